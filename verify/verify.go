@@ -1,0 +1,90 @@
+// Package verify holds what every appraiser shares: the check ids, the one error for a failed check and the result of an
+// appraisal.
+//
+// Everything below verify is pure: bytes, roots, collateral, policy and a time go in, an [Appraisal] or an [*Error] comes out. There
+// is no network, no file, no clock and no global state, so that anybody can repeat an appraisal years later and compare bytes.
+//
+// The list of checks and what each proves is in docs/format.md; what they do not prove is in docs/threat-model.md.
+package verify
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check names one check of an appraisal. The ids are stable: they are members of entries, of HTTP problems, of metrics and of
+// test vectors.
+type Check string
+
+// The checks that an entry can list as passed or absent.
+const (
+	TEESignature   Check = "tee.signature"     // the quote is signed by a quoting enclave of the chip maker
+	TEEChain       Check = "tee.chain"         // the chip's certificate leads to a pinned root
+	TEERevocation  Check = "tee.revocation"    // no certificate of that chain is revoked
+	TEETCB         Check = "tee.tcb"           // the platform's security version is known, and its status allowed
+	TEENoDebug     Check = "tee.no-debug"      // the VM's memory is not open to its host
+	TEELaunch      Check = "tee.launch"        // the launch measurement is endorsed by the provider or listed
+	TPMSignature   Check = "tpm.signature"     // the TPM quote is signed by the AK
+	TPMPCRDigest   Check = "tpm.pcr-digest"    // the PCR values are those that were signed
+	TPMAKTemplate  Check = "tpm.ak-template"   // the AK signs only what the TPM itself made
+	TPMAKChain     Check = "tpm.ak-chain"      // the AK's certificate leads to a pinned provider root
+	TPMAKPolicy    Check = "tpm.ak-policy"     // the AK works only under PCR 17 and 18
+	TPMTechnology  Check = "tpm.technology"    // PCR 0 says that this is the claimed kind of VM
+	BindAKInTEE    Check = "bind.ak-in-tee"    // the TEE quote names the AK
+	BindTEEInTPM   Check = "bind.tee-in-tpm"   // the TPM quote names the TEE quote
+	BindPCRRTMR    Check = "bind.pcr-rtmr"     // both event logs replay and tell one story
+	BindTXT        Check = "bind.txt"          // PCR 17 and 18 are an allowed measured launch
+	BindInstance   Check = "bind.instance"     // MROWNER names the instance of the AK certificate
+	PlaceCert      Check = "place.certificate" // the AK certificate names a production instance and its zone
+	PlaceRegistry  Check = "place.registry"    // the provider lists this chip
+	PlaceAgree     Check = "place.agree"       // all sources of place say the same
+	FreshChallenge Check = "fresh.challenge"   // the evidence answers a challenge made from a signed checkpoint
+)
+
+// The checks that only refuse: they guard an appraisal and are never listed in an entry.
+const (
+	Format     Check = "format"     // something is not well-formed
+	Profile    Check = "profile"    // the items fit no profile, or one that the policy does not admit
+	Realm      Check = "realm"      // a root of one realm was offered to the other
+	Collateral Check = "collateral" // collateral is missing, expired, not yet valid or not signed by its issuer
+	Policy     Check = "policy"     // the appraisal policy does not allow this
+)
+
+var checks = []Check{
+	TEESignature, TEEChain, TEERevocation, TEETCB, TEENoDebug, TEELaunch,
+	TPMSignature, TPMPCRDigest, TPMAKTemplate, TPMAKChain, TPMAKPolicy, TPMTechnology,
+	BindAKInTEE, BindTEEInTPM, BindPCRRTMR, BindTXT, BindInstance,
+	PlaceCert, PlaceRegistry, PlaceAgree, FreshChallenge,
+}
+
+// Checks returns every check that an entry can name, in the order in which entries and reports give them.
+func Checks() []Check { return append([]Check(nil), checks...) }
+
+// An Error is a failed check: the evidence is refused, and this is why.
+type Error struct {
+	Check  Check  // which check refused
+	Detail string // one line for a person: what was refused and why
+	Err    error  // the cause, whose text Detail already includes, or nil
+}
+
+// Error gives "check: detail".
+func (e *Error) Error() string { return string(e.Check) + ": " + e.Detail }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Failf returns the *Error of a check. A cause given with %w stays reachable by errors.As.
+func Failf(c Check, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Check: c, Detail: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// CheckOf returns the check that refused, if err is or wraps an *Error.
+func CheckOf(err error) (Check, bool) {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Check, true
+	}
+	return "", false
+}
+
