@@ -1,0 +1,95 @@
+package poclog
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// A Challenge ties evidence to a moment: its nonce is made from a signed checkpoint, whose witnesses' timestamped cosignatures
+// nobody can predict (docs/format.md §5). Whoever knows the nonce's evidence knows that it was made after those signatures.
+type Challenge struct {
+	Profile    Profile  // the profile under which the evidence is made
+	Checkpoint []byte   // the signed checkpoint, exactly as served
+	Salt       [32]byte // random: keeps two challenges from one checkpoint apart
+	UserData   Digest   // SHA-256 of what the proof speaks for, such as a TLS key; of nothing if there is nothing
+}
+
+// challengeContext separates the nonce from every other use of SHA-256.
+const challengeContext = "poclog/challenge/v1\n"
+
+// Nonce returns SHA-256(context ‖ profile ‖ "\n" ‖ SHA-256(checkpoint) ‖ salt ‖ SHA-256(user data)).
+func (c *Challenge) Nonce() [32]byte {
+	cp := sha256.Sum256(c.Checkpoint)
+	h := sha256.New()
+	h.Write([]byte(challengeContext + string(c.Profile) + "\n"))
+	h.Write(cp[:])
+	h.Write(c.Salt[:])
+	h.Write(c.UserData[:])
+	return [32]byte(h.Sum(nil))
+}
+
+// ReportData returns the 64 bytes of REPORTDATA (TDX) or REPORT_DATA (SEV-SNP): SHA-256(TPMT_PUBLIC of the AK) ‖ nonce, with zeros
+// for the AK where ak is empty.
+func (c *Challenge) ReportData(ak []byte) [64]byte {
+	var rd [64]byte
+	if len(ak) > 0 {
+		sum := sha256.Sum256(ak)
+		copy(rd[:], sum[:])
+	}
+	nonce := c.Nonce()
+	copy(rd[32:], nonce[:])
+	return rd
+}
+
+// HCLUserData returns the 64 bytes that an Azure VM sets as the HCL report's user data: nonce ‖ 0³².
+func (c *Challenge) HCLUserData() [64]byte {
+	var ud [64]byte
+	nonce := c.Nonce()
+	copy(ud[:], nonce[:])
+	return ud
+}
+
+// Marshal returns the challenge as a bundle's item.
+func (c *Challenge) Marshal() ([]byte, error) {
+	if _, err := ParseProfile(string(c.Profile)); err != nil {
+		return nil, fmt.Errorf("challenge: %w", err)
+	}
+	if len(c.Checkpoint) == 0 {
+		return nil, fmt.Errorf("challenge: no checkpoint")
+	}
+	e := encoder{buf: []byte(`{"v":1`)}
+	e.str("profile", string(c.Profile))
+	e.base64("checkpoint", c.Checkpoint)
+	e.hex("salt", c.Salt[:])
+	e.hex("user_data", c.UserData[:])
+	e.char('}')
+	if len(e.buf) > MaxChallenge {
+		return nil, fmt.Errorf("challenge of %d bytes: want at most %d", len(e.buf), MaxChallenge)
+	}
+	return e.buf, nil
+}
+
+// ParseChallenge parses a challenge item. It does not look into the checkpoint.
+func ParseChallenge(item []byte) (*Challenge, error) {
+	if len(item) > MaxChallenge {
+		return nil, fmt.Errorf("challenge of %d bytes: want at most %d", len(item), MaxChallenge)
+	}
+	var c Challenge
+	d := decoder{b: item}
+	d.lit(`{"v":1`)
+	p, err := ParseProfile(d.str("profile", 40))
+	if d.err == nil && err != nil {
+		d.fail("%w", err)
+	}
+	c.Profile = p
+	d.name("checkpoint")
+	c.Checkpoint = d.base64(MaxChallenge)
+	d.name("salt")
+	d.hexInto(c.Salt[:])
+	c.UserData = d.digest("user_data")
+	d.lit("}")
+	if err := d.end(); err != nil {
+		return nil, fmt.Errorf("parse challenge: %w", err)
+	}
+	return &c, nil
+}

@@ -1,0 +1,204 @@
+package poclog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A CollateralKind says what a piece of collateral is and who signed it.
+type CollateralKind string
+
+// The kinds of collateral, in the order in which a file holds them. docs/format.md §4 specifies the body and chain of each.
+const (
+	TDXTCBInfo        CollateralKind = "tdx-tcb-info"       // Intel PCS: {"tcbInfo":…,"signature":…}
+	TDXQEIdentity     CollateralKind = "tdx-qe-identity"    // Intel PCS: {"enclaveIdentity":…,"signature":…}
+	IntelPCKCRL       CollateralKind = "intel-pck-crl"      // DER, by the CA of the PCK certificate
+	IntelRootCRL      CollateralKind = "intel-root-crl"     // DER, by the Intel SGX Root CA
+	AMDCRL            CollateralKind = "amd-crl"            // DER, by the ARK
+	LaunchEndorsement CollateralKind = "launch-endorsement" // the provider's signed statement on a launch measurement
+	ChipRegistry      CollateralKind = "chip-registry"      // the provider's unsigned answer on a chip
+	AllianceToken     CollateralKind = "alliance-token"     // the Proof of Cloud Alliance's signed answer
+	OwnerEndorsement  CollateralKind = "owner-endorsement"  // Intel Platform Ownership Endorsement
+)
+
+var collateralKinds = []CollateralKind{
+	TDXTCBInfo, TDXQEIdentity, IntelPCKCRL, IntelRootCRL, AMDCRL, LaunchEndorsement, ChipRegistry, AllianceToken, OwnerEndorsement,
+}
+
+const (
+	maxCollateralItems = 16
+	maxURL             = 512
+)
+
+// Signed reports whether the issuer signs this kind. What is unsigned only the judge fetches, and keeps with URL, time and status.
+func (k CollateralKind) Signed() bool { return k != ChipRegistry }
+
+// A CollateralItem is one answer, exactly as received.
+type CollateralItem struct {
+	Kind   CollateralKind
+	URL    string    // where it was asked for; empty where it came otherwise
+	Time   time.Time // when an unsigned answer was received, to the second; zero for signed kinds
+	Status uint32    // HTTP status of an unsigned answer (404 is an answer); zero for signed kinds
+	Chain  []byte    // the issuer's certificate chain in PEM as it came beside the body; empty where none did
+	Body   []byte    // the answer's body; empty only for unsigned kinds
+}
+
+// Collateral is what others publish to judge a bundle, as one file (docs/format.md §4): items in order of kind and URL, no two
+// of one kind with one URL. The zero value is no collateral.
+type Collateral struct {
+	Items []CollateralItem
+}
+
+// Get returns the first item of a kind, or nil.
+func (c *Collateral) Get(kind CollateralKind) *CollateralItem {
+	if c == nil {
+		return nil
+	}
+	for i := range c.Items {
+		if c.Items[i].Kind == kind {
+			return &c.Items[i]
+		}
+	}
+	return nil
+}
+
+// With returns a copy that holds the items too, each in the place of one of its kind and URL.
+func (c *Collateral) With(items ...CollateralItem) *Collateral {
+	out := new(Collateral)
+	if c != nil {
+		out.Items = slices.Clone(c.Items)
+	}
+	for _, it := range items {
+		at, found := slices.BinarySearchFunc(out.Items, it, compareCollateral)
+		if found {
+			out.Items[at] = it
+		} else {
+			out.Items = slices.Insert(out.Items, at, it)
+		}
+	}
+	return out
+}
+
+func compareCollateral(a, b CollateralItem) int {
+	return cmp.Or(cmp.Compare(slices.Index(collateralKinds, a.Kind), slices.Index(collateralKinds, b.Kind)), cmp.Compare(a.URL, b.URL))
+}
+
+// check refuses an item that could not be written canonically.
+func (it *CollateralItem) check() error {
+	switch {
+	case slices.Index(collateralKinds, it.Kind) < 0:
+		return fmt.Errorf("collateral %.40q: unknown kind", it.Kind)
+	case !printable(it.URL) || len(it.URL) > maxURL:
+		return fmt.Errorf("collateral %s: URL %.80q: want at most %d printable ASCII bytes", it.Kind, it.URL, maxURL)
+	case it.Kind.Signed() && (len(it.Body) == 0 || it.Status != 0 || !it.Time.IsZero()):
+		return fmt.Errorf("collateral %s: want a body, and neither time nor status", it.Kind)
+	case !it.Kind.Signed() && (it.URL == "" || it.Status < 100 || it.Status > 599 || it.Time.IsZero()):
+		return fmt.Errorf("collateral %s: want URL, time and HTTP status", it.Kind)
+	case !it.Kind.Signed() && it.Time.Nanosecond() != 0:
+		return fmt.Errorf("collateral %s: time %s: want whole seconds", it.Kind, it.Time.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+// Marshal returns the collateral's file. It fails if an item is malformed, out of order or repeated, or the file is over MaxCollateral.
+func (c *Collateral) Marshal() ([]byte, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	e := encoder{buf: []byte(`{"v":1`)}
+	e.open("items", '[')
+	for _, it := range c.Items {
+		e.sep()
+		it.encode(&e)
+	}
+	e.char(']')
+	e.char('}')
+	if len(e.buf) > MaxCollateral {
+		return nil, fmt.Errorf("collateral of %d bytes: want at most %d", len(e.buf), MaxCollateral)
+	}
+	return e.buf, nil
+}
+
+func (c *Collateral) check() error {
+	if len(c.Items) > maxCollateralItems {
+		return fmt.Errorf("collateral: %d items: want at most %d", len(c.Items), maxCollateralItems)
+	}
+	for i := range c.Items {
+		if err := c.Items[i].check(); err != nil {
+			return err
+		}
+		if i > 0 && compareCollateral(c.Items[i-1], c.Items[i]) >= 0 {
+			return fmt.Errorf("collateral: %s %q: repeated or out of order", c.Items[i].Kind, c.Items[i].URL)
+		}
+	}
+	return nil
+}
+
+func (it *CollateralItem) encode(e *encoder) {
+	e.char('{')
+	e.str("kind", string(it.Kind))
+	if it.URL != "" {
+		e.str("url", it.URL)
+	}
+	if !it.Kind.Signed() {
+		e.time("time", it.Time)
+		e.uint32("status", it.Status)
+	}
+	if len(it.Chain) > 0 {
+		e.base64("chain", it.Chain)
+	}
+	if len(it.Body) > 0 {
+		e.base64("body", it.Body)
+	}
+	e.char('}')
+}
+
+// ParseCollateral parses a collateral file.
+func ParseCollateral(file []byte) (*Collateral, error) {
+	if len(file) > MaxCollateral {
+		return nil, fmt.Errorf("collateral of %d bytes: want at most %d", len(file), MaxCollateral)
+	}
+	c := new(Collateral)
+	d := decoder{b: file}
+	d.lit(`{"v":1`)
+	d.open("items", '[')
+	for d.next() {
+		if len(c.Items) == maxCollateralItems {
+			d.fail("more than %d items", maxCollateralItems)
+			break
+		}
+		c.Items = append(c.Items, decodeCollateralItem(&d))
+	}
+	d.lit("}")
+	if err := d.end(); err != nil {
+		return nil, fmt.Errorf("parse collateral: %w", err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("parse collateral: %w", err)
+	}
+	return c, nil
+}
+
+func decodeCollateralItem(d *decoder) CollateralItem {
+	d.lit("{")
+	it := CollateralItem{Kind: CollateralKind(d.str("kind", 40))}
+	if d.has("url") {
+		if it.URL = d.quoted(maxURL); it.URL == "" {
+			d.fail("url: an empty one is left out")
+		}
+	}
+	if !it.Kind.Signed() {
+		it.Time = d.time("time")
+		it.Status = d.uint32("status")
+	}
+	if d.has("chain") {
+		it.Chain = d.base64(MaxCollateral)
+	}
+	if d.has("body") {
+		it.Body = d.base64(MaxCollateral)
+	}
+	d.lit("}")
+	return it
+}

@@ -1,0 +1,220 @@
+package poclog
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Appraisal is the newest appraisal specification (docs/format.md §8). An entry names the one that made it; any change to any claim
+// is a new number, and the appraisers of all earlier numbers stay.
+const Appraisal = 1
+
+// Levels of entries.
+const (
+	LevelChip  = 0 // a genuine chip; the place is unproven
+	LevelBound = 2 // every required check of a binding profile passed
+)
+
+// Limits of an entry's members.
+const (
+	maxIdentities = 8
+	maxName       = 128
+	maxSources    = 8
+	maxChecks     = 64
+	maxAdvisories = 64
+	maxBanks      = 8
+)
+
+// An Entry is what the log says of one bundle: the leaf of kind "proof", docs/format.md §7. It is a function of bundle,
+// collateral, policy, Appraised and Appraisal, so that an auditor can compute it again and compare bytes.
+type Entry struct {
+	Appraisal uint32  // the appraisal specification, ≥ 1
+	Profile   Profile // how the VM is bound to its platform
+	Level     uint32  // LevelChip or LevelBound
+	Realm     Realm
+
+	Chassis  []Identity // of the machine: chip and, on bare metal, EK; ascending
+	Keys     []Identity // of the TPM's keys; ascending
+	Instance Identity   // of the VM, or empty
+	Quote    Identity   // of the TEE quote
+	Boot     *Digest    // SHA-256 of TPMS_ATTEST; nil without a TPM quote
+
+	Place *Place // nil where nothing says where the chassis stands
+	CVM   CVM
+	TPM   *TPM   // nil without a TPM quote
+	Fresh *Fresh // nil for historical evidence
+
+	Checks []string // ids of checks that passed, in the order of verify.Checks
+	Absent []string // ids of checks that the profile or the evidence could not make, in that order
+
+	Evidence  EvidenceDigests
+	Appraised time.Time // when validity was judged: UTC, whole seconds
+}
+
+// A Place is where the chassis stands, as far as it is known.
+type Place struct {
+	Provider Claim // "gce", "azure", …
+	Region   Claim // the provider's name of the region
+	Zone     Claim // the provider's name of the zone, without its path
+}
+
+// A Claim is a value with the evidence that said so. A claim without value is absent.
+type Claim struct {
+	Value string
+	By    []string // sources, ascending: "ak-certificate", "vlek", "log-observed", "pzid", "aia-hint"
+}
+
+// CVM is what the TEE quote says of the confidential VM.
+type CVM struct {
+	Technology  string     // "tdx" or "snp"
+	Measurement []byte     // MRTD or launch measurement, 48 bytes
+	EndorsedBy  string     // "provider" or "policy"; empty if nobody vouches for the measurement
+	RTMRs       [][48]byte // four for TDX, none for SNP
+	ReportData  [64]byte
+	MROwner     []byte // 48 bytes; empty if all zero
+	MRConfigID  []byte // 48 bytes; empty if all zero
+	TCB         *TCB   // nil where there was no collateral
+	FMSPC       []byte // 6 bytes; empty for SNP
+	PCEID       []byte // 2 bytes; empty for SNP
+}
+
+// TCB is the security version's standing when it was judged.
+type TCB struct {
+	Status     string // Intel's words, such as "UpToDate"
+	Date       time.Time
+	Advisories []string // ascending
+	Evaluation uint32   // tcbEvaluationDataNumber
+}
+
+// TPM is what the TPM quote says.
+type TPM struct {
+	PCRs         []PCRBank
+	PCRDigest    []byte // as signed: 32, 48 or 64 bytes
+	ExtraData    []byte // as signed; empty if none
+	Clock        uint64 // milliseconds
+	ResetCount   uint32
+	RestartCount uint32
+	Safe         bool
+	Firmware     uint64
+}
+
+// A PCRBank is a bank's selected registers.
+type PCRBank struct {
+	Alg      string  // "sha1", "sha256", "sha384" or "sha512"
+	Selected []uint8 // ascending
+	Firmware *Digest // SHA-256 of PCR 0 to 7 of this bank, concatenated; nil unless all are selected
+}
+
+// Fresh says which challenge the evidence answers.
+type Fresh struct {
+	Origin     string // of the challenge's checkpoint
+	Size       uint64
+	Root       Digest
+	Checkpoint Digest // SHA-256 of the signed checkpoint as it stands in the challenge
+	Salt       Digest
+	UserData   Digest
+}
+
+// EvidenceDigests name what was judged, by digest and size of the files. Collateral is zero where there was none.
+type EvidenceDigests struct {
+	Bundle, Collateral, Policy Blob
+}
+
+// A Blob names a file.
+type Blob struct {
+	SHA256 Digest
+	Size   uint32 // bytes
+}
+
+// BlobOf names the file b.
+func BlobOf(b []byte) Blob { return Blob{SHA256: Sum(b), Size: uint32(len(b))} }
+
+// A Config is the leaf of kind "config": the policy that is in force from here on. A log's first entry is one.
+type Config struct {
+	Policy   Blob
+	Software string    // name and version of the log's software
+	Time     time.Time // when it took effect: UTC, whole seconds
+}
+
+// A Leaf is any leaf: exactly one of Proof and Config is set, or neither for kinds and versions that this software does not know,
+// which are still leaves.
+type Leaf struct {
+	Proof  *Entry
+	Config *Config
+}
+
+// ParseLeaf parses the bytes of a leaf. Kinds and versions that it does not know are no error; a malformed leaf of a known kind is.
+func ParseLeaf(leaf []byte) (Leaf, error) {
+	if len(leaf) > MaxEntry {
+		return Leaf{}, fmt.Errorf("entry of %d bytes: want at most %d", len(leaf), MaxEntry)
+	}
+	d := decoder{b: leaf}
+	switch {
+	case d.try(`{"v":1,"kind":"proof"`):
+		e, err := d.entry()
+		return Leaf{Proof: e}, err
+	case d.try(`{"v":1,"kind":"config"`):
+		c, err := d.config()
+		return Leaf{Config: c}, err
+	}
+	return Leaf{}, nil
+}
+
+// ParseEntry parses a leaf that must be a proof.
+func ParseEntry(leaf []byte) (*Entry, error) {
+	l, err := ParseLeaf(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if l.Proof == nil {
+		return nil, fmt.Errorf("entry %.40q: not a proof of version 1", leaf)
+	}
+	return l.Proof, nil
+}
+
+// Chip returns the identity of the entry's chip, or "" if it names none.
+func (e *Entry) Chip() Identity {
+	for _, id := range e.Chassis {
+		if id.IsChip() {
+			return id
+		}
+	}
+	return ""
+}
+
+// Identities returns every identity that the entry names.
+func (e *Entry) Identities() []Identity {
+	ids := slices.Concat(e.Chassis, e.Keys)
+	if e.Instance != "" {
+		ids = append(ids, e.Instance)
+	}
+	return append(ids, e.Quote)
+}
+
+// Marshal returns the leaf. It fails if a member is out of its range or the leaf is over MaxEntry.
+func (c *Config) Marshal() ([]byte, error) {
+	if c.Software == "" || len(c.Software) > maxName || !printable(c.Software) {
+		return nil, fmt.Errorf("config entry: software %.80q: want 1 to %d bytes of printable ASCII", c.Software, maxName)
+	}
+	e := encoder{buf: []byte(`{"v":1,"kind":"config"`)}
+	e.blob("policy", c.Policy)
+	e.str("software", c.Software)
+	e.time("time", c.Time)
+	e.char('}')
+	return e.buf, nil
+}
+
+func (d *decoder) config() (*Config, error) {
+	var c Config
+	c.Policy = d.blob("policy")
+	if c.Software = d.str("software", maxName); c.Software == "" {
+		d.fail("software: want a name")
+	}
+	c.Time = d.time("time")
+	d.lit("}")
+	if err := d.end(); err != nil {
+		return nil, fmt.Errorf("parse config entry: %w", err)
+	}
+	return &c, nil
+}
