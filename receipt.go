@@ -1,0 +1,205 @@
+package poclog
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+)
+
+// Limits of a receipt, in bytes and hashes. A tree of 2^63 leaves has proofs of 63 hashes.
+const (
+	MaxReceipt       = 1 << 20
+	maxProofHashes   = 63
+	receiptHeader    = "c2sp.org/tlog-proof@v1\n"
+	maxCheckpointLen = MaxChallenge
+)
+
+// A Receipt is a C2SP tlog-proof of one entry. Its extra data carries the entry and the signed challenge checkpoint, so that one
+// file gives claim, proof and interval (docs/format.md §9):
+//
+//	c2sp.org/tlog-proof@v1
+//	extra <base64 of {"v":1,"entry":…,"challenge":…,"first":…}>
+//	index 42
+//	<base64 of a hash, from the leaf up>
+//
+//	<signed checkpoint>
+type Receipt struct {
+	Entry     []byte     // the leaf
+	Index     uint64     // its number in the log, from 0
+	Inclusion Inclusion  // its place under the receipt's checkpoint
+	Challenge []byte     // the signed challenge checkpoint as the challenge has it; empty for historical evidence
+	First     *Inclusion // the first covering checkpoint, in a receipt that was moved to a later one; nil otherwise
+}
+
+// An Inclusion is the proof that a leaf is in the tree of a checkpoint.
+type Inclusion struct {
+	Hashes     [][sha256.Size]byte // RFC 6962 §2.1.1, from the leaf up
+	Checkpoint []byte              // the signed checkpoint
+}
+
+// Marshal returns the receipt's file.
+func (r *Receipt) Marshal() ([]byte, error) {
+	extra, err := r.marshalExtra()
+	if err != nil {
+		return nil, err
+	}
+	out := []byte(receiptHeader + "extra ")
+	out = base64.StdEncoding.AppendEncode(out, extra)
+	out = append(out, "\nindex "...)
+	out = strconv.AppendUint(out, r.Index, 10)
+	out = append(out, '\n')
+	for _, h := range r.Inclusion.Hashes {
+		out = base64.StdEncoding.AppendEncode(out, h[:])
+		out = append(out, '\n')
+	}
+	out = append(out, '\n')
+	out = append(out, r.Inclusion.Checkpoint...)
+	if len(out) > MaxReceipt {
+		return nil, fmt.Errorf("receipt of %d bytes: want at most %d", len(out), MaxReceipt)
+	}
+	return out, nil
+}
+
+func (r *Receipt) marshalExtra() ([]byte, error) {
+	if len(r.Entry) == 0 || len(r.Entry) > MaxEntry {
+		return nil, fmt.Errorf("receipt: entry of %d bytes: want 1 to %d", len(r.Entry), MaxEntry)
+	}
+	if err := r.Inclusion.check(); err != nil {
+		return nil, err
+	}
+	e := encoder{buf: []byte(`{"v":1`)}
+	e.base64("entry", r.Entry)
+	if len(r.Challenge) > 0 {
+		e.base64("challenge", r.Challenge)
+	}
+	if r.First != nil {
+		if err := r.First.check(); err != nil {
+			return nil, err
+		}
+		e.open("first", '{')
+		e.open("hashes", '[')
+		for _, h := range r.First.Hashes {
+			e.sep()
+			e.bareHex(h[:])
+		}
+		e.char(']')
+		e.base64("checkpoint", r.First.Checkpoint)
+		e.char('}')
+	}
+	e.char('}')
+	return e.buf, nil
+}
+
+func (i *Inclusion) check() error {
+	if len(i.Hashes) > maxProofHashes || len(i.Checkpoint) == 0 || len(i.Checkpoint) > maxCheckpointLen {
+		return fmt.Errorf("receipt: %d hashes and a checkpoint of %d bytes: want at most %d, and 1 to %d",
+			len(i.Hashes), len(i.Checkpoint), maxProofHashes, maxCheckpointLen)
+	}
+	return nil
+}
+
+// ParseReceipt parses a receipt's file. It looks neither into the entry nor into the checkpoints.
+func ParseReceipt(file []byte) (*Receipt, error) {
+	if len(file) > MaxReceipt {
+		return nil, fmt.Errorf("receipt of %d bytes: want at most %d", len(file), MaxReceipt)
+	}
+	r, err := parseReceipt(file)
+	if err != nil {
+		return nil, fmt.Errorf("parse receipt: %w", err)
+	}
+	again, err := r.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("parse receipt: %w", err)
+	}
+	if !bytes.Equal(again, file) {
+		return nil, fmt.Errorf("parse receipt: not in canonical form")
+	}
+	return r, nil
+}
+
+func parseReceipt(file []byte) (*Receipt, error) {
+	rest, ok := bytes.CutPrefix(file, []byte(receiptHeader))
+	if !ok {
+		return nil, fmt.Errorf("line 1 is not %q", receiptHeader[:len(receiptHeader)-1])
+	}
+	line, rest, _ := bytes.Cut(rest, []byte("\n"))
+	encoded, ok := bytes.CutPrefix(line, []byte("extra "))
+	if !ok {
+		return nil, fmt.Errorf("line 2: want extra data: a receipt carries its entry")
+	}
+	extra, err := base64.StdEncoding.Strict().AppendDecode(nil, encoded)
+	if err != nil {
+		return nil, fmt.Errorf("line 2: %w", err)
+	}
+	r := new(Receipt)
+	if err := r.parseExtra(extra); err != nil {
+		return nil, fmt.Errorf("extra data: %w", err)
+	}
+	line, rest, _ = bytes.Cut(rest, []byte("\n"))
+	index, ok := bytes.CutPrefix(line, []byte("index "))
+	if !ok {
+		return nil, fmt.Errorf("line 3: want index")
+	}
+	if r.Index, err = strconv.ParseUint(string(index), 10, 63); err != nil {
+		return nil, fmt.Errorf("line 3: %w", err)
+	}
+	return r, r.parseProof(rest)
+}
+
+// parseProof reads the hashes, the blank line and the checkpoint.
+func (r *Receipt) parseProof(rest []byte) error {
+	for {
+		line, after, ok := bytes.Cut(rest, []byte("\n"))
+		if !ok {
+			return fmt.Errorf("no blank line before a checkpoint")
+		}
+		rest = after
+		if len(line) == 0 {
+			r.Inclusion.Checkpoint = rest
+			return nil
+		}
+		if len(r.Inclusion.Hashes) == maxProofHashes {
+			return fmt.Errorf("more than %d hashes", maxProofHashes)
+		}
+		h, err := base64.StdEncoding.Strict().DecodeString(string(line))
+		if err != nil || len(h) != sha256.Size {
+			return fmt.Errorf("hash %d %.50q: want %d bytes in base64", len(r.Inclusion.Hashes), line, sha256.Size)
+		}
+		r.Inclusion.Hashes = append(r.Inclusion.Hashes, [sha256.Size]byte(h))
+	}
+}
+
+func (r *Receipt) parseExtra(extra []byte) error {
+	d := decoder{b: extra}
+	d.lit(`{"v":1`)
+	d.name("entry")
+	r.Entry = d.base64(MaxEntry)
+	if d.has("challenge") {
+		r.Challenge = d.base64(maxCheckpointLen)
+	}
+	if d.has("first") {
+		r.First = d.inclusion()
+	}
+	d.lit("}")
+	return d.end()
+}
+
+func (d *decoder) inclusion() *Inclusion {
+	i := new(Inclusion)
+	d.lit("{")
+	d.open("hashes", '[')
+	for d.next() {
+		if len(i.Hashes) == maxProofHashes {
+			d.fail("more than %d hashes", maxProofHashes)
+			break
+		}
+		i.Hashes = append(i.Hashes, [sha256.Size]byte{})
+		d.hexInto(i.Hashes[len(i.Hashes)-1][:])
+	}
+	d.name("checkpoint")
+	i.Checkpoint = d.base64(maxCheckpointLen)
+	d.lit("}")
+	return i
+}
