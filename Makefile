@@ -1,0 +1,44 @@
+# The two that matter: make demo, make test. Everything else that is needed comes with the modules.
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS   := -X main.version=$(VERSION)
+FUZZTIME  ?= 10s
+PACKAGES  := ./...
+
+.PHONY: all build demo test lint unit bench fuzz vectors clean
+
+all: build
+
+build: ## the binary, at bin/poclog
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
+
+demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last act
+	bin/poclog demo $(if $(ONCE),--once)
+
+test: lint unit ## all that must hold, and the demo once
+	$(MAKE) demo ONCE=1
+
+lint: ## formatting, vet and staticcheck
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not gofmted: $$files"; exit 1; fi
+	$(GO) vet $(PACKAGES)
+	$(GO) tool staticcheck $(PACKAGES)
+
+unit: ## the tests, with the race detector
+	$(GO) test -race -timeout 15m $(PACKAGES)
+
+bench: ## every benchmark; figures of one run compare, figures of two do not
+	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+vectors: ## writes the vectors in testdata anew
+	$(GO) test ./... -run Vectors -update
+
+clean:
+	rm -rf bin
