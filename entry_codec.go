@@ -353,6 +353,7 @@ func (d *decoder) rtmrs() [][48]byte {
 	d.lit("[")
 	for d.next() {
 		if len(list) == 4 {
+			d.fail("rtmrs: more than four")
 			break
 		}
 		list = append(list, [48]byte{})

@@ -1,0 +1,107 @@
+package poclog_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// The samples have every member, so that what they show holds for all.
+
+func fill(n int, c byte) []byte { return bytes.Repeat([]byte{c}, n) }
+
+func sampleEntry() *poclog.Entry {
+	boot := poclog.Sum([]byte("boot"))
+	firmware := poclog.Sum([]byte("pcr 0 to 7"))
+	return &poclog.Entry{
+		Appraisal: 1, Profile: poclog.GCETDXvTPM, Level: poclog.LevelBound, Realm: poclog.Production,
+		Chassis:  []poclog.Identity{"intel:tdx:piid:" + "0102030405060708090a0b0c0d0e0f10", "intel:tdx:ppid:" + "1112131415161718191a1b1c1d1e1f20"},
+		Keys:     []poclog.Identity{poclog.Identity("tpm:ak:" + boot.String())},
+		Instance: poclog.GCEInstanceIdentity(1234, 18446744073709551615),
+		Quote:    poclog.Identity("quote:" + firmware.String()),
+		Boot:     &boot,
+		Place: &poclog.Place{
+			Provider: poclog.Claim{Value: "gce", By: []string{"ak-certificate"}},
+			Region:   poclog.Claim{Value: "us-central1", By: []string{"ak-certificate"}},
+			Zone:     poclog.Claim{Value: "us-central1-a", By: []string{"ak-certificate", "pzid"}},
+		},
+		CVM: poclog.CVM{
+			Technology: "tdx", Measurement: fill(48, 0xa1), EndorsedBy: "provider",
+			RTMRs: [][48]byte{{1}, {2}, {3}, {}}, ReportData: [64]byte{7}, MROwner: fill(48, 0xb2), MRConfigID: fill(48, 0xc3),
+			TCB:   &poclog.TCB{Status: "UpToDate", Date: poclog.UnixTime(1700000000), Advisories: []string{"INTEL-SA-00828", "INTEL-SA-00837"}, Evaluation: 19},
+			FMSPC: []byte{0x90, 0xc0, 0x6f, 0, 0, 0}, PCEID: []byte{0, 0},
+		},
+		TPM: &poclog.TPM{
+			PCRs:      []poclog.PCRBank{{Alg: "sha256", Selected: []uint8{0, 1, 2, 3, 4, 5, 6, 7, 14}, Firmware: &firmware}, {Alg: "sha384", Selected: []uint8{0}}},
+			PCRDigest: fill(32, 0xd4), ExtraData: fill(32, 0xe5), Clock: 1<<63 + 5, ResetCount: 7, RestartCount: 8, Safe: true, Firmware: 0x2016051100162800,
+		},
+		Fresh: &poclog.Fresh{
+			Origin: "log.example.org/poc", Size: 1 << 40, Root: poclog.Sum([]byte("root")), Checkpoint: poclog.Sum([]byte("checkpoint")),
+			Salt: poclog.Sum([]byte("salt")), UserData: poclog.Sum([]byte("key")),
+		},
+		Checks: []string{"tee.signature", "tee.chain"}, Absent: []string{"place.registry"},
+		Evidence: poclog.EvidenceDigests{
+			Bundle: poclog.BlobOf([]byte("bundle")), Collateral: poclog.BlobOf([]byte("collateral")), Policy: poclog.BlobOf([]byte("policy")),
+		},
+		Appraised: poclog.UnixTime(1780922561),
+	}
+}
+
+func sampleBundle() *poclog.Bundle {
+	b := new(poclog.Bundle)
+	for i, item := range poclog.Items() {
+		b.Set(item, fill(i+1, byte(i)))
+	}
+	return b
+}
+
+func sampleCollateral() *poclog.Collateral {
+	return new(poclog.Collateral).With(
+		poclog.CollateralItem{Kind: poclog.ChipRegistry, URL: "https://registry.example/1", Time: poclog.UnixTime(1780922561), Status: 404, Body: []byte("no such object")},
+		poclog.CollateralItem{Kind: poclog.ChipRegistry, URL: "https://registry.example/2", Time: poclog.UnixTime(1780922561), Status: 204},
+		poclog.CollateralItem{Kind: poclog.IntelRootCRL, Body: []byte{0x30, 0}},
+		poclog.CollateralItem{Kind: poclog.TDXTCBInfo, URL: "https://pcs.example/tcb?fmspc=1", Chain: []byte("-----BEGIN"), Body: []byte(`{"tcbInfo":"<&>"}`)},
+	)
+}
+
+func sampleChallenge() *poclog.Challenge {
+	return &poclog.Challenge{Profile: poclog.GCETDXvTPM, Checkpoint: []byte("log.example.org/poc\n1\n"), Salt: [32]byte{1, 2}, UserData: poclog.Sum(nil)}
+}
+
+func samplePolicy() *poclog.Policy {
+	return &poclog.Policy{
+		V: 1, Realm: poclog.Production,
+		Admit:           []poclog.Admission{{Profile: poclog.AzureTDXvTPM, Level: 0, Historical: true}, {Profile: poclog.GCETDXvTPM, Level: 2}},
+		MaxChallengeAge: 600, ChallengePolicy: []string{"log log.example.org+00000000+AAAA", "quorum none"},
+		Roots:      []poclog.Root{{Use: poclog.RootAzureAK, SHA256: poclog.Sum([]byte("azure")), Name: "a <root> & more"}, {Use: poclog.RootIntelSGX, SHA256: poclog.Sum([]byte("intel")), Name: "Intel"}},
+		TCB:        []string{"OutOfDate", "UpToDate"},
+		Launch:     []poclog.Launch{{Profile: poclog.GCETDXvTPM, Measurement: poclog.Sum(nil).String() + poclog.Sum(nil).String()[:32], Name: "firmware"}},
+		TXT:        []poclog.TXTLaunch{{Name: "host", Alg: "sha256", PCR17: poclog.Sum([]byte("17")).String(), PCR18: poclog.Sum([]byte("18")).String()}},
+		Registries: []poclog.Registry{{Provider: "gce", URL: "https://registry.example/"}},
+		Publishers: &poclog.Publishers{Threshold: 1, Keys: []string{"AAAA"}},
+	}
+}
+
+func sampleReceipt() *poclog.Receipt {
+	return &poclog.Receipt{
+		Entry: []byte(`{"v":1}`), Index: 5, Challenge: []byte("challenge checkpoint"),
+		Inclusion: poclog.Inclusion{Hashes: [][32]byte{{1}, {2}}, Checkpoint: []byte("origin\n6\nroot\n\n— x y\n")},
+		First:     &poclog.Inclusion{Hashes: [][32]byte{{3}}, Checkpoint: []byte("first\n")},
+	}
+}
+
+func sampleConfig() *poclog.Config {
+	return &poclog.Config{Policy: poclog.BlobOf([]byte("policy")), Software: "poclog v1.0.0", Time: time.Unix(1780922561, 0).UTC()}
+}
+
+// must returns the bytes of a noun that is known to be valid.
+func must(t testing.TB, n interface{ Marshal() ([]byte, error) }) []byte {
+	t.Helper()
+	b, err := n.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
