@@ -87,4 +87,3 @@ func CheckOf(err error) (Check, bool) {
 	}
 	return "", false
 }
-
