@@ -80,7 +80,7 @@ func (e *encoder) time(name string, t time.Time) {
 	e.str(name, t.UTC().Format(time.RFC3339))
 }
 
-// strs writes a list of strings, or nothing if it is empty.
+// encodeStrings writes a list of strings, or nothing if it is empty.
 func encodeStrings[S ~string](e *encoder, name string, list []S) {
 	if len(list) == 0 {
 		return
@@ -335,8 +335,9 @@ func (d *decoder) bool(name string) bool {
 }
 
 // time reads an RFC 3339 time in UTC with seconds: exactly 20 bytes.
-func (d *decoder) time(name string) time.Time {
-	d.name(name)
+func (d *decoder) time(name string) time.Time { d.name(name); return d.bareTime() }
+
+func (d *decoder) bareTime() time.Time {
 	raw, _ := d.raw(20)
 	if d.err != nil {
 		return time.Time{}
@@ -369,7 +370,7 @@ func decodeStrings[S ~string](d *decoder, name string, maxLen, maxCount int) []S
 	return list
 }
 
-// sorted refuses a list that is not strictly ascending.
+// decodeSorted refuses a list that is not strictly ascending.
 func decodeSorted[S ~string](d *decoder, name string, maxLen, maxCount int) []S {
 	list := decodeStrings[S](d, name, maxLen, maxCount)
 	for i := 1; i < len(list); i++ {

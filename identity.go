@@ -42,7 +42,7 @@ func ParseIdentity(s string) (Identity, error) {
 	kind, value := id.split()
 	switch n, isHex := hexIdentities[kind]; {
 	case isHex && (len(value) != 2*n || !isLowerHex(value)):
-		return "", fmt.Errorf("identity %q: want %d lower-case hexadecimal digits after %s:", s, 2*n, kind)
+		return "", fmt.Errorf("identity %q: want %d lower-case hexadecimal digits after %q", s, 2*n, kind+":")
 	case isHex && strings.Trim(value, "0") == "":
 		return "", fmt.Errorf("identity %q: all zero is no identity", s)
 	case isHex:
