@@ -1,0 +1,238 @@
+package tdx
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+)
+
+// Collateral is what Intel publishes to judge a platform, parsed. [OpenCollateral] gives authenticated collateral only.
+type Collateral struct {
+	tcbInfo    tcbInfo
+	qeIdentity qeIdentity
+	signers    []*x509.Certificate // of TCB info and QE identity
+	pckCRL     *x509.RevocationList
+	rootCRL    *x509.RevocationList
+
+	// Issued and Until bound the time at which all of it is valid.
+	Issued, Until time.Time
+}
+
+// maxBody is the largest body of TCB info, QE identity or CRL, in bytes. Intel's are under 100 kB.
+const maxBody = 1 << 19
+
+// OpenCollateral parses and authenticates Intel's collateral for a quote's platform: TCB info and QE identity signed under one of the roots,
+// the PCK CRL by the CA of the quote's PCK certificate, the root CRL by its root. All must be issued before and valid at a time, and be for
+// this platform's FMSPC and PCEID. Failures are [verify.Collateral]. The quote's chain must have been checked.
+func OpenCollateral(q *Quote, col *poclog.Collateral, roots Roots, at time.Time) (*Collateral, error) {
+	c := new(Collateral)
+	for _, step := range []func() error{
+		func() error { return c.openTCBInfo(col.Get(poclog.TDXTCBInfo), roots, at) },
+		func() error { return c.openQEIdentity(col.Get(poclog.TDXQEIdentity), roots, at) },
+		func() (err error) {
+			c.pckCRL, err = c.openCRL(col.Get(poclog.IntelPCKCRL), "PCK CRL", q.CA, at)
+			return err
+		},
+		func() (err error) {
+			c.rootCRL, err = c.openCRL(col.Get(poclog.IntelRootCRL), "root CRL", q.Root, at)
+			return err
+		},
+		func() error { return c.tcbInfo.isFor(&q.Platform) },
+	} {
+		if err := step(); err != nil {
+			return nil, verify.Failf(verify.Collateral, "%w", err)
+		}
+	}
+	return c, nil
+}
+
+func (c *Collateral) openTCBInfo(it *poclog.CollateralItem, roots Roots, at time.Time) error {
+	body, err := c.openSigned(it, "TCB info", "tcbInfo", roots, at)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, &c.tcbInfo); err != nil {
+		return fmt.Errorf("TCB info: %w", err)
+	}
+	if t := &c.tcbInfo; t.ID != "TDX" || t.Version != 3 {
+		return fmt.Errorf("TCB info %.20q of version %d: want \"TDX\" of version 3", t.ID, t.Version)
+	}
+	return c.within("TCB info", c.tcbInfo.IssueDate, c.tcbInfo.NextUpdate, at)
+}
+
+func (c *Collateral) openQEIdentity(it *poclog.CollateralItem, roots Roots, at time.Time) error {
+	body, err := c.openSigned(it, "QE identity", "enclaveIdentity", roots, at)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, &c.qeIdentity); err != nil {
+		return fmt.Errorf("QE identity: %w", err)
+	}
+	if i := &c.qeIdentity; i.ID != "TD_QE" || i.Version != 2 {
+		return fmt.Errorf("QE identity %.20q of version %d: want \"TD_QE\" of version 2", i.ID, i.Version)
+	}
+	return c.within("QE identity", c.qeIdentity.IssueDate, c.qeIdentity.NextUpdate, at)
+}
+
+// openSigned returns the inner bytes of {"<member>":…,"signature":"<r ‖ s in hex>"} after verifying them.
+func (c *Collateral) openSigned(it *poclog.CollateralItem, what, member string, roots Roots, at time.Time) ([]byte, error) {
+	if it == nil {
+		return nil, fmt.Errorf("no %s", what)
+	}
+	if len(it.Body) > maxBody {
+		return nil, fmt.Errorf("%s of %d bytes: want at most %d", what, len(it.Body), maxBody)
+	}
+	inner, sig, err := splitSigned(it.Body, member)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	chain, err := parsePEM(it.Chain)
+	if err != nil {
+		return nil, fmt.Errorf("%s: issuer chain: %w", what, err)
+	}
+	if len(chain) != 2 {
+		return nil, fmt.Errorf("%s: issuer chain of %d certificates: want signer and root", what, len(chain))
+	}
+	signer, root := chain[0], chain[1]
+	if err := c.checkSigner(signer, root, roots, at); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if !verifyRaw(signer.PublicKey.(*ecdsa.PublicKey), inner, sig) {
+		return nil, fmt.Errorf("%s: not signed by %q", what, nameTCBSigning)
+	}
+	return inner, nil
+}
+
+// checkSigner verifies a TCB signing certificate, once where both answers carry the same.
+func (c *Collateral) checkSigner(signer, root *x509.Certificate, roots Roots, at time.Time) error {
+	if err := checkRoot(root, roots, at); err != nil {
+		return err
+	}
+	for _, known := range c.signers {
+		if bytes.Equal(known.Raw, signer.Raw) {
+			return nil
+		}
+	}
+	if err := checkName(signer, nameTCBSigning); err != nil {
+		return err
+	}
+	if err := checkIssued(signer, root, at); err != nil {
+		return err
+	}
+	c.signers = append(c.signers, signer)
+	return nil
+}
+
+// splitSigned finds the signed bytes, which are exactly those between the member's colon and the signature.
+func splitSigned(body []byte, member string) (inner, sig []byte, err error) {
+	const sigStart, sigLen = `,"signature":"`, 128
+	rest, ok := bytes.CutPrefix(bytes.TrimSpace(body), []byte(`{"`+member+`":`))
+	tail := len(rest) - len(sigStart) - sigLen - len(`"}`)
+	if !ok || tail < 0 || string(rest[tail:tail+len(sigStart)]) != sigStart || string(rest[len(rest)-2:]) != `"}` {
+		return nil, nil, fmt.Errorf(`want {"%s":…,"signature":"<%d hexadecimal digits>"}`, member, sigLen)
+	}
+	sig, err = hex.DecodeString(string(rest[tail+len(sigStart) : len(rest)-2]))
+	return rest[:tail], sig, err
+}
+
+func (c *Collateral) openCRL(it *poclog.CollateralItem, what string, issuer *x509.Certificate, at time.Time) (*x509.RevocationList, error) {
+	if it == nil {
+		return nil, fmt.Errorf("no %s", what)
+	}
+	if len(it.Body) > maxBody {
+		return nil, fmt.Errorf("%s of %d bytes: want at most %d", what, len(it.Body), maxBody)
+	}
+	crl, err := x509.ParseRevocationList(it.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if !bytes.Equal(crl.RawIssuer, issuer.RawSubject) {
+		return nil, fmt.Errorf("%s: issued by %q, want %q", what, crl.Issuer.CommonName, issuer.Subject.CommonName)
+	}
+	if err := crl.CheckSignatureFrom(issuer); err != nil {
+		return nil, fmt.Errorf("%s: not signed by %q: %w", what, issuer.Subject.CommonName, err)
+	}
+	return crl, c.within(what, crl.ThisUpdate, crl.NextUpdate, at)
+}
+
+// within refuses what is not yet or no longer valid, and narrows the time at which all is.
+func (c *Collateral) within(what string, from, to, at time.Time) error {
+	if at.Before(from) || at.After(to) || to.IsZero() {
+		return fmt.Errorf("%s: valid from %s to %s, not at %s", what, stamp(from), stamp(to), stamp(at))
+	}
+	if from.After(c.Issued) {
+		c.Issued = from
+	}
+	if c.Until.IsZero() || to.Before(c.Until) {
+		c.Until = to
+	}
+	return nil
+}
+
+// Validity returns the time span in which every dated answer is valid, without authenticating anything: what a client asks to be judged
+// at. It is zero where there is no collateral of Intel's.
+func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
+	c := new(Collateral)
+	type dated struct{ IssueDate, NextUpdate time.Time }
+	for kind, member := range map[poclog.CollateralKind]string{poclog.TDXTCBInfo: "tcbInfo", poclog.TDXQEIdentity: "enclaveIdentity"} {
+		it := col.Get(kind)
+		if it == nil {
+			continue
+		}
+		inner, _, err := splitSigned(it.Body, member)
+		var d dated
+		if err == nil {
+			err = json.Unmarshal(inner, &d)
+		}
+		if err != nil {
+			return from, to, fmt.Errorf("%s: %w", kind, err)
+		}
+		if err := c.within(string(kind), d.IssueDate, d.NextUpdate, d.IssueDate); err != nil {
+			return from, to, err
+		}
+	}
+	for _, kind := range []poclog.CollateralKind{poclog.IntelPCKCRL, poclog.IntelRootCRL} {
+		it := col.Get(kind)
+		if it == nil {
+			continue
+		}
+		crl, err := x509.ParseRevocationList(it.Body)
+		if err != nil {
+			return from, to, fmt.Errorf("%s: %w", kind, err)
+		}
+		if err := c.within(string(kind), crl.ThisUpdate, crl.NextUpdate, crl.ThisUpdate); err != nil {
+			return from, to, err
+		}
+	}
+	return c.Issued, c.Until, nil
+}
+
+// CheckRevocation refuses a revoked certificate, of the quote's chain or of those who signed the collateral. Failures are [verify.TEERevocation].
+func (c *Collateral) CheckRevocation(q *Quote) error {
+	if entry := revoked(c.pckCRL, q.PCK.SerialNumber); entry != nil {
+		return verify.Failf(verify.TEERevocation, "the PCK certificate of chip %x was revoked at %s", q.Platform.PPID, stamp(entry.RevocationTime))
+	}
+	for _, cert := range append([]*x509.Certificate{q.CA}, c.signers...) {
+		if entry := revoked(c.rootCRL, cert.SerialNumber); entry != nil {
+			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, stamp(entry.RevocationTime))
+		}
+	}
+	return nil
+}
+
+func revoked(crl *x509.RevocationList, serial *big.Int) *x509.RevocationListEntry {
+	for i := range crl.RevokedCertificateEntries {
+		if crl.RevokedCertificateEntries[i].SerialNumber.Cmp(serial) == 0 {
+			return &crl.RevokedCertificateEntries[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package tdx
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	gtdx "github.com/google/go-tdx-guest/verify"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+)
+
+// Common names of Intel's certificates: one root certifies keys for several uses, and only the name keeps them apart (SGX PCK Certificate
+// Profile, §1.3).
+const (
+	nameRoot        = "Intel SGX Root CA"
+	namePlatformCA  = "Intel SGX PCK Platform CA"
+	nameProcessorCA = "Intel SGX PCK Processor CA"
+	namePCK         = "Intel SGX PCK Certificate"
+	nameTCBSigning  = "Intel SGX TCB Signing"
+)
+
+// Roots are the digests of the root certificates that may judge, by SHA-256 of their DER.
+type Roots = map[[32]byte]bool
+
+// CheckChain verifies that the chip's certificate leads to one of the roots, and that all certificates are valid at a time.
+// Failures are [verify.TEEChain].
+func (q *Quote) CheckChain(roots Roots, at time.Time) error {
+	if name := q.CA.Subject.CommonName; name != namePlatformCA && name != nameProcessorCA {
+		return verify.Failf(verify.TEEChain, "the PCK certificate's issuer is %q: want one of Intel's PCK CAs", name)
+	}
+	if err := checkName(q.PCK, namePCK); err != nil {
+		return verify.Failf(verify.TEEChain, "%w", err)
+	}
+	if err := checkRoot(q.Root, roots, at); err != nil {
+		return verify.Failf(verify.TEEChain, "%w", err)
+	}
+	if err := checkIssued(q.CA, q.Root, at); err != nil {
+		return verify.Failf(verify.TEEChain, "%w", err)
+	}
+	if err := checkIssued(q.PCK, q.CA, at); err != nil {
+		return verify.Failf(verify.TEEChain, "%w", err)
+	}
+	return nil
+}
+
+func checkName(c *x509.Certificate, want string) error {
+	if c.Subject.CommonName != want {
+		return fmt.Errorf("certificate of %q: want %q", c.Subject.CommonName, want)
+	}
+	return nil
+}
+
+// checkRoot accepts a self-signed certificate by its digest alone.
+func checkRoot(root *x509.Certificate, roots Roots, at time.Time) error {
+	if sum := sha256.Sum256(root.Raw); !roots[sum] {
+		return fmt.Errorf("root certificate %q with digest %x is not one that the policy lists", root.Subject.CommonName, sum)
+	}
+	if err := checkName(root, nameRoot); err != nil {
+		return err
+	}
+	return checkValid(root, at)
+}
+
+// checkIssued verifies one link of a chain.
+func checkIssued(c, issuer *x509.Certificate, at time.Time) error {
+	if err := checkP256(c); err != nil {
+		return err
+	}
+	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
+		return fmt.Errorf("certificate of %q: its issuer is not %q", c.Subject.CommonName, issuer.Subject.CommonName)
+	}
+	if err := c.CheckSignatureFrom(issuer); err != nil {
+		return fmt.Errorf("certificate of %q: not signed by %q: %w", c.Subject.CommonName, issuer.Subject.CommonName, err)
+	}
+	if len(c.UnhandledCriticalExtensions) > 0 {
+		return fmt.Errorf("certificate of %q: unknown critical extension %s", c.Subject.CommonName, c.UnhandledCriticalExtensions[0])
+	}
+	return checkValid(c, at)
+}
+
+func checkValid(c *x509.Certificate, at time.Time) error {
+	if at.Before(c.NotBefore) || at.After(c.NotAfter) {
+		return fmt.Errorf("certificate of %q: valid from %s to %s, not at %s", c.Subject.CommonName, stamp(c.NotBefore), stamp(c.NotAfter), stamp(at))
+	}
+	return nil
+}
+
+func checkP256(c *x509.Certificate) error {
+	key, ok := c.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() || c.SignatureAlgorithm != x509.ECDSAWithSHA256 {
+		return fmt.Errorf("certificate of %q: want ECDSA on P-256 with SHA-256", c.Subject.CommonName)
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// CheckSignature verifies the quote's two signatures: the QE report's by the chip's PCK key, which vouches for the attestation key, and the
+// attestation key's over the quote. The chain must have been checked. Failures are [verify.TEESignature].
+func (q *Quote) CheckSignature() error {
+	pck, ok := q.PCK.PublicKey.(*ecdsa.PublicKey)
+	if !ok || pck.Curve != elliptic.P256() {
+		return verify.Failf(verify.TEESignature, "the PCK certificate's key is not one on P-256")
+	}
+	if !verifyRaw(pck, q.qeReport, q.qeSig) {
+		return verify.Failf(verify.TEESignature, "the quoting enclave's report is not signed by the chip's PCK key")
+	}
+	sum := sha256.Sum256(append(append(make([]byte, 0, len(q.key)+len(q.authData)), q.key...), q.authData...))
+	if data := q.qeReport[320:]; !bytes.Equal(data[:32], sum[:]) || !allZero(data[32:64]) {
+		return verify.Failf(verify.TEESignature, "the quoting enclave's report does not name the attestation key")
+	}
+	key, err := ecdsaKey(q.key)
+	if err != nil {
+		return verify.Failf(verify.TEESignature, "attestation key: %w", err)
+	}
+	if !verifyRaw(key, q.signed, q.signature) {
+		return verify.Failf(verify.TEESignature, "the quote is not signed by its attestation key")
+	}
+	return nil
+}
+
+// SecondOpinion asks go-tdx-guest whether it accepts chain and signatures at a time too. Failures are [verify.TEESignature]: where two
+// implementations differ, nobody is believed.
+func (q *Quote) SecondOpinion(at time.Time) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = verify.Failf(verify.TEESignature, "go-tdx-guest fails on the quote: %.200v", r)
+		}
+	}()
+	pool := x509.NewCertPool()
+	pool.AddCert(q.Root)
+	// A fresh value for each call: the library writes to it.
+	options := &gtdx.Options{TrustedRoots: pool, Now: &gtdx.TimeSet{PckCertChain: at, TcbInfo: at, QeIdentity: at, PckCrl: at, RootCaCrl: at}}
+	if err := gtdx.RawTdxQuote(q.raw, options); err != nil {
+		return verify.Failf(verify.TEESignature, "go-tdx-guest refuses the quote: %w", err)
+	}
+	return nil
+}
+
+// Identities returns the chip's identities, ascending: PIID, if the certificate has one, and PPID.
+func (p *Platform) Identities() []poclog.Identity {
+	var ids []poclog.Identity
+	for _, f := range []struct {
+		kind  string
+		value [16]byte
+	}{{poclog.IntelPIID, p.PIID}, {poclog.IntelPPID, p.PPID}} {
+		if id, ok := poclog.HexIdentity(f.kind, f.value[:]); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// qeReportFields of an SGX report body that the QE identity judges (Intel SGX SDK, sgx_report_body_t).
+func (q *Quote) qeFields() (misc uint32, attributes, mrsigner []byte, prodID, svn uint16) {
+	r := q.qeReport
+	return binary.LittleEndian.Uint32(r[16:]), r[48:64], r[128:160], binary.LittleEndian.Uint16(r[256:]), binary.LittleEndian.Uint16(r[258:])
+}
