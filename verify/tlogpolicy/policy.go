@@ -1,0 +1,329 @@
+// Package tlogpolicy is the C2SP tlog-policy language (https://c2sp.org/tlog-policy): which logs a reader accepts, and which witnesses must have
+// cosigned their checkpoints. It parses strictly, for a policy that is read more kindly than it was written lets one witness count
+// twice; and it evaluates quorums, and the times that a quorum of cosignatures proves.
+//
+// Signatures are C2SP signed-note and tlog-cosignature: Ed25519 and ML-DSA-44. The package is pure. testdata/tlogpolicy holds a policy for
+// every rule that can be broken.
+package tlogpolicy
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	fnote "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Limits of a policy.
+const (
+	MaxPolicy = 1 << 16 // bytes
+	maxNames  = 256     // logs, witnesses and groups, each
+)
+
+// None is the quorum that every checkpoint meets.
+const None = "none"
+
+// A Log is a "log" line.
+type Log struct {
+	Origin string // the key's name: the first line of the log's checkpoints
+	VKey   string
+	URL    string // empty if the line has none
+
+	verifier note.Verifier
+}
+
+// A Witness is a "witness" line.
+type Witness struct {
+	Name    string // the policy's
+	VKey    string
+	KeyName string // the name in the vkey, which stands on signature lines
+	URL     string // empty if the line has none
+
+	verifier note.Verifier
+}
+
+// A Group is a "group" line: met if at least Threshold members are.
+type Group struct {
+	Name      string
+	Threshold int      // 1 ≤ Threshold ≤ len(Members)
+	Members   []string // names of witnesses and groups of earlier lines, each once
+}
+
+// A Policy is a parsed policy. It is not changed after Parse and may be used concurrently.
+type Policy struct {
+	logs      []Log
+	witnesses []Witness
+	groups    []Group
+	quorum    string
+	verifiers note.Verifiers
+}
+
+// Logs returns the logs, in order.
+func (p *Policy) Logs() []Log { return slices.Clone(p.logs) }
+
+// Witnesses returns the witnesses, in order.
+func (p *Policy) Witnesses() []Witness { return slices.Clone(p.witnesses) }
+
+// Groups returns the groups, in order.
+func (p *Policy) Groups() []Group { return slices.Clone(p.groups) }
+
+// Quorum returns the name of the witness or group whose cosignatures a checkpoint needs, or None.
+func (p *Policy) Quorum() string { return p.quorum }
+
+// Lists reports whether a log of this origin is in the policy.
+func (p *Policy) Lists(origin string) bool {
+	return slices.ContainsFunc(p.logs, func(l Log) bool { return l.Origin == origin })
+}
+
+// Has reports whether a witness or group has this name.
+func (p *Policy) Has(name string) bool { return p.witness(name) >= 0 || p.group(name) >= 0 }
+
+func (p *Policy) witness(name string) int {
+	return slices.IndexFunc(p.witnesses, func(w Witness) bool { return w.Name == name })
+}
+
+func (p *Policy) group(name string) int {
+	return slices.IndexFunc(p.groups, func(g Group) bool { return g.Name == name })
+}
+
+// Parse parses a policy. The error names the line and the rule.
+func Parse(text []byte) (*Policy, error) {
+	if len(text) > MaxPolicy {
+		return nil, fmt.Errorf("tlog-policy of %d bytes: want at most %d", len(text), MaxPolicy)
+	}
+	p := new(Policy)
+	keys := make(map[string]int) // vkey's name and id → line
+	for i, line := range bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")) {
+		if err := p.line(string(line), keys, i+1); err != nil {
+			return nil, fmt.Errorf("tlog-policy: line %d: %w", i+1, err)
+		}
+	}
+	if p.quorum == "" {
+		return nil, fmt.Errorf("tlog-policy: no quorum line")
+	}
+	if len(p.logs) == 0 {
+		return nil, fmt.Errorf("tlog-policy: no log line: no checkpoint could ever be accepted")
+	}
+	var all []note.Verifier
+	for _, l := range p.logs {
+		all = append(all, l.verifier)
+	}
+	for _, w := range p.witnesses {
+		all = append(all, w.verifier)
+	}
+	p.verifiers = note.VerifierList(all...)
+	return p, nil
+}
+
+func (p *Policy) line(line string, keys map[string]int, number int) error {
+	for i := 0; i < len(line); i++ {
+		if c := line[i]; c != '\t' && (c < 0x20 || c == 0x7f) {
+			return fmt.Errorf("byte %#02x: want tab, or 20 to 7E and 80 to FF", c)
+		}
+	}
+	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
+	if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+		return nil
+	}
+	args := words[1:]
+	switch words[0] {
+	case "log":
+		return p.logLine(args, keys, number)
+	case "witness":
+		return p.witnessLine(args, keys, number)
+	case "group":
+		return p.groupLine(args)
+	case "quorum":
+		return p.quorumLine(args)
+	}
+	return fmt.Errorf("keyword %.40q: want log, witness, group or quorum", words[0])
+}
+
+// claim refuses a key that another line has.
+func claim(v note.Verifier, keys map[string]int, number int) error {
+	id := fmt.Sprintf("%s+%08x", v.Name(), v.KeyHash())
+	if other, ok := keys[id]; ok {
+		return fmt.Errorf("key %.200s: line %d has it too", id, other)
+	}
+	keys[id] = number
+	return nil
+}
+
+func (p *Policy) logLine(args []string, keys map[string]int, number int) error {
+	if len(args) < 1 || len(args) > 2 || len(p.logs) == maxNames {
+		return fmt.Errorf("want at most %d lines log <vkey> [<url>]", maxNames)
+	}
+	v, err := logVerifier(args[0])
+	if err != nil {
+		return err
+	}
+	if err := claim(v, keys, number); err != nil {
+		return err
+	}
+	url, err := urlOf(args[1:])
+	p.logs = append(p.logs, Log{Origin: v.Name(), VKey: args[0], URL: url, verifier: v})
+	return err
+}
+
+func (p *Policy) witnessLine(args []string, keys map[string]int, number int) error {
+	if len(args) < 2 || len(args) > 3 || len(p.witnesses) == maxNames {
+		return fmt.Errorf("want at most %d lines witness <name> <vkey> [<url>]", maxNames)
+	}
+	if err := p.newName(args[0]); err != nil {
+		return err
+	}
+	v, err := WitnessVerifier(args[1])
+	if err != nil {
+		return fmt.Errorf("witness %q: %w", args[0], err)
+	}
+	if err := claim(v, keys, number); err != nil {
+		return err
+	}
+	url, err := urlOf(args[2:])
+	p.witnesses = append(p.witnesses, Witness{Name: args[0], VKey: args[1], KeyName: v.Name(), URL: url, verifier: v})
+	return err
+}
+
+func urlOf(args []string) (string, error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	if !strings.HasPrefix(args[0], "https://") && !strings.HasPrefix(args[0], "http://") {
+		return "", fmt.Errorf("URL %.200q: want https or http", args[0])
+	}
+	return args[0], nil
+}
+
+func (p *Policy) newName(name string) error {
+	if name == None {
+		return fmt.Errorf("name %q is predefined", name)
+	}
+	if p.Has(name) {
+		return fmt.Errorf("name %q: an earlier line defines it", name)
+	}
+	return nil
+}
+
+func (p *Policy) groupLine(args []string) error {
+	if len(args) < 3 || len(p.groups) == maxNames {
+		return fmt.Errorf("want at most %d lines group <name> <threshold> <member>…", maxNames)
+	}
+	if err := p.newName(args[0]); err != nil {
+		return err
+	}
+	g := Group{Name: args[0], Members: args[2:]}
+	for i, m := range g.Members {
+		if m == None || !p.Has(m) {
+			return fmt.Errorf("group %q: member %q: no earlier line defines it", g.Name, m)
+		}
+		if slices.Contains(g.Members[:i], m) {
+			return fmt.Errorf("group %q: member %q twice", g.Name, m)
+		}
+		if err := p.onlyOnce(m); err != nil {
+			return fmt.Errorf("group %q: %w", g.Name, err)
+		}
+	}
+	switch t := args[1]; t {
+	case "all":
+		g.Threshold = len(g.Members)
+	case "any":
+		g.Threshold = 1
+	default:
+		n, err := strconv.ParseUint(t, 10, 16)
+		if err != nil || strconv.FormatUint(n, 10) != t || n < 1 || int(n) > len(g.Members) {
+			return fmt.Errorf("group %q: threshold %.20q: want 1 to %d, any or all", g.Name, t, len(g.Members))
+		}
+		g.Threshold = int(n)
+	}
+	p.groups = append(p.groups, g)
+	return nil
+}
+
+// onlyOnce refuses a member of two groups, as the specification does: it would count twice above them.
+func (p *Policy) onlyOnce(member string) error {
+	for _, g := range p.groups {
+		if slices.Contains(g.Members, member) {
+			return fmt.Errorf("member %q is one of group %q already", member, g.Name)
+		}
+	}
+	return nil
+}
+
+func (p *Policy) quorumLine(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("want quorum <name>")
+	}
+	if p.quorum != "" {
+		return fmt.Errorf("a second quorum line")
+	}
+	if args[0] != None && !p.Has(args[0]) {
+		return fmt.Errorf("quorum %q: no earlier line defines it", args[0])
+	}
+	p.quorum = args[0]
+	return nil
+}
+
+// Types of keys: signed-note and tlog-cosignature.
+const (
+	ed25519Note        = 0x01
+	ed25519Cosignature = 0x04
+	mldsa44            = 0x06
+)
+
+// logVerifier parses a log's key: Ed25519 (signed-note) or ML-DSA-44.
+func logVerifier(vkey string) (note.Verifier, error) { return verifier("log", vkey, ed25519Note) }
+
+// WitnessVerifier parses a witness's key: Ed25519 or ML-DSA-44 for cosignatures (https://c2sp.org/tlog-cosignature).
+func WitnessVerifier(vkey string) (note.Verifier, error) {
+	return verifier("witness", vkey, ed25519Cosignature)
+}
+
+// verifier parses a key of one of two types and checks its id, which not all of the libraries do.
+func verifier(what, vkey string, ed25519Type byte) (v note.Verifier, err error) {
+	_, rest, _ := strings.Cut(vkey, "+")
+	id, encoded, _ := strings.Cut(rest, "+")
+	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil || len(key) == 0 {
+		return nil, fmt.Errorf("%s key %.60q: want <name>+<id>+<base64>", what, vkey)
+	}
+	switch key[0] {
+	case ed25519Type:
+		if ed25519Type == ed25519Note {
+			v, err = note.NewVerifier(vkey)
+		} else {
+			v, err = fnote.NewVerifierForCosignatureV1(vkey)
+		}
+	case mldsa44:
+		v, err = fnote.NewMLDSAVerifier(vkey)
+	default:
+		return nil, fmt.Errorf("%s key %.60q: type %#02x: want %#02x (Ed25519) or %#02x (ML-DSA-44)", what, vkey, key[0], ed25519Type, mldsa44)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s key %.60q: %w", what, vkey, err)
+	}
+	if fmt.Sprintf("%08x", v.KeyHash()) != id {
+		return nil, fmt.Errorf("%s key %.60q: id %q: the key's is %08x", what, vkey, id, v.KeyHash())
+	}
+	return v, nil
+}
+
+// SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an outage of one stops a log that waits
+// for it. A witness with several keys counts as one.
+func (p *Policy) SinglePointsOfFailure() []string {
+	var all []Cosignature
+	for _, w := range p.witnesses {
+		all = append(all, Cosignature{Name: w.Name, KeyName: w.KeyName})
+	}
+	var single []string
+	for _, w := range p.witnesses {
+		rest := slices.DeleteFunc(slices.Clone(all), func(c Cosignature) bool { return c.KeyName == w.KeyName })
+		if !p.satisfied(p.quorum, rest) && !slices.Contains(single, w.KeyName) {
+			single = append(single, w.KeyName)
+		}
+	}
+	return single
+}
