@@ -70,7 +70,7 @@ type CVM struct {
 	Technology  string     // "tdx" or "snp"
 	Measurement []byte     // MRTD or launch measurement, 48 bytes
 	EndorsedBy  string     // "provider" or "policy"; empty if nobody vouches for the measurement
-	RTMRs       [][48]byte // four for TDX, none for SNP
+	RTMRs       [][48]byte // four; none if all zero, and for SNP
 	ReportData  [64]byte
 	MROwner     []byte // 48 bytes; empty if all zero
 	MRConfigID  []byte // 48 bytes; empty if all zero

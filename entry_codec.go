@@ -359,8 +359,8 @@ func (d *decoder) rtmrs() [][48]byte {
 		list = append(list, [48]byte{})
 		d.hexInto(list[len(list)-1][:])
 	}
-	if len(list) != 4 {
-		d.fail("rtmrs: want four")
+	if len(list) != 4 || list[0] == [48]byte{} && list[1] == list[0] && list[2] == list[0] && list[3] == list[0] {
+		d.fail("rtmrs: want four; all zero are left out")
 	}
 	return list
 }

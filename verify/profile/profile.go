@@ -2,10 +2,14 @@
 // the entry that a log keeps.
 //
 // An appraisal is a pure function of [Input]. docs/format.md §8 specifies it under the number [poclog.Appraisal];
-// docs/threat-model.md says what it does not prove.
+// docs/threat-model.md says what it does not prove. TestRemovalOfACheckLetsItsAttackPass holds that no check is decoration.
 package profile
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -21,10 +25,136 @@ type Input struct {
 	Appraisal  uint32    // the appraisal specification: 1 to poclog.Appraisal
 }
 
-// Appraise judges a bundle. A failed check is an [*verify.Error].
-func Appraise(in Input) (*verify.Appraisal, error) {
-	if in.Appraisal < 1 || in.Appraisal > poclog.Appraisal {
-		return nil, verify.Failf(verify.Format, "appraisal specification %d: this software knows 1 to %d", in.Appraisal, poclog.Appraisal)
+// Appraise judges a bundle. A failed check is an [*verify.Error]. It passes only what the policy admits: evidence that lacks a check
+// for the level that the policy asks for is refused with that check.
+func Appraise(in Input) (*verify.Appraisal, error) { return appraise(in, nil) }
+
+// A step makes one check of a profile.
+type step struct {
+	check verify.Check
+	need  need
+	run   func(*subject) error
+}
+
+// need says what an absent check means.
+type need uint8
+
+const (
+	required need = iota // without it the level is 0
+	optional             // the entry names it as absent, and that is all
+)
+
+// absent is what a step returns when the profile or the evidence cannot make its check.
+type absent struct{ why string }
+
+func (a absent) Error() string { return a.why }
+
+func absentf(format string, args ...any) error { return absent{fmt.Sprintf(format, args...)} }
+
+// A profile lists its items, its steps in the order in which they are made, and what it claims beyond them.
+type profile struct {
+	name     poclog.Profile
+	binding  bool // whether it binds the VM to a place: level 2 is possible
+	required []poclog.Item
+	allowed  []poclog.Item // beside the required ones
+	steps    []step
+	claims   func(*subject)
+}
+
+// appraise judges a bundle, leaving out checks that a test removes to show what each of them stops.
+func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error) {
+	s, err := open(in)
+	if err != nil {
+		return nil, err
 	}
-	return nil, verify.Failf(verify.Profile, "no profile fits the bundle")
+	p, err := s.choose()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.parse(); err != nil {
+		return nil, err
+	}
+	level := uint32(poclog.LevelBound)
+	if !p.binding {
+		level = poclog.LevelChip
+	}
+	missing := make(map[verify.Check]string)
+	for _, st := range p.steps {
+		if without[st.check] {
+			s.pass(st.check, "left out")
+			continue
+		}
+		err := st.run(s)
+		var a absent
+		switch {
+		case err == nil:
+			s.pass(st.check, "")
+		case errors.As(err, &a):
+			missing[st.check] = a.why
+			s.note(st.check, "%s", a.why)
+			if st.need == required {
+				level = poclog.LevelChip
+			}
+		default:
+			return nil, err
+		}
+	}
+	if err := s.admit(p, level, missing); err != nil {
+		return nil, err
+	}
+	p.claims(s)
+	s.finish(p, level, missing)
+	return &verify.Appraisal{Entry: s.entry, Notes: s.notes}, nil
+}
+
+// admit holds the appraisal to the policy. The error names the first check whose absence is to blame.
+func (s *subject) admit(p *profile, level uint32, missing map[verify.Check]string) error {
+	historical := s.challenge == nil
+	if s.policy.Admits(p.name, int(level), historical) {
+		return nil
+	}
+	for _, st := range p.steps {
+		if why, ok := missing[st.check]; ok && st.need == required && s.policy.Admits(p.name, poclog.LevelBound, false) {
+			return verify.Failf(st.check, "%s; the policy admits %s only with every required check", why, p.name)
+		}
+	}
+	if historical {
+		return verify.Failf(verify.Policy, "the policy does not admit historical evidence of profile %s at level %d", p.name, level)
+	}
+	return verify.Failf(verify.Policy, "the policy does not admit profile %s at level %d", p.name, level)
+}
+
+func (s *subject) pass(c verify.Check, why string) {
+	s.passed = append(s.passed, c)
+	if why != "" {
+		s.note(c, "%s", why)
+	}
+}
+
+func (s *subject) note(c verify.Check, format string, args ...any) {
+	s.notes[c] = fmt.Sprintf(format, args...)
+}
+
+// finish fills in what every profile's entry has.
+func (s *subject) finish(p *profile, level uint32, missing map[verify.Check]string) {
+	e := &s.entry
+	e.Appraisal, e.Profile, e.Level, e.Realm = s.in.Appraisal, p.name, level, s.policy.Realm
+	e.Chassis, e.Keys = sortedIdentities(e.Chassis), sortedIdentities(e.Keys)
+	e.Appraised = s.in.Appraised.UTC()
+	e.Evidence = poclog.EvidenceDigests{Bundle: poclog.BlobOf(s.in.Bundle), Policy: poclog.BlobOf(s.in.Policy)}
+	if len(s.in.Collateral) > 0 {
+		e.Evidence.Collateral = poclog.BlobOf(s.in.Collateral)
+	}
+	for _, c := range verify.Checks() {
+		if slices.Contains(s.passed, c) {
+			e.Checks = append(e.Checks, string(c))
+		} else if _, ok := missing[c]; ok {
+			e.Absent = append(e.Absent, string(c))
+		}
+	}
+}
+
+func sortedIdentities(ids []poclog.Identity) []poclog.Identity {
+	slices.SortFunc(ids, func(a, b poclog.Identity) int { return cmp.Compare(a, b) })
+	return slices.Compact(ids)
 }

@@ -80,7 +80,7 @@ func TestRealPlatformsStandAsIntelSays(t *testing.T) {
 		name string
 		load func(testing.TB) (*poclog.Bundle, *poclog.Collateral)
 		at   time.Time
-	}{{"gce", realdata.GCE, realdata.GCETime}} {
+	}{{"gce", realdata.GCE, realdata.GCETime}, {"azure", realdata.Azure, realdata.AzureTime}} {
 		t.Run(real.name, func(t *testing.T) {
 			b, col := real.load(t)
 			tcb, err := judge(b.Get(poclog.ItemTDXQuote), col, roots, real.at)
@@ -113,7 +113,7 @@ func TestRealPlatformsStandAsIntelSays(t *testing.T) {
 }
 
 func TestCollateralOfAnotherPlatformIsRefused(t *testing.T) {
-	azure, _ := realdata.GCE(t)
+	azure, _ := realdata.Azure(t)
 	_, col := realdata.GCE(t)
 	a, _ := tdx.ParseQuote(azure.Get(poclog.ItemTDXQuote))
 	gce, _ := realdata.GCE(t)

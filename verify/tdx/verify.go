@@ -5,9 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	gtdx "github.com/google/go-tdx-guest/verify"
@@ -171,4 +174,43 @@ func allZero(b []byte) bool {
 func (q *Quote) qeFields() (misc uint32, attributes, mrsigner []byte, prodID, svn uint16) {
 	r := q.qeReport
 	return binary.LittleEndian.Uint32(r[16:]), r[48:64], r[128:160], binary.LittleEndian.Uint16(r[256:]), binary.LittleEndian.Uint16(r[258:])
+}
+
+// Offsets in a TDREPORT of type 0x81, 1,024 bytes (Intel TDX Module ABI, "TDREPORT_STRUCT"): REPORTMACSTRUCT 256, TEE_TCB_INFO 239, reserved
+// 17, TDINFO 512.
+const (
+	reportSize  = 1024
+	offTCBHash  = 32
+	offInfoHash = 80
+	offReportRD = 128
+	offTCBInfo  = 256
+	tcbInfoSize = 239
+	offInfo     = 512
+	infoSize    = 512
+)
+
+// CheckReport verifies that a TDREPORT is the one from which the quote was made, as far as the quote shows it: its hashes lead to the
+// registers that the quote has. The report's MAC is for the chip alone, and its CPUSVN and reserved bytes are covered by nothing else.
+func (q *Quote) CheckReport(report []byte) error {
+	if len(report) < reportSize {
+		return fmt.Errorf("%d bytes: want %d", len(report), reportSize)
+	}
+	b := &q.Body
+	tcb, info := report[offTCBInfo:][:tcbInfoSize], report[offInfo:][:infoSize]
+	// TEE_TCB_INFO: VALID 8, TEE_TCB_SVN 16, MRSEAM 48, MRSIGNERSEAM 48, ATTRIBUTES 8. TDINFO: as in the quote, without REPORTDATA.
+	seam := slices.Concat(b.TEETCBSVN[:], b.MRSEAM[:], b.MRSIGNERSEAM[:], b.SEAMAttributes[:])
+	regs := slices.Concat(b.TDAttributes[:], b.XFAM[:], b.MRTD[:], b.MRConfigID[:], b.MROwner[:], b.MROwnerConfig[:],
+		b.RTMRs[0][:], b.RTMRs[1][:], b.RTMRs[2][:], b.RTMRs[3][:])
+	tcbHash, infoHash := sha512.Sum384(tcb), sha512.Sum384(info)
+	switch {
+	case !bytes.Equal(report[offReportRD:][:64], b.ReportData[:]):
+		return errors.New("its REPORTDATA is not the quote's")
+	case !bytes.Equal(report[offTCBHash:][:48], tcbHash[:]) || !bytes.Equal(report[offInfoHash:][:48], infoHash[:]):
+		return errors.New("its hashes are not those of its parts")
+	case !bytes.Equal(tcb[8:][:len(seam)], seam):
+		return errors.New("its TDX module is not the quote's")
+	case !bytes.Equal(info[:len(regs)], regs):
+		return errors.New("its registers are not the quote's")
+	}
+	return nil
 }

@@ -1,0 +1,69 @@
+package profile
+
+import (
+	"fmt"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+)
+
+// productionRoots are the chip makers' and providers' own roots, by SHA-256 of their DER. Bundles and collateral carry the certificates;
+// only these digests make them roots.
+var productionRoots = []poclog.Root{
+	root(poclog.RootAzureAK, "e6c596b17f8ffefba5c300f714cfb1260c6028704ecf7becc4ab5018efb00e95", "Azure Virtual TPM Root Certificate Authority 2023"),
+	root(poclog.RootGCEAK, "594759594b9b61524f6c8ef668f7177f7b9066bc0674f2f49fe9e052be78beb2", "Google Compute Engine EK/AK CA Root"),
+	root(poclog.RootGCELaunch, "e876bc6978bf4f3da445f98a0a82363c8c0bae5a1fc033c6df65846a6cb0f18c", "Google GCE-cc-tcb-root_1"),
+	root(poclog.RootIntelSGX, "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3", "Intel SGX Root CA"),
+}
+
+func root(use poclog.RootUse, digest, name string) poclog.Root {
+	d, err := poclog.ParseDigest(digest)
+	if err != nil {
+		panic(fmt.Sprintf("root %s: %v", name, err)) // a slip in the table above
+	}
+	return poclog.Root{Use: use, SHA256: d, Name: name}
+}
+
+// ProductionRoots returns the roots of the realm of production, in the order of a policy.
+func ProductionRoots() []poclog.Root { return append([]poclog.Root(nil), productionRoots...) }
+
+// fixed are the uses for which the realm of production has no roots but its own. Vendors of TPMs and bare-metal providers are many: there the
+// policy's author says whom to trust.
+var fixed = map[poclog.RootUse]bool{
+	poclog.RootIntelSGX: true, poclog.RootAMDARK: true, poclog.RootGCEAK: true, poclog.RootGCELaunch: true, poclog.RootAzureAK: true,
+}
+
+// checkRealm keeps the realms apart: a production root judges nothing in the lab, and no other judges in production.
+func checkRealm(p *poclog.Policy) error {
+	for _, r := range p.Roots {
+		known := false
+		for _, own := range productionRoots {
+			known = known || own.SHA256 == r.SHA256 && own.Use == r.Use
+		}
+		if known && p.Realm == poclog.Lab {
+			return verify.Failf(verify.Realm, "the policy of realm lab lists the production root %q", r.Name)
+		}
+		if !known && p.Realm == poclog.Production && fixed[r.Use] {
+			return verify.Failf(verify.Realm, "the policy of realm production lists %s for %s, which is not a production root", r.SHA256, r.Use)
+		}
+	}
+	return nil
+}
+
+// DefaultPolicy returns the policy with which a reader, or a new log, judges production evidence: binding profiles at level 2 and, if
+// historical is set, evidence without a challenge at level 0.
+func DefaultPolicy(historical bool) *poclog.Policy {
+	p := &poclog.Policy{
+		V: 1, Realm: poclog.Production, MaxChallengeAge: 600, Roots: ProductionRoots(), TCB: []string{"SWHardeningNeeded", "UpToDate"},
+	}
+	for _, d := range profiles {
+		if d.binding {
+			p.Admit = append(p.Admit, poclog.Admission{Profile: d.name, Level: poclog.LevelBound})
+		}
+		if historical {
+			p.Admit = append(p.Admit, poclog.Admission{Profile: d.name, Level: poclog.LevelChip, Historical: true})
+		}
+	}
+	sortAdmissions(p.Admit)
+	return p
+}

@@ -1,0 +1,138 @@
+package profile
+
+import (
+	"crypto"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// A subject is a bundle on its way through an appraisal. Everything is parsed before the first check is made; nothing of it is
+// believed before the check that says so.
+type subject struct {
+	in         Input
+	bundle     *poclog.Bundle
+	collateral *poclog.Collateral
+	policy     *poclog.Policy
+
+	quote     *tdx.Quote
+	intel     *tdx.Collateral // authenticated; nil before tee.revocation or without collateral
+	tpmQuote  *tpm.Quote
+	akChain   []*x509.Certificate
+	public    *tpm.Public
+	hcl       *tpm.HCL
+	challenge *poclog.Challenge
+	pcrs      *tpm.PCRValues // after tpm.pcr-digest
+
+	passed []verify.Check
+	notes  map[verify.Check]string
+	entry  poclog.Entry
+}
+
+// open parses the three files and refuses a policy whose roots are of another realm.
+func open(in Input) (*subject, error) {
+	if in.Appraisal < 1 || in.Appraisal > poclog.Appraisal {
+		return nil, verify.Failf(verify.Format, "appraisal specification %d: this software knows 1 to %d", in.Appraisal, poclog.Appraisal)
+	}
+	if in.Appraised.Nanosecond() != 0 || in.Appraised.Year() < 2000 || in.Appraised.Year() > 9999 {
+		return nil, verify.Failf(verify.Format, "appraised at %s: want whole seconds after the year 2000", in.Appraised.Format(time.RFC3339Nano))
+	}
+	s := &subject{in: in, notes: make(map[verify.Check]string)}
+	var err error
+	if s.policy, err = poclog.ParsePolicy(in.Policy); err != nil {
+		return nil, verify.Failf(verify.Policy, "%w", err)
+	}
+	if err := checkRealm(s.policy); err != nil {
+		return nil, err
+	}
+	if s.bundle, err = poclog.ParseBundle(in.Bundle); err != nil {
+		return nil, verify.Failf(verify.Format, "%w", err)
+	}
+	if len(in.Collateral) > 0 {
+		if s.collateral, err = poclog.ParseCollateral(in.Collateral); err != nil {
+			return nil, verify.Failf(verify.Format, "%w", err)
+		}
+	}
+	return s, nil
+}
+
+// choose finds the profile by the items, and refuses items that it does not appraise.
+func (s *subject) choose() (*profile, error) {
+	name, err := Of(s.bundle)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(profiles, func(p *profile) bool { return p.name == name })
+	if i < 0 {
+		return nil, verify.Failf(verify.Profile, "profile %s: this software does not appraise it", name)
+	}
+	p := profiles[i]
+	for _, item := range p.required {
+		if !s.bundle.Has(item) {
+			return nil, verify.Failf(verify.Profile, "profile %s: item %s is missing", name, item)
+		}
+	}
+	for _, item := range s.bundle.Items() {
+		if !slices.Contains(p.required, item) && !slices.Contains(p.allowed, item) {
+			return nil, verify.Failf(verify.Profile, "profile %s: item %s is not one of its own", name, item)
+		}
+	}
+	return p, nil
+}
+
+// Of returns the profile that a bundle's items make, docs/format.md §3.
+func Of(b *poclog.Bundle) (poclog.Profile, error) {
+	tdxQuote, snp := b.Has(poclog.ItemTDXQuote), b.Has(poclog.ItemSNPReport)
+	withTPM := b.Has(poclog.ItemTPMQuote) || b.Has(poclog.ItemTPMAK) || b.Has(poclog.ItemTPMAKChain) || b.Has(poclog.ItemTPMPCRs)
+	switch {
+	case tdxQuote == snp:
+		return "", verify.Failf(verify.Profile, "want one TEE quote: a TDX quote or an SNP report")
+	case b.Has(poclog.ItemHCLReport) && tdxQuote:
+		return poclog.AzureTDXvTPM, nil
+	case b.Has(poclog.ItemHCLReport):
+		return poclog.AzureSNPvTPM, nil
+	case tdxQuote && b.Has(poclog.ItemTPMEKChain):
+		return poclog.BareMetalTDXTPM, nil
+	case tdxQuote && withTPM:
+		return poclog.GCETDXvTPM, nil
+	case tdxQuote:
+		return poclog.TDX, nil
+	}
+	return poclog.SNP, nil
+}
+
+// parse reads every item. A malformed one is a [verify.Format] error, whatever the checks.
+func (s *subject) parse() error {
+	for _, p := range []struct {
+		item  poclog.Item
+		parse func([]byte) error
+	}{
+		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuote(b); return err }},
+		{poclog.ItemTPMQuote, func(b []byte) (err error) { s.tpmQuote, err = tpm.ParseQuote(b); return err }},
+		{poclog.ItemTPMAK, func(b []byte) (err error) { s.public, err = tpm.ParsePublic(b); return err }},
+		{poclog.ItemTPMAKChain, func(b []byte) (err error) { s.akChain, err = tpm.ParseChain(b); return err }},
+		{poclog.ItemHCLReport, func(b []byte) (err error) { s.hcl, err = tpm.ParseHCL(b); return err }},
+		{poclog.ItemChallenge, func(b []byte) (err error) { s.challenge, err = poclog.ParseChallenge(b); return err }},
+	} {
+		if !s.bundle.Has(p.item) {
+			continue
+		}
+		if err := p.parse(s.bundle.Get(p.item)); err != nil {
+			if _, ok := verify.CheckOf(err); ok {
+				return err
+			}
+			return verify.Failf(verify.Format, "%s: %w", p.item, err)
+		}
+	}
+	return nil
+}
+
+// ak returns the certified attestation key.
+func (s *subject) ak() crypto.PublicKey { return s.akChain[0].PublicKey }
+
+func (s *subject) roots(use poclog.RootUse) map[[32]byte]bool { return s.policy.RootsFor(use) }

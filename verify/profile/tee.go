@@ -1,0 +1,180 @@
+package profile
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// profiles is every profile that this software appraises.
+var profiles = []*profile{&azureTDX, &tdxOnly}
+
+func sortAdmissions(list []poclog.Admission) {
+	key := func(a poclog.Admission) string { return string(a.Profile) + string(rune('0'+a.Level)) }
+	slices.SortFunc(list, func(a, b poclog.Admission) int { return strings.Compare(key(a), key(b)) })
+}
+
+// tdxSteps are the checks of a TDX quote: what runs, and that the chip is genuine. The chain comes first, for signatures mean nothing before it.
+func tdxSteps(launch need) []step {
+	return []step{
+		{verify.TEEChain, required, func(s *subject) error {
+			return s.quote.CheckChain(s.roots(poclog.RootIntelSGX), s.in.Appraised)
+		}},
+		{verify.TEESignature, required, checkTDXSignature},
+		{verify.TEENoDebug, required, func(s *subject) error { return s.quote.CheckNoDebug() }},
+		{verify.TEERevocation, required, checkTDXRevocation},
+		{verify.TEETCB, required, checkTDXTCB},
+		{verify.TEELaunch, launch, checkLaunch},
+	}
+}
+
+func checkTDXSignature(s *subject) error {
+	if err := s.quote.CheckSignature(); err != nil {
+		return err
+	}
+	return s.quote.SecondOpinion(s.in.Appraised)
+}
+
+var intelKinds = []poclog.CollateralKind{poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL}
+
+// openIntel authenticates Intel's collateral once. Without any it is absent; with a part of it, it is refused.
+func (s *subject) openIntel() error {
+	if s.intel != nil {
+		return nil
+	}
+	if !slices.ContainsFunc(intelKinds, func(k poclog.CollateralKind) bool { return s.collateral.Get(k) != nil }) {
+		return absentf("there is no collateral of Intel's for the platform")
+	}
+	var err error
+	s.intel, err = tdx.OpenCollateral(s.quote, s.collateral, s.roots(poclog.RootIntelSGX), s.in.Appraised)
+	return err
+}
+
+func checkTDXRevocation(s *subject) error {
+	if err := s.openIntel(); err != nil {
+		return err
+	}
+	return s.intel.CheckRevocation(s.quote)
+}
+
+func checkTDXTCB(s *subject) error {
+	if err := s.openIntel(); err != nil {
+		return err
+	}
+	tcb, err := s.intel.TCB(s.quote)
+	if err != nil {
+		return err
+	}
+	if err := tdx.CheckTCB(tcb, s.policy.TCB); err != nil {
+		return err
+	}
+	s.entry.CVM.TCB = tcb
+	s.note(verify.TEETCB, "%s as of %s, evaluation %d", tcb.Status, tcb.Date.Format("2006-01-02"), tcb.Evaluation)
+	return nil
+}
+
+// checkLaunch asks who vouches for the launch measurement. Without it an attacker runs firmware of his own that answers all other checks.
+func checkLaunch(s *subject) error {
+	mrtd := hex.EncodeToString(s.quote.Body.MRTD[:])
+	profile, err := Of(s.bundle)
+	if err != nil {
+		return err
+	}
+	for _, l := range s.policy.Launch {
+		if l.Profile == profile && l.Measurement == mrtd {
+			s.entry.CVM.EndorsedBy = "policy"
+			s.note(verify.TEELaunch, "listed in the policy as %q", l.Name)
+			return nil
+		}
+	}
+	return absentf("nobody vouches for MRTD %.16s…: no provider's endorsement, and the policy does not list it", mrtd)
+}
+
+// claimTDX fills in what a TDX quote says.
+func claimTDX(s *subject) {
+	b, e := &s.quote.Body, &s.entry
+	e.Quote = s.quote.ID()
+	e.Chassis = append(e.Chassis, s.quote.Platform.Identities()...)
+	e.CVM.Technology = "tdx"
+	e.CVM.Measurement = b.MRTD[:]
+	if b.RTMRs != [4][48]byte{} {
+		e.CVM.RTMRs = b.RTMRs[:]
+	}
+	e.CVM.ReportData = b.ReportData
+	e.CVM.MROwner = unlessZero(b.MROwner[:])
+	e.CVM.MRConfigID = unlessZero(b.MRConfigID[:])
+	e.CVM.FMSPC = s.quote.Platform.FMSPC[:]
+	e.CVM.PCEID = s.quote.Platform.PCEID[:]
+}
+
+func unlessZero(b []byte) []byte {
+	if slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+		return b
+	}
+	return nil
+}
+
+// tdxOnly is the chip-only profile: a genuine chip, and what runs on it; level 0.
+var tdxOnly = profile{
+	name:     poclog.TDX,
+	required: []poclog.Item{poclog.ItemTDXQuote},
+	allowed:  []poclog.Item{poclog.ItemChallenge},
+	steps: append(tdxSteps(optional), step{verify.FreshChallenge, optional, func(s *subject) error {
+		return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
+	}}),
+	claims: claimTDX,
+}
+
+// checkFresh holds the evidence to its challenge: the checkpoint is one that the policy accepts, not too old when the evidence is judged,
+// and the nonce is made from exactly it. have returns where the evidence carries the nonce.
+func (s *subject) checkFresh(have func() []byte) error {
+	c := s.challenge
+	if c == nil {
+		return absentf("the evidence answers no challenge: it is historical")
+	}
+	if want, err := Of(s.bundle); err != nil || c.Profile != want {
+		return verify.Failf(verify.FreshChallenge, "the challenge is for profile %s, the evidence of %s", c.Profile, want)
+	}
+	view, err := s.challengeView()
+	if err != nil {
+		return err
+	}
+	if nonce := c.Nonce(); string(have()) != string(nonce[:]) {
+		return verify.Failf(verify.FreshChallenge, "the evidence does not carry the challenge's nonce %x", nonce)
+	}
+	s.entry.Fresh = &poclog.Fresh{
+		Origin: view.Origin, Size: view.Size, Root: view.Root, Checkpoint: poclog.Sum(c.Checkpoint), Salt: c.Salt, UserData: c.UserData,
+	}
+	s.note(verify.FreshChallenge, "made after size %d of %s", view.Size, view.Origin)
+	return nil
+}
+
+// challengeView opens the challenge's checkpoint under the policy and limits its age, where witnesses timed it.
+func (s *subject) challengeView() (*tlogpolicy.View, error) {
+	if len(s.policy.ChallengePolicy) == 0 {
+		return nil, verify.Failf(verify.FreshChallenge, "the policy accepts no log's checkpoints as a challenge")
+	}
+	p, err := tlogpolicy.Parse([]byte(strings.Join(s.policy.ChallengePolicy, "\n") + "\n"))
+	if err != nil {
+		return nil, verify.Failf(verify.Policy, "challenge_policy: %w", err)
+	}
+	view, err := p.Open(s.challenge.Checkpoint)
+	if err != nil {
+		return nil, verify.Failf(verify.FreshChallenge, "challenge checkpoint: %w", err)
+	}
+	if t1, ok := view.NotBefore(); ok {
+		age := s.in.Appraised.Sub(t1)
+		if limit := int64(s.policy.MaxChallengeAge); age.Seconds() > float64(limit) {
+			return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was %d seconds old: want at most %d", int64(age.Seconds()), limit)
+		}
+		if age < -maxClockSkew {
+			return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was cosigned %s after the time of appraisal", -age)
+		}
+	}
+	return view, nil
+}
