@@ -1,0 +1,205 @@
+package receipt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// Demands are what a reader asks of an entry. The zero value is safe: realm production and level 2.
+type Demands struct {
+	UnsafeLevel0 bool         // accept level 0: the place is unproven
+	UnsafeRealm  poclog.Realm // accept another realm than production
+
+	Profiles    []poclog.Profile // one of these; none: any
+	Place       string           // "provider", "provider/region" or "provider/zone", authenticated
+	Chassis     poclog.Identity  // one of the chassis's identities
+	Require     []string         // checks that must have passed
+	TCB         []string         // one of these statuses; none: any that the log's policy accepts
+	Measurement []byte           // the launch measurement, 48 bytes
+	UserData    *poclog.Digest   // digest of what the proof speaks for
+	Standing    Standing         // at least this; "" is Logged
+
+	MaxAge           time.Duration // now − t1; 0: any
+	MaxCheckpointAge time.Duration // now − the time the quorum saw the receipt's checkpoint; 0: any
+	MaxInterval      time.Duration // t2 − t1; 0: any
+
+	AuditGroup string      // the policy's group of auditors; "" is DefaultAuditGroup
+	Evidence   *Evidence   // repeat the appraisal with it
+	Reappraise Reappraiser // who does
+}
+
+// demand is one rule: its name and why the verdict does not meet it, or "".
+type demand struct {
+	name  Step
+	unmet func(d *Demands, v *Verdict, now time.Time) string
+}
+
+var demandRules = []demand{
+	{"realm", func(d *Demands, v *Verdict, _ time.Time) string {
+		want := poclog.Production
+		if d.UnsafeRealm != "" {
+			want = d.UnsafeRealm
+		}
+		return unless(v.Entry.Realm == want, "the entry is of realm %s, want %s", v.Entry.Realm, want)
+	}},
+	{"level", func(d *Demands, v *Verdict, _ time.Time) string {
+		return unless(d.UnsafeLevel0 || v.Entry.Level >= poclog.LevelBound,
+			"level %d: the place is unproven (absent: %s)", v.Entry.Level, strings.Join(v.Entry.Absent, ", "))
+	}},
+	{"profile", func(d *Demands, v *Verdict, _ time.Time) string {
+		return unless(len(d.Profiles) == 0 || slices.Contains(d.Profiles, v.Entry.Profile), "profile %s is not one that was asked for", v.Entry.Profile)
+	}},
+	{"place", func(d *Demands, v *Verdict, _ time.Time) string { return placeUnmet(d.Place, v.Entry) }},
+	{"chassis", func(d *Demands, v *Verdict, _ time.Time) string {
+		return unless(d.Chassis == "" || slices.Contains(v.Entry.Chassis, d.Chassis), "the chassis is %s, not %s", joined(v.Entry.Chassis), d.Chassis)
+	}},
+	{"require", func(d *Demands, v *Verdict, _ time.Time) string {
+		for _, c := range d.Require {
+			if !slices.Contains(v.Entry.Checks, c) {
+				return fmt.Sprintf("check %s did not pass", c)
+			}
+		}
+		return ""
+	}},
+	{"tcb", func(d *Demands, v *Verdict, _ time.Time) string {
+		t := v.Entry.CVM.TCB
+		return unless(len(d.TCB) == 0 || t != nil && slices.Contains(d.TCB, t.Status), "the platform's status is %s, not one that was asked for", statusOf(t))
+	}},
+	{"measurement", func(d *Demands, v *Verdict, _ time.Time) string {
+		return unless(len(d.Measurement) == 0 || string(d.Measurement) == string(v.Entry.CVM.Measurement), "the launch measurement is %x", v.Entry.CVM.Measurement)
+	}},
+	{"user-data", func(d *Demands, v *Verdict, _ time.Time) string {
+		if d.UserData == nil {
+			return ""
+		}
+		return unless(v.Entry.Fresh != nil && v.Entry.Fresh.UserData == *d.UserData, "the proof does not speak for user data with digest %s", *d.UserData)
+	}},
+	{"verdict", func(d *Demands, v *Verdict, _ time.Time) string {
+		return unless(slices.Index(standings, v.Verdict) >= max(0, slices.Index(standings, d.Standing)), "the verdict stands on %q, want %q", v.Verdict, d.Standing)
+	}},
+	{"max-age", func(d *Demands, v *Verdict, now time.Time) string { return tooOld("the evidence", d.MaxAge, v.T1, now) }},
+	{"max-checkpoint-age", func(d *Demands, v *Verdict, now time.Time) string {
+		return tooOld("the view of the log", d.MaxCheckpointAge, v.Seen, now)
+	}},
+	{"max-interval", func(d *Demands, v *Verdict, _ time.Time) string { return intervalUnmet(d.MaxInterval, v) }},
+}
+
+func unless(met bool, format string, args ...any) string {
+	if met {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+func joined(ids []poclog.Identity) string {
+	s := make([]string, len(ids))
+	for i, id := range ids {
+		s[i] = string(id)
+	}
+	return strings.Join(s, ", ")
+}
+
+func statusOf(t *poclog.TCB) string {
+	if t == nil {
+		return "unknown"
+	}
+	return t.Status
+}
+
+// Validate refuses demands that no receipt could meet, or that mean something else than they say.
+func (d *Demands) Validate() error {
+	if d.MaxAge < 0 || d.MaxCheckpointAge < 0 || d.MaxInterval < 0 {
+		return fmt.Errorf("a negative age or interval")
+	}
+	if d.Standing != "" && !slices.Contains(standings, d.Standing) {
+		return fmt.Errorf("verdict %q: want logged, audited or reappraised", d.Standing)
+	}
+	if d.Place != "" && d.UnsafeLevel0 {
+		return fmt.Errorf("a place is asked for with level 0, which carries no authenticated place")
+	}
+	if len(d.Measurement) != 0 && len(d.Measurement) != 48 {
+		return fmt.Errorf("measurement of %d bytes: want 48", len(d.Measurement))
+	}
+	return nil
+}
+
+// check holds a verdict to the demands.
+func (d *Demands) check(v *Verdict, now time.Time) error {
+	if err := d.Validate(); err != nil {
+		return refuse("demands", "%w", err)
+	}
+	if v.Entry == nil {
+		return refuse("kind", "entry of kind %s: %w", v.Kind, ErrNotProof)
+	}
+	for _, rule := range demandRules {
+		if why := rule.unmet(d, v, now); why != "" {
+			return refuse(rule.name, "%s", why)
+		}
+	}
+	return nil
+}
+
+// hints are sources of place that authenticate nothing.
+var hints = []string{"aia-hint"}
+
+func authenticated(c poclog.Claim) bool {
+	return slices.ContainsFunc(c.By, func(s string) bool { return !slices.Contains(hints, s) })
+}
+
+// placeUnmet compares a place that was asked for with what the entry proves.
+func placeUnmet(want string, e *poclog.Entry) string {
+	if want == "" {
+		return ""
+	}
+	if e.Level < poclog.LevelBound || e.Place == nil {
+		return fmt.Sprintf("level %d carries no authenticated place", e.Level)
+	}
+	provider, within, _ := strings.Cut(want, "/")
+	p := e.Place
+	if !authenticated(p.Provider) || p.Provider.Value != provider {
+		return fmt.Sprintf("the provider is %q by %s, not %q", p.Provider.Value, strings.Join(p.Provider.By, ", "), provider)
+	}
+	if within == "" {
+		return ""
+	}
+	for _, c := range []poclog.Claim{p.Region, p.Zone} {
+		if c.Value == within && authenticated(c) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("the place is %s/%s/%s, not authenticated as %q", p.Provider.Value, p.Region.Value, p.Zone.Value, want)
+}
+
+// maxFuture is how far a witness's clock may be ahead of the reader's.
+const maxFuture = time.Minute
+
+func tooOld(what string, limit time.Duration, since Bound, now time.Time) string {
+	switch age := now.Sub(since.Time); {
+	case limit == 0:
+		return ""
+	case !since.Known:
+		return fmt.Sprintf("nobody says how old %s is: %s", what, since.Why)
+	case age > limit:
+		return fmt.Sprintf("%s is %s old, want at most %s", what, age.Truncate(time.Second), limit)
+	case age < -maxFuture:
+		return fmt.Sprintf("%s is of %s, %s after now", what, stamp(since.Time), (-age).Truncate(time.Second))
+	}
+	return ""
+}
+
+func intervalUnmet(limit time.Duration, v *Verdict) string {
+	switch {
+	case limit == 0:
+		return ""
+	case !v.T1.Known:
+		return "nobody says after what time the evidence was made: " + v.T1.Why
+	case !v.T2.Known:
+		return "nobody says before what time the evidence was made: " + v.T2.Why
+	}
+	interval := v.T2.Time.Sub(v.T1.Time)
+	return unless(interval <= limit, "made within %s, want at most %s", interval, limit)
+}

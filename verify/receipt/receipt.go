@@ -1,0 +1,212 @@
+// Package receipt checks receipts, offline: that a log and its witnesses vouch for an entry, when the entry's evidence was made, and
+// whether the entry is what the client demands. The algorithm is docs/format.md §10, in numbered steps.
+//
+// [Check] needs a receipt's file, the client's C2SP tlog-policy (https://c2sp.org/tlog-policy) and the time. There is no network, file,
+// clock or global state, and neither Tessera nor a parser of quotes below it: TestImports holds that. Whatever it refuses is an
+// [*Error] that names the step or the demand; nothing passes by default but entries of the production realm at level 2.
+//
+// A receipt says that the log published an entry and, as far as the verdict goes, who repeated its appraisal. It does not say that
+// the VM is still running, and a proof of cloud does not prove what docs/threat-model.md lists.
+package receipt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// ErrNoPolicy says that there is no verdict: nobody said whose signatures count.
+var ErrNoPolicy = errors.New("no tlog-policy: say whose signatures count")
+
+// A Step names a step of the check or a demand. The names of demands are those of the command's flags.
+type Step string
+
+// The steps, in order.
+const (
+	StepFormat      Step = "format"      // the file is a receipt, and its leaf well-formed
+	StepCheckpoint  Step = "checkpoint"  // the receipt's checkpoint has a listed log's signature and the policy's quorum
+	StepInclusion   Step = "inclusion"   // the entry is in the checkpoint's tree
+	StepFirst       Step = "first"       // so it is in the first covering checkpoint's, of the same log and not larger
+	StepChallenge   Step = "challenge"   // the challenge checkpoint is the one that the entry names
+	StepInterval    Step = "interval"    // t1 ≤ appraised ≤ t2 + 60 s
+	StepReappraisal Step = "reappraisal" // the evidence at hand is the entry's and gives the entry again
+	StepConsistency Step = "consistency" // of a split view: no tree has both checkpoints
+)
+
+// An Error is a failed step or demand.
+type Error struct {
+	Step   Step
+	Detail string // one line for a person: what was refused and why
+	Err    error  // the cause, whose text Detail already includes, or nil
+}
+
+// Error gives "step: detail".
+func (e *Error) Error() string { return string(e.Step) + ": " + e.Detail }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func refuse(s Step, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Step: s, Detail: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// maxAppraisalLag is how long after the first covering checkpoint an entry may claim to have been appraised: clocks differ.
+const maxAppraisalLag = 60 * time.Second
+
+// Check verifies a receipt's file under the client's policy and holds it to the client's demands at a time. A failed step or demand is
+// an [*Error]; without a policy the error is [ErrNoPolicy].
+func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
+	v, err := Open(file, policy)
+	if err != nil {
+		return nil, err
+	}
+	r, err := poclog.ParseReceipt(file)
+	if err != nil {
+		return nil, refuse(StepFormat, "%w", err)
+	}
+	if err := v.repeat(demands.Reappraise, demands.Evidence, r.Entry); err != nil {
+		return nil, err
+	}
+	v.askAuditors(demands.AuditGroup)
+	if err := demands.check(v, now); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Open verifies a receipt's file under a policy and says what it proves, of whatever kind, level and realm the entry is. It makes no
+// demand: use [Check] to rely on a receipt.
+func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
+	if policy == nil {
+		return nil, ErrNoPolicy
+	}
+	r, err := poclog.ParseReceipt(file)
+	if err != nil {
+		return nil, refuse(StepFormat, "%w", err)
+	}
+	leaf, err := poclog.ParseLeaf(r.Entry)
+	if err != nil {
+		return nil, refuse(StepFormat, "%w", err)
+	}
+	cp, err := policy.Open(r.Inclusion.Checkpoint)
+	if err != nil {
+		return nil, refuse(StepCheckpoint, "%w", err)
+	}
+	hash := LeafHash(r.Entry)
+	if err := included(hash, r.Index, &r.Inclusion, cp); err != nil {
+		return nil, refuse(StepInclusion, "%w", err)
+	}
+	v := &Verdict{
+		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
+		Entry: leaf.Proof, Config: leaf.Config, checkpoint: cp,
+	}
+	v.describe()
+	if err := v.bound(r, policy); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// LeafHash is the hash of a leaf: SHA-256(0x00 ‖ leaf), RFC 6962 §2.1.
+func LeafHash(leaf []byte) [sha256.Size]byte {
+	return [sha256.Size]byte(rfc6962.DefaultHasher.HashLeaf(leaf))
+}
+
+func included(leaf [sha256.Size]byte, index uint64, in *poclog.Inclusion, cp *tlogpolicy.View) error {
+	if index >= cp.Size {
+		return fmt.Errorf("entry %d of a log of size %d", index, cp.Size)
+	}
+	root, err := proof.RootFromInclusionProof(rfc6962.DefaultHasher, index, cp.Size, leaf[:], slicesOf(in.Hashes))
+	if err != nil {
+		return fmt.Errorf("entry %d in size %d: %w", index, cp.Size, err)
+	}
+	if !bytes.Equal(root, cp.Root[:]) {
+		return fmt.Errorf("entry %d is not in the tree of size %d: the proof leads to another root", index, cp.Size)
+	}
+	return nil
+}
+
+// bound finds t1 and t2 and holds the entry's own time to them.
+func (v *Verdict) bound(r *poclog.Receipt, policy *tlogpolicy.Policy) error {
+	first, err := v.firstCovering(r, policy)
+	if err != nil {
+		return err
+	}
+	v.T2 = earliest(notAfter(first), notAfter(v.checkpoint))
+	v.Seen = notBefore(v.checkpoint)
+	if v.T1, err = v.challenged(r.Challenge, policy); err != nil {
+		return err
+	}
+	if v.Entry == nil {
+		return nil
+	}
+	at := v.Entry.Appraised
+	if v.T1.Known && at.Before(v.T1.Time) {
+		return refuse(StepInterval, "appraised at %s, before its evidence was made (not before %s)", stamp(at), stamp(v.T1.Time))
+	}
+	if v.T2.Known && at.After(v.T2.Time.Add(maxAppraisalLag)) {
+		return refuse(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", stamp(at), maxAppraisalLag, stamp(v.T2.Time))
+	}
+	return nil
+}
+
+// firstCovering returns the checkpoint that covered the entry first: the receipt's own, unless the receipt was moved.
+func (v *Verdict) firstCovering(r *poclog.Receipt, policy *tlogpolicy.Policy) (*tlogpolicy.View, error) {
+	if r.First == nil {
+		return v.checkpoint, nil
+	}
+	// The first checkpoint needs no quorum: before witnesses have signed it, it still shows order, and t2 is the later checkpoint's.
+	first, err := policy.OpenLogged(r.First.Checkpoint)
+	if err != nil {
+		return nil, refuse(StepFirst, "%w", err)
+	}
+	if first.Origin != v.Origin || first.Size > v.Size {
+		return nil, refuse(StepFirst, "checkpoint of %q at size %d: want one of %q at size %d or less", first.Origin, first.Size, v.Origin, v.Size)
+	}
+	if err := included(v.LeafHash, v.Index, r.First, first); err != nil {
+		return nil, refuse(StepFirst, "%w", err)
+	}
+	if first.Size == v.Size && first.Root != v.Root {
+		return nil, refuse(StepFirst, "another root than the receipt's checkpoint has at size %d: the log signed two histories", v.Size)
+	}
+	return first, nil
+}
+
+// challenged checks the challenge checkpoint against the entry, and says when the evidence was made at the earliest.
+func (v *Verdict) challenged(challenge []byte, policy *tlogpolicy.Policy) (Bound, error) {
+	var fresh *poclog.Fresh
+	if v.Entry != nil {
+		fresh = v.Entry.Fresh
+	}
+	switch {
+	case fresh == nil && len(challenge) > 0:
+		return Bound{}, refuse(StepChallenge, "the receipt has a challenge checkpoint, its entry none")
+	case fresh == nil:
+		return Bound{Why: "historical evidence: it answers no challenge"}, nil
+	case len(challenge) == 0:
+		return Bound{}, refuse(StepChallenge, "the receipt lacks the challenge checkpoint that its entry names")
+	case poclog.Sum(challenge) != fresh.Checkpoint:
+		return Bound{}, refuse(StepChallenge, "checkpoint has digest %s: the entry names %s", poclog.Sum(challenge), fresh.Checkpoint)
+	}
+	body, err := tlogpolicy.ParseCheckpoint(challenge)
+	if err != nil {
+		return Bound{}, refuse(StepChallenge, "%w", err)
+	}
+	if body.Origin != fresh.Origin || body.Size != fresh.Size || body.Root != fresh.Root {
+		return Bound{}, refuse(StepChallenge, "checkpoint of %q at size %d: the entry names %q at size %d, or another root", body.Origin, body.Size, fresh.Origin, fresh.Size)
+	}
+	cp, err := policy.Open(challenge)
+	if err != nil {
+		return Bound{Why: "the policy does not vouch for the challenge's checkpoint: " + err.Error()}, nil
+	}
+	return notBefore(cp), nil
+}

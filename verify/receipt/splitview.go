@@ -1,0 +1,186 @@
+package receipt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// MaxSplitView is the greatest size of a split view's file, in bytes: two checkpoints and the hashes of two compact ranges.
+const MaxSplitView = 2*poclog.MaxChallenge*4/3 + 1<<15
+
+const maxRangeHashes = 126 // of a compact range in a tree of less than 2^63 leaves
+
+// A SplitView is evidence that a log signed two histories (`*.split-view.json`, docs/format.md §10): checkpoints A and B of which no tree
+// has both. Either their sizes are equal and their roots differ; or A is smaller, and the first leaves of B's tree have another
+// root, which Left and Right show.
+//
+// The file is JSON with the members v (1), origin, a, b (base64url of the signed checkpoints), left and right (lists of hexadecimal hashes,
+// absent where empty), in this order, without white space and with a final newline.
+type SplitView struct {
+	Origin string
+	A, B   []byte              // signed checkpoints, A not larger than B
+	Left   [][sha256.Size]byte // nodes of B's tree over the leaves below A's size, from left to right; none for equal sizes
+	Right  [][sha256.Size]byte // nodes of B's tree over the leaves from A's size on
+}
+
+type splitViewFile struct {
+	V      int      `json:"v"`
+	Origin string   `json:"origin"`
+	A      string   `json:"a"`
+	B      string   `json:"b"`
+	Left   []string `json:"left,omitempty"`
+	Right  []string `json:"right,omitempty"`
+}
+
+// Marshal returns the file.
+func (s *SplitView) Marshal() ([]byte, error) {
+	f := splitViewFile{V: 1, Origin: s.Origin, A: base64.RawURLEncoding.EncodeToString(s.A), B: base64.RawURLEncoding.EncodeToString(s.B)}
+	for _, h := range s.Left {
+		f.Left = append(f.Left, hex.EncodeToString(h[:]))
+	}
+	for _, h := range s.Right {
+		f.Right = append(f.Right, hex.EncodeToString(h[:]))
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(f); err != nil {
+		return nil, fmt.Errorf("encode split view: %w", err)
+	}
+	if buf.Len() > MaxSplitView {
+		return nil, fmt.Errorf("split view of %d bytes: want at most %d", buf.Len(), MaxSplitView)
+	}
+	return buf.Bytes(), nil
+}
+
+// ParseSplitView parses a file. It does not look into the checkpoints.
+func ParseSplitView(file []byte) (*SplitView, error) {
+	if len(file) > MaxSplitView {
+		return nil, fmt.Errorf("split view of %d bytes: want at most %d", len(file), MaxSplitView)
+	}
+	var f splitViewFile
+	dec := json.NewDecoder(bytes.NewReader(file))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return nil, fmt.Errorf("parse split view: %w", err)
+	}
+	if f.V != 1 {
+		return nil, fmt.Errorf("parse split view: version %d: want 1", f.V)
+	}
+	s := &SplitView{Origin: f.Origin}
+	var errs [4]error
+	s.A, errs[0] = base64.RawURLEncoding.Strict().DecodeString(f.A)
+	s.B, errs[1] = base64.RawURLEncoding.Strict().DecodeString(f.B)
+	s.Left, errs[2] = parseHashes(f.Left)
+	s.Right, errs[3] = parseHashes(f.Right)
+	for _, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("parse split view: %w", err)
+		}
+	}
+	// One set of facts has one file.
+	if again, err := s.Marshal(); err != nil || !bytes.Equal(again, file) {
+		return nil, fmt.Errorf("parse split view: not in canonical form")
+	}
+	return s, nil
+}
+
+func parseHashes(list []string) ([][sha256.Size]byte, error) {
+	if len(list) > maxRangeHashes {
+		return nil, fmt.Errorf("%d hashes: want at most %d", len(list), maxRangeHashes)
+	}
+	var out [][sha256.Size]byte
+	for _, s := range list {
+		d, err := poclog.ParseDigest(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// CheckSplitView verifies that a split view's file proves what it says: the origin's own signatures under the policy, and that no
+// tree has both checkpoints. A nil error means that the log signed two histories.
+func CheckSplitView(file []byte, policy *tlogpolicy.Policy) (*SplitView, error) {
+	if policy == nil {
+		return nil, ErrNoPolicy
+	}
+	s, err := ParseSplitView(file)
+	if err != nil {
+		return nil, refuse(StepFormat, "%w", err)
+	}
+	a, err := policy.OpenLogged(s.A)
+	if err != nil {
+		return nil, refuse(StepCheckpoint, "a: %w", err)
+	}
+	b, err := policy.OpenLogged(s.B)
+	if err != nil {
+		return nil, refuse(StepCheckpoint, "b: %w", err)
+	}
+	if a.Origin != s.Origin || b.Origin != s.Origin {
+		return nil, refuse(StepCheckpoint, "checkpoints of %q and %q: want both of %q", a.Origin, b.Origin, s.Origin)
+	}
+	root := b.Root
+	if a.Size != b.Size || len(s.Left)+len(s.Right) > 0 {
+		if root, err = PrefixRoot(a.Size, b.Size, b.Root, s.Left, s.Right); err != nil {
+			return nil, refuse(StepConsistency, "%w", err)
+		}
+	}
+	if root == a.Root {
+		return nil, refuse(StepConsistency, "the checkpoints of sizes %d and %d are of one history", a.Size, b.Size)
+	}
+	return s, nil
+}
+
+// PrefixRoot returns the root that the first m leaves of a tree have, proven by the tree's own root: left and right are the nodes of the
+// compact ranges [0, m) and [m, n) of the tree of n leaves, from left to right (RFC 6962 §2.1; 0 ≤ m ≤ n, 0 < n). It fails if
+// they do not hash to root. Two checkpoints are of one history if and only if the smaller one's root is the larger one's PrefixRoot.
+func PrefixRoot(m, n uint64, root [sha256.Size]byte, left, right [][sha256.Size]byte) (prefix [sha256.Size]byte, err error) {
+	if m > n || n == 0 {
+		return prefix, fmt.Errorf("prefix of %d leaves of a tree of %d", m, n)
+	}
+	f := &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
+	l, err := f.NewRange(0, m, slicesOf(left))
+	if err != nil {
+		return prefix, fmt.Errorf("left range: %w", err)
+	}
+	r, err := f.NewRange(m, n, slicesOf(right))
+	if err != nil {
+		return prefix, fmt.Errorf("right range: %w", err)
+	}
+	prefix = sha256.Sum256(nil)
+	if m > 0 {
+		h, err := l.GetRootHash(nil)
+		if err != nil {
+			return prefix, fmt.Errorf("left range: %w", err)
+		}
+		copy(prefix[:], h)
+	}
+	if err := l.AppendRange(r, nil); err != nil {
+		return prefix, fmt.Errorf("join ranges: %w", err)
+	}
+	whole, err := l.GetRootHash(nil)
+	if err != nil || !bytes.Equal(whole, root[:]) {
+		return prefix, fmt.Errorf("hashes of the tree of %d leaves have another root than its checkpoint", n)
+	}
+	return prefix, nil
+}
+
+func slicesOf(hashes [][sha256.Size]byte) [][]byte {
+	out := make([][]byte, len(hashes))
+	for i := range hashes {
+		out[i] = hashes[i][:]
+	}
+	return out
+}

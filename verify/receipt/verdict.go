@@ -1,0 +1,123 @@
+package receipt
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Standing is on whose word a verdict stands.
+type Standing string
+
+// The standings, from weak to strong.
+const (
+	Logged      Standing = "logged"      // the log vouches for the appraisal
+	Audited     Standing = "audited"     // the policy's auditors repeated it
+	Reappraised Standing = "reappraised" // it was repeated here, from the evidence
+)
+
+var standings = []Standing{Logged, Audited, Reappraised}
+
+// A Verdict says what a receipt proves. Its JSON is a stable schema, version V.
+type Verdict struct {
+	V       int      `json:"v"`
+	Verdict Standing `json:"verdict"`
+
+	Origin   string        `json:"origin"`
+	Index    uint64        `json:"index"`
+	Size     uint64        `json:"size"` // of the receipt's checkpoint
+	Root     poclog.Digest `json:"root"`
+	LeafHash poclog.Digest `json:"leaf_hash"`
+	Kind     string        `json:"kind"` // "proof", "config" or "unknown"
+
+	T1    Bound  `json:"not_before"` // the evidence was made after it
+	T2    Bound  `json:"not_after"`  // and before it
+	After uint64 `json:"after_size"` // and after the challenge's log had this size; 0 for historical evidence
+	Seen  Bound  `json:"seen"`       // the time at which the quorum saw the receipt's checkpoint
+
+	Witnesses []string `json:"witnesses,omitempty"` // of the policy, whose cosignatures the checkpoint has
+
+	Entry  *poclog.Entry  `json:"-"` // nil for other kinds
+	Config *poclog.Config `json:"-"`
+
+	checkpoint *tlogpolicy.View
+}
+
+// describe fills in what the views say.
+func (v *Verdict) describe() {
+	switch {
+	case v.Entry != nil:
+		v.Kind = "proof"
+		if v.Entry.Fresh != nil {
+			v.After = v.Entry.Fresh.Size
+		}
+	case v.Config != nil:
+		v.Kind = "config"
+	default:
+		v.Kind = "unknown"
+	}
+	for _, c := range v.checkpoint.Cosignatures {
+		v.Witnesses = append(v.Witnesses, c.Name)
+	}
+}
+
+// DefaultAuditGroup is the group of a policy whose cosigners re-verify entries, unless a reader says otherwise.
+const DefaultAuditGroup = "auditors"
+
+// askAuditors raises the verdict if the audit group's cosigners signed the checkpoint.
+func (v *Verdict) askAuditors(group string) {
+	if group == "" {
+		group = DefaultAuditGroup
+	}
+	if v.Verdict == Logged && group != tlogpolicy.None && v.checkpoint.Satisfies(group) {
+		v.Verdict = Audited
+	}
+}
+
+// Evidence is what was judged, as files.
+type Evidence struct {
+	Bundle, Collateral, Policy []byte // Collateral is empty where there was none
+}
+
+// A Reappraiser repeats an appraisal and returns the leaf. It is injected, so that checking a receipt needs no parser of quotes.
+type Reappraiser interface {
+	Reappraise(e Evidence, appraised time.Time, appraisal uint32) (leaf []byte, err error)
+}
+
+// repeat raises the verdict if the evidence is at hand and gives the entry again; evidence that does not is refused.
+func (v *Verdict) repeat(by Reappraiser, e *Evidence, leaf []byte) error {
+	if e == nil {
+		return nil
+	}
+	if by == nil || v.Entry == nil {
+		return refuse(StepReappraisal, "there is nobody, or no proof, to repeat the appraisal of")
+	}
+	for _, f := range []struct {
+		what string
+		have []byte
+		want poclog.Blob
+	}{{"bundle", e.Bundle, v.Entry.Evidence.Bundle}, {"collateral", e.Collateral, v.Entry.Evidence.Collateral}, {"policy", e.Policy, v.Entry.Evidence.Policy}} {
+		have := poclog.Blob{}
+		if len(f.have) > 0 {
+			have = poclog.BlobOf(f.have)
+		}
+		if have != f.want {
+			return refuse(StepReappraisal, "the %s at hand has digest %s: the entry names %s", f.what, have.SHA256, f.want.SHA256)
+		}
+	}
+	again, err := by.Reappraise(*e, v.Entry.Appraised, v.Entry.Appraisal)
+	if err != nil {
+		return refuse(StepReappraisal, "the evidence does not pass: %w", err)
+	}
+	if !bytes.Equal(again, leaf) {
+		return refuse(StepReappraisal, "the evidence gives another entry than the log published")
+	}
+	v.Verdict = Reappraised
+	return nil
+}
+
+// ErrNotProof says that a receipt is of an entry that is no Proof of Cloud.
+var ErrNotProof = errors.New("the entry is no Proof of Cloud")
