@@ -16,21 +16,21 @@ import (
 
 // checkFirst checks the first checkpoint with entries.
 func (s *suite) checkFirst(ctx context.Context) {
-	s.check("first", "the first checkpoint is cosigned by every key of the witness without a proof, from old 0", func() error {
+	s.check(ctx, "first", "the first checkpoint is cosigned by every key of the witness without a proof, from old 0", func() error {
 		if s.size != 0 {
 			return skip("an earlier check made the witness cosign a checkpoint that it should have refused")
 		}
 		return s.accepted(ctx, s.main.request(s, 0, 3))
 	})
-	s.check("signature.unknown-ignored", "signatures of unknown keys are ignored, whatever they are", func() error {
+	s.check(ctx, "signature.unknown-ignored", "signatures of unknown keys are ignored, whatever they are", func() error {
 		r := s.main.request(s, s.size, s.size+2)
 		r.checkpoint += unknownLine("other.example/witness") + unknownLine(s.origin)
 		return s.accepted(ctx, r)
 	})
-	for i, k := range s.target.Log {
+	for i, k := range s.keys {
 		id := fmt.Sprintf("signature.only-key-%d", i+1)
-		s.check(id, "the signature of one trusted key suffices", func() error {
-			if len(s.target.Log) < 2 {
+		s.check(ctx, id, "the signature of one trusted key suffices", func() error {
+			if len(s.keys) < 2 {
 				return skip("the log has one key")
 			}
 			r := s.main.request(s, s.size, s.size+1)
@@ -38,14 +38,14 @@ func (s *suite) checkFirst(ctx context.Context) {
 			return s.accepted(ctx, r)
 		})
 	}
-	s.check("signature.sixteen", "a checkpoint with sixteen signatures of the size of ML-DSA-44's is cosigned", func() error {
+	s.check(ctx, "signature.sixteen", "a checkpoint with sixteen signatures of the size of ML-DSA-44's is cosigned", func() error {
 		r := s.main.request(s, s.size, s.size+1)
-		for i := len(s.target.Log); i < 16; i++ {
+		for i := len(s.keys); i < 16; i++ {
 			r.checkpoint += unknownLine(fmt.Sprintf("witness-%d.example/a-name-of-a-common-length", i))
 		}
 		return s.accepted(ctx, r)
 	})
-	s.check("extension-lines", "a checkpoint with an extension line is cosigned, and an Ed25519 cosignature covers the line", func() error {
+	s.check(ctx, "extension-lines", "a checkpoint with an extension line is cosigned, and an Ed25519 cosignature covers the line", func() error {
 		key := s.plainKey()
 		if key == nil {
 			return skip("the log has no Ed25519 key, and ML-DSA-44 does not cover extension lines")
@@ -58,7 +58,7 @@ func (s *suite) checkFirst(ctx context.Context) {
 
 // checkGrowth checks proofs between many pairs of sizes.
 func (s *suite) checkGrowth(ctx context.Context) {
-	s.check("grow", "every consistent larger checkpoint is cosigned, whatever the two sizes", func() error {
+	s.check(ctx, "grow", "every consistent larger checkpoint is cosigned, whatever the two sizes", func() error {
 		for _, step := range []int64{1, 1, 2, 3, 7, 16, 31, 1, 64, 129, 255, 1, 1000} {
 			if err := s.accepted(ctx, s.main.request(s, s.size, s.size+step)); err != nil {
 				return fmt.Errorf("from %d to %d: %w", s.size, s.size+step, err)
@@ -71,11 +71,11 @@ func (s *suite) checkGrowth(ctx context.Context) {
 // checkRefusals checks proofs that do not prove.
 func (s *suite) checkRefusals(ctx context.Context) {
 	// Odd sizes make a proof of several hashes.
-	s.check("proof.setup", "a checkpoint of an odd size is cosigned", func() error {
+	s.check(ctx, "proof.setup", "a checkpoint of an odd size is cosigned", func() error {
 		return s.accepted(ctx, s.main.request(s, s.size, s.size|1+2))
 	})
 	spoil := func(id, desc string, f func(r *request)) {
-		s.check("proof."+id, desc+" is 422", func() error {
+		s.check(ctx, "proof."+id, desc+" is 422", func() error {
 			r := s.main.request(s, s.size, s.size+6)
 			f(&r)
 			return s.refused(ctx, r.body(), http.StatusUnprocessableEntity)
@@ -94,21 +94,21 @@ func (s *suite) checkRefusals(ctx context.Context) {
 	spoil("fork", "the proof of another history", func(r *request) {
 		*r = newHistory("fork", s.size-1, s.main).request(s, s.size, s.size+6)
 	})
-	s.check("proof.good", "the proof that was spoiled is good", func() error {
+	s.check(ctx, "proof.good", "the proof that was spoiled is good", func() error {
 		return s.accepted(ctx, s.main.request(s, s.size, s.size+6))
 	})
 }
 
 // checkSameSize checks requests for the size on record.
 func (s *suite) checkSameSize(ctx context.Context) {
-	s.check("same-size.same-root", "the checkpoint on record is cosigned again", func() error {
+	s.check(ctx, "same-size.same-root", "the checkpoint on record is cosigned again", func() error {
 		return s.accepted(ctx, s.main.request(s, s.size, s.size))
 	})
-	s.check("same-size.other-root", "another root at the size on record is 422", func() error {
+	s.check(ctx, "same-size.other-root", "another root at the size on record is 422", func() error {
 		r := newHistory("fork", s.size-1, s.main).request(s, s.size, s.size)
 		return s.refused(ctx, r.body(), http.StatusUnprocessableEntity)
 	})
-	s.check("same-size.with-proof", "a proof between equal sizes, which must be empty, is 422", func() error {
+	s.check(ctx, "same-size.with-proof", "a proof between equal sizes, which must be empty, is 422", func() error {
 		r := s.main.request(s, s.size, s.size)
 		r.proof = s.main.prove(s.size-1, s.size)
 		return s.refused(ctx, r.body(), http.StatusUnprocessableEntity)
@@ -117,12 +117,12 @@ func (s *suite) checkSameSize(ctx context.Context) {
 
 // checkSizes checks the old size against the checkpoint's and that on record.
 func (s *suite) checkSizes(ctx context.Context) {
-	s.check("old.larger-than-checkpoint", "an old size, that on record, above the checkpoint's is 400", func() error {
+	s.check(ctx, "old.larger-than-checkpoint", "an old size, that on record, above the checkpoint's is 400", func() error {
 		r := request{old: s.size, checkpoint: s.sign(s.main.checkpoint(s.origin, s.size-1))}
 		return s.refused(ctx, r.body(), http.StatusBadRequest)
 	})
 	conflict := func(id, desc string, from, to func() int64) {
-		s.check("old."+id, desc+" is 409 with the size on record and type text/x.tlog.size", func() error {
+		s.check(ctx, "old."+id, desc+" is 409 with the size on record and type text/x.tlog.size", func() error {
 			a, err := s.add(ctx, s.main.request(s, from(), to()))
 			if err != nil {
 				return err
@@ -143,16 +143,16 @@ func (s *suite) checkSizes(ctx context.Context) {
 
 // checkMonitoring checks what the monitoring API serves after all that.
 func (s *suite) checkMonitoring(ctx context.Context) {
-	s.check("monitoring.latest", "GET /<hex SHA-256(origin)>/checkpoint is the latest cosigned checkpoint with the log's and the witness's signatures", func() error {
+	s.check(ctx, "monitoring.latest", "GET /<hex SHA-256(origin)>/checkpoint is the latest cosigned checkpoint with the log's and the witness's signatures", func() error {
 		return s.servesLatest(ctx)
 	})
-	s.check("monitoring.follows", "the next checkpoint is served as soon as it is cosigned", func() error {
+	s.check(ctx, "monitoring.follows", "the next checkpoint is served as soon as it is cosigned", func() error {
 		if err := s.accepted(ctx, s.main.request(s, s.size, s.size+1)); err != nil {
 			return err
 		}
 		return s.servesLatest(ctx)
 	})
-	s.check("monitoring.unknown", "the checkpoint of an unknown origin is 404", func() error {
+	s.check(ctx, "monitoring.unknown", "the checkpoint of an unknown origin is 404", func() error {
 		a, err := s.published(ctx, "stranger.example/log")
 		if err != nil {
 			return err
@@ -173,7 +173,7 @@ func (s *suite) servesLatest(ctx context.Context) error {
 	if !ok || text+"\n" != s.latest {
 		return fmt.Errorf("it serves %.200q: want the text %q", a.body, s.latest)
 	}
-	if !slices.ContainsFunc(s.target.Log, func(k note.Signer) bool {
+	if !slices.ContainsFunc(s.keys, func(k note.Signer) bool {
 		return slices.ContainsFunc(strings.Split(sigs, "\n"), func(line string) bool { return signedBy(line, k) })
 	}) {
 		return fmt.Errorf("no signature of the log in %.200q", sigs)
@@ -201,14 +201,14 @@ func signedBy(line string, k note.Signer) bool {
 
 // checkHTTP checks the protocol below.
 func (s *suite) checkHTTP(ctx context.Context) {
-	s.check("http.get", "add-checkpoint by GET is not answered with a cosignature", func() error {
+	s.check(ctx, "http.get", "add-checkpoint by GET is not answered with a cosignature", func() error {
 		a, err := s.do(ctx, http.MethodGet, s.target.URL+"/add-checkpoint", s.main.request(s, s.size, s.size).body())
 		if err != nil {
 			return err
 		}
 		return a.want(http.StatusMethodNotAllowed, http.StatusNotFound, http.StatusBadRequest)
 	})
-	s.check("http.keep-alive", "a connection serves several requests (should)", func() error {
+	s.check(ctx, "http.keep-alive", "a connection serves several requests (should)", func() error {
 		reused := false
 		trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
 		for range 2 {

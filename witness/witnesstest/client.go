@@ -1,7 +1,9 @@
 package witnesstest
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -51,7 +53,30 @@ func (s *suite) post(ctx context.Context, body string) (answer, error) {
 	return s.do(ctx, http.MethodPost, s.target.URL+"/add-checkpoint", body)
 }
 
+// maxWaits is how often the suite waits for a witness that limits its rate.
+const maxWaits = 20
+
+// do makes a request, and again as long as the answer is 429.
 func (s *suite) do(ctx context.Context, method, url, body string) (answer, error) {
+	for range maxWaits {
+		a, err := s.once(ctx, method, url, body)
+		if err != nil || a.status != http.StatusTooManyRequests {
+			return a, err
+		}
+		seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+		if err != nil {
+			seconds = 1
+		}
+		select {
+		case <-time.After(time.Duration(min(max(seconds, 1), 10)) * time.Second):
+		case <-ctx.Done():
+			return answer{}, ctx.Err()
+		}
+	}
+	return answer{}, fmt.Errorf("%s %s: 429 %d times", method, url, maxWaits)
+}
+
+func (s *suite) once(ctx context.Context, method, url, body string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -98,29 +123,23 @@ func (a answer) conflict() (int64, error) {
 	return size, nil
 }
 
-// refused sends a request that must get one of the statuses, and checks that the state of the witness has not changed.
+// refused sends a request that must get one of the statuses, or any 4xx if none is given, and checks that the state of the witness
+// has not changed.
 func (s *suite) refused(ctx context.Context, body string, statuses ...int) error {
 	a, err := s.post(ctx, body)
 	if err != nil {
 		return err
 	}
-	if err := a.want(statuses...); err != nil {
-		if a.status == http.StatusOK {
-			s.fresh = false
-			err = errors.Join(err, s.resync(ctx))
-		}
-		return err
+	if len(statuses) > 0 {
+		err = a.want(statuses...)
+	} else if a.status < 400 || a.status > 499 {
+		err = fmt.Errorf("%v: want 400 or another 4xx", a)
 	}
-	size, err := s.recorded(ctx)
-	if err != nil {
-		return err
+	size, sizeErr := s.recorded(ctx)
+	if sizeErr == nil && size != s.size {
+		sizeErr = fmt.Errorf("the size on record went from %d to %d", s.size, size)
 	}
-	if size != s.size {
-		was := s.size
-		s.size = size
-		return fmt.Errorf("the size on record went from %d to %d", was, size)
-	}
-	return nil
+	return errors.Join(err, sizeErr)
 }
 
 // accepted sends a request for a size of main that must be cosigned, and checks the cosignatures.
@@ -132,7 +151,6 @@ func (s *suite) accepted(ctx context.Context, r request) error {
 	if err := a.want(http.StatusOK); err != nil {
 		return err
 	}
-	s.fresh = false
 	text, _, _ := strings.Cut(r.checkpoint, "\n\n")
 	text += "\n"
 	c, err := torchwood.ParseCheckpoint(text)
@@ -167,14 +185,10 @@ func (s *suite) cosignatures(text, body string) (times []int64, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the cosignatures: %w", err)
 	}
-	c, err := torchwood.ParseCheckpoint(text)
-	if err != nil {
-		return nil, err
-	}
 	for _, v := range s.cosigners {
 		i := slices.IndexFunc(n.Sigs, func(sig note.Signature) bool { return sig.Name == v.Name() && sig.Hash == v.KeyHash() })
-		if i < 0 && c.Extension != "" {
-			continue // ML-DSA-44 does not cover extension lines
+		if _, ok := v.PublicKey().(ed25519.PublicKey); i < 0 && !ok && strings.Count(text, "\n") > 3 {
+			continue // ML-DSA-44 does not cover extension lines: a witness may leave it out
 		}
 		if i < 0 {
 			return nil, fmt.Errorf("no cosignature of %s+%08x", v.Name(), v.KeyHash())
@@ -197,13 +211,25 @@ func (s *suite) cosignatures(text, body string) (times []int64, err error) {
 func (s *suite) verifiers() []note.Verifier {
 	var list []note.Verifier
 	for _, v := range s.cosigners {
-		list = append(list, v)
+		list = append(list, cosigner{v})
 	}
 	return list
 }
 
+// A cosigner verifies what the specification says is signed: ML-DSA-44 signs the first three lines of a checkpoint only. (Torchwood
+// refuses checkpoints with more.)
+type cosigner struct{ *torchwood.CosignatureVerifier }
+
+func (v cosigner) Verify(msg, sig []byte) bool {
+	if _, ok := v.PublicKey().(ed25519.PublicKey); !ok {
+		lines := bytes.SplitAfterN(msg, []byte("\n"), 4)
+		msg = bytes.Join(lines[:min(3, len(lines))], nil)
+	}
+	return v.CosignatureVerifier.Verify(msg, sig)
+}
+
 // sign signs a checkpoint text with every key of the log.
-func (s *suite) sign(text string) string { return signNote(text, s.target.Log...) }
+func (s *suite) sign(text string) string { return signNote(text, s.keys...) }
 
 // signNote makes a signed note. It signs also texts that are no checkpoints, which the log's own signers may refuse: such a check is
 // made with an Ed25519 key only.

@@ -20,6 +20,7 @@ import (
 	"filippo.io/torchwood"
 	formats "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // A Target is the witness to check, and what it was told about the log that the suite plays.
@@ -27,8 +28,10 @@ type Target struct {
 	URL        string // submission prefix, such as https://witness.example/
 	Monitoring string // monitoring prefix; empty if it is URL
 
-	// Log holds keys that the witness trusts for one origin, which is the name of the first. With two or more, it is checked that any
-	// one suffices; for that the witness must know them all.
+	// Log holds keys of logs whose origin is the name of the key. The witness must know them and have cosigned none of the logs. The
+	// first names the log that the suite plays; other keys of that name are that log's too, and it is checked that any one suffices.
+	// Keys of other names are spare logs: each of three checks that need a log without a record takes one. Without spares these
+	// checks share the one log, and are skipped once the witness has accepted what it should not have.
 	Log []note.Signer
 
 	// Witness holds the verifier keys of the witness (types 0x04 and 0x06). Every one must have signed what is cosigned.
@@ -83,13 +86,19 @@ func ParseLogKey(text string) (note.Signer, error) {
 type suite struct {
 	target    Target
 	origin    string
+	keys      []note.Signer   // of the log
+	spares    [][]note.Signer // of further logs, one each
 	cosigners []*torchwood.CosignatureVerifier
 	main      *history
 	size      int64  // what the witness has cosigned of main
-	fresh     bool   // nothing was cosigned yet
+	started   bool   // the witness can be asked for the size on record
 	last      int64  // the latest timestamp of a cosignature
 	latest    string // text of the latest cosigned checkpoint
 	results   []Result
+
+	// What setup saw of a witness that has cosigned nothing yet.
+	unpublished bool   // the monitoring API answered 404
+	otherRoot   answer // to a checkpoint of size 0 with another root than the empty tree's
 }
 
 // skip is why a check could not be made.
@@ -99,13 +108,13 @@ func (s skip) Error() string { return string(s) }
 
 // Run makes every check, in an order that needs one pass, and returns the results in that order.
 func Run(ctx context.Context, target Target) []Result {
-	s := &suite{target: target, main: newHistory("main", 0, nil), fresh: true}
-	s.check("setup", "the witness knows the log and has not cosigned it", func() error { return s.setup(ctx) })
+	s := &suite{target: target, main: newHistory("main", 0, nil)}
+	s.check(ctx, "setup", "the witness answers and has not cosigned a checkpoint with entries of the log", func() error { return s.setup(ctx) })
 	if !s.results[0].OK {
 		return s.results
 	}
 	for _, group := range []func(context.Context){
-		s.checkEmpty, s.checkSignatures, s.checkBodies, s.checkFirst, s.checkGrowth, s.checkRefusals, s.checkSameSize,
+		s.checkEmpty, s.checkSignatures, s.checkFirst, s.checkGrowth, s.checkBodies, s.checkRefusals, s.checkSameSize,
 		s.checkSizes, s.checkMonitoring, s.checkHTTP, s.checkRaces,
 	} {
 		group(ctx)
@@ -113,14 +122,20 @@ func Run(ctx context.Context, target Target) []Result {
 	return s.results
 }
 
-// check makes one check and records its outcome.
-func (s *suite) check(id, desc string, f func() error) {
+// check makes one check and records its outcome. After a failure it asks what the witness has on record now, so that one deviation is
+// not counted again by every check that follows.
+func (s *suite) check(ctx context.Context, id, desc string, f func() error) {
 	err := f()
 	r := Result{ID: id, Desc: desc, OK: err == nil}
 	if err != nil {
 		r.Detail = err.Error()
 		var why skip
 		r.Skipped = errors.As(err, &why)
+		if !r.Skipped && s.started {
+			if size, err := s.recorded(ctx); err == nil {
+				s.size = size
+			}
+		}
 	}
 	s.results = append(s.results, r)
 }
@@ -138,7 +153,7 @@ func (s *suite) setup(ctx context.Context) error {
 	if s.target.Client == nil {
 		s.target.Client = &http.Client{Timeout: 30 * time.Second}
 	}
-	s.origin = s.target.Log[0].Name()
+	s.sortKeys()
 	for _, k := range s.target.Witness {
 		v, err := torchwood.NewCosignatureVerifier(k)
 		if err != nil {
@@ -146,34 +161,72 @@ func (s *suite) setup(ctx context.Context) error {
 		}
 		s.cosigners = append(s.cosigners, v)
 	}
-	size, err := s.recorded(ctx)
+	return s.checkUnseen(ctx)
+}
+
+// sortKeys tells the keys of the log from those of the spare logs.
+func (s *suite) sortKeys() {
+	s.origin = s.target.Log[0].Name()
+	at := make(map[string]int)
+	for _, k := range s.target.Log {
+		if k.Name() == s.origin {
+			s.keys = append(s.keys, k)
+			continue
+		}
+		i, ok := at[k.Name()]
+		if !ok {
+			i = len(s.spares)
+			at[k.Name()] = i
+			s.spares = append(s.spares, nil)
+		}
+		s.spares[i] = append(s.spares[i], k)
+	}
+}
+
+// onUnseen makes a check on a log of which the witness has nothing on record: a spare one, or the log itself while that holds.
+func (s *suite) onUnseen(f func(*suite) error) error {
+	if len(s.spares) > 0 {
+		u := &suite{target: s.target, origin: s.spares[0][0].Name(), keys: s.spares[0], cosigners: s.cosigners, main: newHistory("main", 0, nil)}
+		s.spares = s.spares[1:]
+		return f(u)
+	}
+	if s.size != 0 || s.otherRoot.status == http.StatusOK {
+		return skip("an earlier check made the witness cosign a checkpoint that it should have refused, and there is no spare log")
+	}
+	return f(s)
+}
+
+// checkUnseen looks for what an earlier run left, with a request that no witness should cosign and that leaves no trace.
+func (s *suite) checkUnseen(ctx context.Context) error {
+	before, err := s.published(ctx, s.origin)
 	if err != nil {
 		return err
 	}
-	if size != 0 {
-		return fmt.Errorf("the witness has cosigned size %d of %q: a run needs a log of its own", size, s.origin)
+	s.unpublished = before.status == http.StatusNotFound
+	text := checkpointText(s.origin, "0", tlog.Hash{1})
+	if s.otherRoot, err = s.add(ctx, request{checkpoint: s.sign(text)}); err != nil {
+		return err
 	}
-	return nil
+	s.started = true
+	if s.otherRoot.status != http.StatusConflict {
+		return nil
+	}
+	size, err := s.otherRoot.conflict()
+	if err == nil && size != 0 {
+		err = fmt.Errorf("the witness has cosigned size %d of %q: a run needs a log of its own", size, s.origin)
+	}
+	return err
 }
 
-// probe is a size that no check lets the witness cosign: a request that starts from it is answered with what is on record.
-const probe = 1<<16 - 1
-
-// recorded asks the witness for the size on record.
+// recorded asks the witness for the size on record. It asks by the empty tree's checkpoint, which is cosigned or refused for its root
+// if that is what is on record, and is 409 with the size if not.
 func (s *suite) recorded(ctx context.Context) (int64, error) {
-	a, err := s.add(ctx, request{old: probe, checkpoint: s.sign(s.main.checkpoint(s.origin, probe))})
+	a, err := s.add(ctx, s.main.request(s, 0, 0))
 	if err != nil {
 		return 0, err
 	}
-	return a.conflict()
-}
-
-// resync takes the witness's word for the size on record, after it accepted what it should not have.
-func (s *suite) resync(ctx context.Context) error {
-	size, err := s.recorded(ctx)
-	if err != nil {
-		return fmt.Errorf("after that the size on record could not be learned: %w", err)
+	if a.status == http.StatusOK || a.status == http.StatusUnprocessableEntity {
+		return 0, nil
 	}
-	s.size = size
-	return nil
+	return a.conflict()
 }

@@ -1,0 +1,373 @@
+package witness_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/torchwood"
+	formats "github.com/transparency-dev/formats/note"
+	"github.com/transparency-dev/tessera/client"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/time/rate"
+
+	"github.com/poclog/poclog/witness"
+	"github.com/poclog/poclog/witness/witnesstest"
+)
+
+// These tests run programs of others, unchanged, if they are in PATH:
+//
+//	go install filippo.io/torchwood/cmd/litewitness@v0.9.0
+//	go install github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e
+//	go install github.com/transparency-dev/tessera/cmd/conformance/posix@v1.0.4
+//
+// The last is looked for under the name tessera-posix, and under posix.
+func program(t *testing.T, names ...string) string {
+	t.Helper()
+	for _, n := range names {
+		if path, err := exec.LookPath(n); err == nil {
+			return path
+		}
+	}
+	t.Skipf("%s is not in PATH", strings.Join(names, " or "))
+	return ""
+}
+
+// start runs a program until the test ends, and waits until it listens.
+func start(t *testing.T, addr, path string, args ...string) {
+	t.Helper()
+	logFile, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		logFile.Close()
+		if text, err := os.ReadFile(logFile.Name()); err == nil && t.Failed() {
+			t.Logf("%s said:\n%.8000s", filepath.Base(path), text)
+		}
+	})
+	for range 100 {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s does not listen on %s", path, addr)
+}
+
+// freeAddr returns an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// serveAgent serves an ssh-agent that holds one key, and returns its socket.
+func serveAgent(t *testing.T, key ed25519.PrivateKey) string {
+	t.Helper()
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "agent") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(); os.RemoveAll(dir) })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { agent.ServeAgent(ring, conn); conn.Close() }()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// startLitewitness starts litewitness for logs of the keys and returns its URL and verifier key.
+func startLitewitness(t *testing.T, keys ...logKey) (string, []string) {
+	path := program(t, "litewitness")
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sshKey, err := ssh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, db := freeAddr(t), filepath.Join(t.TempDir(), "litewitness.db")
+	start(t, addr, path, "-ssh-agent", serveAgent(t, key), "-key", ssh.FingerprintSHA256(sshKey), "-name", "litewitness.example/w", "-db", db, "-listen", addr)
+	conn, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: db}).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	empty := sha256.Sum256(nil)
+	for _, k := range keys {
+		// What witnessctl add-log does.
+		if _, err := conn.Exec("INSERT OR IGNORE INTO log VALUES (?, 0, ?)", k.Name(), base64.StdEncoding.EncodeToString(empty[:])); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec("INSERT INTO key VALUES (?, ?)", k.Name(), k.vkey); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := torchwood.NewCosignatureVerifierFromKey("litewitness.example/w", public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "http://" + addr, []string{v.String()}
+}
+
+// startOmniwitness starts omniwitness for logs of one key each and returns its URL and verifier keys.
+func startOmniwitness(t *testing.T, keys ...logKey) (string, []string) {
+	path := program(t, "omniwitness")
+	const name = "omniwitness.example/w"
+	edKey, edV, err := note.GenerateKey(rand.Reader, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if edV, err = formats.VKeyToCosignatureV1(edV); err != nil {
+		t.Fatal(err)
+	}
+	pqKey, pqV, err := formats.GenerateMLDSAKey(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, addr := t.TempDir(), freeAddr(t)
+	logs := "Logs:\n"
+	for _, k := range keys {
+		logs += fmt.Sprintf("  - Origin: %s\n    PublicKey: %s\n    URL: http://127.0.0.1:1/\n", k.Name(), k.vkey)
+	}
+	files := map[string]string{"ed": edKey, "pq": pqKey, "logs": logs}
+	for n, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, n), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, addr, path, "-listen", addr, "-metrics_listen", freeAddr(t), "-db_file", filepath.Join(dir, "db"), "-additional_logs", filepath.Join(dir, "logs"),
+		"-private_key_path", filepath.Join(dir, "ed"), "-private_key_path", filepath.Join(dir, "pq"))
+	return "http://" + addr, []string{edV, pqV}
+}
+
+// deviations are the checks that other witnesses are known to fail, of the versions above. A check that is not listed must pass, and a
+// listed one must fail: docs/witness-conformance.md says the same.
+var deviations = map[string][]string{
+	"litewitness": {
+		"size-0.other-root", "old-0.with-proof", "signature.none", "signature.sixteen", "body.old-leading-zero", "body.old-plus",
+		"body.checkpoint-size-leading-zero", "body.checkpoint-size-plus", "body.checkpoint-size-minus", "body.checkpoint-size-space",
+		"body.checkpoint-size-huge", "body.checkpoint-no-root", "body.checkpoint-short-root", "body.checkpoint-loose-root",
+		"monitoring.latest", "monitoring.follows",
+	},
+	"omniwitness": {
+		"old.unseen-log", "old-0.with-proof", "origin.unknown", "origin.unknown-known-key", "signature.unknown-key", "signature.none",
+		"signature.bad-key-1", "signature.sixteen", "body.old-leading-zero", "body.old-two-spaces", "body.old-trailing-space",
+		"body.old-tab", "body.old-carriage-return", "body.no-checkpoint", "body.checkpoint-size-leading-zero",
+		"body.checkpoint-size-plus", "body.checkpoint-size-minus", "body.checkpoint-size-space", "body.checkpoint-size-huge",
+		"body.checkpoint-no-root", "body.checkpoint-loose-root", "monitoring.latest", "monitoring.follows",
+	},
+}
+
+func TestOtherWitnessesDeviateAsDocumented(t *testing.T) {
+	const origin = "example.com/log"
+	for name, run := range map[string]func(t *testing.T) witnesstest.Target{
+		"litewitness": func(t *testing.T) witnesstest.Target {
+			keys := append(spareLogs(t), ed25519Key(t, origin), ed25519Key(t, origin))
+			url, vkeys := startLitewitness(t, keys...)
+			return witnesstest.Target{URL: url, Witness: vkeys, Log: signers(keys)}
+		},
+		"omniwitness": func(t *testing.T) witnesstest.Target {
+			keys := append(spareLogs(t), ed25519Key(t, origin))
+			url, vkeys := startOmniwitness(t, keys...)
+			return witnesstest.Target{URL: url, Witness: vkeys, Log: signers(keys)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			known := make(map[string]bool)
+			for _, id := range deviations[name] {
+				known[id] = true
+			}
+			for _, r := range witnesstest.Run(t.Context(), run(t)) {
+				t.Logf("%-32s ok=%v skipped=%v %s", r.ID, r.OK, r.Skipped, r.Detail)
+				if !r.Skipped && r.OK == known[r.ID] {
+					t.Errorf("%s: ok is %v, and docs/witness-conformance.md says otherwise", r.ID, r.OK)
+				}
+			}
+		})
+	}
+}
+
+// TestWitnessCosignsATesseraLog takes checkpoints from an unmodified Tessera log to the witness.
+func TestWitnessCosignsATesseraLog(t *testing.T) {
+	path := program(t, "tessera-posix", "posix")
+	const origin = "tessera.example/log"
+	skey, vkey, err := note.GenerateKey(rand.Reader, origin)
+	key := parseLogKey(t, skey, vkey, err)
+	dir, addr := t.TempDir(), freeAddr(t)
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte(skey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, addr, path, "-storage_dir", filepath.Join(dir, "log"), "-private_key", filepath.Join(dir, "key"), "-listen", addr)
+	w, _ := open(t, witness.Config{Rate: rate.Inf}, key)
+	cosigners := verifiers(t, w.VKeys())
+	submission := serve(t, w)
+	fetcher, err := client.NewHTTPFetcher(mustURL(t, "http://"+addr+"/"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size uint64
+	for round := range 3 {
+		for i := range 3 + 4*round {
+			postEntry(t, "http://"+addr+"/add", fmt.Sprintf("entry %d.%d", round, i))
+		}
+		cp, grown := waitForCheckpoint(t, fetcher, size)
+		body := feed(t, fetcher, size, grown, cp)
+		status, answer := post(t, submission+"/add-checkpoint", body)
+		if status != http.StatusOK {
+			t.Fatalf("from %d to %d: status %d, %q", size, grown, status, answer)
+		}
+		n, err := note.Open([]byte(string(cp)+answer), note.VerifierList(cosigners...))
+		if err != nil || len(n.Sigs) != 2 {
+			t.Fatalf("from %d to %d: the cosigned checkpoint has %d cosignatures: %v", size, grown, len(n.Sigs), err)
+		}
+		size = grown
+	}
+	hash := sha256.Sum256([]byte(origin))
+	if status, cp := get(t, submission+"/"+hex.EncodeToString(hash[:])+"/checkpoint"); status != http.StatusOK || !strings.Contains(cp, fmt.Sprintf("\n%d\n", size)) {
+		t.Errorf("monitoring: status %d, %q: want size %d", status, cp, size)
+	}
+}
+
+// waitForCheckpoint returns the log's checkpoint once it is larger than a size.
+func waitForCheckpoint(t *testing.T, f *client.HTTPFetcher, than uint64) ([]byte, uint64) {
+	t.Helper()
+	for range 100 {
+		if cp, err := f.ReadCheckpoint(t.Context()); err == nil {
+			text, _, _ := strings.Cut(string(cp), "\n\n")
+			c, err := torchwood.ParseCheckpoint(text + "\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if uint64(c.N) > than {
+				return cp, uint64(c.N)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("the log published no checkpoint larger than %d", than)
+	return nil, 0
+}
+
+// feed makes the add-checkpoint body from the log's tiles.
+func feed(t *testing.T, f *client.HTTPFetcher, from, to uint64, cp []byte) string {
+	t.Helper()
+	body := fmt.Sprintf("old %d\n", from)
+	if from > 0 {
+		pb, err := client.NewProofBuilder(t.Context(), to, f.ReadTile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, err := pb.ConsistencyProof(t.Context(), from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range proof {
+			body += tlog.Hash(h).String() + "\n"
+		}
+	}
+	return body + "\n" + string(cp)
+}
+
+func postEntry(t *testing.T, url, entry string) {
+	t.Helper()
+	if status, answer := post(t, url, entry); status != http.StatusOK {
+		t.Fatalf("add an entry: status %d, %q", status, answer)
+	}
+}
+
+func verifiers(t testing.TB, vkeys []string) []note.Verifier {
+	t.Helper()
+	var list []note.Verifier
+	for _, k := range vkeys {
+		v, err := torchwood.NewCosignatureVerifier(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+func mustURL(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func post(t testing.TB, url, body string) (int, string) {
+	t.Helper()
+	return do(t, http.MethodPost, url, body)
+}
+
+func get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	return do(t, http.MethodGet, url, "")
+}
+
+func do(t testing.TB, method, url, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
