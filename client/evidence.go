@@ -1,0 +1,41 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/poclog/poclog"
+)
+
+// maxEvidence is the size of the largest file that an entry can name.
+const maxEvidence = max(poclog.MaxBundle, poclog.MaxCollateral, poclog.MaxPolicy)
+
+// Evidence fetches the file that an entry names: a bundle, collateral or an appraisal policy. It has the digest and, where the blob says
+// one, the size. A [*Problem] of status 451 says that the log withholds it by law; 404, that the log lost or hides it.
+func (c *Client) Evidence(ctx context.Context, blob poclog.Blob) ([]byte, error) {
+	limit := maxEvidence
+	if blob.Size > 0 {
+		limit = min(limit, int(blob.Size))
+	}
+	b, err := c.get(ctx, "v1/evidence/sha256/"+blob.SHA256.String(), limit)
+	if err != nil {
+		return nil, err
+	}
+	if got := poclog.Sum(b); got != blob.SHA256 {
+		return nil, fmt.Errorf("evidence %s: the log's answer has digest %s", blob.SHA256, got)
+	}
+	if blob.Size > 0 && len(b) != int(blob.Size) {
+		return nil, fmt.Errorf("evidence %s: %d bytes: the entry says %d", blob.SHA256, len(b), blob.Size)
+	}
+	return b, nil
+}
+
+// FetchPolicy fetches the appraisal policy that is in force: what the log admits. It is the log's word; an entry of kind "config"
+// proves it.
+func (c *Client) FetchPolicy(ctx context.Context) (file []byte, policy *poclog.Policy, err error) {
+	if file, err = c.get(ctx, "v1/policy", poclog.MaxPolicy); err != nil {
+		return nil, nil, err
+	}
+	policy, err = poclog.ParsePolicy(file)
+	return file, policy, err
+}

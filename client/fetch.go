@@ -1,0 +1,98 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const firstWait = 500 * time.Millisecond
+
+// A call is one request, which may be repeated: all that the client asks for can be asked twice.
+type call struct {
+	method, path, contentType string
+	body                      []byte
+	max                       int // bytes of the answer
+}
+
+// get fetches a path of at most max bytes.
+func (c *Client) get(ctx context.Context, path string, max int) ([]byte, error) {
+	b, _, err := c.do(ctx, call{method: http.MethodGet, path: path, max: max})
+	return b, err
+}
+
+// do makes a call until the log answers other than with overload, and returns body and status of an answer in the 200s. Any
+// other answer is a [*Problem].
+func (c *Client) do(ctx context.Context, in call) (body []byte, status int, err error) {
+	pause := firstWait
+	for attempt := 1; ; attempt++ {
+		body, status, err = c.once(ctx, in)
+		asked, again := retryable(err)
+		if !again || attempt >= c.Attempts || ctx.Err() != nil {
+			return body, status, err
+		}
+		if werr := c.Wait(ctx, min(max(pause, asked), c.MaxWait)); werr != nil {
+			return nil, 0, errors.Join(werr, err)
+		}
+		pause *= 2
+	}
+}
+
+// A transportError is a request that got no whole answer.
+type transportError struct{ err error }
+
+func (e *transportError) Error() string { return e.err.Error() }
+func (e *transportError) Unwrap() error { return e.err }
+
+// retryable reports whether another attempt may help, and how long the log asked to wait first.
+func retryable(err error) (asked time.Duration, ok bool) {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.RetryAfter, p.Temporary()
+	}
+	var t *transportError
+	return 0, errors.As(err, &t)
+}
+
+func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
+	req, err := http.NewRequestWithContext(ctx, in.method, c.base+in.path, bytes.NewReader(in.body))
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s %s: %w", in.method, in.path, err)
+	}
+	req.Header.Set("User-Agent", c.UserAgent)
+	h := c.getter
+	if in.method == http.MethodPost {
+		req.Header.Set("Content-Type", in.contentType)
+		h = c.poster
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		return nil, 0, &transportError{fmt.Errorf("ask the log: %w", err)}
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, resp.StatusCode, readProblem(in, resp)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(in.max)+1))
+	if err != nil {
+		return nil, 0, &transportError{fmt.Errorf("%s %s: %w", in.method, in.path, err)}
+	}
+	if len(body) > in.max {
+		return nil, 0, fmt.Errorf("%s %s: answer of over %d bytes", in.method, in.path, in.max)
+	}
+	return body, resp.StatusCode, nil
+}
+
+// retryAfter reads a Retry-After header (RFC 9110 §10.2.3) in seconds; a date would need a clock that agrees with the log's.
+func retryAfter(h http.Header) time.Duration {
+	n, err := strconv.ParseUint(h.Get("Retry-After"), 10, 20)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
