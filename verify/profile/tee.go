@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -154,7 +155,8 @@ func (s *subject) checkFresh(have func() []byte) error {
 	return nil
 }
 
-// challengeView opens the challenge's checkpoint under the policy and limits its age, where witnesses timed it.
+// challengeView opens the challenge's checkpoint under the policy and limits its age: by its witnesses' times or, where the policy asks for
+// none, by the time in the log's own signature, which is the judging log's word or a sister's.
 func (s *subject) challengeView() (*tlogpolicy.View, error) {
 	if len(s.policy.ChallengePolicy) == 0 {
 		return nil, verify.Failf(verify.FreshChallenge, "the policy accepts no log's checkpoints as a challenge")
@@ -167,14 +169,18 @@ func (s *subject) challengeView() (*tlogpolicy.View, error) {
 	if err != nil {
 		return nil, verify.Failf(verify.FreshChallenge, "challenge checkpoint: %w", err)
 	}
-	if t1, ok := view.NotBefore(); ok {
-		age := s.in.Appraised.Sub(t1)
-		if limit := int64(s.policy.MaxChallengeAge); age.Seconds() > float64(limit) {
-			return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was %d seconds old: want at most %d", int64(age.Seconds()), limit)
-		}
-		if age < -maxClockSkew {
-			return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was cosigned %s after the time of appraisal", -age)
-		}
+	made, ok := view.NotBefore()
+	if !ok {
+		made = view.Signed
+	}
+	age, limit := s.in.Appraised.Sub(made), time.Duration(s.policy.MaxChallengeAge)*time.Second
+	switch {
+	case made.IsZero():
+		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint has no time: neither witnesses' nor in its log's signature")
+	case age > limit:
+		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was %s old: want at most %s", age, limit)
+	case age < -maxClockSkew:
+		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was signed %s after the time of appraisal", -age)
 	}
 	return view, nil
 }

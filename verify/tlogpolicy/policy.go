@@ -34,6 +34,7 @@ type Log struct {
 	URL    string // empty if the line has none
 
 	verifier note.Verifier
+	timed    bool // ML-DSA signatures carry a time, Ed25519 ones do not
 }
 
 // A Witness is a "witness" line.
@@ -165,7 +166,8 @@ func (p *Policy) logLine(args []string, keys map[string]int, number int) error {
 		return err
 	}
 	url, err := urlOf(args[1:])
-	p.logs = append(p.logs, Log{Origin: v.Name(), VKey: args[0], URL: url, verifier: v})
+	_, timed := v.(*fnote.SubtreeVerifier)
+	p.logs = append(p.logs, Log{Origin: v.Name(), VKey: args[0], URL: url, verifier: v, timed: timed})
 	return err
 }
 

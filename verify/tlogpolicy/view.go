@@ -64,6 +64,10 @@ type View struct {
 	Checkpoint
 	Cosignatures []Cosignature // of the policy's witnesses, in the policy's order
 
+	// Signed is when the log itself says that it signed, in its ML-DSA signature; zero if it has none. It is worth what the log's
+	// word is worth, and no quorum counts it.
+	Signed time.Time
+
 	policy *Policy
 }
 
@@ -107,20 +111,35 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 	if !slices.ContainsFunc(p.logs, func(l Log) bool { return l.Origin == v.Origin && signed(n, l.verifier) != nil }) {
 		return nil, fmt.Errorf("checkpoint of %.100q: not signed by a log of this origin in the policy", v.Origin)
 	}
+	for i := range p.logs {
+		if sig := signed(n, p.logs[i].verifier); sig != nil && p.logs[i].timed && p.logs[i].Origin == v.Origin {
+			if v.Signed, err = timeOf(sig); err != nil {
+				return nil, fmt.Errorf("checkpoint of %q: signature of the log: %w", v.Origin, err)
+			}
+		}
+	}
 	for i := range p.witnesses {
 		w := &p.witnesses[i]
 		sig := signed(n, w.verifier)
 		if sig == nil {
 			continue
 		}
-		t, err := fnote.CoSigV1Timestamp(*sig)
-		// A cosignature without time says nothing of when; one from after the year 9999 does not either.
-		if err != nil || t.Unix() <= 0 || t.Year() > 9999 {
-			return nil, fmt.Errorf("checkpoint of %q: cosignature of %q without a possible time", v.Origin, w.Name)
+		t, err := timeOf(sig)
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint of %q: cosignature of %q: %w", v.Origin, w.Name, err)
 		}
-		v.Cosignatures = append(v.Cosignatures, Cosignature{Name: w.Name, KeyName: w.KeyName, Time: t.UTC()})
+		v.Cosignatures = append(v.Cosignatures, Cosignature{Name: w.Name, KeyName: w.KeyName, Time: t})
 	}
 	return v, nil
+}
+
+// timeOf reads the time of a cosignature. One without time says nothing of when; one from after the year 9999 does not either.
+func timeOf(sig *note.Signature) (time.Time, error) {
+	t, err := fnote.CoSigV1Timestamp(*sig)
+	if err != nil || t.Unix() <= 0 || t.Year() > 9999 {
+		return time.Time{}, fmt.Errorf("no possible time")
+	}
+	return t.UTC(), nil
 }
 
 func signed(n *note.Note, v note.Verifier) *note.Signature {
