@@ -67,3 +67,6 @@ func DefaultPolicy(historical bool) *poclog.Policy {
 	sortAdmissions(p.Admit)
 	return p
 }
+
+// CheckPolicy refuses a policy whose roots are of another realm than its own. Failures are [verify.Realm].
+func CheckPolicy(p *poclog.Policy) error { return checkRealm(p) }

@@ -1,0 +1,238 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/transparency-dev/tessera/api"
+	"github.com/transparency-dev/tessera/api/layout"
+	"github.com/transparency-dev/tessera/client"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// An admission is the answer to a submission.
+type admission struct {
+	receipt []byte
+	isNew   bool
+	number  uint64
+}
+
+// admit judges a submission and logs it, in the order: appraisal, duplicate, budget, disk, evidence, append, publication. What was
+// returned is never lost.
+func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission, error) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed {
+		return nil, refuse(kindUnavailable, "the log is shutting down")
+	}
+	a, err := s.appraise(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	e := &a.Entry
+	// Equal submissions at one time are one: the second waits for the first.
+	key := keyOf(e.Quote, e.Boot)
+	mine := false
+	out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
+		mine = true
+		if number, ok := s.index.find(e); ok {
+			return s.existing(ctx, number)
+		}
+		return s.logEntry(context.WithoutCancel(ctx), sub, e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := *out.(*admission)
+	answer.isNew = answer.isNew && mine
+	return &answer, nil
+}
+
+// appraise judges a submission at its time: now, or the time that historical evidence asks for. Historical evidence must also hold now, as
+// far as it can without collateral: keys that expired since may have leaked.
+func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify.Appraisal, error) {
+	select {
+	case s.appraisal <- struct{}{}:
+		defer func() { <-s.appraisal }()
+	case <-time.After(queueTimeout):
+		return nil, refuse(kindUnavailable, "too many submissions wait to be judged")
+	case <-ctx.Done():
+		return nil, refuse(kindUnavailable, "the submitter went away: %w", context.Cause(ctx))
+	}
+	defer s.metrics.appraised(time.Now())
+	now := poclog.UnixTime(s.cfg.Now().Unix())
+	in := profile.Input{Bundle: sub.Bundle, Collateral: sub.Collateral, Policy: s.file, Appraised: now, Appraisal: poclog.Appraisal}
+	if len(sub.Collateral) > 0 {
+		if err := onlySigned(sub.Collateral); err != nil {
+			return nil, err
+		}
+	}
+	if sub.Judged.IsZero() {
+		return s.cfg.Appraise(in)
+	}
+	if sub.Judged.After(now) {
+		return nil, verify.Failf(verify.Format, "judged %s: it is %s now", sub.Judged.Format(time.RFC3339), now.Format(time.RFC3339))
+	}
+	present := in
+	present.Collateral = nil
+	if _, err := s.cfg.Appraise(present); err != nil {
+		check, _ := verify.CheckOf(err)
+		return nil, verify.Failf(check, "judged now: %w", err)
+	}
+	in.Appraised = sub.Judged
+	a, err := s.cfg.Appraise(in)
+	if err == nil && a.Entry.Fresh != nil {
+		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", sub.Judged.Format(time.RFC3339))
+	}
+	return a, err
+}
+
+// onlySigned refuses collateral that its submitter could have written.
+func onlySigned(file []byte) error {
+	c, err := poclog.ParseCollateral(file)
+	if err != nil {
+		return verify.Failf(verify.Format, "%w", err)
+	}
+	for _, it := range c.Items {
+		if !it.Kind.Signed() {
+			return verify.Failf(verify.Collateral, "%s is unsigned: the log asks for it itself", it.Kind)
+		}
+	}
+	return nil
+}
+
+// logEntry appends a new entry. Its context is not the submitter's: once begun, it is finished.
+func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, e *poclog.Entry) (*admission, error) {
+	if err := s.limits.entry(e, s.cfg.Now()); err != nil {
+		return nil, err
+	}
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	leaf, err := e.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range [][]byte{sub.Bundle, sub.Collateral} {
+		if len(file) == 0 {
+			continue
+		}
+		if _, err := s.store.put(file); err != nil {
+			return nil, refuse(kindUnavailable, "%w", err)
+		}
+	}
+	number, checkpoint, err := s.append(ctx, leaf)
+	if err != nil {
+		return nil, refuse(kindUnavailable, "%w", err)
+	}
+	s.index.add(number, poclog.Leaf{Proof: e})
+	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challengeOf(sub.Bundle))
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Logger.Info("entry", "number", number, "profile", e.Profile, "level", e.Level, "chip", e.Chip())
+	return &admission{receipt: receipt, isNew: true, number: number}, nil
+}
+
+// ready refuses before anything is written what could not be finished: Tessera stops the process where it cannot write.
+func (s *Service) ready() error {
+	if err := s.disk.check(); err != nil {
+		return refuse(kindUnavailable, "%w", err)
+	}
+	if _, _, err := s.guard.state(); err != nil {
+		return refuse(kindUnavailable, "%w", err)
+	}
+	return nil
+}
+
+// existing answers with the receipt of an entry that is in the log.
+func (s *Service) existing(ctx context.Context, number uint64) (*admission, error) {
+	checkpoint, err := s.published.wait(ctx, number+1)
+	if err != nil {
+		return nil, refuse(kindUnavailable, "%w", err)
+	}
+	leaf, err := s.leaf(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	e, err := poclog.ParseEntry(leaf)
+	if err != nil {
+		return nil, err
+	}
+	var challenge []byte
+	if e.Fresh != nil {
+		bundle, err := s.store.get(e.Evidence.Bundle.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		challenge = challengeOf(bundle)
+	}
+	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challenge)
+	if err != nil {
+		return nil, err
+	}
+	return &admission{receipt: receipt, number: number}, nil
+}
+
+// leaf reads an entry from its bundle.
+func (s *Service) leaf(ctx context.Context, number uint64) ([]byte, error) {
+	size, err := s.reader.IntegratedSize(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read entry %d: %w", number, err)
+	}
+	bundle, err := client.GetEntryBundle(ctx, s.reader.ReadEntryBundle, number/layout.EntryBundleWidth, size)
+	if err != nil {
+		return nil, fmt.Errorf("read entry %d: %w", number, err)
+	}
+	return entryOf(bundle, number)
+}
+
+func entryOf(bundle api.EntryBundle, number uint64) ([]byte, error) {
+	if i := number % layout.EntryBundleWidth; i < uint64(len(bundle.Entries)) {
+		return bundle.Entries[i], nil
+	}
+	return nil, fmt.Errorf("read entry %d: its bundle has %d entries", number, len(bundle.Entries))
+}
+
+// receipt proves a leaf in a checkpoint's tree.
+func (s *Service) receipt(ctx context.Context, number uint64, leaf, checkpoint, challenge []byte) ([]byte, error) {
+	cp, err := tlogpolicy.ParseCheckpoint(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	pb, err := client.NewProofBuilder(ctx, cp.Size, s.reader.ReadTile)
+	if err != nil {
+		return nil, fmt.Errorf("prove entry %d: %w", number, err)
+	}
+	path, err := pb.InclusionProof(ctx, number)
+	if err != nil {
+		return nil, fmt.Errorf("prove entry %d: %w", number, err)
+	}
+	r := poclog.Receipt{Entry: leaf, Index: number, Challenge: challenge, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}}
+	for _, h := range path {
+		if len(h) != 32 {
+			return nil, errors.New("prove entry: a hash of another length")
+		}
+		r.Inclusion.Hashes = append(r.Inclusion.Hashes, [32]byte(h))
+	}
+	return r.Marshal()
+}
+
+// challengeOf returns the challenge's checkpoint of a bundle that was appraised, or nothing.
+func challengeOf(bundle []byte) []byte {
+	b, err := poclog.ParseBundle(bundle)
+	if err != nil || !b.Has(poclog.ItemChallenge) {
+		return nil
+	}
+	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	if err != nil {
+		return nil
+	}
+	return c.Checkpoint
+}

@@ -1,0 +1,205 @@
+// Package log is the log service: it admits submissions, appends entries to a Merkle log in C2SP tlog-tiles form, keeps the evidence, and
+// answers with receipts.
+//
+// It is built on Tessera, which nobody else in this module imports. Beyond Tessera it promises:
+//
+//   - a receipt that was returned is never lost: evidence is durable before its entry is appended, and the entry before it is answered;
+//   - it never signs what contradicts: every checkpoint is first proven, from the tiles, to extend the last one signed, which is kept in a
+//     guard file outside the log's directory; a directory that was rolled back refuses to start;
+//   - what contradicts earlier entries is logged, not refused: the log is where proxying becomes visible;
+//   - no log is made by serving one: [Init] does, once.
+//
+// TestKilledLogLosesNoReceipt and TestRestoredDirectoryRefusesToStart are the evidence.
+package log
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	fnote "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Files and folders of a log.
+const (
+	fileEd25519   = "keys/ed25519.key"
+	fileMLDSA     = "keys/mldsa44.key"
+	filePolicy    = "policy.txt"     // tlog-policy for clients
+	fileAppraisal = "appraisal.json" // appraisal policy
+	dirTiles      = "tiles"          // what Tessera writes, and the public tree
+	dirEvidence   = "evidence"
+	fileLock      = "lock"
+	fileWithheld  = "withheld.txt" // digests of evidence that a law withholds, one a line
+)
+
+// GuardPath is where the guard of a log's directory is kept unless the operator says otherwise: beside it, so that a restored copy of
+// the directory does not bring an old guard along.
+func GuardPath(dir string) string { return filepath.Clean(dir) + ".guard" }
+
+// InitOptions say what a new log is.
+type InitOptions struct {
+	Origin string         // the log's name, such as "log.example/2026": the first line of its checkpoints
+	URL    string         // where it will be served, for policy.txt; may be empty
+	Policy *poclog.Policy // what it admits; an empty ChallengePolicy becomes the log's own tlog-policy
+	Guard  string         // the guard file; empty is GuardPath
+}
+
+// Init makes a log in a directory that does not exist or is empty, with new keys. It never overwrites anything.
+func Init(dir string, o InitOptions) error {
+	guard := o.Guard
+	if guard == "" {
+		guard = GuardPath(dir)
+	}
+	if _, err := os.Lstat(guard); err == nil {
+		return fmt.Errorf("guard file %s exists: it belongs to a log", guard)
+	}
+	if names, err := os.ReadDir(dir); err == nil && len(names) > 0 {
+		return fmt.Errorf("directory %s is not empty", dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("make log: %w", err)
+	}
+	ed25519Key, ed25519VKey, err := note.GenerateKey(rand.Reader, o.Origin)
+	if err != nil {
+		return fmt.Errorf("make Ed25519 key: %w", err)
+	}
+	mldsaKey, mldsaVKey, err := fnote.GenerateMLDSAKey(o.Origin)
+	if err != nil {
+		return fmt.Errorf("make ML-DSA-44 key for origin %q: %w", o.Origin, err)
+	}
+	policy := clientPolicy(o, ed25519VKey, mldsaVKey)
+	if _, err := tlogpolicy.Parse([]byte(policy)); err != nil {
+		return fmt.Errorf("origin %q: %w", o.Origin, err)
+	}
+	appraisal := *o.Policy
+	if len(appraisal.ChallengePolicy) == 0 {
+		appraisal.ChallengePolicy = challengeLines(policy)
+	}
+	file, err := appraisal.Marshal()
+	if err != nil {
+		return err
+	}
+	for _, d := range []string{dir, filepath.Join(dir, "keys"), filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return fmt.Errorf("make log: %w", err)
+		}
+	}
+	for _, f := range []struct {
+		path string
+		mode os.FileMode
+		b    []byte
+	}{
+		{filepath.Join(dir, fileEd25519), 0o600, []byte(ed25519Key + "\n")},
+		{filepath.Join(dir, fileMLDSA), 0o600, []byte(mldsaKey + "\n")},
+		{filepath.Join(dir, filePolicy), 0o644, []byte(policy)},
+		{filepath.Join(dir, fileAppraisal), 0o644, file},
+		// The guard comes last: without it nothing is served.
+		{guard, 0o644, []byte(checkpointText(o.Origin, 0, emptyRoot[:]))},
+	} {
+		if err := createFile(f.path, f.b, f.mode); err != nil {
+			return fmt.Errorf("make log: %w", err)
+		}
+	}
+	return nil
+}
+
+func clientPolicy(o InitOptions, vkeys ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Clients of the log %s: its keys, and no witness yet.\n", o.Origin)
+	b.WriteString("# Without witnesses a receipt shows an order, no time, and nobody saw that the log shows everybody the same.\n")
+	for _, k := range vkeys {
+		fmt.Fprintln(&b, strings.TrimSpace("log "+k+" "+o.URL))
+	}
+	b.WriteString("quorum none\n")
+	return b.String()
+}
+
+// challengeLines are a tlog-policy's lines without its comments.
+func challengeLines(policy string) []string {
+	var lines []string
+	for _, l := range strings.Split(strings.TrimSpace(policy), "\n") {
+		if !strings.HasPrefix(l, "#") {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// createFile writes a new file durably; an existing one is an error.
+func createFile(path string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// replaceFile writes a file so that after a crash it has the old or the new content. It is durable once it returns.
+func replaceFile(path string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// signers loads the log's keys.
+func signers(dir string) (ed25519, mldsa note.Signer, err error) {
+	read := func(name string) (string, error) {
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			return "", fmt.Errorf("key %s has mode %04o: want 0600", path, info.Mode().Perm())
+		}
+		b, err := os.ReadFile(path)
+		return strings.TrimSpace(string(b)), err
+	}
+	text, err := read(fileEd25519)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The texts of these errors must not quote a key.
+	if ed25519, err = note.NewSigner(text); err != nil {
+		return nil, nil, fmt.Errorf("%s is no Ed25519 note key", fileEd25519)
+	}
+	if text, err = read(fileMLDSA); err != nil {
+		return nil, nil, err
+	}
+	if mldsa, err = fnote.NewMLDSASigner(text); err != nil {
+		return nil, nil, fmt.Errorf("%s is no ML-DSA-44 key", fileMLDSA)
+	}
+	if ed25519.Name() != mldsa.Name() {
+		return nil, nil, fmt.Errorf("the log's keys are of two origins, %q and %q", ed25519.Name(), mldsa.Name())
+	}
+	return ed25519, mldsa, nil
+}

@@ -1,0 +1,61 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// minFree is how much space must be left before anything is appended: Tessera stops the process where it cannot write, so that the log stops
+// admitting before.
+const minFree = 64 << 20
+
+// probeInterval is how long a probe of the disk holds.
+const probeInterval = 100 * time.Millisecond
+
+// A disk says whether the log's directory can be written to.
+type disk struct {
+	dirs []string
+
+	mu  sync.Mutex // guards what follows
+	at  time.Time
+	err error
+}
+
+func newDisk(dir string) *disk {
+	return &disk{dirs: []string{filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)}}
+}
+
+// check probes the disk, or repeats a probe's result that is not older than probeInterval.
+func (d *disk) check() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.at) < probeInterval {
+		return d.err
+	}
+	d.err = nil
+	for _, dir := range d.dirs {
+		d.err = errors.Join(d.err, probe(dir))
+	}
+	d.at = time.Now()
+	return d.err
+}
+
+// probe writes, syncs and removes a file. Its folder is hidden: it must not be served.
+func probe(dir string) error {
+	if free, ok := freeSpace(dir); ok && free < minFree {
+		return fmt.Errorf("the disk is full: %d MiB are free, want %d", free>>20, minFree>>20)
+	}
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return fmt.Errorf("the disk cannot be written to: %w", err)
+	}
+	_, err = f.Write(make([]byte, 4096))
+	if err := errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("the disk cannot be written to: %w", err)
+	}
+	return nil
+}

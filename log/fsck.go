@@ -1,0 +1,231 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"runtime"
+
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/client"
+	"github.com/transparency-dev/tessera/fsck"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// A Source is where [Fsck] reads a log: its tiles and its evidence.
+type Source struct {
+	Tiles    fsck.Fetcher
+	Evidence func(ctx context.Context, blob poclog.Blob) ([]byte, error)
+}
+
+// DirSource reads a log's directory. The log may be running.
+func DirSource(dir string) Source {
+	st := &store{filepath.Join(dir, dirEvidence)}
+	return Source{
+		Tiles:    client.FileFetcher{Root: filepath.Join(dir, dirTiles)},
+		Evidence: func(_ context.Context, b poclog.Blob) ([]byte, error) { return st.get(b.SHA256) },
+	}
+}
+
+// URLSource reads a log over HTTP; evidence fetches what entries name.
+func URLSource(prefix string, evidence func(context.Context, poclog.Blob) ([]byte, error)) (Source, error) {
+	u, err := url.Parse(prefix)
+	if err != nil {
+		return Source{}, fmt.Errorf("log URL: %w", err)
+	}
+	f, err := client.NewHTTPFetcher(u.JoinPath("/"), http.DefaultClient)
+	if err != nil {
+		return Source{}, fmt.Errorf("log URL: %w", err)
+	}
+	return Source{Tiles: f, Evidence: evidence}, nil
+}
+
+// A Finding is something that is wrong with a log.
+type Finding struct {
+	Entry  uint64 `json:"entry"`
+	Detail string `json:"detail"`
+}
+
+// A Report is the result of [Fsck]. The log is clean if there are no findings.
+type Report struct {
+	V        int       `json:"v"`
+	Origin   string    `json:"origin"`
+	Size     uint64    `json:"size"`
+	Proofs   uint64    `json:"proofs"`
+	Configs  uint64    `json:"configs"`
+	Unknown  uint64    `json:"unknown"`
+	Findings []Finding `json:"findings,omitempty"` // the first maxFindings
+}
+
+const maxFindings = 100
+
+// Fsck recomputes a whole log: the tree and every tile from the entries, under the checkpoint of a log in the policy; and each entry from its
+// evidence, byte for byte. Progress, if set, is called with entries done and to do. An error means that the log could not be read or that
+// its tree is not what was signed.
+func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise Appraiser, progress func(done, total uint64)) (*Report, error) {
+	signed, err := src.Tiles.ReadCheckpoint(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	cp, err := policy.OpenLogged(signed)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTree(ctx, src.Tiles, policy, cp.Origin); err != nil {
+		return nil, err
+	}
+	f := &checker{src: src, appraise: appraise, report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
+	return f.report, f.run(ctx, cp.Size, progress)
+}
+
+// checkTree runs Tessera's own check.
+func checkTree(ctx context.Context, tiles fsck.Fetcher, policy *tlogpolicy.Policy, origin string) error {
+	for _, l := range policy.Logs() {
+		v, err := note.NewVerifier(l.VKey)
+		if l.Origin != origin || err != nil {
+			continue
+		}
+		hasher := func(bundle []byte) ([][]byte, error) {
+			entries, err := unbundle(bundle)
+			for i := range entries {
+				entries[i] = rfc6962.DefaultHasher.HashLeaf(entries[i])
+			}
+			return entries, err
+		}
+		if err := fsck.New(origin, v, tiles, hasher, fsck.Opts{N: uint(runtime.GOMAXPROCS(0))}).Check(ctx); err != nil {
+			return fmt.Errorf("tree: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("the policy has no Ed25519 key of log %q", origin)
+}
+
+// A checker recomputes entries.
+type checker struct {
+	src      Source
+	appraise Appraiser
+	report   *Report
+	policy   poclog.Blob // in force: that of the newest config entry
+}
+
+// run reads bundle after bundle, and judges the entries of each concurrently.
+func (f *checker) run(ctx context.Context, size uint64, progress func(done, total uint64)) error {
+	sized := func(context.Context) (uint64, error) { return size, nil }
+	for b, err := range client.EntryBundles(ctx, 4, sized, f.src.Tiles.ReadEntryBundle, 0, size) {
+		if err != nil {
+			return fmt.Errorf("read entries: %w", err)
+		}
+		entries, err := unbundle(b.Data)
+		if err != nil {
+			return fmt.Errorf("read entries: %w", err)
+		}
+		first := b.RangeInfo.Index * 256
+		if err := f.bundle(ctx, first, entries); err != nil {
+			return err
+		}
+		done := first + uint64(len(entries))
+		if progress != nil {
+			progress(min(done, size), size)
+		}
+		if done >= size {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) error {
+	details := make([]string, len(entries))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, leaf := range entries {
+		parsed, err := poclog.ParseLeaf(leaf)
+		switch {
+		case err != nil:
+			details[i] = err.Error()
+		case parsed.Config != nil:
+			f.report.Configs++
+			f.policy = parsed.Config.Policy
+			details[i] = f.blob(ctx, "policy", f.policy)
+		case parsed.Proof != nil:
+			f.report.Proofs++
+			inForce := f.policy
+			g.Go(func() error {
+				details[i] = f.proof(ctx, leaf, parsed.Proof, inForce)
+				return ctx.Err()
+			})
+		default:
+			f.report.Unknown++
+		}
+		if first+uint64(i) == 0 && parsed.Config == nil {
+			details[i] = "the first entry is no config entry"
+		}
+	}
+	err := g.Wait()
+	for i, d := range details {
+		if d != "" && len(f.report.Findings) < maxFindings {
+			f.report.Findings = append(f.report.Findings, Finding{Entry: first + uint64(i), Detail: d})
+		}
+	}
+	return err
+}
+
+func (f *checker) blob(ctx context.Context, what string, b poclog.Blob) string {
+	if _, err := f.fetch(ctx, what, b); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func (f *checker) fetch(ctx context.Context, what string, blob poclog.Blob) ([]byte, error) {
+	b, err := f.src.Evidence(ctx, blob)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", what, blob.SHA256, err)
+	}
+	if poclog.BlobOf(b) != blob {
+		return nil, fmt.Errorf("%s %s: the file is another", what, blob.SHA256)
+	}
+	return b, nil
+}
+
+// proof recomputes an entry and says what is wrong with it, or nothing.
+func (f *checker) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inForce poclog.Blob) string {
+	if e.Evidence.Policy != inForce {
+		return fmt.Sprintf("judged by policy %s: policy %s was in force", e.Evidence.Policy.SHA256, inForce.SHA256)
+	}
+	in := profile.Input{Appraised: e.Appraised, Appraisal: e.Appraisal}
+	for _, part := range []struct {
+		what string
+		blob poclog.Blob
+		dst  *[]byte
+	}{{"bundle", e.Evidence.Bundle, &in.Bundle}, {"collateral", e.Evidence.Collateral, &in.Collateral}, {"policy", e.Evidence.Policy, &in.Policy}} {
+		if part.blob == (poclog.Blob{}) {
+			continue
+		}
+		b, err := f.fetch(ctx, part.what, part.blob)
+		if err != nil {
+			return err.Error()
+		}
+		*part.dst = b
+	}
+	a, err := f.appraise(in)
+	if err != nil {
+		return "its evidence is refused: " + err.Error()
+	}
+	again, err := a.Entry.Marshal()
+	if err != nil {
+		return err.Error()
+	}
+	if !bytes.Equal(again, leaf) {
+		return "its evidence gives another entry"
+	}
+	return ""
+}

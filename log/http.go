@@ -1,0 +1,218 @@
+package log
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+)
+
+// Handler serves the log, docs/format.md §12.
+func (s *Service) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /checkpoint", s.getTile)
+	mux.HandleFunc("GET /tile/", s.getTile)
+	mux.HandleFunc("POST /v1/proofs", s.postProof)
+	mux.HandleFunc("GET /v1/evidence/sha256/{digest}", s.getEvidence)
+	mux.HandleFunc("GET /v1/policy", s.getPolicy)
+	mux.HandleFunc("GET /health", s.getHealth)
+	mux.HandleFunc("GET /metrics", s.getMetrics)
+	mux.HandleFunc("GET /{$}", s.getHome)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.writeProblem(w, r, refuse(kindNotFound, "no %.200q here", r.URL.Path))
+	})
+	return mux
+}
+
+// tilePath is what clients may read of the tiles' folder: it also holds Tessera's own state.
+var tilePath = regexp.MustCompile(`^/(checkpoint|tile/(entries|[0-5]?[0-9]|6[0-3])/(x[0-9]{3}/)*[0-9]{3}(\.p/([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?)$`)
+
+func (s *Service) getTile(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if !tilePath.MatchString(path) {
+		s.writeProblem(w, r, refuse(kindNotFound, "no tile %.200q", path))
+		return
+	}
+	f, err := os.Open(filepath.Join(s.dir, dirTiles, filepath.FromSlash(path)))
+	if err != nil {
+		s.writeProblem(w, r, notFound(err, "no tile %q", path))
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		s.writeProblem(w, r, refuse(kindNotFound, "no tile %q", path))
+		return
+	}
+	if path == "/checkpoint" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-cache")
+	} else {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		immutable(w)
+	}
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	_, _ = io.Copy(w, f) // the client may be gone
+}
+
+func immutable(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+}
+
+func notFound(err error, format string, args ...any) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return refuse(kindNotFound, format, args...)
+	}
+	return err
+}
+
+func (s *Service) postProof(w http.ResponseWriter, r *http.Request) {
+	sub, err := s.readSubmission(w, r)
+	if err != nil {
+		s.writeProblem(w, r, err)
+		return
+	}
+	a, err := s.admit(r.Context(), sub)
+	if err != nil {
+		s.writeProblem(w, r, err)
+		return
+	}
+	s.metrics.answered(a.isNew)
+	w.Header().Set("Content-Type", poclog.ReceiptType)
+	w.Header().Set("Cache-Control", "no-store")
+	status := http.StatusOK
+	if a.isNew {
+		status = http.StatusCreated
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(a.receipt) // the client may be gone: it can ask again
+}
+
+// readSubmission reads a body of one of the media types, no further than its limit.
+func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request) (*poclog.Submission, error) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if err := s.limits.client(host, s.cfg.Now()); err != nil {
+		return nil, err
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	limit, ok := map[string]int64{poclog.BundleType: poclog.MaxBundle, poclog.SubmissionType: poclog.MaxSubmission}[kind]
+	if err != nil || !ok {
+		return nil, refuse(kindMediaType, "media type %.100q: want %s or %s", r.Header.Get("Content-Type"), poclog.BundleType, poclog.SubmissionType)
+	}
+	if r.ContentLength > limit {
+		return nil, refuse(kindTooLarge, "%d bytes: want at most %d", r.ContentLength, limit)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, refuse(kindTooLarge, "over %d bytes", limit)
+	}
+	if err != nil {
+		return nil, refuse(kindMalformed, "read the body: %w", err)
+	}
+	if kind == poclog.BundleType {
+		return &poclog.Submission{Bundle: body}, nil
+	}
+	sub, err := poclog.ParseSubmission(body)
+	if err != nil {
+		return nil, verify.Failf(verify.Format, "%w", err)
+	}
+	return sub, nil
+}
+
+func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) {
+	d, err := poclog.ParseDigest(r.PathValue("digest"))
+	if err != nil {
+		s.writeProblem(w, r, refuse(kindNotFound, "%w", err))
+		return
+	}
+	list, err := withheld(filepath.Join(s.dir, fileWithheld))
+	if err != nil {
+		s.writeProblem(w, r, err)
+		return
+	}
+	if list[d] {
+		s.writeProblem(w, r, refuse(kindWithheld, "evidence %s: its entry stays, and can no longer be audited", d))
+		return
+	}
+	b, err := s.store.get(d)
+	if err != nil {
+		s.writeProblem(w, r, notFound(err, "no evidence %s", d))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	immutable(w)
+	_, _ = w.Write(b) // the client may be gone
+}
+
+func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(s.file) // the client may be gone
+}
+
+// health says whether the log publishes; its JSON is a stable schema.
+type health struct {
+	V             int      `json:"v"`
+	Status        string   `json:"status"` // "ok" or "failing"
+	Origin        string   `json:"origin"`
+	Size          uint64   `json:"size"`
+	CheckpointAge float64  `json:"checkpoint_age_seconds"`
+	Reasons       []string `json:"reasons,omitempty"`
+}
+
+func (s *Service) health() health {
+	size, seen, err := s.published.state()
+	h := health{V: 1, Status: "ok", Origin: s.origin, Size: size, CheckpointAge: time.Since(seen).Seconds()}
+	_, _, refused := s.guard.state()
+	for _, e := range []error{err, refused, s.disk.check()} {
+		if e != nil {
+			h.Reasons = append(h.Reasons, e.Error())
+		}
+	}
+	if limit := 2 * s.cfg.Republish; time.Since(seen) > limit {
+		h.Reasons = append(h.Reasons, fmt.Sprintf("no checkpoint for over %s", limit))
+	}
+	if len(h.Reasons) > 0 {
+		h.Status = "failing"
+	}
+	return h
+}
+
+func (s *Service) getHealth(w http.ResponseWriter, _ *http.Request) {
+	h := s.health()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if h.Status != "ok" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(h) // the client may be gone
+}
+
+func (s *Service) getMetrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	s.metrics.write(w, s.health())
+}
+
+func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	size, _, _ := s.published.state()
+	fmt.Fprintf(w, "%s: a Proof-of-Cloud log with %d entries.\n\n"+
+		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\n"+
+		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /health, /metrics\n", s.origin, size)
+}

@@ -1,0 +1,83 @@
+package log
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/poclog/poclog"
+)
+
+// maxLimiters bounds the memory of limits: when it is reached, those that have been idle long enough to be full again are forgotten.
+const maxLimiters = 1 << 16
+
+// limits hold addresses to a rate, and chips, keys and instances to a budget.
+type limits struct {
+	off     bool
+	clients *limiterSet
+	ids     *limiterSet
+}
+
+func newLimits(c *Config) *limits {
+	return &limits{
+		off:     c.UnsafeUnlimited,
+		clients: &limiterSet{every: rate.Limit(c.Rate), burst: max(1, int(5*c.Rate)), m: make(map[string]*rate.Limiter)},
+		ids:     &limiterSet{every: rate.Limit(float64(c.Budget) / 3600), burst: max(1, c.Budget/4), m: make(map[string]*rate.Limiter)},
+	}
+}
+
+// client takes one submission of an address.
+func (l *limits) client(address string, now time.Time) error {
+	if l.off || l.clients.take(address, now) {
+		return nil
+	}
+	return tooMany("submissions from this address: over %g a second", float64(l.clients.every))
+}
+
+// entry takes one entry of every identity that it names but its quote.
+func (l *limits) entry(e *poclog.Entry, now time.Time) error {
+	if l.off {
+		return nil
+	}
+	for _, id := range e.Identities() {
+		if id.Kind() != poclog.QuoteKind && !l.ids.take(string(id), now) {
+			return tooMany("entries of %s: over %d an hour", id, int(float64(l.ids.every)*3600+0.5))
+		}
+	}
+	return nil
+}
+
+type limiterSet struct {
+	every rate.Limit
+	burst int
+
+	mu sync.Mutex // guards m
+	m  map[string]*rate.Limiter
+}
+
+func (s *limiterSet) take(name string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.m[name]
+	if l == nil {
+		if len(s.m) >= maxLimiters {
+			s.forget(now)
+		}
+		l = rate.NewLimiter(s.every, s.burst)
+		s.m[name] = l
+	}
+	return l.AllowN(now, 1)
+}
+
+// forget drops limiters that are full: a new one would say the same. If none is, all go: a flood of names must not end in a lack of memory.
+func (s *limiterSet) forget(now time.Time) {
+	for name, l := range s.m {
+		if l.TokensAt(now) >= float64(s.burst) {
+			delete(s.m, name)
+		}
+	}
+	if len(s.m) >= maxLimiters {
+		clear(s.m)
+	}
+}

@@ -1,0 +1,338 @@
+package log_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+const origin = "log.test/2026"
+
+// A testLog is a log over real HTTP, with a client.
+type testLog struct {
+	dir    string
+	url    string
+	svc    *log.Service
+	client *client.Client
+	policy *tlogpolicy.Policy
+}
+
+func initLog(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: profile.DefaultPolicy(true)}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func readPolicy(t testing.TB, dir string) *tlogpolicy.Policy {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "policy.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := tlogpolicy.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func serve(t testing.TB, dir string, cfg log.Config) *testLog {
+	t.Helper()
+	cfg.Software = "poclog test"
+	cfg.CheckpointInterval = 100 * time.Millisecond
+	svc, err := log.Open(context.Background(), dir, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(svc.Handler())
+	l := &testLog{dir: dir, url: srv.URL, svc: svc, policy: readPolicy(t, dir)}
+	if l.client, err = client.New(client.Config{URL: srv.URL, Policy: l.policy, Attempts: 1}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		srv.Close()
+		if err := svc.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// quoteSubmission is a real production quote, judged when its chain was valid.
+func quoteSubmission(t testing.TB) *poclog.Submission {
+	t.Helper()
+	b := new(poclog.Bundle)
+	b.Set(poclog.ItemTDXQuote, realdata.Quotes()[0])
+	file, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &poclog.Submission{Bundle: file, Judged: realdata.QuoteTime}
+}
+
+func azureSubmission(t testing.TB) *poclog.Submission {
+	t.Helper()
+	b, c := realdata.Azure(t)
+	bundle, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	collateral, err := c.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &poclog.Submission{Bundle: bundle, Collateral: collateral, Judged: realdata.AzureTime}
+}
+
+func (l *testLog) fsck(t testing.TB) *log.Report {
+	t.Helper()
+	r, err := log.Fsck(context.Background(), log.DirSource(l.dir), l.policy, profile.Appraise, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRealEvidenceIsLoggedProvenAndCheckedOffline(t *testing.T) {
+	l := serve(t, initLog(t), log.Config{})
+	for _, sub := range []*poclog.Submission{quoteSubmission(t), azureSubmission(t)} {
+		got, err := l.client.Submit(t.Context(), sub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.New || got.Verdict.Entry.Level != poclog.LevelChip {
+			t.Errorf("new %v, level %d", got.New, got.Verdict.Entry.Level)
+		}
+		demands := receipt.Demands{UnsafeLevel0: true}
+		if _, err := receipt.Check(got.Receipt, l.policy, time.Now(), demands); err != nil {
+			t.Errorf("receipt at level 0: %v", err)
+		}
+		if _, err := receipt.Check(got.Receipt, l.policy, time.Now(), receipt.Demands{}); err == nil || !strings.HasPrefix(err.Error(), "level: ") {
+			t.Errorf("receipt under safe defaults: %v: want a refusal by level", err)
+		}
+		again, err := l.client.Submit(t.Context(), sub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.New || again.Verdict.Index != got.Verdict.Index {
+			t.Errorf("the same evidence again: new %v, entry %d: want entry %d", again.New, again.Verdict.Index, got.Verdict.Index)
+		}
+		moved, err := l.client.Refresh(t.Context(), got.Receipt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := receipt.Check(moved, l.policy, time.Now(), demands); err != nil {
+			t.Errorf("refreshed receipt: %v", err)
+		}
+	}
+	r := l.fsck(t)
+	if len(r.Findings) > 0 || r.Proofs != 2 || r.Configs != 1 {
+		t.Errorf("fsck: %+v", r)
+	}
+}
+
+// A part of an entry's evidence, in a bundle of its own, is the entry's.
+func TestPartOfAnEntrysEvidenceGetsItsReceipt(t *testing.T) {
+	l := serve(t, initLog(t), log.Config{})
+	whole := azureSubmission(t)
+	first, err := l.client.Submit(t.Context(), whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	azure, _ := realdata.Azure(t)
+	b := new(poclog.Bundle)
+	b.Set(poclog.ItemTDXQuote, azure.Get(poclog.ItemTDXQuote))
+	file, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := l.client.Submit(t.Context(), &poclog.Submission{Bundle: file, Judged: realdata.AzureTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part.New || part.Verdict.Index != first.Verdict.Index {
+		t.Errorf("new %v, entry %d: want entry %d", part.New, part.Verdict.Index, first.Verdict.Index)
+	}
+}
+
+func TestInitOverwritesNothingAndServingCreatesNothing(t *testing.T) {
+	dir := initLog(t)
+	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: profile.DefaultPolicy(false)}); err == nil {
+		t.Error("a second init passed")
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: profile.DefaultPolicy(false)}); err == nil || !strings.Contains(err.Error(), "guard") {
+		t.Errorf("init beside the guard of another log: %v", err)
+	}
+	empty := t.TempDir()
+	if _, err := log.Open(t.Context(), empty, log.Config{Software: "x"}); err == nil || !strings.Contains(err.Error(), "log init") {
+		t.Errorf("serving an empty directory: %v", err)
+	}
+}
+
+func TestKeysOthersCanReadAreRefused(t *testing.T) {
+	dir := initLog(t)
+	if err := os.Chmod(filepath.Join(dir, "keys", "ed25519.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := log.Open(t.Context(), dir, log.Config{Software: "x"})
+	if err == nil || !strings.Contains(err.Error(), "0600") || strings.Contains(err.Error(), "PRIVATE") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOneDirectoryIsServedOnce(t *testing.T) {
+	l := serve(t, initLog(t), log.Config{})
+	if _, err := log.Open(t.Context(), l.dir, log.Config{Software: "x"}); err == nil || !strings.Contains(err.Error(), "locked") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRestoredDirectoryRefusesToStart(t *testing.T) {
+	dir := initLog(t)
+	run := func(sub *poclog.Submission) {
+		svc, err := log.Open(t.Context(), dir, log.Config{Software: "poclog test", CheckpointInterval: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewServer(svc.Handler())
+		c, err := client.New(client.Config{URL: srv.URL, Policy: readPolicy(t, dir)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sub != nil {
+			if _, err := c.Submit(t.Context(), sub); err != nil {
+				t.Fatal(err)
+			}
+		}
+		srv.Close()
+		if err := svc.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(nil)
+	older := filepath.Join(t.TempDir(), "backup")
+	copyTree(t, dir, older)
+	run(quoteSubmission(t))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, older, dir)
+	_, err := log.Open(t.Context(), dir, log.Config{Software: "poclog test"})
+	if err == nil || !strings.Contains(err.Error(), "older copy") {
+		t.Errorf("a directory restored from an older copy: %v", err)
+	}
+	if err := os.Remove(log.GuardPath(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Open(t.Context(), dir, log.Config{Software: "poclog test"}); err == nil || !strings.Contains(err.Error(), "guard") {
+		t.Errorf("a directory without its guard: %v", err)
+	}
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func TestBadInputIsAnsweredInOneLineAndTheLogGoesOn(t *testing.T) {
+	l := serve(t, initLog(t), log.Config{})
+	good := quoteSubmission(t)
+	hundredMB := io.LimitReader(endless{}, 100<<20)
+	deep := strings.Repeat("[", 1<<20)
+	tampered := bytes.Replace(good.Bundle, []byte(`"tdx-quote":["application/vnd.poclog.tdx-quote","BAAC`), []byte(`"tdx-quote":["application/vnd.poclog.tdx-quote","BAAD`), 1)
+	for _, bad := range []struct {
+		name, kind string
+		body       io.Reader
+		status     int
+	}{
+		{"empty", poclog.BundleType, strings.NewReader(""), 400},
+		{"truncated", poclog.BundleType, bytes.NewReader(good.Bundle[:500]), 400},
+		{"100 MB", poclog.BundleType, hundredMB, 413},
+		{"deep JSON", poclog.BundleType, strings.NewReader(deep[:1<<20-1]), 400},
+		{"duplicate keys", poclog.BundleType, strings.NewReader(`{"__cmwc_t":"tag:poclog.dev,2026:bundle","__cmwc_t":"tag:poclog.dev,2026:bundle"}`), 400},
+		{"another media type", "text/html", bytes.NewReader(good.Bundle), 415},
+		{"another vendor's quoting enclave", poclog.BundleType, bytes.NewReader(tampered), 400},
+		{"a submission that is a bundle", poclog.SubmissionType, bytes.NewReader(good.Bundle), 400},
+	} {
+		resp, err := http.Post(l.url+"/v1/proofs", bad.kind, bad.body)
+		if err != nil {
+			t.Errorf("%s: %v", bad.name, err)
+			continue
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != bad.status || resp.Header.Get("Content-Type") != "application/problem+json" || bytes.Count(b, []byte("\n")) != 1 || len(b) > 1000 {
+			t.Errorf("%s: %d %s: want %d and one line", bad.name, resp.StatusCode, b, bad.status)
+		}
+	}
+	if _, err := l.client.Submit(t.Context(), good); err != nil {
+		t.Errorf("after bad input: %v", err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+func TestOnlyTheTreeIsServed(t *testing.T) {
+	l := serve(t, initLog(t), log.Config{})
+	for path, want := range map[string]int{
+		"/checkpoint": 200, "/tile/0/000.p/1": 200, "/tile/entries/000.p/1": 200, "/health": 200, "/metrics": 200, "/v1/policy": 200, "/": 200,
+		"/.state/treeState": 404, "/tile/../.state/treeState": 404, "/tile/0/000.p/0": 404, "/tile/0/000.p/256": 404, "/tile/64/000": 404, "/tile/": 404,
+		"/keys/ed25519.key": 404, "/v1/evidence/sha256/zz": 404, "/v1/evidence/sha256/" + strings.Repeat("0", 64): 404,
+	} {
+		resp, err := http.Get(l.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("GET %s: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+}
+
+func TestFloodFromOneAddressIsSlowedDown(t *testing.T) {
+	l := serve(t, initLog(t), log.Config{Rate: 1})
+	var last *http.Response
+	for range 10 {
+		resp, err := http.Post(l.url+"/v1/proofs", poclog.BundleType, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		last = resp
+	}
+	if last.StatusCode != http.StatusTooManyRequests || last.Header.Get("Retry-After") == "" {
+		t.Errorf("the tenth submission of a second: %d, Retry-After %q", last.StatusCode, last.Header.Get("Retry-After"))
+	}
+}

@@ -1,0 +1,338 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/client"
+	"github.com/transparency-dev/tessera/storage/posix"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Defaults of [Config].
+const (
+	DefaultCheckpointInterval = time.Second
+	DefaultRepublish          = 60 * time.Second
+	DefaultRate               = 20.0 // submissions a second from one address
+	DefaultBudget             = 600  // entries an hour of one chip, key or instance
+	batchSize                 = 256
+	batchAge                  = 50 * time.Millisecond
+	pollInterval              = 20 * time.Millisecond
+	publishTimeout            = 30 * time.Second
+	queueTimeout              = 10 * time.Second
+)
+
+// An Appraiser judges bundles: profile.Appraise.
+type Appraiser func(profile.Input) (*verify.Appraisal, error)
+
+// A Config says how a log is served. The zero value is safe; Software must be set.
+type Config struct {
+	Software string // name and version, for the config entry
+	Guard    string // the guard file; empty is GuardPath
+
+	Appraise Appraiser        // nil is profile.Appraise
+	Now      func() time.Time // nil is time.Now
+	Logger   *slog.Logger     // nil is slog.Default
+
+	CheckpointInterval time.Duration // between checkpoints of a growing log: at least 100 ms; 0 is DefaultCheckpointInterval
+	Republish          time.Duration // between checkpoints of an idle log, at most 60 s; 0 is DefaultRepublish
+
+	Rate   float64 // submissions a second from one address; 0 is DefaultRate
+	Budget int     // entries an hour of one chip, key or instance; 0 is DefaultBudget
+	// UnsafeUnlimited removes rate and budget: for benchmarks and laboratories.
+	UnsafeUnlimited bool
+}
+
+func (c *Config) setDefaults(dir string) error {
+	if c.Software == "" {
+		return errors.New("log: no software name")
+	}
+	if c.Guard == "" {
+		c.Guard = GuardPath(dir)
+	}
+	if c.Appraise == nil {
+		c.Appraise = profile.Appraise
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.CheckpointInterval == 0 {
+		c.CheckpointInterval = DefaultCheckpointInterval
+	}
+	if c.Republish == 0 {
+		c.Republish = DefaultRepublish
+	}
+	if c.Rate == 0 {
+		c.Rate = DefaultRate
+	}
+	if c.Budget == 0 {
+		c.Budget = DefaultBudget
+	}
+	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.Rate < 0 || c.Budget < 0 {
+		return fmt.Errorf("log: checkpoints every %s, republished every %s, rate %g, budget %d: want at least 100ms, at most 60s, and none negative",
+			c.CheckpointInterval, c.Republish, c.Rate, c.Budget)
+	}
+	return nil
+}
+
+// A Service serves one log. Its methods may be called concurrently.
+type Service struct {
+	cfg    Config
+	dir    string
+	origin string
+	policy *poclog.Policy
+	file   []byte // of the policy
+	blob   poclog.Blob
+
+	store     *store
+	index     *index
+	guard     *guard
+	limits    *limits
+	metrics   *metrics
+	disk      *disk
+	published *publisher
+	inflight  singleflight.Group
+	appraisal chan struct{} // a token for each concurrent appraisal
+
+	add      tessera.AddFn
+	reader   tessera.LogReader
+	shutdown func(context.Context) error
+	cancel   context.CancelFunc
+	unlock   func() error
+
+	closing sync.RWMutex // held for reading by admissions; Close takes it
+	closed  bool         // guarded by closing
+}
+
+// Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold what was signed last, reads all entries, and
+// logs a config entry where policy or software changed.
+func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
+	if err := cfg.setDefaults(dir); err != nil {
+		return nil, err
+	}
+	s := &Service{
+		cfg: cfg, dir: dir, store: &store{filepath.Join(dir, dirEvidence)}, index: newIndex(), metrics: newMetrics(),
+		limits: newLimits(&cfg), disk: newDisk(dir), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+func (s *Service) start(ctx context.Context) error {
+	ed25519, mldsa, err := signers(s.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no log here (%w): `poclog log init` makes one", err)
+	}
+	if err != nil {
+		return err
+	}
+	s.origin = ed25519.Name()
+	if s.unlock, err = lock(filepath.Join(s.dir, fileLock)); err != nil {
+		return err
+	}
+	if err := s.loadPolicy(); err != nil {
+		return err
+	}
+	if err := s.disk.check(); err != nil {
+		return err
+	}
+	tiles := filepath.Join(s.dir, dirTiles)
+	if s.guard, err = openGuard(ctx, s.cfg.Guard, ed25519, client.FileFetcher{Root: tiles}.ReadTile); err != nil {
+		return err
+	}
+	driver, err := posix.New(ctx, posix.Config{Path: tiles})
+	if err != nil {
+		return fmt.Errorf("open tiles: %w", err)
+	}
+	options := tessera.NewAppendOptions().
+		WithCheckpointSigner(s.guard, mldsa).
+		WithCheckpointInterval(s.cfg.CheckpointInterval).
+		WithCheckpointRepublishInterval(s.cfg.Republish).
+		WithBatching(batchSize, batchAge)
+	// Tessera's background work ends with cancel, not with the caller's context: a shutdown must still publish.
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	appender, shutdown, reader, err := tessera.NewAppender(background, driver, options)
+	if err != nil {
+		return fmt.Errorf("open tiles: %w", err)
+	}
+	s.add, s.shutdown, s.reader = appender.Add, shutdown, reader
+	s.published = newPublisher(background, reader)
+	if err := s.index.scan(ctx, reader); err != nil {
+		return err
+	}
+	return s.announce(ctx)
+}
+
+func (s *Service) loadPolicy() (err error) {
+	if s.file, err = os.ReadFile(filepath.Join(s.dir, fileAppraisal)); err != nil {
+		return err
+	}
+	if s.policy, err = poclog.ParsePolicy(s.file); err != nil {
+		return fmt.Errorf("%s: %w", fileAppraisal, err)
+	}
+	if err := profile.CheckPolicy(s.policy); err != nil {
+		return fmt.Errorf("%s: %w", fileAppraisal, err)
+	}
+	s.blob, err = s.store.put(s.file)
+	return err
+}
+
+// announce appends a config entry where policy or software is not that of the newest one: a policy takes effect only through its entry.
+func (s *Service) announce(ctx context.Context) error {
+	c := poclog.Config{Policy: s.blob, Software: s.cfg.Software, Time: poclog.UnixTime(s.cfg.Now().Unix())}
+	if last := s.index.last; last != nil && last.Policy == c.Policy && last.Software == c.Software {
+		return nil
+	}
+	leaf, err := c.Marshal()
+	if err != nil {
+		return err
+	}
+	number, _, err := s.append(ctx, leaf)
+	if err != nil {
+		return fmt.Errorf("log the config entry: %w", err)
+	}
+	s.index.add(number, poclog.Leaf{Config: &c})
+	s.cfg.Logger.Info("policy in force", "entry", number, "policy", c.Policy.SHA256, "software", c.Software)
+	return nil
+}
+
+// append adds a leaf and waits until a published checkpoint covers it.
+func (s *Service) append(ctx context.Context, leaf []byte) (number uint64, checkpoint []byte, err error) {
+	future := s.add(ctx, tessera.NewEntry(leaf))
+	// The future blocks without a context: Tessera settles it within a batch.
+	type settled struct {
+		index tessera.Index
+		err   error
+	}
+	done := make(chan settled, 1)
+	go func() {
+		i, err := future()
+		done <- settled{i, err}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	select {
+	case got := <-done:
+		if got.err != nil {
+			return 0, nil, got.err
+		}
+		number = got.index.Index
+	case <-ctx.Done():
+		return 0, nil, context.Cause(ctx)
+	}
+	checkpoint, err = s.published.wait(ctx, number+1)
+	return number, checkpoint, err
+}
+
+// Origin returns the log's name.
+func (s *Service) Origin() string { return s.origin }
+
+// Close stops admission, waits until what was admitted is published, and releases the directory.
+func (s *Service) Close(ctx context.Context) error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.release(ctx)
+}
+
+func (s *Service) release(ctx context.Context) (err error) {
+	if s.shutdown != nil {
+		err = s.shutdown(ctx)
+	}
+	if s.cancel != nil {
+		s.cancel()
+	}
+	if s.unlock != nil {
+		err = errors.Join(err, s.unlock())
+	}
+	return err
+}
+
+// A publisher watches the published checkpoint.
+type publisher struct {
+	mu         sync.Mutex // guards what follows
+	checkpoint []byte
+	size       uint64
+	seen       time.Time     // when this checkpoint was first read
+	err        error         // of the last read
+	changed    chan struct{} // closed when any of it changes
+}
+
+func newPublisher(ctx context.Context, r tessera.LogReader) *publisher {
+	p := &publisher{changed: make(chan struct{})}
+	p.poll(ctx, r)
+	go func() {
+		tick := time.NewTicker(pollInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				p.poll(ctx, r)
+			}
+		}
+	}()
+	return p
+}
+
+func (p *publisher) poll(ctx context.Context, r tessera.LogReader) {
+	b, err := r.ReadCheckpoint(ctx)
+	var cp tlogpolicy.Checkpoint
+	if err == nil {
+		cp, err = tlogpolicy.ParseCheckpoint(b)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err = err; err != nil || string(b) == string(p.checkpoint) {
+		return
+	}
+	p.checkpoint, p.size, p.seen = b, cp.Size, time.Now()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// wait returns the first published checkpoint of at least a size that it sees.
+func (p *publisher) wait(ctx context.Context, size uint64) ([]byte, error) {
+	for {
+		p.mu.Lock()
+		checkpoint, have, changed := p.checkpoint, p.size, p.changed
+		p.mu.Unlock()
+		if have >= size && checkpoint != nil {
+			return checkpoint, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no checkpoint of size %d was published: %w", size, context.Cause(ctx))
+		}
+	}
+}
+
+func (p *publisher) state() (size uint64, seen time.Time, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.size, p.seen, p.err
+}
