@@ -76,6 +76,9 @@ func (s *suite) checkRefusals(ctx context.Context) {
 	})
 	spoil := func(id, desc string, f func(r *request)) {
 		s.check(ctx, "proof."+id, desc+" is 422", func() error {
+			if err := s.need(4); err != nil {
+				return err
+			}
 			r := s.main.request(s, s.size, s.size+6)
 			f(&r)
 			return s.refused(ctx, r.body(), http.StatusUnprocessableEntity)
@@ -105,10 +108,16 @@ func (s *suite) checkSameSize(ctx context.Context) {
 		return s.accepted(ctx, s.main.request(s, s.size, s.size))
 	})
 	s.check(ctx, "same-size.other-root", "another root at the size on record is 422", func() error {
+		if err := s.need(4); err != nil {
+			return err
+		}
 		r := newHistory("fork", s.size-1, s.main).request(s, s.size, s.size)
 		return s.refused(ctx, r.body(), http.StatusUnprocessableEntity)
 	})
 	s.check(ctx, "same-size.with-proof", "a proof between equal sizes, which must be empty, is 422", func() error {
+		if err := s.need(4); err != nil {
+			return err
+		}
 		r := s.main.request(s, s.size, s.size)
 		r.proof = s.main.prove(s.size-1, s.size)
 		return s.refused(ctx, r.body(), http.StatusUnprocessableEntity)
@@ -118,11 +127,17 @@ func (s *suite) checkSameSize(ctx context.Context) {
 // checkSizes checks the old size against the checkpoint's and that on record.
 func (s *suite) checkSizes(ctx context.Context) {
 	s.check(ctx, "old.larger-than-checkpoint", "an old size, that on record, above the checkpoint's is 400", func() error {
+		if err := s.need(4); err != nil {
+			return err
+		}
 		r := request{old: s.size, checkpoint: s.sign(s.main.checkpoint(s.origin, s.size-1))}
 		return s.refused(ctx, r.body(), http.StatusBadRequest)
 	})
 	conflict := func(id, desc string, from, to func() int64) {
 		s.check(ctx, "old."+id, desc+" is 409 with the size on record and type text/x.tlog.size", func() error {
+			if err := s.need(4); err != nil {
+				return err
+			}
 			a, err := s.add(ctx, s.main.request(s, from(), to()))
 			if err != nil {
 				return err

@@ -196,6 +196,14 @@ func (s *suite) onUnseen(f func(*suite) error) error {
 	return f(s)
 }
 
+// need skips a check that wants a record of some size.
+func (s *suite) need(size int64) error {
+	if s.size < size {
+		return skip(fmt.Sprintf("the witness has %d on record, and not %d as it should by now", s.size, size))
+	}
+	return nil
+}
+
 // checkUnseen looks for what an earlier run left, with a request that no witness should cosign and that leaves no trace.
 func (s *suite) checkUnseen(ctx context.Context) error {
 	before, err := s.published(ctx, s.origin)
@@ -206,6 +214,9 @@ func (s *suite) checkUnseen(ctx context.Context) error {
 	text := checkpointText(s.origin, "0", tlog.Hash{1})
 	if s.otherRoot, err = s.add(ctx, request{checkpoint: s.sign(text)}); err != nil {
 		return err
+	}
+	if s.otherRoot.status == http.StatusNotFound || s.otherRoot.status == http.StatusForbidden {
+		return fmt.Errorf("the witness does not know the log %q with this key: %v", s.origin, s.otherRoot)
 	}
 	s.started = true
 	if size, err := s.otherRoot.conflict(); err == nil && size != 0 {
@@ -224,5 +235,12 @@ func (s *suite) recorded(ctx context.Context) (int64, error) {
 	if a.status == http.StatusOK || a.status == http.StatusUnprocessableEntity {
 		return 0, nil
 	}
-	return a.conflict()
+	size, err := a.conflict()
+	if err == nil && size > maxSize {
+		err = fmt.Errorf("the witness says that it has cosigned size %d, which it was never offered", size)
+	}
+	return size, err
 }
+
+// maxSize is more than any size that is offered. A witness that claims more does not make the suite build that tree.
+const maxSize = 1 << 14

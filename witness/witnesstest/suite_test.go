@@ -323,6 +323,41 @@ func TestSuiteRefusesALogThatWasUsed(t *testing.T) {
 	}
 }
 
+// TestSuiteSurvivesAnyAnswer checks that a server which is no witness at all is reported, and nothing worse.
+func TestSuiteSurvivesAnyAnswer(t *testing.T) {
+	b := newBed(t, witness.Config{Rate: rate.Inf})
+	for _, code := range []int{200, 204, 301, 400, 401, 403, 404, 409, 422, 500} {
+		for _, body := range []string{"", "x", "0\n", "9000000000000000000\n", "— witness.example/w1 AAAA\n", strings.Repeat("y", 2<<20)} {
+			failed := b.run(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Content-Type", "text/x.tlog.size")
+				rw.WriteHeader(code)
+				io.WriteString(rw, body)
+			}))
+			if len(failed) == 0 {
+				t.Errorf("status %d with %.20q passes", code, body)
+			}
+		}
+	}
+}
+
+// TestSuiteDoesNotFollowASizeThatNobodyCosigned checks a witness that claims a record which would make the suite build a huge tree.
+func TestSuiteDoesNotFollowASizeThatNobodyCosigned(t *testing.T) {
+	b := newBed(t, witness.Config{Rate: rate.Inf})
+	var n atomic.Int64
+	failed := b.run(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/x.tlog.size")
+		if n.Add(1) < 5 {
+			rw.WriteHeader(http.StatusUnprocessableEntity)
+			return
+		}
+		rw.WriteHeader(http.StatusConflict)
+		io.WriteString(rw, "900000000000000\n")
+	}))
+	if failed["first"] == "" {
+		t.Errorf("not noticed: %v", failed)
+	}
+}
+
 func TestParseLogKeyRefusesWhatIsNone(t *testing.T) {
 	for _, text := range []string{"", "PRIVATE+KEY+a+00000000+AQ==", "example.com/log+00000000+AAAA", "PRIVATE+KEY+a+00000000+" + strings.Repeat("A", 44)} {
 		if _, err := witnesstest.ParseLogKey(text); err == nil {
