@@ -79,18 +79,20 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 	if sub.Judged.After(now) {
 		return nil, verify.Failf(verify.Format, "judged %s: it is %s now", sub.Judged.Format(time.RFC3339), now.Format(time.RFC3339))
 	}
-	present := in
-	present.Collateral = nil
-	if _, err := s.cfg.Appraise(present); err != nil {
-		check, _ := verify.CheckOf(err)
-		return nil, verify.Failf(check, "judged now: %w", err)
-	}
 	in.Appraised = sub.Judged
 	a, err := s.cfg.Appraise(in)
-	if err == nil && a.Entry.Fresh != nil {
+	if err != nil {
+		return nil, err
+	}
+	if a.Entry.Fresh != nil {
 		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", sub.Judged.Format(time.RFC3339))
 	}
-	return a, err
+	in.Appraised, in.Collateral = now, nil
+	if _, err := s.cfg.Appraise(in); err != nil {
+		check, _ := verify.CheckOf(err)
+		return nil, verify.Failf(check, "at %s it passes, but not now: %w", sub.Judged.Format(time.RFC3339), err)
+	}
+	return a, nil
 }
 
 // onlySigned refuses collateral that its submitter could have written.

@@ -1,20 +1,41 @@
 package realdata
 
 import (
-	"testing"
+	"os"
+	"path/filepath"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client/evidence"
 )
 
-// Azure returns one Azure VM's bundle and collateral, valid at AzureTime.
-func Azure(t testing.TB) (*poclog.Bundle, *poclog.Collateral) {
+// LoadAzure returns one Azure VM's bundle and collateral, valid at AzureTime, from the captures' folder.
+func LoadAzure(folder string) (*poclog.Bundle, *poclog.Collateral, error) {
+	var files [3][]byte
+	for i, name := range []string{"evidence.json", "azure-virtual-tpm-root-ca-2023.pem", "collateral.json"} {
+		b, err := os.ReadFile(filepath.Join(folder, "azure-tdx-2026-06-08", name))
+		if err != nil {
+			return nil, nil, err
+		}
+		files[i] = b
+	}
+	im, err := evidence.Azure(files[0], files[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := evidence.Collateral(files[2])
+	return im.Bundle, c, err
+}
+
+// Azure is LoadAzure for tests.
+func Azure(t T) (*poclog.Bundle, *poclog.Collateral) {
 	t.Helper()
-	const dir = "azure-tdx-2026-06-08"
-	im, err := evidence.Azure(File(t, dir, "evidence.json"), File(t, dir, "azure-virtual-tpm-root-ca-2023.pem"))
+	folder, ok := Folder()
+	if !ok {
+		t.Skipf("skipped: real evidence of an Azure VM is not beside this repository")
+	}
+	b, c, err := LoadAzure(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return im.Bundle, collateral(t, dir)
+	return b, c
 }
-

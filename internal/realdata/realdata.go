@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 
 	quotes "github.com/google/go-tdx-guest/testing/testdata"
@@ -37,8 +36,15 @@ func Folder() (string, bool) {
 	return "", false
 }
 
+// T is what this package needs of a test.
+type T interface {
+	Helper()
+	Skipf(format string, args ...any)
+	Fatal(args ...any)
+}
+
 // File reads a capture, or skips the test and says so.
-func File(t testing.TB, path ...string) []byte {
+func File(t T, path ...string) []byte {
 	t.Helper()
 	dir, ok := Folder()
 	if !ok {
@@ -52,7 +58,7 @@ func File(t testing.TB, path ...string) []byte {
 }
 
 // GCE returns the bundle of a Compute Engine quote without TPM evidence, and its collateral, valid at GCETime.
-func GCE(t testing.TB) (*poclog.Bundle, *poclog.Collateral) {
+func GCE(t T) (*poclog.Bundle, *poclog.Collateral) {
 	t.Helper()
 	const dir = "gce-tdx-2026-06-30"
 	im, err := evidence.TDX(File(t, dir, "tdx-quote.bin"))
@@ -62,7 +68,7 @@ func GCE(t testing.TB) (*poclog.Bundle, *poclog.Collateral) {
 	return im.Bundle, collateral(t, dir)
 }
 
-func collateral(t testing.TB, dir string) *poclog.Collateral {
+func collateral(t T, dir string) *poclog.Collateral {
 	t.Helper()
 	c, err := evidence.Collateral(File(t, dir, "collateral.json"))
 	if err != nil {

@@ -143,6 +143,14 @@ func (d *Demands) check(v *Verdict, now time.Time) error {
 	return nil
 }
 
+// CheckEntry holds an entry to the demands that need no log: those on time and standing are left out. It is for evidence that was appraised
+// here and stands on nobody's word.
+func (d *Demands) CheckEntry(e *poclog.Entry) error {
+	only := *d
+	only.MaxAge, only.MaxCheckpointAge, only.MaxInterval, only.Standing = 0, 0, 0, ""
+	return only.check(&Verdict{Entry: e, Verdict: Reappraised}, time.Time{})
+}
+
 // hints are sources of place that authenticate nothing.
 var hints = []string{"aia-hint"}
 

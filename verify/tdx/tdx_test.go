@@ -78,7 +78,7 @@ func TestRealQuotesVerifyWithoutCollateral(t *testing.T) {
 func TestRealPlatformsStandAsIntelSays(t *testing.T) {
 	for _, real := range []struct {
 		name string
-		load func(testing.TB) (*poclog.Bundle, *poclog.Collateral)
+		load func(realdata.T) (*poclog.Bundle, *poclog.Collateral)
 		at   time.Time
 	}{{"gce", realdata.GCE, realdata.GCETime}, {"azure", realdata.Azure, realdata.AzureTime}} {
 		t.Run(real.name, func(t *testing.T) {

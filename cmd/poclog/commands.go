@@ -1,0 +1,12 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands returns every command by its group in the help.
+func commands() map[string][]*cobra.Command {
+	return map[string][]*cobra.Command{
+		"use":   {newImportCmd(), newChallengeCmd(), newSubmitCmd(), newVerifyCmd(), newInspectCmd(), newRefreshCmd()},
+		"serve": {newLogCmd(), newWitnessCmd()},
+		"learn": {newDemoCmd(), newVersionCmd(), newManCmd()},
+	}
+}

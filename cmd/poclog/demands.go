@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/receipt"
+)
+
+// demandFlags are what a reader asks of an entry; the defaults are safe.
+type demandFlags struct {
+	profiles, require, tcb                         []string
+	level                                          int
+	realm, place, chassis, measurement, verdict    string
+	userData, auditGroup                           string
+	maxAge, maxCheckpointAge, maxInterval          time.Duration
+	bundle, collateral, appraisalPolicy, quoteFile string
+}
+
+func (f *demandFlags) register(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringSliceVar(&f.profiles, "profile", nil, "accept only these profiles")
+	fl.IntVar(&f.level, "level", poclog.LevelBound, "least level: 2, or 0 for a genuine chip at an unproven place")
+	fl.StringVar(&f.realm, "realm", string(poclog.Production), "realm: production or lab")
+	fl.StringVar(&f.place, "place", "", "demand a place: provider, provider/region or provider/zone, authenticated")
+	fl.StringVar(&f.chassis, "chassis", "", "demand a chassis, by one of its identities")
+	fl.StringSliceVar(&f.require, "require", nil, "demand that these checks passed")
+	fl.StringSliceVar(&f.tcb, "tcb", nil, "accept only these TCB statuses")
+	fl.StringVar(&f.measurement, "measurement", "", "demand a launch measurement, in hexadecimal")
+	fl.StringVar(&f.userData, "user-data", "", "demand that the proof speaks for this file's content")
+	fl.StringVar(&f.verdict, "verdict", "", "least standing of a receipt: logged, audited or reappraised")
+	fl.StringVar(&f.auditGroup, "audit-group", receipt.DefaultAuditGroup, "the tlog-policy's group of auditors")
+	fl.DurationVar(&f.maxAge, "max-age", 0, "greatest age of the evidence (now − t1)")
+	fl.DurationVar(&f.maxCheckpointAge, "max-checkpoint-age", 0, "greatest age of the view of the log")
+	fl.DurationVar(&f.maxInterval, "max-interval", 0, "greatest uncertainty of when the evidence was made (t2 − t1)")
+	fl.StringVar(&f.bundle, "bundle", "", "repeat a receipt's appraisal with this bundle")
+	fl.StringVar(&f.collateral, "collateral", "", "collateral for the appraisal")
+	fl.StringVar(&f.appraisalPolicy, "appraisal", "", "appraisal policy (default: the built-in one)")
+	fl.StringVar(&f.quoteFile, "quote", "", "compare a receipt with this TEE quote of a live connection")
+}
+
+// demands parses the flags; what is wrong is wrong usage.
+func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error) {
+	if f.level != poclog.LevelChip && f.level != poclog.LevelBound {
+		return d, usagef("--level %d: want 0 or 2", f.level)
+	}
+	d = receipt.Demands{
+		UnsafeLevel0: f.level == poclog.LevelChip, Place: f.place, Require: f.require, TCB: f.tcb, Standing: receipt.Standing(f.verdict),
+		MaxAge: f.maxAge, MaxCheckpointAge: f.maxCheckpointAge, MaxInterval: f.maxInterval, AuditGroup: f.auditGroup,
+	}
+	if d.UnsafeRealm, err = poclog.ParseRealm(f.realm); err != nil {
+		return d, usagef("--realm: %w", err)
+	}
+	for _, name := range f.profiles {
+		p, err := poclog.ParseProfile(name)
+		if err != nil {
+			return d, usagef("--profile: %w", err)
+		}
+		d.Profiles = append(d.Profiles, p)
+	}
+	if f.chassis != "" {
+		if d.Chassis, err = poclog.ParseIdentity(f.chassis); err != nil {
+			return d, usagef("--chassis: %w", err)
+		}
+	}
+	if err := f.known(); err != nil {
+		return d, err
+	}
+	if f.measurement != "" {
+		if d.Measurement, err = hex.DecodeString(f.measurement); err != nil {
+			return d, usagef("--measurement: %w", err)
+		}
+	}
+	if err := d.Validate(); err != nil {
+		return d, usagef("%w", err)
+	}
+	return d, f.files(cmd, &d)
+}
+
+// known refuses check ids that no entry has: a slip must not look like a demand that was not met.
+func (f *demandFlags) known() error {
+	for _, id := range f.require {
+		found := false
+		for _, c := range verify.Checks() {
+			found = found || string(c) == id
+		}
+		if !found {
+			var ids []string
+			for _, c := range verify.Checks() {
+				ids = append(ids, string(c))
+			}
+			return hint(usagef("--require %q: no such check", id), "checks: %s", strings.Join(ids, " "))
+		}
+	}
+	return nil
+}
+
+// files reads what demands refer to.
+func (f *demandFlags) files(cmd *cobra.Command, d *receipt.Demands) error {
+	if f.userData != "" {
+		b, err := readFile(cmd, f.userData, maxUserData)
+		if err != nil {
+			return err
+		}
+		sum := poclog.Sum(b)
+		d.UserData = &sum
+	}
+	if f.bundle == "" {
+		return nil
+	}
+	e := new(receipt.Evidence)
+	var err error
+	if e.Bundle, err = readFile(cmd, f.bundle, poclog.MaxBundle); err != nil {
+		return err
+	}
+	if f.collateral != "" {
+		if e.Collateral, err = readFile(cmd, f.collateral, poclog.MaxCollateral); err != nil {
+			return err
+		}
+	}
+	if e.Policy, err = readAppraisalPolicy(cmd, f.appraisalPolicy); err != nil {
+		return err
+	}
+	d.Evidence, d.Reappraise = e, reappraiser{}
+	return nil
+}
+
+const maxUserData = 1 << 24
+
+// reappraiser repeats appraisals with this binary's appraiser.
+type reappraiser struct{}
+
+func (reappraiser) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
+	a, err := profile.Appraise(profile.Input{
+		Bundle: e.Bundle, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.Entry.Marshal()
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+)
+
+// A filter picks entries.
+type filter struct {
+	identity     string
+	place        string
+	since, until string
+
+	id     poclog.Identity
+	times  [2]time.Time
+	asJSON bool
+}
+
+func newLogEntriesCmd() *cobra.Command {
+	var f filter
+	var lf logFlags
+	c := &cobra.Command{
+		Use:   "entries URL",
+		Short: "List a log's entries, every one proven to be in it",
+		Example: "  poclog log entries https://log.example/2026 --identity intel:tdx:ppid:00112233445566778899aabbccddeeff\n" +
+			"  poclog log entries https://log.example/2026 --place gce/us-central1-a --since 2026-11-01T00:00:00Z --json",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lf.url = args[0]
+			return f.run(cmd, &lf)
+		},
+	}
+	c.Flags().StringVar(&lf.policy, "policy", "", "tlog-policy: whose signatures count")
+	c.Flags().StringVar(&f.identity, "identity", "", "entries that name this chip, key, instance or quote")
+	c.Flags().StringVar(&f.place, "place", "", "entries that claim this place: provider, provider/region or provider/zone")
+	c.Flags().StringVar(&f.since, "since", "", "entries appraised at this time or later, RFC 3339")
+	c.Flags().StringVar(&f.until, "until", "", "entries appraised before this time, RFC 3339")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a line: index and entry")
+	return c
+}
+
+func (f *filter) parse() (err error) {
+	if f.identity != "" {
+		if f.id, err = poclog.ParseIdentity(f.identity); err != nil {
+			return usagef("--identity: %w", err)
+		}
+	}
+	for i, s := range []string{f.since, f.until} {
+		if s == "" {
+			continue
+		}
+		if f.times[i], err = time.Parse(time.RFC3339, s); err != nil {
+			return usagef("--since, --until: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *filter) run(cmd *cobra.Command, lf *logFlags) error {
+	if err := f.parse(); err != nil {
+		return err
+	}
+	cl, err := lf.client(cmd)
+	if err != nil {
+		return err
+	}
+	cp, err := cl.Checkpoint(cmd.Context())
+	if err != nil {
+		return fromLog(err)
+	}
+	for leaf, err := range cl.Entries(cmd.Context(), cp.Tree, client.Range{To: cp.Size, Progress: progress(cmd, "entries")}) {
+		if err != nil {
+			return fromLog(err)
+		}
+		parsed, err := poclog.ParseLeaf(leaf.Entry)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", leaf.Index, err)
+		}
+		if !f.picks(parsed) {
+			continue
+		}
+		if err := f.print(cmd.OutOrStdout(), leaf, parsed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all reports whether the filter asks for nothing.
+func (f *filter) all() bool { return f.id == "" && f.place == "" && f.since == "" && f.until == "" }
+
+func (f *filter) picks(l poclog.Leaf) bool {
+	e := l.Proof
+	if e == nil {
+		return f.all()
+	}
+	if f.id != "" && !slices.Contains(e.Identities(), f.id) {
+		return false
+	}
+	if f.since != "" && e.Appraised.Before(f.times[0]) || f.until != "" && !e.Appraised.Before(f.times[1]) {
+		return false
+	}
+	return f.place == "" || claims(e, f.place)
+}
+
+// claims reports whether an entry claims a place, authenticated or not: the list shows by whom.
+func claims(e *poclog.Entry, place string) bool {
+	provider, within, _ := strings.Cut(place, "/")
+	p := e.Place
+	return p != nil && p.Provider.Value == provider && (within == "" || p.Region.Value == within || p.Zone.Value == within)
+}
+
+func (f *filter) print(w io.Writer, leaf client.Leaf, l poclog.Leaf) error {
+	if f.asJSON {
+		line, err := json.Marshal(map[string]any{"v": 1, "index": leaf.Index, "entry": json.RawMessage(leaf.Entry)})
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s\n", line)
+		}
+		return err
+	}
+	var err error
+	switch {
+	case l.Proof != nil:
+		place := "-"
+		if l.Proof.Place != nil {
+			place = placeText(l.Proof.Place)
+		}
+		_, err = fmt.Fprintf(w, "%8d  %s  level %d  %-16s  %s  %s\n", leaf.Index, l.Proof.Appraised.Format(time.RFC3339), l.Proof.Level, l.Proof.Profile, l.Proof.Chip(), place)
+	case l.Config != nil:
+		_, err = fmt.Fprintf(w, "%8d  %s  config   policy %.16s…  %s\n", leaf.Index, l.Config.Time.Format(time.RFC3339), l.Config.Policy.SHA256.String(), l.Config.Software)
+	default:
+		_, err = fmt.Fprintf(w, "%8d  unknown kind or version, %d bytes\n", leaf.Index, len(leaf.Entry))
+	}
+	return err
+}

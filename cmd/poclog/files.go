@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// readFile reads a file, or standard input for "-", of at most max bytes.
+func readFile(cmd *cobra.Command, path string, max int) ([]byte, error) {
+	var r io.Reader = cmd.InOrStdin()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, undecided(err)
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, int64(max)+1))
+	if err != nil {
+		return nil, undecided(fmt.Errorf("read %s: %w", path, err))
+	}
+	if len(b) > max {
+		return nil, fmt.Errorf("%s: over %d bytes", path, max)
+	}
+	return b, nil
+}
+
+// An output is where a command's result goes: the flags -o and --force.
+type output struct {
+	path  string
+	force bool
+}
+
+// flags adds -o and --force; name says what is written.
+func (o *output) flags(cmd *cobra.Command, name string) {
+	cmd.Flags().StringVarP(&o.path, "output", "o", "", "where to write the "+name+` ("-": standard output)`)
+	cmd.Flags().BoolVar(&o.force, "force", false, "overwrite the output file")
+}
+
+// check refuses early what write would refuse after the work was done.
+func (o *output) check() error {
+	if o.path == "" {
+		return usagef("say where to write: -o FILE, or -o - for standard output")
+	}
+	if _, err := os.Lstat(o.path); o.path != "-" && err == nil && !o.force {
+		return hint(usagef("%s exists", o.path), "--force overwrites it")
+	}
+	return nil
+}
+
+// write writes the result. A file appears whole or not at all.
+func (o *output) write(cmd *cobra.Command, b []byte) error {
+	if o.path == "-" {
+		_, err := cmd.OutOrStdout().Write(b)
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(o.path), ".poclog-*")
+	if err != nil {
+		return undecided(err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
+	if err == nil && o.force {
+		err = os.Rename(tmp.Name(), o.path)
+	} else if err == nil {
+		err = os.Link(tmp.Name(), o.path)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return hint(usagef("%s exists", o.path), "--force overwrites it")
+	}
+	if err != nil {
+		return undecided(err)
+	}
+	return nil
+}

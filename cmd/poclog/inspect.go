@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+func newInspectCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Show what is in a file, believing nothing of it",
+		Long: "Show what is in a receipt, bundle, collateral, challenge, entry or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
+			"file says. `poclog verify` checks it.",
+		Example: "  poclog inspect vm.tlog-proof",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := readFile(cmd, args[0], poclog.MaxReceipt)
+			if err != nil {
+				return err
+			}
+			shown, err := inspect(file)
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), shown)
+		},
+	}
+}
+
+// inspect recognises a file by its beginning and describes it.
+func inspect(file []byte) (any, error) {
+	switch {
+	case bytes.HasPrefix(file, []byte(receiptStart)):
+		return inspectReceipt(file)
+	case bytes.HasPrefix(file, []byte(bundleStart)):
+		return inspectBundle(file)
+	case bytes.HasPrefix(file, []byte(`{"v":1,"items":`)):
+		return inspectCollateral(file)
+	case bytes.HasPrefix(file, []byte(`{"v":1,"kind":`)):
+		if _, err := poclog.ParseLeaf(file); err != nil {
+			return nil, err
+		}
+		return json.RawMessage(file), nil
+	}
+	if cp, err := tlogpolicy.ParseCheckpoint(file); err == nil {
+		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "size": cp.Size, "root": poclog.Digest(cp.Root)}, nil
+	}
+	return nil, fmt.Errorf("not a file of poclog's")
+}
+
+func inspectReceipt(file []byte) (any, error) {
+	r, err := poclog.ParseReceipt(file)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{"v": 1, "file": "receipt", "index": r.Index, "entry": json.RawMessage(r.Entry), "proof_hashes": len(r.Inclusion.Hashes)}
+	for name, cp := range map[string][]byte{"checkpoint": r.Inclusion.Checkpoint, "challenge": r.Challenge} {
+		if len(cp) > 0 {
+			out[name] = string(cp)
+		}
+	}
+	if r.First != nil {
+		out["first"] = string(r.First.Checkpoint)
+	}
+	return out, nil
+}
+
+func inspectBundle(file []byte) (any, error) {
+	b, err := poclog.ParseBundle(file)
+	if err != nil {
+		return nil, err
+	}
+	type item struct {
+		Item   poclog.Item   `json:"item"`
+		Size   int           `json:"size"`
+		SHA256 poclog.Digest `json:"sha256"`
+	}
+	var items []item
+	for _, i := range b.Items() {
+		items = append(items, item{i, len(b.Get(i)), poclog.Sum(b.Get(i))})
+	}
+	out := map[string]any{"v": 1, "file": "bundle", "sha256": poclog.Sum(file), "items": items}
+	if b.Has(poclog.ItemChallenge) {
+		out["challenge"] = json.RawMessage(b.Get(poclog.ItemChallenge))
+	}
+	return out, nil
+}
+
+func inspectCollateral(file []byte) (any, error) {
+	c, err := poclog.ParseCollateral(file)
+	if err != nil {
+		return nil, err
+	}
+	type item struct {
+		Kind poclog.CollateralKind `json:"kind"`
+		URL  string                `json:"url,omitempty"`
+		Size int                   `json:"size"`
+		Body json.RawMessage       `json:"body,omitempty"` // where it is JSON
+	}
+	var items []item
+	for _, it := range c.Items {
+		shown := item{Kind: it.Kind, URL: it.URL, Size: len(it.Body)}
+		if json.Valid(it.Body) {
+			shown.Body = it.Body
+		}
+		items = append(items, shown)
+	}
+	return map[string]any{"v": 1, "file": "collateral", "sha256": poclog.Sum(file), "items": items}, nil
+}

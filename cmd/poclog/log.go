@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/klog/v2"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify/profile"
+)
+
+func newLogCmd() *cobra.Command {
+	c := &cobra.Command{Use: "log", Short: "Run and check a log"}
+	c.AddCommand(newLogInitCmd(), newLogServeCmd(), newLogFsckCmd(), newLogEntriesCmd())
+	return c
+}
+
+func newLogInitCmd() *cobra.Command {
+	var o log.InitOptions
+	var historical bool
+	var appraisal string
+	c := &cobra.Command{
+		Use:   "init DIR --origin NAME",
+		Short: "Make a new log: keys and policies",
+		Long: "Make a new log in DIR: its keys (DIR/keys, mode 0600), DIR/policy.txt (the tlog-policy for clients) and DIR/appraisal.json (what it\n" +
+			"admits: level 2 only and, with --allow-historical, evidence without a challenge at level 0). The guard file, which remembers what the\n" +
+			"log signed last, stands beside DIR and not in it: never restore it from a backup. Nothing is overwritten.",
+		Example: "  poclog log init /var/lib/poclog --origin log.example/2026 --url https://log.example/2026",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Origin == "" {
+				return usagef("say what the log is called: --origin NAME")
+			}
+			o.Policy = profile.DefaultPolicy(historical)
+			if appraisal != "" {
+				file, err := readAppraisalPolicy(cmd, appraisal)
+				if err != nil {
+					return err
+				}
+				if o.Policy, err = poclog.ParsePolicy(file); err != nil {
+					return err
+				}
+			}
+			if err := log.Init(args[0], o); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "made log %s in %s; clients need %s/policy.txt; serve it with: poclog log serve %s\n", o.Origin, args[0], args[0], args[0])
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.Origin, "origin", "", "the log's name, such as log.example/2026: it never changes")
+	c.Flags().StringVar(&o.URL, "url", "", "where it will be served, for policy.txt")
+	c.Flags().StringVar(&o.Guard, "guard", "", "the guard file (default: DIR.guard; best on another disk)")
+	c.Flags().BoolVar(&historical, "allow-historical", false, "admit evidence without a challenge, at level 0")
+	c.Flags().StringVar(&appraisal, "appraisal", "", "start from this appraisal policy")
+	return c
+}
+
+type logServeCmd struct {
+	listen string
+	cfg    log.Config
+}
+
+func newLogServeCmd() *cobra.Command {
+	s := new(logServeCmd)
+	c := &cobra.Command{
+		Use:     "serve DIR",
+		Short:   "Serve a log",
+		Example: "  poclog log serve /var/lib/poclog --listen :8080",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
+	}
+	f := c.Flags()
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "address to listen on")
+	f.StringVar(&s.cfg.Guard, "guard", "", "the guard file (default: DIR.guard)")
+	f.DurationVar(&s.cfg.CheckpointInterval, "checkpoint-interval", log.DefaultCheckpointInterval, "time between checkpoints of a growing log, at least 100ms")
+	f.DurationVar(&s.cfg.Republish, "republish", log.DefaultRepublish, "time between checkpoints of an idle log, at most 60s")
+	f.Float64Var(&s.cfg.Rate, "rate", log.DefaultRate, "submissions a second from one address")
+	f.IntVar(&s.cfg.Budget, "budget", log.DefaultBudget, "entries an hour of one chip, key or instance")
+	return c
+}
+
+func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
+	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	quietTessera()
+	s.cfg.Software, s.cfg.Logger = softwareName(), logger
+	svc, err := log.Open(cmd.Context(), dir, s.cfg)
+	if err != nil {
+		return err
+	}
+	return serveUntilDone(cmd.Context(), s.listen, svc.Handler(), logger, svc.Close)
+}
+
+// quietTessera keeps the library's own messages off standard error: what matters of them is in /health.
+func quietTessera() {
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+}
+
+// serveUntilDone serves HTTP until the context ends; then it lets requests finish and closes the service.
+func serveUntilDone(ctx context.Context, listen string, h http.Handler, logger *slog.Logger, closeService func(context.Context) error) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return errors.Join(undecided(err), closeService(context.WithoutCancel(ctx)))
+	}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, WriteTimeout: 120 * time.Second, IdleTimeout: 120 * time.Second,
+		MaxHeaderBytes: 1 << 16, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	logger.Info("serving", "address", l.Addr().String())
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+	}
+	logger.Info("stopping")
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 60*time.Second)
+	defer cancel()
+	return errors.Join(err, srv.Shutdown(stop), closeService(stop))
+}
+
+func newLogFsckCmd() *cobra.Command {
+	var policy string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "fsck DIR|URL",
+		Short: "Recompute a whole log: tree, tiles, entries, evidence",
+		Long: "Recompute a whole log from its entries and their evidence: the tree and every tile, the digest of every file, and every entry byte for\n" +
+			"byte. DIR is a log's directory (it may be running), URL a log on the network.",
+		Example: "  poclog log fsck /var/lib/poclog\n  poclog log fsck https://log.example/2026 --policy policy.txt",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			quietTessera()
+			report, err := fsckLog(cmd, args[0], policy)
+			if err != nil {
+				return err
+			}
+			return printFsck(cmd, report, asJSON)
+		},
+	}
+	c.Flags().StringVar(&policy, "policy", "", "tlog-policy (default for DIR: DIR/policy.txt)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func fsckLog(cmd *cobra.Command, where, policyFile string) (*log.Report, error) {
+	remote := strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://")
+	if policyFile == "" && !remote {
+		policyFile = where + "/policy.txt"
+	}
+	policy, err := readTlogPolicy(cmd, policyFile)
+	if err != nil {
+		return nil, err
+	}
+	src := log.DirSource(where)
+	if remote {
+		cl, err := client.New(client.Config{URL: where, Policy: policy, UserAgent: softwareName()})
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		if src, err = log.URLSource(where, cl.Evidence); err != nil {
+			return nil, usagef("%w", err)
+		}
+	}
+	report, err := log.Fsck(cmd.Context(), src, policy, profile.Appraise, progress(cmd, "entries"))
+	if err != nil && (errors.Is(err, os.ErrNotExist) || cmd.Context().Err() != nil) {
+		return nil, undecided(err)
+	}
+	return report, err
+}
+
+func printFsck(cmd *cobra.Command, r *log.Report, asJSON bool) error {
+	if asJSON {
+		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range r.Findings {
+			fmt.Fprintf(cmd.OutOrStdout(), "entry %d: %s\n", f.Entry, f.Detail)
+		}
+	}
+	if len(r.Findings) > 0 {
+		return fmt.Errorf("%s: %d findings in %d entries", r.Origin, len(r.Findings), r.Size)
+	}
+	if !asJSON {
+		fmt.Fprintf(cmd.OutOrStdout(), "clean: %s, %d entries: %d proofs, %d configs, %d unknown\n", r.Origin, r.Size, r.Proofs, r.Configs, r.Unknown)
+	}
+	return nil
+}
+
+// progress shows how far long work is, on a terminal only.
+func progress(cmd *cobra.Command, what string) func(done, total uint64) {
+	f, ok := cmd.ErrOrStderr().(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	begun, shown := time.Now(), time.Time{}
+	return func(done, total uint64) {
+		if time.Since(shown) < 200*time.Millisecond && done < total {
+			return
+		}
+		shown = time.Now()
+		rate := float64(done) / max(time.Since(begun).Seconds(), 0.001)
+		left := time.Duration(float64(total-done)/max(rate, 1)) * time.Second
+		fmt.Fprintf(f, "\r\x1b[K%d of %d %s, %.0f a second, %s left", done, total, what, rate, left)
+		if done >= total {
+			fmt.Fprint(f, "\r\x1b[K")
+		}
+	}
+}

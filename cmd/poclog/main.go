@@ -1,0 +1,129 @@
+// Command poclog publishes, logs, witnesses, audits and checks Proofs of Cloud.
+//
+// Rules that all commands keep:
+//   - Exit status 0 is yes, 1 is no, 2 is wrong usage, 3 is "could not decide": a file, the network or evidence was not to be had.
+//   - Standard output, and --json with its versioned schema, are stable; standard error is for people.
+//   - "-" is standard input or output; -o never overwrites a file without --force.
+//   - A flag goes before its POCLOG_* variable, and that before the file in the XDG config folder. There is no other configuration.
+//   - Colour and progress appear on a terminal only.
+//
+// Each command has a file of its own that parses flags, calls a package and prints.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitNo        = 1
+	exitUsage     = 2
+	exitUndecided = 3
+)
+
+// An exitError carries the status with which the process ends, and a hint for people.
+type exitError struct {
+	status int
+	err    error
+	hint   string
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usagef is an error in how the command was called.
+func usagef(format string, args ...any) error {
+	return &exitError{status: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// undecided marks an error that kept the command from deciding: I/O, network, evidence that is not at hand.
+func undecided(err error) error { return &exitError{status: exitUndecided, err: err} }
+
+// hint adds what to do about an error. The status stays, or becomes 1.
+func hint(err error, format string, args ...any) error {
+	status := exitNo
+	var e *exitError
+	if errors.As(err, &e) {
+		status = e.status
+	}
+	return &exitError{status: status, err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+func newRootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "poclog",
+		Short: "The Proof-of-Cloud log: where confidential VMs ran, in a log that anybody can check",
+		Long: "poclog appraises Proofs of Cloud (evidence of what a confidential VM runs, on which chip, in which data center), keeps them\n" +
+			"in a Merkle log, and checks the receipts offline.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.AddGroup(
+		&cobra.Group{ID: "use", Title: "Publish and check:"},
+		&cobra.Group{ID: "serve", Title: "Run a service:"},
+		&cobra.Group{ID: "learn", Title: "Learn and try:"},
+	)
+	for group, cmds := range commands() {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	usageErrors(root)
+	return root
+}
+
+// usageErrors makes wrong arguments exit with status 2, whatever command they are given to.
+func usageErrors(c *cobra.Command) {
+	if args := c.Args; args != nil {
+		c.Args = func(cmd *cobra.Command, a []string) error {
+			if err := args(cmd, a); err != nil {
+				return hint(usagef("%w", err), "usage: %s", cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.RunE = func(cmd *cobra.Command, a []string) error {
+			if len(a) == 0 {
+				return cmd.Help()
+			}
+			return hint(usagef("unknown command %q for %q", a[0], cmd.CommandPath()), "%s --help lists the commands", cmd.CommandPath())
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes one command line and returns the exit status.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRootCmd()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "poclog: %s\n", strings.TrimRight(err.Error(), "\n"))
+	var e *exitError
+	if !errors.As(err, &e) {
+		return exitNo
+	}
+	if e.hint != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", e.hint)
+	}
+	return e.status
+}

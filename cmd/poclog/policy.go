@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// readTlogPolicy finds whose signatures count: the flag, POCLOG_POLICY, or policy.txt in the XDG config folder. Without one there is no
+// verdict.
+func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error) {
+	path := flag
+	if path == "" {
+		path = os.Getenv("POCLOG_POLICY")
+	}
+	if path == "" {
+		path = filepath.Join(xdg("XDG_CONFIG_HOME", ".config"), "poclog", "policy.txt")
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, hint(usagef("no tlog-policy: nobody said whose signatures count"),
+				"--policy FILE, POCLOG_POLICY, or %s; a log's operator publishes one as policy.txt", path)
+		}
+	}
+	text, err := readFile(cmd, path, tlogpolicy.MaxPolicy)
+	if err != nil {
+		return nil, err
+	}
+	p, err := tlogpolicy.Parse(text)
+	if err != nil {
+		return nil, usagef("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// xdg returns a folder of the XDG base directory specification.
+func xdg(variable, fallback string) string {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/"
+	}
+	return filepath.Join(home, fallback)
+}
+
+// readAppraisalPolicy reads an appraisal policy, or gives the built-in one: production roots, historical evidence at level 0.
+func readAppraisalPolicy(cmd *cobra.Command, path string) ([]byte, error) {
+	if path == "" {
+		return profile.DefaultPolicy(true).Marshal()
+	}
+	file, err := readFile(cmd, path, poclog.MaxPolicy)
+	if err != nil {
+		return nil, err
+	}
+	p, err := poclog.ParsePolicy(file)
+	if err != nil {
+		return nil, usagef("%s: %w", path, err)
+	}
+	if err := profile.CheckPolicy(p); err != nil {
+		return nil, usagef("%s: %w", path, err)
+	}
+	return file, nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tdx"
+)
+
+// printEntry shows a proof for people: what it claims, then each check on a line.
+func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
+	meaning := "every required check passed: the VM is bound to its place"
+	if e.Level == poclog.LevelChip {
+		meaning = "a genuine chip; its place is unproven"
+	}
+	fmt.Fprintf(w, "  level      %d: %s\n", e.Level, meaning)
+	fmt.Fprintf(w, "  profile    %s, realm %s\n", e.Profile, e.Realm)
+	for _, id := range e.Identities() {
+		fmt.Fprintf(w, "  identity   %s\n", id)
+	}
+	if p := e.Place; p != nil {
+		fmt.Fprintf(w, "  place      %s\n", placeText(p))
+	}
+	fmt.Fprintf(w, "  launch     %x%s\n", e.CVM.Measurement, endorsed(e.CVM.EndorsedBy))
+	if t := e.CVM.TCB; t != nil {
+		fmt.Fprintf(w, "  platform   %s as of %s, evaluation %d%s\n", t.Status, t.Date.Format("2006-01-02"), t.Evaluation, advisories(t.Advisories))
+	}
+	fmt.Fprintf(w, "  appraised  %s by policy %.16s…\n", e.Appraised.UTC().Format(time.RFC3339), e.Evidence.Policy.SHA256.String())
+	for _, c := range verify.Checks() {
+		state := ""
+		switch {
+		case slices.Contains(e.Checks, string(c)):
+			state = "ok"
+		case slices.Contains(e.Absent, string(c)):
+			state = "absent"
+		default:
+			continue
+		}
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-9s  %-18s %s", state, c, notes[c]), " "))
+	}
+}
+
+func placeText(p *poclog.Place) string {
+	var parts []string
+	for _, c := range []poclog.Claim{p.Provider, p.Region, p.Zone} {
+		if c.Value != "" {
+			parts = append(parts, fmt.Sprintf("%s (%s)", c.Value, strings.Join(c.By, ", ")))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func endorsed(by string) string {
+	if by == "" {
+		return ", endorsed by nobody"
+	}
+	return ", endorsed by the " + by
+}
+
+func advisories(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(ids, ", ") + ")"
+}
+
+// productionOrAny returns the roots for a live quote: in production Intel's, in the lab the quote's own, whose chip is compared next.
+func productionOrAny(realm poclog.Realm, q *tdx.Quote) tdx.Roots {
+	if realm == poclog.Lab {
+		return tdx.Roots{poclog.Sum(q.Root.Raw): true}
+	}
+	roots := make(tdx.Roots)
+	for _, r := range profile.ProductionRoots() {
+		if r.Use == poclog.RootIntelSGX {
+			roots[r.SHA256] = true
+		}
+	}
+	return roots
+}

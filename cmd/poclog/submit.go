@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// A logFlags says which log a command talks to.
+type logFlags struct{ url, policy string }
+
+func (f *logFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.url, "log", "", "the log's URL (default: the one in the tlog-policy)")
+	c.Flags().StringVar(&f.policy, "policy", "", "tlog-policy: whose signatures count")
+}
+
+// client returns a client that remembers checkpoints in the XDG state folder.
+func (f *logFlags) client(cmd *cobra.Command) (*client.Client, error) {
+	p, err := readTlogPolicy(cmd, f.policy)
+	if err != nil {
+		return nil, err
+	}
+	if f.url == "" {
+		if f.url = urlOf(p); f.url == "" {
+			return nil, usagef("say which log: --log URL")
+		}
+	}
+	store, err := client.NewFileStore(filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "poclog", "checkpoints"))
+	if err != nil {
+		return nil, undecided(err)
+	}
+	c, err := client.New(client.Config{URL: f.url, Policy: p, Store: store, UserAgent: softwareName()})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return c, nil
+}
+
+// urlOf returns the one address that a policy gives its logs, if it is one.
+func urlOf(p *tlogpolicy.Policy) string {
+	found := ""
+	for _, l := range p.Logs() {
+		if l.URL != "" && found != "" && l.URL != found {
+			return ""
+		}
+		if l.URL != "" {
+			found = l.URL
+		}
+	}
+	return found
+}
+
+// fromLog gives a log's refusal its exit status: what it refuses is no, what it could not do is undecided.
+func fromLog(err error) error {
+	var p *client.Problem
+	if errors.As(err, &p) && !p.Temporary() {
+		return err
+	}
+	var split *client.SplitView
+	if errors.As(err, &split) {
+		return hint(err, "show the file to others: `poclog verify %s` convinces them", split.File)
+	}
+	return undecided(err)
+}
+
+type submitCmd struct {
+	logFlags
+	out        output
+	collateral string
+	at         string
+	yes        bool
+}
+
+func newSubmitCmd() *cobra.Command {
+	s := new(submitCmd)
+	c := &cobra.Command{
+		Use:   "submit BUNDLE",
+		Short: "Send a bundle to a log and keep the receipt",
+		Long: "Send a bundle, and collateral if you have it, to a log, and keep the receipt. What becomes public is shown first, and asked once.\n\n" +
+			"Evidence without a challenge is historical: it is judged at the time of its collateral, or at --at.",
+		Example: "  poclog submit vm.bundle.json --log https://log.example/2026 -o vm.tlog-proof",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
+	}
+	s.register(c)
+	s.out.flags(c, "receipt")
+	c.Flags().StringVar(&s.collateral, "collateral", "", "collateral to judge the bundle by")
+	c.Flags().StringVar(&s.at, "at", "", "historical evidence: judge it at this time, RFC 3339")
+	c.Flags().BoolVar(&s.yes, "yes", false, "publish without asking")
+	return c
+}
+
+func (s *submitCmd) run(cmd *cobra.Command, path string) error {
+	if err := s.out.check(); err != nil {
+		return err
+	}
+	sub, err := s.submission(cmd, path)
+	if err != nil {
+		return err
+	}
+	cl, err := s.client(cmd)
+	if err != nil {
+		return err
+	}
+	if err := s.consent(cmd, sub); err != nil {
+		return err
+	}
+	got, err := cl.Submit(cmd.Context(), sub)
+	if err != nil {
+		return fromLog(err)
+	}
+	if err := s.out.write(cmd, got.Receipt); err != nil {
+		return err
+	}
+	what := "logged as"
+	if !got.New {
+		what = "the log had this evidence already, as"
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s entry %d of %s, level %d\n", what, got.Verdict.Index, got.Verdict.Origin, got.Verdict.Entry.Level)
+	return nil
+}
+
+func (s *submitCmd) submission(cmd *cobra.Command, path string) (*poclog.Submission, error) {
+	sub := new(poclog.Submission)
+	var err error
+	if sub.Bundle, err = readFile(cmd, path, poclog.MaxBundle); err != nil {
+		return nil, err
+	}
+	b, err := poclog.ParseBundle(sub.Bundle)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var col *poclog.Collateral
+	if s.collateral != "" {
+		if sub.Collateral, err = readFile(cmd, s.collateral, poclog.MaxCollateral); err != nil {
+			return nil, err
+		}
+		if col, err = poclog.ParseCollateral(sub.Collateral); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.collateral, err)
+		}
+	}
+	if s.at != "" {
+		if sub.Judged, err = time.Parse(time.RFC3339, s.at); err != nil {
+			return nil, usagef("--at: %w", err)
+		}
+		return sub, nil
+	}
+	if col != nil && !b.Has(poclog.ItemChallenge) {
+		from, _, err := tdx.Validity(col)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.collateral, err)
+		}
+		sub.Judged = from.UTC()
+	}
+	return sub, nil
+}
+
+// consent shows what becomes public, for good, and asks.
+func (s *submitCmd) consent(cmd *cobra.Command, sub *poclog.Submission) error {
+	w := cmd.ErrOrStderr()
+	fmt.Fprintf(w, "To be published by %s, for good:\n", s.url)
+	for _, line := range disclosure(sub.Bundle) {
+		fmt.Fprintln(w, "  "+line)
+	}
+	if s.yes {
+		return nil
+	}
+	if f, ok := cmd.InOrStdin().(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return hint(usagef("there is no terminal to ask"), "--yes publishes without asking")
+	}
+	fmt.Fprint(w, "Publish? [y/N] ")
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil {
+		return undecided(err)
+	}
+	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+		return errors.New("not published")
+	}
+	return nil
+}
+
+// disclosure lists what a bundle tells the world, as far as it can be read without judging it.
+func disclosure(bundle []byte) []string {
+	b, err := poclog.ParseBundle(bundle)
+	if err != nil {
+		return nil
+	}
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	if p, err := profile.Of(b); err == nil {
+		add("profile %s, %d bytes of evidence: %s", p, len(bundle), itemNames(b))
+	}
+	if q, err := tdx.ParseQuote(b.Get(poclog.ItemTDXQuote)); err == nil {
+		for _, id := range q.Platform.Identities() {
+			add("chip: %s", id)
+		}
+		add("launch measurement: %x", q.Body.MRTD)
+	}
+	if chain, err := tpm.ParseChain(b.Get(poclog.ItemTPMAKChain)); err == nil {
+		add("attestation key of: %s", chain[0].Subject)
+		if g, err := tpm.ParseGCEInstance(chain[0]); err == nil {
+			add("instance %q (%d) of project %q (%d) in %s", g.InstanceName, g.InstanceID, g.ProjectID, g.ProjectNumber, g.Zone)
+		}
+	}
+	if h, err := tpm.ParseHCL(b.Get(poclog.ItemHCLReport)); err == nil {
+		add("Azure VM: %s", h.VMUniqueID)
+	}
+	if b.Has(poclog.ItemTCGLog) || b.Has(poclog.ItemCCEL) {
+		add("the boot's event logs, kernel command line included")
+	}
+	return lines
+}
+
+func itemNames(b *poclog.Bundle) string {
+	var names []string
+	for _, i := range b.Items() {
+		names = append(names, string(i))
+	}
+	return strings.Join(names, ", ")
+}
+
+func newRefreshCmd() *cobra.Command {
+	var f logFlags
+	var out output
+	c := &cobra.Command{
+		Use:   "refresh RECEIPT",
+		Short: "Move a receipt to the log's newest checkpoint",
+		Long: "Move a receipt to the log's newest checkpoint, which more witnesses or auditors may have signed. The entry and the times between which\n" +
+			"its evidence was made do not move: old evidence stays old.",
+		Example: "  poclog refresh vm.tlog-proof -o vm.tlog-proof --force",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			file, err := readFile(cmd, args[0], poclog.MaxReceipt)
+			if err != nil {
+				return err
+			}
+			cl, err := f.client(cmd)
+			if err != nil {
+				return err
+			}
+			moved, err := cl.Refresh(cmd.Context(), file)
+			if err != nil {
+				return fromLog(err)
+			}
+			return out.write(cmd, moved)
+		},
+	}
+	f.register(c)
+	out.flags(c, "receipt")
+	return c
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tdx"
+)
+
+type verifyCmd struct {
+	demandFlags
+	policy string
+	at     string
+	asJSON bool
+}
+
+func newVerifyCmd() *cobra.Command {
+	v := new(verifyCmd)
+	c := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Check a receipt, a bundle or a split view, offline",
+		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n\n" +
+			"Safe defaults: realm production and level 2 (every required check of a profile that binds the VM to its place). Exit status 0 is\n" +
+			"yes, 1 no, 2 wrong usage (no policy is one), 3 could not decide.",
+		Example: "  poclog verify vm.tlog-proof --policy policy.txt --place gce/us-central1-a --max-age 10m\n" +
+			"  poclog verify vm.bundle.json --collateral intel.collateral.json --at 2026-06-08T12:42:41Z --level 0",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd, args[0]) },
+	}
+	v.register(c)
+	c.Flags().StringVar(&v.policy, "policy", "", "tlog-policy: whose signatures count")
+	c.Flags().StringVar(&v.at, "at", "", "a bundle: judge it at this time, RFC 3339 (default: now)")
+	c.Flags().BoolVar(&v.asJSON, "json", false, "print JSON")
+	return c
+}
+
+// Beginnings of the files that are recognised.
+const (
+	receiptStart   = "c2sp.org/tlog-proof@"
+	bundleStart    = `{"__cmwc_t":`
+	splitViewStart = `{"v":1,"origin":`
+)
+
+func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
+	file, err := readFile(cmd, path, poclog.MaxReceipt)
+	if err != nil {
+		return err
+	}
+	d, err := v.demands(cmd)
+	if err != nil {
+		return err
+	}
+	switch {
+	case bytes.HasPrefix(file, []byte(receiptStart)):
+		return v.receipt(cmd, file, d)
+	case bytes.HasPrefix(file, []byte(bundleStart)):
+		return v.bundle(cmd, file, d)
+	case bytes.HasPrefix(file, []byte(splitViewStart)):
+		return v.splitView(cmd, file)
+	}
+	return hint(fmt.Errorf("%s: neither a receipt, a bundle nor a split view", path), "`poclog import` makes bundles of other tools' evidence")
+}
+
+// A result is what --json prints, whatever the file.
+type result struct {
+	V       int               `json:"v"`
+	OK      bool              `json:"ok"`
+	Kind    string            `json:"kind"`            // "receipt", "bundle" or "split-view"
+	Check   string            `json:"check,omitempty"` // what refused: a check, a step or a demand
+	Detail  string            `json:"detail,omitempty"`
+	Verdict *receipt.Verdict  `json:"verdict,omitempty"`
+	Entry   json.RawMessage   `json:"entry,omitempty"`
+	Notes   map[string]string `json:"notes,omitempty"`
+}
+
+// refused prints a refusal as JSON where it was asked for, and returns it.
+func (v *verifyCmd) refused(cmd *cobra.Command, r result, err error) error {
+	if v.asJSON {
+		r.Detail = err.Error()
+		var step *receipt.Error
+		if c, ok := verify.CheckOf(err); ok {
+			r.Check = string(c)
+		} else if errors.As(err, &step) {
+			r.Check, r.Detail = string(step.Step), step.Detail
+		}
+		if perr := printJSON(cmd.OutOrStdout(), r); perr != nil {
+			return perr
+		}
+	}
+	return err
+}
+
+func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) error {
+	policy, err := readTlogPolicy(cmd, v.policy)
+	if err != nil {
+		return err
+	}
+	verdict, err := receipt.Check(file, policy, time.Now(), d)
+	if err == nil && v.quoteFile != "" {
+		err = v.compareQuote(cmd, verdict.Entry)
+	}
+	if err != nil {
+		return v.explain(v.refused(cmd, result{V: 1, Kind: "receipt"}, err))
+	}
+	r, err := poclog.ParseReceipt(file)
+	if err != nil {
+		return err
+	}
+	if v.asJSON {
+		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "receipt", Verdict: verdict, Entry: r.Entry})
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "yes: %s by %s, entry %d of %d\n", verdict.Verdict, verdict.Origin, verdict.Index, verdict.Size)
+	printInterval(w, verdict)
+	printEntry(w, verdict.Entry, nil)
+	if v.quoteFile != "" {
+		fmt.Fprintln(w, "  quote      same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
+	}
+	return nil
+}
+
+// explain adds what a reader can do about a refusal.
+func (v *verifyCmd) explain(err error) error {
+	var step *receipt.Error
+	if errors.As(err, &step) {
+		switch step.Step {
+		case "level":
+			return hint(err, "--level 0 accepts a genuine chip whose place is unproven")
+		case "realm":
+			return hint(err, "--realm lab accepts evidence of a laboratory")
+		case receipt.StepCheckpoint:
+			return hint(err, "the tlog-policy says which logs and witnesses count; `poclog refresh` may bring more cosignatures")
+		}
+	}
+	return err
+}
+
+// compareQuote holds a live connection's TEE quote to the receipt's chip and launch measurement.
+func (v *verifyCmd) compareQuote(cmd *cobra.Command, e *poclog.Entry) error {
+	raw, err := readFile(cmd, v.quoteFile, poclog.MaxBundle)
+	if err != nil {
+		return err
+	}
+	trimmed, err := tdx.TrimQuote(raw)
+	if err != nil {
+		return err
+	}
+	q, err := tdx.ParseQuote(trimmed)
+	if err != nil {
+		return err
+	}
+	for _, check := range []func() error{q.CheckSignature, func() error {
+		return q.CheckChain(productionOrAny(e.Realm, q), time.Now())
+	}} {
+		if err := check(); err != nil {
+			return fmt.Errorf("live quote: %w", err)
+		}
+	}
+	ids := q.Platform.Identities()
+	same := false
+	for _, id := range ids {
+		same = same || id == e.Chip()
+	}
+	if !same {
+		return fmt.Errorf("live quote: it is of chip %v, the receipt's is %s", ids, e.Chip())
+	}
+	if !bytes.Equal(q.Body.MRTD[:], e.CVM.Measurement) {
+		return fmt.Errorf("live quote: its launch measurement %x is not the receipt's", q.Body.MRTD)
+	}
+	return nil
+}
+
+func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) error {
+	in := profile.Input{Bundle: file, Appraised: poclog.UnixTime(time.Now().Unix()), Appraisal: poclog.Appraisal}
+	var err error
+	if v.at != "" {
+		if in.Appraised, err = time.Parse(time.RFC3339, v.at); err != nil {
+			return usagef("--at: %w", err)
+		}
+	}
+	if v.collateral != "" {
+		if in.Collateral, err = readFile(cmd, v.collateral, poclog.MaxCollateral); err != nil {
+			return err
+		}
+	}
+	if in.Policy, err = readAppraisalPolicy(cmd, v.appraisalPolicy); err != nil {
+		return err
+	}
+	a, err := profile.Appraise(in)
+	if err == nil {
+		err = d.CheckEntry(&a.Entry)
+	}
+	if err != nil {
+		return v.explain(v.refused(cmd, result{V: 1, Kind: "bundle"}, err))
+	}
+	leaf, err := a.Entry.Marshal()
+	if err != nil {
+		return err
+	}
+	if v.asJSON {
+		notes := make(map[string]string, len(a.Notes))
+		for c, n := range a.Notes {
+			notes[string(c)] = n
+		}
+		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "bundle", Entry: leaf, Notes: notes})
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "yes: the bundle passes at %s; no log vouches for it\n", in.Appraised.UTC().Format(time.RFC3339))
+	printEntry(w, &a.Entry, a.Notes)
+	return nil
+}
+
+func (v *verifyCmd) splitView(cmd *cobra.Command, file []byte) error {
+	policy, err := readTlogPolicy(cmd, v.policy)
+	if err != nil {
+		return err
+	}
+	s, err := receipt.CheckSplitView(file, policy)
+	if err != nil {
+		return v.refused(cmd, result{V: 1, Kind: "split-view"}, err)
+	}
+	if v.asJSON {
+		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "split-view", Detail: s.Origin})
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "yes: the log %s signed two histories; no tree has both of these checkpoints\n", s.Origin)
+	return err
+}
+
+// printInterval says between which times the evidence was made, and who says so.
+func printInterval(w io.Writer, v *receipt.Verdict) {
+	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	by := ""
+	if len(v.Witnesses) > 0 {
+		by = ", by " + strings.Join(v.Witnesses, ", ")
+	}
+	switch {
+	case v.T1.Known && v.T2.Known:
+		fmt.Fprintf(w, "  made       between %s and %s%s\n", stamp(v.T1.Time), stamp(v.T2.Time), by)
+	case v.T2.Known:
+		fmt.Fprintf(w, "  made       before %s%s; after when: %s\n", stamp(v.T2.Time), by, v.T1.Why)
+	case v.After > 0 || v.Entry != nil && v.Entry.Fresh != nil:
+		fmt.Fprintf(w, "  made       after size %d of %s and before entry %d was logged; no time: %s\n", v.After, v.Entry.Fresh.Origin, v.Index, v.T2.Why)
+	default:
+		fmt.Fprintf(w, "  made       before entry %d was logged; after when: %s\n", v.Index, v.T1.Why)
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"github.com/poclog/poclog"
+)
+
+// version is the release; the Makefile sets it from the tag.
+var version = "devel"
+
+// softwareName is what logs write into their config entries.
+func softwareName() string { return "poclog " + version }
+
+type versionInfo struct {
+	V         int    `json:"v"`
+	Version   string `json:"version"`
+	Revision  string `json:"revision,omitempty"`
+	Go        string `json:"go"`
+	Appraisal int    `json:"appraisal"` // the newest appraisal specification
+}
+
+func currentVersion() versionInfo {
+	v := versionInfo{V: 1, Version: version, Appraisal: poclog.Appraisal}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v.Go = info.GoVersion
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v.Revision = s.Value
+			}
+		}
+	}
+	return v
+}
+
+func newVersionCmd() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  poclog version --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := currentVersion()
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), v)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "poclog %s (%s), appraisal specification %d\n", v.Version, v.Go, v.Appraisal)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newManCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "man DIR",
+		Short:   "Write the manual pages into a folder",
+		Example: "  poclog man /usr/local/share/man/man1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return undecided(err)
+			}
+			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "POCLOG", Section: "1"}, args[0])
+		},
+	}
+}
+
+// printJSON writes a value as indented JSON.
+func printJSON(w interface{ Write([]byte) (int, error) }, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
