@@ -38,7 +38,9 @@ func (d *disk) check() error {
 	}
 	d.err = nil
 	for _, dir := range d.dirs {
-		d.err = errors.Join(d.err, probe(dir))
+		if d.err = probe(dir); d.err != nil {
+			break
+		}
 	}
 	d.at = time.Now()
 	return d.err

@@ -20,7 +20,7 @@ func freeSpace(dir string) (uint64, bool) {
 
 // lock takes the exclusive lock of a log's directory, for as long as the process lives.
 func lock(path string) (unlock func() error, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

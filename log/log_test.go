@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -57,7 +58,7 @@ func readPolicy(t testing.TB, dir string) *tlogpolicy.Policy {
 
 func serve(t testing.TB, dir string, cfg log.Config) *testLog {
 	t.Helper()
-	cfg.Software = "poclog test"
+	cfg.Software, cfg.Logger = "poclog test", slog.New(slog.DiscardHandler)
 	cfg.CheckpointInterval = 100 * time.Millisecond
 	svc, err := log.Open(context.Background(), dir, cfg)
 	if err != nil {

@@ -1,0 +1,190 @@
+package log_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify/receipt"
+)
+
+// The test binary is its own log server when these are set.
+const (
+	envServe = "POCLOG_TEST_SERVE"   // a log's directory
+	envListn = "POCLOG_TEST_ADDRESS" // where to listen
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(envServe); dir != "" {
+		if err := serveForever(dir, os.Getenv(envListn)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func serveForever(dir, address string) error {
+	svc, err := log.Open(context.Background(), dir, log.Config{
+		Software: "poclog test", CheckpointInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return http.Serve(l, svc.Handler())
+}
+
+// A victim is a log server that is killed again and again.
+type victim struct {
+	t       *testing.T
+	dir     string
+	address string
+	cmd     *exec.Cmd
+}
+
+func (v *victim) start() {
+	v.t.Helper()
+	v.cmd = exec.Command(os.Args[0])
+	v.cmd.Env = append(os.Environ(), envServe+"="+v.dir, envListn+"="+v.address)
+	// Tessera talks on standard error; what matters is whether it starts.
+	stderr, err := os.Create(filepath.Join(v.t.TempDir(), "stderr"))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer stderr.Close()
+	v.cmd.Stderr = stderr
+	if err := v.cmd.Start(); err != nil {
+		v.t.Fatal(err)
+	}
+	for range 1000 {
+		if resp, err := http.Get("http://" + v.address + "/health"); err == nil {
+			resp.Body.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	text, _ := os.ReadFile(stderr.Name())
+	v.t.Fatalf("the log did not start again: %s", text)
+}
+
+func (v *victim) kill() {
+	_ = v.cmd.Process.Kill() // SIGKILL; Wait says how it ended
+	_ = v.cmd.Wait()
+}
+
+// kills is how often the log is killed: POCLOG_KILLS, or 20.
+func kills(t *testing.T) int {
+	n, err := strconv.Atoi(os.Getenv("POCLOG_KILLS"))
+	if err != nil {
+		n = 20
+	}
+	if testing.Short() {
+		n = 3
+	}
+	t.Logf("%d kills", n)
+	return n
+}
+
+func TestKilledLogLosesNoReceipt(t *testing.T) {
+	f := newFab()
+	v := &victim{t: t, dir: f.initLog(t), address: freeAddress(t)}
+	policy := readPolicy(t, v.dir)
+	var (
+		mu       sync.Mutex
+		receipts [][]byte
+		number   atomic.Uint64
+		wg       sync.WaitGroup
+	)
+	done := make(chan struct{})
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				c, err := client.New(client.Config{URL: "http://" + v.address, Policy: policy, Attempts: 1, Timeout: 5 * time.Second})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := c.Submit(context.Background(), f.submission(t, number.Add(1)))
+				if err != nil {
+					time.Sleep(5 * time.Millisecond) // the log is down: that is the test
+					continue
+				}
+				mu.Lock()
+				receipts = append(receipts, got.Receipt)
+				mu.Unlock()
+			}
+		})
+	}
+	for range kills(t) {
+		v.start()
+		time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond)
+		v.kill()
+	}
+	close(done)
+	wg.Wait()
+	v.start()
+	checkAll(t, v, receipts)
+	v.kill()
+}
+
+// checkAll verifies every receipt that was returned, and its place in the log as it is now, and runs fsck.
+func checkAll(t *testing.T, v *victim, receipts [][]byte) {
+	t.Helper()
+	if len(receipts) < 10 {
+		t.Fatalf("%d receipts: too few to show anything", len(receipts))
+	}
+	policy := readPolicy(t, v.dir)
+	c, err := client.New(client.Config{URL: "http://" + v.address, Policy: policy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	demands := receipt.Demands{UnsafeLevel0: true, UnsafeRealm: poclog.Lab}
+	for _, file := range receipts {
+		if _, err := receipt.Check(file, policy, time.Now(), demands); err != nil {
+			t.Fatalf("a receipt that was returned: %v", err)
+		}
+		// Refresh proves the old checkpoint a prefix of the log, and the entry in it.
+		if _, err := c.Refresh(t.Context(), file); err != nil {
+			t.Fatalf("a receipt's entry in the log after the crashes: %v", err)
+		}
+	}
+	r := (&testLog{dir: v.dir, policy: policy}).fsck(t)
+	if len(r.Findings) > 0 {
+		t.Errorf("fsck: %+v", r.Findings)
+	}
+	t.Logf("%d receipts, %d entries", len(receipts), r.Size)
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,101 @@
+package log_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/log"
+)
+
+func logConfig() log.Config { return log.Config{UnsafeUnlimited: true} }
+
+// A small file system of its own, so that it can be full or read-only under a running process.
+func mountSmall(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("skipped: a file system cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
+	for _, fault := range []struct {
+		name, reason string
+		begin, end   func(dir string) error
+	}{
+		{"read-only", "cannot be written", func(dir string) (err error) {
+			for range 500 { // busy while a checkpoint is being written
+				if err = syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); !errors.Is(err, syscall.EBUSY) {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return err
+		}, func(dir string) error { return syscall.Mount("", dir, "", syscall.MS_REMOUNT, "") }},
+		{"full", "full", func(dir string) error {
+			f, err := os.Create(filepath.Join(dir, "ballast"))
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			for err == nil {
+				_, err = f.Write(make([]byte, 1<<20))
+			}
+			return nil
+		}, func(dir string) error { return os.Remove(filepath.Join(dir, "ballast")) }},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			mount := mountSmall(t, "200m")
+			f := newFab()
+			dir := filepath.Join(mount, "log")
+			if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: f.policy()}); err != nil {
+				t.Fatal(err)
+			}
+			l := serve(t, dir, logConfig())
+			before, err := l.client.Submit(t.Context(), f.submission(t, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := fault.begin(mount); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(150 * time.Millisecond)
+			_, err = l.client.Submit(t.Context(), f.submission(t, 2))
+			var p *client.Problem
+			if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable || !strings.Contains(p.Detail, fault.reason) || p.RetryAfter == 0 {
+				t.Errorf("with the disk %s: %v: want 503, a reason and Retry-After", fault.name, err)
+			}
+			if resp, err := http.Get(l.url + "/health"); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("health: %v", err)
+			} else {
+				resp.Body.Close()
+			}
+			if err := fault.end(mount); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(150 * time.Millisecond)
+			if _, err := l.client.Submit(t.Context(), f.submission(t, 3)); err != nil {
+				t.Errorf("after the fault: %v", err)
+			}
+			if _, err := l.client.Refresh(t.Context(), before.Receipt); err != nil {
+				t.Errorf("an entry from before the fault: %v", err)
+			}
+			if r := l.fsck(t); len(r.Findings) > 0 {
+				t.Errorf("fsck: %+v", r.Findings)
+			}
+		})
+	}
+}
