@@ -93,6 +93,7 @@ func usageErrors(c *cobra.Command) {
 		}
 	}
 	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(cmd *cobra.Command, a []string) error {
 			if len(a) == 0 {
 				return cmd.Help()

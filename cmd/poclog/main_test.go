@@ -1,18 +1,29 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog/internal/realdata"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"poclog": main})
 }
 
-// TestCommands runs every script of testdata: one a command, daemons included.
+// TestCommands runs every script of testdata: daemons included.
 func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -26,5 +37,96 @@ func TestCommands(t *testing.T) {
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return os.MkdirAll(filepath.Join(env.WorkDir, "config"), 0o755)
 		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"serve":  cmdServe,
+			"status": cmdStatus,
+			"quote":  cmdQuote,
+		},
 	})
+}
+
+// cmdServe starts `poclog log serve DIR` until the script ends, and sets LOG to its address.
+func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	address := l.Addr().String()
+	ts.Check(l.Close())
+	cmd := exec.Command("poclog", append([]string{"log", "serve", ts.MkAbs(args[0]), "--listen", address, "--checkpoint-interval", "100ms"}, args[1:]...)...)
+	cmd.Path = lookPath(ts)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(os.Interrupt) // it may have ended, which Wait reports
+		if err := cmd.Wait(); err != nil {
+			ts.Logf("the log ended: %v", err)
+		}
+	})
+	url := "http://" + address
+	for range 500 {
+		if resp, err := http.Get(url + "/health"); err == nil {
+			resp.Body.Close()
+			ts.Setenv("LOG", url)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("the log does not answer at %s", url)
+}
+
+// lookPath finds the poclog that testscript made of this test.
+func lookPath(ts *testscript.TestScript) string {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if p := filepath.Join(dir, "poclog"); fileExists(p) {
+			return p
+		}
+	}
+	ts.Fatalf("no poclog in PATH")
+	return ""
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// cmdStatus runs a command and wants its exit status: `status 2 poclog …`.
+func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	got := 0
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// cmdQuote writes a production TDX quote, with padding as configfs adds it.
+func cmdQuote(ts *testscript.TestScript, _ bool, args []string) {
+	padded := append(append([]byte(nil), realdata.Quotes()[0]...), make([]byte, 8000-len(realdata.Quotes()[0]))...)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), padded, 0o644))
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Runnable() && !c.HasSubCommands() && c.Example == "" {
+			t.Errorf("%s: no example", c.CommandPath())
+		}
+		if c.Short == "" {
+			t.Errorf("%s: no description", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	root := newRootCmd()
+	walk(root)
+	if len(root.Commands()) < 8 {
+		t.Error(fmt.Errorf("%d commands", len(root.Commands())))
+	}
 }
