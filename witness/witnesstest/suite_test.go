@@ -328,6 +328,9 @@ func TestSuiteSurvivesAnyAnswer(t *testing.T) {
 	b := newBed(t, witness.Config{Rate: rate.Inf})
 	for _, code := range []int{200, 204, 301, 400, 401, 403, 404, 409, 422, 500} {
 		for _, body := range []string{"", "x", "0\n", "9000000000000000000\n", "— witness.example/w1 AAAA\n", strings.Repeat("y", 2<<20)} {
+			if len(body) > 1<<20 && code != http.StatusOK {
+				continue // one is enough, and slow
+			}
 			failed := b.run(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 				rw.Header().Set("Content-Type", "text/x.tlog.size")
 				rw.WriteHeader(code)
