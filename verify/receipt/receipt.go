@@ -65,13 +65,9 @@ const maxAppraisalLag = 60 * time.Second
 // Check verifies a receipt's file under the client's policy and holds it to the client's demands at a time. A failed step or demand is
 // an [*Error]; without a policy the error is [ErrNoPolicy].
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
-	v, err := Open(file, policy)
+	v, r, err := open(file, policy)
 	if err != nil {
 		return nil, err
-	}
-	r, err := poclog.ParseReceipt(file)
-	if err != nil {
-		return nil, refuse(StepFormat, "%w", err)
 	}
 	if err := v.repeat(demands.Reappraise, demands.Evidence, r.Entry); err != nil {
 		return nil, err
@@ -86,34 +82,36 @@ func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demand
 // Open verifies a receipt's file under a policy and says what it proves, of whatever kind, level and realm the entry is. It makes no
 // demand: use [Check] to rely on a receipt.
 func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
+	v, _, err := open(file, policy)
+	return v, err
+}
+
+func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, error) {
 	if policy == nil {
-		return nil, ErrNoPolicy
+		return nil, nil, ErrNoPolicy
 	}
 	r, err := poclog.ParseReceipt(file)
 	if err != nil {
-		return nil, refuse(StepFormat, "%w", err)
+		return nil, nil, refuse(StepFormat, "%w", err)
 	}
 	leaf, err := poclog.ParseLeaf(r.Entry)
 	if err != nil {
-		return nil, refuse(StepFormat, "%w", err)
+		return nil, nil, refuse(StepFormat, "%w", err)
 	}
 	cp, err := policy.Open(r.Inclusion.Checkpoint)
 	if err != nil {
-		return nil, refuse(StepCheckpoint, "%w", err)
+		return nil, nil, refuse(StepCheckpoint, "%w", err)
 	}
 	hash := LeafHash(r.Entry)
 	if err := included(hash, r.Index, &r.Inclusion, cp); err != nil {
-		return nil, refuse(StepInclusion, "%w", err)
+		return nil, nil, refuse(StepInclusion, "%w", err)
 	}
 	v := &Verdict{
 		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
 		Entry: leaf.Proof, Config: leaf.Config, checkpoint: cp,
 	}
 	v.describe()
-	if err := v.bound(r, policy); err != nil {
-		return nil, err
-	}
-	return v, nil
+	return v, r, v.bound(r, policy)
 }
 
 // LeafHash is the hash of a leaf: SHA-256(0x00 ‖ leaf), RFC 6962 §2.1.
