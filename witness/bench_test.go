@@ -3,8 +3,13 @@ package witness_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/time/rate"
 
 	"github.com/poclog/poclog/witness"
@@ -67,4 +72,34 @@ func BenchmarkAddCheckpointManyLogs(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "checkpoints/s")
+}
+
+// BenchmarkCosign measures one cosignature by the kind of the witness's key.
+func BenchmarkCosign(b *testing.B) {
+	c := torchwood.Checkpoint{Origin: "example.com/log", Tree: tlog.Tree{N: 20_000, Hash: tlog.Hash{1}}}
+	dir := filepath.Join(b.TempDir(), "w")
+	if err := witness.Init(dir, witnessName); err != nil {
+		b.Fatal(err)
+	}
+	for file, name := range map[string]string{"ed25519.key": "Ed25519", "mldsa44.key": "ML-DSA-44"} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, key, err := witness.ParseSignerKey(string(text))
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := witness.NewCosigner(witnessName, key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("witness="+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Cosign(c, time.Unix(1_800_000_000, 0)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
