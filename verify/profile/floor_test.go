@@ -21,6 +21,7 @@ func decodePEM(t testing.TB, text []byte) []byte {
 	block, _ := pem.Decode(text)
 	if block == nil {
 		t.Fatal("no PEM")
+		return nil
 	}
 	return block.Bytes
 }

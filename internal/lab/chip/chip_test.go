@@ -163,7 +163,8 @@ func TestOneSeedMakesOneMaker(t *testing.T) {
 		}
 		return hex.EncodeToString(bytes.Join([][]byte{m.NewPlatform("a", nil).Quote(chip.TD{}), b}, nil))
 	}
-	if make() != make() {
+	first, second := make(), make()
+	if first != second {
 		t.Error("two makers of one seed differ")
 	}
 }

@@ -1,0 +1,173 @@
+// Package swtpm runs a real TPM 2.0 for tests: libtpms behind swtpm's socket. Where swtpm is not installed the test is skipped and says so.
+package swtpm
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
+)
+
+// A TPM is a running TPM 2.0.
+type TPM struct {
+	transport.TPMCloser
+	Socket string // where it listens
+	ctrl   string
+	t      testing.TB
+	cmd    *exec.Cmd
+}
+
+// Start starts a TPM that ends with the test.
+func Start(t testing.TB) *TPM {
+	t.Helper()
+	bin, err := exec.LookPath("swtpm")
+	if err != nil {
+		t.Skip("skipped: swtpm, a real TPM 2.0, is not installed (Debian: swtpm)")
+	}
+	// Paths of sockets are short: not below the test's own folder.
+	dir, err := os.MkdirTemp("", "swtpm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &TPM{Socket: filepath.Join(dir, "s"), ctrl: filepath.Join(dir, "c"), t: t}
+	v.cmd = exec.Command(bin, "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", "type=unixio,path="+v.Socket,
+		"--ctrl", "type=unixio,path="+v.ctrl, "--flags", "not-need-init")
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if v.TPMCloser != nil {
+			_ = v.Close() // it may have ended with the process
+		}
+		_ = v.cmd.Process.Kill() // so that Wait returns
+		_ = v.cmd.Wait()
+		os.RemoveAll(dir)
+	})
+	v.connect()
+	return v
+}
+
+func (v *TPM) connect() {
+	v.t.Helper()
+	var err error
+	for range 200 {
+		if v.TPMCloser, err = linuxudstpm.Open(v.Socket); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
+		v.t.Fatalf("connect to swtpm: %v", err)
+	}
+	if _, err := (tpm2.Startup{StartupType: tpm2.TPMSUClear}).Execute(v); err != nil {
+		v.t.Fatalf("TPM2_Startup: %v", err)
+	}
+}
+
+// Template returns the template of a restricted attestation key: ECDSA on P-256, or RSASSA with 2,048 bits. A policy, if any, is the only way
+// to use the key.
+func Template(rsa bool, policy []byte) tpm2.TPMTPublic {
+	t := tpm2.TPMTPublic{
+		Type: tpm2.TPMAlgECC, NameAlg: tpm2.TPMAlgSHA256,
+		ObjectAttributes: tpm2.TPMAObject{
+			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: len(policy) == 0, Restricted: true, SignEncrypt: true,
+		},
+		AuthPolicy: tpm2.TPM2BDigest{Buffer: policy},
+		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{
+			Scheme:  tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA, Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgECDSA, &tpm2.TPMSSigSchemeECDSA{HashAlg: tpm2.TPMAlgSHA256})},
+			CurveID: tpm2.TPMECCNistP256, KDF: tpm2.TPMTKDFScheme{Scheme: tpm2.TPMAlgNull}, Symmetric: tpm2.TPMTSymDefObject{Algorithm: tpm2.TPMAlgNull},
+		}),
+		Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{}),
+	}
+	if rsa {
+		t.Type = tpm2.TPMAlgRSA
+		t.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{
+			Scheme:    tpm2.TPMTRSAScheme{Scheme: tpm2.TPMAlgRSASSA, Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgRSASSA, &tpm2.TPMSSigSchemeRSASSA{HashAlg: tpm2.TPMAlgSHA256})},
+			Symmetric: tpm2.TPMTSymDefObject{Algorithm: tpm2.TPMAlgNull}, KeyBits: 2048,
+		})
+		t.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{})
+	}
+	return t
+}
+
+// An AK is a key in the TPM.
+type AK struct {
+	tpm    *TPM
+	Handle tpm2.NamedHandle
+	Public []byte // TPMT_PUBLIC
+}
+
+// Create makes a primary key of the endorsement hierarchy.
+func (v *TPM) Create(template tpm2.TPMTPublic) *AK {
+	v.t.Helper()
+	rsp, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(template),
+	}.Execute(v)
+	if err != nil {
+		v.t.Fatalf("TPM2_CreatePrimary: %v", err)
+	}
+	public, err := rsp.OutPublic.Contents()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return &AK{tpm: v, Handle: tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, Public: tpm2.Marshal(public)}
+}
+
+// Extend extends a PCR of all banks with the digest of data.
+func (v *TPM) Extend(pcr uint32, data []byte) {
+	v.t.Helper()
+	_, err := tpm2.PCREvent{
+		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)}, EventData: tpm2.TPM2BEvent{Buffer: data},
+	}.Execute(v)
+	if err != nil {
+		v.t.Fatalf("TPM2_PCR_Event: %v", err)
+	}
+}
+
+// A Selection is a bank and its registers.
+type Selection struct {
+	Alg  tpm2.TPMAlgID
+	PCRs []uint
+}
+
+func selectionOf(list []Selection) tpm2.TPMLPCRSelection {
+	var out tpm2.TPMLPCRSelection
+	for _, s := range list {
+		out.PCRSelections = append(out.PCRSelections, tpm2.TPMSPCRSelection{Hash: s.Alg, PCRSelect: tpm2.PCClientCompatible.PCRs(s.PCRs...)})
+	}
+	return out
+}
+
+// Quote returns the quote's item and the values of the selected registers, concatenated.
+func (ak *AK) Quote(extraData []byte, list ...Selection) (item, values []byte) {
+	ak.tpm.t.Helper()
+	rsp, err := tpm2.Quote{
+		SignHandle:     tpm2.AuthHandle{Handle: ak.Handle.Handle, Name: ak.Handle.Name, Auth: tpm2.PasswordAuth(nil)},
+		QualifyingData: tpm2.TPM2BData{Buffer: extraData}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: selectionOf(list),
+	}.Execute(ak.tpm)
+	if err != nil {
+		ak.tpm.t.Fatalf("TPM2_Quote: %v", err)
+	}
+	item = append(tpm2.Marshal(rsp.Quoted), tpm2.Marshal(rsp.Signature)...)
+	for _, s := range list {
+		for _, pcr := range s.PCRs {
+			values = append(values, ak.tpm.Read(s.Alg, pcr)...)
+		}
+	}
+	return item, values
+}
+
+// Read returns a register's value.
+func (v *TPM) Read(alg tpm2.TPMAlgID, pcr uint) []byte {
+	v.t.Helper()
+	rsp, err := tpm2.PCRRead{PCRSelectionIn: selectionOf([]Selection{{alg, []uint{pcr}}})}.Execute(v)
+	if err != nil || len(rsp.PCRValues.Digests) != 1 {
+		v.t.Fatalf("TPM2_PCR_Read: %v", err)
+	}
+	return rsp.PCRValues.Digests[0].Buffer
+}
