@@ -110,6 +110,9 @@ type Cosigner struct {
 type Log struct {
 	Origin string
 	Leaves [][]byte
+
+	hashes tlog.HashReader // of the first hashed leaves
+	hashed int
 }
 
 // Root returns the root of the first n leaves.
