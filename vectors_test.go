@@ -1,0 +1,155 @@
+package poclog_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/vectors"
+)
+
+// A vector is a file of one format, and whether a reader takes it.
+type vector struct {
+	Desc   string `json:"desc"`
+	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission"
+	Input  string `json:"input"`
+	Expect string `json:"expect"`           // "ok", or a part of the error
+	Digest string `json:"digest,omitempty"` // of accepted files: SHA-256
+	Nonce  string `json:"nonce,omitempty"`  // of accepted challenges
+}
+
+const vectorDir = "testdata/formats"
+
+// read parses a vector's input and writes it again.
+func (v *vector) read() (again []byte, err error) {
+	in := []byte(v.Input)
+	switch v.Format {
+	case "identity":
+		id, err := poclog.ParseIdentity(v.Input)
+		return []byte(id), err
+	case "bundle":
+		return reencode(poclog.ParseBundle)(in)
+	case "collateral":
+		return reencode(poclog.ParseCollateral)(in)
+	case "challenge":
+		return reencode(poclog.ParseChallenge)(in)
+	case "policy":
+		return reencode(poclog.ParsePolicy)(in)
+	case "entry":
+		return reencode(poclog.ParseEntry)(in)
+	case "submission":
+		return reencode(poclog.ParseSubmission)(in)
+	}
+	return nil, fmt.Errorf("format %q", v.Format)
+}
+
+func makeVectors(t *testing.T) map[string]vector {
+	t.Helper()
+	submission := &poclog.Submission{Bundle: []byte("bundle"), Collateral: []byte("collateral"), Judged: poclog.UnixTime(1780922561)}
+	files := map[string]string{
+		"bundle": string(must(t, sampleBundle())), "collateral": string(must(t, sampleCollateral())), "challenge": string(must(t, sampleChallenge())),
+		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
+	}
+	all := make(map[string]vector)
+	for format, file := range files {
+		ok := vector{Desc: "every member", Format: format, Input: file, Expect: "ok", Digest: poclog.Sum([]byte(file)).String()}
+		if format == "challenge" {
+			nonce := sampleChallenge().Nonce()
+			ok.Nonce = fmt.Sprintf("%x", nonce)
+		}
+		all[format] = ok
+		end := strings.TrimRight(file, "\n")
+		for name, bad := range map[string]struct{ desc, input string }{
+			"truncated": {"cut short by a byte", end[:len(end)-1]},
+			"trailing":  {"a byte after the end", file + " "},
+			"spaced":    {"white space that the canonical form does not have", strings.Replace(file, ":", ":  ", 1)},
+			"empty":     {"nothing", ""},
+			"unknown":   {"a member that no one knows", strings.Replace(file, "{", `{"x":1,`, 1)},
+			"null":      {"null", "null"},
+			"deep":      {"lists in lists", strings.Repeat("[", 10000)},
+		} {
+			all[format+"-"+name] = vector{Desc: bad.desc, Format: format, Input: bad.input, Expect: expectOf(t, format, bad.input)}
+		}
+	}
+	for name, v := range specialVectors(files) {
+		v.Expect = expectOf(t, v.Format, v.Input)
+		all[name] = v
+	}
+	for i, id := range []string{
+		"intel:tdx:ppid:00112233445566778899aabbccddeeff", "amd:snp:chipid:" + strings.Repeat("0f", 64), "tpm:ak:" + strings.Repeat("ab", 32), "gce:instance:1:2",
+		"azure:vm:3c18c97a-0d2a-4565-969d-166cdcef26a3", "quote:" + strings.Repeat("01", 32),
+	} {
+		all[fmt.Sprintf("identity-%d", i)] = vector{Desc: "a known kind", Format: "identity", Input: id, Expect: "ok", Digest: poclog.Sum([]byte(id)).String()}
+	}
+	return all
+}
+
+// specialVectors break one rule each.
+func specialVectors(files map[string]string) map[string]vector {
+	zero := strings.Repeat("0", 32)
+	e, b := files["entry"], files["bundle"]
+	return map[string]vector{
+		"identity-zero":         {Desc: "all zero is no identity", Format: "identity", Input: "intel:tdx:ppid:" + zero},
+		"identity-upper-case":   {Desc: "upper case", Format: "identity", Input: "intel:tdx:ppid:00112233445566778899AABBCCDDEEFF"},
+		"identity-short":        {Desc: "a digit less", Format: "identity", Input: "intel:tdx:ppid:00112233445566778899aabbccddeef"},
+		"identity-unknown-kind": {Desc: "a kind that no one knows", Format: "identity", Input: "intel:sgx:ppid:00112233445566778899aabbccddeeff"},
+		"identity-leading-zero": {Desc: "a number with a leading zero", Format: "identity", Input: "gce:instance:01:2"},
+		"bundle-duplicate":      {Desc: "an item twice", Format: "bundle", Input: strings.Replace(b, `,"snp-report"`, `,"tdx-quote":["application/vnd.poclog.tdx-quote","AA",4],"snp-report"`, 1)},
+		"bundle-padding":        {Desc: "base64url with padding", Format: "bundle", Input: strings.Replace(b, `"AA"`, `"AA=="`, 1)},
+		"bundle-base64-bits":    {Desc: "base64url whose last bits are not zero", Format: "bundle", Input: strings.Replace(b, `"AA"`, `"AB"`, 1)},
+		"bundle-media-type":     {Desc: "an item with another's media type", Format: "bundle", Input: strings.Replace(b, "vnd.poclog.snp-report", "vnd.poclog.tdx-quote", 1)},
+		"bundle-cmw-type":       {Desc: "another collection", Format: "bundle", Input: strings.Replace(b, "2026:bundle", "2027:bundle", 1)},
+		"entry-level":           {Desc: "a level that there is not", Format: "entry", Input: strings.Replace(e, `"level":2`, `"level":1`, 1)},
+		"entry-number-zero":     {Desc: "a number with a leading zero", Format: "entry", Input: strings.Replace(e, `"level":2`, `"level":02`, 1)},
+		"entry-number-float":    {Desc: "a float", Format: "entry", Input: strings.Replace(e, `"level":2`, `"level":2.0`, 1)},
+		"entry-unsorted":        {Desc: "identities out of order", Format: "entry", Input: strings.Replace(e, "intel:tdx:piid", "tpm:ek", 1)},
+		"entry-time-offset":     {Desc: "a time that is not in UTC", Format: "entry", Input: strings.Replace(e, `Z"}`, `+00:00"}`, 1)},
+		"entry-escape":          {Desc: "a character escaped that need not be", Format: "entry", Input: strings.Replace(e, `"gce"`, `"\u0067ce"`, 1)},
+		"entry-version":         {Desc: "another version", Format: "entry", Input: strings.Replace(e, `{"v":1`, `{"v":2`, 1)},
+		"entry-appraisal-zero":  {Desc: "appraisal 0", Format: "entry", Input: strings.Replace(e, `"appraisal":1`, `"appraisal":0`, 1)},
+		"entry-upper-case-hex":  {Desc: "hexadecimal in upper case", Format: "entry", Input: strings.Replace(e, `"a1a1`, `"A1a1`, 1)},
+		"policy-level-of-past":  {Desc: "historical evidence at level 2", Format: "policy", Input: strings.Replace(files["policy"], `"historical": false`, `"historical": true`, -1)},
+	}
+}
+
+// expectOf is the error of an input, without what follows its reason: vectors are for other languages too.
+func expectOf(t *testing.T, format, input string) string {
+	t.Helper()
+	v := vector{Format: format, Input: input}
+	if _, err := v.read(); err != nil {
+		return "refused"
+	}
+	t.Errorf("%s: %.100q is accepted", format, input)
+	return "ok"
+}
+
+func TestVectors(t *testing.T) {
+	if vectors.Updating() {
+		vectors.Write(t, vectorDir, makeVectors(t))
+	}
+	vectors.Each(t, vectorDir, func(t *testing.T, v vector) {
+		again, err := v.read()
+		if (v.Expect == "ok") != (err == nil) {
+			t.Fatalf("%s: %v: want %s", v.Desc, err, v.Expect)
+		}
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
+				t.Errorf("%s: an error of more than a line: %v", v.Desc, err)
+			}
+			return
+		}
+		if string(again) != v.Input || poclog.Sum([]byte(v.Input)).String() != v.Digest {
+			t.Errorf("%s: written as another file", v.Desc)
+		}
+		if v.Nonce != "" {
+			c, err := poclog.ParseChallenge([]byte(v.Input))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if nonce := c.Nonce(); fmt.Sprintf("%x", nonce) != v.Nonce {
+				t.Errorf("nonce %x", nonce)
+			}
+		}
+	})
+}
