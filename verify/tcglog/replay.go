@@ -1,0 +1,300 @@
+package tcglog
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// CheckedPCRs are the registers that firmware, boot loader and kernel extend, and that a quote must cover. PCR 10 and later but 14 belong to the
+// running system.
+var CheckedPCRs = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
+
+// replay extends registers of one algorithm with the log's events. What is not extended keeps its reset value.
+func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
+	at, h := l.algorithm(alg), alg.Hash()
+	if at < 0 || h == 0 {
+		return nil, fmt.Errorf("%s: the log has no %s digests", l.Kind, alg)
+	}
+	registers := make(map[uint32][]byte)
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Type == evNoAction {
+			continue
+		}
+		value, ok := registers[e.Index]
+		if !ok {
+			value = l.reset(e.Index, h.Size())
+		}
+		d := h.New()
+		d.Write(value)
+		d.Write(e.Digests[at])
+		registers[e.Index] = d.Sum(nil)
+	}
+	return registers, nil
+}
+
+// reset returns a register's value before the first event: zeros, ones for PCR 17 to 22, and for PCR 0 the locality from which the TPM was
+// started, if the log says so (PC Client Platform Firmware Profile, §10.4.5.3).
+func (l *Log) reset(index uint32, size int) []byte {
+	value := make([]byte, size)
+	if l.Kind != TPM {
+		return value
+	}
+	if index >= firstDRTM && index <= lastDRT {
+		return bytes.Repeat([]byte{0xff}, size)
+	}
+	if index == 0 {
+		for i := range l.Events {
+			e := &l.Events[i]
+			if e.Type == evNoAction && e.Index == 0 && len(e.Data) == len(startupLocality)+1 && string(e.Data[:len(startupLocality)]) == startupLocality {
+				value[size-1] = e.Data[len(startupLocality)]
+				break
+			}
+		}
+	}
+	return value
+}
+
+// CheckPCRs verifies that a TPM's log replays to what the TPM signed: every register of [CheckedPCRs] in the SHA-384 bank, which the quote must
+// cover, and in every other bank that it covers. Failures are [verify.BindPCRRTMR].
+func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
+	for _, alg := range l.Algs {
+		if alg.Hash() == 0 {
+			continue
+		}
+		registers, err := l.replay(alg)
+		if err != nil {
+			return verify.Failf(verify.BindPCRRTMR, "%w", err)
+		}
+		for _, pcr := range CheckedPCRs {
+			want, ok := signed.Get(alg, pcr)
+			if !ok && alg != tpm.SHA384 {
+				continue
+			}
+			if !ok {
+				return verify.Failf(verify.BindPCRRTMR, "the TPM quote does not cover PCR %d of the SHA-384 bank: the log's digests are unproven", pcr)
+			}
+			have, replayed := registers[uint32(pcr)]
+			if !replayed {
+				have = l.reset(uint32(pcr), alg.Hash().Size())
+			}
+			if !bytes.Equal(have, want) {
+				return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
+			}
+		}
+	}
+	return nil
+}
+
+// RTMRs returns the registers to which a trust domain's log replays; one without events holds zeros.
+func (l *Log) RTMRs() (out [4][48]byte, err error) {
+	registers, err := l.replay(tpm.SHA384)
+	if err != nil {
+		return out, err
+	}
+	for i := range out {
+		copy(out[i][:], registers[uint32(i)+ccFirstRTMR])
+	}
+	return out, nil
+}
+
+// PCR returns the value of one bank's register to which a TPM's log replays.
+func (l *Log) PCR(alg tpm.Alg, pcr int) ([]byte, error) {
+	registers, err := l.replay(alg)
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := registers[uint32(pcr)]; ok {
+		return v, nil
+	}
+	return l.reset(uint32(pcr), alg.Hash().Size()), nil
+}
+
+// CheckRTMRs verifies that a trust domain's log replays to the registers of its quote. A register without events must hold zeros. Failures are
+// [verify.BindPCRRTMR].
+func (l *Log) CheckRTMRs(signed *[4][48]byte) error {
+	registers, err := l.RTMRs()
+	if err != nil {
+		return verify.Failf(verify.BindPCRRTMR, "%w", err)
+	}
+	for i := range signed {
+		if registers[i] != signed[i] {
+			return verify.Failf(verify.BindPCRRTMR, "the CCEL replays RTMR%d to %x: the quote has %x", i, registers[i], signed[i])
+		}
+	}
+	return nil
+}
+
+// A RegisterMatch says how the logs of one register compare.
+type RegisterMatch struct {
+	Equal    int // events that both logs have
+	OnlyTPM  int // of those that honest firmware measures into the TPM alone
+	OnlyCCEL int // and into the register alone
+}
+
+// A Match is the result of [CrossCheck], for RTMR0 to RTMR2.
+type Match [3]RegisterMatch
+
+// String gives the numbers of equal events: "30/39/86".
+func (m *Match) String() string { return fmt.Sprintf("%d/%d/%d", m[0].Equal, m[1].Equal, m[2].Equal) }
+
+// oneSided is what honest firmware measures on one side only, by register. The TPM has a separator for each PCR, the register one for all of
+// its own; the Linux EFI stub tags its initrd and command line for the TPM; and the firmware of a trust domain measures its own tables first.
+var oneSided = [3]struct {
+	separators, tags int
+	first            []uint32 // types of the register's first events
+}{
+	{separators: 1, first: []uint32{evHandoffTables2, evFirmwareBlob2}},
+	{separators: 4},
+	{tags: 1},
+}
+
+// registerOf maps a PCR to the register that a trust domain extends in its place (UEFI 2.10, §38.4.1). PCR 0 is the launch measurement, MRTD.
+func registerOf(pcr uint32) (rtmr int, ok bool) {
+	switch {
+	case pcr == 1 || pcr == 7:
+		return 0, true
+	case pcr >= 2 && pcr <= 6:
+		return 1, true
+	case pcr >= 8 && pcr <= 15:
+		return 2, true
+	}
+	return 0, false
+}
+
+// CrossCheck compares a TPM's log with a trust domain's, event by event, by type and SHA-384 digest, in the TPM log's global order. Both
+// must have been replayed. Failures are [verify.BindPCRRTMR] and name the event.
+func CrossCheck(ofTPM, ofTD *Log) (*Match, error) {
+	var sides [2][3][]*Event
+	for i := range ofTPM.Events {
+		e := &ofTPM.Events[i]
+		if r, ok := registerOf(e.Index); ok && e.Type != evNoAction {
+			sides[0][r] = append(sides[0][r], e)
+		}
+	}
+	for i := range ofTD.Events {
+		e := &ofTD.Events[i]
+		if e.Type != evNoAction && e.Index >= ccFirstRTMR && e.Index < ccLastRTMR {
+			sides[1][e.Index-ccFirstRTMR] = append(sides[1][e.Index-ccFirstRTMR], e)
+		}
+	}
+	m := new(Match)
+	for r := range m {
+		c := comparison{
+			register: r, m: &m[r], a: sides[0][r], b: sides[1][r], digestA: ofTPM.algorithm(tpm.SHA384), digestB: ofTD.algorithm(tpm.SHA384),
+		}
+		if err := c.run(); err != nil {
+			return nil, err
+		}
+		if m[r].Equal == 0 {
+			return nil, verify.Failf(verify.BindPCRRTMR, "RTMR%d: the logs have no event in common: nothing shows one boot", r)
+		}
+	}
+	return m, nil
+}
+
+// A comparison walks both sides of one register.
+type comparison struct {
+	register         int
+	m                *RegisterMatch
+	a, b             []*Event // the TPM's, the trust domain's
+	digestA, digestB int
+
+	separators, tags int // seen on the TPM's side only
+}
+
+func (c *comparison) run() error {
+	for len(c.a) > 0 || len(c.b) > 0 {
+		switch {
+		case len(c.a) > 0 && len(c.b) > 0 && c.a[0].Type == c.b[0].Type && bytes.Equal(c.a[0].Digests[c.digestA], c.b[0].Digests[c.digestB]):
+			c.m.Equal++
+			c.a, c.b = c.a[1:], c.b[1:]
+		case c.onlyTD():
+			c.m.OnlyCCEL++
+			c.b = c.b[1:]
+		case c.onlyTPM():
+			c.m.OnlyTPM++
+			c.a = c.a[1:]
+		default:
+			return c.differ()
+		}
+	}
+	return nil
+}
+
+// onlyTD takes the tables that a trust domain's firmware measures before anything else, each once and in order.
+func (c *comparison) onlyTD() bool {
+	first := oneSided[c.register].first
+	return c.m.Equal == 0 && c.m.OnlyTPM == 0 && c.m.OnlyCCEL < len(first) && len(c.b) > 0 && c.b[0].Type == first[c.m.OnlyCCEL]
+}
+
+// onlyTPM takes separators beyond the register's own, and the boot stub's tag.
+func (c *comparison) onlyTPM() bool {
+	if len(c.a) == 0 {
+		return false
+	}
+	e := c.a[0]
+	if e.Type == evSeparator && c.separators < oneSided[c.register].separators && isSeparator(e.Digests[c.digestA]) {
+		c.separators++
+		return true
+	}
+	if e.Type == evEventTag && e.Index == 9 && c.tags < oneSided[c.register].tags {
+		c.tags++
+		return true
+	}
+	return false
+}
+
+// isSeparator reports whether a digest is that of the separator which ends the firmware's measurements: four zero bytes. Ones mean that it failed.
+func isSeparator(digest []byte) bool {
+	h := tpm.SHA384.Hash().New()
+	h.Write(make([]byte, 4))
+	return bytes.Equal(digest, h.Sum(nil))
+}
+
+func (c *comparison) differ() error {
+	describe := func(side []*Event, digest int) string {
+		if len(side) == 0 {
+			return "none"
+		}
+		return fmt.Sprintf("event %d of type %#x, %x…", side[0].Number, side[0].Type, side[0].Digests[digest][:8])
+	}
+	return verify.Failf(verify.BindPCRRTMR, "RTMR%d: after %d equal events the TPM's log has %s, the CCEL %s: they tell two stories",
+		c.register, c.m.Equal, describe(c.a, c.digestA), describe(c.b, c.digestB))
+}
+
+// Technologies of confidential VMs, as Compute Engine's firmware measures them into PCR 0.
+const (
+	GCETechnologyTDX = 3
+	GCETechnologySNP = 4
+)
+
+// GCETechnology returns the kind of VM that Compute Engine's NonHostInfo event names. The log must have been replayed to the signed PCR 0; the
+// event's digests must be those of its data, or another's data could stand beside them.
+func (l *Log) GCETechnology() (byte, error) {
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Index != 0 || e.Type != evNonhostInfo {
+			continue
+		}
+		for a, alg := range l.Algs {
+			h := alg.Hash()
+			if h == 0 {
+				continue
+			}
+			d := h.New()
+			d.Write(e.Data)
+			if !bytes.Equal(d.Sum(nil), e.Digests[a]) {
+				return 0, verify.Failf(verify.TPMTechnology, "event %d, EV_NONHOST_INFO: its %s digest is not that of its data", e.Number, alg)
+			}
+		}
+		if len(e.Data) < len(gceNonHostInfo)+1 || string(e.Data[:len(gceNonHostInfo)]) != gceNonHostInfo {
+			return 0, verify.Failf(verify.TPMTechnology, "event %d, EV_NONHOST_INFO: %.20q: want %q", e.Number, e.Data, gceNonHostInfo[:15])
+		}
+		return e.Data[len(gceNonHostInfo)], nil
+	}
+	return 0, verify.Failf(verify.TPMTechnology, "PCR 0 has no EV_NONHOST_INFO event")
+}
