@@ -123,6 +123,8 @@ func TestBothRefuseTheSame(t *testing.T) {
 	plain := chip.CollateralOptions{At: issue}
 	flipped := p.Quote(chip.TD{})
 	flipped[200] ^= 1
+	spliced := m.NewPlatform("host-4", nil).Quote(chip.TD{})
+	spliced = append(spliced[:632:632], p.Quote(chip.TD{MRTD: [48]byte{1}})[632:]...)
 	for _, c := range []struct {
 		name  string
 		quote []byte
@@ -133,6 +135,7 @@ func TestBothRefuseTheSame(t *testing.T) {
 	}{
 		{"another maker's chip", other.NewPlatform("x", nil).Quote(chip.TD{}), m.Collateral(plain), at, verify.TEEChain, true},
 		{"a changed body", flipped, m.Collateral(plain), at, verify.TEESignature, true},
+		{"one chip's report with another's certificates", spliced, m.Collateral(plain), at, verify.TEESignature, true},
 		{"a revoked chip", p.Quote(chip.TD{}), m.Collateral(chip.CollateralOptions{At: issue, Revoked: []*chip.Platform{p}}), at, verify.TEERevocation, true},
 		{"a revoked CA", p.Quote(chip.TD{}), m.Collateral(chip.CollateralOptions{At: issue, RevokeCA: true}), at, verify.TEERevocation, true},
 		{"an old microcode", old.Quote(chip.TD{}), m.Collateral(plain), at, verify.TEETCB, true},

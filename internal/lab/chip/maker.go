@@ -12,12 +12,11 @@ import (
 
 // A Maker is a chip maker: a root, a platform CA and a signer of TCB info.
 type Maker struct {
-	seed    string
-	from    time.Time
-	root    issued
-	ca      issued
-	signer  issued
-	quoting Key // attestation key of every quoting enclave of this maker, for speed
+	seed   string
+	from   time.Time
+	root   issued
+	ca     issued
+	signer issued
 }
 
 // issued is a certificate with its key.
@@ -31,7 +30,7 @@ const validYears = 30
 
 // NewMaker makes the maker of a seed. Its certificates are valid from a time, for 30 years.
 func NewMaker(seed string, from time.Time) *Maker {
-	m := &Maker{seed: seed, from: from.UTC().Truncate(time.Second), quoting: NewKey(seed, "attestation key")}
+	m := &Maker{seed: seed, from: from.UTC().Truncate(time.Second)}
 	m.root = m.issue("Intel SGX Root CA", issued{}, true, nil)
 	m.ca = m.issue("Intel SGX PCK Platform CA", m.root, true, nil)
 	m.signer = m.issue("Intel SGX TCB Signing", m.root, false, nil)
@@ -40,6 +39,9 @@ func NewMaker(seed string, from time.Time) *Maker {
 
 // Root returns the root certificate's DER.
 func (m *Maker) Root() []byte { return m.root.cert.Raw }
+
+// RootPEM returns the root certificate in PEM.
+func (m *Maker) RootPEM() []byte { return pemOf(m.root) }
 
 // issue makes a certificate in the form of Intel's. A zero parent makes it self-signed.
 func (m *Maker) issue(name string, parent issued, isCA bool, extra []pkix.Extension) issued {

@@ -17,10 +17,10 @@ type Platform struct {
 	PCESVN uint16
 	SVN    [16]byte
 
-	maker *Maker
 	pck   issued
 	chain []byte // PEM
 
+	quoting         Key    // the quoting enclave's attestation key
 	qeReport, qeSig []byte // the same for every quote
 }
 
@@ -29,7 +29,7 @@ var DefaultFMSPC = [6]byte{0xb0, 0xc0, 0x6f}
 
 // NewPlatform makes the chip of a name. Change sets what is to differ; nil changes nothing.
 func (m *Maker) NewPlatform(name string, change func(*Platform)) *Platform {
-	p := &Platform{Name: name, FMSPC: DefaultFMSPC, PCESVN: 11, maker: m}
+	p := &Platform{Name: name, FMSPC: DefaultFMSPC, PCESVN: 11, quoting: NewKey(m.seed, "attestation key\n"+name)}
 	copy(p.PPID[:], octets(16, m.seed, name, "ppid"))
 	copy(p.PIID[:], octets(16, m.seed, name, "piid"))
 	for i := range p.SVN {
@@ -40,7 +40,7 @@ func (m *Maker) NewPlatform(name string, change func(*Platform)) *Platform {
 	}
 	p.pck = m.issue("Intel SGX PCK Certificate", m.ca, false, pckExtensions(p))
 	p.chain = pemOf(p.pck, m.ca, m.root)
-	p.qeReport = quotingEnclave(m.quoting.XY())
+	p.qeReport = quotingEnclave(p.quoting.XY())
 	p.qeSig = p.pck.key.Raw(p.qeReport)
 	return p
 }
@@ -143,12 +143,12 @@ func (td *TD) signed() []byte {
 // Quote makes a quote of a TD on this chip, without padding. It costs one signature.
 func (p *Platform) Quote(td TD) []byte {
 	q := td.signed()
-	signature := p.maker.quoting.Raw(q)
+	signature := p.quoting.Raw(q)
 	u16, u32 := binary.LittleEndian.AppendUint16, binary.LittleEndian.AppendUint32
 	inner := append(bytes.Clone(p.qeReport), p.qeSig...)
 	inner = append(u16(inner, uint16(len(authData))), authData...)
 	inner = append(u32(u16(inner, 5), uint32(len(p.chain))), p.chain...)
-	data := append(bytes.Clone(signature), p.maker.quoting.XY()...)
+	data := append(bytes.Clone(signature), p.quoting.XY()...)
 	data = append(u32(u16(data, 6), uint32(len(inner))), inner...)
 	return append(u32(q, uint32(len(data))), data...)
 }
