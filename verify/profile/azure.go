@@ -42,8 +42,8 @@ func tpmSteps(roots poclog.RootUse) []step {
 			return err
 		}},
 		{verify.TPMSignature, required, func(s *subject) error { return s.tpmQuote.Verify(s.ak()) }},
-		{verify.TPMPCRDigest, required, func(s *subject) (err error) {
-			s.pcrs, err = tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
+		{verify.TPMPCRDigest, required, func(s *subject) error {
+			_, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
 			return err
 		}},
 		{verify.TPMAKTemplate, required, func(s *subject) error {

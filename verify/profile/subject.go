@@ -8,6 +8,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -27,7 +28,9 @@ type subject struct {
 	public    *tpm.Public
 	hcl       *tpm.HCL
 	challenge *poclog.Challenge
-	pcrs      *tpm.PCRValues // after tpm.pcr-digest
+	pcrs      *tpm.PCRValues // as the quote selects them; believed after tpm.pcr-digest
+	tpmLog    *tcglog.Log
+	tdLog     *tcglog.Log
 
 	passed []verify.Check
 	notes  map[verify.Check]string
@@ -114,6 +117,9 @@ func (s *subject) parse() error {
 	}{
 		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuote(b); return err }},
 		{poclog.ItemTPMQuote, func(b []byte) (err error) { s.tpmQuote, err = tpm.ParseQuote(b); return err }},
+		{poclog.ItemTPMPCRs, s.parsePCRs},
+		{poclog.ItemTCGLog, func(b []byte) (err error) { s.tpmLog, err = tcglog.Parse(tcglog.TPM, b); return err }},
+		{poclog.ItemCCEL, func(b []byte) (err error) { s.tdLog, err = tcglog.Parse(tcglog.CCEL, b); return err }},
 		{poclog.ItemTPMAK, func(b []byte) (err error) { s.public, err = tpm.ParsePublic(b); return err }},
 		{poclog.ItemTPMAKChain, func(b []byte) (err error) { s.akChain, err = tpm.ParseChain(b); return err }},
 		{poclog.ItemHCLReport, func(b []byte) (err error) { s.hcl, err = tpm.ParseHCL(b); return err }},
@@ -130,6 +136,14 @@ func (s *subject) parse() error {
 		}
 	}
 	return nil
+}
+
+func (s *subject) parsePCRs(item []byte) (err error) {
+	if s.tpmQuote == nil {
+		return verify.Failf(verify.Profile, "PCR values without a TPM quote that selects them")
+	}
+	s.pcrs, err = tpm.ParsePCRs(s.tpmQuote, item)
+	return err
 }
 
 // ak returns the certified attestation key.

@@ -8,12 +8,13 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/launch"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 // profiles is every profile that this software appraises.
-var profiles = []*profile{&azureTDX, &tdxOnly}
+var profiles = []*profile{&azureTDX, &gceTDX, &tdxOnly}
 
 func sortAdmissions(list []poclog.Admission) {
 	key := func(a poclog.Admission) string { return string(a.Profile) + string(rune('0'+a.Level)) }
@@ -92,6 +93,14 @@ func checkLaunch(s *subject) error {
 			s.note(verify.TEELaunch, "listed in the policy as %q", l.Name)
 			return nil
 		}
+	}
+	if it := s.collateral.Get(poclog.LaunchEndorsement); it != nil && profile == poclog.GCETDXvTPM {
+		if err := launch.CheckGCE(it, s.quote.Body.MRTD[:], s.roots(poclog.RootGCELaunch), s.in.Appraised); err != nil {
+			return err
+		}
+		s.entry.CVM.EndorsedBy = "provider"
+		s.note(verify.TEELaunch, "endorsed by the provider's signature")
+		return nil
 	}
 	return absentf("nobody vouches for MRTD %.16s…: no provider's endorsement, and the policy does not list it", mrtd)
 }

@@ -241,9 +241,9 @@ func (v *PCRValues) Get(alg Alg, pcr int) ([]byte, bool) {
 	return b, ok
 }
 
-// CheckPCRs compares values, which stand concatenated in the order of the quote's selection, with the digest that the TPM signed. The digest
-// is made with the hash of the signing scheme (Part 3, §18.4). Failures are [verify.TPMPCRDigest].
-func CheckPCRs(q *Quote, item []byte) (*PCRValues, error) {
+// ParsePCRs reads values that stand concatenated in the order of the quote's selection: all of them, and no others. They are not yet those that
+// were signed. Failures are [verify.TPMPCRDigest].
+func ParsePCRs(q *Quote, item []byte) (*PCRValues, error) {
 	v := &PCRValues{values: make(map[bankPCR][]byte)}
 	rest := item
 	for _, sel := range q.Selection {
@@ -258,6 +258,16 @@ func CheckPCRs(q *Quote, item []byte) (*PCRValues, error) {
 	}
 	if len(rest) > 0 {
 		return nil, verify.Failf(verify.TPMPCRDigest, "%d bytes of PCR values that the quote does not select", len(rest))
+	}
+	return v, nil
+}
+
+// CheckPCRs is ParsePCRs, and compares the values with the digest that the TPM signed, which is made with the hash of the signing scheme (Part 3,
+// §18.4).
+func CheckPCRs(q *Quote, item []byte) (*PCRValues, error) {
+	v, err := ParsePCRs(q, item)
+	if err != nil {
+		return nil, err
 	}
 	d := q.hash.Hash().New()
 	d.Write(item)

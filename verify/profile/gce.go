@@ -1,0 +1,219 @@
+package profile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tcglog"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// gceTDX is a TDX VM of Compute Engine with its vTPM: the paper's managed CVM (S1). The binding is two-way: the TD's quote names the AK, the TPM's
+// quote names the TD's quote.
+var gceTDX = profile{
+	name:     poclog.GCETDXvTPM,
+	binding:  true,
+	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
+	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemTCGLog, poclog.ItemCCEL, poclog.ItemChallenge},
+	steps: append(append(tdxSteps(required), tpmSteps(poclog.RootGCEAK)...),
+		step{verify.BindAKInTEE, required, checkAKInReportData},
+		step{verify.BindTEEInTPM, required, checkTEEInTPM},
+		step{verify.BindPCRRTMR, required, checkLogs},
+		step{verify.TPMTechnology, required, checkGCETechnology},
+		step{verify.PlaceCert, required, checkGCEInstance},
+		step{verify.BindInstance, optional, checkPZID},
+		step{verify.PlaceRegistry, optional, checkGCERegistry},
+		step{verify.PlaceAgree, required, checkGCEPlaces},
+		step{verify.FreshChallenge, required, func(s *subject) error {
+			return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
+		}},
+	),
+	claims: claimGCE,
+}
+
+// checkAKInReportData ties the AK to the TD: REPORTDATA begins with the hash of its TPMT_PUBLIC.
+func checkAKInReportData(s *subject) error {
+	item := s.bundle.Get(poclog.ItemTPMAK)
+	if len(item) == 0 {
+		return absentf("the bundle lacks the AK's TPMT_PUBLIC, whose hash REPORTDATA would carry")
+	}
+	sum := sha256.Sum256(item)
+	if bytes.Equal(s.quote.Body.ReportData[:32], sum[:]) {
+		return nil
+	}
+	if s.challenge == nil {
+		return absentf("REPORTDATA does not begin with the AK's hash")
+	}
+	return verify.Failf(verify.BindAKInTEE, "REPORTDATA %x does not begin with the AK's hash %x", s.quote.Body.ReportData[:32], sum)
+}
+
+// checkLogs replays both logs to what was signed, and compares them.
+func checkLogs(s *subject) error {
+	if s.tpmLog == nil || s.tdLog == nil {
+		return absentf("the bundle lacks an event log: the TPM's, the TD's, or both")
+	}
+	if err := s.tpmLog.CheckPCRs(s.pcrs); err != nil {
+		return err
+	}
+	if err := s.tdLog.CheckRTMRs(&s.quote.Body.RTMRs); err != nil {
+		return err
+	}
+	m, err := tcglog.CrossCheck(s.tpmLog, s.tdLog)
+	if err != nil {
+		return err
+	}
+	s.note(verify.BindPCRRTMR, "RTMR0–2: %s events match", m)
+	return nil
+}
+
+// checkGCETechnology reads the kind of VM from the log's NonHostInfo event, once the log replays PCR 0.
+func checkGCETechnology(s *subject) error {
+	if s.tpmLog == nil {
+		return absentf("the bundle lacks the TPM's event log")
+	}
+	if err := s.tpmLog.CheckPCR(s.pcrs, 0); err != nil {
+		return verify.Failf(verify.TPMTechnology, "%w", err)
+	}
+	technology, err := s.tpmLog.GCETechnology()
+	if err != nil {
+		return err
+	}
+	if technology != tcglog.GCETechnologyTDX {
+		return verify.Failf(verify.TPMTechnology, "PCR 0 says technology %d: want %d (TDX)", technology, tcglog.GCETechnologyTDX)
+	}
+	return nil
+}
+
+// instance returns what the AK certificate says of the instance.
+func (s *subject) instance() (*tpm.GCEInstance, error) { return tpm.ParseGCEInstance(s.akChain[0]) }
+
+func checkGCEInstance(s *subject) error {
+	g, err := s.instance()
+	if err != nil {
+		return err
+	}
+	if !g.Production {
+		return verify.Failf(verify.PlaceCert, "the AK certificate is not one of a production instance")
+	}
+	s.note(verify.PlaceCert, "instance %q in %s", g.InstanceName, g.Zone)
+	return nil
+}
+
+// checkPZID compares MROWNER, which the host sets and the quote carries, with the hash of the certificate's instance.
+func checkPZID(s *subject) error {
+	if s.quote.Body.MROwner == [48]byte{} {
+		return absentf("MROWNER is zero: this host does not name its instance")
+	}
+	g, err := s.instance()
+	if err != nil {
+		return verify.Failf(verify.BindInstance, "%w", err)
+	}
+	if want := g.PZID(); s.quote.Body.MROwner != want {
+		return verify.Failf(verify.BindInstance, "MROWNER %x is not the hash of the certificate's instance %d in %s", s.quote.Body.MROwner, g.InstanceID, g.Zone)
+	}
+	return nil
+}
+
+// maxObservation is how old a registry's answer may be when it is judged.
+const maxObservation = time.Hour
+
+// gceHost is what Compute Engine's host registry says of a chip.
+type gceHost struct {
+	Zone      string `json:"zone"`
+	Timestamp string `json:"timestamp"`
+}
+
+// registryAnswer returns the provider's answer on this chip, if the policy has the judge ask and there is one. It must be about this chip and from
+// the time of the appraisal.
+func (s *subject) registryAnswer() (*poclog.CollateralItem, error) {
+	for _, r := range s.policy.Registries {
+		if r.Provider != "gce" {
+			continue
+		}
+		it := s.collateral.Get(poclog.ChipRegistry)
+		if it == nil {
+			return nil, absentf("the provider's registry did not answer")
+		}
+		if want := r.URL + hex.EncodeToString(s.quote.Platform.PPID[:]); it.URL != want {
+			return nil, verify.Failf(verify.PlaceRegistry, "the answer is to %.200q: want %q", it.URL, want)
+		}
+		if age := s.in.Appraised.Sub(it.Time); age > maxObservation || age < -maxClockSkew {
+			return nil, verify.Failf(verify.PlaceRegistry, "the answer was received at %s, judged at %s", it.Time.Format(time.RFC3339), s.in.Appraised.UTC().Format(time.RFC3339))
+		}
+		return it, nil
+	}
+	return nil, absentf("the policy names no registry of the provider's chips")
+}
+
+// observedZone reads a registry's answer. What cannot be read is no answer; that the chip is not listed is one.
+func (s *subject) observedZone() (string, error) {
+	it, err := s.registryAnswer()
+	if err != nil {
+		return "", err
+	}
+	switch it.Status {
+	case 200:
+		var h gceHost
+		if len(it.Body) > 1<<14 || json.Unmarshal(it.Body, &h) != nil || !isName(tpm.NormalizeZone(h.Zone)) {
+			return "", absentf("the provider's registry gave an answer that cannot be read")
+		}
+		return tpm.NormalizeZone(h.Zone), nil
+	case 404:
+		return "", verify.Failf(verify.PlaceRegistry, "the provider's registry does not list chip %x: it stands in no data center of the provider's", s.quote.Platform.PPID)
+	}
+	return "", absentf("the provider's registry answered with status %d", it.Status)
+}
+
+func checkGCERegistry(s *subject) error {
+	zone, err := s.observedZone()
+	if err != nil {
+		return err
+	}
+	s.note(verify.PlaceRegistry, "listed in %s", zone)
+	return nil
+}
+
+// checkGCEPlaces refuses sources of place that contradict each other.
+func checkGCEPlaces(s *subject) error {
+	g, err := s.instance()
+	if err != nil {
+		return verify.Failf(verify.PlaceAgree, "%w", err)
+	}
+	zone, err := s.observedZone()
+	if err == nil && zone != g.Zone {
+		return verify.Failf(verify.PlaceAgree, "the AK certificate says %s, the provider's registry %s", g.Zone, zone)
+	}
+	return nil
+}
+
+func claimGCE(s *subject) {
+	claimTDX(s)
+	claimTPM(s)
+	e := &s.entry
+	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))
+	g, err := s.instance()
+	if err != nil {
+		return
+	}
+	e.Instance = poclog.GCEInstanceIdentity(g.ProjectNumber, g.InstanceID)
+	by := []string{"ak-certificate"}
+	region := []string{"ak-certificate"}
+	if zone, err := s.observedZone(); err == nil && zone == g.Zone {
+		by = append(by, "log-observed")
+		region = append(region, "log-observed")
+	}
+	if s.quote.Body.MROwner == g.PZID() {
+		by = append(by, "pzid")
+		region = append(region, "pzid")
+	}
+	e.Place = &poclog.Place{
+		Provider: poclog.Claim{Value: "gce", By: []string{"ak-certificate"}},
+		Region:   poclog.Claim{Value: tpm.RegionOf(g.Zone), By: region},
+		Zone:     poclog.Claim{Value: g.Zone, By: by},
+	}
+}
