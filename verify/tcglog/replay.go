@@ -89,6 +89,30 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	return nil
 }
 
+// CheckPCR verifies one register alone, in every bank that the quote covers, which must be at least one. It proves the digests of these banks, and
+// so data that all of them are digests of, as [Log.GCETechnology] demands. Failures are [verify.BindPCRRTMR].
+func (l *Log) CheckPCR(signed *tpm.PCRValues, pcr int) error {
+	covered := false
+	for _, alg := range l.Algs {
+		want, ok := signed.Get(alg, pcr)
+		if !ok || alg.Hash() == 0 {
+			continue
+		}
+		covered = true
+		have, err := l.PCR(alg, pcr)
+		if err != nil {
+			return verify.Failf(verify.BindPCRRTMR, "%w", err)
+		}
+		if !bytes.Equal(have, want) {
+			return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
+		}
+	}
+	if !covered {
+		return verify.Failf(verify.BindPCRRTMR, "the TPM quote covers PCR %d in no bank of the log: its digests are unproven", pcr)
+	}
+	return nil
+}
+
 // RTMRs returns the registers to which a trust domain's log replays; one without events holds zeros.
 func (l *Log) RTMRs() (out [4][48]byte, err error) {
 	registers, err := l.replay(tpm.SHA384)
