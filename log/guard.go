@@ -5,16 +5,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 
@@ -27,12 +30,18 @@ func checkpointText(origin string, size uint64, root []byte) string {
 	return fmt.Sprintf("%s\n%d\n%s\n", origin, size, base64.StdEncoding.EncodeToString(root))
 }
 
+// A treeReader reads tiles and entry bundles as they were written, with the paths' widths of C2SP tlog-tiles; client.FileFetcher is one.
+type treeReader interface {
+	ReadTile(ctx context.Context, level, index uint64, width uint8) ([]byte, error)
+	ReadEntryBundle(ctx context.Context, index uint64, width uint8) ([]byte, error)
+}
+
 // A guard is the log's first signer. It signs only what extends the last checkpoint that it signed, and keeps that in a file outside the log's
 // directory before the signature exists.
 type guard struct {
 	note.Signer
-	path  string
-	tiles client.TileFetcherFunc
+	path string
+	tree treeReader
 
 	mu   sync.Mutex // held while signing: there is one order of signatures
 	last tlogpolicy.Checkpoint
@@ -41,7 +50,7 @@ type guard struct {
 }
 
 // openGuard reads the guard's file, which must exist, and compares it with the tiles: they must hold the tree that was signed.
-func openGuard(ctx context.Context, path string, s note.Signer, tiles client.TileFetcherFunc) (*guard, error) {
+func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader) (*guard, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("guard file %s is missing: without it nobody knows what this log signed last, and it must not sign again", path)
@@ -49,14 +58,14 @@ func openGuard(ctx context.Context, path string, s note.Signer, tiles client.Til
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{Signer: s, path: path, tiles: tiles}
+	g := &guard{Signer: s, path: path, tree: tree}
 	if g.last, err = tlogpolicy.ParseCheckpoint(b); err != nil {
 		return nil, fmt.Errorf("guard file %s: %w", path, err)
 	}
 	if g.last.Origin != s.Name() {
 		return nil, fmt.Errorf("guard file %s is of log %q, not %q", path, g.last.Origin, s.Name())
 	}
-	root, err := rootOf(ctx, g.last.Size, tiles)
+	root, err := rootOf(ctx, g.last.Size, tree)
 	if err != nil {
 		return nil, fmt.Errorf("the log signed size %d, and its tiles do not reach that far: it was restored from an older copy, or lost writes: %w", g.last.Size, err)
 	}
@@ -66,18 +75,61 @@ func openGuard(ctx context.Context, path string, s note.Signer, tiles client.Til
 	return g, nil
 }
 
-// rootOf computes the root of the first n leaves from the tiles.
-func rootOf(ctx context.Context, n uint64, tiles client.TileFetcherFunc) ([]byte, error) {
+// checkState compares Tessera's own state with the guard and the tiles, before Tessera sees it: where its state is missing or behind, Tessera
+// would write a second history over the first one's tiles.
+func (g *guard) checkState(ctx context.Context, tiles string) error {
+	b, err := os.ReadFile(filepath.Join(tiles, ".state", "treeState"))
+	if errors.Is(err, fs.ErrNotExist) && g.last.Size == 0 {
+		return nil // it was never served
+	}
+	if err != nil {
+		return fmt.Errorf("the log signed size %d, and the state of its tree is lost: %w", g.last.Size, err)
+	}
+	var state struct {
+		Size uint64 `json:"size"`
+		Root []byte `json:"root"`
+	}
+	if err := json.Unmarshal(b, &state); err != nil {
+		return fmt.Errorf("the state of the log's tree: %w", err)
+	}
+	if state.Size < g.last.Size {
+		return fmt.Errorf("the log signed size %d, and its tree is at size %d: it was restored from an older copy, or lost writes", g.last.Size, state.Size)
+	}
+	root, err := rootOf(ctx, state.Size, g.tree)
+	if err != nil {
+		return fmt.Errorf("the log's tree is at size %d, and its tiles do not reach that far: %w", state.Size, err)
+	}
+	if !bytes.Equal(root, state.Root) {
+		return fmt.Errorf("the log's tree has root %x at size %d, and its tiles have %x", state.Root, state.Size, root)
+	}
+	return nil
+}
+
+// rangeOf returns the compact range of the first n leaves from the tiles.
+func rangeOf(ctx context.Context, n uint64, tree treeReader) (*compact.Range, error) {
+	factory := &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
 	if n == 0 {
+		return factory.NewEmptyRange(0), nil
+	}
+	nodes, err := client.FetchRangeNodes(ctx, n, tree.ReadTile)
+	if err != nil {
+		return nil, err
+	}
+	return factory.NewRange(0, n, nodes)
+}
+
+// rootOf computes the root of the first n leaves from the tiles.
+func rootOf(ctx context.Context, n uint64, tree treeReader) ([]byte, error) {
+	r, err := rangeOf(ctx, n, tree)
+	if err != nil {
+		return nil, err
+	}
+	return rootOfRange(r)
+}
+
+func rootOfRange(r *compact.Range) ([]byte, error) {
+	if r.End() == 0 {
 		return emptyRoot[:], nil
-	}
-	nodes, err := client.FetchRangeNodes(ctx, n, tiles)
-	if err != nil {
-		return nil, err
-	}
-	r, err := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewRange(0, n, nodes)
-	if err != nil {
-		return nil, err
 	}
 	return r.GetRootHash(nil)
 }
@@ -111,12 +163,13 @@ func (g *guard) sign(msg []byte) ([]byte, error) {
 	return g.Signer.Sign(msg)
 }
 
-// extends proves from the tiles that a tree extends the last one. Sizes alone would let a restored copy fork the log.
+// extends proves that a tree extends the last one: by a consistency proof from the tiles, and by the entries themselves. Sizes alone would let a
+// restored copy fork the log; tiles alone would let a bit that flipped between entry and tile be signed for ever.
 func (g *guard) extends(ctx context.Context, next tlogpolicy.Checkpoint) error {
 	if next.Origin != g.last.Origin || next.Size < g.last.Size {
 		return fmt.Errorf("checkpoint of %q at size %d after %q at size %d", next.Origin, next.Size, g.last.Origin, g.last.Size)
 	}
-	root, err := rootOf(ctx, next.Size, g.tiles)
+	root, err := rootOf(ctx, next.Size, g.tree)
 	if err != nil {
 		return fmt.Errorf("compute the root at size %d: %w", next.Size, err)
 	}
@@ -129,10 +182,18 @@ func (g *guard) extends(ctx context.Context, next tlogpolicy.Checkpoint) error {
 		}
 		return nil
 	}
-	if g.last.Size == 0 {
-		return nil
+	if err := g.consistent(ctx, next); err != nil {
+		return err
 	}
-	pb, err := client.NewProofBuilder(ctx, next.Size, g.tiles)
+	return g.written(ctx, next)
+}
+
+// consistent proves a larger tree consistent with the last one, from the tiles.
+func (g *guard) consistent(ctx context.Context, next tlogpolicy.Checkpoint) error {
+	if g.last.Size == 0 {
+		return nil // everything extends nothing
+	}
+	pb, err := client.NewProofBuilder(ctx, next.Size, g.tree.ReadTile)
 	if err != nil {
 		return fmt.Errorf("prove consistency: %w", err)
 	}
@@ -142,6 +203,39 @@ func (g *guard) extends(ctx context.Context, next tlogpolicy.Checkpoint) error {
 	}
 	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, g.last.Size, next.Size, path, g.last.Root[:], next.Root[:]); err != nil {
 		return fmt.Errorf("size %d does not extend size %d, which was signed: %w", next.Size, g.last.Size, err)
+	}
+	return nil
+}
+
+// written computes the root of a larger tree from the last one and the entries that were written since.
+func (g *guard) written(ctx context.Context, next tlogpolicy.Checkpoint) error {
+	r, err := rangeOf(ctx, g.last.Size, g.tree)
+	if err != nil {
+		return fmt.Errorf("compute the root at size %d: %w", g.last.Size, err)
+	}
+	for r.End() < next.Size {
+		i := r.End() / layout.EntryBundleWidth
+		bundle, err := client.GetEntryBundle(ctx, g.tree.ReadEntryBundle, i, next.Size)
+		if err != nil {
+			return fmt.Errorf("read the entries from %d: %w", r.End(), err)
+		}
+		have := r.End() - i*layout.EntryBundleWidth
+		want := min(next.Size-i*layout.EntryBundleWidth, layout.EntryBundleWidth)
+		if uint64(len(bundle.Entries)) < want {
+			return fmt.Errorf("entry bundle %d has %d entries: want %d", i, len(bundle.Entries), want)
+		}
+		for _, e := range bundle.Entries[have:want] {
+			if err := r.Append(rfc6962.DefaultHasher.HashLeaf(e), nil); err != nil {
+				return fmt.Errorf("compute the root at size %d: %w", next.Size, err)
+			}
+		}
+	}
+	root, err := rootOfRange(r)
+	if err != nil {
+		return fmt.Errorf("compute the root at size %d: %w", next.Size, err)
+	}
+	if !bytes.Equal(root, next.Root[:]) {
+		return fmt.Errorf("root %x at size %d: the entries have %x", next.Root, next.Size, root)
 	}
 	return nil
 }

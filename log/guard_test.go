@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -14,18 +15,36 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// treeOf serves level 0 of a tree of leaves: enough for trees of under 256 of them.
-func treeOf(leaves *[][]byte) func(context.Context, uint64, uint64, uint8) ([]byte, error) {
-	return func(_ context.Context, level, index uint64, p uint8) ([]byte, error) {
-		if level != 0 || index != 0 || int(p) > len(*leaves) {
-			return nil, os.ErrNotExist
-		}
-		var b []byte
-		for _, l := range (*leaves)[:p] {
-			b = append(b, rfc6962.DefaultHasher.HashLeaf(l)...)
-		}
-		return b, nil
+// A memoryTree is the level 0 of a tree, and its entries: enough for fewer than 256 leaves. The entries can be others than the leaves.
+type memoryTree struct {
+	leaves  [][]byte
+	entries [][]byte // nil: the leaves
+}
+
+func (m *memoryTree) ReadTile(_ context.Context, level, index uint64, p uint8) ([]byte, error) {
+	if level != 0 || index != 0 || int(p) > len(m.leaves) {
+		return nil, os.ErrNotExist
 	}
+	var b []byte
+	for _, l := range m.leaves[:p] {
+		b = append(b, rfc6962.DefaultHasher.HashLeaf(l)...)
+	}
+	return b, nil
+}
+
+func (m *memoryTree) ReadEntryBundle(_ context.Context, index uint64, p uint8) ([]byte, error) {
+	entries := m.entries
+	if entries == nil {
+		entries = m.leaves
+	}
+	if index != 0 || int(p) > len(entries) {
+		return nil, os.ErrNotExist
+	}
+	var b []byte
+	for _, e := range entries[:p] {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(e))), e...)
+	}
+	return b, nil
 }
 
 func leavesOf(names string) [][]byte {
@@ -36,7 +55,7 @@ func leavesOf(names string) [][]byte {
 	return out
 }
 
-func newTestGuard(t *testing.T, leaves *[][]byte) *guard {
+func newTestGuard(t *testing.T, tree *memoryTree) *guard {
 	t.Helper()
 	skey, _, err := note.GenerateKey(rand.Reader, "guard.test")
 	if err != nil {
@@ -50,7 +69,7 @@ func newTestGuard(t *testing.T, leaves *[][]byte) *guard {
 	if err := os.WriteFile(path, []byte(checkpointText("guard.test", 0, emptyRoot[:])), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g, err := openGuard(t.Context(), path, s, treeOf(leaves))
+	g, err := openGuard(t.Context(), path, s, tree)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +78,7 @@ func newTestGuard(t *testing.T, leaves *[][]byte) *guard {
 
 func (g *guard) signSize(t *testing.T, n uint64) error {
 	t.Helper()
-	root, err := rootOf(t.Context(), n, g.tiles)
+	root, err := rootOf(t.Context(), n, g.tree)
 	if err != nil {
 		return err
 	}
@@ -68,8 +87,8 @@ func (g *guard) signSize(t *testing.T, n uint64) error {
 }
 
 func TestGuardSignsOnlyWhatExtendsTheLastSignature(t *testing.T) {
-	leaves := leavesOf("abcde")
-	g := newTestGuard(t, &leaves)
+	tree := &memoryTree{leaves: leavesOf("abcde")}
+	g := newTestGuard(t, tree)
 	for _, n := range []uint64{0, 1, 3, 3, 5} {
 		if err := g.signSize(t, n); err != nil {
 			t.Fatalf("size %d: %v", n, err)
@@ -79,25 +98,37 @@ func TestGuardSignsOnlyWhatExtendsTheLastSignature(t *testing.T) {
 		t.Error("a smaller tree was signed")
 	}
 	// Another history that has grown past what was signed: its size alone says nothing.
-	leaves = leavesOf("abcxyzw")
+	tree.leaves = leavesOf("abcxyzw")
 	if err := g.signSize(t, 7); err == nil || !strings.Contains(err.Error(), "does not extend") {
 		t.Errorf("a fork: %v", err)
 	}
 	if _, _, err := g.state(); err == nil {
 		t.Error("a refusal is not in the state")
 	}
-	leaves = leavesOf("abcdefgh")
+	tree.leaves = leavesOf("abcdefgh")
 	if _, err := g.Sign([]byte(checkpointText("guard.test", 8, make([]byte, 32)))); err == nil || !strings.Contains(err.Error(), "the tiles have") {
 		t.Errorf("a root that the tiles do not have: %v", err)
 	}
+	tree.entries = leavesOf("abcdefgx")
+	if err := g.signSize(t, 8); err == nil || !strings.Contains(err.Error(), "the entries have") {
+		t.Errorf("tiles that are not of the entries: %v", err)
+	}
+	tree.entries = leavesOf("abcdefg")
+	if err := g.signSize(t, 8); err == nil {
+		t.Error("signed, though an entry is missing")
+	}
+	tree.entries = nil
 	if err := g.signSize(t, 8); err != nil {
 		t.Errorf("after refusals: %v", err)
+	}
+	if _, _, err := g.state(); err != nil {
+		t.Errorf("the state after a signature: %v", err)
 	}
 }
 
 func TestGuardKeepsItsFileBeforeTheSignature(t *testing.T) {
-	leaves := leavesOf("abc")
-	g := newTestGuard(t, &leaves)
+	tree := &memoryTree{leaves: leavesOf("abc")}
+	g := newTestGuard(t, tree)
 	g.Signer = failingSigner{g.Signer}
 	if err := g.signSize(t, 3); !errors.Is(err, errBroken) {
 		t.Fatal(err)
@@ -107,7 +138,7 @@ func TestGuardKeepsItsFileBeforeTheSignature(t *testing.T) {
 		t.Errorf("guard file %q: %v: want size 3, though no signature was made", b, err)
 	}
 	g.path = filepath.Join(t.TempDir(), "missing", "guard")
-	leaves = leavesOf("abcd")
+	tree.leaves = leavesOf("abcd")
 	if err := g.signSize(t, 4); err == nil || errors.Is(err, errBroken) {
 		t.Errorf("signed, though the guard file cannot be kept: %v", err)
 	}

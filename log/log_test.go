@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -172,90 +171,6 @@ func TestPartOfAnEntrysEvidenceGetsItsReceipt(t *testing.T) {
 	}
 	if part.New || part.Verdict.Index != first.Verdict.Index {
 		t.Errorf("new %v, entry %d: want entry %d", part.New, part.Verdict.Index, first.Verdict.Index)
-	}
-}
-
-func TestInitOverwritesNothingAndServingCreatesNothing(t *testing.T) {
-	dir := initLog(t)
-	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: profile.DefaultPolicy(false)}); err == nil {
-		t.Error("a second init passed")
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: profile.DefaultPolicy(false)}); err == nil || !strings.Contains(err.Error(), "guard") {
-		t.Errorf("init beside the guard of another log: %v", err)
-	}
-	empty := t.TempDir()
-	if _, err := log.Open(t.Context(), empty, log.Config{Software: "x"}); err == nil || !strings.Contains(err.Error(), "log init") {
-		t.Errorf("serving an empty directory: %v", err)
-	}
-}
-
-func TestKeysOthersCanReadAreRefused(t *testing.T) {
-	dir := initLog(t)
-	if err := os.Chmod(filepath.Join(dir, "keys", "ed25519.key"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	_, err := log.Open(t.Context(), dir, log.Config{Software: "x"})
-	if err == nil || !strings.Contains(err.Error(), "0600") || strings.Contains(err.Error(), "PRIVATE") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestOneDirectoryIsServedOnce(t *testing.T) {
-	l := serve(t, initLog(t), log.Config{})
-	if _, err := log.Open(t.Context(), l.dir, log.Config{Software: "x"}); err == nil || !strings.Contains(err.Error(), "locked") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestRestoredDirectoryRefusesToStart(t *testing.T) {
-	dir := initLog(t)
-	run := func(sub *poclog.Submission) {
-		svc, err := log.Open(t.Context(), dir, log.Config{Software: "poclog test", CheckpointInterval: 100 * time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := httptest.NewServer(svc.Handler())
-		c, err := client.New(client.Config{URL: srv.URL, Policy: readPolicy(t, dir)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if sub != nil {
-			if _, err := c.Submit(t.Context(), sub); err != nil {
-				t.Fatal(err)
-			}
-		}
-		srv.Close()
-		if err := svc.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(nil)
-	older := filepath.Join(t.TempDir(), "backup")
-	copyTree(t, dir, older)
-	run(quoteSubmission(t))
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	copyTree(t, older, dir)
-	_, err := log.Open(t.Context(), dir, log.Config{Software: "poclog test"})
-	if err == nil || !strings.Contains(err.Error(), "older copy") {
-		t.Errorf("a directory restored from an older copy: %v", err)
-	}
-	if err := os.Remove(log.GuardPath(dir)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := log.Open(t.Context(), dir, log.Config{Software: "poclog test"}); err == nil || !strings.Contains(err.Error(), "guard") {
-		t.Errorf("a directory without its guard: %v", err)
-	}
-}
-
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
 	}
 }
 

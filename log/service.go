@@ -155,7 +155,10 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	tiles := filepath.Join(s.dir, dirTiles)
-	if s.guard, err = openGuard(ctx, s.cfg.Guard, ed25519, client.FileFetcher{Root: tiles}.ReadTile); err != nil {
+	if s.guard, err = openGuard(ctx, s.cfg.Guard, ed25519, client.FileFetcher{Root: tiles}); err != nil {
+		return err
+	}
+	if err := s.guard.checkState(ctx, tiles); err != nil {
 		return err
 	}
 	driver, err := posix.New(ctx, posix.Config{Path: tiles})
