@@ -3,13 +3,14 @@ package tcglog
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// CheckedPCRs are the registers that firmware, boot loader and kernel extend, and that a quote must cover. PCR 10 and later but 14 belong to the
-// running system.
+// CheckedPCRs are the registers that firmware, boot loader and kernel extend, and that a quote must always cover. PCR 10 and later but 14 belong to
+// the running system; those up to 15 must be covered, too, if the log has an event of theirs: see [Log.CheckPCRs].
 var CheckedPCRs = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
 
 // replay extends registers of one algorithm with the log's events. What is not extended keeps its reset value.
@@ -58,8 +59,13 @@ func (l *Log) reset(index uint32, size int) []byte {
 	return value
 }
 
-// CheckPCRs verifies that a TPM's log replays to what the TPM signed: every register of [CheckedPCRs] in the SHA-384 bank, which the quote must
-// cover, and in every other bank that it covers. Failures are [verify.BindPCRRTMR].
+// CheckPCRs verifies that a TPM's log replays to what the TPM signed: every register of [CheckedPCRs], and any other up to PCR 15 that has an event,
+// in the SHA-384 bank, which the quote must cover, and in every other bank that it covers. Failures are [verify.BindPCRRTMR].
+//
+// SHA-384 is required because it is what RTMRs hold. A quote over SHA-256 alone proves the SHA-256 digests of a rented TPM, beside which the SHA-384
+// digests of any CCEL can be written; digests over event data could be made anew from it, but those of images and firmware could not, so there is
+// no exception. And a register up to PCR 15 that the quote does not cover must have no event: whatever only the CCEL has could be
+// added to the TPM's log as events of PCR 10, for [CrossCheck] to find.
 func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	for _, alg := range l.Algs {
 		if alg.Hash() == 0 {
@@ -69,7 +75,11 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 		if err != nil {
 			return verify.Failf(verify.BindPCRRTMR, "%w", err)
 		}
-		for _, pcr := range CheckedPCRs {
+		for pcr := range lastMappedPCR + 1 {
+			have, replayed := registers[uint32(pcr)]
+			if !replayed && !slices.Contains(CheckedPCRs, pcr) {
+				continue
+			}
 			want, ok := signed.Get(alg, pcr)
 			if !ok && alg != tpm.SHA384 {
 				continue
@@ -77,7 +87,6 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 			if !ok {
 				return verify.Failf(verify.BindPCRRTMR, "the TPM quote does not cover PCR %d of the SHA-384 bank: the log's digests are unproven", pcr)
 			}
-			have, replayed := registers[uint32(pcr)]
 			if !replayed {
 				have = l.reset(uint32(pcr), alg.Hash().Size())
 			}
@@ -176,6 +185,9 @@ var oneSided = [3]struct {
 	{tags: 1},
 }
 
+// lastMappedPCR is the last that corresponds to an RTMR.
+const lastMappedPCR = 15
+
 // registerOf maps a PCR to the register that a trust domain extends in its place (UEFI 2.10, §38.4.1). PCR 0 is the launch measurement, MRTD.
 func registerOf(pcr uint32) (rtmr int, ok bool) {
 	switch {
@@ -183,7 +195,7 @@ func registerOf(pcr uint32) (rtmr int, ok bool) {
 		return 0, true
 	case pcr >= 2 && pcr <= 6:
 		return 1, true
-	case pcr >= 8 && pcr <= 15:
+	case pcr >= 8 && pcr <= lastMappedPCR:
 		return 2, true
 	}
 	return 0, false
