@@ -97,7 +97,7 @@ func Parse(text []byte) (*Policy, error) {
 		return nil, fmt.Errorf("tlog-policy of %d bytes: want at most %d", len(text), MaxPolicy)
 	}
 	p := new(Policy)
-	keys := make(map[string]int) // vkey's name and id → line
+	keys := make(keyLines)
 	for i, line := range bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")) {
 		if err := p.line(string(line), keys, i+1); err != nil {
 			return nil, fmt.Errorf("tlog-policy: line %d: %w", i+1, err)
@@ -120,7 +120,7 @@ func Parse(text []byte) (*Policy, error) {
 	return p, nil
 }
 
-func (p *Policy) line(line string, keys map[string]int, number int) error {
+func (p *Policy) line(line string, keys keyLines, number int) error {
 	for i := 0; i < len(line); i++ {
 		if c := line[i]; c != '\t' && (c < 0x20 || c == 0x7f) {
 			return fmt.Errorf("byte %#02x: want tab, or 20 to 7E and 80 to FF", c)
@@ -144,25 +144,32 @@ func (p *Policy) line(line string, keys map[string]int, number int) error {
 	return fmt.Errorf("keyword %.40q: want log, witness, group or quorum", words[0])
 }
 
-// claim refuses a key that another line has.
-func claim(v note.Verifier, keys map[string]int, number int) error {
-	id := fmt.Sprintf("%s+%08x", v.Name(), v.KeyHash())
-	if other, ok := keys[id]; ok {
-		return fmt.Errorf("key %.200s: line %d has it too", id, other)
+// keyLines are the lines on which keys stand, by public key and by name and id.
+type keyLines map[string]int
+
+// claim refuses a key that another line has. Duplicates are the same public key among logs or among witnesses, under whatever names: an
+// Ed25519 cosignature does not cover its signer's name, so that one signature would count as two. Nor may two keys share name and
+// id, between which a signature line could not tell.
+func (k keyLines) claim(role string, v note.Verifier, public []byte, number int) error {
+	byPublic, byName := role+"\n"+string(public), fmt.Sprintf("%s+%08x", v.Name(), v.KeyHash())
+	for _, id := range []string{byPublic, byName} {
+		if other, ok := k[id]; ok {
+			return fmt.Errorf("key %.200s: line %d has it too", byName, other)
+		}
+		k[id] = number
 	}
-	keys[id] = number
 	return nil
 }
 
-func (p *Policy) logLine(args []string, keys map[string]int, number int) error {
+func (p *Policy) logLine(args []string, keys keyLines, number int) error {
 	if len(args) < 1 || len(args) > 2 || len(p.logs) == maxNames {
 		return fmt.Errorf("want at most %d lines log <vkey> [<url>]", maxNames)
 	}
-	v, err := logVerifier(args[0])
+	v, public, err := verifier("log", args[0], ed25519Note)
 	if err != nil {
 		return err
 	}
-	if err := claim(v, keys, number); err != nil {
+	if err := keys.claim("log", v, public, number); err != nil {
 		return err
 	}
 	url, err := urlOf(args[1:])
@@ -171,19 +178,19 @@ func (p *Policy) logLine(args []string, keys map[string]int, number int) error {
 	return err
 }
 
-func (p *Policy) witnessLine(args []string, keys map[string]int, number int) error {
+func (p *Policy) witnessLine(args []string, keys keyLines, number int) error {
 	if len(args) < 2 || len(args) > 3 || len(p.witnesses) == maxNames {
 		return fmt.Errorf("want at most %d lines witness <name> <vkey> [<url>]", maxNames)
 	}
 	if err := p.newName(args[0]); err != nil {
 		return err
 	}
-	v, err := WitnessVerifier(args[1])
+	v, public, err := verifier("witness", args[1], ed25519Cosignature)
 	if err != nil {
 		return fmt.Errorf("witness %q: %w", args[0], err)
 	}
-	if err := claim(v, keys, number); err != nil {
-		return err
+	if err := keys.claim("witness", v, public, number); err != nil {
+		return fmt.Errorf("witness %q: %w", args[0], err)
 	}
 	url, err := urlOf(args[2:])
 	p.witnesses = append(p.witnesses, Witness{Name: args[0], VKey: args[1], KeyName: v.Name(), URL: url, verifier: v})
@@ -276,41 +283,43 @@ const (
 	mldsa44            = 0x06
 )
 
-// logVerifier parses a log's key: Ed25519 (signed-note) or ML-DSA-44.
-func logVerifier(vkey string) (note.Verifier, error) { return verifier("log", vkey, ed25519Note) }
+// maxSignedName is the length of the longest name that an ML-DSA-44 signature covers (tlog-cosignature, opaque<1..2^8-1>); the library
+// would wrap the length of a longer one.
+const maxSignedName = 255
 
 // WitnessVerifier parses a witness's key: Ed25519 or ML-DSA-44 for cosignatures (https://c2sp.org/tlog-cosignature).
 func WitnessVerifier(vkey string) (note.Verifier, error) {
-	return verifier("witness", vkey, ed25519Cosignature)
+	v, _, err := verifier("witness", vkey, ed25519Cosignature)
+	return v, err
 }
 
-// verifier parses a key of one of two types and checks its id, which not all of the libraries do.
-func verifier(what, vkey string, ed25519Type byte) (v note.Verifier, err error) {
-	_, rest, _ := strings.Cut(vkey, "+")
+// verifier parses a key of one of two types and checks its id, which not all of the libraries do. It also returns the public key.
+func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []byte, err error) {
+	name, rest, _ := strings.Cut(vkey, "+")
 	id, encoded, _ := strings.Cut(rest, "+")
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(key) == 0 {
-		return nil, fmt.Errorf("%s key %.60q: want <name>+<id>+<base64>", what, vkey)
+		return nil, nil, fmt.Errorf("%s key %.60q: want <name>+<id>+<base64>", role, vkey)
 	}
-	switch key[0] {
-	case ed25519Type:
-		if ed25519Type == ed25519Note {
-			v, err = note.NewVerifier(vkey)
-		} else {
-			v, err = fnote.NewVerifierForCosignatureV1(vkey)
-		}
-	case mldsa44:
+	switch {
+	case key[0] == mldsa44 && len(name) > maxSignedName:
+		return nil, nil, fmt.Errorf("%s key %.60q: name of %d bytes: want at most %d", role, vkey, len(name), maxSignedName)
+	case key[0] == mldsa44:
 		v, err = fnote.NewMLDSAVerifier(vkey)
+	case key[0] == ed25519Note && ed25519Type == ed25519Note:
+		v, err = note.NewVerifier(vkey)
+	case key[0] == ed25519Cosignature && ed25519Type == ed25519Cosignature:
+		v, err = fnote.NewVerifierForCosignatureV1(vkey)
 	default:
-		return nil, fmt.Errorf("%s key %.60q: type %#02x: want %#02x (Ed25519) or %#02x (ML-DSA-44)", what, vkey, key[0], ed25519Type, mldsa44)
+		return nil, nil, fmt.Errorf("%s key %.60q: type %#02x: want %#02x (Ed25519) or %#02x (ML-DSA-44)", role, vkey, key[0], ed25519Type, mldsa44)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s key %.60q: %w", what, vkey, err)
+		return nil, nil, fmt.Errorf("%s key %.60q: %w", role, vkey, err)
 	}
 	if fmt.Sprintf("%08x", v.KeyHash()) != id {
-		return nil, fmt.Errorf("%s key %.60q: id %q: the key's is %08x", what, vkey, id, v.KeyHash())
+		return nil, nil, fmt.Errorf("%s key %.60q: id %q: the key's is %08x", role, vkey, id, v.KeyHash())
 	}
-	return v, nil
+	return v, key[1:], nil
 }
 
 // SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an outage of one stops a log that waits

@@ -1,14 +1,15 @@
 package tlogpolicy
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	fnote "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
@@ -25,16 +26,43 @@ type Checkpoint struct {
 	Root   [sha256.Size]byte // SHA-256 of nothing for size 0
 }
 
-// ParseCheckpoint parses the text of a checkpoint, or of a signed one up to its blank line. Nothing is authenticated.
-func ParseCheckpoint(signed []byte) (c Checkpoint, err error) {
-	text, _, _ := bytes.Cut(signed, []byte("\n\n"))
-	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if len(signed) > MaxCheckpoint || len(lines) != 3 {
-		return c, fmt.Errorf("checkpoint of %d bytes and %d lines: want origin, size and root", len(signed), len(lines))
+// ParseCheckpoint parses the text of a checkpoint, or of a signed one up to its signatures. Nothing is authenticated.
+func ParseCheckpoint(signed []byte) (Checkpoint, error) {
+	if len(signed) > MaxCheckpoint {
+		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes: want at most %d", len(signed), MaxCheckpoint)
+	}
+	text, signatures := splitNote(string(signed))
+	for _, line := range signatures {
+		if !strings.HasPrefix(line, signaturePrefix) {
+			return Checkpoint{}, fmt.Errorf("checkpoint: line %.60q after the last empty one: want a signature", line)
+		}
+	}
+	return parseText(text)
+}
+
+const signaturePrefix = "— " // signed-note: em dash, space
+
+// splitNote splits a signed note at its last empty line into text and signature lines. What has no empty line is all text.
+func splitNote(signed string) (text string, signatures []string) {
+	i := strings.LastIndex(signed, "\n\n")
+	if i < 0 {
+		return signed, nil
+	}
+	return signed[:i+1], strings.Split(strings.TrimSuffix(signed[i+2:], "\n"), "\n")
+}
+
+// parseText parses the text of a checkpoint: nothing else has the same meaning.
+func parseText(text string) (c Checkpoint, err error) {
+	lines := strings.Split(text, "\n")
+	if len(lines) != 4 || lines[3] != "" {
+		return c, fmt.Errorf("checkpoint of %d lines: want origin, size and root, and a final line feed", strings.Count(text, "\n"))
 	}
 	c.Origin = lines[0]
-	if c.Origin == "" || len(c.Origin) > 255 {
-		return c, fmt.Errorf("checkpoint: origin of %d bytes: want 1 to 255", len(c.Origin))
+	if c.Origin == "" || len(c.Origin) > maxSignedName {
+		return c, fmt.Errorf("checkpoint: origin of %d bytes: want 1 to %d", len(c.Origin), maxSignedName)
+	}
+	if !utf8.ValidString(c.Origin) || strings.ContainsFunc(c.Origin, func(r rune) bool { return r < ' ' }) {
+		return c, fmt.Errorf("checkpoint: origin %q: want UTF-8 without control characters", c.Origin)
 	}
 	n, err := strconv.ParseUint(lines[1], 10, 63)
 	if err != nil || strconv.FormatUint(n, 10) != lines[1] {
@@ -42,7 +70,8 @@ func ParseCheckpoint(signed []byte) (c Checkpoint, err error) {
 	}
 	c.Size = n
 	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
-	if err != nil || len(root) != len(c.Root) {
+	// The decoder skips carriage returns.
+	if err != nil || len(root) != len(c.Root) || base64.StdEncoding.EncodeToString(root) != lines[2] {
 		return c, fmt.Errorf("checkpoint: root %.60q: want %d bytes in base64", lines[2], len(c.Root))
 	}
 	copy(c.Root[:], root)
@@ -105,39 +134,95 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	v := &View{policy: p}
-	if v.Checkpoint, err = ParseCheckpoint([]byte(n.Text)); err != nil {
+	if v.Checkpoint, err = parseText(n.Text); err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(p.logs, func(l Log) bool { return l.Origin == v.Origin && signed(n, l.verifier) != nil }) {
-		return nil, fmt.Errorf("checkpoint of %.100q: not signed by a log of this origin in the policy", v.Origin)
+	if err := p.checkRepeated(string(checkpoint), n); err != nil {
+		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
-	for i := range p.logs {
-		if sig := signed(n, p.logs[i].verifier); sig != nil && p.logs[i].timed && p.logs[i].Origin == v.Origin {
-			if v.Signed, err = timeOf(sig); err != nil {
-				return nil, fmt.Errorf("checkpoint of %q: signature of the log: %w", v.Origin, err)
-			}
-		}
+	if err := v.readLog(n); err != nil {
+		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
-	for i := range p.witnesses {
-		w := &p.witnesses[i]
-		sig := signed(n, w.verifier)
-		if sig == nil {
-			continue
-		}
-		t, err := timeOf(sig)
-		if err != nil {
-			return nil, fmt.Errorf("checkpoint of %q: cosignature of %q: %w", v.Origin, w.Name, err)
-		}
-		v.Cosignatures = append(v.Cosignatures, Cosignature{Name: w.Name, KeyName: w.KeyName, Time: t})
+	if err := v.readWitnesses(n); err != nil {
+		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
 	return v, nil
 }
 
-// timeOf reads the time of a cosignature. One without time says nothing of when; one from after the year 9999 does not either.
-func timeOf(sig *note.Signature) (time.Time, error) {
+// checkRepeated verifies what note.Open passes over: further signatures of a key that it has seen. They count for nothing, but a wrong
+// signature of a known key refuses the note wherever it stands.
+func (p *Policy) checkRepeated(signed string, n *note.Note) error {
+	_, signatures := splitNote(signed)
+	if len(signatures) == len(n.Sigs)+len(n.UnverifiedSigs) {
+		return nil
+	}
+	for _, line := range signatures {
+		name, encoded, _ := strings.Cut(strings.TrimPrefix(line, signaturePrefix), " ")
+		sig, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || len(sig) < 4 {
+			return fmt.Errorf("signature of %.60q: not in base64", name)
+		}
+		v, err := p.verifiers.Verifier(name, binary.BigEndian.Uint32(sig))
+		if err == nil && !v.Verify([]byte(n.Text), sig[4:]) {
+			return fmt.Errorf("a further signature of %.60q is wrong", name)
+		}
+	}
+	return nil
+}
+
+// readLog finds the signature of a log whose origin the checkpoint names, and the time in it if there is one.
+func (v *View) readLog(n *note.Note) error {
+	found := false
+	for _, l := range v.policy.logs {
+		sig := signed(n, l.verifier)
+		if sig == nil || l.Origin != v.Origin {
+			continue
+		}
+		found = true
+		if !l.timed {
+			continue
+		}
+		t, err := signatureTime(sig)
+		if err != nil {
+			return fmt.Errorf("signature of the log: %w", err)
+		}
+		v.Signed = t
+	}
+	if !found {
+		return fmt.Errorf("not signed by a log of this origin in the policy")
+	}
+	return nil
+}
+
+func (v *View) readWitnesses(n *note.Note) error {
+	for _, w := range v.policy.witnesses {
+		sig := signed(n, w.verifier)
+		if sig == nil {
+			continue
+		}
+		t, err := signatureTime(sig)
+		if err == nil && t.IsZero() {
+			err = fmt.Errorf("no time")
+		}
+		if err != nil {
+			return fmt.Errorf("cosignature of %q: %w", w.Name, err)
+		}
+		v.Cosignatures = append(v.Cosignatures, Cosignature{Name: w.Name, KeyName: w.KeyName, Time: t})
+	}
+	return nil
+}
+
+// signatureTime reads the time of a signature: the zero time if it has none, which a log's ML-DSA-44 signature may (tlog-cosignature) and
+// a witness's on a checkpoint may not. One from after the year 9999 cannot be.
+func signatureTime(sig *note.Signature) (time.Time, error) {
 	t, err := fnote.CoSigV1Timestamp(*sig)
-	if err != nil || t.Unix() <= 0 || t.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("no possible time")
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("read its time: %w", err)
+	case t.Unix() == 0:
+		return time.Time{}, nil
+	case t.Unix() < 0 || t.UTC().Year() > 9999:
+		return time.Time{}, fmt.Errorf("its time %d is none", uint64(t.Unix()))
 	}
 	return t.UTC(), nil
 }
