@@ -26,32 +26,40 @@ type admission struct {
 // admit judges a submission and logs it, in the order: appraisal, duplicate, budget, disk, evidence, append, publication. What was
 // returned is never lost.
 func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission, error) {
-	s.closing.RLock()
-	defer s.closing.RUnlock()
-	if s.closed {
-		return nil, refuse(kindUnavailable, "the log is shutting down")
+	if err := s.enter(); err != nil {
+		return nil, err
 	}
+	defer s.admissions.Done()
 	a, err := s.appraise(ctx, sub)
 	if err != nil {
 		return nil, err
 	}
 	e := &a.Entry
-	// Equal submissions at one time are one: the second waits for the first.
+	// What is once begun is finished, whether its submitter waits or not: others may.
+	ctx = context.WithoutCancel(ctx)
 	key := keyOf(e.Quote, e.Boot)
-	mine := false
-	out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
-		mine = true
-		if number, ok := s.index.find(e); ok {
-			return s.existing(ctx, number)
+	for {
+		mine := false
+		out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
+			mine = true
+			if number, ok := s.index.find(e); ok {
+				return s.existing(ctx, number)
+			}
+			return s.logEntry(ctx, sub, e)
+		})
+		if err != nil {
+			return nil, err
 		}
-		return s.logEntry(context.WithoutCancel(ctx), sub, e)
-	})
-	if err != nil {
-		return nil, err
+		answer := *out.(*admission)
+		if mine {
+			return &answer, nil
+		}
+		// Another submission of this evidence was on its way. Unless this one proves more, its answer is this one's.
+		if number, ok := s.index.find(e); ok && number == answer.number {
+			answer.isNew = false
+			return &answer, nil
+		}
 	}
-	answer := *out.(*admission)
-	answer.isNew = answer.isNew && mine
-	return &answer, nil
 }
 
 // appraise judges a submission at its time: now, or the time that historical evidence asks for. Historical evidence must also hold now, as
@@ -74,13 +82,13 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 		}
 	}
 	if sub.Judged.IsZero() {
-		return s.cfg.Appraise(in)
+		return s.judge(in)
 	}
 	if sub.Judged.After(now) {
 		return nil, verify.Failf(verify.Format, "judged %s: it is %s now", sub.Judged.Format(time.RFC3339), now.Format(time.RFC3339))
 	}
 	in.Appraised = sub.Judged
-	a, err := s.cfg.Appraise(in)
+	a, err := s.judge(in)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +96,24 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", sub.Judged.Format(time.RFC3339))
 	}
 	in.Appraised, in.Collateral = now, nil
-	if _, err := s.cfg.Appraise(in); err != nil {
-		check, _ := verify.CheckOf(err)
+	if _, err := s.judge(in); err != nil {
+		check, ok := verify.CheckOf(err)
+		if !ok {
+			return nil, err
+		}
 		return nil, verify.Failf(check, "at %s it passes, but not now: %w", sub.Judged.Format(time.RFC3339), err)
 	}
 	return a, nil
+}
+
+// judge appraises. A panic is this software's fault, and must not end the log's process.
+func (s *Service) judge(in profile.Input) (a *verify.Appraisal, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a, err = nil, fmt.Errorf("the appraisal of bundle %s panicked: %v", poclog.Sum(in.Bundle), p)
+		}
+	}()
+	return s.cfg.Appraise(in)
 }
 
 // onlySigned refuses collateral that its submitter could have written.
@@ -109,7 +130,7 @@ func onlySigned(file []byte) error {
 	return nil
 }
 
-// logEntry appends a new entry. Its context is not the submitter's: once begun, it is finished.
+// logEntry appends a new entry.
 func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, e *poclog.Entry) (*admission, error) {
 	if err := s.limits.entry(e, s.cfg.Now()); err != nil {
 		return nil, err
@@ -129,11 +150,10 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, e *poclo
 			return nil, refuse(kindUnavailable, "%w", err)
 		}
 	}
-	number, checkpoint, err := s.append(ctx, leaf)
+	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Proof: e})
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
-	s.index.add(number, poclog.Leaf{Proof: e})
 	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challengeOf(sub.Bundle))
 	if err != nil {
 		return nil, err
@@ -150,11 +170,28 @@ func (s *Service) ready() error {
 	if _, _, err := s.guard.state(); err != nil {
 		return refuse(kindUnavailable, "%w", err)
 	}
+	if err := s.stale(); err != nil {
+		return refuse(kindUnavailable, "%w", err)
+	}
+	return nil
+}
+
+// stale is an error where no checkpoint was published for longer than one should be.
+func (s *Service) stale() error {
+	_, seen, err := s.published.state()
+	if err != nil {
+		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if limit := 2*s.cfg.Republish + publishTimeout; time.Since(seen) > limit {
+		return fmt.Errorf("no checkpoint was published for over %s", limit)
+	}
 	return nil
 }
 
 // existing answers with the receipt of an entry that is in the log.
 func (s *Service) existing(ctx context.Context, number uint64) (*admission, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
 	checkpoint, err := s.published.wait(ctx, number+1)
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)

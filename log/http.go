@@ -177,16 +177,13 @@ type health struct {
 }
 
 func (s *Service) health() health {
-	size, seen, err := s.published.state()
+	size, seen, _ := s.published.state()
 	h := health{V: 1, Status: "ok", Origin: s.origin, Size: size, CheckpointAge: time.Since(seen).Seconds()}
 	_, _, refused := s.guard.state()
-	for _, e := range []error{err, refused, s.disk.check()} {
+	for _, e := range []error{s.stale(), refused, s.disk.check()} {
 		if e != nil {
 			h.Reasons = append(h.Reasons, e.Error())
 		}
-	}
-	if limit := 2 * s.cfg.Republish; time.Since(seen) > limit {
-		h.Reasons = append(h.Reasons, fmt.Sprintf("no checkpoint for over %s", limit))
 	}
 	if len(h.Reasons) > 0 {
 		h.Status = "failing"

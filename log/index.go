@@ -3,24 +3,33 @@ package log
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/api"
 	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
-// An index finds the entry of evidence that was submitted before: 24 bytes an entry and quote.
+// An index finds the entry of evidence that was submitted before: about 50 bytes an entry and quote.
 type index struct {
-	mu   sync.Mutex // guards the maps
-	both map[[16]byte]uint64
-	last *poclog.Config // the newest config entry
-	size uint64
+	mu    sync.Mutex // guards what follows
+	known map[[16]byte]known
+	last  *poclog.Config // the newest config entry
 }
 
-func newIndex() *index { return &index{both: make(map[[16]byte]uint64)} }
+// known is the entry that answers for evidence.
+type known struct {
+	number uint64
+	proved uint32 // what it proved
+}
+
+func newIndex() *index { return &index{known: make(map[[16]byte]known)} }
 
 // keyOf is the key of a quote with a boot, or of the quote alone.
 func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
@@ -32,37 +41,59 @@ func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
 	return [16]byte(sum[:16])
 }
 
+var allChecks = verify.Checks()
+
+// provedBy is the set of the checks that an entry passed, and of its level.
+func provedBy(e *poclog.Entry) uint32 {
+	set := e.Level << 30 // 0 or 2: the highest bit
+	for i, c := range allChecks {
+		if slices.Contains(e.Checks, string(c)) {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// answers reports whether an entry that proved something is the answer to evidence that proves a set: unless the evidence proves all of that and
+// more. Whoever submits first a part of another's evidence, without its challenge or its collateral, must not keep the whole out.
+func (k known) answers(set uint32) bool { return set == k.proved || set&k.proved != k.proved }
+
 // add notes a leaf. The first entry of a quote answers for its parts.
 func (x *index) add(number uint64, leaf poclog.Leaf) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.size = max(x.size, number+1)
 	if leaf.Config != nil {
 		x.last = leaf.Config
 	}
 	if e := leaf.Proof; e != nil {
+		now := known{number, provedBy(e)}
 		for _, key := range [][16]byte{keyOf(e.Quote, e.Boot), keyOf(e.Quote, nil)} {
-			if old, ok := x.both[key]; !ok || number < old {
-				x.both[key] = number
+			old, ok := x.known[key]
+			if !ok || !old.answers(now.proved) || old.proved == now.proved && number < old.number {
+				x.known[key] = now
 			}
 		}
 	}
 }
 
-// find returns the number of the entry that has an entry's evidence, or more.
+// find returns the number of the entry that answers for an entry's evidence.
 func (x *index) find(e *poclog.Entry) (uint64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	n, ok := x.both[keyOf(e.Quote, e.Boot)]
-	return n, ok
+	k, ok := x.known[keyOf(e.Quote, e.Boot)]
+	return k.number, ok && k.answers(provedBy(e))
 }
 
+// scanNote is how often a long scan says how far it is.
+const scanNote = 5 * time.Second
+
 // scan reads every leaf of the log.
-func (x *index) scan(ctx context.Context, r tessera.LogReader) error {
+func (x *index) scan(ctx context.Context, r tessera.LogReader, logger *slog.Logger) error {
 	size, err := r.IntegratedSize(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log's size: %w", err)
 	}
+	noted := time.Now()
 	bundles := client.EntryBundles(ctx, 4, r.IntegratedSize, r.ReadEntryBundle, 0, size)
 	for e, err := range client.Entries(bundles, unbundle) {
 		if err != nil {
@@ -73,6 +104,10 @@ func (x *index) scan(ctx context.Context, r tessera.LogReader) error {
 			return fmt.Errorf("entry %d: %w", e.Index, err)
 		}
 		x.add(e.Index, leaf)
+		if time.Since(noted) > scanNote {
+			noted = time.Now()
+			logger.Info("reading entries", "done", e.Index+1, "of", size)
+		}
 		if e.Index+1 == size {
 			break
 		}

@@ -116,8 +116,9 @@ type Service struct {
 	cancel   context.CancelFunc
 	unlock   func() error
 
-	closing sync.RWMutex // held for reading by admissions; Close takes it
-	closed  bool         // guarded by closing
+	closing    sync.Mutex // guards closed, and that no admission begins once it is set
+	closed     bool
+	admissions sync.WaitGroup
 }
 
 // Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold what was signed last, reads all entries, and
@@ -179,7 +180,7 @@ func (s *Service) start(ctx context.Context) error {
 	}
 	s.add, s.shutdown, s.reader = appender.Add, shutdown, reader
 	s.published = newPublisher(background, reader)
-	if err := s.index.scan(ctx, reader); err != nil {
+	if err := s.index.scan(ctx, reader, s.cfg.Logger); err != nil {
 		return err
 	}
 	return s.announce(ctx)
@@ -209,27 +210,30 @@ func (s *Service) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	number, _, err := s.append(ctx, leaf)
+	number, _, err := s.append(ctx, leaf, poclog.Leaf{Config: &c})
 	if err != nil {
 		return fmt.Errorf("log the config entry: %w", err)
 	}
-	s.index.add(number, poclog.Leaf{Config: &c})
 	s.cfg.Logger.Info("policy in force", "entry", number, "policy", c.Policy.SHA256, "software", c.Software)
 	return nil
 }
 
-// append adds a leaf and waits until a published checkpoint covers it.
-func (s *Service) append(ctx context.Context, leaf []byte) (number uint64, checkpoint []byte, err error) {
+// append adds a leaf, which the index knows as soon as it is in the tree, and waits until a published checkpoint covers it. Where publication
+// takes too long, a later submission of the same evidence finds the leaf.
+func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (number uint64, checkpoint []byte, err error) {
 	future := s.add(ctx, tessera.NewEntry(leaf))
 	// The future blocks without a context: Tessera settles it within a batch.
 	type settled struct {
-		index tessera.Index
-		err   error
+		number uint64
+		err    error
 	}
 	done := make(chan settled, 1)
 	go func() {
 		i, err := future()
-		done <- settled{i, err}
+		if err == nil {
+			s.index.add(i.Index, parsed)
+		}
+		done <- settled{i.Index, err}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -238,9 +242,9 @@ func (s *Service) append(ctx context.Context, leaf []byte) (number uint64, check
 		if got.err != nil {
 			return 0, nil, got.err
 		}
-		number = got.index.Index
+		number = got.number
 	case <-ctx.Done():
-		return 0, nil, context.Cause(ctx)
+		return 0, nil, fmt.Errorf("the tree did not take the entry within %s: %w", publishTimeout, context.Cause(ctx))
 	}
 	checkpoint, err = s.published.wait(ctx, number+1)
 	return number, checkpoint, err
@@ -249,15 +253,36 @@ func (s *Service) append(ctx context.Context, leaf []byte) (number uint64, check
 // Origin returns the log's name.
 func (s *Service) Origin() string { return s.origin }
 
-// Close stops admission, waits until what was admitted is published, and releases the directory.
-func (s *Service) Close(ctx context.Context) error {
+// enter begins an admission, unless the log is shutting down; admissions.Done ends it.
+func (s *Service) enter() error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.closed {
+		return refuse(kindUnavailable, "the log is shutting down")
+	}
+	s.admissions.Add(1)
+	return nil
+}
+
+// Close stops admission, waits until what was admitted is published and answered, and releases the directory. Where the context ends first it
+// still releases; what was admitted is in the log.
+func (s *Service) Close(ctx context.Context) error {
+	s.closing.Lock()
+	closed := s.closed
+	s.closed = true
+	s.closing.Unlock()
+	if closed {
 		return nil
 	}
-	s.closed = true
-	return s.release(ctx)
+	answered := make(chan struct{})
+	go func() { s.admissions.Wait(); close(answered) }()
+	var err error
+	select {
+	case <-answered:
+	case <-ctx.Done():
+		err = fmt.Errorf("close log %s: submissions are still being answered: %w", s.origin, context.Cause(ctx))
+	}
+	return errors.Join(err, s.release(ctx))
 }
 
 func (s *Service) release(ctx context.Context) (err error) {
