@@ -182,7 +182,7 @@ func (s *Service) stale() error {
 	if err != nil {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
-	if limit := 2*s.cfg.Republish + publishTimeout; time.Since(seen) > limit {
+	if limit := 2*s.cfg.Republish + s.cfg.PublishTimeout; time.Since(seen) > limit {
 		return fmt.Errorf("no checkpoint was published for over %s", limit)
 	}
 	return nil
@@ -190,7 +190,7 @@ func (s *Service) stale() error {
 
 // existing answers with the receipt of an entry that is in the log.
 func (s *Service) existing(ctx context.Context, number uint64) (*admission, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	checkpoint, err := s.published.wait(ctx, number+1)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/transparency-dev/merkle/rfc6962"
-	"github.com/transparency-dev/tessera/api/layout"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -149,13 +148,3 @@ var errBroken = errors.New("broken signer")
 type failingSigner struct{ note.Signer }
 
 func (failingSigner) Sign([]byte) ([]byte, error) { return nil, errBroken }
-
-func TestServedPathsAreThoseOfTheTree(t *testing.T) {
-	for _, n := range []uint64{0, 255, 256, 70000, 1 << 40} {
-		for _, path := range []string{layout.TilePath(0, n/256, uint8(n%256)), layout.TilePath(63, n/256, 0), layout.EntriesPath(n/256, uint8(n%256))} {
-			if !tilePath.MatchString("/" + path) {
-				t.Errorf("%s is not served", path)
-			}
-		}
-	}
-}

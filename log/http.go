@@ -7,13 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"mime"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/transparency-dev/tessera/api/layout"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -22,7 +23,7 @@ import (
 // Handler serves the log, docs/format.md §12.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /checkpoint", s.getTile)
+	mux.HandleFunc("GET /checkpoint", s.getCheckpoint)
 	mux.HandleFunc("GET /tile/", s.getTile)
 	mux.HandleFunc("POST /v1/proofs", s.postProof)
 	mux.HandleFunc("GET /v1/evidence/sha256/{digest}", s.getEvidence)
@@ -36,13 +37,59 @@ func (s *Service) Handler() http.Handler {
 	return mux
 }
 
+// getCheckpoint answers from memory, so that the tiles of what it shows are served too.
+func (s *Service) getCheckpoint(w http.ResponseWriter, r *http.Request) {
+	checkpoint := s.published.latest()
+	if checkpoint == nil {
+		s.writeProblem(w, r, refuse(kindUnavailable, "no checkpoint was published yet"))
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(checkpoint) // the client may be gone
+}
+
 // tilePath is what clients may read of the tiles' folder: it also holds Tessera's own state.
-var tilePath = regexp.MustCompile(`^/(checkpoint|tile/(entries|[0-5]?[0-9]|6[0-3])/(x[0-9]{3}/)*[0-9]{3}(\.p/([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?)$`)
+var tilePath = regexp.MustCompile(`^/tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?)$`)
+
+// parseTilePath returns the level, index and width of a tile or entry bundle, whose path it accepts in the one form that is written.
+func parseTilePath(path string) (level, index, width uint64, err error) {
+	m := tilePath.FindStringSubmatch(path)
+	if m == nil {
+		return 0, 0, 0, errors.New("no path of a tile")
+	}
+	entries := m[1] == "entries"
+	if entries {
+		m[1] = "0"
+	}
+	level, index, partial, err := layout.ParseTileLevelIndexPartial(m[1], m[2])
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	again := layout.TilePath(level, index, partial)
+	if entries {
+		again = layout.EntriesPath(index, partial)
+	}
+	if path != "/"+again {
+		return 0, 0, 0, fmt.Errorf("want /%s", again)
+	}
+	if width = uint64(partial); width == 0 {
+		width = layout.TileWidth
+	}
+	return level, index, width, nil
+}
+
+// inTree reports whether a tile is wholly in a tree. Tiles beyond the published tree can still change: a cache must not keep one.
+func inTree(level, index, width, size uint64) bool {
+	return index < 1<<55 && index*layout.TileWidth+width <= size>>(8*level)
+}
 
 func (s *Service) getTile(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	if !tilePath.MatchString(path) {
-		s.writeProblem(w, r, refuse(kindNotFound, "no tile %.200q", path))
+	level, index, width, err := parseTilePath(path)
+	size, _, _ := s.published.state()
+	if err != nil || !inTree(level, index, width, size) {
+		s.writeProblem(w, r, refuse(kindNotFound, "no tile %.200q in the tree of size %d", path, size))
 		return
 	}
 	f, err := os.Open(filepath.Join(s.dir, dirTiles, filepath.FromSlash(path)))
@@ -56,13 +103,8 @@ func (s *Service) getTile(w http.ResponseWriter, r *http.Request) {
 		s.writeProblem(w, r, refuse(kindNotFound, "no tile %q", path))
 		return
 	}
-	if path == "/checkpoint" {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-cache")
-	} else {
-		w.Header().Set("Content-Type", "application/octet-stream")
-		immutable(w)
-	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	immutable(w)
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
 	_, _ = io.Copy(w, f) // the client may be gone
 }
@@ -79,7 +121,9 @@ func notFound(err error, format string, args ...any) error {
 }
 
 func (s *Service) postProof(w http.ResponseWriter, r *http.Request) {
-	sub, err := s.readSubmission(w, r)
+	body := &meter{pool: s.memory}
+	defer body.release()
+	sub, err := s.readSubmission(w, r, body)
 	if err != nil {
 		s.writeProblem(w, r, err)
 		return
@@ -101,12 +145,8 @@ func (s *Service) postProof(w http.ResponseWriter, r *http.Request) {
 }
 
 // readSubmission reads a body of one of the media types, no further than its limit.
-func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request) (*poclog.Submission, error) {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	if err := s.limits.client(host, s.cfg.Now()); err != nil {
+func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request, m *meter) (*poclog.Submission, error) {
+	if err := s.limits.client(r.RemoteAddr, s.cfg.Now()); err != nil {
 		return nil, err
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -117,14 +157,22 @@ func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request) (*poclo
 	if r.ContentLength > limit {
 		return nil, refuse(kindTooLarge, "%d bytes: want at most %d", r.ContentLength, limit)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	m.r = http.MaxBytesReader(w, r.Body, limit)
+	body, err := io.ReadAll(m)
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	switch {
+	case errors.As(err, &large):
 		return nil, refuse(kindTooLarge, "over %d bytes", limit)
-	}
-	if err != nil {
+	case errors.Is(err, errMemory):
+		return nil, refuse(kindUnavailable, "%w", err)
+	case err != nil:
 		return nil, refuse(kindMalformed, "read the body: %w", err)
 	}
+	return parseSubmission(kind, body)
+}
+
+// parseSubmission parses a body by its media type.
+func parseSubmission(kind string, body []byte) (*poclog.Submission, error) {
 	if kind == poclog.BundleType {
 		return &poclog.Submission{Bundle: body}, nil
 	}

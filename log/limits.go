@@ -1,9 +1,13 @@
 package log
 
 import (
+	"errors"
+	"io"
+	"net/netip"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/poclog/poclog"
@@ -27,12 +31,29 @@ func newLimits(c *Config) *limits {
 	}
 }
 
-// client takes one submission of an address.
-func (l *limits) client(address string, now time.Time) error {
-	if l.off || l.clients.take(address, now) {
+// client takes one submission of a peer's address and port.
+func (l *limits) client(peer string, now time.Time) error {
+	if l.off || l.clients.take(network(peer), now) {
 		return nil
 	}
 	return tooMany("submissions from this address: over %g a second", float64(l.clients.every))
+}
+
+// network is whose rate a peer's submissions count to: its IPv4 address, or its /64, of which one customer has all addresses.
+func network(peer string) string {
+	ap, err := netip.ParseAddrPort(peer)
+	if err != nil {
+		return peer
+	}
+	a := ap.Addr().Unmap().WithZone("")
+	if a.Is4() {
+		return a.String()
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return peer
+	}
+	return p.String()
 }
 
 // entry takes one entry of every identity that it names but its quote.
@@ -80,4 +101,28 @@ func (s *limiterSet) forget(now time.Time) {
 	if len(s.m) >= maxLimiters {
 		clear(s.m)
 	}
+}
+
+var errMemory = errors.New("too many submissions are being read")
+
+// A meter takes memory for what is read through it from a pool that all submissions share, and ends where there is none. What a slow peer
+// promises to send takes nothing.
+type meter struct {
+	r     io.Reader
+	pool  *semaphore.Weighted
+	taken int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if n > 0 && !m.pool.TryAcquire(int64(n)) {
+		return 0, errMemory
+	}
+	m.taken += int64(n)
+	return n, err
+}
+
+func (m *meter) release() {
+	m.pool.Release(m.taken)
+	m.taken = 0
 }

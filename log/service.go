@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/storage/posix"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/poclog/poclog"
@@ -28,11 +30,13 @@ const (
 	DefaultRepublish          = 60 * time.Second
 	DefaultRate               = 20.0 // submissions a second from one address
 	DefaultBudget             = 600  // entries an hour of one chip, key or instance
+	DefaultPublishTimeout     = 30 * time.Second
 	batchSize                 = 256
 	batchAge                  = 50 * time.Millisecond
 	pollInterval              = 20 * time.Millisecond
-	publishTimeout            = 30 * time.Second
+	memoryLimit               = 256 << 20 // of the bodies of submissions that are in flight
 	queueTimeout              = 10 * time.Second
+	witnessTimeout            = 10 * time.Second // for the quorum's cosignatures on one checkpoint
 )
 
 // An Appraiser judges bundles: profile.Appraise.
@@ -49,6 +53,10 @@ type Config struct {
 
 	CheckpointInterval time.Duration // between checkpoints of a growing log: at least 100 ms; 0 is DefaultCheckpointInterval
 	Republish          time.Duration // between checkpoints of an idle log, at most 60 s; 0 is DefaultRepublish
+
+	// PublishTimeout is how long a submission waits for the checkpoint that covers its entry; 0 is DefaultPublishTimeout. The entry stays: the same
+	// submission finds it later.
+	PublishTimeout time.Duration
 
 	Rate   float64 // submissions a second from one address; 0 is DefaultRate
 	Budget int     // entries an hour of one chip, key or instance; 0 is DefaultBudget
@@ -78,15 +86,19 @@ func (c *Config) setDefaults(dir string) error {
 	if c.Republish == 0 {
 		c.Republish = DefaultRepublish
 	}
+	if c.PublishTimeout == 0 {
+		c.PublishTimeout = DefaultPublishTimeout
+	}
 	if c.Rate == 0 {
 		c.Rate = DefaultRate
 	}
 	if c.Budget == 0 {
 		c.Budget = DefaultBudget
 	}
-	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.Rate < 0 || c.Budget < 0 {
-		return fmt.Errorf("log: checkpoints every %s, republished every %s, rate %g, budget %d: want at least 100ms, at most 60s, and none negative",
-			c.CheckpointInterval, c.Republish, c.Rate, c.Budget)
+	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.PublishTimeout < c.CheckpointInterval ||
+		c.Rate < 0 || c.Budget < 0 {
+		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, rate %g, budget %d: want at least 100ms, at most 60s, not less than the first, and none negative",
+			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Rate, c.Budget)
 	}
 	return nil
 }
@@ -109,6 +121,7 @@ type Service struct {
 	published *publisher
 	inflight  singleflight.Group
 	appraisal chan struct{} // a token for each concurrent appraisal
+	memory    *semaphore.Weighted
 
 	add      tessera.AddFn
 	reader   tessera.LogReader
@@ -129,7 +142,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, dir: dir, store: &store{filepath.Join(dir, dirEvidence)}, index: newIndex(), metrics: newMetrics(),
-		limits: newLimits(&cfg), disk: newDisk(dir), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		limits: newLimits(&cfg), disk: newDisk(dir), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)), memory: semaphore.NewWeighted(memoryLimit),
 	}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))
@@ -162,7 +175,11 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.guard.checkState(ctx, tiles); err != nil {
 		return err
 	}
-	driver, err := posix.New(ctx, posix.Config{Path: tiles})
+	witnesses, err := s.witnesses(ed25519, mldsa)
+	if err != nil {
+		return err
+	}
+	driver, err := posix.New(ctx, posix.Config{Path: tiles, HTTPClient: &http.Client{Timeout: witnessTimeout}})
 	if err != nil {
 		return fmt.Errorf("open tiles: %w", err)
 	}
@@ -170,7 +187,8 @@ func (s *Service) start(ctx context.Context) error {
 		WithCheckpointSigner(s.guard, mldsa).
 		WithCheckpointInterval(s.cfg.CheckpointInterval).
 		WithCheckpointRepublishInterval(s.cfg.Republish).
-		WithBatching(batchSize, batchAge)
+		WithBatching(batchSize, batchAge).
+		WithWitnesses(witnesses, &tessera.WitnessOptions{Timeout: witnessTimeout})
 	// Tessera's background work ends with cancel, not with the caller's context: a shutdown must still publish.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
@@ -235,7 +253,7 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 		}
 		done <- settled{i.Index, err}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	select {
 	case got := <-done:
@@ -244,7 +262,7 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 		}
 		number = got.number
 	case <-ctx.Done():
-		return 0, nil, fmt.Errorf("the tree did not take the entry within %s: %w", publishTimeout, context.Cause(ctx))
+		return 0, nil, fmt.Errorf("the tree did not take the entry within %s: %w", s.cfg.PublishTimeout, context.Cause(ctx))
 	}
 	checkpoint, err = s.published.wait(ctx, number+1)
 	return number, checkpoint, err
@@ -357,6 +375,13 @@ func (p *publisher) wait(ctx context.Context, size uint64) ([]byte, error) {
 			return nil, fmt.Errorf("no checkpoint of size %d was published: %w", size, context.Cause(ctx))
 		}
 	}
+}
+
+// latest returns the published checkpoint, or nil before the first.
+func (p *publisher) latest() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.checkpoint
 }
 
 func (p *publisher) state() (size uint64, seen time.Time, err error) {
