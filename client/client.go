@@ -37,7 +37,7 @@ type Config struct {
 	URL    string             // the log's prefix, such as "https://log.example/2026": http or https
 	Policy *tlogpolicy.Policy // whose signatures count; without one New returns receipt.ErrNoPolicy
 
-	// HTTP makes the requests; nil is http.DefaultTransport. Its redirect policy and timeout are replaced by the client's own.
+	// HTTP makes the requests; nil is as http.DefaultTransport. Its redirect policy and timeout are replaced by the client's own.
 	HTTP *http.Client
 	// Store remembers checkpoints, so that a log cannot show two histories to one client. Nil remembers nothing.
 	Store CheckpointStore
@@ -102,6 +102,11 @@ func (c *Config) httpClient(redirects func(*http.Request, []*http.Request) error
 	if c.HTTP != nil {
 		*h = *c.HTTP
 	}
+	if t, ok := http.DefaultTransport.(*http.Transport); ok && h.Transport == nil {
+		t = t.Clone()
+		t.MaxIdleConnsPerHost = prefetch + 2
+		h.Transport = t
+	}
 	h.Timeout, h.CheckRedirect = c.Timeout, redirects
 	return h
 }
@@ -119,19 +124,21 @@ func wait(ctx context.Context, d time.Duration) error {
 
 const maxRedirects = 3
 
+var errRedirect = errors.New("redirect refused")
+
 // followRedirects lets static files move, but neither to another scheme (https alone may replace http) nor for long.
 func followRedirects(req *http.Request, via []*http.Request) error {
 	from := via[len(via)-1].URL.Scheme
 	if req.URL.Scheme != from && req.URL.Scheme != "https" {
-		return fmt.Errorf("redirect from %s to %s refused", from, req.URL.Scheme)
+		return fmt.Errorf("%w: from %s to %s", errRedirect, from, req.URL.Scheme)
 	}
 	if len(via) > maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
+		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
 	}
 	return nil
 }
 
 // refuseRedirects keeps evidence from being posted to where its publisher did not send it.
 func refuseRedirects(req *http.Request, _ []*http.Request) error {
-	return fmt.Errorf("the log redirects submissions to %.200s: submit there if you trust it", req.URL.Redacted())
+	return fmt.Errorf("%w: the log sends submissions to %.200s; submit there if you trust it", errRedirect, req.URL.Redacted())
 }

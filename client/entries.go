@@ -10,7 +10,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 )
 
-// prefetch is how many entry bundles are on their way while one is checked. With entries of 2 KiB that is 4 MB, and at most 34 MB.
+// prefetch is how many entry bundles wait while one is checked and one is asked for. With entries of 2 KiB that is 5 MB, and at most 42 MB.
 const prefetch = 8
 
 // A Leaf is an entry that was proven to be in the log.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/poclog/poclog"
@@ -10,22 +11,29 @@ import (
 // maxEvidence is the size of the largest file that an entry can name.
 const maxEvidence = max(poclog.MaxBundle, poclog.MaxCollateral, poclog.MaxPolicy)
 
+// ErrOtherFile says that a log answered with another file than the one that was asked for.
+var ErrOtherFile = errors.New("the log's answer is another file")
+
 // Evidence fetches the file that an entry names: a bundle, collateral or an appraisal policy. It has the digest and, where the blob says
-// one, the size. A [*Problem] of status 451 says that the log withholds it by law; 404, that the log lost or hides it.
+// one, the size; if the answer has not, the error is [ErrOtherFile]. A [*Problem] of status 451 says that the log withholds it by law; 404,
+// that the log lost or hides it.
 func (c *Client) Evidence(ctx context.Context, blob poclog.Blob) ([]byte, error) {
 	limit := maxEvidence
 	if blob.Size > 0 {
 		limit = min(limit, int(blob.Size))
 	}
 	b, err := c.get(ctx, "v1/evidence/sha256/"+blob.SHA256.String(), limit)
+	if errors.Is(err, errTooLong) {
+		return nil, fmt.Errorf("evidence %s: %w: over %d bytes", blob.SHA256, ErrOtherFile, limit)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if got := poclog.Sum(b); got != blob.SHA256 {
-		return nil, fmt.Errorf("evidence %s: the log's answer has digest %s", blob.SHA256, got)
+		return nil, fmt.Errorf("evidence %s: %w, with digest %s", blob.SHA256, ErrOtherFile, got)
 	}
 	if blob.Size > 0 && len(b) != int(blob.Size) {
-		return nil, fmt.Errorf("evidence %s: %d bytes: the entry says %d", blob.SHA256, len(b), blob.Size)
+		return nil, fmt.Errorf("evidence %s: %w: %d bytes, and the entry says %d", blob.SHA256, ErrOtherFile, len(b), blob.Size)
 	}
 	return b, nil
 }

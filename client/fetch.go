@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,9 @@ import (
 	"strconv"
 	"time"
 )
+
+// errTooLong says that an answer was cut off.
+var errTooLong = errors.New("the answer is too long")
 
 const firstWait = 500 * time.Millisecond
 
@@ -32,11 +36,10 @@ func (c *Client) do(ctx context.Context, in call) (body []byte, status int, err 
 	pause := firstWait
 	for attempt := 1; ; attempt++ {
 		body, status, err = c.once(ctx, in)
-		asked, again := retryable(err)
-		if !again || attempt >= c.Attempts || ctx.Err() != nil {
+		if err == nil || !Temporary(err) || attempt >= c.Attempts || ctx.Err() != nil {
 			return body, status, err
 		}
-		if werr := c.Wait(ctx, min(max(pause, asked), c.MaxWait)); werr != nil {
+		if werr := c.Wait(ctx, min(max(pause, asked(err)), c.MaxWait)); werr != nil {
 			return nil, 0, errors.Join(werr, err)
 		}
 		pause *= 2
@@ -49,14 +52,24 @@ type transportError struct{ err error }
 func (e *transportError) Error() string { return e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
-// retryable reports whether another attempt may help, and how long the log asked to wait first.
-func retryable(err error) (asked time.Duration, ok bool) {
+// Temporary reports whether a failed request may succeed later: the log was out of reach, overloaded or failing.
+func Temporary(err error) bool {
 	var p *Problem
 	if errors.As(err, &p) {
-		return p.RetryAfter, p.Temporary()
+		return p.Temporary()
 	}
 	var t *transportError
-	return 0, errors.As(err, &t)
+	var cert *tls.CertificateVerificationError
+	return errors.As(err, &t) && !errors.Is(err, errRedirect) && !errors.As(err, &cert)
+}
+
+// asked returns how long the log asked to wait.
+func asked(err error) time.Duration {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.RetryAfter
+	}
+	return 0
 }
 
 func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
@@ -83,7 +96,7 @@ func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
 		return nil, 0, &transportError{fmt.Errorf("%s %s: %w", in.method, in.path, err)}
 	}
 	if len(body) > in.max {
-		return nil, 0, fmt.Errorf("%s %s: answer of over %d bytes", in.method, in.path, in.max)
+		return nil, 0, fmt.Errorf("%s %s: %w: over %d bytes", in.method, in.path, errTooLong, in.max)
 	}
 	return body, resp.StatusCode, nil
 }

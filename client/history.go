@@ -164,6 +164,20 @@ func (c *Client) split(s *receipt.SplitView, old, new *Checkpoint) error {
 	return e
 }
 
+// ConsistencyProof makes the proof of RFC 6962 §2.1.2 that a tree extends the one of its first old leaves, as add-checkpoint of
+// https://c2sp.org/tlog-witness takes it. It is made from the log's tiles and not checked: whoever takes it has both roots.
+func (c *Client) ConsistencyProof(ctx context.Context, old uint64, tree Tree) ([][]byte, error) {
+	need, err := proof.Consistency(old, tree.Size)
+	if err != nil {
+		return nil, fmt.Errorf("prove size %d consistent with size %d: %w", tree.Size, old, err)
+	}
+	have, err := c.nodes(tree.Size).hashes(ctx, need.IDs)
+	if err != nil {
+		return nil, fmt.Errorf("prove size %d consistent with size %d: %w", tree.Size, old, err)
+	}
+	return need.Rehash(have, rfc6962.DefaultHasher.HashChildren)
+}
+
 // include proves from the log's tiles that a leaf is in a tree.
 func (c *Client) include(ctx context.Context, leaf []byte, index uint64, tree Tree) ([]hash, error) {
 	need, err := proof.Inclusion(index, tree.Size)

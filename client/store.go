@@ -15,7 +15,7 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// A CheckpointStore remembers the largest checkpoint seen of each log, and keeps evidence. [TestStore] in package clienttest is its
+// A CheckpointStore remembers the largest checkpoint seen of each log, and keeps evidence. clienttest.TestStore is its
 // conformance test. Its methods may be called concurrently, also by several processes.
 type CheckpointStore interface {
 	// Load returns the signed checkpoint that is remembered for an origin, or nothing if there is none.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 
@@ -18,8 +19,9 @@ type Submitted struct {
 	New     bool // false if the log had this evidence already: the receipt is that entry's
 }
 
-// Submit sends evidence to the log and returns the receipt, checked against the client's policy. A [*Problem] is the log's refusal. A new
-// entry must name exactly the files that were sent.
+// Submit sends evidence to the log and returns the receipt, checked against the client's policy: a new entry names the file that was sent,
+// and the entry that answers for a duplicate has its quotes. A [*Problem] is the log's refusal. With a store, the receipt's checkpoint is proven
+// to extend those seen before; if that fails, the receipt is returned beside the error, for it is what the log signed.
 func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, error) {
 	body, err := s.Marshal()
 	if err != nil {
@@ -33,14 +35,77 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 	if err != nil {
 		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
-	if v.Entry == nil {
-		return nil, fmt.Errorf("the log's receipt: %w", receipt.ErrNotProof)
-	}
 	out := &Submitted{Receipt: file, Verdict: v, New: status == http.StatusCreated}
-	if named := v.Entry.Evidence.Bundle; out.New && named != poclog.BlobOf(s.Bundle) {
-		return nil, fmt.Errorf("the log's receipt is for a bundle with digest %s, not the one that was sent", named.SHA256)
+	if err := out.answers(s.Bundle); err != nil {
+		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
-	return out, nil
+	r, err := poclog.ParseReceipt(file)
+	if err != nil {
+		return nil, err
+	}
+	cp, err := c.open(r.Inclusion.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	return out, c.remember(ctx, cp)
+}
+
+// answers checks that the receipt is of an entry for this bundle, and not of somebody else's.
+func (s *Submitted) answers(bundle []byte) error {
+	e := s.Verdict.Entry
+	if e == nil {
+		return receipt.ErrNotProof
+	}
+	if s.New {
+		if named := e.Evidence.Bundle; named != poclog.BlobOf(bundle) {
+			return fmt.Errorf("it is for a bundle with digest %s, not the one that was sent", named.SHA256)
+		}
+		return nil
+	}
+	b, err := poclog.ParseBundle(bundle)
+	if err != nil {
+		return err
+	}
+	if quote, ok := quoteIdentity(b); !ok || e.Quote != quote {
+		return fmt.Errorf("it is of an entry with another quote: %s", e.Quote)
+	}
+	if boot, ok := bootIdentity(b); ok && (e.Boot == nil || *e.Boot != boot) {
+		return fmt.Errorf("it is of an entry with another TPM quote")
+	}
+	return nil
+}
+
+// Lengths of what a TEE signs: Intel's DCAP quote library API, "Quote Format" (version 4: header and body; 5: header, descriptor whose size is its
+// last four bytes, body), and AMD's SEV-SNP ABI, "ATTESTATION_REPORT".
+const (
+	tdxHeader     = 48
+	tdxDescriptor = 6
+	tdxBody       = 584
+	snpSigned     = 0x2a0
+)
+
+// quoteIdentity is the identity of a bundle's TEE quote: SHA-256 of its signed part (docs/format.md §2). It judges nothing.
+func quoteIdentity(b *poclog.Bundle) (poclog.Identity, bool) {
+	q, n := b.Get(poclog.ItemTDXQuote), uint64(tdxHeader+tdxBody)
+	if len(q) == 0 {
+		q, n = b.Get(poclog.ItemSNPReport), snpSigned
+	} else if len(q) >= tdxHeader+tdxDescriptor && binary.LittleEndian.Uint16(q) == 5 {
+		n = tdxHeader + tdxDescriptor + uint64(binary.LittleEndian.Uint32(q[tdxHeader+2:]))
+	}
+	if n > uint64(len(q)) {
+		return "", false
+	}
+	sum := poclog.Sum(q[:n])
+	return poclog.HexIdentity(poclog.QuoteKind, sum[:])
+}
+
+// bootIdentity is the digest of a bundle's TPMS_ATTEST, whose length precedes it.
+func bootIdentity(b *poclog.Bundle) (d poclog.Digest, ok bool) {
+	q := b.Get(poclog.ItemTPMQuote)
+	if len(q) < 2 || len(q)-2 < int(binary.BigEndian.Uint16(q)) {
+		return d, false
+	}
+	return poclog.Sum(q[2 : 2+int(binary.BigEndian.Uint16(q))]), true
 }
 
 // Challenge makes a challenge from the log's newest checkpoint and a random salt. userData is the digest of what the proof is to speak for.
@@ -85,7 +150,14 @@ func (c *Client) Refresh(ctx context.Context, file []byte) ([]byte, error) {
 		r.First = &first
 	}
 	r.Inclusion = poclog.Inclusion{Hashes: hashes, Checkpoint: cp.Signed}
-	return r.Marshal()
+	moved, err := r.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := receipt.Open(moved, c.Policy); err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	return moved, nil
 }
 
 func checkpointOf(v *tlogpolicy.View, signed []byte) *Checkpoint {
