@@ -20,6 +20,8 @@ type Refusal struct {
 	Status int    // the HTTP status that tlog-witness gives this
 	Size   uint64 // with 409: the size of the latest cosigned checkpoint
 	Detail string // one line for a person
+
+	RetryAfter time.Duration // with 503: when to ask again, in whole seconds; 0 says nothing
 }
 
 func (r *Refusal) Error() string { return r.Detail }
@@ -106,6 +108,11 @@ func (w *Witness) decide(ctx context.Context, r *Request, signed *note.Note) (co
 	}
 	if refusal := check(r, h); refusal != nil {
 		return nil, true, w.report(ctx, r, h, signed, refusal)
+	}
+	if w.before != nil {
+		if err := w.before(ctx, r.Checkpoint, joinNote(signed)); err != nil {
+			return nil, true, err
+		}
 	}
 	at := w.clock()
 	if last := time.Unix(h.cosigned, 0); at.Before(last) {

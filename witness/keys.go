@@ -30,6 +30,7 @@ const (
 	agentFile   = "ed25519.agent" // instead of it: the name and the public key that an ssh-agent holds
 	mldsaFile   = "mldsa44.key"   // note signer key of type 0x06: the 32-byte seed, mode 0600
 	stateFile   = "state.db"
+	gatedFile   = "gated" // its presence: these keys sign only what Config.Before lets pass
 )
 
 // Init makes the folder of a new witness: its name, an Ed25519 and an ML-DSA-44 key, and an empty state. It refuses a folder that
@@ -43,6 +44,37 @@ func Init(dir, name string) error {
 		return err
 	}
 	return initDir(dir, name, ed25519File, skey(name, algEd25519, ed.Public().(ed25519.PublicKey), ed.Seed()))
+}
+
+// InitGated is Init for keys that state more than consistency, such as an auditor's. Open refuses the folder unless Config.Before is set, so
+// that no plain witness signs with them by mistake.
+func InitGated(dir, name string) error {
+	if err := mkdirAll(dir); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, stateFile)); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: there is a witness already", dir)
+	}
+	// The gate comes before the keys. It is there already if an earlier attempt was cut short.
+	err := create(filepath.Join(dir, gatedFile), []byte("These keys sign only what has passed an audit.\n"))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return Init(dir, name)
+}
+
+// checkGate refuses to open gated keys without a gate, and other keys with one.
+func checkGate(dir string, gate bool) error {
+	_, err := os.Lstat(filepath.Join(dir, gatedFile))
+	switch {
+	case err == nil && !gate:
+		return fmt.Errorf("%s holds the keys of an auditor: a plain witness must not sign with them", dir)
+	case errors.Is(err, fs.ErrNotExist) && gate:
+		return fmt.Errorf("%s holds no keys of an auditor", dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("open the witness: %w", err)
+	}
+	return nil
 }
 
 // initDir writes what every kind of witness has, and one file that names its Ed25519 key.

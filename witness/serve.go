@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -26,9 +27,13 @@ func (w *Witness) Handler() http.Handler {
 }
 
 // Serve answers on a listener until the context ends, then lets running requests finish.
-func (w *Witness) Serve(ctx context.Context, l net.Listener) error {
+func (w *Witness) Serve(ctx context.Context, l net.Listener) error { return Serve(ctx, l, w.Handler()) }
+
+// Serve answers on a listener with a handler, such as a witness's with more beside it, until the context ends, then lets running requests
+// finish.
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
-		Handler:           w.Handler(),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       20 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -86,6 +91,10 @@ func writeRefusal(rw http.ResponseWriter, r *Refusal) {
 		return
 	case http.StatusTooManyRequests:
 		rw.Header().Set("Retry-After", "1")
+	case http.StatusServiceUnavailable:
+		if r.RetryAfter > 0 {
+			rw.Header().Set("Retry-After", strconv.Itoa(int(r.RetryAfter.Seconds())))
+		}
 	}
 	http.Error(rw, r.Detail, r.Status)
 }

@@ -27,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/time/rate"
 )
@@ -52,12 +53,19 @@ type Config struct {
 
 	// Agent connects to the ssh-agent that holds the Ed25519 key of a witness made by InitAgent. Others do not need it.
 	Agent func() (net.Conn, error)
+
+	// Before decides last, and must be set for a folder that InitGated made, and for no other: what its keys state is more than
+	// consistency. It is called with a checkpoint that a trusted key has signed and that extends the head on record, before anything is
+	// cosigned or recorded. Signed holds the log's signatures only. If it returns an error there is no cosignature; a *Refusal is the
+	// answer. Calls for one log come one after the other; while one runs, others for that log wait.
+	Before func(ctx context.Context, c torchwood.Checkpoint, signed []byte) error
 }
 
 // A Witness cosigns checkpoints of the logs it knows. It is safe for concurrent use.
 type Witness struct {
 	state     *state
 	cosigners []*Cosigner
+	before    func(ctx context.Context, c torchwood.Checkpoint, signed []byte) error // or nil
 	clock     func() time.Time
 	log       *slog.Logger
 	limit     rate.Limit
@@ -80,6 +88,9 @@ func Open(dir string, cfg Config) (*Witness, error) {
 	if cfg.Rate < 0 || cfg.Burst < 0 {
 		return nil, fmt.Errorf("rate %v and burst %d: want none below zero", cfg.Rate, cfg.Burst)
 	}
+	if err := checkGate(dir, cfg.Before != nil); err != nil {
+		return nil, err
+	}
 	cosigners, err := openKeys(dir, cfg.Agent)
 	if err != nil {
 		return nil, err
@@ -92,7 +103,8 @@ func Open(dir string, cfg Config) (*Witness, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Witness{state: s, cosigners: cosigners, clock: cfg.Clock, log: cfg.Logger, limit: cfg.Rate, burst: cfg.Burst, metrics: newMetrics()}
+	w := &Witness{state: s, cosigners: cosigners, before: cfg.Before, clock: cfg.Clock, log: cfg.Logger,
+		limit: cfg.Rate, burst: cfg.Burst, metrics: newMetrics()}
 	if w.clock == nil {
 		w.clock = time.Now
 	}

@@ -1,0 +1,204 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// The checks of an audit, beside those of the appraisal that it repeats.
+const (
+	CheckLeaf      verify.Check = "audit.leaf"      // the leaf is well-formed, of a kind that is known, and what its evidence gives, byte for byte
+	CheckConfig    verify.Check = "audit.config"    // the first entry is a config entry, and every one names a policy
+	CheckPolicy    verify.Check = "audit.policy"    // the entry was judged by the policy in force
+	CheckEvidence  verify.Check = "audit.evidence"  // the files that the entry names are there and have its digests
+	CheckAppraised verify.Check = "audit.appraised" // the time of appraisal lies within its bounds
+)
+
+// maxLag is how far the time of appraisal may lie after the first checkpoint that covers the entry (docs/format.md §7).
+const maxLag = 60 * time.Second
+
+// An examiner verifies entries that one target covers. It may be used concurrently.
+type examiner struct {
+	files    *files
+	appraise Appraiser
+	policy   *tlogpolicy.Policy // of the log
+	seen     time.Time          // by which the target was first seen
+}
+
+// A verdict is the outcome of one entry: it passed unless a member is set.
+type verdict struct {
+	refused  *verify.Error
+	withheld *Withheld // without the entry's number
+	err      error     // it could not be decided
+}
+
+// classify tells a refusal and a withheld file from what could not be decided.
+func classify(err error) verdict {
+	var refused *verify.Error
+	var withheld *withheldError
+	switch {
+	case err == nil:
+		return verdict{}
+	case errors.As(err, &withheld):
+		return verdict{withheld: &withheld.Withheld}
+	case errors.As(err, &refused):
+		return verdict{refused: refused}
+	}
+	return verdict{err: err}
+}
+
+// A withheldError is a file that the log withholds by law.
+type withheldError struct{ Withheld }
+
+func (w *withheldError) Error() string {
+	return fmt.Sprintf("%s %s is withheld by law", w.Part, w.Digest)
+}
+
+// config checks a config entry. Nothing after it could be verified without its policy: it cannot be withheld.
+func (x *examiner) config(ctx context.Context, c *poclog.Config) error {
+	if c.Time.After(x.seen.Add(maxLag)) {
+		return verify.Failf(CheckAppraised, "the config entry says %s, and was seen by %s", c.Time.Format(time.RFC3339), x.seen.Format(time.RFC3339))
+	}
+	b, err := x.fetch(ctx, "policy", c.Policy, true)
+	var withheld *withheldError
+	if errors.As(err, &withheld) {
+		return verify.Failf(CheckEvidence, "%w: nothing after it could be verified", err)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := poclog.ParsePolicy(b); err != nil {
+		return verify.Failf(CheckConfig, "policy %s: %w", c.Policy.SHA256, err)
+	}
+	return nil
+}
+
+// proof checks a proof entry: it is recomputed from its evidence.
+func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inForce poclog.Blob) error {
+	if e.Evidence.Policy != inForce {
+		return verify.Failf(CheckPolicy, "judged by policy %s: policy %s was in force", e.Evidence.Policy.SHA256, inForce.SHA256)
+	}
+	if e.Appraised.After(x.seen.Add(maxLag)) {
+		return verify.Failf(CheckAppraised, "appraised at %s: a checkpoint that covers it was seen by %s", e.Appraised.Format(time.RFC3339), x.seen.Format(time.RFC3339))
+	}
+	in := profile.Input{Appraised: e.Appraised, Appraisal: e.Appraisal}
+	for _, part := range []struct {
+		what   string
+		blob   poclog.Blob
+		dst    *[]byte
+		shared bool // by many entries
+	}{
+		{"bundle", e.Evidence.Bundle, &in.Bundle, false},
+		{"collateral", e.Evidence.Collateral, &in.Collateral, true},
+		{"policy", e.Evidence.Policy, &in.Policy, true},
+	} {
+		if part.blob == (poclog.Blob{}) {
+			continue
+		}
+		b, err := x.fetch(ctx, part.what, part.blob, part.shared)
+		if err != nil {
+			return err
+		}
+		*part.dst = b
+	}
+	if err := x.notBefore(e, in.Bundle); err != nil {
+		return err
+	}
+	return x.recompute(leaf, in)
+}
+
+// notBefore holds the time of appraisal to the challenge's: evidence cannot have been judged before it was made.
+func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
+	if e.Fresh == nil {
+		return nil
+	}
+	b, err := poclog.ParseBundle(bundle)
+	if err != nil {
+		return verify.Failf(verify.Format, "%w", err)
+	}
+	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	if err != nil {
+		return verify.Failf(verify.Format, "%w", err)
+	}
+	// A checkpoint of another log, or without the quorum, has no time under this log's policy; whether it is a challenge at all is the
+	// appraisal's to say.
+	v, err := x.policy.Open(c.Checkpoint)
+	if err != nil {
+		return nil
+	}
+	if t1, known := v.NotBefore(); known && e.Appraised.Before(t1) {
+		return verify.Failf(CheckAppraised, "appraised at %s: its challenge was cosigned at %s", e.Appraised.Format(time.RFC3339), t1.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// recompute appraises again and compares bytes.
+func (x *examiner) recompute(leaf []byte, in profile.Input) error {
+	a, err := x.judge(in)
+	if err != nil {
+		if _, ok := verify.CheckOf(err); !ok {
+			return verify.Failf(CheckLeaf, "its evidence is refused: %w", err)
+		}
+		return err
+	}
+	again, err := a.Entry.Marshal()
+	if err != nil {
+		return verify.Failf(CheckLeaf, "its evidence gives no entry: %w", err)
+	}
+	if !bytes.Equal(again, leaf) {
+		return verify.Failf(CheckLeaf, "its evidence gives another entry, which differs from byte %d on", firstDifference(again, leaf))
+	}
+	return nil
+}
+
+// judge appraises, and survives an appraiser that does not: one bundle must not stop the audit of a log.
+func (x *examiner) judge(in profile.Input) (a *verify.Appraisal, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a, err = nil, verify.Failf(CheckLeaf, "the appraisal failed: %v", p)
+		}
+	}()
+	return x.appraise(in)
+}
+
+func firstDifference(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// fetch returns a file that an entry names. Its absence is a failed check or a withheldError; an error of the network is neither.
+func (x *examiner) fetch(ctx context.Context, part string, blob poclog.Blob, shared bool) ([]byte, error) {
+	get := x.files.get
+	if shared {
+		get = x.files.getShared
+	}
+	b, err := get(ctx, blob)
+	switch status := client.StatusOf(err); {
+	case err == nil && poclog.BlobOf(b) != blob:
+		return nil, verify.Failf(CheckEvidence, "%s %s has %d bytes: the entry says %d", part, blob.SHA256, len(b), blob.Size)
+	case err == nil:
+		return b, nil
+	case errors.Is(err, client.ErrOtherFile):
+		return nil, verify.Failf(CheckEvidence, "%s: %w", part, err)
+	case status == http.StatusUnavailableForLegalReasons:
+		return nil, &withheldError{Withheld{Part: part, Digest: blob.SHA256}}
+	case status == http.StatusNotFound || status == http.StatusGone || status == http.StatusForbidden:
+		return nil, verify.Failf(CheckEvidence, "%s %s is not to be had: %w", part, blob.SHA256, err)
+	}
+	return nil, fmt.Errorf("%s %s: %w", part, blob.SHA256, err)
+}

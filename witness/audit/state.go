@@ -1,0 +1,313 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// schemaVersion is the user_version of the state. An auditor refuses a state of another version.
+const schemaVersion = 1
+
+const schema = `
+CREATE TABLE log (
+	origin        TEXT PRIMARY KEY,
+	hash          TEXT NOT NULL UNIQUE,        -- hex SHA-256 of the origin
+	url           TEXT NOT NULL,
+	policy        TEXT NOT NULL,               -- tlog-policy
+	removed       INTEGER NOT NULL DEFAULT 0,  -- 1: left alone
+	audited       INTEGER NOT NULL DEFAULT 0,  -- every entry below was verified, or is in withheld; never goes down
+	in_force      TEXT NOT NULL DEFAULT '',    -- digest of the policy of the newest config entry below; empty before the first
+	in_force_size INTEGER NOT NULL DEFAULT 0,
+	target        BLOB,                        -- the signed checkpoint up to which entries are being or were audited; NULL before the first
+	seen          INTEGER NOT NULL DEFAULT 0   -- Unix seconds by which the target was first seen
+) STRICT;
+CREATE TABLE withheld (                        -- entries that the statement excludes
+	origin TEXT NOT NULL REFERENCES log(origin),
+	entry  INTEGER NOT NULL,
+	part   TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	seen   INTEGER NOT NULL,
+	PRIMARY KEY (origin, entry)
+) STRICT;
+CREATE TABLE refused (
+	origin   TEXT NOT NULL REFERENCES log(origin),
+	entry    INTEGER NOT NULL,
+	chk      TEXT NOT NULL,
+	detail   TEXT NOT NULL,
+	seen     INTEGER NOT NULL,                 -- Unix seconds of the first refusal
+	resolved INTEGER NOT NULL DEFAULT 0,       -- and of when it passed after all; 0: it did not
+	PRIMARY KEY (origin, entry)
+) STRICT;
+CREATE TABLE split (                           -- evidence that a log signed two histories
+	origin   TEXT NOT NULL REFERENCES log(origin),
+	evidence BLOB NOT NULL,
+	seen     INTEGER NOT NULL,
+	PRIMARY KEY (origin, evidence)
+) STRICT;
+PRAGMA user_version = 1;
+`
+
+const (
+	maxRefused = 1024 // kept of one log
+	maxSplits  = 8    // kept of one log: one is proof enough
+)
+
+// A state is the SQLite database of an auditor.
+type state struct{ db *sql.DB }
+
+var (
+	errNoLog = errors.New("unknown log")
+	errRace  = errors.New("another process audits this log")
+)
+
+func connect(path string) (*state, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the audit state: %w", err)
+	}
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open the audit state: %w", err)
+	}
+	db.SetMaxOpenConns(1) // a batch is one short transaction: several connections would contend for the one write lock
+	return &state{db}, nil
+}
+
+// createState makes the database. The file must not exist.
+func createState(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("create the audit state: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("create the audit state: %w", err)
+	}
+	s, err := connect(path)
+	if err != nil {
+		return err
+	}
+	if _, err := s.db.Exec("BEGIN IMMEDIATE;" + schema + "COMMIT;"); err != nil {
+		return errors.Join(fmt.Errorf("create the audit state: %w", err), s.close())
+	}
+	return s.close()
+}
+
+func openState(path string) (*state, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no auditor here: %w", err)
+	} else if err != nil {
+		return nil, fmt.Errorf("open the audit state: %w", err)
+	}
+	s, err := connect(path)
+	if err != nil {
+		return nil, err
+	}
+	var version int
+	if err := s.db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the audit state %s: %w", path, err), s.close())
+	}
+	if version != schemaVersion {
+		return nil, errors.Join(fmt.Errorf("open the audit state %s: version %d: want %d", path, version, schemaVersion), s.close())
+	}
+	return s, nil
+}
+
+func (s *state) close() error { return s.db.Close() }
+
+// A record is what is known of one log.
+type record struct {
+	origin  string
+	url     string
+	policy  *tlogpolicy.Policy
+	removed bool
+
+	audited uint64
+	inForce poclog.Blob        // zero before the first config entry
+	target  *client.Checkpoint // nil before the first; without a View
+	seen    time.Time          // by which the target was first seen
+}
+
+const recordColumns = "origin, url, policy, removed, audited, in_force, in_force_size, target, seen"
+
+// record returns what is known of the log whose origin has a hex SHA-256, or errNoLog.
+func (s *state) record(ctx context.Context, hash string) (*record, error) {
+	r, err := scanRecord(s.db.QueryRowContext(ctx, "SELECT "+recordColumns+" FROM log WHERE hash = ?", hash))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, errNoLog
+	}
+	return r, err
+}
+
+func scanRecord(row interface{ Scan(...any) error }) (*record, error) {
+	var r record
+	var policy, digest string
+	var target []byte
+	var seen int64
+	if err := row.Scan(&r.origin, &r.url, &policy, &r.removed, &r.audited, &digest, &r.inForce.Size, &target, &seen); err != nil {
+		return nil, fmt.Errorf("read the audit state: %w", err)
+	}
+	fail := func(err error) (*record, error) {
+		return nil, fmt.Errorf("read the audit state of %q: %w", r.origin, err)
+	}
+	var err error
+	if r.policy, err = tlogpolicy.Parse([]byte(policy)); err != nil {
+		return fail(err)
+	}
+	if digest != "" {
+		if r.inForce.SHA256, err = poclog.ParseDigest(digest); err != nil {
+			return fail(err)
+		}
+	}
+	if target != nil {
+		c, err := tlogpolicy.ParseCheckpoint(target)
+		if err != nil {
+			return fail(err)
+		}
+		r.target = &client.Checkpoint{Tree: client.Tree{Origin: c.Origin, Size: c.Size, Root: c.Root}, Signed: target}
+		r.seen = time.Unix(seen, 0).UTC()
+	}
+	return &r, nil
+}
+
+// logs returns every log that is not removed, by origin.
+func (s *state) logs(ctx context.Context) ([]*record, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT "+recordColumns+" FROM log WHERE removed = 0 ORDER BY origin")
+	if err != nil {
+		return nil, fmt.Errorf("list the logs: %w", err)
+	}
+	defer rows.Close()
+	var list []*record
+	for rows.Next() {
+		r, err := scanRecord(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list the logs: %w", err)
+	}
+	return list, nil
+}
+
+// hashOf names a log in the state and in addresses.
+func hashOf(origin string) string {
+	sum := sha256.Sum256([]byte(origin))
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *state) addLog(ctx context.Context, origin, url, policy string) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO log (origin, hash, url, policy) VALUES (?, ?, ?, ?)
+		ON CONFLICT (origin) DO UPDATE SET url = excluded.url, policy = excluded.policy, removed = 0`, origin, hashOf(origin), url, policy)
+	if err != nil {
+		return fmt.Errorf("add log %q: %w", origin, err)
+	}
+	return nil
+}
+
+func (s *state) removeLog(ctx context.Context, origin string) error {
+	if _, err := s.db.ExecContext(ctx, "UPDATE log SET removed = 1 WHERE origin = ?", origin); err != nil {
+		return fmt.Errorf("remove log %q: %w", origin, err)
+	}
+	return nil
+}
+
+// adopt makes a checkpoint the target, if r's is still it and was audited to its end. It is durable once adopt returns.
+func (s *state) adopt(ctx context.Context, r *record, target []byte, seen time.Time) error {
+	var old []byte
+	if r.target != nil {
+		old = r.target.Signed
+	}
+	res, err := s.db.ExecContext(ctx, "UPDATE log SET target = ?, seen = ? WHERE origin = ? AND target IS ? AND audited = ?",
+		target, seen.Unix(), r.origin, old, r.audited)
+	return one(res, err, r.origin)
+}
+
+// one wants a statement to have changed one row.
+func one(res sql.Result, err error, origin string) error {
+	if err != nil {
+		return fmt.Errorf("record the audit of %q: %w", origin, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("record the audit of %q: %w", origin, err)
+	}
+	if n != 1 {
+		return fmt.Errorf("record the audit of %q: %w", origin, errRace)
+	}
+	return nil
+}
+
+// A step is the outcome of a batch.
+type step struct {
+	audited  uint64 // the new value
+	inForce  poclog.Blob
+	withheld []Withheld // below audited
+	refused  []Finding  // at audited and above
+	at       time.Time
+}
+
+// save records a batch, durably, if nothing else was recorded since r was read.
+func (s *state) save(ctx context.Context, r *record, b *step) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("record the audit of %q: %w", r.origin, err)
+	}
+	defer tx.Rollback() // after a commit this does nothing
+	digest := ""
+	if b.inForce != (poclog.Blob{}) {
+		digest = b.inForce.SHA256.String()
+	}
+	res, err := tx.ExecContext(ctx, "UPDATE log SET audited = ?, in_force = ?, in_force_size = ? WHERE origin = ? AND audited = ?",
+		b.audited, digest, b.inForce.Size, r.origin, r.audited)
+	if err := one(res, err, r.origin); err != nil {
+		return err
+	}
+	exec := func(query string, args ...any) {
+		if err == nil {
+			_, err = tx.ExecContext(ctx, query, args...)
+		}
+	}
+	for _, w := range b.withheld {
+		exec("INSERT INTO withheld (origin, entry, part, digest, seen) VALUES (?, ?, ?, ?, ?)", r.origin, w.Entry, w.Part, w.Digest.String(), b.at.Unix())
+	}
+	exec("UPDATE refused SET resolved = ? WHERE origin = ? AND entry < ? AND resolved = 0", b.at.Unix(), r.origin, b.audited)
+	for _, f := range b.refused {
+		exec(`INSERT INTO refused (origin, entry, chk, detail, seen) SELECT ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM refused WHERE origin = ?) < ?
+			ON CONFLICT DO UPDATE SET chk = excluded.chk, detail = excluded.detail`, r.origin, f.Entry, f.Check, f.Detail, b.at.Unix(), r.origin, maxRefused)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("record the audit of %q: %w", r.origin, err)
+	}
+	return nil
+}
+
+// addSplit keeps the evidence of a split view.
+func (s *state) addSplit(ctx context.Context, origin string, evidence []byte, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO split (origin, evidence, seen) SELECT ?, ?, ? WHERE (SELECT count(*) FROM split WHERE origin = ?) < ?
+		ON CONFLICT DO NOTHING`, origin, evidence, at.Unix(), origin, maxSplits)
+	if err != nil {
+		return fmt.Errorf("record the split view of %q: %w", origin, err)
+	}
+	return nil
+}
