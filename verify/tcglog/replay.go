@@ -27,7 +27,7 @@ func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
 		}
 		value, ok := registers[e.Index]
 		if !ok {
-			value = l.reset(e.Index, h.Size())
+			value = l.start(e, h.Size())
 		}
 		d := h.New()
 		d.Write(value)
@@ -37,7 +37,21 @@ func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
 	return registers, nil
 }
 
-// reset returns a register's value before the first event: zeros, ones for PCR 17 to 22, and for PCR 0 the locality from which the TPM was
+// start returns a register's value before its first event, which is its reset value but for two: a H-CRTM resets PCR 0 from locality 4, and what
+// extends PCR 17 to 22 is a dynamic launch, which resets them to zeros (PC Client Platform TPM Profile, §4.6).
+func (l *Log) start(first *Event, size int) []byte {
+	value := make([]byte, size)
+	if l.Kind != TPM || first.Index >= firstDRTM && first.Index <= lastDRT {
+		return value
+	}
+	if first.Index == 0 && first.Type == evHCRTM {
+		value[size-1] = 4
+		return value
+	}
+	return l.reset(first.Index, size)
+}
+
+// reset returns the value of a register without events: zeros, ones for PCR 17 to 22, and for PCR 0 the locality from which the TPM was
 // started, if the log says so (PC Client Platform Firmware Profile, §10.4.5.3).
 func (l *Log) reset(index uint32, size int) []byte {
 	value := make([]byte, size)
@@ -50,7 +64,7 @@ func (l *Log) reset(index uint32, size int) []byte {
 	if index == 0 {
 		for i := range l.Events {
 			e := &l.Events[i]
-			if e.Type == evNoAction && e.Index == 0 && len(e.Data) == len(startupLocality)+1 && string(e.Data[:len(startupLocality)]) == startupLocality {
+			if e.saysLocality() && len(e.Data) == len(startupLocality)+1 {
 				value[size-1] = e.Data[len(startupLocality)]
 				break
 			}
@@ -146,14 +160,17 @@ func (l *Log) PCR(alg tpm.Alg, pcr int) ([]byte, error) {
 	return l.reset(uint32(pcr), alg.Hash().Size()), nil
 }
 
-// CheckRTMRs verifies that a trust domain's log replays to the registers of its quote. A register without events must hold zeros. Failures are
-// [verify.BindPCRRTMR].
+// CheckRTMRs verifies that a trust domain's log replays to the registers of its quote. A register without events must hold zeros; RTMR0 and RTMR1
+// have events after every boot, and an empty log explains nothing. Failures are [verify.BindPCRRTMR].
 func (l *Log) CheckRTMRs(signed *[4][48]byte) error {
 	registers, err := l.RTMRs()
 	if err != nil {
 		return verify.Failf(verify.BindPCRRTMR, "%w", err)
 	}
 	for i := range signed {
+		if i < 2 && registers[i] == [48]byte{} {
+			return verify.Failf(verify.BindPCRRTMR, "the CCEL has no event of RTMR%d: firmware always measures into it", i)
+		}
 		if registers[i] != signed[i] {
 			return verify.Failf(verify.BindPCRRTMR, "the CCEL replays RTMR%d to %x: the quote has %x", i, registers[i], signed[i])
 		}
@@ -202,8 +219,16 @@ func registerOf(pcr uint32) (rtmr int, ok bool) {
 }
 
 // CrossCheck compares a TPM's log with a trust domain's, event by event, by type and SHA-384 digest, in the TPM log's global order. Both
-// must have been replayed. Failures are [verify.BindPCRRTMR] and name the event.
+// must have been replayed: only then are digests proven, and their order within a PCR and within a register. Types, data, and how events of
+// different PCRs interleave never are; types decide only which events may be on one side, and there the digest of separators is fixed.
+//
+// On one side only are, and must be: as RTMR0's first events, EV_EFI_HANDOFF_TABLES2 and EV_EFI_PLATFORM_FIRMWARE_BLOB2 of the trust domain; of the
+// TPM, one EV_SEPARATOR in RTMR0 and four in RTMR1. One EV_EVENT_TAG of PCR 9 may be the TPM's alone. Not compared: PCR 0, which is MRTD; PCR 16 and
+// later, and RTMR3, which correspond to nothing. Failures are [verify.BindPCRRTMR] and name the event.
 func CrossCheck(ofTPM, ofTD *Log) (*Match, error) {
+	if ofTPM.Kind != TPM || ofTD.Kind != CCEL {
+		return nil, verify.Failf(verify.BindPCRRTMR, "comparison of a %s with a %s: want a %s and a %s", ofTPM.Kind, ofTD.Kind, TPM, CCEL)
+	}
 	var sides [2][3][]*Event
 	for i := range ofTPM.Events {
 		e := &ofTPM.Events[i]
@@ -257,6 +282,15 @@ func (c *comparison) run() error {
 		default:
 			return c.differ()
 		}
+	}
+	want := oneSided[c.register]
+	if c.separators != want.separators {
+		return verify.Failf(verify.BindPCRRTMR, "RTMR%d: the TPM's log has %d separators more than the CCEL: want %d, one for each PCR",
+			c.register, c.separators, want.separators)
+	}
+	if c.m.OnlyCCEL != len(want.first) {
+		return verify.Failf(verify.BindPCRRTMR, "RTMR%d: the CCEL does not begin with the %d tables that a trust domain's firmware measures",
+			c.register, len(want.first))
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ const (
 	evNonhostInfo      = 0x00000011
 	evFirmwareBlob2    = 0x8000000a
 	evHandoffTables2   = 0x8000000b
+	evHCRTM            = 0x80000010
 	headerSize         = 4 + 4 + 20 + 4
 	specID             = "Spec ID Event03\x00"
 	startupLocality    = "StartupLocality\x00"
@@ -42,7 +43,8 @@ const (
 	ccFirstRTMR        = 1
 	ccLastRTMR         = 4
 	lastPCR            = 23
-	firstDRTM, lastDRT = 17, 22 // registers that start as ones
+	firstDRTM, lastDRT = 17, 22 // registers that start as ones, and as zeros once a dynamic launch has reset them
+	maxLocality        = 4
 )
 
 // A Kind says whose log it is.
@@ -69,7 +71,7 @@ type Log struct {
 	Algs   []tpm.Alg
 	Events []Event
 
-	raw []byte
+	first []byte // the first event as it was: none of it is measured
 }
 
 type reader struct {
@@ -154,7 +156,9 @@ func parse(kind Kind, b []byte) (*Log, int, error) {
 	if r.err != nil {
 		return nil, 0, r.err
 	}
-	l.raw = b[:r.off]
+	if err := l.checkLocality(); err != nil {
+		return nil, 0, err
+	}
 	return l, r.off, nil
 }
 
@@ -169,17 +173,21 @@ func (r *reader) atPadding() bool {
 	return len(bytes.Trim(head, "\x00")) == 0 || len(bytes.Trim(head, "\xff")) == 0
 }
 
-// header reads the first event, TCG_EfiSpecIDEvent, which names the algorithms.
+// header reads the first event, TCG_EfiSpecIDEvent, which names the algorithms. A CCEL's stands in register 0 or, as OVMF has it, 1.
 func (l *Log) header(r *reader) (sizes []uint32) {
 	if l.Kind != TPM && l.Kind != CCEL {
 		r.fail("kind %q", l.Kind)
 		return nil
 	}
-	r.u32("index")
+	if index := r.u32("index"); index > 1 || l.Kind == TPM && index > 0 {
+		r.fail("header of register %d", index)
+	}
 	if kind := r.u32("type"); r.err == nil && kind != evNoAction {
 		r.fail("first event of type %#x: want EV_NO_ACTION", kind)
 	}
-	r.take(20, "SHA-1 digest")
+	if digest := r.take(20, "SHA-1 digest"); len(bytes.Trim(digest, "\x00")) > 0 {
+		r.fail("header with digest %x: want zeros", digest)
+	}
 	body := reader{b: r.take(r.u32("event size"), "event"), kind: l.Kind}
 	if string(body.take(uint32(len(specID)), "signature")) != specID {
 		r.fail("the first event is not %q: logs of SHA-1 alone are refused", specID[:15])
@@ -217,6 +225,10 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 	if r.err == nil && (l.algorithm(tpm.SHA384) < 0) {
 		r.fail("no SHA-384 digests: they are what a trust domain measures with")
 	}
+	if r.err == nil && l.Kind == CCEL && len(l.Algs) > 1 {
+		r.fail("%d algorithms: want SHA-384 alone, since registers prove no other", len(l.Algs))
+	}
+	l.first = r.b[:r.off:r.off]
 	return sizes
 }
 
@@ -226,10 +238,10 @@ func (l *Log) event(r *reader, sizes []uint32) {
 	if last := uint32(lastPCR); l.Kind == TPM && e.Index > last && (e.Type != evNoAction || e.Index != unusedIndex) {
 		r.fail("event %d: PCR %d", e.Number, e.Index)
 	}
-	if l.Kind == CCEL && e.Type != evNoAction && (e.Index < ccFirstRTMR || e.Index > ccLastRTMR) {
+	if l.Kind == CCEL && (e.Index > ccLastRTMR || e.Index == ccMRTD && e.Type != evNoAction) {
 		r.fail("event %d: measurement register %d: want 1 to 4", e.Number, e.Index)
 	}
-	if n := r.u32("digest count"); r.err == nil && int(n) != len(l.Algs) {
+	if n := r.u32("digest count"); r.err == nil && uint64(n) != uint64(len(l.Algs)) {
 		r.fail("event %d: digest count %d: want %d", e.Number, n, len(l.Algs))
 	}
 	for i := range sizes {
@@ -244,6 +256,29 @@ func (l *Log) event(r *reader, sizes []uint32) {
 	}
 }
 
+// checkLocality holds StartupLocality to the Platform Firmware Profile, §10.4.5.3: one, before PCR 0 is extended.
+func (l *Log) checkLocality() error {
+	var seen, extended bool
+	for i := range l.Events {
+		e := &l.Events[i]
+		extended = extended || e.Index == 0 && e.Type != evNoAction
+		if l.Kind != TPM || !e.saysLocality() {
+			continue
+		}
+		if n := len(startupLocality); seen || extended || len(e.Data) != n+1 || e.Data[n] > maxLocality {
+			return verify.Failf(verify.Format, "%s: event %d: StartupLocality: want one, before PCR 0 is extended, with a locality of 0 to %d",
+				l.Kind, e.Number, maxLocality)
+		}
+		seen = true
+	}
+	return nil
+}
+
+// saysLocality reports whether a TPM's event names the locality from which the TPM was started.
+func (e *Event) saysLocality() bool {
+	return e.Index == 0 && e.Type == evNoAction && bytes.HasPrefix(e.Data, []byte(startupLocality))
+}
+
 func (l *Log) algorithm(alg tpm.Alg) int {
 	for i, a := range l.Algs {
 		if a == alg {
@@ -253,5 +288,19 @@ func (l *Log) algorithm(alg tpm.Alg) int {
 	return -1
 }
 
-// Marshal returns the log as it was parsed.
-func (l *Log) Marshal() []byte { return l.raw }
+// Marshal writes the log: its header as it was parsed, and its events. A log that was parsed is written as it was read.
+func (l *Log) Marshal() []byte {
+	le := binary.LittleEndian
+	out := bytes.Clone(l.first)
+	for i := range l.Events {
+		e := &l.Events[i]
+		out = le.AppendUint32(out, e.Index)
+		out = le.AppendUint32(out, e.Type)
+		out = le.AppendUint32(out, uint32(len(e.Digests)))
+		for j, d := range e.Digests {
+			out = append(le.AppendUint16(out, uint16(l.Algs[j])), d...)
+		}
+		out = append(le.AppendUint32(out, uint32(len(e.Data))), e.Data...)
+	}
+	return out
+}
