@@ -1,0 +1,5 @@
+//go:build race
+
+package tcglog_test
+
+const raceDetector = true
