@@ -91,7 +91,7 @@ func collect(t testing.TB, c *client.Client, tree client.Tree, from, to uint64) 
 }
 
 func TestEntriesOfEverySizeArriveInOrder(t *testing.T) {
-	for _, n := range []int{1, 2, 255, 256, 257, 511, 512, 513, 700, 66_000} {
+	for _, n := range []int{1, 2, 255, 256, 257, 511, 512, 513, 700, 65_536, 65_537, 66_000} {
 		if n > 1000 && testing.Short() {
 			continue
 		}

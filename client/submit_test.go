@@ -1,0 +1,364 @@
+package client_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tdx"
+)
+
+// attest is the TPMS_ATTEST of the samples: the client looks at its bytes only.
+var attest = []byte("a TPM's statement")
+
+func bundleOf(t testing.TB, quote []byte, withTPM bool) []byte {
+	t.Helper()
+	b := new(poclog.Bundle)
+	b.Set(poclog.ItemTDXQuote, quote)
+	if withTPM {
+		b.Set(poclog.ItemTPMQuote, append([]byte{0, byte(len(attest))}, append(slices.Clone(attest), "signature"...)...))
+	}
+	file, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// entryOf is an entry for a bundle with a quote, as a log could make it.
+func entryOf(t testing.TB, bundle, quote []byte, boot bool) *poclog.Entry {
+	t.Helper()
+	q, err := tdx.ParseQuote(quote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &poclog.Entry{
+		Appraisal: 1, Profile: poclog.TDX, Realm: poclog.Production,
+		Chassis: []poclog.Identity{"intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20"}, Quote: q.ID(),
+		CVM:       poclog.CVM{Technology: "tdx", Measurement: make([]byte, 48)},
+		Evidence:  poclog.EvidenceDigests{Bundle: poclog.BlobOf(bundle), Policy: poclog.BlobOf([]byte("policy"))},
+		Appraised: poclog.UnixTime(1_780_922_561),
+	}
+	if boot {
+		d := poclog.Sum(attest)
+		e.Boot, e.TPM = &d, &poclog.TPM{PCRs: []poclog.PCRBank{{Alg: "sha256", Selected: []uint8{0}}}, PCRDigest: make([]byte, 32)}
+	}
+	return e
+}
+
+// answering is a log whose answer to every submission is the receipt of its last leaf.
+func answering(t testing.TB, status int, leaf []byte, store client.CheckpointStore) (*client.Client, *testlog.Log) {
+	t.Helper()
+	l := logOf("a", 300)
+	l.Leaves = append(l.Leaves, leaf)
+	n := uint64(len(l.Leaves))
+	r := &poclog.Receipt{Entry: leaf, Index: n - 1, Inclusion: l.Inclusion(n-1, n, signed(l))}
+	file, err := r.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tiles := new(testlog.Server)
+	tiles.Set(l, signed(l), nil)
+	mux := http.NewServeMux()
+	mux.Handle("/", tiles)
+	mux.HandleFunc("POST /v1/proofs", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write(file)
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return newClient(t, srv.URL, store), l
+}
+
+func TestReceiptsOfOthersEvidenceAreRefused(t *testing.T) {
+	v4, v5 := realdata.Quotes()[0], realdata.Quotes()[1]
+	mine, whole := bundleOf(t, v4, false), bundleOf(t, v4, true)
+	five := bundleOf(t, v5, false)
+	for _, c := range []struct {
+		desc   string
+		sent   []byte
+		status int
+		entry  *poclog.Entry
+		want   string // part of the error; "" accepts
+	}{
+		{"a new entry for what was sent", mine, 201, entryOf(t, mine, v4, false), ""},
+		{"a new entry for another file", mine, 201, entryOf(t, whole, v4, false), "not the one that was sent"},
+		{"the entry of the same quote in another bundle", mine, 200, entryOf(t, whole, v4, true), ""},
+		{"the entry of the same quotes", whole, 200, entryOf(t, whole, v4, true), ""},
+		{"the entry of the same quote of version 5", five, 200, entryOf(t, five, v5, false), ""},
+		{"the entry of another quote", mine, 200, entryOf(t, five, v5, false), "another quote"},
+		{"the entry of the quote without the boot that was sent", whole, 200, entryOf(t, mine, v4, false), "another TPM quote"},
+	} {
+		leaf, err := c.entry.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl, _ := answering(t, c.status, leaf, nil)
+		got, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: c.sent})
+		if c.want == "" {
+			if err != nil || got.New != (c.status == 201) || got.Verdict.Index != 300 {
+				t.Errorf("%s: %v", c.desc, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v: want %q", c.desc, err, c.want)
+		}
+	}
+	config, err := (&poclog.Config{Policy: poclog.BlobOf(nil), Software: "x", Time: poclog.UnixTime(1)}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, _ := answering(t, 200, config, nil)
+	if _, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: mine}); !errors.Is(err, receipt.ErrNotProof) {
+		t.Errorf("the receipt of a config entry: %v", err)
+	}
+}
+
+// The quotes' lengths are a stranger's words; also in what its submitter sends by mistake.
+func TestAnswersToQuotesCutShortAreRefused(t *testing.T) {
+	for _, v := range realdata.Quotes()[:2] {
+		whole := bundleOf(t, v, false)
+		leaf, err := entryOf(t, whole, v, false).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl, _ := answering(t, 200, leaf, nil)
+		for _, n := range []int{1, 2, 47, 48, 53, 54, 631} {
+			if _, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: bundleOf(t, v[:n], false)}); err == nil || !strings.Contains(err.Error(), "another quote") {
+				t.Errorf("a quote cut to %d bytes: %v", n, err)
+			}
+		}
+	}
+}
+
+func TestASubmittersReceiptMustExtendWhatItSaw(t *testing.T) {
+	quote := realdata.Quotes()[0]
+	bundle := bundleOf(t, quote, false)
+	leaf, err := entryOf(t, bundle, quote, false).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := openStore(t, t.TempDir())
+	cl, l := answering(t, 201, leaf, store)
+	if ok, err := store.Replace(origin, nil, signed(prefix(l, 256))); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: bundle}); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := store.Load(origin); err != nil || string(seen) != string(signed(l)) {
+		t.Errorf("the receipt's checkpoint is not remembered: %v", err)
+	}
+
+	store = openStore(t, t.TempDir())
+	if ok, err := store.Replace(origin, nil, signed(logOf("b", 256))); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	cl, _ = answering(t, 201, leaf, store)
+	got, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: bundle})
+	var split *client.SplitView
+	if !errors.As(err, &split) || got == nil || len(got.Receipt) == 0 {
+		t.Fatalf("%v, receipt %v: want a split view beside the receipt", err, got != nil)
+	}
+	if _, err := receipt.CheckSplitView(split.Evidence, policy(t)); err != nil {
+		t.Errorf("the evidence does not convince: %v", err)
+	}
+}
+
+func TestChallengesAreOfTheNewestCheckpointAndApart(t *testing.T) {
+	l := logOf("a", 5)
+	s := serve(t, l)
+	userData := poclog.Sum([]byte("a key"))
+	one, err := s.client.Challenge(t.Context(), poclog.GCETDXvTPM, userData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := s.client.Challenge(t.Context(), poclog.GCETDXvTPM, userData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(one.Checkpoint) != string(signed(l)) || one.UserData != userData || one.Profile != poclog.GCETDXvTPM {
+		t.Errorf("%+v", one)
+	}
+	if one.Salt == two.Salt || one.Salt == [32]byte{} {
+		t.Error("the salt is no salt")
+	}
+}
+
+func TestEvidenceIsWhatTheEntryNames(t *testing.T) {
+	file := []byte("a bundle")
+	answer := file
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/evidence/sha256/"+poclog.Sum(file).String() {
+			w.WriteHeader(http.StatusUnavailableForLegalReasons)
+			return
+		}
+		_, _ = w.Write(answer)
+	}))
+	defer srv.Close()
+	c := newClient(t, srv.URL, nil)
+	blob := poclog.BlobOf(file)
+	for _, b := range []poclog.Blob{blob, {SHA256: blob.SHA256}} {
+		if got, err := c.Evidence(t.Context(), b); err != nil || string(got) != string(file) {
+			t.Errorf("%v: %q, %v", b, got, err)
+		}
+	}
+	longer, shorter := blob, blob
+	longer.Size++
+	shorter.Size--
+	for _, b := range []poclog.Blob{longer, shorter} {
+		if _, err := c.Evidence(t.Context(), b); !errors.Is(err, client.ErrOtherFile) {
+			t.Errorf("size %d of %d: %v", b.Size, blob.Size, err)
+		}
+	}
+	for _, other := range [][]byte{[]byte("b bundle"), {}, make([]byte, 10<<20)} {
+		answer = other
+		if _, err := c.Evidence(t.Context(), blob); !errors.Is(err, client.ErrOtherFile) {
+			t.Errorf("an answer of %d other bytes: %v", len(other), err)
+		}
+	}
+	if _, err := c.Evidence(t.Context(), poclog.BlobOf([]byte("withheld"))); client.StatusOf(err) != 451 || client.Temporary(err) {
+		t.Errorf("withheld evidence: %v", err)
+	}
+}
+
+func TestTheAppraisalPolicyMustParse(t *testing.T) {
+	p := &poclog.Policy{V: 1, Realm: poclog.Production, Admit: []poclog.Admission{{Profile: poclog.GCETDXvTPM, Level: 2}}, MaxChallengeAge: 600}
+	good, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := good
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
+	defer srv.Close()
+	c := newClient(t, srv.URL, nil)
+	file, got, err := c.FetchPolicy(t.Context())
+	if err != nil || string(file) != string(good) || got.MaxChallengeAge != 600 {
+		t.Errorf("%q, %v", file, err)
+	}
+	answer = []byte(`{"v":1}`)
+	if _, _, err := c.FetchPolicy(t.Context()); err == nil {
+		t.Error("what is no policy was taken for one")
+	}
+}
+
+func TestRedirectsAreBounded(t *testing.T) {
+	asked := 0
+	mux := http.NewServeMux()
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	tiles := new(testlog.Server)
+	l := logOf("a", 3)
+	tiles.Set(l, signed(l), nil)
+	mux.Handle("/moved/", http.StripPrefix("/moved", tiles))
+	mux.Handle("/once/", http.RedirectHandler("/moved/checkpoint", http.StatusFound))
+	count := func(to string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+		}
+	}
+	mux.Handle("/loop/", count("/loop/checkpoint"))
+	mux.Handle("/file/", count("file:///etc/passwd"))
+	mux.Handle("/post/", count("/moved/v1/proofs"))
+	if _, err := newClient(t, srv.URL+"/once", nil).Checkpoint(t.Context()); err != nil {
+		t.Errorf("one redirect: %v", err)
+	}
+	for path, limit := range map[string]int{"/loop": 5, "/file": 1} {
+		asked = 0
+		if _, err := newClient(t, srv.URL+path, nil).Checkpoint(t.Context()); err == nil || asked > limit {
+			t.Errorf("%s: %v after %d requests", path, err, asked)
+		}
+	}
+	asked = 0
+	_, err := newClient(t, srv.URL+"/post", nil).Submit(t.Context(), &poclog.Submission{Bundle: []byte("x")})
+	if err == nil || !strings.Contains(err.Error(), "submit there if you trust it") || asked != 1 {
+		t.Errorf("a redirected submission: %v after %d requests", err, asked)
+	}
+}
+
+func TestRetriesStopWithTheirContext(t *testing.T) {
+	tries := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tries++
+		w.Header().Set("Retry-After", "1000000")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var waited []time.Duration
+	c, err := client.New(client.Config{URL: srv.URL, Policy: policy(t), Wait: func(ctx context.Context, d time.Duration) error {
+		waited = append(waited, d)
+		if len(waited) == 2 {
+			cancel()
+		}
+		return ctx.Err()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Checkpoint(ctx)
+	if !errors.Is(err, context.Canceled) || tries != 2 {
+		t.Errorf("%v after %d tries", err, tries)
+	}
+	if slices.Max(waited) > client.DefaultMaxWait {
+		t.Errorf("waited %v: want at most %s each", waited, client.DefaultMaxWait)
+	}
+}
+
+func TestConsistencyProofsAreThoseOfTheReference(t *testing.T) {
+	all := logOf("a", 600)
+	s := serve(t, all)
+	for _, n := range []int{1, 2, 3, 255, 256, 257, 512, 600} {
+		l := prefix(all, n)
+		s.Set(l, signed(l), nil)
+		tree := client.Tree{Origin: origin, Size: uint64(n), Root: l.Root(uint64(n))}
+		for _, m := range []int{1, 2, 100, 255, 256, 257, 600} {
+			if m > n {
+				continue
+			}
+			got, err := s.client.ConsistencyProof(t.Context(), uint64(m), tree)
+			if err != nil {
+				t.Fatalf("%d to %d: %v", m, n, err)
+			}
+			var proof tlog.TreeProof
+			for _, h := range got {
+				proof = append(proof, [sha256.Size]byte(h))
+			}
+			if err := tlog.CheckTree(proof, int64(n), l.Root(uint64(n)), int64(m), all.Root(uint64(m))); err != nil {
+				t.Errorf("%d to %d: %v", m, n, err)
+			}
+		}
+	}
+	if _, err := s.client.ConsistencyProof(t.Context(), 601, client.Tree{Size: 600}); err == nil {
+		t.Error("a tree extends a larger one")
+	}
+}
+
+func TestConfigurationsThatMeanNothingAreRefused(t *testing.T) {
+	if _, err := client.New(client.Config{URL: "https://log.test"}); !errors.Is(err, receipt.ErrNoPolicy) {
+		t.Errorf("no policy: %v", err)
+	}
+	for _, u := range []string{"", "log.test", "ftp://log.test", "https://", "https://log.test/?a", "https://log.test/#a", "http://[::1"} {
+		if _, err := client.New(client.Config{URL: u, Policy: policy(t)}); err == nil {
+			t.Errorf("URL %q: accepted", u)
+		}
+	}
+	if _, err := client.New(client.Config{URL: "https://log.test", Policy: policy(t), Attempts: -1}); err == nil {
+		t.Error("negative attempts: accepted")
+	}
+}
