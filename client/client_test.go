@@ -217,6 +217,31 @@ func TestAForkIsCaughtWithEvidence(t *testing.T) {
 	}
 }
 
+// Broken tiles leave the question open: nobody is accused by evidence that convinces nobody.
+func TestBrokenTilesAccuseNobody(t *testing.T) {
+	l := logOf("a", 700)
+	for _, level := range []string{"/tile/0/", "/tile/1/"} {
+		s := serve(t, prefix(l, 300))
+		if _, err := s.client.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Set(l, signed(l), func(path string, b []byte) []byte {
+			if strings.HasPrefix(path, level) {
+				b = bytes.Repeat([]byte{7}, len(b))
+			}
+			return b
+		})
+		_, err := s.client.Checkpoint(t.Context())
+		var split *client.SplitView
+		if err == nil || errors.As(err, &split) {
+			t.Errorf("broken %s: %v: want an error that is no split view", level, err)
+		}
+		if seen, err := s.store.Load(origin); err != nil || !bytes.Equal(seen, signed(prefix(l, 300))) {
+			t.Errorf("broken %s: the store moved: %v", level, err)
+		}
+	}
+}
+
 func TestGrowthIsRememberedAcrossClients(t *testing.T) {
 	l := logOf("a", 300)
 	s := serve(t, l)
@@ -298,6 +323,32 @@ func TestRefreshMovesTheViewAndNothingElse(t *testing.T) {
 		t.Errorf("a receipt of another history: %v", err)
 	}
 }
+
+// What was before the first covering checkpoint would otherwise be t2's word.
+func TestRefreshRefusesReceiptsThatDoNotHold(t *testing.T) {
+	all, fork := logOf("a", 700), logOf("b", 300)
+	s := serve(t, all)
+	part := prefix(all, 300)
+	for name, r := range map[string]*poclog.Receipt{
+		"another entry":                   {Entry: []byte("b 3"), Index: 3, Inclusion: part.Inclusion(3, 300, signed(part))},
+		"another index":                   {Entry: all.Leaves[3], Index: 4, Inclusion: part.Inclusion(3, 300, signed(part))},
+		"an index beyond the log":         {Entry: all.Leaves[3], Index: 1 << 62, Inclusion: part.Inclusion(3, 300, signed(part))},
+		"another first checkpoint":        {Entry: all.Leaves[3], Index: 3, Inclusion: part.Inclusion(3, 300, signed(part)), First: ptr(fork.Inclusion(3, 300, signed(fork)))},
+		"a checkpoint that nobody signed": {Entry: all.Leaves[3], Index: 3, Inclusion: part.Inclusion(3, 300, testlog.SignRoot(origin, 300, all.Root(300)))},
+		"a log larger than the server's": {Entry: all.Leaves[3], Index: 3, Inclusion: part.Inclusion(3, 300,
+			testlog.SignRoot(origin, 900, all.Root(300), testlog.Cosigner{Signer: key}))},
+	} {
+		file, err := r.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newClient(t, urlOf(s), nil).Refresh(t.Context(), file); err == nil {
+			t.Errorf("%s: moved", name)
+		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
 
 func urlOf(s *served) string { return s.client.URL }
 

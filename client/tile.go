@@ -80,18 +80,27 @@ func (c *Client) entryBundle(ctx context.Context, index uint64, w int) ([][]byte
 	if err != nil {
 		return nil, err
 	}
-	entries := make([][]byte, 0, have)
-	for len(entries) < have {
+	entries, err := parseEntryBundle(b, have)
+	if err != nil {
+		return nil, fmt.Errorf("entry bundle %d: %w", index, err)
+	}
+	return entries[:w], nil
+}
+
+// parseEntryBundle splits a bundle of n entries, each after its length in two bytes, big-endian.
+func parseEntryBundle(b []byte, n int) ([][]byte, error) {
+	entries := make([][]byte, 0, n)
+	for len(entries) < n {
 		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
-			return nil, fmt.Errorf("entry bundle %d: cut off in entry %d of %d", index, len(entries), have)
+			return nil, fmt.Errorf("cut off in entry %d of %d", len(entries), n)
 		}
 		end := 2 + int(binary.BigEndian.Uint16(b))
 		entries, b = append(entries, b[2:end:end]), b[end:]
 	}
 	if len(b) != 0 {
-		return nil, fmt.Errorf("entry bundle %d: %d bytes after %d entries", index, len(b), have)
+		return nil, fmt.Errorf("%d bytes after %d entries", len(b), n)
 	}
-	return entries[:w], nil
+	return entries, nil
 }
 
 // nodeReader computes nodes of one tree from its tiles. What it returns is not authenticated: proofs made of it are checked.
