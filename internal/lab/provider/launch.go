@@ -1,0 +1,89 @@
+package provider
+
+import (
+	"crypto/rsa"
+	"crypto/sha512"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/gce-tcb-verifier/proto/endorsement"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poclog/poclog"
+)
+
+// A Firmware is what VMs launch with. Its launch measurement depends on the VM's memory.
+type Firmware struct {
+	Name   string
+	Digest [48]byte // of the firmware's file
+}
+
+// NewFirmware makes up a firmware. Whoever does not own the cloud's keys can too, but not endorse it.
+func NewFirmware(seed, name string) *Firmware {
+	return &Firmware{Name: name, Digest: [48]byte(derive(48, seed, "firmware", name))}
+}
+
+// MemorySizes are the sizes of VMs, in GiB.
+var MemorySizes = []uint32{16, 64, 256}
+
+// MRTD returns the launch measurement of a VM with so much memory, in GiB.
+func (f *Firmware) MRTD(memory uint32) [48]byte {
+	return sha512.Sum384(fmt.Appendf(f.Digest[:len(f.Digest):len(f.Digest)], "MRTD %d GiB", memory))
+}
+
+// launchSigner signs endorsements. Its RSA key is made when it is first needed: that takes a tenth of a second.
+type launchSigner struct {
+	root issued
+	seed string
+	from time.Time
+
+	once sync.Once
+	key  *rsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func (l *launchSigner) open() {
+	l.once.Do(func() {
+		l.key = rsaKey(l.seed, "launch endorsements")
+		t := &x509.Certificate{
+			Subject: pkix.Name{CommonName: "GCE-uefi-signer", Organization: []string{"poclog laboratory"}}, NotAfter: l.from.AddDate(validYears, 0, 0),
+			KeyUsage: x509.KeyUsageDigitalSignature,
+		}
+		l.cert = certify(l.seed, t, l.key.Public(), l.root)
+	})
+}
+
+// Endorse signs a firmware's launch measurements, in the form of Google's VMLaunchEndorsement (gce-tcb-verifier, proto/endorsement.proto).
+func (c *Cloud) Endorse(f *Firmware) (*poclog.CollateralItem, error) {
+	c.launch.open()
+	tdx := &endorsement.VMTdx{Svn: 1}
+	for _, size := range MemorySizes {
+		mrtd := f.MRTD(size)
+		tdx.Measurements = append(tdx.Measurements, &endorsement.VMTdx_Measurement{RamGib: size, Mrtd: mrtd[:]})
+	}
+	golden, err := proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMGoldenMeasurement{
+		Timestamp: timestamppb.New(c.from), ClSpec: 1, Commit: derive(20, c.Seed, f.Name, "commit"), Cert: c.launch.cert.Raw, Digest: f.Digest[:],
+		CaBundle: pemOf(c.launch.root.cert), Tdx: tdx,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
+	}
+	signature, err := signPSS(c.launch.key, golden)
+	if err != nil {
+		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
+	}
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMLaunchEndorsement{SerializedUefiGolden: golden, Signature: signature})
+	if err != nil {
+		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
+	}
+	mrtd := f.MRTD(MemorySizes[0])
+	return &poclog.CollateralItem{
+		Kind: poclog.LaunchEndorsement, Chain: pemOf(c.launch.root.cert), Body: body,
+		URL: "https://lab.poclog.dev/gce_tcb_integrity/ovmf_x64_csm/tdx/" + hex.EncodeToString(mrtd[:]) + ".binarypb",
+	}, nil
+}
