@@ -118,6 +118,9 @@ func (d *Demands) Validate() error {
 	if d.Standing != "" && !slices.Contains(standings, d.Standing) {
 		return fmt.Errorf("verdict %q: want logged, audited or reappraised", d.Standing)
 	}
+	if provider, within, deeper := strings.Cut(d.Place, "/"); d.Place != "" && (provider == "" || deeper && within == "" || strings.Contains(within, "/")) {
+		return fmt.Errorf("place %.100q: want a provider, a provider/region or a provider/zone", d.Place)
+	}
 	if d.Place != "" && d.UnsafeLevel0 {
 		return fmt.Errorf("a place is asked for with level 0, which carries no authenticated place")
 	}
@@ -151,11 +154,12 @@ func (d *Demands) CheckEntry(e *poclog.Entry) error {
 	return only.check(&Verdict{Entry: e, Verdict: Reappraised}, time.Time{})
 }
 
-// hints are sources of place that authenticate nothing.
-var hints = []string{"aia-hint"}
+// authorities are the sources of place that authenticate it (docs/format.md §7). Others are hints: "aia-hint", and whatever a later
+// appraisal may bring that this software cannot judge.
+var authorities = []string{"ak-certificate", "log-observed", "pzid", "vlek"}
 
 func authenticated(c poclog.Claim) bool {
-	return slices.ContainsFunc(c.By, func(s string) bool { return !slices.Contains(hints, s) })
+	return slices.ContainsFunc(c.By, func(s string) bool { return slices.Contains(authorities, s) })
 }
 
 // placeUnmet compares a place that was asked for with what the entry proves.

@@ -64,6 +64,34 @@ func TestSignaturesOfOneKeyCountOnceAndMustAllBeRight(t *testing.T) {
 	}
 }
 
+// The last letter of a signature in base64 has two spare bits.
+func TestSignaturesOfKnownKeysHaveOneForm(t *testing.T) {
+	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}
+	key, w := testlog.LogKey(origin), testlog.WitnessKey("w1.test")
+	signed := string(l.Checkpoint(1, testlog.Cosigner{Signer: key}, testlog.Cosigner{Signer: w, At: at(1)}))
+	end := strings.Index(signed, "=\n— w1.test") - 1 // of the log's signature: 68 bytes
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	known := parse(t, "log "+key.VKey, "witness w1 "+w.VKey, "quorum w1")
+	if _, err := known.Open([]byte(signed)); err != nil {
+		t.Fatal(err)
+	}
+	other := signed[:end] + letters[strings.IndexByte(letters, signed[end])+1:][:1] + signed[end+1:]
+	if _, err := known.Open([]byte(other)); err == nil || !strings.Contains(err.Error(), "base64 as it is written") {
+		t.Errorf("the log's: %v", err)
+	}
+	further := signed + other[strings.Index(other, "— "+origin):strings.Index(other, "— w1.test")]
+	if _, err := known.Open([]byte(further)); err == nil || !strings.Contains(err.Error(), "is wrong") {
+		t.Errorf("the log's, once more: %v", err)
+	}
+	second := testlog.LogKey("second.test")
+	twoLogs := l.Checkpoint(1, testlog.Cosigner{Signer: key}, testlog.Cosigner{Signer: second})
+	end = len(twoLogs) - 3
+	twoLogs[end] = letters[strings.IndexByte(letters, twoLogs[end])+1]
+	if _, err := parse(t, "log "+key.VKey, "quorum none").Open(twoLogs); err != nil {
+		t.Errorf("a stranger's: %v", err)
+	}
+}
+
 func TestTimesThatCannotBeAreRefused(t *testing.T) {
 	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}
 	pqLog, w, pq := testlog.MLDSAKey(origin), testlog.WitnessKey("w1.test"), testlog.MLDSAKey("w2.test")

@@ -69,9 +69,8 @@ func parseText(text string) (c Checkpoint, err error) {
 		return c, fmt.Errorf("checkpoint: size %.30q: want a decimal number without leading zeros", lines[1])
 	}
 	c.Size = n
-	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
-	// The decoder skips carriage returns.
-	if err != nil || len(root) != len(c.Root) || base64.StdEncoding.EncodeToString(root) != lines[2] {
+	root, err := decodeStrictly(lines[2])
+	if err != nil || len(root) != len(c.Root) {
 		return c, fmt.Errorf("checkpoint: root %.60q: want %d bytes in base64", lines[2], len(c.Root))
 	}
 	copy(c.Root[:], root)
@@ -137,6 +136,11 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 	if v.Checkpoint, err = parseText(n.Text); err != nil {
 		return nil, err
 	}
+	for _, sig := range n.Sigs {
+		if _, err := decodeStrictly(sig.Base64); err != nil {
+			return nil, fmt.Errorf("checkpoint of %q: signature of %q: %w", v.Origin, sig.Name, err)
+		}
+	}
 	if err := p.checkRepeated(string(checkpoint), n); err != nil {
 		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
@@ -163,11 +167,23 @@ func (p *Policy) checkRepeated(signed string, n *note.Note) error {
 			return fmt.Errorf("signature of %.60q: not in base64", name)
 		}
 		v, err := p.verifiers.Verifier(name, binary.BigEndian.Uint32(sig))
-		if err == nil && !v.Verify([]byte(n.Text), sig[4:]) {
+		if err != nil {
+			continue // a stranger's
+		}
+		if _, err := decodeStrictly(encoded); err != nil || !v.Verify([]byte(n.Text), sig[4:]) {
 			return fmt.Errorf("a further signature of %.60q is wrong", name)
 		}
 	}
 	return nil
+}
+
+// decodeStrictly decodes base64 of which there is only one form: the library ignores the last letter's spare bits, and carriage returns.
+func decodeStrictly(encoded string) ([]byte, error) {
+	b, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || base64.StdEncoding.EncodeToString(b) != encoded {
+		return nil, fmt.Errorf("%.100q is not base64 as it is written", encoded)
+	}
+	return b, nil
 }
 
 // readLog finds the signature of a log whose origin the checkpoint names, and the time in it if there is one.

@@ -1,0 +1,57 @@
+package receipt_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+func ExampleCheck() {
+	file, policyText := exampleReceipt()
+	policy, err := tlogpolicy.Parse(policyText)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	verdict, err := receipt.Check(file, policy, at(150), receipt.Demands{Place: "gce/us-central1-a", MaxAge: 10 * time.Minute})
+	if err != nil {
+		fmt.Println("no:", err)
+		return
+	}
+	fmt.Println("yes:", verdict.Verdict, "by", verdict.Origin, "and", len(verdict.Witnesses), "witnesses")
+	// Output: yes: logged by log.test/2026 and 3 witnesses
+}
+
+func exampleReceipt() (file, policy []byte) {
+	s := newScene(nil)
+	return marshal(s.receipt(5, s.log.Checkpoint(5, signedBy(110)...))), []byte(policies["2-of-3"])
+}
+
+func BenchmarkCheck(b *testing.B) {
+	for _, name := range []string{"none", "2-of-3"} {
+		b.Run(name, func(b *testing.B) {
+			s := newScene(nil)
+			file := marshal(s.receipt(5, s.log.Checkpoint(5, signedBy(110)...)))
+			p := parsePolicy(b, policies[name])
+			signed := s.log.Checkpoint(5, signedBy(110)...)
+			begun := time.Now()
+			const runs = 50
+			for range runs {
+				if _, err := p.Open(signed); err != nil {
+					b.Fatal(err)
+				}
+			}
+			// The signatures of two checkpoints: the receipt's and the challenge's.
+			floor := 2 * time.Since(begun) / runs
+			for b.Loop() {
+				if _, err := receipt.Check(file, p, at(200), receipt.Demands{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor), "×floor")
+		})
+	}
+}
