@@ -135,12 +135,9 @@ func (s *subject) registryAnswer() (*poclog.CollateralItem, error) {
 		if r.Provider != "gce" {
 			continue
 		}
-		it := s.collateral.Get(poclog.ChipRegistry)
-		if it == nil {
-			return nil, absentf("the provider's registry did not answer")
-		}
-		if want := r.URL + hex.EncodeToString(s.quote.Platform.PPID[:]); it.URL != want {
-			return nil, verify.Failf(verify.PlaceRegistry, "the answer is to %.200q: want %q", it.URL, want)
+		it, err := s.answerTo(r.URL + hex.EncodeToString(s.quote.Platform.PPID[:]))
+		if err != nil {
+			return nil, err
 		}
 		if age := s.in.Appraised.Sub(it.Time); age > maxObservation || age < -maxClockSkew {
 			return nil, verify.Failf(verify.PlaceRegistry, "the answer was received at %s, judged at %s", it.Time.Format(time.RFC3339), s.in.Appraised.UTC().Format(time.RFC3339))
@@ -148,6 +145,26 @@ func (s *subject) registryAnswer() (*poclog.CollateralItem, error) {
 		return it, nil
 	}
 	return nil, absentf("the policy names no registry of the provider's chips")
+}
+
+// answerTo finds the answer to a question. Answers to others alone are no silence.
+func (s *subject) answerTo(url string) (*poclog.CollateralItem, error) {
+	asked := ""
+	if s.collateral != nil {
+		for i := range s.collateral.Items {
+			it := &s.collateral.Items[i]
+			if it.Kind == poclog.ChipRegistry && it.URL == url {
+				return it, nil
+			}
+			if it.Kind == poclog.ChipRegistry {
+				asked = it.URL
+			}
+		}
+	}
+	if asked != "" {
+		return nil, verify.Failf(verify.PlaceRegistry, "the answer is to %.200q: want %q", asked, url)
+	}
+	return nil, absentf("the provider's registry did not answer")
 }
 
 // observedZone reads a registry's answer. What cannot be read is no answer; that the chip is not listed is one.
