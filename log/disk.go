@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 )
@@ -44,6 +45,25 @@ func (d *disk) check() error {
 	}
 	d.at = time.Now()
 	return d.err
+}
+
+// leftover is what Tessera leaves in the public folder where it could not write a checkpoint: one a second while a disk is full.
+var leftover = regexp.MustCompile(`^checkpoint[0-9]+$`)
+
+// sweep removes leftovers. Nobody else may be writing there.
+func sweep(tiles string) error {
+	names, err := os.ReadDir(tiles)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if leftover.MatchString(n.Name()) && n.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(tiles, n.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // probe writes, syncs and removes a file. Its folder is hidden: it must not be served.

@@ -64,7 +64,9 @@ func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
 			if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: f.policy()}); err != nil {
 				t.Fatal(err)
 			}
-			l := serve(t, dir, logConfig())
+			cfg := logConfig()
+			cfg.Republish = 200 * time.Millisecond // so that publication is tried during the fault
+			l := serve(t, dir, cfg)
 			before, err := l.client.Submit(t.Context(), f.submission(t, 1))
 			if err != nil {
 				t.Fatal(err)
@@ -77,6 +79,10 @@ func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
 			var p *client.Problem
 			if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable || !strings.Contains(p.Detail, fault.reason) || p.RetryAfter == 0 {
 				t.Errorf("with the disk %s: %v: want 503, a reason and Retry-After", fault.name, err)
+			}
+			time.Sleep(time.Second)
+			if p := problemOf(t, l, f.submission(t, 2)); p.Status != http.StatusServiceUnavailable {
+				t.Errorf("a second later: %+v", p)
 			}
 			if resp, err := http.Get(l.url + "/health"); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
 				t.Errorf("health: %v", err)
@@ -95,6 +101,16 @@ func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
 			}
 			if r := l.fsck(t); len(r.Findings) > 0 {
 				t.Errorf("fsck: %+v", r.Findings)
+			}
+			if err := l.svc.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			l = serve(t, dir, cfg)
+			if left, err := filepath.Glob(filepath.Join(dir, "tiles", "checkpoint?*")); err != nil || len(left) > 0 {
+				t.Errorf("left after a restart: %v %v", left, err)
+			}
+			if got := submit(t, l, f.submission(t, 3)); got.New {
+				t.Error("an entry from before the restart is new")
 			}
 		})
 	}

@@ -33,7 +33,7 @@ func newLimits(c *Config) *limits {
 
 // client takes one submission of a peer's address and port.
 func (l *limits) client(peer string, now time.Time) error {
-	if l.off || l.clients.take(network(peer), now) {
+	if l.off || l.clients.take(now, network(peer)) == "" {
 		return nil
 	}
 	return tooMany("submissions from this address: over %g a second", float64(l.clients.every))
@@ -61,10 +61,14 @@ func (l *limits) entry(e *poclog.Entry, now time.Time) error {
 	if l.off {
 		return nil
 	}
+	var names []string
 	for _, id := range e.Identities() {
-		if id.Kind() != poclog.QuoteKind && !l.ids.take(string(id), now) {
-			return tooMany("entries of %s: over %d an hour", id, int(float64(l.ids.every)*3600+0.5))
+		if id.Kind() != poclog.QuoteKind {
+			names = append(names, string(id))
 		}
+	}
+	if name := l.ids.take(now, names...); name != "" {
+		return tooMany("entries of %s: over %d an hour", name, int(float64(l.ids.every)*3600+0.5))
 	}
 	return nil
 }
@@ -77,18 +81,25 @@ type limiterSet struct {
 	m  map[string]*rate.Limiter
 }
 
-func (s *limiterSet) take(name string, now time.Time) bool {
+// take takes one of each name, or of none: it returns a name that has none left, or "".
+func (s *limiterSet) take(now time.Time, names ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.m[name]
-	if l == nil {
-		if len(s.m) >= maxLimiters {
-			s.forget(now)
+	for _, name := range names {
+		if l := s.m[name]; l != nil && l.TokensAt(now) < 1 {
+			return name
 		}
-		l = rate.NewLimiter(s.every, s.burst)
-		s.m[name] = l
 	}
-	return l.AllowN(now, 1)
+	for _, name := range names {
+		if s.m[name] == nil {
+			if len(s.m) >= maxLimiters {
+				s.forget(now)
+			}
+			s.m[name] = rate.NewLimiter(s.every, s.burst)
+		}
+		s.m[name].AllowN(now, 1)
+	}
+	return ""
 }
 
 // forget drops limiters that are full: a new one would say the same. If none is, all go: a flood of names must not end in a lack of memory.

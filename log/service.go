@@ -175,6 +175,9 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.guard.checkState(ctx, tiles); err != nil {
 		return err
 	}
+	if err := sweep(tiles); err != nil {
+		return fmt.Errorf("remove what a full disk left: %w", err)
+	}
 	witnesses, err := s.witnesses(ed25519, mldsa)
 	if err != nil {
 		return err
