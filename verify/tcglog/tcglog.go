@@ -5,7 +5,11 @@
 // [Log.CheckRTMRs] replay; [CrossCheck] then holds that both logs tell one story, with an exact list of what honest firmware measures on one side
 // only. Equal logs show the same boot, not the same machine: that is for other checks.
 //
-// The package is pure. TestRealPairTellsOneStory is the evidence; go-eventlog is the oracle of its tests, not its parser.
+// What is proven is digests, and their order within each register. Event data, types, EV_NO_ACTION events and the header are not; data is, where its
+// digest is that of the data, which a caller who reads data must check. TestEveryByteOfAPairIsProtectedOrListed has the list.
+//
+// What is parsed is bounded by the input's length, and written as it was read. The package is pure. TestRealPairTellsOneStory is the evidence;
+// go-eventlog is the oracle of its tests and fuzz targets, not its parser.
 package tcglog
 
 import (
@@ -19,7 +23,7 @@ import (
 
 // Limits of a log.
 const (
-	MaxLog    = 1 << 19 // bytes
+	MaxLog    = 1 << 20 // bytes
 	maxEvents = 8192
 	maxAlgs   = 5
 	maxDigest = 64
