@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 func commands() map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		"use":   {newImportCmd(), newChallengeCmd(), newSubmitCmd(), newVerifyCmd(), newInspectCmd(), newRefreshCmd()},
-		"serve": {newLogCmd(), newWitnessCmd()},
+		"serve": {newLogCmd(), newWitnessCmd(), newAuditCmd()},
 		"learn": {newDemoCmd(), newVersionCmd(), newManCmd()},
 	}
 }

@@ -106,7 +106,7 @@ type Auditor struct {
 	mu      sync.Mutex // guards what follows
 	runs    map[string]*run
 	refused map[string]refusal // the latest, by origin
-	trouble map[string]string // by origin: why the last look or audit could not decide; absent after one that could
+	trouble map[string]string  // by origin: why the last look or audit could not decide; absent after one that could
 }
 
 // stateFile holds what was audited, beside the files of the witness.

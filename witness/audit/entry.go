@@ -49,10 +49,10 @@ func classify(err error) verdict {
 	switch {
 	case err == nil:
 		return verdict{}
+	case errors.As(err, &refused): // first: its cause may be a file that is withheld
+		return verdict{refused: refused}
 	case errors.As(err, &withheld):
 		return verdict{withheld: &withheld.Withheld}
-	case errors.As(err, &refused):
-		return verdict{refused: refused}
 	}
 	return verdict{err: err}
 }

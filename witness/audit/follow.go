@@ -134,6 +134,9 @@ func (a *Auditor) note(origin string, err error) {
 	if errors.As(err, &refused) && len(refused.Findings) > 0 {
 		a.refused[origin] = refusal{refused, time.Now(), refused.Findings[0].Entry}
 	}
+	if err == nil {
+		delete(a.refused, origin)
+	}
 	if err == nil || refused != nil {
 		delete(a.trouble, origin)
 		return
