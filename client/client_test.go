@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +141,7 @@ func TestLyingLogsMisleadNobody(t *testing.T) {
 		return func(path string, b []byte) []byte {
 			if strings.Contains(path, part) {
 				b = bytes.Clone(b)
-				b[len(b)/2] ^= 1
+				b[len(b)-1] ^= 1 // the end of an entry or hash
 			}
 			return b
 		}
@@ -183,6 +184,44 @@ func TestLyingLogsMisleadNobody(t *testing.T) {
 			if !bytes.Equal(e, l.Leaves[i]) {
 				t.Errorf("%s: entry %d was yielded and is another", name, i)
 			}
+		}
+	}
+}
+
+// A log that lies consistently, with the tiles or entries of another tree of its size, is caught where the lie meets the truth.
+func TestConsistentLiesAreCaughtAtEveryLevel(t *testing.T) {
+	const small, large = 700, 65_536 + 300
+	for _, c := range []struct {
+		desc  string
+		size  int
+		lies  []string // prefixes of paths that answer from another tree
+		sure  int      // entries that are yielded before the lie
+		error string
+	}{
+		{"all of another tree", small, []string{"/"}, 0, "do not hash to its checkpoint"},
+		{"entries of another tree", small, []string{"/tile/entries/"}, 0, "entries 0 to 255 are not those of the tree"},
+		{"a partial bundle of another tree", small, []string{"/tile/entries/002.p"}, 512, "entry 512 is not that of the tree"},
+		{"a full tile and its entries of another tree", large, []string{"/tile/entries/000", "/tile/1/000"}, 0, "tile 1/0 is not that of the tree"},
+	} {
+		truth, lie := logOf("a", c.size), logOf("b", c.size)
+		s := serve(t, truth)
+		cp, err := s.client.Checkpoint(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		liar := new(testlog.Server)
+		liar.Set(lie, nil, nil)
+		s.Set(truth, signed(truth), func(path string, b []byte) []byte {
+			if !slices.ContainsFunc(c.lies, func(p string) bool { return strings.HasPrefix(path, p) }) {
+				return b
+			}
+			rec := httptest.NewRecorder()
+			liar.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+			return rec.Body.Bytes()
+		})
+		got, err := collect(t, s.client, cp.Tree, 0, cp.Size)
+		if err == nil || !strings.Contains(err.Error(), c.error) || len(got) != c.sure {
+			t.Errorf("%s: %d entries, %v: want %d, %s", c.desc, len(got), err, c.sure, c.error)
 		}
 	}
 }
@@ -255,6 +294,14 @@ func TestGrowthIsRememberedAcrossClients(t *testing.T) {
 		if err != nil || !bytes.Equal(seen, signed(part)) {
 			t.Errorf("size %d is not remembered: %v", n, err)
 		}
+	}
+	// An old checkpoint from a cache is of the same history, and is not what to remember.
+	s.Set(l, signed(prefix(l, 256)), nil)
+	if cp, err := s.client.Checkpoint(t.Context()); err != nil || cp.Size != 256 {
+		t.Errorf("a cached checkpoint: %v", err)
+	}
+	if seen, err := s.store.Load(origin); err != nil || !bytes.Equal(seen, signed(l)) {
+		t.Errorf("the largest checkpoint is forgotten: %v", err)
 	}
 }
 
