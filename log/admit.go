@@ -45,7 +45,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 			if number, ok := s.index.find(e); ok {
 				return s.existing(ctx, number)
 			}
-			return s.logEntry(ctx, sub, e)
+			return s.logEntry(ctx, sub, a)
 		})
 		if err != nil {
 			return nil, err
@@ -130,14 +130,19 @@ func onlySigned(file []byte) error {
 	return nil
 }
 
-// logEntry appends a new entry.
-func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, e *poclog.Entry) (*admission, error) {
-	if err := s.limits.entry(e, s.cfg.Now()); err != nil {
+// logEntry appends a new entry. Budgets are taken before anything is fetched.
+func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal) (*admission, error) {
+	if err := s.limits.entry(&a.Entry, s.cfg.Now()); err != nil {
 		return nil, err
 	}
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
+	sub, a, err := s.observe(ctx, sub, a)
+	if err != nil {
+		return nil, err
+	}
+	e := &a.Entry
 	leaf, err := e.Marshal()
 	if err != nil {
 		return nil, err

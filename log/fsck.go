@@ -28,7 +28,7 @@ type Source struct {
 
 // DirSource reads a log's directory. The log may be running.
 func DirSource(dir string) Source {
-	st := &store{filepath.Join(dir, dirEvidence)}
+	st := newStore(filepath.Join(dir, dirEvidence))
 	return Source{
 		Tiles:    client.FileFetcher{Root: filepath.Join(dir, dirTiles)},
 		Evidence: func(_ context.Context, b poclog.Blob) ([]byte, error) { return st.get(b.SHA256) },

@@ -123,6 +123,7 @@ type Service struct {
 	appraisal chan struct{} // a token for each concurrent appraisal
 	memory    *semaphore.Weighted
 
+	registry *http.Client // asks providers for their chips
 	add      tessera.AddFn
 	reader   tessera.LogReader
 	shutdown func(context.Context) error
@@ -141,8 +142,8 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: &store{filepath.Join(dir, dirEvidence)}, index: newIndex(), metrics: newMetrics(),
-		limits: newLimits(&cfg), disk: newDisk(dir), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)), memory: semaphore.NewWeighted(memoryLimit),
+		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), index: newIndex(), metrics: newMetrics(),
+		limits: newLimits(&cfg), disk: newDisk(dir), registry: registryClient(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)), memory: semaphore.NewWeighted(memoryLimit),
 	}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))
@@ -161,6 +162,9 @@ func (s *Service) start(ctx context.Context) error {
 	s.origin = ed25519.Name()
 	if s.unlock, err = lock(filepath.Join(s.dir, fileLock)); err != nil {
 		return err
+	}
+	if err := s.store.sweep(); err != nil {
+		return fmt.Errorf("prepare the evidence: %w", err)
 	}
 	if err := s.loadPolicy(); err != nil {
 		return err

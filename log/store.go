@@ -2,35 +2,97 @@ package log
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/poclog/poclog"
 )
 
-// A store keeps evidence by digest: DIR/sha256/<two digits>/<64 digits>.
-type store struct{ dir string }
+// Limits of a store.
+const (
+	maxWriters = 64      // at once: each is a thread that waits for the disk
+	maxDurable = 1 << 14 // digests remembered as durable
+)
+
+// A store keeps evidence by digest: DIR/sha256/<two digits>/<64 digits>. Files are made in DIR/tmp.
+type store struct {
+	dir     string
+	writers chan struct{} // a token for each writer
+
+	mu      sync.Mutex // guards durable
+	durable map[poclog.Digest]bool
+}
+
+func newStore(dir string) *store {
+	return &store{dir: dir, writers: make(chan struct{}, maxWriters), durable: make(map[poclog.Digest]bool)}
+}
 
 func (s *store) path(d poclog.Digest) string {
 	name := d.String()
 	return filepath.Join(s.dir, "sha256", name[:2], name)
 }
 
+func (s *store) tmp() string { return filepath.Join(s.dir, "tmp") }
+
+// sweep makes the folder for temporary files, and removes what a killed process left there.
+func (s *store) sweep() error {
+	if err := makeDirs(s.dir, s.tmp()); err != nil {
+		return err
+	}
+	names, err := os.ReadDir(s.tmp())
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := os.Remove(filepath.Join(s.tmp(), n.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // put keeps a file. It is durable once put returns; a file that is there is not written again.
 func (s *store) put(b []byte) (poclog.Blob, error) {
 	blob := poclog.BlobOf(b)
-	path := s.path(blob.SHA256)
-	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(b)) {
+	if s.isDurable(blob.SHA256) {
 		return blob, nil
 	}
-	if err := s.write(path, b); err != nil {
+	s.writers <- struct{}{}
+	defer func() { <-s.writers }()
+	path := s.path(blob.SHA256)
+	var err error
+	if info, e := os.Stat(path); e == nil && info.Size() == int64(len(b)) {
+		// Who linked it may not have synced the folder yet, or have been killed before.
+		err = syncDir(filepath.Dir(path))
+	} else {
+		err = s.write(path, b)
+	}
+	if err != nil {
 		return blob, fmt.Errorf("keep evidence: %w", err)
 	}
+	s.setDurable(blob.SHA256)
 	return blob, nil
+}
+
+func (s *store) isDurable(d poclog.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durable[d]
+}
+
+func (s *store) setDurable(d poclog.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.durable) >= maxDurable {
+		clear(s.durable)
+	}
+	s.durable[d] = true
 }
 
 func (s *store) write(path string, b []byte) error {
@@ -38,7 +100,7 @@ func (s *store) write(path string, b []byte) error {
 	if err := makeDirs(s.dir, dir); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".new-*")
+	tmp, err := os.CreateTemp(s.tmp(), "new-*")
 	if err != nil {
 		return err
 	}
@@ -48,10 +110,22 @@ func (s *store) write(path string, b []byte) error {
 		return err
 	}
 	// Two submissions may write one file: a link never replaces.
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
+		return s.repair(path, tmp.Name(), b)
+	} else if err != nil {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// repair replaces a file whose bytes are not those of its name, and leaves one whose bytes are.
+func (s *store) repair(path, good string, b []byte) error {
+	if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, b) {
+		if err := os.Rename(good, path); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // makeDirs makes the folders from root down to dir, durably.

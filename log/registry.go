@@ -1,0 +1,92 @@
+package log
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+)
+
+// Limits of a question to a provider's registry.
+const (
+	registryTimeout = 5 * time.Second
+	maxAnswer       = 1 << 14 // bytes
+)
+
+// observe asks the provider whether it lists the chip, for evidence that is fresh and passes without, and judges again with the answer, which the
+// log keeps. A publisher's word on it counts for nothing. Silence is no answer: the entry says that nobody said so.
+func (s *Service) observe(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal) (*poclog.Submission, *verify.Appraisal, error) {
+	url := s.question(&a.Entry)
+	if url == "" {
+		return sub, a, nil
+	}
+	it, err := s.ask(ctx, url)
+	if err != nil {
+		s.cfg.Logger.Warn("the provider's registry did not answer", "error", err)
+		return sub, a, nil
+	}
+	col := new(poclog.Collateral)
+	if len(sub.Collateral) > 0 {
+		if col, err = poclog.ParseCollateral(sub.Collateral); err != nil {
+			return nil, nil, verify.Failf(verify.Format, "%w", err)
+		}
+	}
+	observed := *sub
+	if observed.Collateral, err = col.With(*it).Marshal(); err != nil {
+		return nil, nil, fmt.Errorf("keep the registry's answer: %w", err)
+	}
+	again, err := s.judge(profile.Input{
+		Bundle: observed.Bundle, Collateral: observed.Collateral, Policy: s.file, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal,
+	})
+	return &observed, again, err
+}
+
+// question returns what to ask about an entry's chip, or nothing.
+func (s *Service) question(e *poclog.Entry) string {
+	if e.Fresh == nil || e.Place == nil || e.Chip() == "" {
+		return ""
+	}
+	for _, r := range s.policy.Registries {
+		if r.Provider == e.Place.Provider.Value {
+			return r.URL + e.Chip().Value()
+		}
+	}
+	return ""
+}
+
+// ask fetches an answer as it is. Refusals are answers; failures of the registry are silence.
+func (s *Service) ask(ctx context.Context, url string) (*poclog.CollateralItem, error) {
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
+	}
+	resp, err := s.registry.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
+	}
+	if len(body) > maxAnswer || resp.StatusCode >= 500 || resp.StatusCode < 200 {
+		return nil, fmt.Errorf("ask %s: status %d, %d bytes or more", url, resp.StatusCode, len(body))
+	}
+	return &poclog.CollateralItem{
+		Kind: poclog.ChipRegistry, URL: url, Time: poclog.UnixTime(s.cfg.Now().Unix()), Status: uint32(resp.StatusCode), Body: body,
+	}, nil
+}
+
+// registryClient follows no redirect: the answer would be another address's.
+func registryClient() *http.Client {
+	return &http.Client{
+		Timeout: registryTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
