@@ -7,6 +7,6 @@ func commands() map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		"use":   {newImportCmd(), newChallengeCmd(), newSubmitCmd(), newVerifyCmd(), newInspectCmd(), newRefreshCmd()},
 		"serve": {newLogCmd(), newWitnessCmd(), newAuditCmd()},
-		"learn": {newDemoCmd(), newVersionCmd(), newManCmd()},
+		"learn": {newDemoCmd(), newLabCmd(), newVersionCmd(), newManCmd()},
 	}
 }

@@ -69,6 +69,9 @@ func runDemo(cmd *cobra.Command, once bool) (err error) {
 			return err
 		}
 	}
+	if err := s.playCloud(cmd.Context()); err != nil {
+		return err
+	}
 	if once {
 		s.say("Everything was as told.")
 		return nil
@@ -79,6 +82,21 @@ func runDemo(cmd *cobra.Command, once bool) (err error) {
 		"  bin/poclog verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
 		"  curl "+s.url+"/health")
 	<-cmd.Context().Done()
+	return nil
+}
+
+// playCloud plays the acts that need a cloud and witnesses.
+func (s *stage) playCloud(ctx context.Context) (err error) {
+	c, err := s.openCloud(ctx)
+	defer func() { err = errors.Join(err, c.stop()) }()
+	if err != nil {
+		return err
+	}
+	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory} {
+		if err := act(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -106,6 +106,9 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	if err != nil {
 		return err
 	}
+	if cmd.Flags().Changed("audit-group") && !policy.Has(v.auditGroup) {
+		return usagef("--audit-group %q: the tlog-policy defines no such witness or group", v.auditGroup)
+	}
 	verdict, err := receipt.Check(file, policy, time.Now(), d)
 	if err == nil && v.quoteFile != "" {
 		err = v.compareQuote(cmd, verdict.Entry)

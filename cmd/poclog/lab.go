@@ -1,0 +1,244 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/provider"
+)
+
+func newLabCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lab",
+		Short: "A synthetic cloud, for trying and testing",
+		Long: "A synthetic chip maker and cloud that mint evidence of confidential VMs by the thousand. Only the realm lab accepts it. It is a function of\n" +
+			"its seed: nothing secret is in it.",
+	}
+	c.AddCommand(newLabUpCmd(), newLabProveCmd(), newLabRegistryCmd())
+	return c
+}
+
+// A laboratory is what DIR/lab.json says; the cloud is rebuilt from it.
+type laboratory struct {
+	V       int       `json:"v"`
+	Seed    string    `json:"seed"`
+	Chassis int       `json:"chassis"`
+	VMs     int       `json:"vms"`
+	From    time.Time `json:"from"` // since when its certificates are valid
+}
+
+const labFile = "lab.json"
+
+// Limits of a laboratory.
+const (
+	maxChassis = 10_000
+	maxVMs     = 100_000
+)
+
+func (l *laboratory) check() error {
+	if l.V != 1 || l.Chassis < 1 || l.Chassis > maxChassis || l.VMs < 1 || l.VMs > maxVMs {
+		return fmt.Errorf("laboratory of version %d with %d chassis and %d VMs: want version 1, 1 to %d, and 1 to %d", l.V, l.Chassis, l.VMs, maxChassis, maxVMs)
+	}
+	return nil
+}
+
+// build makes the cloud: chassis with one or two sockets over its zones, VMs over the chassis.
+func (l *laboratory) build() (*provider.Cloud, error) {
+	c := provider.New(l.Seed, l.From)
+	c.Advance(time.Since(c.Now))
+	for i := range l.Chassis {
+		if _, err := c.NewHost(c.Zones[i%len(c.Zones)], 1+i%2); err != nil {
+			return nil, err
+		}
+	}
+	for i := range l.VMs {
+		h := c.Hosts[i%len(c.Hosts)]
+		if _, err := h.NewVM(i%len(h.Sockets), provider.VMConfig{Image: c.Images[i%len(c.Images)], Version: 4 + i%2}); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func openLab(dir string) (*laboratory, *provider.Cloud, error) {
+	b, err := os.ReadFile(filepath.Join(dir, labFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, hint(undecided(fmt.Errorf("%s is no laboratory", dir)), "`poclog lab up %s` makes one", dir)
+	}
+	if err != nil {
+		return nil, nil, undecided(err)
+	}
+	l := new(laboratory)
+	if err := json.Unmarshal(b, l); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", labFile, err)
+	}
+	if err := l.check(); err != nil {
+		return nil, nil, err
+	}
+	c, err := l.build()
+	return l, c, err
+}
+
+func newLabUpCmd() *cobra.Command {
+	l := laboratory{V: 1}
+	var registry string
+	c := &cobra.Command{
+		Use:   "up DIR",
+		Short: "Make a laboratory and the appraisal policy that trusts it",
+		Long: "Make a laboratory in DIR: lab.json, and appraisal.json, an appraisal policy of realm lab that trusts it. A log is made with it by\n" +
+			"`poclog log init LOG --origin NAME --appraisal DIR/appraisal.json`.",
+		Example: "  poclog lab up mylab --chassis 4 --vms 16 --seed demo",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return labUp(cmd, args[0], &l, registry)
+		},
+	}
+	c.Flags().IntVar(&l.Chassis, "chassis", 4, "machines, over the cloud's zones")
+	c.Flags().IntVar(&l.VMs, "vms", 8, "confidential VMs, over the machines")
+	c.Flags().StringVar(&l.Seed, "seed", "laboratory", "what everything is derived from")
+	c.Flags().StringVar(&registry, "registry", "", "where `poclog lab registry` will answer, for the policy")
+	return c
+}
+
+func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string) error {
+	l.From = time.Now().UTC().AddDate(-1, 0, 0).Truncate(24 * time.Hour)
+	if err := l.check(); err != nil {
+		return usagef("%w", err)
+	}
+	cloud, err := l.build()
+	if err != nil {
+		return err
+	}
+	policy, err := cloud.Policy(nil, registry).Marshal()
+	if err != nil {
+		return err
+	}
+	file, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return undecided(err)
+	}
+	for name, b := range map[string][]byte{labFile: append(file, '\n'), "appraisal.json": policy} {
+		out := output{path: filepath.Join(dir, name)}
+		if err := out.write(cmd, b); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "laboratory %s: %d chassis, %d VMs\n", dir, l.Chassis, l.VMs)
+	return nil
+}
+
+type labProveCmd struct {
+	logFlags
+	count int
+	out   string
+}
+
+func newLabProveCmd() *cobra.Command {
+	p := new(labProveCmd)
+	c := &cobra.Command{
+		Use:     "prove DIR",
+		Short:   "Have the laboratory's VMs answer a log's challenges",
+		Long:    "Have the VMs of a laboratory answer challenges of a log, one after another: bundles, and the collateral that judges them, in a folder.",
+		Example: "  poclog lab prove mylab --log http://127.0.0.1:8080 --policy mylog/policy.txt --count 100 -o bundles",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return p.run(cmd, args[0]) },
+	}
+	p.register(c)
+	c.Flags().IntVar(&p.count, "count", 1, "how many proofs")
+	c.Flags().StringVarP(&p.out, "output", "o", "bundles", "folder for the bundles")
+	return c
+}
+
+func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
+	if p.count < 1 {
+		return usagef("--count %d: want at least 1", p.count)
+	}
+	_, cloud, err := openLab(dir)
+	if err != nil {
+		return err
+	}
+	cl, err := p.client(cmd)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(p.out, 0o755); err != nil {
+		return undecided(err)
+	}
+	col, err := cloud.Collateral(chip.CollateralOptions{At: time.Now().UTC().AddDate(0, 0, -1)})
+	if err != nil {
+		return err
+	}
+	file, err := col.Marshal()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(p.out, "lab.collateral.json"), file, 0o644); err != nil {
+		return undecided(err)
+	}
+	report := progress(cmd, "proofs")
+	for i := range p.count {
+		ch, err := cl.Challenge(cmd.Context(), poclog.GCETDXvTPM, poclog.Sum(nil))
+		if err != nil {
+			return fromLog(err)
+		}
+		cloud.Advance(time.Since(cloud.Now))
+		b, err := cloud.VMs[i%len(cloud.VMs)].Prove(ch)
+		if err != nil {
+			return err
+		}
+		if file, err = b.Marshal(); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(p.out, fmt.Sprintf("%06d.bundle.json", i)), file, 0o644); err != nil {
+			return undecided(err)
+		}
+		if report != nil {
+			report(uint64(i+1), uint64(p.count))
+		}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%d bundles and lab.collateral.json in %s\n", p.count, p.out)
+	return nil
+}
+
+func newLabRegistryCmd() *cobra.Command {
+	var listen string
+	c := &cobra.Command{
+		Use:     "registry DIR",
+		Short:   "Serve the laboratory cloud's register of its chips",
+		Example: "  poclog lab registry mylab --listen 127.0.0.1:8090",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, cloud, err := openLab(args[0])
+			if err != nil {
+				return err
+			}
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				return undecided(err)
+			}
+			srv := &http.Server{Handler: cloud.Registry, ReadHeaderTimeout: 10 * time.Second}
+			go func() { <-cmd.Context().Done(); srv.Close() }()
+			fmt.Fprintf(cmd.ErrOrStderr(), "serving %d chassis on http://%s/\n", len(cloud.Hosts), l.Addr())
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return undecided(err)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8090", "address to listen on")
+	return c
+}
