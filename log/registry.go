@@ -15,7 +15,7 @@ import (
 // Limits of a question to a provider's registry.
 const (
 	registryTimeout = 5 * time.Second
-	maxAnswer       = 1 << 14 // bytes
+	maxRegistryAnswer       = 1 << 14 // bytes
 )
 
 // observe asks the provider whether it lists the chip, for evidence that is fresh and passes without, and judges again with the answer, which the
@@ -72,11 +72,11 @@ func (s *Service) ask(ctx context.Context, url string) (*poclog.CollateralItem, 
 		return nil, fmt.Errorf("ask %s: %w", url, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRegistryAnswer+1))
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", url, err)
 	}
-	if len(body) > maxAnswer || resp.StatusCode >= 500 || resp.StatusCode < 200 {
+	if len(body) > maxRegistryAnswer || resp.StatusCode >= 500 || resp.StatusCode < 200 {
 		return nil, fmt.Errorf("ask %s: status %d, %d bytes or more", url, resp.StatusCode, len(body))
 	}
 	return &poclog.CollateralItem{

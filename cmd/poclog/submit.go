@@ -120,11 +120,15 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	got, err := cl.Submit(cmd.Context(), sub)
-	if err != nil {
+	if got == nil {
 		return fromLog(err)
 	}
-	if err := s.out.write(cmd, got.Receipt); err != nil {
-		return err
+	// A receipt is kept even where the log's history could not be followed: it is evidence.
+	if werr := s.out.write(cmd, got.Receipt); werr != nil {
+		return werr
+	}
+	if err != nil {
+		return fromLog(err)
 	}
 	what := "logged as"
 	if !got.New {
