@@ -165,10 +165,8 @@ func (a *Auditor) Look(ctx context.Context, origin string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case cp.Size < head.Size:
-		return fmt.Errorf("the log serves a checkpoint of size %d, smaller than %d, which was cosigned", cp.Size, head.Size)
-	case cp.Size == head.Size && head.Started && a.cfg.Clock().Sub(head.Cosigned) < a.cfg.Refresh:
+	settled := r.target != nil && r.target.Tree == cp.Tree && r.audited == cp.Size && head.Size == cp.Size
+	if settled && a.cfg.Clock().Sub(head.Cosigned) < a.cfg.Refresh {
 		return nil
 	}
 	// The time of the witnesses that the log's policy names is what its readers hold entries to.
@@ -178,6 +176,9 @@ func (a *Auditor) Look(ctx context.Context, origin string) error {
 	}
 	if err := a.audit(ctx, target{Checkpoint: cp, seen: seen}); err != nil {
 		return err
+	}
+	if cp.Size < head.Size {
+		return fmt.Errorf("the log serves a checkpoint of size %d, smaller than %d, which was cosigned", cp.Size, head.Size)
 	}
 	return a.cosign(ctx, cl, head, cp)
 }
