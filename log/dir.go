@@ -91,6 +91,9 @@ func Init(dir string, o InitOptions) error {
 			return fmt.Errorf("make log: %w", err)
 		}
 	}
+	if err := syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
 	for _, f := range []struct {
 		path string
 		mode os.FileMode

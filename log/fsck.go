@@ -3,13 +3,17 @@ package log
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"time"
 
+	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
 	"golang.org/x/mod/sumdb/note"
@@ -41,11 +45,33 @@ func URLSource(prefix string, evidence func(context.Context, poclog.Blob) ([]byt
 	if err != nil {
 		return Source{}, fmt.Errorf("log URL: %w", err)
 	}
-	f, err := client.NewHTTPFetcher(u.JoinPath("/"), http.DefaultClient)
+	f, err := client.NewHTTPFetcher(u.JoinPath("/"), &http.Client{Transport: bounded{http.DefaultTransport}, Timeout: fetchTimeout})
 	if err != nil {
 		return Source{}, fmt.Errorf("log URL: %w", err)
 	}
 	return Source{Tiles: f, Evidence: evidence}, nil
+}
+
+// Limits of what is fetched from a log that may be hostile.
+const (
+	fetchTimeout = 60 * time.Second
+	// The largest answer is a full entry bundle: 256 entries of 64 KiB with their lengths.
+	maxFetched = 256 * (1<<16 + 2)
+)
+
+// bounded is a transport whose answers end with an error beyond maxFetched.
+type bounded struct{ http.RoundTripper }
+
+func (t bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.ContentLength > maxFetched {
+		return nil, errors.Join(fmt.Errorf("%s: %d bytes: want at most %d", r.URL, resp.ContentLength, maxFetched), resp.Body.Close())
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxFetched)
+	return resp, nil
 }
 
 // A Finding is something that is wrong with a log.
@@ -62,7 +88,8 @@ type Report struct {
 	Proofs   uint64    `json:"proofs"`
 	Configs  uint64    `json:"configs"`
 	Unknown  uint64    `json:"unknown"`
-	Findings []Finding `json:"findings,omitempty"` // the first maxFindings
+	Wrong    uint64    `json:"wrong"`              // entries of which something is wrong
+	Findings []Finding `json:"findings,omitempty"` // the first maxFindings of them
 }
 
 const maxFindings = 100
@@ -83,7 +110,14 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 		return nil, err
 	}
 	f := &checker{src: src, appraise: appraise, report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
-	return f.report, f.run(ctx, cp.Size, progress)
+	root, err := f.run(ctx, cp.Size, progress)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(root, cp.Root[:]) {
+		return nil, fmt.Errorf("tree: the entries that were judged have root %x at size %d: %x was signed", root, cp.Size, cp.Root)
+	}
+	return f.report, nil
 }
 
 // checkTree runs Tessera's own check.
@@ -116,30 +150,44 @@ type checker struct {
 	policy   poclog.Blob // in force: that of the newest config entry
 }
 
-// run reads bundle after bundle, and judges the entries of each concurrently.
-func (f *checker) run(ctx context.Context, size uint64, progress func(done, total uint64)) error {
+// run reads bundle after bundle, and judges the entries of each concurrently. It returns the root of what it judged: a log that is read over the
+// network may have shown other entries before.
+func (f *checker) run(ctx context.Context, size uint64, progress func(done, total uint64)) ([]byte, error) {
+	tree := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
 	sized := func(context.Context) (uint64, error) { return size, nil }
 	for b, err := range client.EntryBundles(ctx, 4, sized, f.src.Tiles.ReadEntryBundle, 0, size) {
 		if err != nil {
-			return fmt.Errorf("read entries: %w", err)
+			return nil, fmt.Errorf("read entries: %w", err)
 		}
 		entries, err := unbundle(b.Data)
 		if err != nil {
-			return fmt.Errorf("read entries: %w", err)
+			return nil, fmt.Errorf("read entries: %w", err)
 		}
-		first := b.RangeInfo.Index * 256
+		first := b.RangeInfo.Index * layout.EntryBundleWidth
+		if first != tree.End() || len(entries) == 0 {
+			return nil, fmt.Errorf("read entries: a bundle of %d entries from %d: want some from %d", len(entries), first, tree.End())
+		}
+		// A bundle that was filled since the checkpoint has entries that it does not cover.
+		entries = entries[:min(uint64(len(entries)), size-first)]
+		for _, e := range entries {
+			if err := tree.Append(rfc6962.DefaultHasher.HashLeaf(e), nil); err != nil {
+				return nil, fmt.Errorf("read entries: %w", err)
+			}
+		}
 		if err := f.bundle(ctx, first, entries); err != nil {
-			return err
+			return nil, err
 		}
-		done := first + uint64(len(entries))
 		if progress != nil {
-			progress(min(done, size), size)
+			progress(tree.End(), size)
 		}
-		if done >= size {
-			return nil
+		if tree.End() >= size {
+			break
 		}
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return rootOfRange(tree)
 }
 
 func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) error {
@@ -151,6 +199,8 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 		switch {
 		case err != nil:
 			details[i] = err.Error()
+		case first == 0 && i == 0 && parsed.Config == nil:
+			details[i] = "the first entry is no config entry"
 		case parsed.Config != nil:
 			f.report.Configs++
 			f.policy = parsed.Config.Policy
@@ -165,13 +215,14 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 		default:
 			f.report.Unknown++
 		}
-		if first+uint64(i) == 0 && parsed.Config == nil {
-			details[i] = "the first entry is no config entry"
-		}
 	}
 	err := g.Wait()
 	for i, d := range details {
-		if d != "" && len(f.report.Findings) < maxFindings {
+		if d == "" {
+			continue
+		}
+		f.report.Wrong++
+		if len(f.report.Findings) < maxFindings {
 			f.report.Findings = append(f.report.Findings, Finding{Entry: first + uint64(i), Detail: d})
 		}
 	}

@@ -14,8 +14,8 @@ import (
 
 // Limits of a question to a provider's registry.
 const (
-	registryTimeout = 5 * time.Second
-	maxRegistryAnswer       = 1 << 14 // bytes
+	registryTimeout   = 5 * time.Second
+	maxRegistryAnswer = 1 << 14 // bytes
 )
 
 // observe asks the provider whether it lists the chip, for evidence that is fresh and passes without, and judges again with the answer, which the

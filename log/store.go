@@ -67,7 +67,7 @@ func (s *store) put(b []byte) (poclog.Blob, error) {
 	defer func() { <-s.writers }()
 	path := s.path(blob.SHA256)
 	var err error
-	if info, e := os.Stat(path); e == nil && info.Size() == int64(len(b)) {
+	if have, e := os.ReadFile(path); e == nil && bytes.Equal(have, b) {
 		// Who linked it may not have synced the folder yet, or have been killed before.
 		err = syncDir(filepath.Dir(path))
 	} else {
@@ -109,23 +109,15 @@ func (s *store) write(path string, b []byte) error {
 	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	// Two submissions may write one file: a link never replaces.
-	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
-		return s.repair(path, tmp.Name(), b)
-	} else if err != nil {
+	err = os.Link(tmp.Name(), path)
+	if errors.Is(err, fs.ErrExist) {
+		// It was linked meanwhile, or is damaged; this one is right in either case.
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
 		return err
 	}
 	return syncDir(dir)
-}
-
-// repair replaces a file whose bytes are not those of its name, and leaves one whose bytes are.
-func (s *store) repair(path, good string, b []byte) error {
-	if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, b) {
-		if err := os.Rename(good, path); err != nil {
-			return err
-		}
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 // makeDirs makes the folders from root down to dir, durably.

@@ -49,7 +49,7 @@ func TestStoreKeepsWhatItWasGiven(t *testing.T) {
 
 func TestStoreRepairsADamagedFileAndNeverServesOne(t *testing.T) {
 	b := []byte("evidence")
-	for _, damaged := range []string{"", "evid", "evidences"} {
+	for _, damaged := range []string{"", "evid", "evidences", "evidenca"} {
 		s := newTestStore(t)
 		blob, err := s.put(b)
 		if err != nil {

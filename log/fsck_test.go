@@ -1,0 +1,165 @@
+package log_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+)
+
+// stopped is a log of some entries that is no longer served.
+func stopped(t *testing.T, n int) (l *testLog, subs []*poclog.Submission) {
+	t.Helper()
+	f := newFab()
+	l = serve(t, f.initLog(t), logConfig())
+	for i := range n {
+		subs = append(subs, f.submission(t, uint64(i)))
+		submit(t, l, subs[i])
+	}
+	if err := l.svc.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return l, subs
+}
+
+func evidencePath(dir string, file []byte) string {
+	name := poclog.Sum(file).String()
+	return filepath.Join(dir, "evidence", "sha256", name[:2], name)
+}
+
+func TestFsckNamesWhatIsWrong(t *testing.T) {
+	entries := func(dir string) string { return filepath.Join(dir, "tiles", "tile", "entries", "000.p", "4") }
+	flip := func(t *testing.T, path string, at int) {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[(at+len(b))%len(b)] ^= 1
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name, want string
+		finding    uint64 // the entry; 0: the tree is refused as a whole
+		harm       func(t *testing.T, dir string, subs []*poclog.Submission)
+	}{
+		{"evidence changed", "has digest", 2, func(t *testing.T, dir string, subs []*poclog.Submission) {
+			flip(t, evidencePath(dir, subs[1].Bundle), 100)
+		}},
+		{"evidence lost", "no such file", 3, func(t *testing.T, dir string, subs []*poclog.Submission) {
+			if err := os.Remove(evidencePath(dir, subs[2].Bundle)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"entry changed", "tree", 0, func(t *testing.T, dir string, _ []*poclog.Submission) { flip(t, entries(dir), -10) }},
+		{"tile changed", "tree", 0, func(t *testing.T, dir string, _ []*poclog.Submission) {
+			flip(t, filepath.Join(dir, "tiles", "tile", "0", "000.p", "4"), 0)
+		}},
+		{"checkpoint changed", "checkpoint", 0, func(t *testing.T, dir string, _ []*poclog.Submission) {
+			flip(t, filepath.Join(dir, "tiles", "checkpoint"), 20)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, subs := stopped(t, 3)
+			c.harm(t, l.dir, subs)
+			r, err := log.Fsck(t.Context(), log.DirSource(l.dir), l.policy, profile.Appraise, nil)
+			if c.finding == 0 {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v: want %q", err, c.want)
+				}
+				return
+			}
+			if err != nil || r.Wrong != 1 || len(r.Findings) != 1 || r.Findings[0].Entry != c.finding || !strings.Contains(r.Findings[0].Detail, c.want) {
+				t.Errorf("%+v %v: want entry %d, %q", r, err, c.finding, c.want)
+			}
+		})
+	}
+}
+
+// An entry that its evidence does not give is a finding, and so is one whose evidence is refused.
+func TestFsckRecomputesEveryEntry(t *testing.T) {
+	l, _ := stopped(t, 3)
+	for _, c := range []struct {
+		name, want string
+		appraise   log.Appraiser
+	}{
+		{"another entry", "another entry", func(in profile.Input) (*verify.Appraisal, error) {
+			a, err := profile.Appraise(in)
+			if err == nil {
+				a.Entry.Realm = poclog.Production
+			}
+			return a, err
+		}},
+		{"refused", "refused: tee.tcb: x", func(profile.Input) (*verify.Appraisal, error) { return nil, verify.Failf(verify.TEETCB, "x") }},
+	} {
+		var last uint64
+		r, err := log.Fsck(t.Context(), log.DirSource(l.dir), l.policy, c.appraise, func(done, _ uint64) { last = done })
+		if err != nil || r.Wrong != 3 || !strings.Contains(r.Findings[0].Detail, c.want) || last != 4 {
+			t.Errorf("%s: %+v %v, progress %d", c.name, r, err, last)
+		}
+	}
+}
+
+// A log on the network that shows one tree to the check of the tree, and other entries to the appraiser.
+func TestFsckJudgesTheEntriesThatAreInTheTree(t *testing.T) {
+	l, _ := stopped(t, 3)
+	var reads atomic.Int64
+	files := http.FileServer(http.Dir(filepath.Join(l.dir, "tiles")))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/tile/entries/") || reads.Add(1) == 1 {
+			files.ServeHTTP(w, r)
+			return
+		}
+		// The config entry alone, four times.
+		b, err := os.ReadFile(filepath.Join(l.dir, "tiles", filepath.FromSlash(r.URL.Path)))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(bytes.Repeat(b[:2+int(binary.BigEndian.Uint16(b))], 4))
+	}))
+	defer srv.Close()
+	evidence := log.DirSource(l.dir).Evidence
+	src, err := log.URLSource(srv.URL, evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Fsck(t.Context(), src, l.policy, profile.Appraise, nil); err == nil || !strings.Contains(err.Error(), "that were judged") {
+		t.Errorf("%v: want a refusal of the entries that were judged", err)
+	}
+	if reads.Load() < 2 {
+		t.Errorf("entries were read %d times", reads.Load())
+	}
+}
+
+func TestFsckOfANetworkLogBoundsItsAnswers(t *testing.T) {
+	l, _ := stopped(t, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for block := make([]byte, 1<<20); r.Context().Err() == nil; {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+	}))
+	defer srv.Close()
+	src, err := log.URLSource(srv.URL, func(context.Context, poclog.Blob) ([]byte, error) { return nil, os.ErrNotExist })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Fsck(t.Context(), src, l.policy, profile.Appraise, nil); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("an answer without an end: %v", err)
+	}
+}
