@@ -33,22 +33,35 @@ import (
 	"github.com/poclog/poclog/witness/witnesstest"
 )
 
-// These tests run programs of others, unchanged, if they are in PATH:
-//
-//	go install filippo.io/torchwood/cmd/litewitness@v0.9.0
-//	go install github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e
-//	go install github.com/transparency-dev/tessera/cmd/conformance/posix@v1.0.4
-//
-// The last is looked for under the name tessera-posix, and under posix.
-func program(t *testing.T, names ...string) string {
+// modules are the programs of others that these tests run, unchanged.
+var modules = map[string]string{
+	"litewitness":   "filippo.io/torchwood/cmd/litewitness@v0.9.0",
+	"omniwitness":   "github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e",
+	"tessera-posix": "github.com/transparency-dev/tessera/cmd/conformance/posix@v1.0.4",
+}
+
+// program finds a program in PATH, or builds it from its module; where neither can be, the test is skipped and says so.
+func program(t *testing.T, name string) string {
 	t.Helper()
-	for _, n := range names {
-		if path, err := exec.LookPath(n); err == nil {
-			return path
-		}
+	if path, err := exec.LookPath(name); err == nil {
+		return path
 	}
-	t.Skipf("%s is not in PATH", strings.Join(names, " or "))
-	return ""
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skipf("skipped: %s is not in PATH, and there is no folder to build it in: %v", name, err)
+	}
+	module, version, _ := strings.Cut(modules[name], "@")
+	bin := filepath.Join(cache, "poclog-test-programs", version)
+	path := filepath.Join(bin, filepath.Base(module))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	install := exec.Command("go", "install", modules[name])
+	install.Dir, install.Env = t.TempDir(), append(os.Environ(), "GOBIN="+bin, "GOFLAGS=", "CGO_ENABLED=0")
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Skipf("skipped: %s is not in PATH and cannot be built here: %v: %.300s", name, err, out)
+	}
+	return path
 }
 
 // start runs a program until the test ends, and waits until it listens.
@@ -236,7 +249,7 @@ func TestOtherWitnessesDeviateAsDocumented(t *testing.T) {
 
 // TestWitnessCosignsATesseraLog takes checkpoints from an unmodified Tessera log to the witness.
 func TestWitnessCosignsATesseraLog(t *testing.T) {
-	path := program(t, "tessera-posix", "posix")
+	path := program(t, "tessera-posix")
 	const origin = "tessera.example/log"
 	skey, vkey, err := note.GenerateKey(rand.Reader, origin)
 	key := parseLogKey(t, skey, vkey, err)

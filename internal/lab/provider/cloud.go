@@ -6,7 +6,7 @@
 // boot logs of real machines (from the module go-eventlog) or made-up ones of the same structure.
 //
 // A Cloud is not safe for concurrent use, but different VMs may prove at the same time while nothing else changes. A [Registry] is safe.
-// TestTenThousandHonestProofs holds that the project accepts what the cloud makes, TestGoogleVerifierAcceptsTheEndorsement that Google's verifier
+// TestHonestProofs holds that the project accepts what the cloud makes, TestGoogleVerifierAcceptsTheEndorsement that Google's verifier
 // does, and TestImagesTellOneStory that the logs replay to the registers.
 package provider
 

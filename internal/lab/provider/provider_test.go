@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -85,9 +87,10 @@ func fleet(t testing.TB, hosts, vms int) *provider.Cloud {
 	return c
 }
 
-func TestTenThousandHonestProofs(t *testing.T) {
-	proofs := 10000
-	if testing.Short() {
+// TestHonestProofs makes POCLOG_HONEST proofs, or 500.
+func TestHonestProofs(t *testing.T) {
+	proofs, err := strconv.Atoi(os.Getenv("POCLOG_HONEST"))
+	if err != nil {
 		proofs = 500
 	}
 	c := fleet(t, 10, 40)
