@@ -32,7 +32,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 	defer s.admissions.Done()
 	a, err := s.appraise(ctx, sub)
 	if err != nil {
-		return nil, err
+		return s.late(ctx, sub, err)
 	}
 	e := &a.Entry
 	// What is once begun is finished, whether its submitter waits or not: others may.
@@ -60,6 +60,17 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 			return &answer, nil
 		}
 	}
+}
+
+// late answers a submission that was refused: a bundle that is in the log gets its receipt however late it comes again, when its challenge is too
+// old and its collateral expired.
+func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused error) (*admission, error) {
+	if _, failed := verify.CheckOf(refused); failed {
+		if number, ok := s.index.findBundle(poclog.Sum(sub.Bundle)); ok {
+			return s.existing(ctx, number)
+		}
+	}
+	return nil, refused
 }
 
 // appraise judges a submission at its time: now, or the time that historical evidence asks for. Historical evidence must also hold now, as

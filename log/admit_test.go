@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,6 +80,26 @@ func TestEvidenceThatProvesMoreThanItsEntryIsLogged(t *testing.T) {
 	}
 	if r := l.fsck(t); len(r.Findings) > 0 || r.Proofs != 2 {
 		t.Errorf("fsck: %+v", r)
+	}
+}
+
+// A publisher whose connection broke may ask again when his collateral has expired.
+func TestBundleInTheLogGetsItsReceiptHoweverLate(t *testing.T) {
+	f := newFab()
+	var skew atomic.Int64
+	cfg := logConfig()
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+	l := serve(t, f.initLog(t), cfg)
+	collateral := f.collateral(t, chip.CollateralOptions{At: time.Now().Add(-time.Hour)})
+	first := &poclog.Submission{Bundle: f.submission(t, 1).Bundle, Collateral: collateral}
+	got := submit(t, l, first)
+	skew.Store(int64(60 * 24 * time.Hour))
+	if again := submit(t, l, first); again.New || again.Verdict.Index != got.Verdict.Index {
+		t.Errorf("two months later: new %v, entry %d: want entry %d", again.New, again.Verdict.Index, got.Verdict.Index)
+	}
+	other := &poclog.Submission{Bundle: f.submission(t, 2).Bundle, Collateral: collateral}
+	if p := problemOf(t, l, other); p.Check != string(verify.Collateral) {
+		t.Errorf("another bundle: %+v", p)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// An index finds the entry of evidence that was submitted before: about 50 bytes an entry and quote.
+// An index finds the entry of evidence that was submitted before: about 50 bytes for each entry's quote, boot and bundle.
 type index struct {
 	mu    sync.Mutex // guards what follows
 	known map[[16]byte]known
@@ -40,6 +40,9 @@ func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
 	sum := poclog.Sum([]byte(text))
 	return [16]byte(sum[:16])
 }
+
+// keyOfBundle is the key of a bundle's file.
+func keyOfBundle(d poclog.Digest) [16]byte { return [16]byte(d[:16]) }
 
 var allChecks = verify.Checks()
 
@@ -67,7 +70,7 @@ func (x *index) add(number uint64, leaf poclog.Leaf) {
 	}
 	if e := leaf.Proof; e != nil {
 		now := known{number, provedBy(e)}
-		for _, key := range [][16]byte{keyOf(e.Quote, e.Boot), keyOf(e.Quote, nil)} {
+		for _, key := range [][16]byte{keyOf(e.Quote, e.Boot), keyOf(e.Quote, nil), keyOfBundle(e.Evidence.Bundle.SHA256)} {
 			old, ok := x.known[key]
 			if !ok || !old.answers(now.proved) || old.proved == now.proved && number < old.number {
 				x.known[key] = now
@@ -82,6 +85,14 @@ func (x *index) find(e *poclog.Entry) (uint64, bool) {
 	defer x.mu.Unlock()
 	k, ok := x.known[keyOf(e.Quote, e.Boot)]
 	return k.number, ok && k.answers(provedBy(e))
+}
+
+// findBundle returns the number of the entry of a bundle's file.
+func (x *index) findBundle(d poclog.Digest) (uint64, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	k, ok := x.known[keyOfBundle(d)]
+	return k.number, ok
 }
 
 // scanNote is how often a long scan says how far it is.
