@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -123,7 +124,8 @@ type Service struct {
 	appraisal chan struct{} // a token for each concurrent appraisal
 	memory    *semaphore.Weighted
 
-	registry *http.Client // asks providers for their chips
+	own      *tlogpolicy.Policy // policy.txt
+	registry *http.Client       // asks providers for their chips
 	add      tessera.AddFn
 	reader   tessera.LogReader
 	shutdown func(context.Context) error
@@ -205,6 +207,9 @@ func (s *Service) start(ctx context.Context) error {
 	}
 	s.add, s.shutdown, s.reader = appender.Add, shutdown, reader
 	s.published = newPublisher(background, reader)
+	for _, c := range cosigners(s.own, reader) {
+		go c.follow(background, s.published, func(err error) { s.cfg.Logger.Warn("no cosignature yet", "error", err) })
+	}
 	if err := s.index.scan(ctx, reader, s.cfg.Logger); err != nil {
 		return err
 	}
@@ -326,7 +331,8 @@ func (s *Service) release(ctx context.Context) (err error) {
 // A publisher watches the published checkpoint.
 type publisher struct {
 	mu         sync.Mutex // guards what follows
-	checkpoint []byte
+	published  []byte     // as Tessera published it
+	checkpoint []byte     // with the cosignatures that came since
 	size       uint64
 	seen       time.Time     // when this checkpoint was first read
 	err        error         // of the last read
@@ -359,10 +365,10 @@ func (p *publisher) poll(ctx context.Context, r tessera.LogReader) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err = err; err != nil || string(b) == string(p.checkpoint) {
+	if p.err = err; err != nil || string(b) == string(p.published) {
 		return
 	}
-	p.checkpoint, p.size, p.seen = b, cp.Size, time.Now()
+	p.published, p.checkpoint, p.size, p.seen = b, b, cp.Size, time.Now()
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -382,6 +388,28 @@ func (p *publisher) wait(ctx context.Context, size uint64) ([]byte, error) {
 			return nil, fmt.Errorf("no checkpoint of size %d was published: %w", size, context.Cause(ctx))
 		}
 	}
+}
+
+// base returns the checkpoint as it was published, and what is closed when another is.
+func (p *publisher) base() ([]byte, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.published, p.changed
+}
+
+// augment adds signature lines to a checkpoint, if it is still the published one.
+func (p *publisher) augment(base []byte, lines [][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !bytes.Equal(base, p.published) {
+		return
+	}
+	// Whoever reads the checkpoint holds the old slice.
+	more := bytes.Clone(p.checkpoint)
+	for _, l := range lines {
+		more = append(more, l...)
+	}
+	p.checkpoint = more
 }
 
 // latest returns the published checkpoint, or nil before the first.

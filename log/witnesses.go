@@ -89,6 +89,7 @@ func (s *Service) witnesses(ed25519, mldsa note.Signer) (tessera.WitnessGroup, e
 	if err != nil {
 		return tessera.WitnessGroup{}, fmt.Errorf("%s: %w", filePolicy, err)
 	}
+	s.own = p
 	q, err := newQuorum(p)
 	if err != nil {
 		return tessera.WitnessGroup{}, fmt.Errorf("%s: %w", filePolicy, err)

@@ -1,0 +1,176 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/client"
+
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Bounds of asking cosigners beyond the quorum.
+const (
+	cosignTimeout  = 30 * time.Second // an auditor takes its time
+	cosignPause    = 5 * time.Second  // after a failure
+	maxCosignReply = 1 << 16
+)
+
+// A cosigner is a witness or auditor of the policy whose cosignature nothing waits for: it is added to the published checkpoint when it comes.
+type cosigner struct {
+	url    string // of add-checkpoint
+	names  []string
+	policy *tlogpolicy.Policy
+	reader tessera.LogReader
+	http   *http.Client
+
+	size uint64 // of the checkpoint that it cosigned last, as far as is known
+}
+
+// cosigners returns those of the policy that have an address and are not of the quorum, one for each address.
+func cosigners(p *tlogpolicy.Policy, r tessera.LogReader) []*cosigner {
+	var list []*cosigner
+	for _, w := range p.Witnesses() {
+		u, err := url.Parse(w.URL)
+		if w.URL == "" || err != nil || needed(p, p.Quorum(), w.Name) {
+			continue
+		}
+		address := u.JoinPath("add-checkpoint").String()
+		at := slices.IndexFunc(list, func(c *cosigner) bool { return c.url == address })
+		if at < 0 {
+			list = append(list, &cosigner{url: address, policy: p, reader: r, http: &http.Client{Timeout: cosignTimeout}})
+			at = len(list) - 1
+		}
+		list[at].names = append(list[at].names, w.Name)
+	}
+	return list
+}
+
+// follow asks for every published checkpoint, until the context ends. What failed is asked again.
+func (c *cosigner) follow(ctx context.Context, p *publisher, report func(error)) {
+	var done []byte
+	for {
+		base, changed := p.base()
+		pause := time.Hour
+		if len(base) > 0 && !bytes.Equal(base, done) {
+			lines, err := c.ask(ctx, base)
+			switch {
+			case err != nil && ctx.Err() == nil:
+				report(fmt.Errorf("cosigner %s: %w", strings.Join(c.names, ", "), err))
+				pause = cosignPause
+			case err == nil:
+				p.augment(base, lines)
+				done = base
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ask sends a checkpoint and returns the cosignature lines that the policy knows.
+func (c *cosigner) ask(ctx context.Context, base []byte) ([][]byte, error) {
+	view, err := c.policy.OpenLogged(base)
+	if err != nil {
+		return nil, err
+	}
+	for range 3 { // the size that it has may be told, and may change meanwhile
+		reply, known, err := c.post(ctx, ownSignatures(base, view.Origin), view.Size)
+		if err != nil {
+			return nil, err
+		}
+		if reply != nil {
+			c.size = view.Size
+			return c.pick(base, reply)
+		}
+		if known > view.Size {
+			return nil, fmt.Errorf("it has size %d, and %d is published", known, view.Size)
+		}
+		c.size = known
+	}
+	return nil, errors.New("it tells another size each time")
+}
+
+// ownSignatures cuts others' signatures off a checkpoint: witnesses limit what they read.
+func ownSignatures(signed []byte, origin string) []byte {
+	text, sigs, _ := bytes.Cut(signed, []byte("\n\n"))
+	out := append(bytes.Clone(text), "\n\n"...)
+	for line := range bytes.Lines(sigs) {
+		if bytes.HasPrefix(line, []byte("— "+origin+" ")) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+// post makes one add-checkpoint request (https://c2sp.org/tlog-witness). A nil reply without error says which size the cosigner has.
+func (c *cosigner) post(ctx context.Context, checkpoint []byte, size uint64) (reply []byte, known uint64, err error) {
+	body := fmt.Appendf(nil, "old %d\n", c.size)
+	if c.size > 0 && c.size < size {
+		pb, err := client.NewProofBuilder(ctx, size, c.reader.ReadTile)
+		if err != nil {
+			return nil, 0, err
+		}
+		path, err := pb.ConsistencyProof(ctx, c.size, size)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, h := range path {
+			body = append(base64.StdEncoding.AppendEncode(body, h), '\n')
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(append(append(body, '\n'), checkpoint...)))
+	if err != nil {
+		return nil, 0, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	reply, err = io.ReadAll(io.LimitReader(resp.Body, maxCosignReply))
+	if err != nil {
+		return nil, 0, err
+	}
+	if resp.StatusCode == http.StatusConflict && resp.Header.Get("Content-Type") == "text/x.tlog.size" {
+		known, err = strconv.ParseUint(strings.TrimSpace(string(reply)), 10, 63)
+		return nil, known, err
+	}
+	if resp.StatusCode != http.StatusOK || len(reply) == 0 {
+		return nil, 0, fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return reply, 0, nil
+}
+
+// pick keeps lines of a reply that are cosignatures of this cosigner's keys.
+func (c *cosigner) pick(base, reply []byte) ([][]byte, error) {
+	var lines [][]byte
+	for line := range bytes.Lines(reply) {
+		view, err := c.policy.OpenLogged(append(bytes.Clone(base), line...))
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(view.Cosignatures, func(s tlogpolicy.Cosignature) bool { return slices.Contains(c.names, s.Name) }) {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return nil, errors.New("its answer has no cosignature of a key that policy.txt names")
+	}
+	return lines, nil
+}
