@@ -26,6 +26,7 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/witness"
+	"github.com/poclog/poclog/witness/audit"
 )
 
 // A cloudStage is a laboratory cloud with a log of its own, which three witnesses cosign.
@@ -36,7 +37,9 @@ type cloudStage struct {
 	policy    *tlogpolicy.Policy
 	dir       string
 	witnesses []string // addresses
+	auditor   *audit.Auditor
 	stops     []func() error
+	logOnly   string // tlog-policy of the log's keys alone
 	receipts  [][]byte
 }
 
@@ -84,6 +87,9 @@ func (s *stage) openCloud(ctx context.Context) (*cloudStage, error) {
 	if err != nil {
 		return c, err
 	}
+	if _, err := c.auditor.AddLog(ctx, url, c.logOnly); err != nil {
+		return c, err
+	}
 	c.log, err = client.New(client.Config{URL: url, Policy: c.policy})
 	return c, err
 }
@@ -125,7 +131,12 @@ func (s *cloudStage) hireWitnesses(ctx context.Context) error {
 		s.witnesses = append(s.witnesses, url)
 		policy += fmt.Sprintf("witness %c %s %s\n", 'a'+i, w.VKeys()[0], url)
 	}
-	policy += "group two-of-three 2 a b c\nquorum two-of-three\n"
+	auditorLine, err := s.hireAuditor()
+	if err != nil {
+		return err
+	}
+	s.logOnly = string(text)
+	policy += auditorLine + "group auditors any d\ngroup two-of-three 2 a b c\nquorum two-of-three\n"
 	if s.policy, err = tlogpolicy.Parse([]byte(policy)); err != nil {
 		return err
 	}
@@ -134,6 +145,51 @@ func (s *cloudStage) hireWitnesses(ctx context.Context) error {
 		return err
 	}
 	return s.timedChallenges(policy)
+}
+
+// hireAuditor starts an auditor, which cosigns only what it re-verified, and returns its line in a policy.
+func (s *cloudStage) hireAuditor() (line string, err error) {
+	const name = "auditor.example"
+	dir := filepath.Join(s.stage.dir, name)
+	if err := audit.Init(dir, name); err != nil {
+		return "", err
+	}
+	if s.auditor, err = audit.Open(dir, audit.Config{Interval: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		return "", err
+	}
+	s.stops = append(s.stops, s.auditor.Close)
+	url, err := s.serveOn(s.auditor.Handler())
+	return fmt.Sprintf("witness d %s %s\n", s.auditor.VKeys()[0], url), err
+}
+
+// audited waits until a receipt can be moved to a checkpoint that the auditor has signed.
+func (s *cloudStage) audited(ctx context.Context, file []byte) error {
+	demands := receipt.Demands{UnsafeRealm: poclog.Lab, Standing: receipt.Audited}
+	if _, err := receipt.Check(file, s.policy, time.Now(), demands); err == nil {
+		s.line("audited", "the auditor had re-verified every entry already")
+		return nil
+	}
+	s.line("logged", "so far the log alone vouches for the appraisals; an auditor repeats each from its evidence")
+	if err := s.auditor.Look(ctx, "demo.poclog.example/cloud"); err != nil {
+		return fmt.Errorf("auditor: %w", err)
+	}
+	var err error
+	for range 200 {
+		var moved []byte
+		if moved, err = s.log.Refresh(ctx, file); err != nil {
+			return err
+		}
+		if _, err = receipt.Check(moved, s.policy, time.Now(), demands); err == nil {
+			s.line("audited", "`poclog refresh` moved the receipt to a checkpoint that the auditor signed; entry and times did not move")
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("the receipt did not become audited: %w", err)
 }
 
 // timedChallenges makes the appraisal policy ask for the witnesses' times.
@@ -192,7 +248,11 @@ func (s *cloudStage) actCloud(ctx context.Context) error {
 			return fmt.Errorf("VM in %s: %w", zone, err)
 		}
 	}
-	return s.frankenstein(ctx, vms[0], vms[1])
+	if err := s.frankenstein(ctx, vms[0], vms[1]); err != nil {
+		return err
+	}
+	s.say("  On whose word does a receipt stand?")
+	return s.audited(ctx, s.receipts[0])
 }
 
 func (s *cloudStage) challenge(ctx context.Context) (*poclog.Challenge, error) {
