@@ -48,7 +48,7 @@ type Config struct {
 	Software string // name and version, for the config entry
 	Guard    string // the guard file; empty is GuardPath
 
-	Appraise Appraiser        // nil is profile.Appraise
+	Appraise Appraiser        // nil is profile.Known's Appraise
 	Now      func() time.Time // nil is time.Now
 	Logger   *slog.Logger     // nil is slog.Default
 
@@ -73,7 +73,7 @@ func (c *Config) setDefaults(dir string) error {
 		c.Guard = GuardPath(dir)
 	}
 	if c.Appraise == nil {
-		c.Appraise = profile.Appraise
+		c.Appraise = profile.NewKnown().Appraise
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -176,7 +176,7 @@ func fsckLog(cmd *cobra.Command, where, policyFile string) (*log.Report, error) 
 			return nil, usagef("%w", err)
 		}
 	}
-	report, err := log.Fsck(cmd.Context(), src, policy, profile.Appraise, progress(cmd, "entries"))
+	report, err := log.Fsck(cmd.Context(), src, policy, profile.NewKnown().Appraise, progress(cmd, "entries"))
 	if err != nil && (errors.Is(err, os.ErrNotExist) || cmd.Context().Err() != nil) {
 		return nil, undecided(err)
 	}

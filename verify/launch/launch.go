@@ -24,40 +24,62 @@ import (
 const maxStatement = 1 << 17
 
 // CheckGCE verifies Google's endorsement (VMLaunchEndorsement) under one of the roots, which are named by SHA-256 of their DER, at a time, and
-// that it names an MRTD. The item's chain carries the root's certificate. Failures are [verify.TEELaunch].
-func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots map[[32]byte]bool, at time.Time) (err error) {
+// that it names an MRTD. The item's chain carries the root's certificate. The result holds from one time to another: those of the certificates.
+// Failures are [verify.TEELaunch].
+func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots map[[32]byte]bool, at time.Time) (from, to time.Time, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = verify.Failf(verify.TEELaunch, "launch endorsement: the verifier fails on it: %.200v", r)
 		}
 	}()
 	if len(item.Body) > maxStatement {
-		return verify.Failf(verify.TEELaunch, "launch endorsement of %d bytes: want at most %d", len(item.Body), maxStatement)
+		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement of %d bytes: want at most %d", len(item.Body), maxStatement)
 	}
-	pool, err := rootPool(item.Chain, roots)
+	root, err := rootOf(item.Chain, roots)
 	if err != nil {
-		return verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
+		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
 	}
+	pool := x509.NewCertPool()
+	pool.AddCert(root)
 	statement, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
 	if err := proto.Unmarshal(item.Body, statement); err != nil {
-		return verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
+		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
 	}
 	if err := gce.EndorsementProto(statement, &gce.Options{RootsOfTrust: pool, Now: at}); err != nil {
-		return verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
+		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
 	}
 	if err := proto.Unmarshal(statement.SerializedUefiGolden, golden); err != nil {
-		return verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
+		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
 	}
+	signer, err := x509.ParseCertificate(golden.GetCert())
+	if err != nil {
+		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: signer: %w", err)
+	}
+	from, to = later(root.NotBefore, signer.NotBefore), earlier(root.NotAfter, signer.NotAfter)
 	for _, m := range golden.GetTdx().GetMeasurements() {
 		if len(m.GetMrtd()) == 48 && bytes.Equal(m.GetMrtd(), mrtd) {
-			return nil
+			return from, to, nil
 		}
 	}
-	return verify.Failf(verify.TEELaunch, "launch endorsement: it names %d launch measurements, and not MRTD %x", len(golden.GetTdx().GetMeasurements()), mrtd)
+	return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: it names %d launch measurements, and not MRTD %x", len(golden.GetTdx().GetMeasurements()), mrtd)
 }
 
-// rootPool takes the one root that the chain carries, if its digest is listed.
-func rootPool(chain []byte, roots map[[32]byte]bool) (*x509.CertPool, error) {
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// rootOf takes the one root that the chain carries, if its digest is listed.
+func rootOf(chain []byte, roots map[[32]byte]bool) (*x509.Certificate, error) {
 	block, rest := pem.Decode(chain)
 	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, fmt.Errorf("chain of %d bytes: want the root's certificate in PEM", len(chain))
@@ -69,7 +91,5 @@ func rootPool(chain []byte, roots map[[32]byte]bool) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root certificate: %w", err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(root)
-	return pool, nil
+	return root, nil
 }

@@ -37,10 +37,7 @@ var azureTDX = profile{
 // tpmSteps are the checks of a TPM quote and the key that signed it.
 func tpmSteps(roots poclog.RootUse) []step {
 	return []step{
-		{verify.TPMAKChain, required, func(s *subject) error {
-			_, err := tpm.CheckChain(verify.TPMAKChain, s.bundle.Get(poclog.ItemTPMAKChain), s.roots(roots), s.in.Appraised)
-			return err
-		}},
+		{verify.TPMAKChain, required, func(s *subject) error { return s.checkAKChain(roots) }},
 		{verify.TPMSignature, required, func(s *subject) error { return s.tpmQuote.Verify(s.ak()) }},
 		{verify.TPMPCRDigest, required, func(s *subject) error {
 			_, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
@@ -53,6 +50,20 @@ func tpmSteps(roots poclog.RootUse) []step {
 			return tpm.CheckAKTemplate(s.public, s.tpmQuote, s.ak())
 		}},
 	}
+}
+
+// checkAKChain verifies the AK's certificates, once while they are valid.
+func (s *subject) checkAKChain(use poclog.RootUse) error {
+	item, roots := s.bundle.Get(poclog.ItemTPMAKChain), s.roots(use)
+	key := keyOf("ak chain", roots, item)
+	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		return nil
+	}
+	_, err := tpm.CheckChain(verify.TPMAKChain, item, roots, s.in.Appraised)
+	if err == nil {
+		s.in.Known.put(key, validity(s.akChain...), s.in.Appraised)
+	}
+	return err
 }
 
 // checkHCL ties the AK to the TD: REPORTDATA is the hash of the HCL JSON, which names the certified key, and the report inside is the quote's.

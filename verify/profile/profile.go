@@ -23,6 +23,9 @@ type Input struct {
 	Policy     []byte    // an appraisal policy's file
 	Appraised  time.Time // when validity is judged: whole seconds
 	Appraisal  uint32    // the appraisal specification: 1 to poclog.Appraisal
+
+	// Known, if set, saves work that was done before. It changes no result.
+	Known *Known
 }
 
 // Appraise judges a bundle. A failed check is an [*verify.Error]. It passes only what the policy admits: evidence that lacks a check

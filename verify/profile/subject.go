@@ -32,6 +32,9 @@ type subject struct {
 	tpmLog    *tcglog.Log
 	tdLog     *tcglog.Log
 
+	knownPlatform bool     // its chain was verified before, with quotes of it
+	platformKey   [32]byte // under which to remember it
+
 	passed []verify.Check
 	notes  map[verify.Check]string
 	entry  poclog.Entry

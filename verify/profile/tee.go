@@ -24,9 +24,7 @@ func sortAdmissions(list []poclog.Admission) {
 // tdxSteps are the checks of a TDX quote: what runs, and that the chip is genuine. The chain comes first, for signatures mean nothing before it.
 func tdxSteps(launch need) []step {
 	return []step{
-		{verify.TEEChain, required, func(s *subject) error {
-			return s.quote.CheckChain(s.roots(poclog.RootIntelSGX), s.in.Appraised)
-		}},
+		{verify.TEEChain, required, checkTDXChain},
 		{verify.TEESignature, required, checkTDXSignature},
 		{verify.TEENoDebug, required, func(s *subject) error { return s.quote.CheckNoDebug() }},
 		{verify.TEERevocation, required, checkTDXRevocation},
@@ -35,11 +33,35 @@ func tdxSteps(launch need) []step {
 	}
 }
 
+// checkTDXChain verifies the chip's certificates, once for a platform while they are valid.
+func checkTDXChain(s *subject) error {
+	roots := s.roots(poclog.RootIntelSGX)
+	key := keyOf("tdx chain", roots, s.quote.PCK.Raw, s.quote.CA.Raw, s.quote.Root.Raw)
+	if _, s.knownPlatform = s.in.Known.get(key, s.in.Appraised); s.knownPlatform {
+		return nil
+	}
+	if err := s.quote.CheckChain(roots, s.in.Appraised); err != nil {
+		return err
+	}
+	s.platformKey = key
+	return nil
+}
+
+// checkTDXSignature verifies the quote, and for a platform that is new asks go-tdx-guest, too.
 func checkTDXSignature(s *subject) error {
 	if err := s.quote.CheckSignature(); err != nil {
 		return err
 	}
-	return s.quote.SecondOpinion(s.in.Appraised)
+	if s.knownPlatform {
+		return nil
+	}
+	if err := s.quote.SecondOpinion(s.in.Appraised); err != nil {
+		return err
+	}
+	if s.platformKey != ([32]byte{}) {
+		s.in.Known.put(s.platformKey, validity(s.quote.PCK, s.quote.CA, s.quote.Root), s.in.Appraised)
+	}
+	return nil
 }
 
 var intelKinds = []poclog.CollateralKind{poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL}
@@ -52,8 +74,25 @@ func (s *subject) openIntel() error {
 	if !slices.ContainsFunc(intelKinds, func(k poclog.CollateralKind) bool { return s.collateral.Get(k) != nil }) {
 		return absentf("there is no collateral of Intel's for the platform")
 	}
+	roots := s.roots(poclog.RootIntelSGX)
+	// The CRLs are checked against this chain, and TCB info against this platform.
+	parts := [][]byte{s.quote.PCK.Raw, s.quote.CA.Raw, s.quote.Root.Raw}
+	for _, k := range intelKinds {
+		it := s.collateral.Get(k)
+		if it == nil {
+			it = new(poclog.CollateralItem)
+		}
+		parts = append(parts, it.Chain, it.Body)
+	}
+	key := keyOf("intel collateral", roots, parts...)
+	if v, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		s.intel = v.(*tdx.Collateral)
+		return nil
+	}
 	var err error
-	s.intel, err = tdx.OpenCollateral(s.quote, s.collateral, s.roots(poclog.RootIntelSGX), s.in.Appraised)
+	if s.intel, err = tdx.OpenCollateral(s.quote, s.collateral, roots, s.in.Appraised); err == nil {
+		s.in.Known.put(key, known{s.intel.Issued, s.intel.Until, s.intel}, s.in.Appraised)
+	}
 	return err
 }
 
@@ -95,7 +134,7 @@ func checkLaunch(s *subject) error {
 		}
 	}
 	if it := s.collateral.Get(poclog.LaunchEndorsement); it != nil && profile == poclog.GCETDXvTPM {
-		if err := launch.CheckGCE(it, s.quote.Body.MRTD[:], s.roots(poclog.RootGCELaunch), s.in.Appraised); err != nil {
+		if err := s.checkEndorsement(it); err != nil {
 			return err
 		}
 		s.entry.CVM.EndorsedBy = "provider"
@@ -103,6 +142,20 @@ func checkLaunch(s *subject) error {
 		return nil
 	}
 	return absentf("nobody vouches for MRTD %.16s…: no provider's endorsement, and the policy does not list it", mrtd)
+}
+
+// checkEndorsement verifies the provider's statement on this launch measurement.
+func (s *subject) checkEndorsement(it *poclog.CollateralItem) error {
+	roots := s.roots(poclog.RootGCELaunch)
+	key := keyOf("gce launch", roots, it.Chain, it.Body, s.quote.Body.MRTD[:])
+	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		return nil
+	}
+	from, to, err := launch.CheckGCE(it, s.quote.Body.MRTD[:], roots, s.in.Appraised)
+	if err == nil {
+		s.in.Known.put(key, known{from: from, to: to}, s.in.Appraised)
+	}
+	return err
 }
 
 // claimTDX fills in what a TDX quote says.
@@ -170,9 +223,9 @@ func (s *subject) challengeView() (*tlogpolicy.View, error) {
 	if len(s.policy.ChallengePolicy) == 0 {
 		return nil, verify.Failf(verify.FreshChallenge, "the policy accepts no log's checkpoints as a challenge")
 	}
-	p, err := tlogpolicy.Parse([]byte(strings.Join(s.policy.ChallengePolicy, "\n") + "\n"))
+	p, err := s.challengePolicy()
 	if err != nil {
-		return nil, verify.Failf(verify.Policy, "challenge_policy: %w", err)
+		return nil, err
 	}
 	view, err := p.Open(s.challenge.Checkpoint)
 	if err != nil {
@@ -192,4 +245,19 @@ func (s *subject) challengeView() (*tlogpolicy.View, error) {
 		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was signed %s after the time of appraisal", -age)
 	}
 	return view, nil
+}
+
+// challengePolicy parses whose checkpoints may be a challenge.
+func (s *subject) challengePolicy() (*tlogpolicy.Policy, error) {
+	text := []byte(strings.Join(s.policy.ChallengePolicy, "\n") + "\n")
+	key := keyOf("challenge policy", nil, text)
+	if v, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		return v.(*tlogpolicy.Policy), nil
+	}
+	p, err := tlogpolicy.Parse(text)
+	if err != nil {
+		return nil, verify.Failf(verify.Policy, "challenge_policy: %w", err)
+	}
+	s.in.Known.put(key, known{to: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), value: p}, s.in.Appraised)
+	return p, nil
 }

@@ -128,6 +128,11 @@ func (c *Collateral) checkSigner(signer, root *x509.Certificate, roots Roots, at
 		return err
 	}
 	c.signers = append(c.signers, signer)
+	for _, cert := range []*x509.Certificate{signer, root} {
+		if err := c.within(cert.Subject.CommonName, cert.NotBefore, cert.NotAfter, at); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -69,7 +69,7 @@ func (c *Config) setDefaults() error {
 			c.Interval, c.Refresh, c.Wait, c.Parallel, maxWait)
 	}
 	if c.Appraise == nil {
-		c.Appraise = profile.Appraise
+		c.Appraise = profile.NewKnown().Appraise
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

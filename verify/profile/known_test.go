@@ -1,0 +1,107 @@
+package profile
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/verify"
+)
+
+func leafOf(t testing.TB, in Input) []byte {
+	t.Helper()
+	a, err := Appraise(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := a.Entry.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
+
+func TestWhatIsKnownChangesNoResult(t *testing.T) {
+	k := NewKnown()
+	w := newWorld(t)
+	for i := range 3 {
+		w.challenge.Salt[0] = byte(i)
+		in := w.input(t, w.honest(t))
+		want := leafOf(t, in)
+		in.Known = k
+		if got := leafOf(t, in); !bytes.Equal(got, want) {
+			t.Errorf("proof %d: another entry", i)
+		}
+	}
+	if len(k.m) != 5 {
+		t.Errorf("%d results are known: want those of chain, collateral, endorsement, AK and challenge policy", len(k.m))
+	}
+}
+
+// Every attack is refused by the same check on a platform that is known.
+func TestAttacksOnKnownPlatformsAreRefusedAlike(t *testing.T) {
+	k := NewKnown()
+	for _, a := range gceAttacks {
+		w := newWorld(t)
+		honest := w.input(t, w.honest(t))
+		honest.Known = k
+		leafOf(t, honest)
+		in := w.input(t, a.stage(t, w))
+		in.Known = k
+		_, err := Appraise(in)
+		wantCheck(t, a.name, err, a.check)
+	}
+}
+
+func TestWhatIsKnownEndsWithItsValidity(t *testing.T) {
+	k := NewKnown()
+	w := newWorld(t)
+	b := w.honest(t)
+	in := w.input(t, b)
+	in.Known = k
+	leafOf(t, in)
+	for name, c := range map[string]struct {
+		at    time.Time
+		check verify.Check
+	}{
+		"expired collateral":     {labNow.AddDate(0, 0, 40), verify.Collateral},
+		"collateral of tomorrow": {labNow.AddDate(0, 0, -4), verify.Collateral},
+		"expired certificates":   {labNow.AddDate(40, 0, 0), verify.TEEChain},
+	} {
+		one := in
+		one.Appraised = c.at
+		_, err := Appraise(one)
+		wantCheck(t, name, err, c.check)
+	}
+	// Another policy's roots do not inherit what this one's verified.
+	other := provider.New("another cloud", labStart)
+	w.policy.Roots = other.Roots()
+	foreign := w.input(t, b)
+	foreign.Known = k
+	_, err := Appraise(foreign)
+	wantCheck(t, "another policy", err, verify.TEEChain)
+	// A chip that is revoked in newer collateral is no longer known.
+	w = newWorld(t)
+	w.maker(chip.CollateralOptions{Revoked: []*chip.Platform{w.vm.Platform()}})
+	revoked := w.input(t, b)
+	revoked.Known = k
+	_, err = Appraise(revoked)
+	wantCheck(t, "newly revoked", err, verify.TEERevocation)
+}
+
+func BenchmarkAppraiseKnownPlatform(b *testing.B) {
+	w := newWorld(b)
+	in := w.input(b, w.honest(b))
+	in.Known = NewKnown()
+	leafOf(b, in)
+	for b.Loop() {
+		if _, err := Appraise(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+	mean := b.Elapsed() / time.Duration(b.N)
+	floor := 3*costP256(b) + 50*time.Microsecond // quote, QE report, TPM quote; the challenge's two Ed25519
+	b.ReportMetric(float64(mean)/float64(floor), "×floor")
+}
