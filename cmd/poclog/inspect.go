@@ -12,17 +12,21 @@ import (
 )
 
 func newInspectCmd() *cobra.Command {
-	return &cobra.Command{
+	var item string
+	c := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what is in a file, believing nothing of it",
 		Long: "Show what is in a receipt, bundle, collateral, challenge, entry or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
 			"file says. `poclog verify` checks it.",
-		Example: "  poclog inspect vm.tlog-proof",
+		Example: "  poclog inspect vm.tlog-proof\n  poclog inspect vm.bundle.json --item tdx-quote > quote.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := readFile(cmd, args[0], poclog.MaxReceipt)
 			if err != nil {
 				return err
+			}
+			if item != "" {
+				return extract(cmd, file, poclog.Item(item))
 			}
 			shown, err := inspect(file)
 			if err != nil {
@@ -31,6 +35,21 @@ func newInspectCmd() *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), shown)
 		},
 	}
+	c.Flags().StringVar(&item, "item", "", "write this item of a bundle, as octets")
+	return c
+}
+
+// extract writes one item of a bundle.
+func extract(cmd *cobra.Command, file []byte, item poclog.Item) error {
+	b, err := poclog.ParseBundle(file)
+	if err != nil {
+		return err
+	}
+	if !b.Has(item) {
+		return fmt.Errorf("the bundle has no item %q: it has %s", item, itemNames(b))
+	}
+	_, err = cmd.OutOrStdout().Write(b.Get(item))
+	return err
 }
 
 // inspect recognises a file by its beginning and describes it.
