@@ -171,3 +171,18 @@ func (v *TPM) Read(alg tpm2.TPMAlgID, pcr uint) []byte {
 	}
 	return rsp.PCRValues.Digests[0].Buffer
 }
+
+// ExtendDigests extends a PCR by the digests of an event, one for each bank that it names.
+func (v *TPM) ExtendDigests(pcr uint32, digests map[tpm2.TPMAlgID][]byte) {
+	v.t.Helper()
+	var list tpm2.TPMLDigestValues
+	for alg, d := range digests {
+		list.Digests = append(list.Digests, tpm2.TPMTHA{HashAlg: alg, Digest: d})
+	}
+	_, err := tpm2.PCRExtend{
+		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)}, Digests: list,
+	}.Execute(v)
+	if err != nil {
+		v.t.Fatalf("TPM2_PCR_Extend: %v", err)
+	}
+}

@@ -1,0 +1,109 @@
+package profile
+
+import (
+	"crypto/sha256"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tcglog"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// measure has a real TPM see the boot that a log tells.
+func measure(t *testing.T, v *swtpm.TPM, log []byte) {
+	t.Helper()
+	l, err := tcglog.Parse(tcglog.TPM, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range l.Events {
+		if e.Type == 3 { // EV_NO_ACTION
+			continue
+		}
+		digests := make(map[tpm2.TPMAlgID][]byte)
+		for i, alg := range l.Algs {
+			if alg == tpm.SHA256 || alg == tpm.SHA384 {
+				digests[tpm2.TPMAlgID(alg)] = e.Digests[i]
+			}
+		}
+		v.ExtendDigests(e.Index, digests)
+	}
+}
+
+// A real TPM 2.0 makes an AK, which the provider certifies, sees the boot and quotes: the bundle passes at level 2, and no other boot does.
+func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
+	for name, isRSA := range map[string]bool{"ECDSA": false, "RSA": true} {
+		t.Run(name, func(t *testing.T) {
+			v := swtpm.Start(t)
+			w := newWorld(t)
+			img := w.vm.Config.Image
+			measure(t, v, img.TCGLog)
+			ak := v.Create(swtpm.Template(isRSA, nil))
+			public, err := tpm.ParsePublic(ak.Public)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain, err := w.cloud.Certify(public.Key(), w.vm.TPM.Instance)
+			if err != nil {
+				t.Fatal(err)
+			}
+			quote := w.vm.Platform().Quote(w.vm.TD(w.challenge.ReportData(ak.Public)))
+			sum := sha256.Sum256(quote)
+			pcrs := []uint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
+			item, values := ak.Quote(sum[:], swtpm.Selection{Alg: tpm2.TPMAlgSHA256, PCRs: pcrs}, swtpm.Selection{Alg: tpm2.TPMAlgSHA384, PCRs: pcrs})
+			evidence := provider.Evidence{
+				TDXQuote: quote, TPMQuote: item, PCRs: values, AK: ak.Public, AKChain: chain, TCGLog: img.TCGLog, CCEL: img.CCEL, Challenge: w.challenge,
+			}
+			b, err := evidence.Bundle()
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := Appraise(w.input(t, b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Entry.Level != poclog.LevelBound || len(a.Entry.Absent) > 0 {
+				t.Errorf("level %d, absent %v", a.Entry.Level, a.Entry.Absent)
+			}
+			v.Extend(9, []byte("an initrd of the attacker's"))
+			evidence.TPMQuote, evidence.PCRs = ak.Quote(sum[:], swtpm.Selection{Alg: tpm2.TPMAlgSHA256, PCRs: pcrs}, swtpm.Selection{Alg: tpm2.TPMAlgSHA384, PCRs: pcrs})
+			if b, err = evidence.Bundle(); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Appraise(w.input(t, b))
+			wantCheck(t, "another boot", err, verify.BindPCRRTMR)
+		})
+	}
+}
+
+// A challenge counts with the cosignatures that its bytes have, in their order: other bytes are another challenge.
+func TestReorderedChallengesAreOtherChallenges(t *testing.T) {
+	w := newWorld(t)
+	at := labNow.Add(-5 * time.Second)
+	one, two := testlog.Cosigner{Signer: labLog, At: at}, testlog.Cosigner{Signer: labW, At: at}
+	reordered := w.log.Checkpoint(2, two, one)
+	b := w.honest(t)
+	ch := *w.challenge
+	ch.Checkpoint = reordered
+	item, err := ch.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := b.Clone()
+	swapped.Set(poclog.ItemChallenge, item)
+	_, err = Appraise(w.input(t, swapped))
+	wantCheck(t, "lines reordered after the evidence was made", err, verify.FreshChallenge)
+	w.challenge = &ch
+	a, err := Appraise(w.input(t, w.honest(t)))
+	if err != nil || !slices.Contains(a.Entry.Checks, "fresh.challenge") {
+		t.Errorf("lines reordered before: %v: they prove the same time", err)
+	}
+}
