@@ -151,6 +151,14 @@ func (g *guard) sign(msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The lock should keep others out; on file systems where it does not, this does.
+	b, err := os.ReadFile(g.path)
+	if err != nil {
+		return nil, fmt.Errorf("read the guard file: %w", err)
+	}
+	if kept, err := tlogpolicy.ParseCheckpoint(b); err != nil || kept != g.last {
+		return nil, fmt.Errorf("guard file %s is not what this process left: another signs with it", g.path)
+	}
 	if err := g.extends(context.Background(), next); err != nil {
 		return nil, err
 	}

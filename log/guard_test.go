@@ -143,6 +143,32 @@ func TestGuardKeepsItsFileBeforeTheSignature(t *testing.T) {
 	}
 }
 
+func TestGuardFileThatAnotherProcessChangedStopsSigning(t *testing.T) {
+	tree := &memoryTree{leaves: leavesOf("abcd")}
+	g := newTestGuard(t, tree)
+	if err := g.signSize(t, 2); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := os.ReadFile(g.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{checkpointText("guard.test", 3, make([]byte, 32)), checkpointText("guard.test", 0, emptyRoot[:]), "", "?"} {
+		if err := os.WriteFile(g.path, []byte(other), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.signSize(t, 4); err == nil || !strings.Contains(err.Error(), "another signs") {
+			t.Errorf("guard file %q: %v", other, err)
+		}
+	}
+	if err := os.WriteFile(g.path, mine, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.signSize(t, 4); err != nil {
+		t.Error(err)
+	}
+}
+
 var errBroken = errors.New("broken signer")
 
 type failingSigner struct{ note.Signer }

@@ -130,7 +130,7 @@ type Service struct {
 	reader   tessera.LogReader
 	shutdown func(context.Context) error
 	cancel   context.CancelFunc
-	unlock   func() error
+	unlock   []func() error
 
 	closing    sync.Mutex // guards closed, and that no admission begins once it is set
 	closed     bool
@@ -162,8 +162,13 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	s.origin = ed25519.Name()
-	if s.unlock, err = lock(filepath.Join(s.dir, fileLock)); err != nil {
-		return err
+	// Copies of one log that share a guard file are kept apart by its lock.
+	for _, path := range []string{filepath.Join(s.dir, fileLock), s.cfg.Guard + ".lock"} {
+		unlock, err := lock(path)
+		if err != nil {
+			return err
+		}
+		s.unlock = append(s.unlock, unlock)
 	}
 	if err := s.store.sweep(); err != nil {
 		return fmt.Errorf("prepare the evidence: %w", err)
@@ -322,8 +327,8 @@ func (s *Service) release(ctx context.Context) (err error) {
 	if s.cancel != nil {
 		s.cancel()
 	}
-	if s.unlock != nil {
-		err = errors.Join(err, s.unlock())
+	for _, unlock := range s.unlock {
+		err = errors.Join(err, unlock())
 	}
 	return err
 }

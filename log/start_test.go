@@ -73,6 +73,22 @@ func TestOneDirectoryIsServedOnce(t *testing.T) {
 	}
 }
 
+func TestTwoCopiesOfOneLogDoNotShareAGuard(t *testing.T) {
+	dir := initLog(t)
+	runOnce(t, dir, nil)
+	twin := filepath.Join(t.TempDir(), "twin")
+	copyTree(t, dir, twin)
+	serve(t, dir, log.Config{})
+	_, err := log.Open(t.Context(), twin, log.Config{Software: "poclog test", Guard: log.GuardPath(dir)})
+	if err == nil || !strings.Contains(err.Error(), "locked") {
+		t.Errorf("with the guard of the other: %v", err)
+	}
+	_, err = log.Open(t.Context(), twin, log.Config{Software: "poclog test"})
+	if err == nil || !strings.Contains(err.Error(), "guard") {
+		t.Errorf("without a guard: %v", err)
+	}
+}
+
 func TestRestoredDirectoryRefusesToStart(t *testing.T) {
 	dir := initLog(t)
 	runOnce(t, dir, nil)
