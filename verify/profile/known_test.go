@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/verify"
@@ -27,8 +28,8 @@ func TestWhatIsKnownChangesNoResult(t *testing.T) {
 	k := NewKnown()
 	w := newWorld(t)
 	for i := range 3 {
-		w.challenge.Salt[0] = byte(i)
-		in := w.input(t, w.honest(t))
+		w.Challenge.Salt[0] = byte(i)
+		in := judging(t, w, w.Honest())
 		want := leafOf(t, in)
 		in.Known = k
 		if got := leafOf(t, in); !bytes.Equal(got, want) {
@@ -43,23 +44,23 @@ func TestWhatIsKnownChangesNoResult(t *testing.T) {
 // Every attack is refused by the same check on a platform that is known.
 func TestAttacksOnKnownPlatformsAreRefusedAlike(t *testing.T) {
 	k := NewKnown()
-	for _, a := range gceAttacks {
+	for _, a := range attack.Single {
 		w := newWorld(t)
-		honest := w.input(t, w.honest(t))
+		honest := judging(t, w, w.Honest())
 		honest.Known = k
 		leafOf(t, honest)
-		in := w.input(t, a.stage(t, w))
+		in := judging(t, w, a.Stage(w))
 		in.Known = k
 		_, err := Appraise(in)
-		wantCheck(t, a.name, err, a.check)
+		wantCheck(t, a.Name, err, a.Check)
 	}
 }
 
 func TestWhatIsKnownEndsWithItsValidity(t *testing.T) {
 	k := NewKnown()
 	w := newWorld(t)
-	b := w.honest(t)
-	in := w.input(t, b)
+	b := w.Honest()
+	in := judging(t, w, b)
 	in.Known = k
 	leafOf(t, in)
 	for name, c := range map[string]struct {
@@ -77,15 +78,15 @@ func TestWhatIsKnownEndsWithItsValidity(t *testing.T) {
 	}
 	// Another policy's roots do not inherit what this one's verified.
 	other := provider.New("another cloud", labStart)
-	w.policy.Roots = other.Roots()
-	foreign := w.input(t, b)
+	w.Policy.Roots = other.Roots()
+	foreign := judging(t, w, b)
 	foreign.Known = k
 	_, err := Appraise(foreign)
 	wantCheck(t, "another policy", err, verify.TEEChain)
 	// A chip that is revoked in newer collateral is no longer known.
 	w = newWorld(t)
-	w.maker(chip.CollateralOptions{Revoked: []*chip.Platform{w.vm.Platform()}})
-	revoked := w.input(t, b)
+	w.Publish(chip.CollateralOptions{Revoked: []*chip.Platform{w.VM.Platform()}})
+	revoked := judging(t, w, b)
 	revoked.Known = k
 	_, err = Appraise(revoked)
 	wantCheck(t, "newly revoked", err, verify.TEERevocation)
@@ -93,7 +94,7 @@ func TestWhatIsKnownEndsWithItsValidity(t *testing.T) {
 
 func BenchmarkAppraiseKnownPlatform(b *testing.B) {
 	w := newWorld(b)
-	in := w.input(b, w.honest(b))
+	in := judging(b, w, w.Honest())
 	in.Known = NewKnown()
 	leafOf(b, in)
 	for b.Loop() {

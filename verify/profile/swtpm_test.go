@@ -44,29 +44,29 @@ func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := swtpm.Start(t)
 			w := newWorld(t)
-			img := w.vm.Config.Image
+			img := w.VM.Config.Image
 			measure(t, v, img.TCGLog)
 			ak := v.Create(swtpm.Template(isRSA, nil))
 			public, err := tpm.ParsePublic(ak.Public)
 			if err != nil {
 				t.Fatal(err)
 			}
-			chain, err := w.cloud.Certify(public.Key(), w.vm.TPM.Instance)
+			chain, err := w.Cloud.Certify(public.Key(), w.VM.TPM.Instance)
 			if err != nil {
 				t.Fatal(err)
 			}
-			quote := w.vm.Platform().Quote(w.vm.TD(w.challenge.ReportData(ak.Public)))
+			quote := w.VM.Platform().Quote(w.VM.TD(w.Challenge.ReportData(ak.Public)))
 			sum := sha256.Sum256(quote)
 			pcrs := []uint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
 			item, values := ak.Quote(sum[:], swtpm.Selection{Alg: tpm2.TPMAlgSHA256, PCRs: pcrs}, swtpm.Selection{Alg: tpm2.TPMAlgSHA384, PCRs: pcrs})
 			evidence := provider.Evidence{
-				TDXQuote: quote, TPMQuote: item, PCRs: values, AK: ak.Public, AKChain: chain, TCGLog: img.TCGLog, CCEL: img.CCEL, Challenge: w.challenge,
+				TDXQuote: quote, TPMQuote: item, PCRs: values, AK: ak.Public, AKChain: chain, TCGLog: img.TCGLog, CCEL: img.CCEL, Challenge: w.Challenge,
 			}
 			b, err := evidence.Bundle()
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, err := Appraise(w.input(t, b))
+			a, err := Appraise(judging(t, w, b))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
 			if b, err = evidence.Bundle(); err != nil {
 				t.Fatal(err)
 			}
-			_, err = Appraise(w.input(t, b))
+			_, err = Appraise(judging(t, w, b))
 			wantCheck(t, "another boot", err, verify.BindPCRRTMR)
 		})
 	}
@@ -89,9 +89,9 @@ func TestReorderedChallengesAreOtherChallenges(t *testing.T) {
 	w := newWorld(t)
 	at := labNow.Add(-5 * time.Second)
 	one, two := testlog.Cosigner{Signer: labLog, At: at}, testlog.Cosigner{Signer: labW, At: at}
-	reordered := w.log.Checkpoint(2, two, one)
-	b := w.honest(t)
-	ch := *w.challenge
+	reordered := w.Log.Checkpoint(2, two, one)
+	b := w.Honest()
+	ch := *w.Challenge
 	ch.Checkpoint = reordered
 	item, err := ch.Marshal()
 	if err != nil {
@@ -99,10 +99,10 @@ func TestReorderedChallengesAreOtherChallenges(t *testing.T) {
 	}
 	swapped := b.Clone()
 	swapped.Set(poclog.ItemChallenge, item)
-	_, err = Appraise(w.input(t, swapped))
+	_, err = Appraise(judging(t, w, swapped))
 	wantCheck(t, "lines reordered after the evidence was made", err, verify.FreshChallenge)
-	w.challenge = &ch
-	a, err := Appraise(w.input(t, w.honest(t)))
+	w.Challenge = &ch
+	a, err := Appraise(judging(t, w, w.Honest()))
 	if err != nil || !slices.Contains(a.Entry.Checks, "fresh.challenge") {
 		t.Errorf("lines reordered before: %v: they prove the same time", err)
 	}

@@ -1,0 +1,59 @@
+package attack
+
+import (
+	"bytes"
+	"crypto/elliptic"
+	"math/big"
+)
+
+// descriptions say what each attacker does, in the words of docs/threat-model.md.
+var descriptions = map[string]string{
+	"quote-forged":           "changes a bit of the TD quote's signature, and has his TPM quote the result",
+	"lab-root-in-production": "brings a chip maker of his own, with its CRLs beside the true maker's TCB info",
+	"pck-revoked":            "uses a chip whose certificate was revoked",
+	"tcb-revoked":            "uses a chip whose security version was revoked",
+	"tcb-out-of-date":        "uses a chip with known holes",
+	"debug-td":               "starts the VM so that its host can read its memory",
+	"firmware-own":           "runs firmware of his own in a TD, and extends its registers with a rented VM's story",
+	"tpm-quote-forged":       "changes the TPM quote",
+	"pcr-unselected":         "shows PCR values of another boot, which the TPM quote does not cover",
+	"ak-unrestricted":        "has a key certified that signs anything, and writes the TPM's quote himself",
+	"ak-uncertified":         "uses a key that another provider certified",
+	"other-technology":       "quotes a rented VM of another technology",
+	"ak-swap":                "puts Y's TPM, key and certificate beside X's TD quote, which names X's key (relay-mix)",
+	"nonce-shared":           "puts another's TPM quote over the same nonce beside his own TD quote",
+	"relay-tpm":              "puts another TD quote under the same challenge beside the TPM quote",
+	"rtmr-forged":            "boots an image of his own in the TD, and the expected one beside the TPM",
+	"log-swapped":            "shows the event log of another boot",
+	"log-truncated":          "cuts the last event off the event log",
+	"pzid-copied":            "has MROWNER name another's instance",
+	"not-production":         "uses an AK certificate that is not a production instance's",
+	"relay-vtpm":             "runs a genuine chip at home, whose host forwards TPM commands to a rented vTPM",
+	"registry-forged":        "shows the provider's answer on another chip",
+	"zone-lie":               "stands in another zone than the AK certificate says",
+	"nonce-old":              "answers a challenge of an hour ago",
+	"nonce-foreign":          "answers a challenge of a log that the policy does not list",
+	"nonce-unsigned":         "answers a challenge that its log did not sign",
+	"nonce-stripped":         "strips the witnesses' cosignatures off the challenge",
+	"nonce-other-salt":       "answers one challenge and shows another",
+	"nonce-of-the-future":    "answers a challenge that was signed later",
+	"bundle-rewrapped":       "submits another's public bundle again, to frame its owner",
+	"malleated-quote":        "negates ECDSA's s, so that the same quote has other bytes",
+	"quote-replayed":         "keeps a TD quote, and has another boot of the TPM quote it again",
+	"tpm-rewound":            "restores a snapshot of the vTPM, whose clock goes back",
+	"boot-forked":            "copies the vTPM, so that one boot has two stories",
+	"clone-ak":               "has one AK answer for TDs on two chips",
+	"clone-chassis":          "has the extracted key of one chip answer for VMs in two regions",
+}
+
+// Describe says what the attacker of a name does, or "" if there is none.
+func Describe(name string) string { return descriptions[name] }
+
+// negateS replaces s by n − s in the signature of a TDX quote of version 4.
+func negateS(quote []byte) []byte {
+	const s = 48 + 584 + 4 + 32
+	out := bytes.Clone(quote)
+	n := new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(out[s:s+32]))
+	n.FillBytes(out[s : s+32])
+	return out
+}

@@ -1,0 +1,100 @@
+package attack
+
+import (
+	"crypto/sha256"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/provider"
+)
+
+// ExistingReceipt is what a log answers to evidence that it has: no rule is needed.
+const ExistingReceipt = "existing-receipt"
+
+// An OverTime attack is evidence of which each piece passes: a log admits it, and a monitor's rule exposes it.
+type OverTime struct {
+	Name  string
+	Rule  string // of docs/format.md's contradictions, or ExistingReceipt
+	Stage func(w *World) []*poclog.Bundle
+}
+
+// Series are the attacks that only time exposes.
+var Series = []OverTime{
+	{"bundle-rewrapped", ExistingReceipt, func(w *World) []*poclog.Bundle {
+		b := w.Honest()
+		return []*poclog.Bundle{b, b.Clone()}
+	}},
+	{"malleated-quote", ExistingReceipt, func(w *World) []*poclog.Bundle {
+		// ECDSA's s and its negative both verify. The TPM's quote covers the first; a bare quote is nobody's but its signer's.
+		b := new(poclog.Bundle)
+		b.Set(poclog.ItemTDXQuote, w.Honest().Get(poclog.ItemTDXQuote))
+		other := b.Clone()
+		other.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		return []*poclog.Bundle{b, other}
+	}},
+	{"quote-replayed", "quote-replayed", func(w *World) []*poclog.Bundle {
+		// The TD's quote is kept, and another boot of the TPM quotes it again.
+		first := w.Honest()
+		if err := w.VM.Reboot(); err != nil {
+			panic(err) // the laboratory is ours
+		}
+		return []*poclog.Bundle{first, w.again(first, w.VM.TPM)}
+	}},
+	{"tpm-rewound", "tpm-rewound", func(w *World) []*poclog.Bundle {
+		w.VM.TPM.SetClock(3_600_000, Now)
+		first := w.Honest()
+		w.VM.TPM.SetClock(1_000, Now)
+		return []*poclog.Bundle{first, w.next()}
+	}},
+	{"boot-forked", "boot-forked", func(w *World) []*poclog.Bundle {
+		// A copy of the vTPM, with the same counters, saw another boot.
+		first := w.Honest()
+		twin := *w.VM.TPM
+		twin.Image = ownImage()
+		w.Challenge.Salt[1]++
+		return []*poclog.Bundle{first, w.Assemble(Mix{TPM: &twin, Image: ownImage()})}
+	}},
+	{"clone-ak", "ak-on-two-chips", func(w *World) []*poclog.Bundle {
+		// One AK answers for TDs on two chips.
+		first := w.Honest()
+		w.Challenge.Salt[1]++
+		second := w.Host.Sockets[1]
+		w.Observe(second)
+		return []*poclog.Bundle{first, w.Assemble(Mix{Chip: second})}
+	}},
+	{"clone-chassis", "chip-in-two-places", func(w *World) []*poclog.Bundle {
+		// The key of one chip, extracted, answers for a VM in another region. Its register is not asked here: it would tell.
+		w.Policy.Registries = nil
+		first := w.Honest()
+		away, err := w.Cloud.NewHost(w.Cloud.Zones[2], 1)
+		if err != nil {
+			panic(err) // the laboratory is ours
+		}
+		rented, err := away.NewVM(0, provider.VMConfig{})
+		if err != nil {
+			panic(err) // the laboratory is ours
+		}
+		w.Challenge.Salt[1]++
+		pzid := rented.TPM.Instance.PZID()
+		return []*poclog.Bundle{first, w.Assemble(Mix{TPM: rented.TPM, TD: func(td *chip.TD) { td.MROwner = pzid }})}
+	}},
+}
+
+// next is the honest VM's answer to another challenge.
+func (w *World) next() *poclog.Bundle {
+	w.Challenge.Salt[1]++
+	return w.Honest()
+}
+
+// again has a TPM quote a bundle's TD quote once more.
+func (w *World) again(b *poclog.Bundle, by *provider.TPM) *poclog.Bundle {
+	sum := sha256.Sum256(b.Get(poclog.ItemTDXQuote))
+	item, values, err := by.Quote(sum[:], Now)
+	if err != nil {
+		panic(err) // the laboratory is ours
+	}
+	c := b.Clone()
+	c.Set(poclog.ItemTPMQuote, item)
+	c.Set(poclog.ItemTPMPCRs, values)
+	return c
+}

@@ -1,0 +1,228 @@
+package attack
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tcglog"
+)
+
+// An Attack is evidence that must be refused by a check, and would pass without it.
+//
+// [Describe] says what the attacker does.
+type Attack struct {
+	Name  string
+	Check verify.Check
+	Stage func(w *World) *poclog.Bundle
+}
+
+// ownImage is what an attacker boots.
+var ownImage = sync.OnceValue(func() *provider.Image { return provider.SyntheticImage("the attacker's own") })
+
+// Single are the attacks of one bundle, which a check must refuse.
+var Single = []Attack{
+	{"quote-forged", verify.TEESignature, func(w *World) *poclog.Bundle {
+		return w.Assemble(Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
+	}},
+	{"lab-root-in-production", verify.TEEChain, func(w *World) *poclog.Bundle {
+		// A maker of one's own, with its CRLs beside the true maker's TCB info.
+		own := chip.NewMaker("a garage", start)
+		home := own.NewPlatform("home", nil)
+		forged := own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
+		w.Collateral = w.Collateral.With(*forged.Get(poclog.IntelPCKCRL), *forged.Get(poclog.IntelRootCRL))
+		w.Answer(home, 200, Zone)
+		return w.Assemble(Mix{Chip: home})
+	}},
+	{"pck-revoked", verify.TEERevocation, func(w *World) *poclog.Bundle {
+		w.Publish(chip.CollateralOptions{Revoked: []*chip.Platform{w.VM.Platform()}})
+		return w.Honest()
+	}},
+	{"tcb-revoked", verify.TEETCB, func(w *World) *poclog.Bundle {
+		w.Publish(chip.CollateralOptions{Status: "Revoked"})
+		return w.Honest()
+	}},
+	{"tcb-out-of-date", verify.TEETCB, func(w *World) *poclog.Bundle {
+		w.Publish(chip.CollateralOptions{Status: "OutOfDate", Advisories: []string{"LAB-SA-1"}})
+		return w.Honest()
+	}},
+	{"debug-td", verify.TEENoDebug, func(w *World) *poclog.Bundle {
+		return w.Assemble(Mix{TD: func(td *chip.TD) { td.Debug = true }})
+	}},
+	{"firmware-own", verify.TEELaunch, func(w *World) *poclog.Bundle {
+		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
+	}},
+	{"tpm-quote-forged", verify.TPMSignature, func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		item := bytes.Clone(b.Get(poclog.ItemTPMQuote))
+		item[len(item)-1] ^= 1
+		b.Set(poclog.ItemTPMQuote, item)
+		return b
+	}},
+	{"pcr-unselected", verify.TPMPCRDigest, func(w *World) *poclog.Bundle {
+		// The rented TPM saw one boot, the TD had another: the other's values stand beside a quote that does not cover them.
+		b := w.Assemble(Mix{Image: ownImage()})
+		b.Set(poclog.ItemTCGLog, ownImage().TCGLog)
+		var values []byte
+		for _, s := range provider.Selection {
+			values = append(values, ownImage().PCRs(s.Alg, s.PCRs)...)
+		}
+		b.Set(poclog.ItemTPMPCRs, values)
+		return b
+	}},
+	{"ak-unrestricted", verify.TPMAKTemplate, func(w *World) *poclog.Bundle {
+		free := *w.VM.TPM
+		free.Public = bytes.Clone(free.Public)
+		free.Public[5] &^= 1 // objectAttributes: restricted
+		return w.Assemble(Mix{TPM: &free})
+	}},
+	{"ak-uncertified", verify.TPMAKChain, func(w *World) *poclog.Bundle {
+		rogue := *w.VM.TPM
+		var err error
+		if rogue.Chain, err = provider.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance); err != nil {
+			panic(err) // the laboratory is ours
+		}
+		return w.Assemble(Mix{TPM: &rogue})
+	}},
+	{"other-technology", verify.TPMTechnology, func(w *World) *poclog.Bundle {
+		w.VM = w.NewVM(provider.VMConfig{Image: otherTechnology(w.VM.Config.Image)})
+		return w.Honest()
+	}},
+	{"ak-swap", verify.BindAKInTEE, func(w *World) *poclog.Bundle {
+		// X's TD quote names X's AK; Y's TPM quotes it, and Y's key and certificate stand beside it (relay-Mix).
+		y := w.NewVM(provider.VMConfig{})
+		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: noPZID})
+	}},
+	{"nonce-shared", verify.BindTEEInTPM, func(w *World) *poclog.Bundle {
+		nonce := w.Challenge.Nonce()
+		return w.Assemble(Mix{Sealed: nonce[:]})
+	}},
+	{"relay-tpm", verify.BindTEEInTPM, func(w *World) *poclog.Bundle {
+		// Another TD quote under the same challenge beside the TPM quote.
+		b := w.Honest()
+		other := w.Assemble(Mix{TD: func(td *chip.TD) { td.Version = 5 }})
+		b.Set(poclog.ItemTDXQuote, other.Get(poclog.ItemTDXQuote))
+		return b
+	}},
+	{"rtmr-forged", verify.BindPCRRTMR, func(w *World) *poclog.Bundle { return w.Assemble(Mix{Image: ownImage()}) }},
+	{"log-swapped", verify.BindPCRRTMR, func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		b.Set(poclog.ItemCCEL, ownImage().CCEL)
+		return b
+	}},
+	{"log-truncated", verify.BindPCRRTMR, func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		l, err := tcglog.Parse(tcglog.CCEL, b.Get(poclog.ItemCCEL))
+		if err != nil {
+			panic(err) // the laboratory is ours
+		}
+		last := len(l.Events[len(l.Events)-1].Data) + 4 + 2 + 48 + 12
+		b.Set(poclog.ItemCCEL, b.Get(poclog.ItemCCEL)[:len(b.Get(poclog.ItemCCEL))-last])
+		return b
+	}},
+	{"pzid-copied", verify.BindInstance, func(w *World) *poclog.Bundle {
+		y := w.NewVM(provider.VMConfig{})
+		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MROwner = y.TPM.Instance.PZID() }})
+	}},
+	{"not-production", verify.PlaceCert, func(w *World) *poclog.Bundle {
+		test := *w.VM.TPM
+		test.Instance.Production = false
+		var err error
+		if test.Chain, err = w.Cloud.Certify(test.AK.Public(), test.Instance); err != nil {
+			panic(err) // the laboratory is ours
+		}
+		return w.Assemble(Mix{TPM: &test})
+	}},
+	{"relay-vtpm", verify.PlaceRegistry, func(w *World) *poclog.Bundle {
+		// A genuine chip at home, whose host forwards TPM commands to a rented vTPM.
+		home := w.Cloud.Maker.NewPlatform("at home", nil)
+		w.Observe(home)
+		return w.Assemble(Mix{Chip: home, TD: noPZID})
+	}},
+	{"registry-forged", verify.PlaceRegistry, func(w *World) *poclog.Bundle {
+		// Another chip's true answer stands under its own address.
+		return w.Assemble(Mix{Chip: w.Cloud.Maker.NewPlatform("at home", nil), TD: noPZID})
+	}},
+	{"zone-lie", verify.PlaceAgree, func(w *World) *poclog.Bundle {
+		w.Answer(w.VM.Platform(), 200, "lab-west9-c")
+		return w.Honest()
+	}},
+	{"nonce-old", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+		w.Challenge = w.ChallengeAt(Now.Add(-time.Hour))
+		return w.Honest()
+	}},
+	{"nonce-foreign", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+		l := &testlog.Log{Origin: "foreign.test", Leaves: [][]byte{{1}}}
+		w.Challenge.Checkpoint = l.Checkpoint(1, testlog.Cosigner{Signer: testlog.LogKey("foreign.test")}, testlog.Cosigner{Signer: WitnessKey, At: Now})
+		return w.Honest()
+	}},
+	{"nonce-unsigned", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+		w.Challenge.Checkpoint = w.Log.Checkpoint(2, testlog.Cosigner{Signer: WitnessKey, At: Now})
+		return w.Honest()
+	}},
+	{"nonce-stripped", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+		w.Challenge.Checkpoint = w.Log.Checkpoint(2, testlog.Cosigner{Signer: LogKey})
+		return w.Honest()
+	}},
+	{"nonce-other-salt", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		w.Challenge.Salt[0] ^= 1
+		item, err := w.Challenge.Marshal()
+		if err != nil {
+			panic(err) // the laboratory is ours
+		}
+		b.Set(poclog.ItemChallenge, item)
+		return b
+	}},
+	{"nonce-of-the-future", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+		w.Challenge = w.ChallengeAt(Now.Add(time.Hour))
+		return w.Honest()
+	}},
+}
+
+func noPZID(td *chip.TD) { td.MROwner = [48]byte{} }
+
+// otherTechnology is an image whose firmware says that it runs on SEV-SNP.
+func otherTechnology(img *provider.Image) *provider.Image {
+	raw := bytes.Clone(img.TCGLog)
+	said := []byte("GCE NonHostInfo\x00\x03")
+	at := bytes.Index(raw, said)
+	if at < 0 {
+		panic("no NonHostInfo")
+	}
+	size := int(binary.LittleEndian.Uint32(raw[at-4:]))
+	data := raw[at : at+size]
+	data[len(said)-1] = tcglog.GCETechnologySNP
+	d1, d256, d384 := sha1.Sum(data), sha256.Sum256(data), sha512.Sum384(data)
+	copy(raw[at-4-48:], d384[:])
+	copy(raw[at-4-48-2-32:], d256[:])
+	copy(raw[at-4-48-2-32-2-20:], d1[:])
+	other, err := provider.ImageOf("other technology", raw, img.CCEL)
+	if err != nil {
+		panic(err) // the laboratory is ours
+	}
+	return other
+}
+
+// Publish publishes other collateral, valid now.
+func (w *World) Publish(o chip.CollateralOptions) {
+	o.At = Now.AddDate(0, 0, -3)
+	w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(o).Items...)
+}
+
+// Answer is what someone says that the register answered on a chip.
+func (w *World) Answer(p *chip.Platform, status uint32, zone string) {
+	w.Collateral = w.Collateral.With(poclog.CollateralItem{
+		Kind: poclog.ChipRegistry, URL: fmt.Sprintf("%s%x", RegistryURL, p.PPID), Time: Now, Status: status, Body: fmt.Appendf(nil, `{"zone":%q}`, zone),
+	})
+}

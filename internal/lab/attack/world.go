@@ -1,0 +1,139 @@
+// Package attack is what attackers of the laboratory try: each attack as strong as its author could make it, with the check that must refuse it,
+// or the monitor's rule that must expose it over time. Whatever the attacker's own keys allow is signed anew.
+//
+// The names are those of docs/threat-model.md and of the vectors in testdata/attacks.
+package attack
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/testlog"
+)
+
+// The world's constants.
+const (
+	Origin      = "lab.log.test"
+	RegistryURL = "https://registry.lab.test/"
+	Zone        = "lab-north1-a" // where the honest VM stands
+)
+
+// Now is when everything is judged.
+var Now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Keys of the log that challenges, and of the witness that times it.
+var (
+	LogKey     = testlog.LogKey(Origin)
+	WitnessKey = testlog.WitnessKey("w.test")
+)
+
+// A World is a cloud, a log that challenges, and one honest VM.
+type World struct {
+	Cloud *provider.Cloud
+	Host  *provider.Host
+	VM    *provider.VM
+	Log   *testlog.Log
+
+	Collateral *poclog.Collateral
+	Policy     *poclog.Policy
+	Challenge  *poclog.Challenge
+}
+
+// NewWorld builds the world, the same each time.
+func NewWorld() *World {
+	w := &World{Cloud: provider.New("profile test", start), Log: &testlog.Log{Origin: Origin, Leaves: [][]byte{{1}, {2}}}}
+	w.Cloud.Advance(Now.Sub(start))
+	var err error
+	if w.Host, err = w.Cloud.NewHost(Zone, 2); err != nil {
+		panic(err) // the laboratory is ours
+	}
+	w.VM = w.NewVM(provider.VMConfig{})
+	if w.Collateral, err = w.Cloud.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}); err != nil {
+		panic(err) // the laboratory is ours
+	}
+	w.Observe(w.VM.Platform())
+	w.Policy = w.Cloud.Policy([]string{"log " + LogKey.VKey, "witness w " + WitnessKey.VKey, "quorum w"}, RegistryURL)
+	w.Challenge = w.ChallengeAt(Now.Add(-5 * time.Second))
+	return w
+}
+
+// NewVM starts another VM on the host.
+func (w *World) NewVM(cfg provider.VMConfig) *provider.VM {
+	vm, err := w.Host.NewVM(0, cfg)
+	if err != nil {
+		panic(err) // the laboratory is ours
+	}
+	return vm
+}
+
+// Observe puts the register's true answer on a chip into the collateral.
+func (w *World) Observe(p *chip.Platform) {
+	w.Collateral = w.Collateral.With(w.Cloud.Registry.Observe(RegistryURL, p.PPID, Now))
+}
+
+// ChallengeAt is a challenge whose checkpoint the witness cosigned at a time.
+func (w *World) ChallengeAt(at time.Time) *poclog.Challenge {
+	return &poclog.Challenge{
+		Profile: poclog.GCETDXvTPM, UserData: poclog.Sum([]byte("tls key")), Salt: [32]byte{7},
+		Checkpoint: w.Log.Checkpoint(2, testlog.Cosigner{Signer: LogKey, At: at}, testlog.Cosigner{Signer: WitnessKey, At: at}),
+	}
+}
+
+// A Mix is evidence put together: whose chip, whose TPM, what the TD's report says. Zero fields are the honest VM's.
+type Mix struct {
+	Chip   *chip.Platform
+	TD     func(*chip.TD)
+	TPM    *provider.TPM
+	Image  *provider.Image // of the TD; the TPM has its own
+	AK     []byte          // what REPORTDATA names
+	Quote  func([]byte)    // changes the TD quote before the TPM covers it
+	Sealed []byte          // the TPM's extraData, if not the hash of the TD quote
+}
+
+// Assemble puts evidence together.
+func (w *World) Assemble(m Mix) *poclog.Bundle {
+	if m.Chip == nil {
+		m.Chip = w.VM.Platform()
+	}
+	if m.TPM == nil {
+		m.TPM = w.VM.TPM
+	}
+	if m.AK == nil {
+		m.AK = m.TPM.Public
+	}
+	td := w.VM.TD(w.Challenge.ReportData(m.AK))
+	ccel := w.VM.Config.Image.CCEL
+	if m.Image != nil {
+		td.RTMRs, ccel = m.Image.RTMRs, m.Image.CCEL
+	}
+	if m.TD != nil {
+		m.TD(&td)
+	}
+	quote := m.Chip.Quote(td)
+	if m.Quote != nil {
+		m.Quote(quote)
+	}
+	if m.Sealed == nil {
+		sum := sha256.Sum256(quote)
+		m.Sealed = sum[:]
+	}
+	item, values, err := m.TPM.Quote(m.Sealed, Now)
+	if err != nil {
+		panic(err) // the laboratory is ours
+	}
+	b, err := (&provider.Evidence{
+		TDXQuote: quote, TPMQuote: item, PCRs: values, AK: m.TPM.Public, AKChain: m.TPM.Chain, TCGLog: m.TPM.Image.TCGLog, CCEL: ccel, Challenge: w.Challenge,
+	}).Bundle()
+	if err != nil {
+		panic(err) // the laboratory is ours
+	}
+	return b
+}
+
+// Honest is the honest VM's evidence.
+func (w *World) Honest() *poclog.Bundle { return w.Assemble(Mix{}) }
