@@ -25,7 +25,7 @@ func newLabCmd() *cobra.Command {
 		Long: "A synthetic chip maker and cloud that mint evidence of confidential VMs by the thousand. Only the realm lab accepts it. It is a function of\n" +
 			"its seed: nothing secret is in it.",
 	}
-	c.AddCommand(newLabUpCmd(), newLabProveCmd(), newLabRegistryCmd())
+	c.AddCommand(newLabUpCmd(), newLabProveCmd(), newLabRegistryCmd(), newLabAttackCmd())
 	return c
 }
 

@@ -104,6 +104,9 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	return serveUntilDone(cmd.Context(), s.listen, svc.Handler(), logger, svc.Close)
 }
 
+// maxConnections leaves file descriptors for the log itself: without one it cannot write.
+const maxConnections = 512
+
 // quietTessera keeps the library's own messages off standard error: what matters of them is in /health.
 func quietTessera() {
 	klog.LogToStderr(false)
@@ -121,7 +124,7 @@ func serveUntilDone(ctx context.Context, listen string, h http.Handler, logger *
 		MaxHeaderBytes: 1 << 16, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(log.LimitConnections(l, maxConnections)) }()
 	logger.Info("serving", "address", l.Addr().String())
 	select {
 	case err = <-done:
