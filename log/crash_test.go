@@ -3,6 +3,7 @@ package log_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"k8s.io/klog/v2"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
@@ -29,6 +32,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	// Tessera's own messages would stand between a benchmark's name and its figures.
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
 	if dir := os.Getenv(envServe); dir != "" {
 		if err := serveForever(dir, os.Getenv(envListn)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
