@@ -120,11 +120,17 @@ func run(args []string) int {
 	}
 	fmt.Fprintf(os.Stderr, "poclog: %s\n", strings.TrimRight(err.Error(), "\n"))
 	var e *exitError
-	if !errors.As(err, &e) {
-		return exitNo
-	}
-	if e.hint != "" {
+	if errors.As(err, &e) && e.hint != "" {
 		fmt.Fprintf(os.Stderr, "hint: %s\n", e.hint)
 	}
-	return e.status
+	return statusOf(err)
+}
+
+// statusOf returns the exit status of an error.
+func statusOf(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.status
+	}
+	return exitNo
 }
