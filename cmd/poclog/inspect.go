@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,7 +70,7 @@ func inspect(file []byte) (any, error) {
 		return json.RawMessage(file), nil
 	}
 	if cp, err := tlogpolicy.ParseCheckpoint(file); err == nil {
-		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "size": cp.Size, "root": poclog.Digest(cp.Root)}, nil
+		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "checkpoint": describeCheckpoint(file)}, nil
 	}
 	return nil, fmt.Errorf("not a file of poclog's")
 }
@@ -81,13 +83,34 @@ func inspectReceipt(file []byte) (any, error) {
 	out := map[string]any{"v": 1, "file": "receipt", "index": r.Index, "entry": json.RawMessage(r.Entry), "proof_hashes": len(r.Inclusion.Hashes)}
 	for name, cp := range map[string][]byte{"checkpoint": r.Inclusion.Checkpoint, "challenge": r.Challenge} {
 		if len(cp) > 0 {
-			out[name] = string(cp)
+			out[name] = describeCheckpoint(cp)
 		}
 	}
 	if r.First != nil {
-		out["first"] = string(r.First.Checkpoint)
+		out["first"] = describeCheckpoint(r.First.Checkpoint)
 	}
 	return out, nil
+}
+
+// describeCheckpoint shows what a checkpoint says, and whose signatures it carries; `poclog verify` looks whether they are right.
+func describeCheckpoint(signed []byte) any {
+	cp, err := tlogpolicy.ParseCheckpoint(signed)
+	if err != nil {
+		return map[string]any{"error": err.Error()}
+	}
+	type signature struct {
+		Name  string `json:"name"`
+		Bytes int    `json:"bytes"`
+	}
+	signatures := []signature{}
+	_, lines, _ := strings.Cut(string(signed), "\n\n")
+	for line := range strings.Lines(lines) {
+		name, encoded, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(line, "— "), "\n"), " ")
+		if sig, err := base64.StdEncoding.DecodeString(encoded); ok && err == nil {
+			signatures = append(signatures, signature{name, len(sig)})
+		}
+	}
+	return map[string]any{"origin": cp.Origin, "size": cp.Size, "root": poclog.Digest(cp.Root), "sha256": poclog.Sum(signed), "signatures": signatures}
 }
 
 func inspectBundle(file []byte) (any, error) {

@@ -48,7 +48,7 @@ var demandRules = []demand{
 	}},
 	{"level", func(d *Demands, v *Verdict, _ time.Time) string {
 		return unless(d.UnsafeLevel0 || v.Entry.Level >= poclog.LevelBound,
-			"level %d: the place is unproven (absent: %s)", v.Entry.Level, strings.Join(v.Entry.Absent, ", "))
+			"it is %d: the place is unproven (absent: %s)", v.Entry.Level, strings.Join(v.Entry.Absent, ", "))
 	}},
 	{"profile", func(d *Demands, v *Verdict, _ time.Time) string {
 		return unless(len(d.Profiles) == 0 || slices.Contains(d.Profiles, v.Entry.Profile), "profile %s is not one that was asked for", v.Entry.Profile)
