@@ -37,6 +37,13 @@ func TestCommands(t *testing.T) {
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return os.MkdirAll(filepath.Join(env.WorkDir, "config"), 0o755)
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "offline" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			// Some containers let nobody have a network of his own.
+			return exec.Command("unshare", "-rn", "true").Run() == nil, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":  cmdServe,
 			"status": cmdStatus,
