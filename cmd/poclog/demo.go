@@ -80,7 +80,8 @@ func runDemo(cmd *cobra.Command, once bool) (err error) {
 		"  bin/poclog log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
 		"  bin/poclog log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
 		"  bin/poclog verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
-		"  curl "+s.url+"/health")
+		"  curl "+s.url+"/health",
+		"  bin/poclog lab attack --list")
 	<-cmd.Context().Done()
 	return nil
 }
@@ -174,8 +175,9 @@ func errOrNone(err error) error {
 
 // shorten keeps a demonstration's line on a terminal.
 func shorten(s string) string {
-	if len(s) > 150 {
-		return s[:147] + "…"
+	const width = 118
+	if len(s) > width {
+		return s[:width-1] + "…"
 	}
 	return s
 }
