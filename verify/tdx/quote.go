@@ -22,6 +22,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -297,16 +298,32 @@ func trimSpace(b []byte) []byte {
 // SignedPart returns the bytes that the attestation key signed: header, descriptor of version 5, and body.
 func (q *Quote) SignedPart() []byte { return q.signed }
 
+// Frame returns what surrounds the body and its signature: header, descriptor of version 5, and all certification data as it stands, in which
+// white space counts. It is the same for every quote of a platform until the platform is provisioned anew.
+func (q *Quote) Frame() []byte {
+	head := headerSize
+	if q.Version == 5 {
+		head += descriptorSize
+	}
+	// The signature follows its size, of 4 bytes.
+	return slices.Concat(q.raw[:head], q.raw[len(q.signed)+4+len(q.signature):])
+}
+
 // ID returns the quote's identity: SHA-256 of its signed part.
 func (q *Quote) ID() poclog.Identity {
 	return poclog.Identity(poclog.QuoteKind + ":" + poclog.Sum(q.signed).String())
 }
 
 // CheckNoDebug refuses a TD whose memory its host can read: TDATTRIBUTES bits 0 to 7 ("TUD", TD under debug; Intel TDX Module Base
-// Architecture Specification, "TD attributes").
+// Architecture Specification, "TD attributes"), and bit 29 (MIGRATABLE). Of a migratable TD the migration TD has the key with which its memory
+// leaves the chip and comes back; the host chooses the migration TD, and quotes of TDX 1.0 do not say which one it is.
 func (q *Quote) CheckNoDebug() error {
-	if q.Body.TDAttributes[0] != 0 {
-		return verify.Failf(verify.TEENoDebug, "TD attributes %x: the TD runs under debug, its host can read its memory", q.Body.TDAttributes)
+	const migratable = 1 << (29 - 24) // of byte 3
+	switch a := &q.Body.TDAttributes; {
+	case a[0] != 0:
+		return verify.Failf(verify.TEENoDebug, "TD attributes %x: the TD runs under debug, its host can read its memory", *a)
+	case a[3]&migratable != 0:
+		return verify.Failf(verify.TEENoDebug, "TD attributes %x: the TD is migratable, who has its migration key can read and change its memory", *a)
 	}
 	return nil
 }
