@@ -36,7 +36,8 @@ func tdxSteps(launch need) []step {
 // checkTDXChain verifies the chip's certificates, once for a platform while they are valid.
 func checkTDXChain(s *subject) error {
 	roots := s.roots(poclog.RootIntelSGX)
-	key := keyOf("tdx chain", roots, s.quote.PCK.Raw, s.quote.CA.Raw, s.quote.Root.Raw)
+	// All that go-tdx-guest judges but the body: what it would refuse here, it must be asked about, or who remembers accepts more.
+	key := keyOf("tdx chain", roots, s.quote.Frame())
 	if _, s.knownPlatform = s.in.Known.get(key, s.in.Appraised); s.knownPlatform {
 		return nil
 	}
