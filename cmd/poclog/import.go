@@ -14,7 +14,7 @@ func newImportCmd() *cobra.Command {
 		Short: "Make a bundle of evidence that other tools took",
 		Long:  "Make a bundle of evidence that other tools took. Nothing is judged here: `poclog verify` does. What the result cannot carry is said.",
 	}
-	c.AddCommand(newImportAzureCmd(), newImportTDXCmd(), newImportCollateralCmd())
+	c.AddCommand(newImportAzureCmd(), newImportGoTPMCmd(), newImportTDXCmd(), newImportCollateralCmd())
 	return c
 }
 
@@ -37,6 +37,32 @@ func newImportAzureCmd() *cobra.Command {
 				files = append(files, b)
 			}
 			im, err := evidence.Azure(files[0], files[1:]...)
+			return writeImport(cmd, &out, im, err)
+		},
+	}
+	out.flags(c, "bundle")
+	return c
+}
+
+func newImportGoTPMCmd() *cobra.Command {
+	var out output
+	c := &cobra.Command{
+		Use:   "gotpm FILE [CERTIFICATE…]",
+		Short: "What `gotpm attest` of go-tpm-tools writes",
+		Long: "FILE is an attest.Attestation, in protobuf's binary, text or JSON form. CERTIFICATE files in PEM complete the chain of the\n" +
+			"attestation key up to its root.",
+		Example: "  poclog import gotpm attestation.pb root.pem -o vm.bundle.json",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var files [][]byte
+			for _, path := range args {
+				b, err := readFile(cmd, path, evidence.MaxFile)
+				if err != nil {
+					return err
+				}
+				files = append(files, b)
+			}
+			im, err := evidence.GoTPM(files[0], files[1:]...)
 			return writeImport(cmd, &out, im, err)
 		},
 	}
