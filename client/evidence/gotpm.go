@@ -147,7 +147,7 @@ func gotpmTEE(im *Import, a *attest.Attestation) error {
 		return err
 	}
 	im.Bundle.Set(poclog.ItemTDXQuote, trimmed)
-	im.note("gotpm takes both quotes over one nonce: the TPM quote does not sign the TD quote (bind.tee-in-tpm), nor is there a log's challenge (fresh.challenge): historical, level 0")
+	im.note("an attestation holds no challenge of a log (fresh.challenge), and gotpm does not sign the TD quote's hash by the TPM unless told to (bind.tee-in-tpm)")
 	im.note(how)
 	return nil
 }
