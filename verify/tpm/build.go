@@ -3,9 +3,12 @@ package tpm
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -26,33 +29,59 @@ type Attestation struct {
 	Values       []byte // of the selected registers, concatenated
 }
 
-// Marshal returns the TPMS_ATTEST, as a primary key of the endorsement hierarchy signs it.
+// Marshal returns the TPMS_ATTEST, as a primary key of the endorsement hierarchy signs it. The AK must have a signing scheme.
 func (a *Attestation) Marshal() []byte {
-	u16, u32, u64 := binary.BigEndian.AppendUint16, binary.BigEndian.AppendUint32, binary.BigEndian.AppendUint64
-	sized := func(b, v []byte) []byte { return append(u16(b, uint16(len(v))), v...) }
-	h := a.AK.schemeHash.Hash().New()
-	h.Write(a.Values)
-	b := u16(u32(nil, generatedValue), attestQuote)
-	b = sized(b, named(a.AK.nameAlg, u32(nil, hierarchies[0]), a.AK.Name()))
-	b = sized(b, a.ExtraData)
-	b = u32(u32(u64(b, a.Clock), a.ResetCount), a.RestartCount)
+	q := Quote{
+		QualifiedSigner: a.AK.primaryName(hierarchyEndorsement), ExtraData: a.ExtraData,
+		Clock: a.Clock, ResetCount: a.ResetCount, RestartCount: a.RestartCount, Safe: a.Safe, Firmware: a.Firmware,
+		Selection: a.Selection, hash: a.AK.schemeHash,
+	}
+	q.PCRDigest = q.sum(a.Values)
+	return q.marshalAttest()
+}
+
+// marshalAttest writes TPMS_ATTEST of a quote (Part 2, §10.12.8) from its fields.
+func (q *Quote) marshalAttest() []byte {
+	u32, u64 := binary.BigEndian.AppendUint32, binary.BigEndian.AppendUint64
+	b := append16(u32(nil, generatedValue), attestQuote)
+	b = appendSized(appendSized(b, q.QualifiedSigner), q.ExtraData)
+	b = u32(u32(u64(b, q.Clock), q.ResetCount), q.RestartCount)
 	safe := byte(0)
-	if a.Safe {
+	if q.Safe {
 		safe = 1
 	}
-	b = u64(append(b, safe), a.Firmware)
-	b = append(b, marshalSelection(a.Selection)...)
-	return sized(b, h.Sum(nil))
+	b = u64(append(b, safe), q.Firmware)
+	b = append(b, marshalSelection(q.Selection)...)
+	return appendSized(b, q.PCRDigest)
 }
+
+// Marshal returns the quote's item, TPM2B_ATTEST ‖ TPMT_SIGNATURE, written from its fields: for a parsed quote, the same bytes.
+func (q *Quote) Marshal() []byte {
+	b := append16(appendSized(nil, q.marshalAttest()), q.scheme, uint16(q.hash))
+	if q.scheme == algECDSA {
+		return appendSized(appendSized(b, q.r), q.s)
+	}
+	return appendSized(b, q.sig)
+}
+
+func append16(b []byte, v ...uint16) []byte {
+	for _, u := range v {
+		b = binary.BigEndian.AppendUint16(b, u)
+	}
+	return b
+}
+
+// appendSized appends a TPM2B: a length and as many bytes.
+func appendSized(b, v []byte) []byte { return append(append16(b, uint16(len(v))), v...) }
 
 func marshalSelection(selection []PCRSelection) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(selection)))
 	for _, sel := range selection {
-		var mask [3]byte
+		var mask [sizeofSelect]byte
 		for _, pcr := range sel.PCRs {
 			mask[pcr/8] |= 1 << (pcr % 8)
 		}
-		b = append(binary.BigEndian.AppendUint16(b, uint16(sel.Alg)), 3)
+		b = append(append16(b, uint16(sel.Alg)), sizeofSelect)
 		b = append(b, mask[:]...)
 	}
 	return b
@@ -60,63 +89,55 @@ func marshalSelection(selection []PCRSelection) []byte {
 
 // SignQuote signs a TPMS_ATTEST with SHA-256, as RSASSA or ECDSA, and returns the quote's item. ECDSA signatures are deterministic.
 func SignQuote(attest []byte, key crypto.Signer) ([]byte, error) {
-	d := crypto.SHA256.New()
-	d.Write(attest)
-	item := append(binary.BigEndian.AppendUint16(nil, uint16(len(attest))), attest...)
+	digest := sha256.Sum256(attest)
 	var source io.Reader = rand.Reader
-	scheme := uint16(algRSASSA)
-	if _, ok := key.Public().(*ecdsa.PublicKey); ok {
-		scheme, source = algECDSA, nil
+	_, isECDSA := key.Public().(*ecdsa.PublicKey)
+	if isECDSA {
+		source = nil
 	}
-	sig, err := key.Sign(source, d.Sum(nil), crypto.SHA256)
+	sig, err := key.Sign(source, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("sign TPM quote: %w", err)
 	}
-	item = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(item, scheme), algSHA256)
-	if scheme == algRSASSA {
-		return append(binary.BigEndian.AppendUint16(item, uint16(len(sig))), sig...), nil
+	item := appendSized(nil, attest)
+	if !isECDSA {
+		return appendSized(append16(item, algRSASSA, algSHA256), sig), nil
 	}
 	var r, s []byte
 	in := cryptobyte.String(sig)
 	if !in.ReadASN1(&in, asn1.SEQUENCE) || !in.ReadASN1Integer(&r) || !in.ReadASN1Integer(&s) {
-		return nil, fmt.Errorf("sign TPM quote: malformed ECDSA signature")
+		return nil, errors.New("sign TPM quote: malformed ECDSA signature")
 	}
-	for _, v := range [][]byte{r, s} {
-		item = append(binary.BigEndian.AppendUint16(item, uint16(len(v))), v...)
-	}
-	return item, nil
+	return appendSized(appendSized(append16(item, algECDSA, algSHA256), r), s), nil
 }
 
-// AKPublic returns the TPMT_PUBLIC of a restricted attestation key around an RSA-2048 or P-256 key, with SHA-256 throughout. With a policy,
-// nothing but the policy lets it be used.
+// AKPublic returns the TPMT_PUBLIC of a restricted attestation key around an RSA-2048 or P-256 key, with SHA-256 throughout. With a policy, a
+// SHA-256 digest, nothing but the policy lets it be used.
 func AKPublic(key crypto.PublicKey, authPolicy []byte) ([]byte, error) {
-	u16, u32 := binary.BigEndian.AppendUint16, binary.BigEndian.AppendUint32
-	attributes := uint32(attrRestricted | attrSign | attrFixedTPM | attrFixedParent | attrSensitiveDataOrigin)
-	if len(authPolicy) == 0 {
-		attributes |= attrUserWithAuth
-	} else {
-		attributes |= attrAdminWithPolicy
-	}
-	head := func(kind uint16) []byte {
-		b := u32(u16(u16(nil, kind), algSHA256), attributes)
-		b = append(u16(b, uint16(len(authPolicy))), authPolicy...)
-		return u16(b, algNull)
+	p := &Public{
+		nameAlg: SHA256, attributes: attrRestricted | attrSign | attrFixedTPM | attrFixedParent | attrSensitiveDataOrigin,
+		authPolicy: authPolicy, symmetric: symmetric{alg: algNull}, scheme: algRSASSA, schemeHash: SHA256, key: key,
 	}
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		n := k.N.Bytes()
-		b := u16(u16(head(algRSA), algRSASSA), algSHA256)
-		b = u32(u16(b, uint16(8*len(n))), 0)
-		return append(u16(b, uint16(len(n))), n...), nil
-	case *ecdsa.PublicKey:
-		b := u16(u16(head(algECC), algECDSA), algSHA256)
-		b = u16(u16(b, curveP256), algNull)
-		raw, err := k.Bytes()
-		if err != nil || len(raw) != 65 {
-			return nil, fmt.Errorf("AK public: want a key on P-256: %w", err)
+		if n := k.N.BitLen(); n != 2048 {
+			return nil, fmt.Errorf("AK public with a key of %d bits: want RSA-2048", n)
 		}
-		b = append(u16(b, 32), raw[1:33]...)
-		return append(u16(b, 32), raw[33:]...), nil
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P256() {
+			return nil, errors.New("AK public with a key on another curve: want P-256")
+		}
+		p.scheme = algECDSA
+	default:
+		return nil, fmt.Errorf("AK public of type %T: want RSA or ECDSA", key)
 	}
-	return nil, fmt.Errorf("AK public of type %T: want RSA or ECDSA", key)
+	switch len(authPolicy) {
+	case 0:
+		p.attributes |= attrUserWithAuth
+	case sha256.Size:
+		p.attributes |= attrAdminWithPolicy
+	default:
+		return nil, fmt.Errorf("AK public with a policy of %d bytes: want none or 32", len(authPolicy))
+	}
+	return p.Marshal(), nil
 }

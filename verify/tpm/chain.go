@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,16 +18,19 @@ const (
 	maxCertificates = 6
 )
 
-// ParseChain parses certificates in DER, concatenated from the leaf to the root. Failures are [verify.Format].
+// ParseChain parses 1 to 6 certificates in DER, concatenated from the leaf to the root, in at most 16 KiB. Failures are [verify.Format].
 func ParseChain(item []byte) ([]*x509.Certificate, error) {
 	if len(item) > maxChain {
 		return nil, verify.Failf(verify.Format, "certificate chain of %d bytes: want at most %d", len(item), maxChain)
 	}
 	var chain []*x509.Certificate
 	for rest := item; len(rest) > 0; {
+		if len(chain) == maxCertificates {
+			return nil, verify.Failf(verify.Format, "certificate chain of over %d certificates", maxCertificates)
+		}
 		n, err := derLength(rest)
-		if err != nil || len(chain) == maxCertificates {
-			return nil, verify.Failf(verify.Format, "certificate %d of the chain: want at most %d in DER: %w", len(chain), maxCertificates, orTooMany(err))
+		if err != nil {
+			return nil, verify.Failf(verify.Format, "certificate %d of the chain is not DER: %w", len(chain), err)
 		}
 		c, err := x509.ParseCertificate(rest[:n])
 		if err != nil {
@@ -40,13 +44,6 @@ func ParseChain(item []byte) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-func orTooMany(err error) error {
-	if err == nil {
-		return fmt.Errorf("more follow")
-	}
-	return err
-}
-
 // derLength returns the length of the DER value at the start of b.
 func derLength(b []byte) (int, error) {
 	var v asn1.RawValue
@@ -57,20 +54,30 @@ func derLength(b []byte) (int, error) {
 	return len(b) - len(rest), nil
 }
 
-// TrimCertificate cuts what an NV index holds after a certificate in DER: zeros, or what was left of an earlier one.
+// TrimCertificate cuts what an NV index holds after a certificate in DER: zeros, or what was left of an earlier one. What is cut is not judged, and
+// neither is the certificate. What does not start with a DER value is a [verify.Format] error.
 func TrimCertificate(padded []byte) ([]byte, error) {
 	n, err := derLength(padded)
 	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return nil, verify.Failf(verify.Format, "certificate: %w", err)
 	}
 	return padded[:n:n], nil
 }
 
-var oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
+// Extensions (RFC 5280, §4.2.1).
+var (
+	oidKeyUsage         = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidSAN              = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidBasicConstraints = asn1.ObjectIdentifier{2, 5, 29, 19}
+	oidPolicies         = asn1.ObjectIdentifier{2, 5, 29, 32}
+	oidExtKeyUsage      = asn1.ObjectIdentifier{2, 5, 29, 37}
+)
 
-// CheckChain verifies a chain under one of the roots, which are named by SHA-256 of their DER, at a time, and returns its leaf. Every
-// certificate but the leaf must be a CA's. Extended key usages are not judged: providers' CAs carry their own. Failures are of the check
-// given.
+// CheckChain verifies a chain under one of the roots, which are named by SHA-256 of their DER, at a time, and returns its leaf, an end
+// entity. Each certificate is signed by the next, valid at that time, and but for the leaf a CA's, within its path length; the last is
+// self-signed. An extension that is critical must be one of those that are judged here, or say nothing that limits: so a CA that is constrained
+// to names is refused. Extended key usages are not judged, as providers' CAs carry their own; nor is revocation. A malformed chain is a
+// [verify.Format] error; the others are of the check given.
 func CheckChain(check verify.Check, item []byte, roots map[[32]byte]bool, at time.Time) (*x509.Certificate, error) {
 	chain, err := ParseChain(item)
 	if err != nil {
@@ -106,18 +113,44 @@ func checkLink(c, issuer *x509.Certificate, depth int, at time.Time) error {
 	if err := c.CheckSignatureFrom(issuer); err != nil {
 		return fmt.Errorf("not signed by %q: %w", issuer.Subject, err)
 	}
-	for _, oid := range c.UnhandledCriticalExtensions {
-		// EK and AK certificates name the TPM in a critical subjectAltName of forms that x509 does not read.
-		if !oid.Equal(oidSAN) || depth > 0 {
-			return fmt.Errorf("unknown critical extension %s", oid)
-		}
+	if err := checkExtensions(c, depth == 0); err != nil {
+		return err
 	}
-	if depth > 0 && (!c.IsCA || !c.BasicConstraintsValid) {
-		return fmt.Errorf("not a CA")
+	if depth == 0 {
+		return checkEndEntity(c)
+	}
+	if !c.IsCA || !c.BasicConstraintsValid {
+		return errors.New("not a CA")
 	}
 	// depth counts the leaf, which a path length does not.
-	if depth > 0 && (c.MaxPathLen > 0 || c.MaxPathLenZero) && depth-1 > c.MaxPathLen {
+	if (c.MaxPathLen > 0 || c.MaxPathLenZero) && depth-1 > c.MaxPathLen {
 		return fmt.Errorf("path length %d: %d CAs are below it", c.MaxPathLen, depth-1)
+	}
+	return nil
+}
+
+// checkExtensions refuses critical extensions whose limits nothing here would enforce.
+func checkExtensions(c *x509.Certificate, leaf bool) error {
+	for _, e := range c.Extensions {
+		switch {
+		case !e.Critical, e.Id.Equal(oidKeyUsage), e.Id.Equal(oidBasicConstraints), e.Id.Equal(oidPolicies), e.Id.Equal(oidExtKeyUsage):
+		case leaf && e.Id.Equal(oidSAN):
+			// EK and AK certificates name the TPM in a critical subjectAltName, of forms that x509 does not read.
+		default:
+			return fmt.Errorf("unknown critical extension %s", e.Id)
+		}
+	}
+	return nil
+}
+
+// checkEndEntity refuses a CA's certificate in the leaf's place, and a key that is not for signing or, as an EK, for encryption.
+func checkEndEntity(c *x509.Certificate) error {
+	if c.IsCA {
+		return errors.New("a CA: want an end entity")
+	}
+	const usable = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
+	if c.KeyUsage != 0 && c.KeyUsage&usable == 0 {
+		return fmt.Errorf("key usage %#x: want a key for signatures or for encryption", c.KeyUsage)
 	}
 	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -25,6 +27,10 @@ type GCEInstance struct {
 	InstanceName    string
 	SecurityVersion uint64
 	Production      bool // signed for a real instance, not for a test of Google's
+
+	path string // before the zone's name, as written
+	// Booleans that we do not use follow: those of tags 2 to 30 that are present, and those that are true, as bits.
+	present, set uint32
 }
 
 // ParseGCEInstance reads the extension of an AK certificate: SEQUENCE { zone UTF8String, project number INTEGER, project id UTF8String, instance
@@ -44,6 +50,9 @@ func ParseGCEInstance(cert *x509.Certificate) (*GCEInstance, error) {
 	return nil, verify.Failf(verify.PlaceCert, "the AK certificate has no instance extension %s", OIDGCEInstance)
 }
 
+// Region returns the region of the zone: "us-central1".
+func (g *GCEInstance) Region() string { return RegionOf(g.Zone) }
+
 func parseGCEInstance(der []byte) (*GCEInstance, error) {
 	g := new(GCEInstance)
 	outer := cryptobyte.String(der)
@@ -53,12 +62,13 @@ func parseGCEInstance(der []byte) (*GCEInstance, error) {
 		seq.ReadASN1Integer(&g.InstanceID) && readUTF8(&seq, &g.InstanceName) &&
 		seq.ReadASN1(&tagged, explicit(0)) && seq.Empty() && tagged.ReadASN1(&security, casn1.SEQUENCE) && tagged.Empty()
 	if !ok {
-		return nil, fmt.Errorf("malformed")
+		return nil, errors.New("malformed")
 	}
 	if err := g.parseSecurity(security); err != nil {
 		return nil, err
 	}
-	g.Zone = NormalizeZone(g.Zone)
+	name := NormalizeZone(g.Zone)
+	g.path, g.Zone = g.Zone[:len(g.Zone)-len(name)], name
 	if !isZone(g.Zone) || g.ProjectNumber == 0 || g.InstanceID == 0 {
 		return nil, fmt.Errorf("zone %.80q, project %d, instance %d: want all three", g.Zone, g.ProjectNumber, g.InstanceID)
 	}
@@ -69,10 +79,10 @@ func parseGCEInstance(der []byte) (*GCEInstance, error) {
 func (g *GCEInstance) parseSecurity(s cryptobyte.String) error {
 	var v cryptobyte.String
 	if !s.ReadASN1(&v, explicit(0)) || !v.ReadASN1Integer(&g.SecurityVersion) || !v.Empty() {
-		return fmt.Errorf("security version: malformed")
+		return errors.New("security version: malformed")
 	}
 	if !s.ReadASN1(&v, explicit(1)) || !v.ReadASN1Boolean(&g.Production) || !v.Empty() {
-		return fmt.Errorf("production flag: malformed")
+		return errors.New("production flag: malformed")
 	}
 	for last := uint8(1); !s.Empty(); {
 		var tag casn1.Tag
@@ -81,6 +91,10 @@ func (g *GCEInstance) parseSecurity(s cryptobyte.String) error {
 			return fmt.Errorf("security properties: malformed after [%d]", last)
 		}
 		last = uint8(tag) & 0x1f
+		g.present |= 1 << last
+		if b {
+			g.set |= 1 << last
+		}
 	}
 	return nil
 }
@@ -89,52 +103,61 @@ func explicit(n uint8) casn1.Tag { return casn1.Tag(n).Constructed().ContextSpec
 
 func readUTF8(s *cryptobyte.String, out *string) bool {
 	var v cryptobyte.String
-	if !s.ReadASN1(&v, casn1.UTF8String) || len(v) == 0 || len(v) > 128 {
+	if !s.ReadASN1(&v, casn1.UTF8String) || len(v) == 0 || len(v) > 128 || !utf8.Valid(v) {
 		return false
 	}
 	*out = string(v)
 	return true
 }
 
-// Marshal returns the extension's value.
+// Marshal returns the extension's value: for a parsed one, the same bytes.
 func (g *GCEInstance) Marshal() ([]byte, error) {
 	var b cryptobyte.Builder
-	utf8 := func(b *cryptobyte.Builder, s string) {
-		b.AddASN1(casn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(s)) })
-	}
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		utf8(b, g.Zone)
+		addUTF8(b, g.path+g.Zone)
 		b.AddASN1Uint64(g.ProjectNumber)
-		utf8(b, g.ProjectID)
+		addUTF8(b, g.ProjectID)
 		b.AddASN1Uint64(g.InstanceID)
-		utf8(b, g.InstanceName)
-		b.AddASN1(explicit(0), func(b *cryptobyte.Builder) {
-			b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddASN1(explicit(0), func(b *cryptobyte.Builder) { b.AddASN1Uint64(g.SecurityVersion) })
-				b.AddASN1(explicit(1), func(b *cryptobyte.Builder) { b.AddASN1Boolean(g.Production) })
-			})
-		})
+		addUTF8(b, g.InstanceName)
+		b.AddASN1(explicit(0), func(b *cryptobyte.Builder) { b.AddASN1(casn1.SEQUENCE, g.addSecurity) })
 	})
 	return b.Bytes()
+}
+
+func (g *GCEInstance) addSecurity(b *cryptobyte.Builder) {
+	b.AddASN1(explicit(0), func(b *cryptobyte.Builder) { b.AddASN1Uint64(g.SecurityVersion) })
+	b.AddASN1(explicit(1), func(b *cryptobyte.Builder) { b.AddASN1Boolean(g.Production) })
+	for tag := range uint8(31) {
+		if g.present>>tag&1 == 1 {
+			b.AddASN1(explicit(tag), func(b *cryptobyte.Builder) { b.AddASN1Boolean(g.set>>tag&1 == 1) })
+		}
+	}
+}
+
+func addUTF8(b *cryptobyte.Builder, s string) {
+	b.AddASN1(casn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(s)) })
 }
 
 // NormalizeZone cuts the path that some sources put before a zone's name: "projects/1/zones/us-central1-a" is "us-central1-a".
 func NormalizeZone(zone string) string { return zone[strings.LastIndexByte(zone, '/')+1:] }
 
-// isZone reports whether a zone has the form <region>-<letter>.
+// isZone reports whether a zone has the form <region>-<letter>, with labels of lower-case letters and digits: "us-central1-a", "us-south1-ai1b".
 func isZone(zone string) bool {
-	for i := 0; i < len(zone); i++ {
-		if c := zone[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+	if len(zone) > 64 || RegionOf(zone) == "" {
+		return false
+	}
+	for label := range strings.SplitSeq(zone, "-") {
+		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 			return false
 		}
 	}
-	return len(zone) <= 64 && RegionOf(zone) != ""
+	return true
 }
 
 // RegionOf returns the region of a zone's name: "us-central1" of "us-central1-a".
 func RegionOf(zone string) string { return zone[:max(0, strings.LastIndexByte(zone, '-'))] }
 
-// PZID returns what Compute Engine puts into MROWNER: SHA-384 of the instance's JSON.
+// PZID returns what Compute Engine puts into MROWNER: SHA-384 of the instance's JSON. (Hosts that do not yet leave MROWNER zero.)
 func (g *GCEInstance) PZID() [48]byte {
 	return sha512.Sum384(fmt.Appendf(nil, `{"instanceId":%d,"numericalProjectId":%d,"zone":"%s"}`, g.InstanceID, g.ProjectNumber, g.Zone))
 }

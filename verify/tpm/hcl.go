@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"encoding/base64"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"unicode/utf8"
 
 	"github.com/poclog/poclog/verify"
 )
@@ -89,64 +91,93 @@ func parseHCL(b []byte) (*HCL, int, error) {
 	return h, end, h.parseJSON()
 }
 
-// runtimeData is the JSON of an HCL report, as far as we use it.
-type runtimeData struct {
-	Keys []struct {
-		ID  string `json:"kid"`
-		Kty string `json:"kty"`
-		N   string `json:"n"`
-		E   string `json:"e"`
-	} `json:"keys"`
-	VM struct {
-		UniqueID string `json:"vmUniqueId"`
-	} `json:"vm-configuration"`
-	UserData string `json:"user-data"`
-}
-
+// parseJSON reads what we use. Names are compared exactly, which encoding/json does only in maps: with "keys" and "Keys" in one object, two readers
+// would see two keys.
 func (h *HCL) parseJSON() error {
 	if err := noDuplicates(h.JSON); err != nil {
 		return err
 	}
-	var d runtimeData
-	if err := json.Unmarshal(h.JSON, &d); err != nil {
+	var top, vm object
+	var keys []object
+	if err := json.Unmarshal(h.JSON, &top); err != nil {
 		return fmt.Errorf("JSON: %w", err)
 	}
-	for _, k := range d.Keys {
-		dst := map[string]*crypto.PublicKey{"HCLAkPub": &h.AK, "HCLEkPub": &h.EK}[k.ID]
-		if dst == nil {
-			continue
+	if err := cmp.Or(top.read("keys", &keys), top.read("vm-configuration", &vm), vm.read("vmUniqueId", &h.VMUniqueID)); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := h.takeKey(k); err != nil {
+			return err
 		}
-		if *dst != nil {
-			return fmt.Errorf("key %q twice", k.ID)
-		}
-		key, err := rsaJWK(k.Kty, k.N, k.E)
-		if err != nil {
-			return fmt.Errorf("key %s: %w", k.ID, err)
-		}
-		*dst = key
 	}
 	if h.AK == nil {
-		return fmt.Errorf("JSON without key HCLAkPub")
+		return errors.New("JSON without key HCLAkPub")
 	}
-	h.VMUniqueID = d.VM.UniqueID
-	if d.UserData == "" {
+	return h.takeUserData(top)
+}
+
+// An object is a JSON object whose names are taken as they stand.
+type object map[string]json.RawMessage
+
+// read reads a member into dst, which stays as it is if there is none.
+func (o object) read(name string, dst any) error {
+	raw, ok := o[name]
+	if !ok {
 		return nil
 	}
-	user, err := hex.DecodeString(d.UserData)
+	if err := json.Unmarshal(raw, dst); err != nil {
+		return fmt.Errorf("JSON member %s: %w", name, err)
+	}
+	return nil
+}
+
+// takeKey takes a JWK (RFC 7517) if it is one of ours.
+func (h *HCL) takeKey(jwk object) error {
+	var kid, kty, n, e string
+	if err := cmp.Or(jwk.read("kid", &kid), jwk.read("kty", &kty), jwk.read("n", &n), jwk.read("e", &e)); err != nil {
+		return err
+	}
+	var dst *crypto.PublicKey
+	switch kid {
+	case "HCLAkPub":
+		dst = &h.AK
+	case "HCLEkPub":
+		dst = &h.EK
+	default:
+		return nil
+	}
+	if *dst != nil {
+		return fmt.Errorf("key %q twice", kid)
+	}
+	key, err := rsaJWK(kty, n, e)
+	if err != nil {
+		return fmt.Errorf("key %s: %w", kid, err)
+	}
+	*dst = key
+	return nil
+}
+
+func (h *HCL) takeUserData(top object) error {
+	var digits string
+	if err := top.read("user-data", &digits); err != nil || digits == "" {
+		return err
+	}
+	user, err := hex.DecodeString(digits)
 	if err != nil || len(user) != len(h.UserData) {
-		return fmt.Errorf("user-data of %d digits: want %d bytes in hexadecimal", len(d.UserData), len(h.UserData))
+		return fmt.Errorf("user-data of %d digits: want %d bytes in hexadecimal", len(digits), len(h.UserData))
 	}
 	copy(h.UserData[:], user)
 	return nil
 }
 
+// rsaJWK returns the key of an RSA JWK (RFC 7518, §6.3.1).
 func rsaJWK(kty, n, e string) (*rsa.PublicKey, error) {
-	nb, err1 := base64.RawURLEncoding.DecodeString(n)
-	eb, err2 := base64.RawURLEncoding.DecodeString(e)
-	if kty != "RSA" || err1 != nil || err2 != nil || len(nb) < 256 || len(nb) > 512 || !bytes.Equal(eb, []byte{1, 0, 1}) {
-		return nil, fmt.Errorf("want an RSA JWK of 2048 to 4096 bits with exponent 65537")
+	nb, err1 := base64.RawURLEncoding.Strict().DecodeString(n)
+	eb, err2 := base64.RawURLEncoding.Strict().DecodeString(e)
+	if kty != "RSA" || err1 != nil || err2 != nil || len(nb) < 256 || len(nb) > maxModulus || nb[0] < 0x80 || !bytes.Equal(eb, []byte{1, 0, 1}) {
+		return nil, errors.New("want an RSA JWK of 2048 to 4096 bits with exponent 65537")
 	}
-	return &rsa.PublicKey{N: new(big.Int).SetBytes(nb), E: 65537}, nil
+	return &rsa.PublicKey{N: new(big.Int).SetBytes(nb), E: defaultExponent}, nil
 }
 
 // maxJSONDepth is far over what reports have, and far under what a stack holds.
@@ -154,6 +185,9 @@ const maxJSONDepth = 16
 
 // noDuplicates refuses JSON in which a name stands twice: two readers could see two keys.
 func noDuplicates(b []byte) error {
+	if !utf8.Valid(b) {
+		return errors.New("JSON: not UTF-8")
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	var seen []map[string]bool // of each open object; nil for a list
 	name := false

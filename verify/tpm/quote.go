@@ -2,8 +2,11 @@
 // Compute Engine's instance extension and Azure's HCL report.
 //
 // Structures follow "Trusted Platform Module 2.0 Library", Part 2. Only what the TPM signed is believed: [CheckPCRs] gives values of selected
-// registers alone (CVE-2022-0317 read others). The package is pure; TestEveryByteOfAQuoteIsProtected and the tests against a real TPM 2.0 are the
-// evidence.
+// registers alone (CVE-2022-0317 read others). What parses has one encoding, and the Marshal of each type gives it back. The package is pure;
+// TestEveryByteOfARealTPMsEvidenceIsProtected and the tests on real machines' evidence are the evidence.
+//
+// An ECDSA signature (r, s) is as good as (r, n−s), and TPMs make both: whoever names a quote names what is signed ([Quote.Boot]), never the item. The
+// package does not judge revocation, the freshness of extraData, or what register values mean.
 package tpm
 
 import (
@@ -13,7 +16,7 @@ import (
 	_ "crypto/sha1" // PCR banks; never a signature
 	_ "crypto/sha256"
 	_ "crypto/sha512"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -38,9 +41,12 @@ const (
 
 // Limits of what is parsed.
 const (
-	maxAttest = 1 << 12
-	maxBanks  = 4
-	numPCRs   = 24
+	maxAttest    = 1 << 12
+	maxBanks     = 4
+	sizeofSelect = 3                // of TPMS_PCR_SELECTION, in the PC Client profile
+	numPCRs      = 8 * sizeofSelect // so no register is over 23
+	maxModulus   = 512              // bytes
+	maxScalar    = 48               // bytes: P-384's order
 )
 
 // An Alg is a hash algorithm's identifier, TPM_ALG_ID.
@@ -56,13 +62,30 @@ const (
 
 // Hash returns the algorithm, or 0 if it is unknown.
 func (a Alg) Hash() crypto.Hash {
-	return map[Alg]crypto.Hash{SHA1: crypto.SHA1, SHA256: crypto.SHA256, SHA384: crypto.SHA384, SHA512: crypto.SHA512}[a]
+	switch a {
+	case SHA1:
+		return crypto.SHA1
+	case SHA256:
+		return crypto.SHA256
+	case SHA384:
+		return crypto.SHA384
+	case SHA512:
+		return crypto.SHA512
+	}
+	return 0
 }
 
-// String returns the name that entries use.
+// String returns the name that entries use: sha1, sha256, sha384 or sha512.
 func (a Alg) String() string {
-	if s, ok := map[Alg]string{SHA1: "sha1", SHA256: "sha256", SHA384: "sha384", SHA512: "sha512"}[a]; ok {
-		return s
+	switch a {
+	case SHA1:
+		return "sha1"
+	case SHA256:
+		return "sha256"
+	case SHA384:
+		return "sha384"
+	case SHA512:
+		return "sha512"
 	}
 	return fmt.Sprintf("alg%04x", uint16(a))
 }
@@ -128,57 +151,59 @@ func (q *Quote) parseAttest() error {
 	return r.err
 }
 
-// parseSelection reads TPML_PCR_SELECTION (Part 2, §10.9.7).
+// parseSelection reads TPML_PCR_SELECTION (Part 2, §10.9.7). A bank may select nothing, as banks do that a TPM has switched off, but not all.
 func (q *Quote) parseSelection(r *reader) {
 	n := r.u32("count of banks")
 	if n < 1 || n > maxBanks {
 		r.fail("selection of %d banks: want 1 to %d", n, maxBanks)
 	}
+	selected := 0
 	for range n {
-		if r.err != nil {
-			return
-		}
-		sel := PCRSelection{Alg: Alg(r.u16("bank"))}
-		size := r.take(1, "sizeofSelect")
-		if r.err != nil {
-			return
-		}
-		if size[0] < 1 || size[0] > 4 {
-			r.fail("sizeofSelect %d: want 1 to 4", size[0])
-		}
-		for i, b := range r.take(int(size[0]), "pcrSelect") {
-			for bit := range 8 {
-				if b>>bit&1 == 1 {
-					sel.PCRs = append(sel.PCRs, 8*i+bit)
-				}
-			}
-		}
-		switch {
-		case sel.Alg.Hash() == 0:
-			r.fail("bank of unknown algorithm %#04x", uint16(sel.Alg))
-		case slices.ContainsFunc(q.Selection, func(o PCRSelection) bool { return o.Alg == sel.Alg }):
+		sel := readSelection(r)
+		if slices.ContainsFunc(q.Selection, func(o PCRSelection) bool { return o.Alg == sel.Alg }) {
 			r.fail("bank %s twice", sel.Alg)
-		case len(sel.PCRs) > 0 && sel.PCRs[len(sel.PCRs)-1] >= numPCRs:
-			r.fail("PCR %d: want at most %d", sel.PCRs[len(sel.PCRs)-1], numPCRs-1)
 		}
+		if r.err != nil {
+			return
+		}
+		selected += len(sel.PCRs)
 		q.Selection = append(q.Selection, sel)
 	}
+	if selected == 0 {
+		r.fail("no PCR is selected")
+	}
+}
+
+// readSelection reads TPMS_PCR_SELECTION (Part 2, §10.6.2).
+func readSelection(r *reader) PCRSelection {
+	sel := PCRSelection{Alg: Alg(r.u16("bank"))}
+	if sel.Alg.Hash() == 0 {
+		r.fail("bank of unknown algorithm %#04x", uint16(sel.Alg))
+	}
+	r.want("sizeofSelect", uint64(r.u8("sizeofSelect")), sizeofSelect)
+	for i, b := range r.take(sizeofSelect, "pcrSelect") {
+		for bit := range 8 {
+			if b>>bit&1 == 1 {
+				sel.PCRs = append(sel.PCRs, 8*i+bit)
+			}
+		}
+	}
+	return sel
 }
 
 // parseSignature reads TPMT_SIGNATURE (Part 2, §11.3.4).
 func (q *Quote) parseSignature(r *reader) {
 	q.scheme, q.hash = r.u16("signature scheme"), Alg(r.u16("signature hash"))
-	if r.err != nil {
-		return
-	}
-	if q.hash != SHA256 && q.hash != SHA384 && q.hash != SHA512 {
+	switch q.hash {
+	case SHA256, SHA384, SHA512:
+	default:
 		r.fail("signature over %s: want SHA-256, SHA-384 or SHA-512", q.hash)
 	}
 	switch q.scheme {
 	case algRSASSA, algRSAPSS:
-		q.sig = r.sized("RSA signature", 512)
+		q.sig = r.sized("RSA signature", maxModulus)
 	case algECDSA:
-		q.r, q.s = r.sized("r", 66), r.sized("s", 66)
+		q.r, q.s = r.sized("r", maxScalar), r.sized("s", maxScalar)
 	default:
 		r.fail("signature scheme %#04x: want RSASSA, RSAPSS or ECDSA", q.scheme)
 	}
@@ -190,38 +215,58 @@ func (q *Quote) Boot() poclog.Digest { return poclog.Sum(q.Attest) }
 // Verify checks the signature by an attestation key: RSA of 2,048 to 4,096 bits, or ECDSA on P-256 or P-384. Failures are [verify.TPMSignature].
 // Whether the key is one that a TPM holds, its certificate says.
 func (q *Quote) Verify(ak crypto.PublicKey) error {
-	h := q.hash.Hash()
-	d := h.New()
-	d.Write(q.Attest)
-	digest := d.Sum(nil)
+	var err error
 	switch key := ak.(type) {
 	case *rsa.PublicKey:
-		if n := key.N.BitLen(); n < 2048 || n > 4096 {
-			return verify.Failf(verify.TPMSignature, "AK of %d bits: want RSA of 2048 to 4096", n)
-		}
-		var err error
-		switch q.scheme {
-		case algRSASSA:
-			err = rsa.VerifyPKCS1v15(key, h, digest, q.sig)
-		case algRSAPSS:
-			err = rsa.VerifyPSS(key, h, digest, q.sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto, Hash: h})
-		default:
-			err = fmt.Errorf("the signature is of scheme %#04x", q.scheme)
-		}
-		if err != nil {
-			return verify.Failf(verify.TPMSignature, "the TPM quote is not signed by the RSA AK: %w", err)
-		}
-		return nil
+		err = q.verifyRSA(key)
 	case *ecdsa.PublicKey:
-		if bits := key.Curve.Params().BitSize; bits != 256 && bits != 384 {
-			return verify.Failf(verify.TPMSignature, "AK on a curve of %d bits: want P-256 or P-384", bits)
-		}
-		if q.scheme != algECDSA || !ecdsa.Verify(key, digest, new(big.Int).SetBytes(q.r), new(big.Int).SetBytes(q.s)) {
-			return verify.Failf(verify.TPMSignature, "the TPM quote is not signed by the ECDSA AK")
-		}
-		return nil
+		err = q.verifyECDSA(key)
+	default:
+		err = fmt.Errorf("AK of type %T: want RSA or ECDSA", ak)
 	}
-	return verify.Failf(verify.TPMSignature, "AK of type %T: want RSA or ECDSA", ak)
+	if err != nil {
+		return verify.Failf(verify.TPMSignature, "the TPM quote is not signed by the AK: %w", err)
+	}
+	return nil
+}
+
+func (q *Quote) verifyRSA(key *rsa.PublicKey) error {
+	if n := key.N.BitLen(); n < 2048 || n > 8*maxModulus {
+		return fmt.Errorf("RSA key of %d bits: want 2048 to 4096", n)
+	}
+	h := q.hash.Hash()
+	switch q.scheme {
+	case algRSASSA:
+		return rsa.VerifyPKCS1v15(key, h, q.sum(q.Attest), q.sig)
+	case algRSAPSS:
+		return rsa.VerifyPSS(key, h, q.sum(q.Attest), q.sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto, Hash: h})
+	}
+	return fmt.Errorf("RSA key, signature of scheme %#04x", q.scheme)
+}
+
+func (q *Quote) verifyECDSA(key *ecdsa.PublicKey) error {
+	bits := key.Curve.Params().BitSize
+	if bits != 256 && bits != 384 {
+		return fmt.Errorf("key on a curve of %d bits: want P-256 or P-384", bits)
+	}
+	if q.scheme != algECDSA {
+		return fmt.Errorf("ECDSA key, signature of scheme %#04x", q.scheme)
+	}
+	// TPMs write scalars in the curve's size or without leading zeros; longer ones are another's padding.
+	if len(q.r) > bits/8 || len(q.s) > bits/8 {
+		return fmt.Errorf("signature of %d and %d bytes: want at most %d each", len(q.r), len(q.s), bits/8)
+	}
+	if !ecdsa.Verify(key, q.sum(q.Attest), new(big.Int).SetBytes(q.r), new(big.Int).SetBytes(q.s)) {
+		return errors.New("ECDSA verification error")
+	}
+	return nil
+}
+
+// sum hashes with the signing scheme's algorithm.
+func (q *Quote) sum(b []byte) []byte {
+	d := q.hash.Hash().New()
+	d.Write(b)
+	return d.Sum(nil)
 }
 
 // PCRValues are the values that a quote authenticates, and no others.
@@ -232,7 +277,7 @@ type bankPCR struct {
 	pcr int
 }
 
-// Get returns a register's value, if the quote selected it.
+// Get returns a register's value, if the quote selected it: in the length of the bank's digest, not to be written to.
 func (v *PCRValues) Get(alg Alg, pcr int) ([]byte, bool) {
 	if v == nil {
 		return nil, false
@@ -269,89 +314,8 @@ func CheckPCRs(q *Quote, item []byte) (*PCRValues, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := q.hash.Hash().New()
-	d.Write(item)
-	if sum := d.Sum(nil); string(sum) != string(q.PCRDigest) {
+	if sum := q.sum(item); string(sum) != string(q.PCRDigest) {
 		return nil, verify.Failf(verify.TPMPCRDigest, "the PCR values have digest %x: the TPM signed %x", sum, q.PCRDigest)
 	}
 	return v, nil
-}
-
-// A reader takes big-endian fields; the first error stays.
-type reader struct {
-	b    []byte
-	off  int
-	what string
-	err  error
-}
-
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = verify.Failf(verify.Format, "%s: byte %d: %s", r.what, r.off, fmt.Sprintf(format, args...))
-	}
-}
-
-func (r *reader) take(n int, what string) []byte {
-	if r.err != nil {
-		return nil
-	}
-	if n < 0 || n > len(r.b)-r.off {
-		r.fail("%s of %d bytes: %d are left", what, n, len(r.b)-r.off)
-		return nil
-	}
-	p := r.b[r.off : r.off+n : r.off+n]
-	r.off += n
-	return p
-}
-
-func (r *reader) u16(what string) uint16 {
-	if p := r.take(2, what); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32(what string) uint32 {
-	if p := r.take(4, what); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64(what string) uint64 {
-	if p := r.take(8, what); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
-}
-
-// sized reads a TPM2B: a length and as many bytes.
-func (r *reader) sized(what string, max int) []byte {
-	n := int(r.u16(what))
-	if n > max {
-		r.fail("%s of %d bytes: want at most %d", what, n, max)
-		return nil
-	}
-	return r.take(n, what)
-}
-
-// bool reads TPMI_YES_NO.
-func (r *reader) bool(what string) bool {
-	p := r.take(1, what)
-	if r.err == nil && p[0] > 1 {
-		r.fail("%s %d: want 0 or 1", what, p[0])
-	}
-	return r.err == nil && p[0] == 1
-}
-
-func (r *reader) want(what string, have, want uint64) {
-	if have != want {
-		r.fail("%s %#x: want %#x", what, have, want)
-	}
-}
-
-func (r *reader) end() {
-	if r.err == nil && r.off != len(r.b) {
-		r.fail("%d trailing bytes", len(r.b)-r.off)
-	}
 }

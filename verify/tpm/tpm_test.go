@@ -298,7 +298,7 @@ func FuzzParsePublic(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	raw, err := tpm.AKPublic(&key.PublicKey, []byte("policy"))
+	raw, err := tpm.AKPublic(&key.PublicKey, make([]byte, 32))
 	if err != nil {
 		f.Fatal(err)
 	}
