@@ -1,7 +1,11 @@
-// Package swtpm runs a real TPM 2.0 for tests: libtpms behind swtpm's socket. Where swtpm is not installed the test is skipped and says so.
+// Package swtpm runs a real TPM 2.0 for tests: libtpms behind swtpm's socket (https://github.com/stefanberger/swtpm). Where swtpm is not installed the
+// test is skipped and says so. Every failure ends the test. A TPM serves one goroutine at a time.
 package swtpm
 
 import (
+	"encoding/binary"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +68,37 @@ func (v *TPM) connect() {
 	if err != nil {
 		v.t.Fatalf("connect to swtpm: %v", err)
 	}
+	v.startup()
+}
+
+// cmdInit is CMD_INIT of swtpm's control channel (swtpm_ioctls(3)): a power cycle.
+const cmdInit = 2
+
+// Reset cuts the power and starts the TPM anew: the reset count rises, PCRs are zero, and keys that Create made are to be made again. The clock
+// is not safe after it, as a TPM that was not shut down may have lost some of it.
+func (v *TPM) Reset() {
+	v.t.Helper()
+	conn, err := net.Dial("unix", v.ctrl)
+	if err != nil {
+		v.t.Fatalf("swtpm's control channel: %v", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		v.t.Fatal(err)
+	}
+	var result [4]byte
+	// The command, and no flags: state is kept.
+	if _, err = conn.Write(binary.BigEndian.AppendUint64(nil, cmdInit<<32)); err == nil {
+		_, err = io.ReadFull(conn, result[:])
+	}
+	if err != nil || result != [4]byte{} {
+		v.t.Fatalf("CMD_INIT: result %x: %v", result, err)
+	}
+	v.startup()
+}
+
+func (v *TPM) startup() {
+	v.t.Helper()
 	if _, err := (tpm2.Startup{StartupType: tpm2.TPMSUClear}).Execute(v); err != nil {
 		v.t.Fatalf("TPM2_Startup: %v", err)
 	}
@@ -102,20 +137,64 @@ type AK struct {
 	Public []byte // TPMT_PUBLIC
 }
 
-// Create makes a primary key of the endorsement hierarchy.
+// Create makes a primary key of the endorsement hierarchy: the same one for the same template, as long as the TPM lives.
 func (v *TPM) Create(template tpm2.TPMTPublic) *AK {
 	v.t.Helper()
+	return v.CreateIn(tpm2.TPMRHEndorsement, template)
+}
+
+// CreateIn makes a primary key of a hierarchy.
+func (v *TPM) CreateIn(hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) *AK {
+	v.t.Helper()
 	rsp, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(template),
+		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(template),
 	}.Execute(v)
 	if err != nil {
 		v.t.Fatalf("TPM2_CreatePrimary: %v", err)
 	}
-	public, err := rsp.OutPublic.Contents()
+	return v.key(rsp.ObjectHandle, rsp.Name, rsp.OutPublic)
+}
+
+// CreateUnder makes a key under a storage key, and loads it.
+func (v *TPM) CreateUnder(parent *AK, template tpm2.TPMTPublic) *AK {
+	v.t.Helper()
+	handle := tpm2.AuthHandle{Handle: parent.Handle.Handle, Name: parent.Handle.Name, Auth: tpm2.PasswordAuth(nil)}
+	made, err := tpm2.Create{ParentHandle: handle, InPublic: tpm2.New2B(template)}.Execute(v)
+	if err != nil {
+		v.t.Fatalf("TPM2_Create: %v", err)
+	}
+	rsp, err := tpm2.Load{ParentHandle: handle, InPrivate: made.OutPrivate, InPublic: made.OutPublic}.Execute(v)
+	if err != nil {
+		v.t.Fatalf("TPM2_Load: %v", err)
+	}
+	return v.key(rsp.ObjectHandle, rsp.Name, made.OutPublic)
+}
+
+func (v *TPM) key(handle tpm2.TPMHandle, name tpm2.TPM2BName, public tpm2.TPM2BPublic) *AK {
+	v.t.Helper()
+	contents, err := public.Contents()
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return &AK{tpm: v, Handle: tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, Public: tpm2.Marshal(public)}
+	return &AK{tpm: v, Handle: tpm2.NamedHandle{Handle: handle, Name: name}, Public: tpm2.Marshal(contents)}
+}
+
+// Flush unloads a key: a TPM holds three.
+func (ak *AK) Flush() {
+	ak.tpm.t.Helper()
+	if _, err := (tpm2.FlushContext{FlushHandle: ak.Handle.Handle}).Execute(ak.tpm); err != nil {
+		ak.tpm.t.Fatalf("TPM2_FlushContext: %v", err)
+	}
+}
+
+// QualifiedName returns what TPM2_ReadPublic says of the key's place in the tree.
+func (ak *AK) QualifiedName() []byte {
+	ak.tpm.t.Helper()
+	rsp, err := tpm2.ReadPublic{ObjectHandle: ak.Handle.Handle}.Execute(ak.tpm)
+	if err != nil {
+		ak.tpm.t.Fatalf("TPM2_ReadPublic: %v", err)
+	}
+	return rsp.QualifiedName.Buffer
 }
 
 // Extend extends a PCR of all banks with the digest of data.
@@ -133,6 +212,24 @@ func (v *TPM) Extend(pcr uint32, data []byte) {
 type Selection struct {
 	Alg  tpm2.TPMAlgID
 	PCRs []uint
+}
+
+// PolicyPCR returns the policy digest that TPM2_PolicyPCR makes of the registers' present values.
+func (v *TPM) PolicyPCR(list ...Selection) []byte {
+	v.t.Helper()
+	session, closeSession, err := tpm2.PolicySession(v, tpm2.TPMAlgSHA256, 16, tpm2.Trial())
+	if err != nil {
+		v.t.Fatalf("TPM2_StartAuthSession: %v", err)
+	}
+	defer closeSession() // it ends with the TPM in any case
+	if _, err := (tpm2.PolicyPCR{PolicySession: session.Handle(), Pcrs: selectionOf(list)}).Execute(v); err != nil {
+		v.t.Fatalf("TPM2_PolicyPCR: %v", err)
+	}
+	rsp, err := tpm2.PolicyGetDigest{PolicySession: session.Handle()}.Execute(v)
+	if err != nil {
+		v.t.Fatalf("TPM2_PolicyGetDigest: %v", err)
+	}
+	return rsp.PolicyDigest.Buffer
 }
 
 func selectionOf(list []Selection) tpm2.TPMLPCRSelection {

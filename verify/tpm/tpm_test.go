@@ -2,19 +2,16 @@ package tpm_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-tpm/tpm2"
 
-	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
@@ -27,29 +24,81 @@ func wantCheck(t *testing.T, name string, err error, want verify.Check) {
 	}
 }
 
+func mustQuote(t *testing.T, item []byte) *tpm.Quote {
+	t.Helper()
+	q, err := tpm.ParseQuote(item)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func mustPublic(t *testing.T, item []byte) *tpm.Public {
+	t.Helper()
+	p, err := tpm.ParsePublic(item)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// verifyAll is what a profile asks of TPM evidence, with the key that a certificate names.
+func verifyAll(item, public, values []byte, certified crypto.PublicKey) error {
+	q, err := tpm.ParseQuote(item)
+	if err != nil {
+		return err
+	}
+	p, err := tpm.ParsePublic(public)
+	if err != nil {
+		return err
+	}
+	if err := q.Verify(certified); err != nil {
+		return err
+	}
+	if err := tpm.CheckAKTemplate(p, q, certified); err != nil {
+		return err
+	}
+	_, err = tpm.CheckPCRs(q, values)
+	return err
+}
+
 var selection = []swtpm.Selection{{Alg: tpm2.TPMAlgSHA256, PCRs: []uint{0, 1, 7}}, {Alg: tpm2.TPMAlgSHA384, PCRs: []uint{4, 8}}}
 
+// templates are the kinds of AK that this package takes.
+func templates() map[string]tpm2.TPMTPublic {
+	p384 := swtpm.Template(false, nil)
+	p384.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{
+		Scheme:  tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA, Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgECDSA, &tpm2.TPMSSigSchemeECDSA{HashAlg: tpm2.TPMAlgSHA384})},
+		CurveID: tpm2.TPMECCNistP384, KDF: tpm2.TPMTKDFScheme{Scheme: tpm2.TPMAlgNull}, Symmetric: tpm2.TPMTSymDefObject{Algorithm: tpm2.TPMAlgNull},
+	})
+	pss := swtpm.Template(true, nil)
+	pss.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{
+		Scheme:    tpm2.TPMTRSAScheme{Scheme: tpm2.TPMAlgRSAPSS, Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgRSAPSS, &tpm2.TPMSSigSchemeRSAPSS{HashAlg: tpm2.TPMAlgSHA512})},
+		Symmetric: tpm2.TPMTSymDefObject{Algorithm: tpm2.TPMAlgNull}, KeyBits: 2048,
+	})
+	return map[string]tpm2.TPMTPublic{"ECDSA P-256": swtpm.Template(false, nil), "ECDSA P-384": p384, "RSASSA": swtpm.Template(true, nil), "RSAPSS": pss}
+}
+
 func TestARealTPMsQuoteVerifies(t *testing.T) {
-	for name, isRSA := range map[string]bool{"ECDSA": false, "RSA": true} {
+	for name, template := range templates() {
 		t.Run(name, func(t *testing.T) {
 			v := swtpm.Start(t)
 			v.Extend(7, []byte("boot"))
 			v.Extend(8, []byte("kernel"))
-			ak := v.Create(swtpm.Template(isRSA, nil))
+			ak := v.Create(template)
 			item, values := ak.Quote([]byte("nonce"), selection...)
-			q, err := tpm.ParseQuote(item)
-			if err != nil {
-				t.Fatal(err)
-			}
-			public, err := tpm.ParsePublic(ak.Public)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := q.Verify(public.Key()); err != nil {
+			q, public := mustQuote(t, item), mustPublic(t, ak.Public)
+			if err := verifyAll(item, ak.Public, values, public.Key()); err != nil {
 				t.Error(err)
 			}
-			if err := tpm.CheckAKTemplate(public, q, public.Key()); err != nil {
-				t.Error(err)
+			if !bytes.Equal(q.Marshal(), item) || !bytes.Equal(public.Marshal(), ak.Public) {
+				t.Error("written from their fields, quote or key are others")
+			}
+			if !bytes.Equal(public.Name(), ak.Handle.Name.Buffer) || !bytes.Equal(q.QualifiedSigner, ak.QualifiedName()) {
+				t.Error("the TPM has another name for the key")
+			}
+			if string(q.ExtraData) != "nonce" {
+				t.Errorf("extraData %q", q.ExtraData)
 			}
 			pcrs, err := tpm.CheckPCRs(q, values)
 			if err != nil {
@@ -58,16 +107,75 @@ func TestARealTPMsQuoteVerifies(t *testing.T) {
 			if got, ok := pcrs.Get(tpm.SHA256, 7); !ok || !bytes.Equal(got, v.Read(tpm2.TPMAlgSHA256, 7)) {
 				t.Errorf("PCR 7: %x", got)
 			}
-			if _, ok := pcrs.Get(tpm.SHA384, 7); ok {
-				t.Error("a register that the quote does not select has a value (pcr-unselected)")
+			if got, ok := pcrs.Get(tpm.SHA384, 8); !ok || !bytes.Equal(got, v.Read(tpm2.TPMAlgSHA384, 8)) {
+				t.Errorf("PCR 8: %x", got)
 			}
-			if string(q.ExtraData) != "nonce" || q.Safe && q.Clock == 0 {
-				t.Errorf("%+v", q)
+		})
+	}
+}
+
+func TestOnlySelectedRegistersHaveValues(t *testing.T) {
+	v := swtpm.Start(t)
+	ak := v.Create(swtpm.Template(false, nil))
+	item, values := ak.Quote(nil, selection...)
+	q := mustQuote(t, item)
+	pcrs, err := tpm.CheckPCRs(q, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readable := 0
+	for _, alg := range []tpm.Alg{tpm.SHA1, tpm.SHA256, tpm.SHA384, tpm.SHA512} {
+		for pcr := -1; pcr < 40; pcr++ {
+			if _, ok := pcrs.Get(alg, pcr); ok {
+				readable++
 			}
-			_, err = tpm.CheckPCRs(q, append(bytes.Clone(values), 0))
-			wantCheck(t, "a value more", err, verify.TPMPCRDigest)
-			_, err = tpm.CheckPCRs(q, values[:32])
-			wantCheck(t, "values less", err, verify.TPMPCRDigest)
+		}
+	}
+	if _, ok := pcrs.Get(tpm.SHA384, 7); ok || readable != 5 {
+		t.Errorf("%d registers have values: want the 5 that the quote selects (pcr-unselected)", readable)
+	}
+	_, err = tpm.CheckPCRs(q, append(bytes.Clone(values), make([]byte, 32)...))
+	wantCheck(t, "a value more", err, verify.TPMPCRDigest)
+	_, err = tpm.CheckPCRs(q, values[:32])
+	wantCheck(t, "values less", err, verify.TPMPCRDigest)
+	_, err = tpm.CheckPCRs(q, nil)
+	wantCheck(t, "no values", err, verify.TPMPCRDigest)
+	swapped := bytes.Join([][]byte{values[32:64], values[:32], values[64:]}, nil)
+	swapped[0] ^= 1 // both may be zero
+	_, err = tpm.CheckPCRs(q, swapped)
+	wantCheck(t, "values in another order", err, verify.TPMPCRDigest)
+}
+
+// Each bit of quote, key and values is changed in turn.
+func TestEveryByteOfARealTPMsEvidenceIsProtected(t *testing.T) {
+	for name, template := range templates() {
+		t.Run(name, func(t *testing.T) {
+			v := swtpm.Start(t)
+			ak := v.Create(template)
+			item, values := ak.Quote([]byte("nonce"), selection...)
+			evidence := [3][]byte{item, ak.Public, values}
+			certified := mustPublic(t, ak.Public).Key()
+			if err := verifyAll(item, ak.Public, values, certified); err != nil {
+				t.Fatal(err)
+			}
+			for i, what := range []string{"quote", "key", "values"} {
+				for bit := range 8 * len(evidence[i]) {
+					changed := evidence
+					changed[i] = bytes.Clone(evidence[i])
+					changed[i][bit/8] ^= 1 << (bit % 8)
+					err := verifyAll(changed[0], changed[1], changed[2], certified)
+					if _, ok := verify.CheckOf(err); !ok {
+						t.Errorf("byte %d of the %s changed: %v", bit/8, what, err)
+					}
+				}
+				for n := range evidence[i] {
+					changed := evidence
+					changed[i] = evidence[i][:n]
+					if _, ok := verify.CheckOf(verifyAll(changed[0], changed[1], changed[2], certified)); !ok {
+						t.Errorf("%s cut to %d bytes: not refused by a check", what, n)
+					}
+				}
+			}
 		})
 	}
 }
@@ -75,274 +183,124 @@ func TestARealTPMsQuoteVerifies(t *testing.T) {
 func TestKeysThatSignAnythingAreNoAKs(t *testing.T) {
 	v := swtpm.Start(t)
 	good := swtpm.Template(false, nil)
-	ak := v.Create(good)
-	item, _ := ak.Quote(nil, selection...)
-	q, err := tpm.ParseQuote(item)
-	if err != nil {
-		t.Fatal(err)
-	}
 	free := good
 	free.ObjectAttributes.Restricted = false
-	unrestricted := v.Create(free)
-	public, err := tpm.ParsePublic(unrestricted.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantCheck(t, "an unrestricted key (ak-unrestricted)", tpm.CheckAKTemplate(public, q, public.Key()), verify.TPMAKTemplate)
-	if public, err = tpm.ParsePublic(ak.Public); err != nil {
-		t.Fatal(err)
-	}
+	ak := v.Create(free)
+	item, _ := ak.Quote(nil, selection...)
+	public := mustPublic(t, ak.Public)
+	wantCheck(t, "an unrestricted key (ak-unrestricted)", tpm.CheckAKTemplate(public, mustQuote(t, item), public.Key()), verify.TPMAKTemplate)
+	srk := mustPublic(t, v.CreateIn(tpm2.TPMRHOwner, tpm2.ECCSRKTemplate).Public)
+	wantCheck(t, "a storage key", tpm.CheckAKTemplate(srk, mustQuote(t, item), srk.Key()), verify.TPMAKTemplate)
+}
+
+func TestAQuoteIsOfTheCertifiedKey(t *testing.T) {
+	v := swtpm.Start(t)
+	ak := v.Create(swtpm.Template(false, nil))
+	item, _ := ak.Quote(nil, selection...)
+	q, public := mustQuote(t, item), mustPublic(t, ak.Public)
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantCheck(t, "another key than the certified one (ak-swap)", tpm.CheckAKTemplate(public, q, &other.PublicKey), verify.TPMAKTemplate)
 	wantCheck(t, "a quote by another key", q.Verify(&other.PublicKey), verify.TPMSignature)
-	small, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err == nil {
-		wantCheck(t, "a small key", q.Verify(&small.PublicKey), verify.TPMSignature)
-	}
-	// A key with the AK's name but another parent signs with another qualified name.
-	owner, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHNull, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(good),
-	}.Execute(v)
+	wantCheck(t, "no key", q.Verify(nil), verify.TPMSignature)
+	large, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	contents, err := owner.OutPublic.Contents()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if public, err = tpm.ParsePublic(tpm2.Marshal(contents)); err != nil {
-		t.Fatal(err)
-	}
-	wantCheck(t, "a quote by another key's name", tpm.CheckAKTemplate(public, q, public.Key()), verify.TPMAKTemplate)
-}
-
-func TestWhatTheLaboratoryBuildsVerifies(t *testing.T) {
+	wantCheck(t, "a key on P-521", q.Verify(&large.PublicKey), verify.TPMSignature)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	check := func(name string, item []byte, public *tpm.Public) {
-		q, err := tpm.ParseQuote(item)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := q.Verify(public.Key()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err := tpm.CheckAKTemplate(public, q, public.Key()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := tpm.CheckPCRs(q, make([]byte, 32)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if q.ResetCount != 3 || q.RestartCount != 4 || !q.Safe || q.Clock != 5 || q.Firmware != 6 {
-			t.Errorf("%s: %+v", name, q)
-		}
-		for i := range item {
-			changed := bytes.Clone(item)
-			changed[i] ^= 1
-			q, err := tpm.ParseQuote(changed)
-			if err == nil {
-				err = q.Verify(public.Key())
-			}
-			if err == nil {
-				t.Errorf("%s: byte %d changed and accepted", name, i)
-			}
-		}
-	}
-	for name, pub := range map[string]any{"RSA": &rsaKey.PublicKey, "ECDSA": &ecKey.PublicKey} {
-		raw, err := tpm.AKPublic(pub, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		public, err := tpm.ParsePublic(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := tpm.Attestation{
-			AK: public, ExtraData: []byte("x"), Clock: 5, ResetCount: 3, RestartCount: 4, Safe: true, Firmware: 6,
-			Selection: []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{7}}}, Values: make([]byte, 32),
-		}
-		var item []byte
-		if name == "RSA" {
-			item, err = tpm.SignQuote(a.Marshal(), rsaKey)
-		} else {
-			item, err = tpm.SignQuote(a.Marshal(), ecKey)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		check(name, item, public)
-	}
+	wantCheck(t, "an RSA key for an ECDSA signature", q.Verify(&rsaKey.PublicKey), verify.TPMSignature)
+	short := rsa.PublicKey{N: rsaKey.N.Rsh(rsaKey.N, 1024), E: 65537}
+	wantCheck(t, "a key of 1,024 bits", q.Verify(&short), verify.TPMSignature)
 }
 
-func TestRealAzureVM(t *testing.T) {
-	b, _ := realdata.Azure(t)
-	h, err := tpm.ParseHCL(b.Get(poclog.ItemHCLReport))
-	if err != nil {
-		t.Fatal(err)
+func TestAnAKsPlaceInTheTreeIsKnown(t *testing.T) {
+	v := swtpm.Start(t)
+	template := swtpm.Template(false, nil)
+	check := func(ak *swtpm.AK) error {
+		t.Helper()
+		item, _ := ak.Quote(nil, selection...)
+		q, public := mustQuote(t, item), mustPublic(t, ak.Public)
+		if err := q.Verify(public.Key()); err != nil {
+			t.Fatal(err)
+		}
+		return tpm.CheckAKTemplate(public, q, public.Key())
 	}
-	root := map[[32]byte]bool{mustDigest("e6c596b17f8ffefba5c300f714cfb1260c6028704ecf7becc4ab5018efb00e95"): true}
-	leaf, err := tpm.CheckChain(verify.TPMAKChain, b.Get(poclog.ItemTPMAKChain), root, realdata.AzureTime)
-	if err != nil {
-		t.Fatal(err)
+	var unknown *tpm.ParentError
+	for hierarchy, name := range map[tpm2.TPMHandle]string{tpm2.TPMRHNull: "null", tpm2.TPMRHPlatform: "platform"} {
+		ak := v.CreateIn(hierarchy, template)
+		err := check(ak)
+		wantCheck(t, "a primary key of the "+name+" hierarchy", err, verify.TPMAKTemplate)
+		if errors.As(err, &unknown) || !bytes.Contains([]byte(err.Error()), []byte(name)) {
+			t.Errorf("%v: want the %s hierarchy named", err, name)
+		}
+		ak.Flush()
 	}
-	q, err := tpm.ParseQuote(b.Get(poclog.ItemTPMQuote))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []any{h.AK, leaf.PublicKey} {
-		if err := q.Verify(key); err != nil {
+	for _, hierarchy := range []tpm2.TPMHandle{tpm2.TPMRHEndorsement, tpm2.TPMRHOwner} {
+		ak := v.CreateIn(hierarchy, template)
+		if err := check(ak); err != nil {
 			t.Error(err)
 		}
+		ak.Flush()
 	}
-	if _, err := tpm.CheckPCRs(q, b.Get(poclog.ItemTPMPCRs)); err != nil {
-		t.Error(err)
+	srk := v.CreateIn(tpm2.TPMRHOwner, tpm2.ECCSRKTemplate)
+	child := v.CreateUnder(srk, template)
+	err := check(child)
+	wantCheck(t, "a key under a storage key", err, verify.TPMAKTemplate)
+	if !errors.As(err, &unknown) {
+		t.Fatalf("%v: want a ParentError", err)
 	}
-	_, err = tpm.CheckChain(verify.TPMAKChain, b.Get(poclog.ItemTPMAKChain), root, realdata.AzureTime.AddDate(3, 0, 0))
-	wantCheck(t, "an expired AK certificate", err, verify.TPMAKChain)
-	_, err = tpm.CheckChain(verify.TPMAKChain, b.Get(poclog.ItemTPMAKChain), map[[32]byte]bool{{}: true}, realdata.AzureTime)
-	wantCheck(t, "a root that is not listed (ak-uncertified)", err, verify.TPMAKChain)
-	padded := append(bytes.Clone(b.Get(poclog.ItemHCLReport)), make([]byte, 100)...)
-	_, err = tpm.ParseHCL(padded)
-	wantCheck(t, "a padded HCL report", err, verify.Format)
-	if cut, err := tpm.TrimHCL(padded); err != nil || !bytes.Equal(cut, b.Get(poclog.ItemHCLReport)) {
-		t.Errorf("padding is not cut: %v", err)
+	if name := mustPublic(t, child.Public).QualifiedName(srk.QualifiedName()); !bytes.Equal(name, unknown.QualifiedSigner) {
+		t.Errorf("under the known parent the name is %x, the TPM signed %x", name, unknown.QualifiedSigner)
 	}
-	twice := bytes.Replace(b.Get(poclog.ItemHCLReport), []byte(`"kid":"HCLEkPub"`), []byte(`"kid":"HCLAkPub"`), 1)
-	_, err = tpm.ParseHCL(twice)
-	wantCheck(t, "two AKs in one report", err, verify.Format)
 }
 
-func mustDigest(s string) poclog.Digest {
-	d, err := poclog.ParseDigest(s)
-	if err != nil {
-		panic(err)
+func TestAResetShowsInTheNextQuoteAndTheAKStays(t *testing.T) {
+	v := swtpm.Start(t)
+	v.Extend(7, []byte("boot"))
+	before := v.Create(swtpm.Template(false, nil))
+	item, values := before.Quote(nil, selection...)
+	q := mustQuote(t, item)
+	v.Reset()
+	after := v.Create(swtpm.Template(false, nil))
+	again, fresh := after.Quote(nil, selection...)
+	r := mustQuote(t, again)
+	if r.ResetCount != q.ResetCount+1 || r.Boot() == q.Boot() || r.Firmware != q.Firmware {
+		t.Errorf("before: %d resets, after: %d", q.ResetCount, r.ResetCount)
 	}
-	return d
+	if r.Safe {
+		t.Error("the clock is safe though the power was cut")
+	}
+	if !bytes.Equal(before.Public, after.Public) || bytes.Equal(values, fresh) {
+		t.Error("the AK changed, or PCR 7 did not")
+	}
+	_, err := tpm.CheckPCRs(r, values)
+	wantCheck(t, "the last boot's values", err, verify.TPMPCRDigest)
 }
 
-func TestRealGCECertificateNamesItsInstance(t *testing.T) {
-	var chain []byte
-	for _, name := range []string{"akcert.pem", "ak_intermediate.pem", "ak_root.pem"} {
-		block, _ := pem.Decode(realdata.File(t, "gce-ak-2024", name))
-		chain = append(chain, block.Bytes...)
-	}
-	root := map[[32]byte]bool{mustDigest("594759594b9b61524f6c8ef668f7177f7b9066bc0674f2f49fe9e052be78beb2"): true}
-	leaf, err := tpm.CheckChain(verify.TPMAKChain, chain, root, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	if err != nil {
+func TestThePolicyOfAKeyIsThatOfARealTPM(t *testing.T) {
+	v := swtpm.Start(t)
+	v.Extend(7, []byte("boot"))
+	item, values := v.Create(swtpm.Template(false, nil)).Quote(nil, selection...)
+	q := mustQuote(t, item)
+	if _, err := tpm.CheckPCRs(q, values); err != nil {
 		t.Fatal(err)
 	}
-	g, err := tpm.ParseGCEInstance(leaf)
-	if err != nil {
-		t.Fatal(err)
+	policy := v.PolicyPCR(selection...)
+	// Both hash with SHA-256, so the quote's digest is the policy's.
+	if got := tpm.PolicyPCRDigest(tpm.SHA256, q.Selection, q.PCRDigest); !bytes.Equal(got, policy) {
+		t.Errorf("policy %x: the TPM makes %x", got, policy)
 	}
-	if !g.Production || g.Zone != "us-central1-a" || tpm.RegionOf(g.Zone) != "us-central1" {
-		t.Errorf("%+v", g)
+	bound := mustPublic(t, v.Create(swtpm.Template(false, policy)).Public)
+	if !bytes.Equal(bound.AuthPolicy(), policy) || !bound.PolicyOnly() || bound.NameAlg() != tpm.SHA256 {
+		t.Errorf("policy %x, alone %t, by %s", bound.AuthPolicy(), bound.PolicyOnly(), bound.NameAlg())
 	}
-	plain := *leaf
-	plain.Extensions = nil
-	_, err = tpm.ParseGCEInstance(&plain)
-	wantCheck(t, "a certificate without the extension", err, verify.PlaceCert)
-	_, err = tpm.ParseChain(append(bytes.Clone(chain), 0))
-	wantCheck(t, "padding after the chain", err, verify.Format)
-	padded := append(bytes.Clone(leaf.Raw), make([]byte, 50)...)
-	if cut, err := tpm.TrimCertificate(padded); err != nil || !bytes.Equal(cut, leaf.Raw) {
-		t.Errorf("padding is not cut: %v", err)
+	if mustPublic(t, v.Create(swtpm.Template(false, nil)).Public).PolicyOnly() {
+		t.Error("a key with a password is said to be under its policy alone")
 	}
-}
-
-func FuzzParseQuote(f *testing.F) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		f.Fatal(err)
-	}
-	raw, err := tpm.AKPublic(&key.PublicKey, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	public, err := tpm.ParsePublic(raw)
-	if err != nil {
-		f.Fatal(err)
-	}
-	a := tpm.Attestation{AK: public, Selection: []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{7}}}, Values: make([]byte, 32)}
-	item, err := tpm.SignQuote(a.Marshal(), key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(item)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		q, err := tpm.ParseQuote(b)
-		if err != nil {
-			if _, ok := verify.CheckOf(err); !ok {
-				t.Error(err)
-			}
-			return
-		}
-		q.Boot()
-		_ = q.Verify(&key.PublicKey)
-		_, _ = tpm.CheckPCRs(q, b)
-		_ = tpm.CheckAKTemplate(public, q, &key.PublicKey)
-	})
-}
-
-func FuzzParsePublic(f *testing.F) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		f.Fatal(err)
-	}
-	raw, err := tpm.AKPublic(&key.PublicKey, make([]byte, 32))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(raw)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, err := tpm.ParsePublic(b); err == nil && p.Key() == nil {
-			t.Error("no key")
-		}
-	})
-}
-
-func FuzzParseHCL(f *testing.F) {
-	report := make([]byte, 1236)
-	copy(report, "HCLA")
-	json := `{"keys":[{"kid":"HCLAkPub","kty":"RSA","e":"AQAB","n":"` + string(bytes.Repeat([]byte("q"), 342)) + `"}],"vm-configuration":{"vmUniqueId":"x"}}`
-	report[1224], report[1228], report[1232], report[1233] = 4, 1, byte(len(json)), byte(len(json)>>8)
-	f.Add(append(report, json...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := tpm.ParseHCL(b)
-		if err == nil && (h.AK == nil || len(h.JSON) != len(b)-1236) {
-			t.Error("accepted without key, or with padding")
-		}
-	})
-}
-
-func FuzzGCEInstance(f *testing.F) {
-	g := tpm.GCEInstance{Zone: "us-central1-a", ProjectNumber: 1, ProjectID: "p", InstanceID: 2, InstanceName: "i", Production: true}
-	der, err := g.Marshal()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(der)
-	f.Fuzz(func(t *testing.T, der []byte) {
-		cert := &x509.Certificate{Extensions: extension(der)}
-		g, err := tpm.ParseGCEInstance(cert)
-		if err != nil {
-			return
-		}
-		again, err := g.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h, err := tpm.ParseGCEInstance(&x509.Certificate{Extensions: extension(again)}); err != nil || *h != *g {
-			t.Errorf("%+v is read as %+v (%v)", g, h, err)
-		}
-	})
 }
