@@ -33,19 +33,30 @@ var fixed = map[poclog.RootUse]bool{
 	poclog.RootIntelSGX: true, poclog.RootAMDARK: true, poclog.RootGCEAK: true, poclog.RootGCELaunch: true, poclog.RootAzureAK: true,
 }
 
-// checkRealm keeps the realms apart: a production root judges nothing in the lab, and no other judges in production.
+// checkRealm keeps the realms apart: a production root judges nothing in the lab, whatever for, and no other judges in production. A root certifies
+// what its owner made it for: listed for another use it would make keys of one provider those of another.
 func checkRealm(p *poclog.Policy) error {
 	for _, r := range p.Roots {
-		known := false
+		owned, known := false, false
 		for _, own := range productionRoots {
+			owned = owned || own.SHA256 == r.SHA256
 			known = known || own.SHA256 == r.SHA256 && own.Use == r.Use
 		}
-		if known && p.Realm == poclog.Lab {
+		if owned && p.Realm == poclog.Lab {
 			return verify.Failf(verify.Realm, "the policy of realm lab lists the production root %q", r.Name)
 		}
-		if !known && p.Realm == poclog.Production && fixed[r.Use] {
+		if !known && p.Realm == poclog.Production && (owned || fixed[r.Use]) {
 			return verify.Failf(verify.Realm, "the policy of realm production lists %s for %s, which is not a production root", r.SHA256, r.Use)
 		}
+	}
+	return nil
+}
+
+// checkPublishers refuses a rule that this software cannot keep: no submission carries its publisher's signature yet, and to admit everybody's where
+// the policy admits a few would be worse than to admit none.
+func checkPublishers(p *poclog.Policy) error {
+	if p.Publishers != nil {
+		return verify.Failf(verify.Policy, "the policy admits submissions of %d publishers only: this software does not check who publishes", len(p.Publishers.Keys))
 	}
 	return nil
 }
@@ -68,5 +79,11 @@ func DefaultPolicy(historical bool) *poclog.Policy {
 	return p
 }
 
-// CheckPolicy refuses a policy whose roots are of another realm than its own. Failures are [verify.Realm].
-func CheckPolicy(p *poclog.Policy) error { return checkRealm(p) }
+// CheckPolicy refuses a policy whose roots are of another realm than its own or listed for another use than their own, [verify.Realm], and one with
+// a rule that this software cannot keep, [verify.Policy].
+func CheckPolicy(p *poclog.Policy) error {
+	if err := checkRealm(p); err != nil {
+		return err
+	}
+	return checkPublishers(p)
+}

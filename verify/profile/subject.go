@@ -40,7 +40,7 @@ type subject struct {
 	entry  poclog.Entry
 }
 
-// open parses the three files and refuses a policy whose roots are of another realm.
+// open parses the three files and refuses a policy whose roots are of another realm or whose rules it cannot keep.
 func open(in Input) (*subject, error) {
 	if in.Appraisal < 1 || in.Appraisal > poclog.Appraisal {
 		return nil, verify.Failf(verify.Format, "appraisal specification %d: this software knows 1 to %d", in.Appraisal, poclog.Appraisal)
@@ -53,7 +53,7 @@ func open(in Input) (*subject, error) {
 	if s.policy, err = poclog.ParsePolicy(in.Policy); err != nil {
 		return nil, verify.Failf(verify.Policy, "%w", err)
 	}
-	if err := checkRealm(s.policy); err != nil {
+	if err := CheckPolicy(s.policy); err != nil {
 		return nil, err
 	}
 	if s.bundle, err = poclog.ParseBundle(in.Bundle); err != nil {

@@ -108,10 +108,13 @@ func (c *Collateral) TCB(q *Quote) (*poclog.TCB, error) {
 	status := level.Status
 	advisories := slices.Clone(level.Advisories)
 	for _, l := range []*tcbLevel{module, qe} {
-		if l != nil {
-			status = converge(status, l.Status)
-			advisories = append(advisories, l.Advisories...)
+		if l == nil {
+			continue
 		}
+		if status, err = converge(status, l.Status); err != nil {
+			return nil, verify.Failf(verify.TEETCB, "%w", err)
+		}
+		advisories = append(advisories, l.Advisories...)
 	}
 	slices.Sort(advisories)
 	return &poclog.TCB{
@@ -129,19 +132,22 @@ func CheckTCB(tcb *poclog.TCB, accepted []string) error {
 }
 
 // converge joins a platform's status with that of its TDX module or quoting enclave.
-func converge(platform, other string) string {
+func converge(platform, other string) (string, error) {
 	switch {
 	case platform == revokedStatus || other == revokedStatus:
-		return revokedStatus
-	case other == upToDate:
-		return platform
-	case other != outOfDate:
+		return revokedStatus, nil
+	case other == upToDate || other == platform:
+		return platform, nil
+	case other != outOfDate && platform == upToDate:
 		// Modules and enclaves are up to date, out of date or revoked; whatever else Intel may say stands for itself.
-		return other
+		return other, nil
+	case other != outOfDate:
+		// Neither hides the other: which of them is worse, Intel does not say.
+		return "", fmt.Errorf("the platform is %.40q, its TDX module or quoting enclave %.40q: want a status that can be joined", platform, other)
 	case platform == configuration || platform == configurationSWHardening || platform == outOfDateConfigurationNeed:
-		return outOfDateConfigurationNeed
+		return outOfDateConfigurationNeed, nil
 	}
-	return outOfDate
+	return outOfDate, nil
 }
 
 // platformLevel finds the first level whose every SVN the platform and the TD's report reach.
