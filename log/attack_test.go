@@ -38,7 +38,7 @@ func battle(t *testing.T, w *attack.World, bundles []*poclog.Bundle) (*testLog, 
 	t.Cleanup(register.Close)
 	policy := *w.Policy
 	if len(policy.Registries) > 0 {
-		policy.Registries = []poclog.Registry{{Provider: "gce", URL: register.URL + "/"}}
+		policy.Registries = []poclog.Registry{{Provider: policy.Registries[0].Provider, URL: register.URL + "/"}}
 	}
 	// Bare quotes, of which malleated-quote is one, are historical.
 	policy.Admit = append(policy.Admit, poclog.Admission{Profile: poclog.TDX, Level: poclog.LevelChip, Historical: true})
@@ -64,10 +64,10 @@ func battle(t *testing.T, w *attack.World, bundles []*poclog.Bundle) (*testLog, 
 }
 
 func TestRunningLogRefusesEveryAttackByItsCheck(t *testing.T) {
-	for _, a := range attack.Single {
-		t.Run(a.Name, func(t *testing.T) {
+	for _, a := range attack.All() {
+		t.Run(a.ID(), func(t *testing.T) {
 			t.Parallel()
-			w := attack.NewWorld()
+			w := a.NewWorld()
 			l, subs := battle(t, w, []*poclog.Bundle{a.Stage(w)})
 			_, err := l.client.Submit(t.Context(), subs[0])
 			var p *client.Problem
@@ -80,10 +80,10 @@ func TestRunningLogRefusesEveryAttackByItsCheck(t *testing.T) {
 
 // What only time exposes is admitted, and kept; what the log has already gets its receipt.
 func TestRunningLogKeepsWhatOnlyTimeExposes(t *testing.T) {
-	for _, a := range attack.Series {
-		t.Run(a.Name, func(t *testing.T) {
+	for _, a := range attack.AllSeries() {
+		t.Run(a.ID(), func(t *testing.T) {
 			t.Parallel()
-			w := attack.NewWorld()
+			w := a.NewWorld()
 			l, subs := battle(t, w, a.Stage(w))
 			for i, sub := range subs {
 				got, err := l.client.Submit(t.Context(), sub)

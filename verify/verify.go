@@ -35,7 +35,8 @@ const (
 	BindPCRRTMR    Check = "bind.pcr-rtmr"     // both event logs replay and tell one story
 	BindTXT        Check = "bind.txt"          // PCR 17 and 18 are an allowed measured launch
 	BindInstance   Check = "bind.instance"     // MROWNER names the instance of the AK certificate
-	PlaceCert      Check = "place.certificate" // the AK certificate names a production instance and its zone
+	BindChassis    Check = "bind.chassis"      // the AK certificate names the chip beside its TPM
+	PlaceCert      Check = "place.certificate" // the AK certificate names a production instance and its zone, or the machine's place
 	PlaceRegistry  Check = "place.registry"    // the provider lists this chip
 	PlaceAgree     Check = "place.agree"       // all sources of place say the same
 	FreshChallenge Check = "fresh.challenge"   // the evidence answers a challenge made from a signed checkpoint
@@ -53,7 +54,7 @@ const (
 var checks = []Check{
 	TEESignature, TEEChain, TEERevocation, TEETCB, TEENoDebug, TEELaunch,
 	TPMSignature, TPMPCRDigest, TPMAKTemplate, TPMAKChain, TPMAKPolicy, TPMTechnology,
-	BindAKInTEE, BindTEEInTPM, BindPCRRTMR, BindTXT, BindInstance,
+	BindAKInTEE, BindTEEInTPM, BindPCRRTMR, BindTXT, BindInstance, BindChassis,
 	PlaceCert, PlaceRegistry, PlaceAgree, FreshChallenge,
 }
 

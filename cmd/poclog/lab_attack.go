@@ -38,19 +38,18 @@ func newLabAttackCmd() *cobra.Command {
 
 func listAttacks(cmd *cobra.Command) error {
 	w := cmd.OutOrStdout()
-	for _, a := range attack.Single {
-		fmt.Fprintf(w, "%-24s %-22s %s\n", a.Name, a.Check, attack.Describe(a.Name))
+	for _, a := range attack.All() {
+		fmt.Fprintf(w, "%-40s %-22s %s\n", a.ID(), a.Check, attack.Describe(a.Name))
 	}
-	for _, a := range attack.Series {
-		fmt.Fprintf(w, "%-24s %-22s %s\n", a.Name, "over time: "+a.Rule, attack.Describe(a.Name))
+	for _, a := range attack.AllSeries() {
+		fmt.Fprintf(w, "%-40s %-22s %s\n", a.ID(), "over time: "+a.Rule, attack.Describe(a.Name))
 	}
 	return nil
 }
 
 // stageAttack writes an attack's evidence.
 func stageAttack(cmd *cobra.Command, name, dir string) error {
-	w := attack.NewWorld()
-	bundles, expect := evidenceOf(w, name)
+	w, bundles, expect := evidenceOf(name)
 	if bundles == nil {
 		return hint(usagef("attack %q: unknown", name), "poclog lab attack --list")
 	}
@@ -78,16 +77,19 @@ func stageAttack(cmd *cobra.Command, name, dir string) error {
 	return nil
 }
 
-func evidenceOf(w *attack.World, name string) (bundles []*poclog.Bundle, expect string) {
-	for _, a := range attack.Single {
-		if a.Name == name {
-			return []*poclog.Bundle{a.Stage(w)}, "refused by " + string(a.Check)
+// evidenceOf stages the attack of an ID, or returns no bundles.
+func evidenceOf(id string) (w *attack.World, bundles []*poclog.Bundle, expect string) {
+	for _, a := range attack.All() {
+		if a.ID() == id {
+			w := a.NewWorld()
+			return w, []*poclog.Bundle{a.Stage(w)}, "refused by " + string(a.Check)
 		}
 	}
-	for _, a := range attack.Series {
-		if a.Name == name {
-			return a.Stage(w), "exposed over time by " + a.Rule
+	for _, a := range attack.AllSeries() {
+		if a.ID() == id {
+			w := a.NewWorld()
+			return w, a.Stage(w), "exposed over time by " + a.Rule
 		}
 	}
-	return nil, ""
+	return nil, nil, ""
 }

@@ -28,6 +28,7 @@ func makeAttackVectors(t *testing.T) map[string]attackVector {
 	t.Helper()
 	all := make(map[string]attackVector)
 	add := func(name, expect string, w *world, bundles ...*poclog.Bundle) {
+		t.Helper()
 		v := attackVector{Desc: attack.Describe(name), Appraised: labNow, Expect: expect}
 		for _, b := range bundles {
 			in := judging(t, w, b)
@@ -38,13 +39,13 @@ func makeAttackVectors(t *testing.T) map[string]attackVector {
 		}
 		all[name] = v
 	}
-	for _, a := range attack.Single {
-		w := newWorld(t)
-		add(a.Name, string(a.Check), w, a.Stage(w))
+	for _, a := range attack.All() {
+		w := a.NewWorld()
+		add(a.ID(), string(a.Check), w, a.Stage(w))
 	}
-	for _, a := range attack.Series {
-		w := newWorld(t)
-		add(a.Name, "rule: "+a.Rule, w, a.Stage(w)...)
+	for _, a := range attack.AllSeries() {
+		w := a.NewWorld()
+		add(a.ID(), "rule: "+a.Rule, w, a.Stage(w)...)
 	}
 	return all
 }

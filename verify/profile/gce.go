@@ -20,14 +20,14 @@ var gceTDX = profile{
 	binding:  true,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemTCGLog, poclog.ItemCCEL, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(poclog.RootGCEAK)...),
+	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootGCEAK))...),
 		step{verify.BindAKInTEE, required, checkAKInReportData},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, required, checkLogs},
 		step{verify.TPMTechnology, required, checkGCETechnology},
 		step{verify.PlaceCert, required, checkGCEInstance},
 		step{verify.BindInstance, optional, checkPZID},
-		step{verify.PlaceRegistry, optional, checkGCERegistry},
+		step{verify.PlaceRegistry, optional, func(s *subject) error { return s.checkRegistry("gce") }},
 		step{verify.PlaceAgree, required, checkGCEPlaces},
 		step{verify.FreshChallenge, required, func(s *subject) error {
 			return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
@@ -122,17 +122,17 @@ func checkPZID(s *subject) error {
 // maxObservation is how old a registry's answer may be when it is judged.
 const maxObservation = time.Hour
 
-// gceHost is what Compute Engine's host registry says of a chip.
-type gceHost struct {
+// A listing is what a provider's registry says of a chip, in the form of Compute Engine's.
+type listing struct {
 	Zone      string `json:"zone"`
 	Timestamp string `json:"timestamp"`
 }
 
 // registryAnswer returns the provider's answer on this chip, if the policy has the judge ask and there is one. It must be about this chip and from
 // the time of the appraisal.
-func (s *subject) registryAnswer() (*poclog.CollateralItem, error) {
+func (s *subject) registryAnswer(provider string) (*poclog.CollateralItem, error) {
 	for _, r := range s.policy.Registries {
-		if r.Provider != "gce" {
+		if r.Provider != provider {
 			continue
 		}
 		it, err := s.answerTo(r.URL + hex.EncodeToString(s.quote.Platform.PPID[:]))
@@ -168,26 +168,27 @@ func (s *subject) answerTo(url string) (*poclog.CollateralItem, error) {
 }
 
 // observedZone reads a registry's answer. What cannot be read is no answer; that the chip is not listed is one.
-func (s *subject) observedZone() (string, error) {
-	it, err := s.registryAnswer()
+func (s *subject) observedZone(provider string) (string, error) {
+	it, err := s.registryAnswer(provider)
 	if err != nil {
 		return "", err
 	}
 	switch it.Status {
 	case 200:
-		var h gceHost
-		if len(it.Body) > 1<<14 || json.Unmarshal(it.Body, &h) != nil || !isName(tpm.NormalizeZone(h.Zone)) {
+		var l listing
+		if len(it.Body) > 1<<14 || json.Unmarshal(it.Body, &l) != nil || !isName(tpm.NormalizeZone(l.Zone)) {
 			return "", absentf("the provider's registry gave an answer that cannot be read")
 		}
-		return tpm.NormalizeZone(h.Zone), nil
+		return tpm.NormalizeZone(l.Zone), nil
 	case 404:
 		return "", verify.Failf(verify.PlaceRegistry, "the provider's registry does not list chip %x: it stands in no data center of the provider's", s.quote.Platform.PPID)
 	}
 	return "", absentf("the provider's registry answered with status %d", it.Status)
 }
 
-func checkGCERegistry(s *subject) error {
-	zone, err := s.observedZone()
+// checkRegistry asks whether the provider lists the chip.
+func (s *subject) checkRegistry(provider string) error {
+	zone, err := s.observedZone(provider)
 	if err != nil {
 		return err
 	}
@@ -201,9 +202,13 @@ func checkGCEPlaces(s *subject) error {
 	if err != nil {
 		return verify.Failf(verify.PlaceAgree, "%w", err)
 	}
-	zone, err := s.observedZone()
-	if err == nil && zone != g.Zone {
-		return verify.Failf(verify.PlaceAgree, "the AK certificate says %s, the provider's registry %s", g.Zone, zone)
+	return s.checkSameZone("gce", g.Zone)
+}
+
+// checkSameZone compares the AK certificate's zone with what the provider's registry says, if it says anything.
+func (s *subject) checkSameZone(provider, certified string) error {
+	if zone, err := s.observedZone(provider); err == nil && zone != certified {
+		return verify.Failf(verify.PlaceAgree, "the AK certificate says %s, the provider's registry %s", certified, zone)
 	}
 	return nil
 }
@@ -220,7 +225,7 @@ func claimGCE(s *subject) {
 	e.Instance = poclog.GCEInstanceIdentity(g.ProjectNumber, g.InstanceID)
 	by := []string{"ak-certificate"}
 	region := []string{"ak-certificate"}
-	if zone, err := s.observedZone(); err == nil && zone == g.Zone {
+	if zone, err := s.observedZone("gce"); err == nil && zone == g.Zone {
 		by = append(by, "log-observed")
 		region = append(region, "log-observed")
 	}

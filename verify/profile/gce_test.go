@@ -87,10 +87,14 @@ func TestRealBootLogsPassInTheLab(t *testing.T) {
 
 // No check is decoration: each attack is refused by its check, and passes without it.
 func TestRemovalOfACheckLetsItsAttackPass(t *testing.T) {
-	stopped := make(map[verify.Check]bool)
-	for _, a := range attack.Single {
-		t.Run(a.Name, func(t *testing.T) {
-			w := newWorld(t)
+	type stop struct {
+		profile poclog.Profile
+		check   verify.Check
+	}
+	stopped := make(map[stop]bool)
+	for _, a := range attack.All() {
+		t.Run(a.ID(), func(t *testing.T) {
+			w := a.NewWorld()
 			in := judging(t, w, a.Stage(w))
 			if a.Name == "registry-forged" {
 				// The other chip's answer stands under its own address, and is not this chip's.
@@ -108,12 +112,14 @@ func TestRemovalOfACheckLetsItsAttackPass(t *testing.T) {
 			if got.Entry.Level != poclog.LevelBound {
 				t.Errorf("without %s it has level %d", a.Check, got.Entry.Level)
 			}
-			stopped[a.Check] = true
+			stopped[stop{w.Profile, a.Check}] = true
 		})
 	}
-	for _, st := range gceTDX.steps {
-		if !stopped[st.check] {
-			t.Errorf("no attack shows what %s is for", st.check)
+	for _, p := range []*profile{&gceTDX, &bareMetal} {
+		for _, st := range p.steps {
+			if !stopped[stop{p.name, st.check}] {
+				t.Errorf("%s: no attack shows what %s is for", p.name, st.check)
+			}
 		}
 	}
 }

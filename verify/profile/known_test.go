@@ -44,15 +44,15 @@ func TestWhatIsKnownChangesNoResult(t *testing.T) {
 // Every attack is refused by the same check on a platform that is known.
 func TestAttacksOnKnownPlatformsAreRefusedAlike(t *testing.T) {
 	k := NewKnown()
-	for _, a := range attack.Single {
-		w := newWorld(t)
+	for _, a := range attack.All() {
+		w := a.NewWorld()
 		honest := judging(t, w, w.Honest())
 		honest.Known = k
 		leafOf(t, honest)
 		in := judging(t, w, a.Stage(w))
 		in.Known = k
 		_, err := Appraise(in)
-		wantCheck(t, a.Name, err, a.Check)
+		wantCheck(t, a.ID(), err, a.Check)
 	}
 }
 

@@ -85,5 +85,18 @@ func CheckPolicy(p *poclog.Policy) error {
 	if err := checkRealm(p); err != nil {
 		return err
 	}
+	if err := checkProviders(p); err != nil {
+		return err
+	}
 	return checkPublishers(p)
+}
+
+// checkProviders demands that the name of a bare-metal provider's root is the provider's, as certificates give it: the root may speak for no other.
+func checkProviders(p *poclog.Policy) error {
+	for _, r := range p.Roots {
+		if r.Use == poclog.RootProviderAK && !isName(r.Name) {
+			return verify.Failf(verify.Policy, "the policy lists a root for %s as %.80q: want the provider's name, of a–z, 0–9 and \"-\"", r.Use, r.Name)
+		}
+	}
+	return nil
 }

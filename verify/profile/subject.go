@@ -25,12 +25,15 @@ type subject struct {
 	intel     *tdx.Collateral // authenticated; nil before tee.revocation or without collateral
 	tpmQuote  *tpm.Quote
 	akChain   []*x509.Certificate
+	ekChain   []*x509.Certificate
 	public    *tpm.Public
 	hcl       *tpm.HCL
 	challenge *poclog.Challenge
 	pcrs      *tpm.PCRValues // as the quote selects them; believed after tpm.pcr-digest
 	tpmLog    *tcglog.Log
 	tdLog     *tcglog.Log
+
+	launchBank tpm.Alg // whose PCR 17 and 18 hold the AK; 0 before tpm.ak-policy
 
 	knownPlatform bool     // its chain was verified before, with quotes of it
 	platformKey   [32]byte // under which to remember it
@@ -125,6 +128,7 @@ func (s *subject) parse() error {
 		{poclog.ItemCCEL, func(b []byte) (err error) { s.tdLog, err = tcglog.Parse(tcglog.CCEL, b); return err }},
 		{poclog.ItemTPMAK, func(b []byte) (err error) { s.public, err = tpm.ParsePublic(b); return err }},
 		{poclog.ItemTPMAKChain, func(b []byte) (err error) { s.akChain, err = tpm.ParseChain(b); return err }},
+		{poclog.ItemTPMEKChain, func(b []byte) (err error) { s.ekChain, err = tpm.ParseChain(b); return err }},
 		{poclog.ItemHCLReport, func(b []byte) (err error) { s.hcl, err = tpm.ParseHCL(b); return err }},
 		{poclog.ItemChallenge, func(b []byte) (err error) { s.challenge, err = poclog.ParseChallenge(b); return err }},
 	} {

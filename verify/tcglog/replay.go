@@ -113,6 +113,43 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	return nil
 }
 
+// CheckCovered verifies that a TPM's log replays to what the TPM signed, where it stands alone and is compared with no other: every event's register is
+// covered by the quote in some bank of the log; and in every such bank each covered register that has events, or is one of [CheckedPCRs], has the
+// value that the log gives it. A dynamic launch (PCR 17 to 22) of which the log has no event is not in a firmware's log, and is not judged here.
+// Failures are [verify.BindPCRRTMR].
+func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
+	proven := make(map[uint32]bool)
+	for _, alg := range l.Algs {
+		if alg.Hash() == 0 {
+			continue
+		}
+		registers, err := l.replay(alg)
+		if err != nil {
+			return verify.Failf(verify.BindPCRRTMR, "%w", err)
+		}
+		for pcr := range uint32(lastPCR + 1) {
+			want, ok := signed.Get(alg, int(pcr))
+			have, replayed := registers[pcr]
+			if !ok || !replayed && !slices.Contains(CheckedPCRs, int(pcr)) {
+				continue
+			}
+			if !replayed {
+				have = l.reset(pcr, alg.Hash().Size())
+			}
+			if !bytes.Equal(have, want) {
+				return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
+			}
+			proven[pcr] = true
+		}
+	}
+	for i := range l.Events {
+		if e := &l.Events[i]; e.Type != evNoAction && !proven[e.Index] {
+			return verify.Failf(verify.BindPCRRTMR, "event %d extends PCR %d, which the TPM quote covers in no bank of the log", e.Number, e.Index)
+		}
+	}
+	return nil
+}
+
 // covers reports whether a quote selected a register of one bank.
 func covers(signed *tpm.PCRValues, alg tpm.Alg) bool {
 	for pcr := range lastMappedPCR + 1 {

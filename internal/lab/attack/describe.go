@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/elliptic"
 	"math/big"
+	"strings"
 )
 
 // descriptions say what each attacker does, in the words of docs/threat-model.md.
@@ -43,11 +44,23 @@ var descriptions = map[string]string{
 	"tpm-rewound":            "restores a snapshot of the vTPM, whose clock goes back",
 	"boot-forked":            "copies the vTPM, so that one boot has two stories",
 	"clone-ak":               "has one AK answer for TDs on two chips",
+	"ek-uncertified":         "shows an EK certificate that no maker of TPMs issued: a TPM in software",
+	"ek-reuse":               "shows another machine's EK certificate beside his own AK's",
+	"ak-without-policy":      "has a key certified that signs whatever was launched",
+	"ak-with-password":       "has a key certified that a password unlocks, too",
+	"ak-other-pcrs":          "has a key certified that is tied to other registers",
+	"ak-policy-or":           "has a key certified that an alternative policy unlocks, too",
+	"txt-stack-swapped":      "launches a stack of his own on the rented machine, and has a key certified that is tied to it",
+	"provider-lie":           "is a provider who places his machines with another provider",
+	"relay-rented":           "has a TD on a rented machine relay its TPM to a chip at home",
+	"relay-unlisted":         "does so on a machine whose certificate does not name its chip",
+	"ek-reuse-certified":     "has the provider certify keys of one TPM for two machines",
+	"tpm-swapped":            "has the TPMs of two rented machines answer for one chip",
 	"clone-chassis":          "has the extracted key of one chip answer for VMs in two regions",
 }
 
-// Describe says what the attacker of a name does, or "" if there is none.
-func Describe(name string) string { return descriptions[name] }
+// Describe says what the attacker of a name, or of an ID, does, or "" if there is none.
+func Describe(name string) string { return descriptions[name[strings.LastIndexByte(name, '.')+1:]] }
 
 // negateS replaces s by n − s in the signature of a TDX quote of version 4.
 func negateS(quote []byte) []byte {

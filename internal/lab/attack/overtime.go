@@ -2,6 +2,7 @@ package attack
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
@@ -13,18 +14,28 @@ const ExistingReceipt = "existing-receipt"
 
 // An OverTime attack is evidence of which each piece passes: a log admits it, and a monitor's rule exposes it.
 type OverTime struct {
-	Name  string
-	Rule  string // of docs/format.md's contradictions, or ExistingReceipt
-	Stage func(w *World) []*poclog.Bundle
+	Name    string
+	Rule    string // of docs/format.md's contradictions, or ExistingReceipt
+	Stage   func(w *World) []*poclog.Bundle
+	Profile poclog.Profile // under which it is tried; the zero value is gce-tdx-vtpm
 }
 
-// Series are the attacks that only time exposes.
+// ID names an attack among those of all profiles.
+func (a *OverTime) ID() string { return idOf(a.Profile, a.Name) }
+
+// NewWorld builds the world in which it is tried.
+func (a *OverTime) NewWorld() *World { return NewWorldOf(a.Profile) }
+
+// AllSeries are the attacks that only time exposes, of every profile.
+func AllSeries() []OverTime { return slices.Concat(Series, BareMetalSeries) }
+
+// Series are the attacks under profile gce-tdx-vtpm that only time exposes.
 var Series = []OverTime{
-	{"bundle-rewrapped", ExistingReceipt, func(w *World) []*poclog.Bundle {
+	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Stage: func(w *World) []*poclog.Bundle {
 		b := w.Honest()
 		return []*poclog.Bundle{b, b.Clone()}
 	}},
-	{"malleated-quote", ExistingReceipt, func(w *World) []*poclog.Bundle {
+	{Name: "malleated-quote", Rule: ExistingReceipt, Stage: func(w *World) []*poclog.Bundle {
 		// ECDSA's s and its negative both verify. The TPM's quote covers the first; a bare quote is nobody's but its signer's.
 		b := new(poclog.Bundle)
 		b.Set(poclog.ItemTDXQuote, w.Honest().Get(poclog.ItemTDXQuote))
@@ -32,7 +43,7 @@ var Series = []OverTime{
 		other.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
 		return []*poclog.Bundle{b, other}
 	}},
-	{"quote-replayed", "quote-replayed", func(w *World) []*poclog.Bundle {
+	{Name: "quote-replayed", Rule: "quote-replayed", Stage: func(w *World) []*poclog.Bundle {
 		// The TD's quote is kept, and another boot of the TPM quotes it again.
 		first := w.Honest()
 		if err := w.VM.Reboot(); err != nil {
@@ -40,13 +51,13 @@ var Series = []OverTime{
 		}
 		return []*poclog.Bundle{first, w.again(first, w.VM.TPM)}
 	}},
-	{"tpm-rewound", "tpm-rewound", func(w *World) []*poclog.Bundle {
+	{Name: "tpm-rewound", Rule: "tpm-rewound", Stage: func(w *World) []*poclog.Bundle {
 		w.VM.TPM.SetClock(3_600_000, Now)
 		first := w.Honest()
 		w.VM.TPM.SetClock(1_000, Now)
 		return []*poclog.Bundle{first, w.next()}
 	}},
-	{"boot-forked", "boot-forked", func(w *World) []*poclog.Bundle {
+	{Name: "boot-forked", Rule: "boot-forked", Stage: func(w *World) []*poclog.Bundle {
 		// A copy of the vTPM, with the same counters, saw another boot.
 		first := w.Honest()
 		twin := *w.VM.TPM
@@ -54,7 +65,7 @@ var Series = []OverTime{
 		w.Challenge.Salt[1]++
 		return []*poclog.Bundle{first, w.Assemble(Mix{TPM: &twin, Image: ownImage()})}
 	}},
-	{"clone-ak", "ak-on-two-chips", func(w *World) []*poclog.Bundle {
+	{Name: "clone-ak", Rule: "ak-on-two-chips", Stage: func(w *World) []*poclog.Bundle {
 		// One AK answers for TDs on two chips.
 		first := w.Honest()
 		w.Challenge.Salt[1]++
@@ -62,7 +73,7 @@ var Series = []OverTime{
 		w.Observe(second)
 		return []*poclog.Bundle{first, w.Assemble(Mix{Chip: second})}
 	}},
-	{"clone-chassis", "chip-in-two-places", func(w *World) []*poclog.Bundle {
+	{Name: "clone-chassis", Rule: "chip-in-two-places", Stage: func(w *World) []*poclog.Bundle {
 		// The key of one chip, extracted, answers for a VM in another region. Its register is not asked here: it would tell.
 		w.Policy.Registries = nil
 		first := w.Honest()

@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,20 +23,45 @@ import (
 //
 // [Describe] says what the attacker does.
 type Attack struct {
-	Name  string
-	Check verify.Check
-	Stage func(w *World) *poclog.Bundle
+	Name    string
+	Check   verify.Check
+	Stage   func(w *World) *poclog.Bundle
+	Profile poclog.Profile // under which it is tried; the zero value is gce-tdx-vtpm
 }
+
+// ID names an attack among those of all profiles: its name, after the profile's if that is not gce-tdx-vtpm.
+func (a *Attack) ID() string { return idOf(a.Profile, a.Name) }
+
+// NewWorld builds the world in which it is tried.
+func (a *Attack) NewWorld() *World { return NewWorldOf(a.Profile) }
+
+func idOf(p poclog.Profile, name string) string {
+	if p == "" || p == poclog.GCETDXvTPM {
+		return name
+	}
+	return string(p) + "." + name
+}
+
+// under is a list of attacks, tried under a profile.
+func under(p poclog.Profile, list []Attack) []Attack {
+	for i := range list {
+		list[i].Profile = p
+	}
+	return list
+}
+
+// All are the attacks of one bundle, of every profile.
+func All() []Attack { return slices.Concat(Single, BareMetal) }
 
 // ownImage is what an attacker boots.
 var ownImage = sync.OnceValue(func() *provider.Image { return provider.SyntheticImage("the attacker's own") })
 
-// Single are the attacks of one bundle, which a check must refuse.
-var Single = []Attack{
-	{"quote-forged", verify.TEESignature, func(w *World) *poclog.Bundle {
+// Single are the attacks of one bundle under profile gce-tdx-vtpm, which a check must refuse.
+var Single = slices.Concat([]Attack{
+	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
 		return w.Assemble(Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
 	}},
-	{"lab-root-in-production", verify.TEEChain, func(w *World) *poclog.Bundle {
+	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
 		// A maker of one's own, with its CRLs beside the true maker's TCB info.
 		own := chip.NewMaker("a garage", start)
 		home := own.NewPlatform("home", nil)
@@ -44,32 +70,13 @@ var Single = []Attack{
 		w.Answer(home, 200, Zone)
 		return w.Assemble(Mix{Chip: home})
 	}},
-	{"pck-revoked", verify.TEERevocation, func(w *World) *poclog.Bundle {
-		w.Publish(chip.CollateralOptions{Revoked: []*chip.Platform{w.VM.Platform()}})
-		return w.Honest()
-	}},
-	{"tcb-revoked", verify.TEETCB, func(w *World) *poclog.Bundle {
-		w.Publish(chip.CollateralOptions{Status: "Revoked"})
-		return w.Honest()
-	}},
-	{"tcb-out-of-date", verify.TEETCB, func(w *World) *poclog.Bundle {
-		w.Publish(chip.CollateralOptions{Status: "OutOfDate", Advisories: []string{"LAB-SA-1"}})
-		return w.Honest()
-	}},
-	{"debug-td", verify.TEENoDebug, func(w *World) *poclog.Bundle {
+	{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
 		return w.Assemble(Mix{TD: func(td *chip.TD) { td.Debug = true }})
 	}},
-	{"firmware-own", verify.TEELaunch, func(w *World) *poclog.Bundle {
+	{Name: "firmware-own", Check: verify.TEELaunch, Stage: func(w *World) *poclog.Bundle {
 		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
 	}},
-	{"tpm-quote-forged", verify.TPMSignature, func(w *World) *poclog.Bundle {
-		b := w.Honest()
-		item := bytes.Clone(b.Get(poclog.ItemTPMQuote))
-		item[len(item)-1] ^= 1
-		b.Set(poclog.ItemTPMQuote, item)
-		return b
-	}},
-	{"pcr-unselected", verify.TPMPCRDigest, func(w *World) *poclog.Bundle {
+	{Name: "pcr-unselected", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
 		// The rented TPM saw one boot, the TD had another: the other's values stand beside a quote that does not cover them.
 		b := w.Assemble(Mix{Image: ownImage()})
 		b.Set(poclog.ItemTCGLog, ownImage().TCGLog)
@@ -80,13 +87,13 @@ var Single = []Attack{
 		b.Set(poclog.ItemTPMPCRs, values)
 		return b
 	}},
-	{"ak-unrestricted", verify.TPMAKTemplate, func(w *World) *poclog.Bundle {
+	{Name: "ak-unrestricted", Check: verify.TPMAKTemplate, Stage: func(w *World) *poclog.Bundle {
 		free := *w.VM.TPM
 		free.Public = bytes.Clone(free.Public)
 		free.Public[5] &^= 1 // objectAttributes: restricted
 		return w.Assemble(Mix{TPM: &free})
 	}},
-	{"ak-uncertified", verify.TPMAKChain, func(w *World) *poclog.Bundle {
+	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		rogue := *w.VM.TPM
 		var err error
 		if rogue.Chain, err = provider.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance); err != nil {
@@ -94,33 +101,33 @@ var Single = []Attack{
 		}
 		return w.Assemble(Mix{TPM: &rogue})
 	}},
-	{"other-technology", verify.TPMTechnology, func(w *World) *poclog.Bundle {
+	{Name: "other-technology", Check: verify.TPMTechnology, Stage: func(w *World) *poclog.Bundle {
 		w.VM = w.NewVM(provider.VMConfig{Image: otherTechnology(w.VM.Config.Image)})
 		return w.Honest()
 	}},
-	{"ak-swap", verify.BindAKInTEE, func(w *World) *poclog.Bundle {
+	{Name: "ak-swap", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
 		// X's TD quote names X's AK; Y's TPM quotes it, and Y's key and certificate stand beside it (relay-Mix).
 		y := w.NewVM(provider.VMConfig{})
 		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: noPZID})
 	}},
-	{"nonce-shared", verify.BindTEEInTPM, func(w *World) *poclog.Bundle {
+	{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		nonce := w.Challenge.Nonce()
 		return w.Assemble(Mix{Sealed: nonce[:]})
 	}},
-	{"relay-tpm", verify.BindTEEInTPM, func(w *World) *poclog.Bundle {
+	{Name: "relay-tpm", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		// Another TD quote under the same challenge beside the TPM quote.
 		b := w.Honest()
 		other := w.Assemble(Mix{TD: func(td *chip.TD) { td.Version = 5 }})
 		b.Set(poclog.ItemTDXQuote, other.Get(poclog.ItemTDXQuote))
 		return b
 	}},
-	{"rtmr-forged", verify.BindPCRRTMR, func(w *World) *poclog.Bundle { return w.Assemble(Mix{Image: ownImage()}) }},
-	{"log-swapped", verify.BindPCRRTMR, func(w *World) *poclog.Bundle {
+	{Name: "rtmr-forged", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle { return w.Assemble(Mix{Image: ownImage()}) }},
+	{Name: "log-swapped", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
 		b.Set(poclog.ItemCCEL, ownImage().CCEL)
 		return b
 	}},
-	{"log-truncated", verify.BindPCRRTMR, func(w *World) *poclog.Bundle {
+	{Name: "log-truncated", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
 		l, err := tcglog.Parse(tcglog.CCEL, b.Get(poclog.ItemCCEL))
 		if err != nil {
@@ -130,11 +137,11 @@ var Single = []Attack{
 		b.Set(poclog.ItemCCEL, b.Get(poclog.ItemCCEL)[:len(b.Get(poclog.ItemCCEL))-last])
 		return b
 	}},
-	{"pzid-copied", verify.BindInstance, func(w *World) *poclog.Bundle {
+	{Name: "pzid-copied", Check: verify.BindInstance, Stage: func(w *World) *poclog.Bundle {
 		y := w.NewVM(provider.VMConfig{})
 		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MROwner = y.TPM.Instance.PZID() }})
 	}},
-	{"not-production", verify.PlaceCert, func(w *World) *poclog.Bundle {
+	{Name: "not-production", Check: verify.PlaceCert, Stage: func(w *World) *poclog.Bundle {
 		test := *w.VM.TPM
 		test.Instance.Production = false
 		var err error
@@ -143,38 +150,61 @@ var Single = []Attack{
 		}
 		return w.Assemble(Mix{TPM: &test})
 	}},
-	{"relay-vtpm", verify.PlaceRegistry, func(w *World) *poclog.Bundle {
+	{Name: "relay-vtpm", Check: verify.PlaceRegistry, Stage: func(w *World) *poclog.Bundle {
 		// A genuine chip at home, whose host forwards TPM commands to a rented vTPM.
 		home := w.Cloud.Maker.NewPlatform("at home", nil)
 		w.Observe(home)
 		return w.Assemble(Mix{Chip: home, TD: noPZID})
 	}},
-	{"registry-forged", verify.PlaceRegistry, func(w *World) *poclog.Bundle {
+	{Name: "registry-forged", Check: verify.PlaceRegistry, Stage: func(w *World) *poclog.Bundle {
 		// Another chip's true answer stands under its own address.
 		return w.Assemble(Mix{Chip: w.Cloud.Maker.NewPlatform("at home", nil), TD: noPZID})
 	}},
-	{"zone-lie", verify.PlaceAgree, func(w *World) *poclog.Bundle {
-		w.Answer(w.VM.Platform(), 200, "lab-west9-c")
+}, everywhere)
+
+// everywhere are the attacks that are the same under every profile with a TPM.
+var everywhere = []Attack{
+	{Name: "pck-revoked", Check: verify.TEERevocation, Stage: func(w *World) *poclog.Bundle {
+		w.Publish(chip.CollateralOptions{Revoked: []*chip.Platform{w.chip()}})
 		return w.Honest()
 	}},
-	{"nonce-old", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+	{Name: "tcb-revoked", Check: verify.TEETCB, Stage: func(w *World) *poclog.Bundle {
+		w.Publish(chip.CollateralOptions{Status: "Revoked"})
+		return w.Honest()
+	}},
+	{Name: "tcb-out-of-date", Check: verify.TEETCB, Stage: func(w *World) *poclog.Bundle {
+		w.Publish(chip.CollateralOptions{Status: "OutOfDate", Advisories: []string{"LAB-SA-1"}})
+		return w.Honest()
+	}},
+	{Name: "tpm-quote-forged", Check: verify.TPMSignature, Stage: func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		item := bytes.Clone(b.Get(poclog.ItemTPMQuote))
+		item[len(item)-1] ^= 1
+		b.Set(poclog.ItemTPMQuote, item)
+		return b
+	}},
+	{Name: "zone-lie", Check: verify.PlaceAgree, Stage: func(w *World) *poclog.Bundle {
+		w.Answer(w.chip(), 200, "lab-west9-c")
+		return w.Honest()
+	}},
+	{Name: "nonce-old", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		w.Challenge = w.ChallengeAt(Now.Add(-time.Hour))
 		return w.Honest()
 	}},
-	{"nonce-foreign", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+	{Name: "nonce-foreign", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		l := &testlog.Log{Origin: "foreign.test", Leaves: [][]byte{{1}}}
 		w.Challenge.Checkpoint = l.Checkpoint(1, testlog.Cosigner{Signer: testlog.LogKey("foreign.test")}, testlog.Cosigner{Signer: WitnessKey, At: Now})
 		return w.Honest()
 	}},
-	{"nonce-unsigned", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+	{Name: "nonce-unsigned", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		w.Challenge.Checkpoint = w.Log.Checkpoint(2, testlog.Cosigner{Signer: WitnessKey, At: Now})
 		return w.Honest()
 	}},
-	{"nonce-stripped", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+	{Name: "nonce-stripped", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		w.Challenge.Checkpoint = w.Log.Checkpoint(2, testlog.Cosigner{Signer: LogKey})
 		return w.Honest()
 	}},
-	{"nonce-other-salt", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+	{Name: "nonce-other-salt", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
 		w.Challenge.Salt[0] ^= 1
 		item, err := w.Challenge.Marshal()
@@ -184,10 +214,18 @@ var Single = []Attack{
 		b.Set(poclog.ItemChallenge, item)
 		return b
 	}},
-	{"nonce-of-the-future", verify.FreshChallenge, func(w *World) *poclog.Bundle {
+	{Name: "nonce-of-the-future", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		w.Challenge = w.ChallengeAt(Now.Add(time.Hour))
 		return w.Honest()
 	}},
+}
+
+// chip is the honest VM's chip.
+func (w *World) chip() *chip.Platform {
+	if w.Metal != nil {
+		return w.Machine.Chip
+	}
+	return w.VM.Platform()
 }
 
 func noPZID(td *chip.TD) { td.MROwner = [48]byte{} }

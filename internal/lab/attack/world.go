@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/testlog"
@@ -32,22 +33,44 @@ var (
 	WitnessKey = testlog.WitnessKey("w.test")
 )
 
-// A World is a cloud, a log that challenges, and one honest VM.
+// A World is a cloud, a log that challenges, and one honest VM: of the managed cloud, or on a machine of a bare-metal provider.
 type World struct {
-	Cloud *provider.Cloud
-	Host  *provider.Host
-	VM    *provider.VM
-	Log   *testlog.Log
+	Profile poclog.Profile
+	Cloud   *provider.Cloud
+	Host    *provider.Host
+	VM      *provider.VM
+	Log     *testlog.Log
+
+	Metal   *baremetal.Provider // of profile baremetal-tdx-tpm; it has no VM of the cloud, but the cloud's chip maker and registry
+	Machine *baremetal.Machine
 
 	Collateral *poclog.Collateral
 	Policy     *poclog.Policy
 	Challenge  *poclog.Challenge
 }
 
-// NewWorld builds the world, the same each time.
-func NewWorld() *World {
-	w := &World{Cloud: provider.New("profile test", start), Log: &testlog.Log{Origin: Origin, Leaves: [][]byte{{1}, {2}}}}
+// NewWorldOf builds the world of a profile, the same each time.
+func NewWorldOf(p poclog.Profile) *World {
+	if p == poclog.BareMetalTDXTPM {
+		return newMetalWorld()
+	}
+	return NewWorld()
+}
+
+func newWorld(p poclog.Profile) *World {
+	w := &World{Profile: p, Cloud: provider.New("profile test", start), Log: &testlog.Log{Origin: Origin, Leaves: [][]byte{{1}, {2}}}}
 	w.Cloud.Advance(Now.Sub(start))
+	return w
+}
+
+// challengeAge is how old the challenge's checkpoint is.
+const challengeAge = 5 * time.Second
+
+var challengePolicy = []string{"log " + LogKey.VKey, "witness w " + WitnessKey.VKey, "quorum w"}
+
+// NewWorld builds the world of profile gce-tdx-vtpm.
+func NewWorld() *World {
+	w := newWorld(poclog.GCETDXvTPM)
 	var err error
 	if w.Host, err = w.Cloud.NewHost(Zone, 2); err != nil {
 		panic(err) // the laboratory is ours
@@ -57,8 +80,8 @@ func NewWorld() *World {
 		panic(err) // the laboratory is ours
 	}
 	w.Observe(w.VM.Platform())
-	w.Policy = w.Cloud.Policy([]string{"log " + LogKey.VKey, "witness w " + WitnessKey.VKey, "quorum w"}, RegistryURL)
-	w.Challenge = w.ChallengeAt(Now.Add(-5 * time.Second))
+	w.Policy = w.Cloud.Policy(challengePolicy, RegistryURL)
+	w.Challenge = w.ChallengeAt(Now.Add(-challengeAge))
 	return w
 }
 
@@ -79,7 +102,7 @@ func (w *World) Observe(p *chip.Platform) {
 // ChallengeAt is a challenge whose checkpoint the witness cosigned at a time.
 func (w *World) ChallengeAt(at time.Time) *poclog.Challenge {
 	return &poclog.Challenge{
-		Profile: poclog.GCETDXvTPM, UserData: poclog.Sum([]byte("tls key")), Salt: [32]byte{7},
+		Profile: w.Profile, UserData: poclog.Sum([]byte("tls key")), Salt: [32]byte{7},
 		Checkpoint: w.Log.Checkpoint(2, testlog.Cosigner{Signer: LogKey, At: at}, testlog.Cosigner{Signer: WitnessKey, At: at}),
 	}
 }
@@ -136,4 +159,9 @@ func (w *World) Assemble(m Mix) *poclog.Bundle {
 }
 
 // Honest is the honest VM's evidence.
-func (w *World) Honest() *poclog.Bundle { return w.Assemble(Mix{}) }
+func (w *World) Honest() *poclog.Bundle {
+	if w.Metal != nil {
+		return w.Seal(MetalMix{})
+	}
+	return w.Assemble(Mix{})
+}
