@@ -64,6 +64,20 @@ func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots map[[32]byte]bool,
 	return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: it names %d launch measurements, and not MRTD %x", len(golden.GetTdx().GetMeasurements()), mrtd)
 }
 
+// CarriedRoot returns, in PEM, the root certificate that a statement carries itself, if its digest is one of the roots. It verifies nothing else.
+func CarriedRoot(body []byte, roots map[[32]byte]bool) []byte {
+	statement, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
+	if len(body) > maxStatement || proto.Unmarshal(body, statement) != nil || proto.Unmarshal(statement.GetSerializedUefiGolden(), golden) != nil {
+		return nil
+	}
+	for block, rest := pem.Decode(golden.GetCaBundle()); block != nil; block, rest = pem.Decode(rest) {
+		if roots[sha256.Sum256(block.Bytes)] {
+			return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})
+		}
+	}
+	return nil
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

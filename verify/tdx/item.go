@@ -1,0 +1,94 @@
+package tdx
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+)
+
+// Facts is what one authenticated answer of Intel's says of itself.
+type Facts struct {
+	Issuer        string // the signer's common name
+	Issued, Until time.Time
+	// Number is the tcbEvaluationDataNumber of TCB info and QE identity, and the CRL number of a CRL: it never falls.
+	Number *big.Int
+	FMSPC  []byte // TCB info: 6 bytes
+	CA     string // PCK CRL: "platform" or "processor"
+}
+
+// OpenItem authenticates one answer without a quote, at a time: TCB info and QE identity by their chain, the PCK CRL by a chain of CA and root, the
+// root CRL by a chain that is the root. The root is one of those given. Failures are [verify.Collateral].
+func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, error) {
+	c := new(Collateral)
+	var f *Facts
+	var err error
+	switch it.Kind {
+	case poclog.TDXTCBInfo:
+		if err = c.openTCBInfo(it, roots, at); err == nil {
+			f = &Facts{Issuer: nameTCBSigning, Number: new(big.Int).SetUint64(uint64(c.tcbInfo.Evaluation)), FMSPC: c.tcbInfo.FMSPC}
+		}
+	case poclog.TDXQEIdentity:
+		if err = c.openQEIdentity(it, roots, at); err == nil {
+			f = &Facts{Issuer: nameTCBSigning, Number: new(big.Int).SetUint64(uint64(c.qeIdentity.Evaluation))}
+		}
+	case poclog.IntelPCKCRL, poclog.IntelRootCRL:
+		f, err = c.openChainedCRL(it, roots, at)
+	default:
+		err = fmt.Errorf("%s: not one of Intel's", it.Kind)
+	}
+	if err != nil {
+		return nil, verify.Failf(verify.Collateral, "%w", err)
+	}
+	f.Issued, f.Until = c.Issued, c.Until
+	return f, nil
+}
+
+// openChainedCRL opens a CRL by the chain beside it.
+func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, error) {
+	chain, err := parsePEM(it.Chain)
+	if err != nil {
+		return nil, fmt.Errorf("%s: issuer chain: %w", it.Kind, err)
+	}
+	want := map[poclog.CollateralKind]int{poclog.IntelPCKCRL: 2, poclog.IntelRootCRL: 1}[it.Kind]
+	if len(chain) != want {
+		return nil, fmt.Errorf("%s: issuer chain of %d certificates: want %d", it.Kind, len(chain), want)
+	}
+	issuer, root := chain[0], chain[len(chain)-1]
+	if err := checkRoot(root, roots, at); err != nil {
+		return nil, fmt.Errorf("%s: %w", it.Kind, err)
+	}
+	f := &Facts{Issuer: issuer.Subject.CommonName}
+	if it.Kind == poclog.IntelPCKCRL {
+		if f.CA, err = CAOf(issuer); err == nil {
+			err = checkIssued(issuer, root, at)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", it.Kind, err)
+		}
+	}
+	crl, err := c.openCRL(it, string(it.Kind), issuer, at)
+	if err != nil {
+		return nil, err
+	}
+	if f.Number = crl.Number; f.Number == nil || f.Number.Sign() < 0 {
+		return nil, fmt.Errorf("%s: %w", it.Kind, errors.New("want a CRL number"))
+	}
+	return f, nil
+}
+
+// CAOf returns which of Intel's PCK CAs a certificate names: "platform" or "processor", as the PCS API calls them.
+func CAOf(cert *x509.Certificate) (string, error) {
+	switch name := cert.Subject.CommonName; name {
+	case namePlatformCA:
+		return "platform", nil
+	case nameProcessorCA:
+		return "processor", nil
+	default:
+		return "", fmt.Errorf("certificate of %.80q: want one of Intel's PCK CAs", name)
+	}
+}
