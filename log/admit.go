@@ -23,13 +23,17 @@ type admission struct {
 	number  uint64
 }
 
-// admit judges a submission and logs it, in the order: appraisal, duplicate, budget, disk, evidence, append, publication. What was
+// admit judges a submission and logs it, in the order: collateral, appraisal, duplicate, budget, disk, evidence, append, publication. What was
 // returned is never lost.
 func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.admissions.Done()
+	sub, charged, err := s.withCollateral(ctx, sub)
+	if err != nil {
+		return s.late(ctx, sub, err)
+	}
 	a, err := s.appraise(ctx, sub)
 	if err != nil {
 		return s.late(ctx, sub, err)
@@ -45,7 +49,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 			if number, ok := s.index.find(e); ok {
 				return s.existing(ctx, number)
 			}
-			return s.logEntry(ctx, sub, a)
+			return s.logEntry(ctx, sub, a, charged)
 		})
 		if err != nil {
 			return nil, err
@@ -76,14 +80,11 @@ func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused erro
 // appraise judges a submission at its time: now, or the time that historical evidence asks for. Historical evidence must also hold now, as
 // far as it can without collateral: keys that expired since may have leaked.
 func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify.Appraisal, error) {
-	select {
-	case s.appraisal <- struct{}{}:
-		defer func() { <-s.appraisal }()
-	case <-time.After(queueTimeout):
-		return nil, refuse(kindUnavailable, "too many submissions wait to be judged")
-	case <-ctx.Done():
-		return nil, refuse(kindUnavailable, "the submitter went away: %w", context.Cause(ctx))
+	done, err := s.turn(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	defer s.metrics.appraised(time.Now())
 	now := poclog.UnixTime(s.cfg.Now().Unix())
 	in := profile.Input{Bundle: sub.Bundle, Collateral: sub.Collateral, Policy: s.file, Appraised: now, Appraisal: poclog.Appraisal}
@@ -117,6 +118,18 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 	return a, nil
 }
 
+// turn waits for one of the concurrent appraisals; done gives it back.
+func (s *Service) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.appraisal <- struct{}{}:
+		return func() { <-s.appraisal }, nil
+	case <-time.After(queueTimeout):
+		return nil, refuse(kindUnavailable, "too many submissions wait to be judged")
+	case <-ctx.Done():
+		return nil, refuse(kindUnavailable, "the submitter went away: %w", context.Cause(ctx))
+	}
+}
+
 // judge appraises. A panic is this software's fault, and must not end the log's process.
 func (s *Service) judge(in profile.Input) (a *verify.Appraisal, err error) {
 	defer func() {
@@ -141,10 +154,12 @@ func onlySigned(file []byte) error {
 	return nil
 }
 
-// logEntry appends a new entry. Budgets are taken before anything is fetched.
-func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal) (*admission, error) {
-	if err := s.limits.entry(&a.Entry, s.cfg.Now()); err != nil {
-		return nil, err
+// logEntry appends a new entry. Budgets are taken before anything is fetched: charged says that they were.
+func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal, charged bool) (*admission, error) {
+	if !charged {
+		if err := s.limits.entry(&a.Entry, s.cfg.Now()); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.ready(); err != nil {
 		return nil, err

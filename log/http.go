@@ -222,6 +222,9 @@ type health struct {
 	Size          uint64   `json:"size"`
 	CheckpointAge float64  `json:"checkpoint_age_seconds"`
 	Reasons       []string `json:"reasons,omitempty"`
+
+	Warnings   []string                 `json:"warnings,omitempty"`   // of what does not keep the log from publishing
+	Collateral []poclog.CollateralState `json:"collateral,omitempty"` // what expires first in front, at most maxStates
 }
 
 func (s *Service) health() health {
@@ -236,6 +239,7 @@ func (s *Service) health() health {
 	if len(h.Reasons) > 0 {
 		h.Status = "failing"
 	}
+	h.Collateral, h.Warnings = s.collateralState()
 	return h
 }
 

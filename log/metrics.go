@@ -65,6 +65,16 @@ func (m *metrics) write(w io.Writer, h health) {
 	fmt.Fprintf(w, "poclog_tree_size %d\n", h.Size)
 	series("poclog_checkpoint_age_seconds", "gauge", "Age of the published checkpoint.")
 	fmt.Fprintf(w, "poclog_checkpoint_age_seconds %g\n", h.CheckpointAge)
+	series("poclog_collateral_expires_seconds", "gauge", "Seconds until collateral expires; negative after.")
+	for _, c := range h.Collateral {
+		if !c.NextUpdate.IsZero() {
+			fmt.Fprintf(w, "poclog_collateral_expires_seconds{kind=%q,for=%q} %.0f\n", c.Kind, c.For, time.Until(c.NextUpdate).Seconds())
+		}
+	}
+	series("poclog_collateral_failures", "gauge", "Failures in a row to refresh collateral.")
+	for _, c := range h.Collateral {
+		fmt.Fprintf(w, "poclog_collateral_failures{kind=%q,for=%q} %d\n", c.Kind, c.For, c.Failures)
+	}
 	series("poclog_healthy", "gauge", "1 if the log publishes.")
 	healthy := 0
 	if h.Status == "ok" {

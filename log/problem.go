@@ -26,6 +26,7 @@ var (
 	kindRefused     = kind{"refused", "The evidence was refused", http.StatusUnprocessableEntity, 0}
 	kindTooMany     = kind{"too-many", "Too many submissions", http.StatusTooManyRequests, 10 * time.Second}
 	kindUnavailable = kind{"unavailable", "The log cannot publish now", http.StatusServiceUnavailable, 5 * time.Second}
+	kindCollateral  = kind{"collateral", "The manufacturer's collateral is not to be had now", http.StatusServiceUnavailable, 30 * time.Second}
 	kindNotFound    = kind{"not-found", "There is nothing here", http.StatusNotFound, 0}
 	kindWithheld    = kind{"withheld", "This evidence is withheld by law", http.StatusUnavailableForLegalReasons, 0}
 	kindInternal    = kind{"internal", "The log failed", http.StatusInternalServerError, 0}
@@ -34,7 +35,7 @@ var (
 // A refusal is an error with its kind.
 type refusal struct {
 	kind kind
-	err  error
+	err  error // a RetryAfter method of it or its causes goes before the kind's time
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -70,6 +71,15 @@ type problem struct {
 	Check  string `json:"check,omitempty"` // the verify.Check that refused
 }
 
+// retryAfter is how long an error says to wait, in whole seconds, or else the kind's time.
+func retryAfter(err error, otherwise time.Duration) time.Duration {
+	var e interface{ RetryAfter() time.Duration }
+	if errors.As(err, &e) && e.RetryAfter() > 0 {
+		return (e.RetryAfter() + time.Second - 1).Truncate(time.Second)
+	}
+	return otherwise
+}
+
 // writeProblem answers with a refusal. What went wrong inside the log is logged, not told.
 func (s *Service) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	k := kindOf(err)
@@ -88,7 +98,7 @@ func (s *Service) writeProblem(w http.ResponseWriter, r *http.Request, err error
 		p.Detail = "the log's operator finds the reason in its messages"
 	}
 	if k.retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(k.retry/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter(err, k.retry)/time.Second)))
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")

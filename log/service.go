@@ -55,6 +55,12 @@ type Config struct {
 	CheckpointInterval time.Duration // between checkpoints of a growing log: at least 100 ms; 0 is DefaultCheckpointInterval
 	Republish          time.Duration // between checkpoints of an idle log, at most 60 s; 0 is DefaultRepublish
 
+	// Collateral is asked for what judges fresh evidence; nil: publishers bring it themselves.
+	Collateral Collateral
+	// UnsafeWithoutCollateral judges fresh evidence without what is not to be had, at level 0 and only where the policy admits that, instead of
+	// answering 503: revocation and security version are then unknown, and the entry says so.
+	UnsafeWithoutCollateral bool
+
 	// PublishTimeout is how long a submission waits for the checkpoint that covers its entry; 0 is DefaultPublishTimeout. The entry stays: the same
 	// submission finds it later.
 	PublishTimeout time.Duration
@@ -112,6 +118,7 @@ type Service struct {
 	policy *poclog.Policy
 	file   []byte // of the policy
 	blob   poclog.Blob
+	least  []byte // the policy's file, admitting whatever is genuine
 
 	store     *store
 	index     *index
@@ -135,6 +142,7 @@ type Service struct {
 	closing    sync.Mutex // guards closed, and that no admission begins once it is set
 	closed     bool
 	admissions sync.WaitGroup
+	refreshing sync.WaitGroup
 }
 
 // Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold what was signed last, reads all entries, and
@@ -212,6 +220,9 @@ func (s *Service) start(ctx context.Context) error {
 	}
 	s.add, s.shutdown, s.reader = appender.Add, shutdown, reader
 	s.published = newPublisher(background, reader)
+	if s.cfg.Collateral != nil {
+		s.refreshing.Go(func() { s.cfg.Collateral.Run(background) })
+	}
 	for _, c := range cosigners(s.own, reader) {
 		go c.follow(background, s.published, func(err error) { s.cfg.Logger.Warn("no cosignature yet", "error", err) })
 	}
@@ -230,6 +241,9 @@ func (s *Service) loadPolicy() (err error) {
 	}
 	if err := profile.CheckPolicy(s.policy); err != nil {
 		return fmt.Errorf("%s: %w", fileAppraisal, err)
+	}
+	if s.least, err = leastPolicy(s.policy); err != nil {
+		return err
 	}
 	s.blob, err = s.store.put(s.file)
 	return err
@@ -327,6 +341,7 @@ func (s *Service) release(ctx context.Context) (err error) {
 	if s.cancel != nil {
 		s.cancel()
 	}
+	s.refreshing.Wait()
 	for _, unlock := range s.unlock {
 		err = errors.Join(err, unlock())
 	}

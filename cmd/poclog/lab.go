@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/pcs"
 	"github.com/poclog/poclog/internal/lab/provider"
 )
 
@@ -214,11 +216,35 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
+// labServer serves the register, the chip maker's PCS and the provider's bucket.
+func labServer(cloud *provider.Cloud) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", cloud.Registry)
+	var mu sync.Mutex // a cloud is not safe for concurrent use
+	publish := func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		// A round time, so that it says the same for a while.
+		c, err := cloud.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Minute).Truncate(time.Hour)})
+		mu.Unlock()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		pcs.Serve(c, w, r)
+	}
+	for _, prefix := range []string{"/tdx/", "/sgx/", "/ovmf_x64_csm/"} {
+		mux.HandleFunc(prefix, publish)
+	}
+	return mux
+}
+
 func newLabRegistryCmd() *cobra.Command {
 	var listen string
 	c := &cobra.Command{
-		Use:     "registry DIR",
-		Short:   "Serve the laboratory cloud's register of its chips",
+		Use:   "registry DIR",
+		Short: "Serve the laboratory cloud's register of its chips, and what its manufacturer and provider publish",
+		Long: "Serve the laboratory cloud's register of its chips, its chip maker's PCS and its provider's bucket of launch endorsements: a log asks them with\n" +
+			"`--pcs URL --launch-endorsements URL`.",
 		Example: "  poclog lab registry mylab --listen 127.0.0.1:8090",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -230,7 +256,7 @@ func newLabRegistryCmd() *cobra.Command {
 			if err != nil {
 				return undecided(err)
 			}
-			srv := &http.Server{Handler: cloud.Registry, ReadHeaderTimeout: 10 * time.Second}
+			srv := &http.Server{Handler: labServer(cloud), ReadHeaderTimeout: 10 * time.Second}
 			go func() { <-cmd.Context().Done(); srv.Close() }()
 			fmt.Fprintf(cmd.ErrOrStderr(), "serving %d chassis on http://%s/\n", len(cloud.Hosts), l.Addr())
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -70,8 +70,9 @@ func newLogInitCmd() *cobra.Command {
 }
 
 type logServeCmd struct {
-	listen string
-	cfg    log.Config
+	listen     string
+	cfg        log.Config
+	collateral logCollateral
 }
 
 func newLogServeCmd() *cobra.Command {
@@ -90,6 +91,9 @@ func newLogServeCmd() *cobra.Command {
 	f.DurationVar(&s.cfg.Republish, "republish", log.DefaultRepublish, "time between checkpoints of an idle log, at most 60s")
 	f.Float64Var(&s.cfg.Rate, "rate", log.DefaultRate, "submissions a second from one address")
 	f.IntVar(&s.cfg.Budget, "budget", log.DefaultBudget, "entries an hour of one chip, key or instance")
+	s.collateral.register(c)
+	f.BoolVar(&s.cfg.UnsafeWithoutCollateral, "unsafe-without-collateral", false,
+		"where collateral is not to be had, judge without it: at level 0, if the policy admits that, instead of 503")
 	return c
 }
 
@@ -97,6 +101,13 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	quietTessera()
 	s.cfg.Software, s.cfg.Logger = softwareName(), logger
+	cache, err := s.collateral.open(dir, logger)
+	if err != nil {
+		return err
+	}
+	if cache != nil {
+		s.cfg.Collateral = cache
+	}
 	svc, err := log.Open(cmd.Context(), dir, s.cfg)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ func TestCommands(t *testing.T) {
 			}
 			env.Setenv("ROOT", root)
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return os.MkdirAll(filepath.Join(env.WorkDir, "config"), 0o755)
 		},
@@ -48,6 +50,7 @@ func TestCommands(t *testing.T) {
 			"serve":  cmdServe,
 			"status": cmdStatus,
 			"quote":  cmdQuote,
+			"lab":    cmdLab,
 		},
 	})
 }
@@ -110,6 +113,15 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
 	}
+}
+
+// cmdLab serves what a laboratory's manufacturer and provider publish until the script ends, and sets PCS to its address.
+func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
+	_, cloud, err := openLab(ts.MkAbs(args[0]))
+	ts.Check(err)
+	srv := httptest.NewServer(labServer(cloud))
+	ts.Defer(srv.Close)
+	ts.Setenv("PCS", srv.URL)
 }
 
 // cmdQuote writes a production TDX quote, with padding as configfs adds it.

@@ -78,6 +78,21 @@ func CarriedRoot(body []byte, roots map[[32]byte]bool) []byte {
 	return nil
 }
 
+// MRTDs returns the launch measurements of TDX VMs that a statement names. It verifies nothing.
+func MRTDs(body []byte) [][]byte {
+	statement, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
+	if len(body) > maxStatement || proto.Unmarshal(body, statement) != nil || proto.Unmarshal(statement.GetSerializedUefiGolden(), golden) != nil {
+		return nil
+	}
+	var list [][]byte
+	for _, m := range golden.GetTdx().GetMeasurements() {
+		if len(m.GetMrtd()) == 48 {
+			list = append(list, m.GetMrtd())
+		}
+	}
+	return list
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -1,0 +1,164 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+)
+
+// Collateral keeps what manufacturers and providers publish: collateral.Cache. What it returns is authentic, valid and never older than what it
+// returned before.
+type Collateral interface {
+	// Newest returns the newest valid collateral that is known for a bundle, what its submitter offers counted. It asks nobody. complete says that
+	// nothing is missing but what its issuer says there is none of.
+	Newest(b *poclog.Bundle, offered *poclog.Collateral) (c *poclog.Collateral, complete bool)
+	// Fetch asks for what is missing. An error that says how long not to ask has a method RetryAfter.
+	Fetch(ctx context.Context, b *poclog.Bundle) error
+	// Run refreshes what is known until the context ends.
+	Run(ctx context.Context)
+	// State returns what is known, what expires first in front.
+	State() []poclog.CollateralState
+}
+
+// maxStates bounds what /health and /metrics list.
+const maxStates = 64
+
+// collateralState is what /health says of collateral.
+func (s *Service) collateralState() (states []poclog.CollateralState, warnings []string) {
+	if s.cfg.Collateral == nil {
+		return nil, nil
+	}
+	for _, st := range s.cfg.Collateral.State() {
+		if len(states) < maxStates {
+			states = append(states, st)
+		}
+		if st.Failures == 0 || len(warnings) == maxStates {
+			continue
+		}
+		until := "none is known"
+		if !st.NextUpdate.IsZero() {
+			until = "valid until " + st.NextUpdate.Format(time.RFC3339)
+		}
+		if !st.NextUpdate.IsZero() && !st.Valid {
+			until = "expired at " + st.NextUpdate.Format(time.RFC3339)
+		}
+		warnings = append(warnings, fmt.Sprintf("%s %s is not to be had since %s (%s): %.200s", st.Kind, st.For, st.Failing.Format(time.RFC3339), until, st.Error))
+	}
+	return states, warnings
+}
+
+// withCollateral gives a submission of fresh evidence the newest valid collateral that the log knows, and has what is missing fetched. Before that
+// the evidence must be genuine and within its budgets, which are then charged: nobody makes the log ask the manufacturer for nothing. Historical
+// evidence brings its own.
+func (s *Service) withCollateral(ctx context.Context, sub *poclog.Submission) (_ *poclog.Submission, charged bool, err error) {
+	if s.cfg.Collateral == nil || !sub.Judged.IsZero() {
+		return sub, false, nil
+	}
+	b, err := poclog.ParseBundle(sub.Bundle)
+	if err != nil {
+		return sub, false, verify.Failf(verify.Format, "%w", err)
+	}
+	if !b.Has(poclog.ItemChallenge) {
+		return sub, false, nil
+	}
+	var offered *poclog.Collateral
+	if len(sub.Collateral) > 0 {
+		if err := onlySigned(sub.Collateral); err != nil {
+			return sub, false, err
+		}
+		if offered, err = poclog.ParseCollateral(sub.Collateral); err != nil {
+			return sub, false, verify.Failf(verify.Format, "%w", err)
+		}
+	}
+	newest, complete, err := s.newest(ctx, b, offered)
+	if err != nil {
+		return sub, false, err
+	}
+	if _, logged := s.index.findBundle(poclog.Sum(sub.Bundle)); !complete && !logged {
+		if err := s.charge(ctx, sub.Bundle); err != nil {
+			return sub, false, err
+		}
+		unavailable := s.cfg.Collateral.Fetch(ctx, b)
+		if newest, complete, err = s.newest(ctx, b, offered); err != nil {
+			return sub, true, err
+		}
+		if !complete {
+			if newest, err = s.outage(newest, unavailable); err != nil {
+				return sub, true, err
+			}
+		}
+		charged = true
+	}
+	judged := *sub
+	judged.Collateral = nil
+	if len(newest.Items) > 0 {
+		if judged.Collateral, err = newest.Marshal(); err != nil {
+			return sub, charged, verify.Failf(verify.Collateral, "%w", err)
+		}
+	}
+	return &judged, charged, nil
+}
+
+// newest is Newest in its turn: what is offered is verified.
+func (s *Service) newest(ctx context.Context, b *poclog.Bundle, offered *poclog.Collateral) (*poclog.Collateral, bool, error) {
+	done, err := s.turn(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	c, complete := s.cfg.Collateral.Newest(b, offered)
+	return c, complete, nil
+}
+
+// charge holds evidence to what can be checked without collateral, and takes its budgets.
+func (s *Service) charge(ctx context.Context, bundle []byte) error {
+	done, err := s.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	a, err := s.judge(profile.Input{Bundle: bundle, Policy: s.least, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
+	if err != nil {
+		return err
+	}
+	return s.limits.entry(&a.Entry, s.cfg.Now())
+}
+
+// leastPolicy is a policy that admits whatever is genuine, and judges as the given one otherwise.
+func leastPolicy(p *poclog.Policy) ([]byte, error) {
+	least := *p
+	least.Admit = nil
+	for _, a := range p.Admit {
+		rule := poclog.Admission{Profile: a.Profile, Level: poclog.LevelChip, Historical: true}
+		if !slices.Contains(least.Admit, rule) {
+			least.Admit = append(least.Admit, rule)
+		}
+	}
+	return least.Marshal()
+}
+
+// standing is the collateral that says whether a chip is revoked or out of date: all of it judges, or none.
+var standing = []poclog.CollateralKind{poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL, poclog.AMDCRL}
+
+// outage decides what happens where collateral is neither known nor to be had: 503 or, where the operator says so, to judge without.
+func (s *Service) outage(c *poclog.Collateral, why error) (*poclog.Collateral, error) {
+	if why == nil {
+		why = errors.New("collateral expired while it was asked for")
+	}
+	if !s.cfg.UnsafeWithoutCollateral {
+		return nil, refuse(kindCollateral, "%w", verify.Failf(verify.Collateral, "%w", why))
+	}
+	without := new(poclog.Collateral)
+	for _, it := range c.Items {
+		if !slices.Contains(standing, it.Kind) {
+			without = without.With(it)
+		}
+	}
+	return without, nil
+}
