@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -28,7 +27,7 @@ func Azure(evidence []byte, certs ...[]byte) (*Import, error) {
 	if err := decodeJSON("Azure evidence", evidence, &f); err != nil {
 		return nil, err
 	}
-	im := &Import{Bundle: new(poclog.Bundle)}
+	im := newAzure()
 	for _, step := range []func(*Import, *azureFile) error{azureQuotes, azurePCRs} {
 		if err := step(im, &f); err != nil {
 			return nil, fmt.Errorf("Azure evidence: %w", err)
@@ -42,17 +41,17 @@ func Azure(evidence []byte, certs ...[]byte) (*Import, error) {
 	if err != nil {
 		return nil, fmt.Errorf("Azure evidence: %w", err)
 	}
-	chain, unused, err := chainItem(ders)
-	if err != nil {
-		return nil, fmt.Errorf("Azure evidence: AK certificate: %w", err)
+	if err := im.setChain(ders); err != nil {
+		return nil, fmt.Errorf("Azure evidence: %w", err)
 	}
-	if unused > 0 {
-		im.note("%d certificates that the AK's chain does not need are left out", unused)
-	}
-	im.Bundle.Set(poclog.ItemTPMAKChain, chain)
-	im.note("the evidence was made without a challenge of a log: it is historical, level 0 (fresh.challenge and bind.tee-in-tpm are absent)")
-	im.note("Azure gives no TPMT_PUBLIC here: tpm.ak-template is absent; with it, and HCL user data made from `poclog challenge`, the evidence would carry all checks")
 	return im, nil
+}
+
+func newAzure() *Import {
+	return &Import{Profile: poclog.AzureTDXvTPM, Bundle: new(poclog.Bundle), How: []string{
+		"poclog challenge --log URL --profile azure-tdx-vtpm -o challenge.json",
+		"poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json   (in the VM, with access to its TPM)",
+	}}
 }
 
 func azureQuotes(im *Import, f *azureFile) error {
@@ -60,11 +59,9 @@ func azureQuotes(im *Import, f *azureFile) error {
 	if err != nil {
 		return err
 	}
-	trimmed, err := tdx.TrimQuote(quote)
-	if err != nil {
+	if err := im.setQuote(quote); err != nil {
 		return err
 	}
-	im.Bundle.Set(poclog.ItemTDXQuote, trimmed)
 	report, err := decodeText("hcl_report", f.HCLReport)
 	if err != nil {
 		return err

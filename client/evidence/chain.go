@@ -3,14 +3,29 @@ package evidence
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"fmt"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tpm"
 )
 
-// chainItem orders certificates into a chain from the leaf to a self-signed root, and concatenates their DER. The leaf comes first;
-// the others in any order; those that the chain does not need are left out and counted.
+// maxPool is the largest number of certificates that are searched for a chain.
+const maxPool = 32
+
+// A missingIssuer says that a chain ends before its root: the one thing about a chain that another file can mend.
+type missingIssuer struct{ name string }
+
+func (m missingIssuer) Error() string {
+	return fmt.Sprintf("the certificate of the issuer %q is missing: give its file too", m.name)
+}
+
+// chainItem orders certificates into a chain from the leaf to a self-signed root, and concatenates their DER. The leaf comes first; the others in
+// any order; those that the chain does not need are left out and counted. A certificate that is not signed by the one that bears its issuer's name,
+// and a CA's in the leaf's place, are refused; an issuer that is not there is a [missingIssuer].
 func chainItem(certs [][]byte) (item []byte, unused int, err error) {
-	if len(certs) == 0 {
-		return nil, 0, fmt.Errorf("no certificate")
+	if len(certs) == 0 || len(certs) > maxPool {
+		return nil, 0, fmt.Errorf("%d certificates: want 1 to %d", len(certs), maxPool)
 	}
 	pool := make([]*x509.Certificate, 0, len(certs))
 	for i, der := range certs {
@@ -21,29 +36,57 @@ func chainItem(certs [][]byte) (item []byte, unused int, err error) {
 		pool = append(pool, c)
 	}
 	chain := []*x509.Certificate{pool[0]}
-	for len(chain) <= len(pool) {
-		last := chain[len(chain)-1]
-		if bytes.Equal(last.RawIssuer, last.RawSubject) {
-			break
+	if pool[0].IsCA {
+		return nil, 0, fmt.Errorf("the first certificate, of %q, is a CA's: want the AK's own", pool[0].Subject)
+	}
+	for last := pool[0]; !bytes.Equal(last.RawIssuer, last.RawSubject) && len(chain) <= len(pool); {
+		if last, err = issuer(pool[1:], last); err != nil {
+			return nil, 0, err
 		}
-		next := issuer(pool, last)
-		if next == nil {
-			return nil, 0, fmt.Errorf("the certificate of the issuer %q is missing: give its file too", last.Issuer)
-		}
-		chain = append(chain, next)
+		chain = append(chain, last)
 	}
 	for _, c := range chain {
 		item = append(item, c.Raw...)
 	}
+	if _, err := tpm.ParseChain(item); err != nil {
+		return nil, 0, err
+	}
 	return item, len(pool) - len(chain), nil
 }
 
-// issuer finds who signed c.
-func issuer(pool []*x509.Certificate, c *x509.Certificate) *x509.Certificate {
+// issuer finds who signed c. A CA may have several certificates with one name.
+func issuer(pool []*x509.Certificate, c *x509.Certificate) (*x509.Certificate, error) {
+	var bad error
 	for _, p := range pool {
-		if bytes.Equal(p.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(p) == nil {
-			return p
+		if !bytes.Equal(p.RawSubject, c.RawIssuer) {
+			continue
 		}
+		err := c.CheckSignatureFrom(p)
+		if err == nil {
+			return p, nil
+		}
+		bad = fmt.Errorf("the certificate of %q is not signed by %q: %w", c.Subject, p.Subject, err)
 	}
+	if bad != nil {
+		return nil, bad
+	}
+	return nil, missingIssuer{c.Issuer.String()}
+}
+
+// setChain takes the AK's chain. A root or intermediate that is not there leaves the chain out, and the notes say so.
+func (im *Import) setChain(ders [][]byte) error {
+	chain, unused, err := chainItem(ders)
+	var missing missingIssuer
+	switch {
+	case errors.As(err, &missing):
+		im.note("the AK's chain is left out, so that nobody vouches for the TPM: %v", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("AK certificate: %w", err)
+	}
+	if unused > 0 {
+		im.note("%d certificates that the AK's chain does not need are left out", unused)
+	}
+	im.Bundle.Set(poclog.ItemTPMAKChain, chain)
 	return nil
 }

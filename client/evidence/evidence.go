@@ -1,15 +1,20 @@
 // Package evidence turns what machines and other tools emit into bundles and collateral.
 //
-// It judges nothing: whoever reads the bundle does. It refuses only what it cannot carry without loss, and says of every import which
-// checks the result can pass and which it lost. Bundles hold no padding, so that importers cut it.
+// It judges nothing: whoever reads the bundle does. It refuses what does not parse and what it cannot carry without loss, and says of every import
+// which checks the result can carry, which it lost and why, and how to take evidence that carries them ([Import.Prospects]). Bundles hold no
+// padding, so that importers cut it. Beside files it reads what a machine itself gives: NV indices of a TPM ([ReadNV]) and Azure's instance
+// metadata service ([IMDS]).
 package evidence
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/poclog/poclog"
@@ -20,8 +25,12 @@ const MaxFile = 4 << 20
 
 // An Import is evidence in our form, and what became of it on the way.
 type Import struct {
-	Bundle *poclog.Bundle
-	Notes  []string // sentences for people: what was cut, what is missing, how to take evidence that carries more
+	Profile poclog.Profile // for which the evidence was taken, whether or not it suffices
+	Bundle  *poclog.Bundle
+	Notes   []string // sentences for people: what was cut and what was left out
+	How     []string // commands and steps by which this tool's evidence carries every check
+
+	padded []byte // the TD quote as it came, if it had padding
 }
 
 func (im *Import) note(format string, args ...any) {
@@ -54,6 +63,52 @@ func decodeJSON(name string, file []byte, into any) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// maxDepth is over what any tool's JSON has, and far under what a stack holds.
+const maxDepth = 32
+
+// distinctMembers refuses JSON in which an object names a member twice, or differently in case alone, which encoding/json takes for the same: two
+// readers could see two values.
+func distinctMembers(file []byte) error {
+	d := json.NewDecoder(bytes.NewReader(file))
+	type level struct {
+		names map[string]bool // nil for a list
+		value bool            // whether a member's value comes next
+	}
+	var open []level
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) && len(open) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("JSON: %w", err)
+		}
+		if delim, ok := tok.(json.Delim); ok && (delim == '}' || delim == ']') {
+			open = open[:len(open)-1]
+			continue
+		}
+		if n := len(open); n > 0 && open[n-1].names != nil && !open[n-1].value {
+			name := strings.ToLower(tok.(string))
+			if open[n-1].names[name] {
+				return fmt.Errorf("JSON: member %.40q twice", name)
+			}
+			open[n-1].names[name], open[n-1].value = true, true
+			continue
+		} else if n > 0 {
+			open[n-1].value = false
+		}
+		switch delim, _ := tok.(json.Delim); delim {
+		case '{':
+			open = append(open, level{names: make(map[string]bool)})
+		case '[':
+			open = append(open, level{})
+		}
+		if len(open) > maxDepth {
+			return fmt.Errorf("JSON: over %d levels deep", maxDepth)
+		}
+	}
 }
 
 // certificates returns the DER of every certificate of PEM texts, in order.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/tcglog"
-	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -23,22 +22,38 @@ var gotpmBanks = []tpmpb.HashAlgo{tpmpb.HashAlgo_SHA384, tpmpb.HashAlgo_SHA256}
 
 // GoTPM imports an attest.Attestation of go-tpm-tools (https://github.com/google/go-tpm-tools, proto/attest.proto) as `gotpm attest` writes it:
 // binary, text or JSON. Certificates in PEM complete the AK's chain up to its root. An attestation without a quote over the SHA-384 or SHA-256
-// bank is refused. A chain without its root, an SEV-SNP report and the canonical event log are left out, and the notes say so.
+// bank is refused, and so is a chain that does not hold together; one whose end is missing is left out. So are the quotes over other banks, an
+// SEV-SNP report and the canonical event log. The notes say what was.
 func GoTPM(file []byte, certs ...[]byte) (*Import, error) {
 	a, err := parseGoTPM(file)
 	if err != nil {
 		return nil, fmt.Errorf("gotpm attestation: %w", err)
 	}
-	im := &Import{Bundle: new(poclog.Bundle)}
-	for _, step := range []func(*Import, *attest.Attestation) error{gotpmQuote, gotpmLog, gotpmTEE} {
-		if err := step(im, a); err != nil {
+	im := &Import{Profile: poclog.GCETDXvTPM, Bundle: new(poclog.Bundle), How: gotpmHow}
+	for _, step := range []func() error{
+		func() error { return gotpmQuote(im, a) },
+		func() error { return gotpmLog(im, a) },
+		func() error { return gotpmTEE(im, a) },
+		func() error { return gotpmChain(im, a, certs) },
+	} {
+		if err := step(); err != nil {
 			return nil, fmt.Errorf("gotpm attestation: %w", err)
 		}
 	}
-	if err := gotpmChain(im, a, certs); err != nil {
-		return nil, fmt.Errorf("gotpm attestation: AK certificate: %w", err)
-	}
 	return im, nil
+}
+
+// gotpmHow is how `gotpm attest` takes evidence that carries every check. With --tee-technology it takes the TD quote after the TPM's, so that no
+// TPM quote covers it: the TD quote must be there before. Flags are those of go-tpm-tools v0.4.10, cmd/attest.go and cmd/flags.go.
+// TestGotpmRecipeCarriesEveryCheck follows it with that library and a TPM.
+var gotpmHow = []string{
+	"gotpm attest --key gceAK --nonce 00 --output ak.pb; poclog import gotpm ak.pb -o ak.bundle.json; poclog inspect ak.bundle.json --item tpm-ak > ak.pub",
+	"poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json",
+	"take the TD quote over the report_data that is printed (/sys/kernel/config/tsm/report), to quote.bin",
+	"poclog import tdx quote.bin -o td.bundle.json; NONCE=$(poclog inspect td.bundle.json --item tdx-quote | sha256sum | cut -d' ' -f1)",
+	"gotpm attest --key gceAK --nonce $NONCE --output attestation.pb   (without --tee-technology: gotpm takes that quote after the TPM's)",
+	"poclog import gotpm attestation.pb intermediate.pem root.pem --tdx-quote quote.bin --ccel /sys/firmware/acpi/tables/data/CCEL --challenge challenge.json " +
+		"-o vm.bundle.json",
 }
 
 // parseGoTPM decodes the three forms. Binary files begin with the tag of ak_pub (0x0a, which text reads as white space), so that binary is
@@ -92,12 +107,21 @@ func gotpmQuote(im *Import, a *attest.Attestation) error {
 	}
 	im.Bundle.Set(poclog.ItemTPMQuote, item)
 	im.Bundle.Set(poclog.ItemTPMPCRs, values)
+	gotpmBanksLost(im, a, q)
+	return nil
+}
+
+// gotpmBanksLost says what it means that gotpm quotes each bank alone, while a bundle has one quote.
+func gotpmBanksLost(im *Import, a *attest.Attestation, kept *tpmpb.Quote) {
 	for _, other := range a.GetQuotes() {
-		if other != q {
-			im.note("the quote over the %v bank is left out: a bundle has one quote, here over the %v bank", other.GetPcrs().GetHash(), q.GetPcrs().GetHash())
+		if other != kept {
+			im.note("the quote over the %v bank is left out: a bundle has one quote, here over the %v bank, whose digests alone are proven",
+				other.GetPcrs().GetHash(), kept.GetPcrs().GetHash())
 		}
 	}
-	return nil
+	if kept.GetPcrs().GetHash() != tpmpb.HashAlgo_SHA384 {
+		im.note("no quote covers the SHA-384 bank: the TPM's event log cannot be compared with the TD's registers, which are SHA-384")
+	}
 }
 
 func bestQuote(quotes []*tpmpb.Quote) *tpmpb.Quote {
@@ -128,28 +152,19 @@ func gotpmLog(im *Import, a *attest.Attestation) error {
 }
 
 func gotpmTEE(im *Import, a *attest.Attestation) error {
-	const how = "to carry all checks, take the TD quote first, over the REPORTDATA of `poclog challenge`, then run gotpm with --nonce set to the SHA-256 of the TD quote without padding"
 	q := a.GetTdxAttestation()
 	if q == nil {
 		if a.GetSevSnpAttestation() != nil {
 			im.note("the SEV-SNP report is left out: this importer carries TDX quotes only")
 		}
-		im.note("there is no TDX quote: nothing shows a genuine chip, nor that this TPM belongs to one; no profile with a TD can accept the bundle")
-		im.note(how)
+		im.note("there is no TDX quote: nothing shows a genuine chip, nor that this TPM belongs to one; no judge accepts the bundle without --tdx-quote")
 		return nil
 	}
 	raw, err := tdxBytes(q)
 	if err != nil {
 		return fmt.Errorf("TDX quote: %w", err)
 	}
-	trimmed, err := tdx.TrimQuote(raw)
-	if err != nil {
-		return err
-	}
-	im.Bundle.Set(poclog.ItemTDXQuote, trimmed)
-	im.note("an attestation holds no challenge of a log (fresh.challenge), and gotpm does not sign the TD quote's hash by the TPM unless told to (bind.tee-in-tpm)")
-	im.note(how)
-	return nil
+	return im.setQuote(raw)
 }
 
 func tdxBytes(q *tdxpb.QuoteV4) (raw []byte, err error) {
@@ -163,7 +178,7 @@ func tdxBytes(q *tdxpb.QuoteV4) (raw []byte, err error) {
 
 func gotpmChain(im *Import, a *attest.Attestation, certs [][]byte) error {
 	if len(a.GetAkCert()) == 0 {
-		im.note("the AK has no certificate: nobody vouches for the TPM, and no place can be shown")
+		im.note("the AK has no certificate: nobody vouches for the TPM, and no place can be shown (gotpm attest --key gceAK uses the certified one)")
 		return nil
 	}
 	var texts []string
@@ -175,14 +190,5 @@ func gotpmChain(im *Import, a *attest.Attestation, certs [][]byte) error {
 		return err
 	}
 	ders := append([][]byte{a.GetAkCert()}, a.GetIntermediateCerts()...)
-	chain, unused, err := chainItem(append(ders, extra...))
-	if err != nil {
-		im.note("the AK's chain is left out, so that nobody vouches for the TPM: %v", err)
-		return nil
-	}
-	if unused > 0 {
-		im.note("%d certificates that the AK's chain does not need are left out", unused)
-	}
-	im.Bundle.Set(poclog.ItemTPMAKChain, chain)
-	return nil
+	return im.setChain(append(ders, extra...))
 }

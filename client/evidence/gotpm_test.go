@@ -2,24 +2,38 @@ package evidence_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-tdx-guest/abi"
+	tdxpb "github.com/google/go-tdx-guest/proto/tdx"
+	quotes "github.com/google/go-tdx-guest/testing/testdata"
+	"github.com/google/go-tpm-tools/client"
 	"github.com/google/go-tpm-tools/proto/attest"
+	tpmpb "github.com/google/go-tpm-tools/proto/tpm"
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpmutil"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
 // realGoTPM reads an attestation of a real VM from the module's own test data.
-func realGoTPM(t *testing.T) []byte {
+func realGoTPM(t testing.TB) []byte {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/go-tpm-tools").Output()
 	if err != nil {
@@ -30,6 +44,75 @@ func realGoTPM(t *testing.T) []byte {
 		t.Skipf("skipped: go-tpm-tools has no attestation here: %v", err)
 	}
 	return b
+}
+
+// productionQuote is go-tdx-guest's quote; its authors appended a newline and text.
+var productionQuote = quotes.RawQuote[:4935]
+
+// labGoTPM is what `gotpm attest` would write on a VM of the laboratory, with its chain apart.
+func labGoTPM(t testing.TB, w *attack.World, nonce []byte, banks ...tpm.Alg) (a *attest.Attestation, chain [][]byte) {
+	t.Helper()
+	v := w.VM.TPM
+	a = &attest.Attestation{AkPub: v.Public, EventLog: w.VM.Config.Image.TCGLog}
+	for _, alg := range banks {
+		sel := tpm.PCRSelection{Alg: alg, PCRs: tcglog.CheckedPCRs}
+		item, values, err := v.QuoteOf(nonce, attack.Now, []tpm.PCRSelection{sel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := tpm.ParseQuote(item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pcrs := &tpmpb.PCRs{Hash: tpmpb.HashAlgo(alg), Pcrs: make(map[uint32][]byte)}
+		for i, n := range sel.PCRs {
+			size := alg.Hash().Size()
+			pcrs.Pcrs[uint32(n)] = values[i*size:][:size]
+		}
+		a.Quotes = append(a.Quotes, &tpmpb.Quote{Quote: q.Attest, RawSig: item[2+len(q.Attest):], Pcrs: pcrs})
+	}
+	certs, err := tpm.ParseChain(v.Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range certs {
+		chain = append(chain, c.Raw)
+	}
+	a.AkCert = chain[0]
+	return a, chain[1:]
+}
+
+func pemOf(ders ...[]byte) (out []byte) {
+	for _, der := range ders {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return out
+}
+
+func mustMarshal(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// states returns the prospects of an import by check.
+func states(t testing.TB, im *evidence.Import) (map[verify.Check]evidence.Prospect, int) {
+	t.Helper()
+	list, level, err := im.Prospects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := make(map[verify.Check]evidence.Prospect)
+	for _, p := range list {
+		m[p.Check] = p
+		if p.State != evidence.Carried && (p.Why == "" || p.How == "") {
+			t.Errorf("%s is %s, and nothing says why or what to do", p.Check, p.State)
+		}
+	}
+	return m, level
 }
 
 func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
@@ -54,18 +137,19 @@ func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
 		if !bytes.Equal(im.Bundle.Get(poclog.ItemTPMAK), a.GetAkPub()) || !im.Bundle.Has(poclog.ItemTCGLog) {
 			t.Errorf("%s: the AK or the event log is lost: %v", form, im.Bundle.Items())
 		}
-		q, err := tpm.ParseQuote(im.Bundle.Get(poclog.ItemTPMQuote))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := tpm.CheckPCRs(q, im.Bundle.Get(poclog.ItemTPMPCRs)); err != nil {
-			t.Errorf("%s: %v", form, err)
-		}
 		notes := strings.Join(im.Notes, "\n")
-		for _, want := range []string{"there is no TDX quote", "the AK's chain is left out", "take the TD quote first"} {
+		for _, want := range []string{"there is no TDX quote", "the AK's chain is left out", "the quote over the SHA256 bank is left out"} {
 			if !strings.Contains(notes, want) {
 				t.Errorf("%s: notes lack %q:\n%s", form, want, notes)
 			}
+		}
+		// What its missing TEE quote means is said.
+		have, level := states(t, im)
+		if level != evidence.LevelNone || have[verify.TEESignature].State != evidence.Lost || have[verify.BindTEEInTPM].State != evidence.Lost {
+			t.Errorf("%s: level %d: %+v", form, level, have)
+		}
+		if have[verify.TPMPCRDigest].State != evidence.Carried {
+			t.Errorf("%s: %+v", form, have[verify.TPMPCRDigest])
 		}
 	}
 }
@@ -76,4 +160,263 @@ func TestGoTPMRefusesWhatIsNoAttestation(t *testing.T) {
 			t.Errorf("%.20q: imported %v", b, im.Bundle.Items())
 		}
 	}
+}
+
+// The TD quote of an attestation is the one that the chip made, octet for octet; whether the TPM saw it is compared.
+func TestGoTPMCarriesTheTDQuote(t *testing.T) {
+	q, err := abi.QuoteToProto(productionQuote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(productionQuote)
+	for name, c := range map[string]struct {
+		nonce []byte
+		state string
+	}{
+		"the TPM quotes its hash":         {sum[:], evidence.Carried},
+		"gotpm's order: TPM, then the TD": {[]byte("a nonce of 32 octets, shared by both quotes")[:32], evidence.Lost},
+	} {
+		a, chain := labGoTPM(t, attack.NewWorld(), c.nonce, tpm.SHA256)
+		a.TeeAttestation = &attest.Attestation_TdxAttestation{TdxAttestation: q.(*tdxpb.QuoteV4)}
+		im, err := evidence.GoTPM(mustMarshal(t, a), pemOf(chain...))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !bytes.Equal(im.Bundle.Get(poclog.ItemTDXQuote), productionQuote) {
+			t.Errorf("%s: the quote is another", name)
+		}
+		have, level := states(t, im)
+		if have[verify.BindTEEInTPM].State != c.state || have[verify.TEESignature].State != evidence.Carried || level != poclog.LevelChip {
+			t.Errorf("%s: level %d, %+v", name, level, have[verify.BindTEEInTPM])
+		}
+		// One quote over one bank: without SHA-384 the logs prove nothing, and both say so.
+		if notes := strings.Join(im.Notes, "\n"); !strings.Contains(notes, "no quote covers the SHA-384 bank") {
+			t.Errorf("%s: %s", name, notes)
+		}
+	}
+	broken := q.(*tdxpb.QuoteV4)
+	broken.Header = nil
+	a, _ := labGoTPM(t, attack.NewWorld(), sum[:], tpm.SHA384)
+	a.TeeAttestation = &attest.Attestation_TdxAttestation{TdxAttestation: broken}
+	if im, err := evidence.GoTPM(mustMarshal(t, a)); err == nil {
+		t.Errorf("a quote without a header is imported: %v", im.Bundle.Items())
+	}
+}
+
+// Only an issuer that is not there leaves the chain out: whatever is wrong with one is an error.
+func TestGoTPMChainsAreWholeOrRefused(t *testing.T) {
+	w := attack.NewWorld()
+	a, chain := labGoTPM(t, w, []byte("nonce"), tpm.SHA384)
+	other, err := w.Cloud.Certify(w.VM.TPM.AK.Public(), w.VM.TPM.Instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	imported := func(leaf []byte, inside [][]byte, certs ...[]byte) (*evidence.Import, error) {
+		b := proto.Clone(a).(*attest.Attestation)
+		b.AkCert, b.IntermediateCerts = leaf, inside
+		return evidence.GoTPM(mustMarshal(t, b), certs...)
+	}
+	leaf, ca, root := other[:len(a.AkCert)], chain[0], chain[1]
+	whole := [][]byte{pemOf(root, ca)} // in any order
+	if im, err := imported(leaf, nil, whole...); err != nil || !bytes.Equal(im.Bundle.Get(poclog.ItemTPMAKChain), w.VM.TPM.Chain) {
+		t.Errorf("a whole chain: %v", err)
+	}
+	if im, err := imported(leaf, [][]byte{ca}, pemOf(root)); err != nil || !im.Bundle.Has(poclog.ItemTPMAKChain) {
+		t.Errorf("the attestation's own intermediate: %v", err)
+	}
+	for name, certs := range map[string][][]byte{"no root": {pemOf(ca)}, "no intermediate": {pemOf(root)}, "neither": nil} {
+		im, err := imported(leaf, nil, certs...)
+		if err != nil || im.Bundle.Has(poclog.ItemTPMAKChain) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		have, _ := states(t, im)
+		if have[verify.TPMAKChain].State != evidence.Lost || !strings.Contains(strings.Join(im.Notes, "\n"), "is missing: give its file too") {
+			t.Errorf("%s: %+v, %v", name, have[verify.TPMAKChain], im.Notes)
+		}
+	}
+	forged := bytes.Clone(leaf)
+	forged[len(forged)-1] ^= 1
+	forgedCA := bytes.Clone(ca)
+	forgedCA[len(forgedCA)-1] ^= 1
+	for name, c := range map[string]struct {
+		leaf  []byte
+		certs [][]byte
+	}{
+		"a forged leaf":            {forged, whole},
+		"a forged CA":              {leaf, [][]byte{pemOf(forgedCA, root)}},
+		"the CA in the AK's place": {ca, [][]byte{pemOf(root)}},
+		"garbage in the AK's":      {[]byte("garbage"), whole},
+		"garbage beside":           {leaf, [][]byte{[]byte("garbage")}},
+		"garbage in PEM":           {leaf, [][]byte{pemOf([]byte("garbage"))}},
+		"a key in PEM":             {leaf, [][]byte{pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: root})}},
+	} {
+		if im, err := imported(c.leaf, nil, c.certs...); err == nil {
+			t.Errorf("%s: imported with notes %v", name, im.Notes)
+		}
+	}
+}
+
+// The recipe that the importer gives, followed with go-tpm-tools' own library and a TPM: every check is carried, and the bundle is proven at level 2.
+// Banks that gotpm quotes apart are too many for a bundle: the one over SHA-384 is enough.
+func TestGotpmRecipeCarriesEveryCheck(t *testing.T) {
+	for name, isRSA := range map[string]bool{"RSA": true, "ECC": false} {
+		t.Run(name, func(t *testing.T) { gotpmRecipe(t, isRSA) })
+	}
+}
+
+func gotpmRecipe(t *testing.T, isRSA bool) {
+	v := swtpm.Start(t)
+	w := attack.NewWorld()
+	img := w.VM.Config.Image
+	measure(t, v, img.TCGLog)
+	// The provider leaves template and certificate of the AK in the TPM, as Compute Engine does.
+	template := swtpm.Template(isRSA, nil)
+	ak := v.Create(template)
+	public, err := tpm.ParsePublic(ak.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := w.Cloud.Certify(public.Key(), w.VM.TPM.Instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := tpm.ParseChain(chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ak.Flush()
+	index, templateIndex, open := evidence.NVGCEAKCertECC, evidence.NVGCEAKTemplateECC, client.GceAttestationKeyECC
+	if isRSA {
+		index, templateIndex, open = evidence.NVGCEAKCertRSA, evidence.NVGCEAKTemplateRSA, client.GceAttestationKeyRSA
+	}
+	v.DefineNV(index, certs[0].Raw)
+	v.DefineNV(templateIndex, tpm2.Marshal(template))
+	rw := tpmutil.NewEmulatorReadWriteCloser(v.Socket)
+	key, err := open(rw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Close()
+	attested := func(nonce []byte) []byte {
+		a, err := key.Attest(client.AttestOpts{Nonce: nonce, TCGEventLog: img.TCGLog, SkipTeeAttestation: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mustMarshal(t, a)
+	}
+
+	first, err := evidence.GoTPM(attested([]byte{0}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quote := w.VM.Platform().Quote(w.VM.TD(w.Challenge.ReportData(first.Bundle.Get(poclog.ItemTPMAK))))
+	nonce := sha256.Sum256(quote)
+	challenge, err := w.Challenge.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	im, err := evidence.GoTPM(attested(nonce[:]), pemOf(certs[1].Raw, certs[2].Raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	padded := append(bytes.Clone(quote), make([]byte, 8000-len(quote))...)
+	if err := im.Add(evidence.Extras{TDXQuote: padded, CCEL: img.CCEL, Challenge: challenge}); err != nil {
+		t.Fatal(err)
+	}
+	have, level := states(t, im)
+	for check, p := range have {
+		if p.State != evidence.Carried {
+			t.Errorf("%s is %s: %s", check, p.State, p.Why)
+		}
+	}
+	if a := appraise(t, w, im.Bundle); level != poclog.LevelBound || a.Entry.Level != poclog.LevelBound || len(a.Entry.Absent) > 0 {
+		t.Errorf("level %d of %d, absent %v", a.Entry.Level, level, a.Entry.Absent)
+	}
+
+	// The hash of the padded quote is not that of what a bundle holds, and the table says what went wrong.
+	nonce = sha256.Sum256(padded)
+	if im, err = evidence.GoTPM(attested(nonce[:])); err != nil {
+		t.Fatal(err)
+	}
+	if err := im.Add(evidence.Extras{TDXQuote: padded}); err != nil {
+		t.Fatal(err)
+	}
+	if have, _ = states(t, im); !strings.Contains(have[verify.BindTEEInTPM].Why, "with its padding") {
+		t.Errorf("%+v", have[verify.BindTEEInTPM])
+	}
+}
+
+// appraise judges a bundle in the laboratory.
+func appraise(t *testing.T, w *attack.World, b *poclog.Bundle) *verify.Appraisal {
+	t.Helper()
+	in := profile.Input{Appraised: attack.Now, Appraisal: poclog.Appraisal}
+	var err error
+	if in.Bundle, err = b.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if in.Collateral, err = w.Collateral.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if in.Policy, err = w.Policy.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := profile.Appraise(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// measure has a TPM see the boot that a log tells.
+func measure(t *testing.T, v *swtpm.TPM, log []byte) {
+	t.Helper()
+	const evNoAction = 3
+	l, err := tcglog.Parse(tcglog.TPM, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range l.Events {
+		if e.Type == evNoAction {
+			continue
+		}
+		digests := make(map[tpm2.TPMAlgID][]byte)
+		for i, alg := range l.Algs {
+			digests[tpm2.TPMAlgID(alg)] = e.Digests[i]
+		}
+		v.ExtendDigests(e.Index, digests)
+	}
+}
+
+// FuzzGotpm holds the importer to its word: it never panics, and what it emits parses and can be described.
+func FuzzGotpm(f *testing.F) {
+	w := attack.NewWorld()
+	a, chain := labGoTPM(f, w, []byte("nonce"), tpm.SHA256, tpm.SHA384)
+	a.EventLog = a.EventLog[:min(len(a.EventLog), 512)]
+	a.IntermediateCerts = chain
+	if q, err := abi.QuoteToProto(productionQuote); err == nil {
+		a.TeeAttestation = &attest.Attestation_TdxAttestation{TdxAttestation: q.(*tdxpb.QuoteV4)}
+	}
+	f.Add(mustMarshal(f, a))
+	a.EventLog = nil
+	f.Add(mustMarshal(f, a))
+	f.Add([]byte(prototext.Format(a)))
+	f.Add([]byte(protojson.Format(a)))
+	f.Add(realGoTPM(f))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		im, err := evidence.GoTPM(file)
+		if err != nil {
+			return
+		}
+		b, err := im.Bundle.Marshal()
+		if err != nil {
+			return // over the size of a bundle
+		}
+		if _, err := poclog.ParseBundle(b); err != nil {
+			t.Errorf("the bundle does not parse: %v", err)
+		}
+		if _, _, err := im.Prospects(); err != nil {
+			t.Errorf("its prospects: %v", err)
+		}
+	})
 }

@@ -1,21 +1,17 @@
 package evidence
 
-import (
-	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/tdx"
-)
+import "github.com/poclog/poclog"
 
 // TDX imports a TDX quote, padded or not: the chip-only profile.
 func TDX(quote []byte) (*Import, error) {
-	trimmed, err := tdx.TrimQuote(quote)
-	if err != nil {
+	im := &Import{Profile: poclog.TDX, Bundle: new(poclog.Bundle)}
+	if err := im.setQuote(quote); err != nil {
 		return nil, err
 	}
-	im := &Import{Bundle: new(poclog.Bundle)}
-	im.Bundle.Set(poclog.ItemTDXQuote, trimmed)
-	if n := len(quote) - len(trimmed); n > 0 {
-		im.note("%d bytes of padding after the quote are cut", n)
-	}
 	im.note("a TDX quote alone shows a genuine chip and what runs on it, not where the chip stands: level 0")
+	im.How = []string{
+		"for a place, take the vTPM's evidence too: poclog import gotpm, azure or dstack",
+		"for freshness: poclog challenge --profile tdx, its report_data as REPORTDATA, and --challenge here",
+	}
 	return im, nil
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client/evidence"
 )
 
@@ -12,81 +16,219 @@ func newImportCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import",
 		Short: "Make a bundle of evidence that other tools took",
-		Long:  "Make a bundle of evidence that other tools took. Nothing is judged here: `poclog verify` does. What the result cannot carry is said.",
+		Long: "Make a bundle of evidence that other tools took. Nothing is judged here: `poclog verify` does. Every importer prints one table: which checks the\n" +
+			"result can carry, which it lost and why, and how to take evidence that carries them.",
 	}
-	c.AddCommand(newImportAzureCmd(), newImportGoTPMCmd(), newImportTDXCmd(), newImportCollateralCmd())
+	c.AddCommand(newImportAzureCmd(), newImportDstackCmd(), newImportGoTPMCmd(), newImportTDXCmd(), newImportCollateralCmd())
 	return c
 }
 
-func newImportAzureCmd() *cobra.Command {
-	var out output
-	c := &cobra.Command{
-		Use:   "azure EVIDENCE CERTIFICATE…",
-		Short: "Evidence of an Azure confidential VM",
-		Long: "EVIDENCE is JSON with td_quote, hcl_report, ak_cert, ak_inter, sig, msg and pcrs, as attested-tls writes it. CERTIFICATE files in PEM\n" +
-			"complete the chain of the attestation key up to its root.",
-		Example: "  poclog import azure evidence.json azure-virtual-tpm-root-ca-2023.pem -o vm.bundle.json",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var files [][]byte
-			for _, path := range args {
-				b, err := readFile(cmd, path, evidence.MaxFile)
-				if err != nil {
-					return err
-				}
-				files = append(files, b)
-			}
-			im, err := evidence.Azure(files[0], files[1:]...)
-			return writeImport(cmd, &out, im, err)
-		},
-	}
-	out.flags(c, "bundle")
-	return c
+// importFlags are those of every importer of evidence.
+type importFlags struct {
+	out    output
+	asJSON bool
+	extras struct{ quote, ak, tcgLog, ccel, challenge string }
 }
 
-func newImportGoTPMCmd() *cobra.Command {
-	var out output
-	c := &cobra.Command{
-		Use:   "gotpm FILE [CERTIFICATE…]",
-		Short: "What `gotpm attest` of go-tpm-tools writes",
-		Long: "FILE is an attest.Attestation, in protobuf's binary, text or JSON form. CERTIFICATE files in PEM complete the chain of the\n" +
-			"attestation key up to its root.",
-		Example: "  poclog import gotpm attestation.pb root.pem -o vm.bundle.json",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var files [][]byte
-			for _, path := range args {
-				b, err := readFile(cmd, path, evidence.MaxFile)
-				if err != nil {
-					return err
-				}
-				files = append(files, b)
-			}
-			im, err := evidence.GoTPM(files[0], files[1:]...)
-			return writeImport(cmd, &out, im, err)
-		},
+func (f *importFlags) register(c *cobra.Command) {
+	f.out.flags(c, "bundle")
+	fs := c.Flags()
+	fs.BoolVar(&f.asJSON, "json", false, "print the table as JSON")
+	fs.StringVar(&f.extras.challenge, "challenge", "", "the challenge that the evidence answers, as `poclog challenge` wrote it")
+}
+
+// registerTPM adds the flags of importers whose tool leaves evidence beside it.
+func (f *importFlags) registerTPM(c *cobra.Command) {
+	f.registerAK(c)
+	fs := c.Flags()
+	fs.StringVar(&f.extras.quote, "tdx-quote", "", "a TD quote that takes the place of the tool's own")
+	fs.StringVar(&f.extras.tcgLog, "tcg-log", "", "the TPM's event log (/sys/kernel/security/tpm0/binary_bios_measurements)")
+	fs.StringVar(&f.extras.ccel, "ccel", "", "the TD's event log (/sys/firmware/acpi/tables/data/CCEL)")
+}
+
+func (f *importFlags) registerAK(c *cobra.Command) {
+	c.Flags().StringVar(&f.extras.ak, "ak", "", "the AK's TPMT_PUBLIC")
+}
+
+// read reads the files of the flags.
+func (f *importFlags) read(cmd *cobra.Command) (x evidence.Extras, err error) {
+	for _, e := range []struct {
+		path string
+		into *[]byte
+	}{{f.extras.quote, &x.TDXQuote}, {f.extras.ak, &x.AK}, {f.extras.tcgLog, &x.TCGLog}, {f.extras.ccel, &x.CCEL}, {f.extras.challenge, &x.Challenge}} {
+		if e.path == "" {
+			continue
+		}
+		if *e.into, err = readFile(cmd, e.path, evidence.MaxFile); err != nil {
+			return x, err
+		}
 	}
-	out.flags(c, "bundle")
-	return c
+	return x, nil
+}
+
+// readFiles reads the arguments of an importer.
+func readFiles(cmd *cobra.Command, paths []string) (files [][]byte, err error) {
+	for _, path := range paths {
+		b, err := readFile(cmd, path, evidence.MaxFile)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, b)
+	}
+	return files, nil
+}
+
+// run imports, adds what the flags name, writes the bundle and says what became of the evidence.
+func (f *importFlags) run(cmd *cobra.Command, imported func(evidence.Extras) (*evidence.Import, error)) error {
+	if err := f.out.check(); err != nil {
+		return err
+	}
+	x, err := f.read(cmd)
+	if err != nil {
+		return err
+	}
+	im, err := imported(x)
+	if err != nil {
+		return err
+	}
+	if err := im.Add(x); err != nil {
+		return err
+	}
+	b, err := im.Bundle.Marshal()
+	if err != nil {
+		return err
+	}
+	list, level, err := im.Prospects()
+	if err != nil {
+		return err
+	}
+	if err := f.out.write(cmd, b); err != nil {
+		return err
+	}
+	w := cmd.OutOrStdout()
+	if f.out.path == "-" {
+		w = cmd.ErrOrStderr()
+	}
+	if f.asJSON {
+		return printProspectsJSON(w, im, list, level)
+	}
+	printProspects(w, im, list, level)
+	return nil
+}
+
+func printProspectsJSON(w io.Writer, im *evidence.Import, list []evidence.Prospect, level int) error {
+	out := struct {
+		V       int                 `json:"v"`
+		Profile poclog.Profile      `json:"profile"`
+		Level   *int                `json:"level"` // that a judge can give at most; null if none accepts the bundle
+		Items   []poclog.Item       `json:"items"`
+		Checks  []evidence.Prospect `json:"checks"`
+		Notes   []string            `json:"notes"`
+		How     []string            `json:"how"`
+	}{1, im.Profile, &level, im.Bundle.Items(), list, append([]string{}, im.Notes...), append([]string{}, im.How...)}
+	if level == evidence.LevelNone {
+		out.Level = nil
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+// printProspects shows each check on a line, and under what is lost how to get it.
+func printProspects(w io.Writer, im *evidence.Import, list []evidence.Prospect, level int) {
+	verdict := fmt.Sprintf("level %d at most", level)
+	if level == evidence.LevelNone {
+		verdict = "no judge accepts it"
+	}
+	fmt.Fprintf(w, "profile %s: %s\n", im.Profile, verdict)
+	said := make(map[string]bool) // each way once: one quote that is missing loses many checks
+	for _, p := range list {
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-8s %-18s %s", p.State, p.Check, p.Why), " "))
+		if p.How != "" && !said[p.How] {
+			fmt.Fprintf(w, "  %-8s %-18s to get it: %s\n", "", "", p.How)
+			said[p.How] = true
+		}
+	}
+	if len(said) > 0 && len(im.How) > 0 {
+		fmt.Fprintln(w, "to carry all that can be carried:")
+		for i, h := range im.How {
+			fmt.Fprintf(w, "  %d. %s\n", i+1, h)
+		}
+	}
+	for _, n := range im.Notes {
+		fmt.Fprintln(w, "note:", n)
+	}
 }
 
 func newImportTDXCmd() *cobra.Command {
-	var out output
+	f := new(importFlags)
 	c := &cobra.Command{
 		Use:     "tdx QUOTE",
 		Short:   "A TDX quote: chip only",
 		Example: "  poclog import tdx quote.bin -o vm.bundle.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			quote, err := readFile(cmd, args[0], evidence.MaxFile)
-			if err != nil {
-				return err
-			}
-			im, err := evidence.TDX(quote)
-			return writeImport(cmd, &out, im, err)
+			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
+				quote, err := readFile(cmd, args[0], evidence.MaxFile)
+				if err != nil {
+					return nil, err
+				}
+				return evidence.TDX(quote)
+			})
 		},
 	}
-	out.flags(c, "bundle")
+	f.register(c)
+	return c
+}
+
+func newImportGoTPMCmd() *cobra.Command {
+	f := new(importFlags)
+	c := &cobra.Command{
+		Use:   "gotpm FILE [CERTIFICATE…]",
+		Short: "What `gotpm attest` of go-tpm-tools writes",
+		Long: "FILE is an attest.Attestation, in protobuf's binary, text or JSON form. CERTIFICATE files in PEM complete the chain of the\n" +
+			"attestation key up to its root.",
+		Example: "  poclog import gotpm attestation.pb intermediate.pem root.pem -o vm.bundle.json\n" +
+			"  poclog import gotpm attestation.pb root.pem --tdx-quote quote.bin --ccel CCEL --challenge challenge.json -o vm.bundle.json",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
+				files, err := readFiles(cmd, args)
+				if err != nil {
+					return nil, err
+				}
+				return evidence.GoTPM(files[0], files[1:]...)
+			})
+		},
+	}
+	f.register(c)
+	f.registerTPM(c)
+	return c
+}
+
+func newImportDstackCmd() *cobra.Command {
+	f := new(importFlags)
+	c := &cobra.Command{
+		Use:   "dstack FILE…",
+		Short: "What dstack's guest agent and dstack-util give",
+		Long: "Each FILE is the JSON of GetQuote (quote, event_log, vm_config), of Attest (attestation), or of `dstack-util tpm-quote` (message, signature,\n" +
+			"pcr_values, ak_cert); an attestation of version 1 as octets; or certificates in PEM that complete the chain of the attestation key.",
+		Example: "  poclog import dstack attest.json intermediate.pem root.pem -o vm.bundle.json\n" +
+			"  poclog import dstack quote.json tpm-quote.json root.pem --ak ak.pub --challenge challenge.json -o vm.bundle.json",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
+				files, err := readFiles(cmd, args)
+				if err != nil {
+					return nil, err
+				}
+				return evidence.Dstack(files...)
+			})
+		},
+	}
+	f.register(c)
+	f.registerTPM(c)
 	return c
 }
 
@@ -118,25 +260,4 @@ func newImportCollateralCmd() *cobra.Command {
 	}
 	out.flags(c, "collateral")
 	return c
-}
-
-// writeImport writes the bundle and says what became of the evidence.
-func writeImport(cmd *cobra.Command, out *output, im *evidence.Import, err error) error {
-	if err != nil {
-		return err
-	}
-	if err := out.check(); err != nil {
-		return err
-	}
-	b, err := im.Bundle.Marshal()
-	if err != nil {
-		return err
-	}
-	if err := out.write(cmd, b); err != nil {
-		return err
-	}
-	for _, n := range im.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
-	}
-	return nil
 }

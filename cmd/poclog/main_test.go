@@ -51,6 +51,7 @@ func TestCommands(t *testing.T) {
 			"status": cmdStatus,
 			"quote":  cmdQuote,
 			"lab":    cmdLab,
+			"gotpm":  cmdGoTPM,
 		},
 	})
 }
@@ -124,10 +125,22 @@ func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("PCS", srv.URL)
 }
 
-// cmdQuote writes a production TDX quote, with padding as configfs adds it.
+// cmdQuote writes a production TDX quote, with padding as configfs adds it, and beside it getquote.json, as dstack would answer it.
 func cmdQuote(ts *testscript.TestScript, _ bool, args []string) {
 	padded := append(append([]byte(nil), realdata.Quotes()[0]...), make([]byte, 8000-len(realdata.Quotes()[0]))...)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), padded, 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("getquote.json"), fmt.Appendf(nil, `{"quote":"%x","event_log":"[]","vm_config":"{}"}`, padded), 0o644))
+}
+
+// cmdGoTPM writes the attestation of a real VM that comes with go-tpm-tools.
+func cmdGoTPM(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/go-tpm-tools")
+	cmd.Dir = ts.Getenv("ROOT")
+	dir, err := cmd.Output()
+	ts.Check(err)
+	b, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "internal/test/attestations/gce-cos-85-nonce9009.pb"))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
 }
 
 func TestEveryCommandHasAnExample(t *testing.T) {

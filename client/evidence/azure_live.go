@@ -1,0 +1,214 @@
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// AzureAKHandle is where Azure's vTPM keeps its attestation key.
+const AzureAKHandle tpm2.TPMHandle = 0x81000003
+
+// An AzureVM is the Azure confidential VM on which the process runs: its vTPM and its instance metadata service.
+type AzureVM struct {
+	TPM       transport.TPM
+	IMDS      *IMDS
+	Challenge *poclog.Challenge // if set, the HCL report is made to carry its nonce
+}
+
+// userDataWait is how long the paravisor may take to make a report with new user data; on real VMs it takes about three seconds.
+var userDataWait = 15 * time.Second
+
+// Import takes the VM's evidence: the HCL report, the TD quote of its TDREPORT, and a TPM quote over the TD quote. Certificates in PEM complete the
+// AK's chain up to its root.
+func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) {
+	im := newAzure()
+	item, report, err := v.report(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
+	}
+	im.Bundle.Set(poclog.ItemHCLReport, item)
+	if report.Type != tpm.HCLTypeTDX {
+		return nil, fmt.Errorf("Azure VM: HCL report of type %d: this importer carries TDX only", report.Type)
+	}
+	quote, err := v.IMDS.TDQuote(ctx, report.HardwareReport)
+	if err != nil {
+		return nil, fmt.Errorf("Azure VM: %w", err)
+	}
+	if err := im.setQuote(quote); err != nil {
+		return nil, fmt.Errorf("Azure VM: %w", err)
+	}
+	if err := im.azureTPMQuote(v.TPM); err != nil {
+		return nil, fmt.Errorf("Azure VM: %w", err)
+	}
+	if err := im.azureChain(v.TPM, certs); err != nil {
+		return nil, fmt.Errorf("Azure VM: %w", err)
+	}
+	return im, nil
+}
+
+// report reads the HCL report, with the challenge's nonce in it if there is one.
+func (v *AzureVM) report(ctx context.Context) (item []byte, hcl *tpm.HCL, err error) {
+	if v.Challenge == nil {
+		return readHCL(v.TPM)
+	}
+	want := v.Challenge.HCLUserData()
+	if err := writeUserData(v.TPM, want[:]); err != nil {
+		return nil, nil, err
+	}
+	// The paravisor makes the report anew in its own time.
+	for deadline := time.Now().Add(userDataWait); ; {
+		item, hcl, err := readHCL(v.TPM)
+		if err != nil || hcl.UserData == want {
+			return item, hcl, err
+		}
+		if time.Now().After(deadline) {
+			return nil, nil, fmt.Errorf("it does not carry the user data that was written to NV index %#08x %s ago", uint32(NVAzureUserData), userDataWait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func readHCL(t transport.TPM) (item []byte, hcl *tpm.HCL, err error) {
+	padded, err := ReadNV(t, NVAzureHCL)
+	if err != nil {
+		return nil, nil, err
+	}
+	if item, err = tpm.TrimHCL(padded); err != nil {
+		return nil, nil, err
+	}
+	hcl, err = tpm.ParseHCL(item)
+	return item, hcl, err
+}
+
+// writeUserData sets what the next HCL report carries. The index is the guest's to define.
+func writeUserData(t transport.TPM, data []byte) error {
+	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}
+	about, err := tpm2.NVReadPublic{NVIndex: NVAzureUserData}.Execute(t)
+	if errors.Is(err, tpm2.TPMRCHandle) {
+		_, err = tpm2.NVDefineSpace{AuthHandle: owner, PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{
+			NVIndex: NVAzureUserData, NameAlg: tpm2.TPMAlgSHA256, DataSize: uint16(len(data)),
+			Attributes: tpm2.TPMANV{OwnerWrite: true, OwnerRead: true, AuthWrite: true, AuthRead: true, NoDA: true},
+		})}.Execute(t)
+		if err == nil {
+			about, err = tpm2.NVReadPublic{NVIndex: NVAzureUserData}.Execute(t)
+		}
+	}
+	if err == nil {
+		_, err = tpm2.NVWrite{
+			AuthHandle: owner, NVIndex: tpm2.NamedHandle{Handle: NVAzureUserData, Name: about.NVName}, Data: tpm2.TPM2BMaxNVBuffer{Buffer: data},
+		}.Execute(t)
+	}
+	if err != nil {
+		return fmt.Errorf("write user data to NV index %#08x: %w", uint32(NVAzureUserData), err)
+	}
+	return nil
+}
+
+// azureTPMQuote has the AK quote PCR 0 to 23 of the SHA-256 bank over the hash of the TD quote.
+func (im *Import) azureTPMQuote(t transport.TPM) error {
+	ak, err := tpm2.ReadPublic{ObjectHandle: AzureAKHandle}.Execute(t)
+	if err != nil {
+		return fmt.Errorf("AK at %#08x: %w", uint32(AzureAKHandle), err)
+	}
+	public, err := ak.OutPublic.Contents()
+	if err != nil {
+		return fmt.Errorf("AK at %#08x: %w", uint32(AzureAKHandle), err)
+	}
+	sum := sha256.Sum256(im.Bundle.Get(poclog.ItemTDXQuote))
+	key := tpm2.AuthHandle{Handle: AzureAKHandle, Name: ak.Name, Auth: tpm2.PasswordAuth(nil)}
+	item, values, err := quoteSHA256(t, key, sum[:])
+	if err != nil {
+		return err
+	}
+	im.Bundle.Set(poclog.ItemTPMQuote, item)
+	im.Bundle.Set(poclog.ItemTPMPCRs, values)
+	return im.setAK(tpm2.Marshal(public), item)
+}
+
+// setAK takes the AK's TPMT_PUBLIC. Of a key whose parent nobody knows tpm.ak-template cannot be made; with its TPMT_PUBLIC it would be refused.
+func (im *Import) setAK(public, quote []byte) error {
+	p, err := tpm.ParsePublic(public)
+	if err != nil {
+		return err
+	}
+	q, err := tpm.ParseQuote(quote)
+	if err != nil {
+		return err
+	}
+	if err := tpm.CheckAKTemplate(p, q, p.Key()); errors.As(err, new(*tpm.ParentError)) {
+		im.note("the AK's TPMT_PUBLIC is left out, and tpm.ak-template is lost: %v", err)
+		return nil
+	}
+	im.Bundle.Set(poclog.ItemTPMAK, public)
+	return nil
+}
+
+// quoteTries is how often registers may change between quote and reading.
+const quoteTries = 3
+
+// quoteSHA256 quotes PCR 0 to 23 of the SHA-256 bank and reads them: the values are those that were signed.
+func quoteSHA256(t transport.TPM, key tpm2.AuthHandle, extraData []byte) (item, values []byte, err error) {
+	pcrs := func(from, to uint) tpm2.TPMLPCRSelection {
+		var list []uint
+		for pcr := from; pcr < to; pcr++ {
+			list = append(list, pcr)
+		}
+		return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(list...)}}}
+	}
+	for range quoteTries {
+		rsp, err := tpm2.Quote{
+			SignHandle: key, QualifyingData: tpm2.TPM2BData{Buffer: extraData}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: pcrs(0, 24),
+		}.Execute(t)
+		if err != nil {
+			return nil, nil, fmt.Errorf("TPM quote: %w", err)
+		}
+		item, values = append(tpm2.Marshal(rsp.Quoted), tpm2.Marshal(rsp.Signature)...), nil
+		for from := uint(0); from < 24; from += 8 { // a TPM gives eight at a time
+			rsp, err := tpm2.PCRRead{PCRSelectionIn: pcrs(from, from+8)}.Execute(t)
+			if err != nil {
+				return nil, nil, fmt.Errorf("read PCR %d to %d: %w", from, from+7, err)
+			}
+			for _, d := range rsp.PCRValues.Digests {
+				values = append(values, d.Buffer...)
+			}
+		}
+		q, err := tpm.ParseQuote(item)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err := tpm.CheckPCRs(q, values); err == nil {
+			return item, values, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("PCRs changed between quote and reading, %d times", quoteTries)
+}
+
+// azureChain reads the AK's certificate from the TPM.
+func (im *Import) azureChain(t transport.TPM, certs [][]byte) error {
+	der, err := ReadCertificate(t, NVAzureAKCert)
+	if err != nil {
+		return fmt.Errorf("AK certificate: %w", err)
+	}
+	var texts []string
+	for _, c := range certs {
+		texts = append(texts, string(c))
+	}
+	ders, err := certificates(texts...)
+	if err != nil {
+		return err
+	}
+	return im.setChain(append([][]byte{der}, ders...))
+}

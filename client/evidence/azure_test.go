@@ -1,0 +1,242 @@
+package evidence_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+const azureDir = "azure-tdx-2026-06-08"
+
+func TestAzureFilesSayWhatTheyCarry(t *testing.T) {
+	im, err := evidence.Azure(realdata.File(t, azureDir, "evidence.json"), realdata.File(t, azureDir, "azure-virtual-tpm-root-ca-2023.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, level := states(t, im)
+	for check, want := range map[verify.Check]string{
+		verify.TEESignature: evidence.Carried, verify.TPMSignature: evidence.Carried, verify.TPMPCRDigest: evidence.Carried, verify.TPMAKChain: evidence.Carried,
+		verify.BindAKInTEE: evidence.Carried, verify.PlaceAgree: evidence.Carried,
+		verify.TPMAKTemplate: evidence.Lost, verify.BindTEEInTPM: evidence.Lost, verify.FreshChallenge: evidence.Lost, verify.PlaceCert: evidence.Lost,
+	} {
+		if have[check].State != want {
+			t.Errorf("want %s: %+v", want, have[check])
+		}
+	}
+	if level != poclog.LevelChip || !strings.Contains(strings.Join(im.How, "\n"), "--live") {
+		t.Errorf("level %d, how %v", level, im.How)
+	}
+}
+
+// A paravisor is a TPM as Azure's paravisor runs it. Its NV indices may be larger than the TPM's in software, which hold 2,048 bytes: the rest of the
+// HCL report is in another index. When the guest has set user data, it makes the report anew some commands later, as the real one does in three seconds.
+type paravisor struct {
+	*swtpm.TPM
+	report []byte
+	wait   int // commands until the report is new; 0: there is nothing to do
+}
+
+const (
+	indexSize = 2048
+	restIndex = tpm2.TPMHandle(0x01400101)
+)
+
+func newParavisor(v *swtpm.TPM, report []byte) *paravisor {
+	v.DefineNV(evidence.NVAzureHCL, report[:indexSize])
+	v.DefineNV(restIndex, append(bytes.Clone(report[indexSize:]), make([]byte, 100)...)) // padded, as the real one
+	return &paravisor{TPM: v, report: report}
+}
+
+func (p *paravisor) Send(command []byte) ([]byte, error) {
+	const ccNVWrite, ccNVRead, ccNVReadPublic = 0x137, 0x14e, 0x169
+	if p.wait > 0 {
+		if p.wait--; p.wait == 0 {
+			user, err := evidence.ReadNV(p.TPM, evidence.NVAzureUserData)
+			if err != nil {
+				return nil, err
+			}
+			report := withUserData(p.report, user)
+			p.WriteNV(evidence.NVAzureHCL, report[:indexSize])
+			p.WriteNV(restIndex, report[indexSize:])
+		}
+	}
+	code := binary.BigEndian.Uint32(command[6:])
+	index := func(at int) bool { return binary.BigEndian.Uint32(command[at:]) == uint32(evidence.NVAzureHCL) }
+	if offset := len(command) - 2; code == ccNVRead && index(14) && binary.BigEndian.Uint16(command[offset:]) >= indexSize {
+		command = bytes.Clone(command)
+		binary.BigEndian.PutUint32(command[14:], uint32(restIndex))
+		binary.BigEndian.PutUint16(command[offset:], binary.BigEndian.Uint16(command[offset:])-indexSize)
+	}
+	answer, err := p.TPM.Send(command)
+	switch {
+	case err != nil:
+	case code == ccNVWrite:
+		p.wait = 6
+	case code == ccNVReadPublic && index(10):
+		const dataSize = 10 + 2 + 4 + 2 + 4 + 2 // after header, size, index, nameAlg, attributes and an empty authPolicy
+		binary.BigEndian.PutUint16(answer[dataSize:], uint16(len(p.report)+100))
+	}
+	return answer, err
+}
+
+var _ transport.TPM = (*paravisor)(nil)
+
+// withUserData puts 64 bytes into an HCL report's JSON.
+func withUserData(report, user []byte) []byte {
+	report = bytes.Clone(report)
+	const name = `"user-data":"`
+	at := bytes.Index(report, []byte(name)) + len(name)
+	copy(report[at:], strings.ToUpper(hex.EncodeToString(user)))
+	return report
+}
+
+// azureMachine is a TPM with a real VM's report and certificate in it, and an AK of its own where Azure keeps one.
+func azureMachine(t *testing.T) (v *paravisor, quote, hcl, cert []byte) {
+	t.Helper()
+	quote, report, cert := azureCapture(t)
+	hcl, err := tpm.TrimHCL(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = newParavisor(swtpm.Start(t), hcl)
+	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(cert), make([]byte, indexSize-len(cert))...))
+	return v, quote, hcl, cert
+}
+
+func withAK(v *paravisor) *paravisor {
+	ak := v.Create(swtpm.Template(true, nil))
+	ak.Persist(evidence.AzureAKHandle)
+	ak.Flush()
+	return v
+}
+
+func azureCerts(t *testing.T) []byte {
+	t.Helper()
+	var f struct {
+		Inter []string `json:"ak_inter"`
+	}
+	if err := json.Unmarshal(realdata.File(t, azureDir, "evidence.json"), &f); err != nil {
+		t.Fatal(err)
+	}
+	return append([]byte(strings.Join(f.Inter, "\n")+"\n"), realdata.File(t, azureDir, "azure-virtual-tpm-root-ca-2023.pem")...)
+}
+
+// Everything is read from the machine: report and certificate of a real VM out of a TPM, its real quote from the replayed service. The TPM's own AK
+// is not that VM's, and the table says so.
+func TestLiveAzureEvidenceIsReadFromTheMachine(t *testing.T) {
+	v, quote, hcl, cert := azureMachine(t)
+	service := azureService(t, quote, hcl[32:][:1024])
+	vm := evidence.AzureVM{TPM: withAK(v), IMDS: &evidence.IMDS{URL: service.URL}}
+	im, err := vm.Import(t.Context(), azureCerts(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trimmed, err := tdx.TrimQuote(quote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(im.Bundle.Get(poclog.ItemTDXQuote), trimmed) || !bytes.Equal(im.Bundle.Get(poclog.ItemHCLReport), hcl) ||
+		!bytes.HasPrefix(im.Bundle.Get(poclog.ItemTPMAKChain), cert) {
+		t.Errorf("quote, report or chain is another: %v", im.Bundle.Items())
+	}
+	q, err := tpm.ParseQuote(im.Bundle.Get(poclog.ItemTPMQuote))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(trimmed); !bytes.Equal(q.ExtraData, sum[:]) || len(q.Selection) != 1 || len(q.Selection[0].PCRs) != 24 {
+		t.Errorf("extraData %x, selection %v", q.ExtraData, q.Selection)
+	}
+	have, level := states(t, im)
+	for check, want := range map[verify.Check]string{
+		verify.BindTEEInTPM: evidence.Carried, verify.TPMPCRDigest: evidence.Carried, verify.TPMAKChain: evidence.Carried,
+		verify.TPMSignature: evidence.Refused, verify.TPMAKTemplate: evidence.Refused,
+	} {
+		if have[check].State != want {
+			t.Errorf("want %s: %+v", want, have[check])
+		}
+	}
+	if level != evidence.LevelNone {
+		t.Errorf("level %d", level)
+	}
+	if _, err := vm.Import(t.Context()); err != nil {
+		t.Errorf("without the chain: %v", err)
+	}
+	service.Close()
+	if _, err := vm.Import(t.Context()); err == nil {
+		t.Error("imported without the service")
+	}
+}
+
+// A challenge's nonce goes into the report before the quote is taken.
+func TestLiveAzureEvidenceCarriesTheChallenge(t *testing.T) {
+	v, quote, hcl, _ := azureMachine(t)
+	if !bytes.Contains(hcl, []byte(`"user-data":"`)) {
+		t.Fatal("the captured report has no user data")
+	}
+	challenge := *attack.NewWorld().Challenge
+	challenge.Profile = poclog.AzureTDXvTPM
+	want := challenge.HCLUserData()
+	// The service makes the quote of the report that it knows: the TDREPORT is not changed by this paravisor.
+	vm := evidence.AzureVM{TPM: withAK(v), IMDS: &evidence.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}, Challenge: &challenge}
+	for range 2 { // the index is defined the first time, and written again the second
+		im, err := vm.Import(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := tpm.ParseHCL(im.Bundle.Get(poclog.ItemHCLReport))
+		if err != nil || report.UserData != want {
+			t.Errorf("user data %x: %v", report.UserData, err)
+		}
+		item, err := challenge.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := im.Add(evidence.Extras{Challenge: item}); err != nil {
+			t.Fatal(err)
+		}
+		if have, _ := states(t, im); have[verify.FreshChallenge].State != evidence.Carried {
+			t.Errorf("%+v", have[verify.FreshChallenge])
+		}
+		challenge.Salt[0]++
+		want = challenge.HCLUserData()
+	}
+}
+
+// An AK whose parent nobody knows is carried without its TPMT_PUBLIC: with it every judge would refuse the bundle.
+func TestLiveAzureAKsOfUnknownParentsAreLeftOut(t *testing.T) {
+	v, quote, hcl, _ := azureMachine(t)
+	parent := v.CreateIn(tpm2.TPMRHOwner, tpm2.ECCSRKTemplate)
+	v.CreateUnder(parent, swtpm.Template(false, nil)).Persist(evidence.AzureAKHandle)
+	parent.Flush()
+	vm := evidence.AzureVM{TPM: v, IMDS: &evidence.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}}
+	im, err := vm.Import(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if im.Bundle.Has(poclog.ItemTPMAK) || !strings.Contains(strings.Join(im.Notes, "\n"), "TPMT_PUBLIC is left out") {
+		t.Errorf("%v: %v", im.Bundle.Items(), im.Notes)
+	}
+}
+
+func TestLiveAzureRefusesAMachineThatIsNone(t *testing.T) {
+	vm := evidence.AzureVM{TPM: swtpm.Start(t), IMDS: &evidence.IMDS{URL: "http://127.0.0.1:1"}}
+	if _, err := vm.Import(t.Context()); err == nil || !strings.Contains(err.Error(), "HCL report: NV index 0x01400001") {
+		t.Errorf("%v", err)
+	}
+}

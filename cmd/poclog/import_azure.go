@@ -1,0 +1,66 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client/evidence"
+)
+
+func newImportAzureCmd() *cobra.Command {
+	f := new(importFlags)
+	var live bool
+	var tpm, imds string
+	c := &cobra.Command{
+		Use:   "azure EVIDENCE CERTIFICATE… | azure --live CERTIFICATE…",
+		Short: "Evidence of an Azure confidential VM, from a file or from the VM itself",
+		Long: "EVIDENCE is JSON with td_quote, hcl_report, ak_cert, ak_inter, sig, msg and pcrs, as attested-tls writes it. With --live, in the VM, the TPM\n" +
+			"gives HCL report, AK certificate and a quote, and the instance metadata service the TD quote; with --challenge the report carries its nonce.\n" +
+			"CERTIFICATE files in PEM complete the chain of the attestation key up to its root.",
+		Example: "  poclog import azure evidence.json azure-virtual-tpm-root-ca-2023.pem -o vm.bundle.json\n" +
+			"  poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !live && len(args) == 0 {
+				return hint(usagef("which file holds the evidence?"), "--live reads it from the VM on which this runs")
+			}
+			return f.run(cmd, func(x evidence.Extras) (*evidence.Import, error) {
+				files, err := readFiles(cmd, args)
+				if err != nil {
+					return nil, err
+				}
+				if !live {
+					return evidence.Azure(files[0], files[1:]...)
+				}
+				return azureLive(cmd, tpm, imds, x, files)
+			})
+		},
+	}
+	f.register(c)
+	f.registerAK(c)
+	c.Flags().BoolVar(&live, "live", false, "read the evidence from the VM on which this runs")
+	c.Flags().StringVar(&tpm, "tpm", "/dev/tpmrm0", "the TPM, for --live: a device or a socket")
+	c.Flags().StringVar(&imds, "imds", evidence.AzureIMDS, "the instance metadata service, for --live")
+	return c
+}
+
+// azureLive reads the machine on which it runs.
+func azureLive(cmd *cobra.Command, address, imds string, x evidence.Extras, certs [][]byte) (*evidence.Import, error) {
+	vm := evidence.AzureVM{IMDS: &evidence.IMDS{URL: imds}}
+	if len(x.Challenge) > 0 {
+		var err error
+		if vm.Challenge, err = poclog.ParseChallenge(x.Challenge); err != nil {
+			return nil, err
+		}
+	}
+	tpm, err := evidence.OpenTPM(address)
+	if err != nil {
+		return nil, undecided(err)
+	}
+	defer tpm.Close() // it was read, and nothing is kept in it
+	vm.TPM = tpm
+	im, err := vm.Import(cmd.Context(), certs...)
+	if err != nil {
+		return nil, undecided(err)
+	}
+	return im, nil
+}
