@@ -71,12 +71,17 @@ func (v *TPM) connect() {
 	v.startup()
 }
 
-// cmdInit is CMD_INIT of swtpm's control channel (swtpm_ioctls(3)): a power cycle.
-const cmdInit = 2
+// Commands of swtpm's control channel (swtpm_ioctls(3)).
+const (
+	cmdInit        = 2 // a power cycle
+	cmdSetLocality = 5
+	cmdHashStart   = 6
+	cmdHashData    = 7
+	cmdHashEnd     = 8
+)
 
-// Reset cuts the power and starts the TPM anew: the reset count rises, PCRs are zero, and keys that Create made are to be made again. The clock
-// is not safe after it, as a TPM that was not shut down may have lost some of it.
-func (v *TPM) Reset() {
+// control sends commands to the control channel, one after the other over one connection.
+func (v *TPM) control(commands ...[]byte) {
 	v.t.Helper()
 	conn, err := net.Dial("unix", v.ctrl)
 	if err != nil {
@@ -86,14 +91,24 @@ func (v *TPM) Reset() {
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		v.t.Fatal(err)
 	}
-	var result [4]byte
-	// The command, and no flags: state is kept.
-	if _, err = conn.Write(binary.BigEndian.AppendUint64(nil, cmdInit<<32)); err == nil {
-		_, err = io.ReadFull(conn, result[:])
+	for _, c := range commands {
+		var result [4]byte
+		if _, err = conn.Write(c); err == nil {
+			_, err = io.ReadFull(conn, result[:])
+		}
+		if err != nil || result != [4]byte{} {
+			v.t.Fatalf("swtpm's control channel: command %d: result %x: %v", c[3], result, err)
+		}
 	}
-	if err != nil || result != [4]byte{} {
-		v.t.Fatalf("CMD_INIT: result %x: %v", result, err)
-	}
+}
+
+func command(code uint32) []byte { return binary.BigEndian.AppendUint32(nil, code) }
+
+// Reset cuts the power and starts the TPM anew: the reset count rises, PCRs are zero, and keys that Create made are to be made again. The clock
+// is not safe after it, as a TPM that was not shut down may have lost some of it.
+func (v *TPM) Reset() {
+	v.t.Helper()
+	v.control(binary.BigEndian.AppendUint32(command(cmdInit), 0)) // no flags: state is kept
 	v.startup()
 }
 
@@ -243,12 +258,21 @@ func selectionOf(list []Selection) tpm2.TPMLPCRSelection {
 // Quote returns the quote's item and the values of the selected registers, concatenated.
 func (ak *AK) Quote(extraData []byte, list ...Selection) (item, values []byte) {
 	ak.tpm.t.Helper()
+	item, values, err := ak.quote(tpm2.PasswordAuth(nil), extraData, list)
+	if err != nil {
+		ak.tpm.t.Fatalf("TPM2_Quote: %v", err)
+	}
+	return item, values
+}
+
+func (ak *AK) quote(auth tpm2.Session, extraData []byte, list []Selection) (item, values []byte, err error) {
+	ak.tpm.t.Helper()
 	rsp, err := tpm2.Quote{
-		SignHandle:     tpm2.AuthHandle{Handle: ak.Handle.Handle, Name: ak.Handle.Name, Auth: tpm2.PasswordAuth(nil)},
+		SignHandle:     tpm2.AuthHandle{Handle: ak.Handle.Handle, Name: ak.Handle.Name, Auth: auth},
 		QualifyingData: tpm2.TPM2BData{Buffer: extraData}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: selectionOf(list),
 	}.Execute(ak.tpm)
 	if err != nil {
-		ak.tpm.t.Fatalf("TPM2_Quote: %v", err)
+		return nil, nil, err
 	}
 	item = append(tpm2.Marshal(rsp.Quoted), tpm2.Marshal(rsp.Signature)...)
 	for _, s := range list {
@@ -256,7 +280,7 @@ func (ak *AK) Quote(extraData []byte, list ...Selection) (item, values []byte) {
 			values = append(values, ak.tpm.Read(s.Alg, pcr)...)
 		}
 	}
-	return item, values
+	return item, values, nil
 }
 
 // Read returns a register's value.

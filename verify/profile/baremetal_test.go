@@ -26,7 +26,7 @@ func TestHonestMachineIsBoundToItsPlace(t *testing.T) {
 	if e.Level != poclog.LevelBound || !slices.Equal(e.Absent, []string{"bind.pcr-rtmr"}) || e.CVM.EndorsedBy != "policy" || e.Instance != "" {
 		t.Errorf("level %d, absent %v, endorsed by %q, instance %q", e.Level, e.Absent, e.CVM.EndorsedBy, e.Instance)
 	}
-	ek, err := poclog.KeyIdentity(poclog.TPMEK, w.Machine.TPM.EK.Public())
+	ek, err := poclog.KeyIdentity(poclog.TPMEK, w.Machine.TPM.EK)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestAKCertificateNamesItsMachineInOneForm(t *testing.T) {
 		w := newMetalWorld(t)
 		place := w.Machine.Place
 		c.change(&place)
-		w.Machine.AKChain = w.Metal.CA.CertifyAK(w.Machine.TPM.AK.Public(), place)
+		w.Machine.AKChain = w.Metal.CA.CertifyAK(w.Machine.TPM.Key(), place)
 		_, err := Appraise(judging(t, w, w.Honest()))
 		wantCheck(t, name, err, c.check)
 	}
@@ -133,7 +133,7 @@ func TestLaunchIsJudgedInTheBankThatHoldsTheAK(t *testing.T) {
 	m := w.Machine
 	m.TPM.Selection = both
 	m.TPM.NewAK(w.Metal.Seed, "held in SHA-384", w.Metal.Launch.AuthPolicy(tpm.SHA384))
-	m.AKChain = w.Metal.CA.CertifyAK(m.TPM.AK.Public(), m.Place)
+	m.AKChain = w.Metal.CA.CertifyAK(m.TPM.Key(), m.Place)
 	b := w.Honest()
 	b.Set(poclog.ItemTCGLog, nil)
 	_, err := Appraise(judging(t, w, b))

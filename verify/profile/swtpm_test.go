@@ -9,34 +9,13 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
 )
-
-// measure has a real TPM see the boot that a log tells.
-func measure(t *testing.T, v *swtpm.TPM, log []byte) {
-	t.Helper()
-	l, err := tcglog.Parse(tcglog.TPM, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range l.Events {
-		if e.Type == 3 { // EV_NO_ACTION
-			continue
-		}
-		digests := make(map[tpm2.TPMAlgID][]byte)
-		for i, alg := range l.Algs {
-			if alg == tpm.SHA256 || alg == tpm.SHA384 {
-				digests[tpm2.TPMAlgID(alg)] = e.Digests[i]
-			}
-		}
-		v.ExtendDigests(e.Index, digests)
-	}
-}
 
 // A real TPM 2.0 makes an AK, which the provider certifies, sees the boot and quotes: the bundle passes at level 2, and no other boot does.
 func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
@@ -45,7 +24,7 @@ func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
 			v := swtpm.Start(t)
 			w := newWorld(t)
 			img := w.VM.Config.Image
-			measure(t, v, img.TCGLog)
+			discrete.Measure(t, v, img.TCGLog)
 			ak := v.Create(swtpm.Template(isRSA, nil))
 			public, err := tpm.ParsePublic(ak.Public)
 			if err != nil {

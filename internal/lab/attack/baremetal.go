@@ -32,8 +32,12 @@ func newMetalWorld() *World {
 func (w *World) NewMachine(named bool) *baremetal.Machine { return w.newMachineIn(Zone, named) }
 
 func (w *World) newMachineIn(zone string, named bool) *baremetal.Machine {
-	m := w.Metal.NewMachine(zone, named)
-	w.Cloud.Registry.List(m.Chip.PPID, zone, start)
+	return w.List(w.Metal.NewMachine(zone, named))
+}
+
+// List puts a machine's chip into the provider's register, and its answer into the collateral.
+func (w *World) List(m *baremetal.Machine) *baremetal.Machine {
+	w.Cloud.Registry.List(m.Chip.PPID, m.Place.Zone, start)
 	w.Observe(m.Chip)
 	return m
 }
@@ -120,7 +124,7 @@ func (w *World) withAK(authPolicy []byte, change func(public []byte)) MetalMix {
 	if change != nil {
 		change(t.Public)
 	}
-	return MetalMix{TPM: &t, AKChain: w.Metal.CA.CertifyAK(t.AK.Public(), w.Machine.Place)}
+	return MetalMix{TPM: &t, AKChain: w.Metal.CA.CertifyAK(t.Key(), w.Machine.Place)}
 }
 
 // policyOver is the policy of a key that is tied to some registers alone, whatever they hold now.
@@ -181,12 +185,12 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		// The true root stands above a CA of his own, which it did not certify.
 		rogue := baremetal.NewCA("a garage", "Laboratory AK of "+MetalName, start)
-		chain := bytes.TrimSuffix(rogue.CertifyAK(w.Machine.TPM.AK.Public(), w.Machine.Place), rogue.Root())
+		chain := bytes.TrimSuffix(rogue.CertifyAK(w.Machine.TPM.Key(), w.Machine.Place), rogue.Root())
 		return w.Seal(MetalMix{AKChain: slices.Concat(chain, w.Metal.CA.Root())})
 	}},
 	{Name: "ek-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		soft := baremetal.NewCA("a garage", "Software TPM", start)
-		return w.Seal(MetalMix{EKChain: soft.CertifyEK(w.Machine.TPM.EK.Public())})
+		return w.Seal(MetalMix{EKChain: soft.CertifyEK(w.Machine.TPM.EK)})
 	}},
 	{Name: "ek-reuse", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		// Another machine's EK certificate, which is public, stands beside the AK's own.
@@ -236,7 +240,7 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		w.Policy.Registries = nil
 		place := w.Machine.Place
 		place.Provider = "better-metal"
-		return w.Seal(MetalMix{AKChain: w.Metal.CA.CertifyAK(w.Machine.TPM.AK.Public(), place)})
+		return w.Seal(MetalMix{AKChain: w.Metal.CA.CertifyAK(w.Machine.TPM.Key(), place)})
 	}},
 	{Name: "relay-rented", Check: verify.BindChassis, Stage: func(w *World) *poclog.Bundle {
 		// A TD on the rented machine asks the TPM to cover the TD quote of a chip at home.
@@ -288,7 +292,7 @@ var BareMetalSeries = []OverTime{
 		place.EK = x.Place.EK
 		w.Machine = y
 		w.Challenge.Salt[1]++
-		return []*poclog.Bundle{first, w.Seal(MetalMix{AKChain: w.Metal.CA.CertifyAK(y.TPM.AK.Public(), place), EKChain: x.EKChain})}
+		return []*poclog.Bundle{first, w.Seal(MetalMix{AKChain: w.Metal.CA.CertifyAK(y.TPM.Key(), place), EKChain: x.EKChain})}
 	}},
 	{Name: "tpm-swapped", Rule: "two-tpms-on-chassis", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
 		// The TPMs of two rented machines answer for the TDs of one chip.

@@ -62,9 +62,10 @@ func (l *Launch) TXT(alg tpm.Alg) poclog.TXTLaunch {
 	return poclog.TXTLaunch{Name: l.Name, Alg: alg.String(), PCR17: hex.EncodeToString(pcr17), PCR18: hex.EncodeToString(pcr18)}
 }
 
-// A TPM is a discrete TPM, in Go.
+// A TPM is a discrete TPM, in Go. It holds nobody to a key's policy: what a TPM would not sign, an attacker's may.
 type TPM struct {
-	EK, AK       crypto.Signer
+	EK           crypto.PublicKey
+	AK           crypto.Signer   // nil for a real one
 	Public       []byte          // TPMT_PUBLIC of the AK
 	Boot         *provider.Image // what the host's firmware measured
 	Launch       *Launch         // what was launched since
@@ -72,6 +73,9 @@ type TPM struct {
 	RestartCount uint32
 	Clock        uint64 // milliseconds
 	Selection    []tpm.PCRSelection
+
+	// Real, if set, quotes in its place.
+	Real func(extraData []byte) (item, values []byte, err error)
 }
 
 // Selection is what machines quote: the firmware's registers and the launch's, in one bank, as most discrete TPMs have one.
@@ -79,7 +83,7 @@ var Selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 
 
 // NewTPM makes the TPM of a name, in which a launch has happened, and its AK, which is tied to the launch.
 func NewTPM(seed, name string, boot *provider.Image, launch *Launch) *TPM {
-	t := &TPM{EK: chip.NewKey(seed, "EK\n"+name), Boot: boot, ResetCount: 1, Clock: 1000, Selection: Selection}
+	t := &TPM{EK: chip.NewKey(seed, "EK\n"+name).Public(), Boot: boot, ResetCount: 1, Clock: 1000, Selection: Selection}
 	t.Launched(launch)
 	t.NewAK(seed, name, launch.AuthPolicy(tpm.SHA256))
 	return t
@@ -95,6 +99,15 @@ func (t *TPM) NewAK(seed, name string, authPolicy []byte) {
 	if t.Public, err = tpm.AKPublic(t.AK.Public(), authPolicy); err != nil {
 		panic(err) // the key and the digest are ours
 	}
+}
+
+// Key returns the public AK.
+func (t *TPM) Key() crypto.PublicKey {
+	p, err := tpm.ParsePublic(t.Public)
+	if err != nil {
+		panic(err) // a TPM's own
+	}
+	return p.Key()
 }
 
 // values concatenates what the selected registers hold.
@@ -117,6 +130,9 @@ func (t *TPM) values() (out []byte) {
 
 // Quote answers TPM2_Quote: the quote's item and the values of the selected registers.
 func (t *TPM) Quote(extraData []byte) (item, values []byte, err error) {
+	if t.Real != nil {
+		return t.Real(extraData)
+	}
 	ak, err := tpm.ParsePublic(t.Public)
 	if err != nil {
 		return nil, nil, err
@@ -165,16 +181,21 @@ func New(seed, name string, from time.Time, maker *chip.Maker) *Provider {
 
 // NewMachine puts a machine into a zone, named <region>-<letter>, and certifies its keys. The AK's certificate names the machine's chip if named is set.
 func (p *Provider) NewMachine(zone string, named bool) *Machine {
-	name := fmt.Sprintf("%s/machine-%d", p.Name, len(p.Machines))
-	m := &Machine{
-		Name: name, Chip: p.Maker.NewPlatform(name, nil), TPM: NewTPM(p.Seed, name, p.Boot, p.Launch), Guest: p.Guest, MRTD: p.MRTD,
-	}
-	m.Place = tpm.Platform{EK: EKDigest(m.TPM.EK.Public()), Provider: p.Name, Region: tpm.RegionOf(zone), Zone: zone}
+	return p.MachineWith(NewTPM(p.Seed, p.nextName(), p.Boot, p.Launch), zone, named)
+}
+
+func (p *Provider) nextName() string { return fmt.Sprintf("%s/machine-%d", p.Name, len(p.Machines)) }
+
+// MachineWith is NewMachine around a TPM. That its keys are in one TPM is the caller's to know.
+func (p *Provider) MachineWith(t *TPM, zone string, named bool) *Machine {
+	name := p.nextName()
+	m := &Machine{Name: name, Chip: p.Maker.NewPlatform(name, nil), TPM: t, Guest: p.Guest, MRTD: p.MRTD}
+	m.Place = tpm.Platform{EK: EKDigest(t.EK), Provider: p.Name, Region: tpm.RegionOf(zone), Zone: zone}
 	if named {
 		m.Place.Chip, _ = poclog.HexIdentity(poclog.IntelPPID, m.Chip.PPID[:])
 	}
-	m.EKChain = p.Vendor.CertifyEK(m.TPM.EK.Public())
-	m.AKChain = p.CA.CertifyAK(m.TPM.AK.Public(), m.Place)
+	m.EKChain = p.Vendor.CertifyEK(t.EK)
+	m.AKChain = p.CA.CertifyAK(t.Key(), m.Place)
 	p.Machines = append(p.Machines, m)
 	return m
 }
