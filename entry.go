@@ -72,11 +72,25 @@ type CVM struct {
 	EndorsedBy  string     // "provider" or "policy"; empty if nobody vouches for the measurement
 	RTMRs       [][48]byte // four; none if all zero, and for SNP
 	ReportData  [64]byte
-	MROwner     []byte // 48 bytes; empty if all zero
-	MRConfigID  []byte // 48 bytes; empty if all zero
-	TCB         *TCB   // nil where there was no collateral
-	FMSPC       []byte // 6 bytes; empty for SNP
-	PCEID       []byte // 2 bytes; empty for SNP
+	MROwner     []byte     // 48 bytes; empty if all zero
+	MRConfigID  []byte     // 48 bytes; empty if all zero
+	TCB         *TCB       // nil where there was no collateral
+	FMSPC       []byte     // 6 bytes; empty for SNP
+	PCEID       []byte     // 2 bytes; empty for SNP
+	SNP         *SNPReport // nil for TDX
+}
+
+// An SNPReport is what a SEV-SNP report says beyond what all TEEs do. TCB versions are octets as in the report.
+type SNPReport struct {
+	Product   string // "Genoa", "Milan" or "Turin"
+	Signer    string // "vcek", the chip's own key, or "vlek", one that AMD made for a cloud's chips
+	Policy    uint64 // the guest's policy
+	GuestSVN  uint32
+	Reported  [8]byte // REPORTED_TCB, for which the signing key was derived
+	Committed [8]byte // COMMITTED_TCB, below which the firmware cannot go back
+	Launch    [8]byte // LAUNCH_TCB, when the VM was launched
+	IDKey     []byte  // ID_KEY_DIGEST, 48 bytes; empty if all zero
+	HostData  []byte  // 32 bytes; empty if all zero
 }
 
 // TCB is the security version's standing when it was judged.

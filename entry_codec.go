@@ -95,6 +95,7 @@ func (w *encoder) cvm(c *CVM) {
 	}
 	w.optionalHex("fmspc", c.FMSPC)
 	w.optionalHex("pceid", c.PCEID)
+	w.snp(c.SNP)
 	w.char('}')
 }
 
@@ -327,7 +328,13 @@ func (d *decoder) cvm(c *CVM) {
 	if d.has("pceid") {
 		c.PCEID = d.fixedHex(2)
 	}
+	if d.has("snp") {
+		c.SNP = d.snp()
+	}
 	d.lit("}")
+	if d.err == nil && (c.SNP != nil) != (c.Technology == "snp") {
+		d.fail("snp: want it for technology snp, and for no other")
+	}
 }
 
 func (d *decoder) fixedHex(n int) []byte {

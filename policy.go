@@ -26,8 +26,12 @@ type Policy struct {
 	Roots []Root `json:"roots"`
 	// TCB lists the platform statuses that tee.tcb accepts, ascending. "Revoked" cannot be listed.
 	TCB []string `json:"tcb"`
+	// SNPTCB lists the least firmware of SEV-SNP platforms that tee.tcb accepts, ascending by product. A product that is not listed cannot pass it.
+	SNPTCB []SNPTCB `json:"snp_tcb,omitempty"`
 	// Launch lists launch measurements that are accepted without the provider's endorsement, ascending by profile and measurement.
 	Launch []Launch `json:"launch,omitempty"`
+	// IDKeys lists the keys whose signed ID blocks say what SEV-SNP guests may launch, ascending by profile and digest.
+	IDKeys []IDKey `json:"id_keys,omitempty"`
 	// TXT lists the measured launches that bare-metal machines may show, ascending by name.
 	TXT []TXTLaunch `json:"txt,omitempty"`
 	// Registries lists where the judge asks providers for their chips, ascending by provider.
@@ -71,6 +75,24 @@ type Launch struct {
 	Profile     Profile `json:"profile"`
 	Measurement string  `json:"measurement"` // MRTD or SNP launch measurement: 96 lower-case hexadecimal digits
 	Name        string  `json:"name"`        // for people
+}
+
+// An SNPTCB is the least TCB version of one product, component by component (SEV-SNP ABI, "TCB_VERSION").
+type SNPTCB struct {
+	Product    string `json:"product"`       // "Genoa" (with Bergamo and Siena), "Milan" or "Turin"
+	FMC        uint8  `json:"fmc,omitempty"` // Turin only
+	Bootloader uint8  `json:"bootloader"`
+	TEE        uint8  `json:"tee"`
+	SNP        uint8  `json:"snp"`
+	Microcode  uint8  `json:"microcode"`
+}
+
+// An IDKey is a key whose signed ID blocks are accepted: whoever has it says which launch measurements are his.
+type IDKey struct {
+	Profile  Profile `json:"profile"`
+	Digest   string  `json:"digest"`    // ID_KEY_DIGEST, SHA-384 of the key: 96 lower-case hexadecimal digits
+	GuestSVN uint32  `json:"guest_svn"` // the least GUEST_SVN of an ID block: what its owner signed earlier is refused
+	Name     string  `json:"name"`      // for people
 }
 
 // A TXTLaunch is a measured launch of a bare-metal host: values of PCR 17 and 18 in one bank.
@@ -163,7 +185,7 @@ func (p *Policy) check() error {
 	if p.MaxChallengeAge < 1 || p.MaxChallengeAge > 86400 {
 		return fmt.Errorf("max_challenge_age %d: want 1 to 86400 seconds", p.MaxChallengeAge)
 	}
-	for _, f := range []func() error{p.checkAdmit, p.checkRoots, p.checkTCB, p.checkLaunch, p.checkTXT, p.checkStrings, p.checkPublishers} {
+	for _, f := range []func() error{p.checkAdmit, p.checkRoots, p.checkTCB, p.checkSNPTCB, p.checkLaunch, p.checkIDKeys, p.checkTXT, p.checkStrings, p.checkPublishers} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -209,6 +231,33 @@ func (p *Policy) checkTCB() error {
 	return ascending("tcb", p.TCB, func(s string) string { return s })
 }
 
+// snpProducts are the lines of AMD's processors that have a root of their own.
+var snpProducts = []string{"Genoa", "Milan", "Turin"}
+
+func (p *Policy) checkSNPTCB() error {
+	for _, t := range p.SNPTCB {
+		if !slices.Contains(snpProducts, t.Product) {
+			return fmt.Errorf("snp_tcb %.40q: want one of %s", t.Product, strings.Join(snpProducts, ", "))
+		}
+		if t.FMC != 0 && t.Product != "Turin" {
+			return fmt.Errorf("snp_tcb %s: fmc %d: only Turin has one", t.Product, t.FMC)
+		}
+	}
+	return ascending("snp_tcb", p.SNPTCB, func(t SNPTCB) string { return t.Product })
+}
+
+func (p *Policy) checkIDKeys() error {
+	for _, k := range p.IDKeys {
+		if k.Profile != SNP && k.Profile != AzureSNPvTPM {
+			return fmt.Errorf("id_keys: profile %.40q: want %s or %s", k.Profile, SNP, AzureSNPvTPM)
+		}
+		if len(k.Digest) != 96 || !isLowerHex(k.Digest) || strings.Trim(k.Digest, "0") == "" {
+			return fmt.Errorf("id_keys: digest %.100q: want 96 lower-case hexadecimal digits, not all zero", k.Digest)
+		}
+	}
+	return ascending("id_keys", p.IDKeys, func(k IDKey) string { return string(k.Profile) + k.Digest })
+}
+
 func (p *Policy) checkLaunch() error {
 	for _, l := range p.Launch {
 		if _, err := ParseProfile(string(l.Profile)); err != nil {
@@ -240,6 +289,9 @@ func (p *Policy) checkStrings() error {
 	}
 	for _, l := range p.Launch {
 		all = append(all, l.Name)
+	}
+	for _, k := range p.IDKeys {
+		all = append(all, k.Name)
 	}
 	for _, t := range p.TXT {
 		all = append(all, t.Name)

@@ -2,6 +2,7 @@ package poclog_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,28 @@ func sampleEntry() *poclog.Entry {
 		},
 		Appraised: poclog.UnixTime(1780922561),
 	}
+}
+
+// sampleSNPEntry has what only SEV-SNP has.
+func sampleSNPEntry() *poclog.Entry {
+	e := sampleEntry()
+	e.Profile, e.Chassis = poclog.AzureSNPvTPM, []poclog.Identity{poclog.Identity("amd:snp:chipid:" + strings.Repeat("0a", 64))}
+	e.CVM = poclog.CVM{
+		Technology: "snp", Measurement: fill(48, 0xa1), EndorsedBy: "policy", ReportData: [64]byte{7},
+		SNP: &poclog.SNPReport{
+			Product: "Turin", Signer: "vlek", Policy: 1<<63 + 5, GuestSVN: 3, Reported: [8]byte{1}, Committed: [8]byte{2}, Launch: [8]byte{3},
+			IDKey: fill(48, 0xb2), HostData: fill(32, 0xc3),
+		},
+	}
+	return e
+}
+
+// sampleSNPPolicy has what only SEV-SNP has.
+func sampleSNPPolicy() *poclog.Policy {
+	p := samplePolicy()
+	p.SNPTCB = []poclog.SNPTCB{{Product: "Milan", Bootloader: 4, SNP: 24, Microcode: 219}, {Product: "Turin", FMC: 1, SNP: 2}}
+	p.IDKeys = []poclog.IDKey{{Profile: poclog.AzureSNPvTPM, Digest: strings.Repeat("a5", 48), GuestSVN: 7, Name: "paravisor"}}
+	return p
 }
 
 func sampleBundle() *poclog.Bundle {

@@ -72,6 +72,9 @@ func makeVectors(t *testing.T) map[string]vector {
 			all[format+"-"+name] = vector{Desc: bad.desc, Format: format, Input: bad.input, Expect: expectOf(t, format, bad.input)}
 		}
 	}
+	for name, v := range snpVectors(t) {
+		all[name] = v
+	}
 	for name, v := range specialVectors(files) {
 		v.Expect = expectOf(t, v.Format, v.Input)
 		all[name] = v
@@ -111,6 +114,28 @@ func specialVectors(files map[string]string) map[string]vector {
 		"entry-upper-case-hex":  {Desc: "hexadecimal in upper case", Format: "entry", Input: strings.Replace(e, `"a1a1`, `"A1a1`, 1)},
 		"policy-level-of-past":  {Desc: "historical evidence at level 2", Format: "policy", Input: strings.Replace(files["policy"], `"historical": false`, `"historical": true`, -1)},
 	}
+}
+
+// snpVectors are of what only SEV-SNP has.
+func snpVectors(t *testing.T) map[string]vector {
+	e, p := string(must(t, sampleSNPEntry())), string(must(t, sampleSNPPolicy()))
+	all := map[string]vector{
+		"entry-snp":  {Desc: "every member of SEV-SNP", Format: "entry", Input: e, Expect: "ok", Digest: poclog.Sum([]byte(e)).String()},
+		"policy-snp": {Desc: "every member of SEV-SNP", Format: "policy", Input: p, Expect: "ok", Digest: poclog.Sum([]byte(p)).String()},
+	}
+	for name, v := range map[string]vector{
+		"entry-snp-of-tdx":    {Desc: "an SNP report's claims beside TDX", Format: "entry", Input: strings.Replace(e, `"technology":"snp"`, `"technology":"tdx"`, 1)},
+		"entry-snp-product":   {Desc: "a product that there is not", Format: "entry", Input: strings.Replace(e, "Turin", "Rome", 1)},
+		"entry-snp-zero":      {Desc: "an ID key of zeros", Format: "entry", Input: strings.Replace(e, strings.Repeat("b2", 48), strings.Repeat("00", 48), 1)},
+		"policy-snp-fmc":      {Desc: "a component that Milan does not have", Format: "policy", Input: strings.Replace(p, `"Milan",`, "\"Milan\",\n      \"fmc\": 1,", 1)},
+		"policy-snp-unsorted": {Desc: "products out of order", Format: "policy", Input: strings.Replace(p, `"Turin"`, `"Genoa"`, 1)},
+		"policy-snp-tdx-key":  {Desc: "an ID key for TDX", Format: "policy", Input: strings.Replace(p, `"profile": "azure-snp-vtpm",`, `"profile": "azure-tdx-vtpm",`, 1)},
+		"policy-snp-svn":      {Desc: "a security version of over eight bits", Format: "policy", Input: strings.Replace(p, `"microcode": 219`, `"microcode": 256`, 1)},
+	} {
+		v.Expect = expectOf(t, v.Format, v.Input)
+		all[name] = v
+	}
+	return all
 }
 
 // expectOf is the error of an input, without what follows its reason: vectors are for other languages too.
