@@ -91,16 +91,16 @@ func sameKey(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// checkTEEInTPM ties the TD's quote to the TPM: what the TPM signed names it. Historical evidence was made under rules of its own.
+// checkTEEInTPM ties the TEE's quote to the TPM: what the TPM signed names it. Historical evidence was made under rules of its own.
 func checkTEEInTPM(s *subject) error {
-	sum := sha256.Sum256(s.bundle.Get(poclog.ItemTDXQuote))
+	sum := sha256.Sum256(s.tee())
 	if bytes.Equal(s.tpmQuote.ExtraData, sum[:]) {
 		return nil
 	}
 	if s.challenge == nil {
-		return absentf("the TPM quote's extraData is not the hash of the TD quote")
+		return absentf("the TPM quote's extraData is not the hash of the TEE quote")
 	}
-	return verify.Failf(verify.BindTEEInTPM, "extraData %x of the TPM quote is not the hash of the TD quote, %x", s.tpmQuote.ExtraData, sum)
+	return verify.Failf(verify.BindTEEInTPM, "extraData %x of the TPM quote is not the hash of the TEE quote, %x", s.tpmQuote.ExtraData, sum)
 }
 
 func (s *subject) azureNonce() []byte {
@@ -112,6 +112,11 @@ func (s *subject) azureNonce() []byte {
 
 func claimAzure(s *subject) {
 	claimTDX(s)
+	claimAzureVM(s)
+}
+
+// claimAzureVM fills in what Azure says of its VM, whatever the TEE.
+func claimAzureVM(s *subject) {
 	claimTPM(s)
 	e := &s.entry
 	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))

@@ -10,6 +10,9 @@ import (
 // productionRoots are the chip makers' and providers' own roots, by SHA-256 of their DER. Bundles and collateral carry the certificates;
 // only these digests make them roots.
 var productionRoots = []poclog.Root{
+	root(poclog.RootAMDARK, "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a", "ARK-Turin"),
+	root(poclog.RootAMDARK, "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1", "ARK-Genoa"),
+	root(poclog.RootAMDARK, "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd", "ARK-Milan"),
 	root(poclog.RootAzureAK, "e6c596b17f8ffefba5c300f714cfb1260c6028704ecf7becc4ab5018efb00e95", "Azure Virtual TPM Root Certificate Authority 2023"),
 	root(poclog.RootGCEAK, "594759594b9b61524f6c8ef668f7177f7b9066bc0674f2f49fe9e052be78beb2", "Google Compute Engine EK/AK CA Root"),
 	root(poclog.RootGCELaunch, "e876bc6978bf4f3da445f98a0a82363c8c0bae5a1fc033c6df65846a6cb0f18c", "Google GCE-cc-tcb-root_1"),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
@@ -22,6 +23,8 @@ type subject struct {
 	policy     *poclog.Policy
 
 	quote     *tdx.Quote
+	report    *snp.Report
+	snpChain  *snp.Chain
 	intel     *tdx.Collateral // authenticated; nil before tee.revocation or without collateral
 	tpmQuote  *tpm.Quote
 	akChain   []*x509.Certificate
@@ -122,6 +125,8 @@ func (s *subject) parse() error {
 		parse func([]byte) error
 	}{
 		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuote(b); return err }},
+		{poclog.ItemSNPReport, func(b []byte) (err error) { s.report, err = snp.ParseReport(b); return err }},
+		{poclog.ItemSNPCerts, func(b []byte) (err error) { s.snpChain, err = snp.ParseChain(b); return err }},
 		{poclog.ItemTPMQuote, func(b []byte) (err error) { s.tpmQuote, err = tpm.ParseQuote(b); return err }},
 		{poclog.ItemTPMPCRs, s.parsePCRs},
 		{poclog.ItemTCGLog, func(b []byte) (err error) { s.tpmLog, err = tcglog.Parse(tcglog.TPM, b); return err }},
@@ -151,6 +156,14 @@ func (s *subject) parsePCRs(item []byte) (err error) {
 	}
 	s.pcrs, err = tpm.ParsePCRs(s.tpmQuote, item)
 	return err
+}
+
+// tee returns the item of the TEE's quote.
+func (s *subject) tee() []byte {
+	if s.report != nil {
+		return s.bundle.Get(poclog.ItemSNPReport)
+	}
+	return s.bundle.Get(poclog.ItemTDXQuote)
 }
 
 // ak returns the certified attestation key.

@@ -14,7 +14,7 @@ import (
 )
 
 // profiles is every profile that this software appraises.
-var profiles = []*profile{&azureTDX, &bareMetal, &gceTDX, &tdxOnly}
+var profiles = []*profile{&azureSNP, &azureTDX, &bareMetal, &gceTDX, &snpOnly, &tdxOnly}
 
 func sortAdmissions(list []poclog.Admission) {
 	key := func(a poclog.Admission) string { return string(a.Profile) + string(rune('0'+a.Level)) }
