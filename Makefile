@@ -29,11 +29,11 @@ unit: ## the tests, with the race detector
 bench: ## every benchmark; figures of one run compare, figures of two do not
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'
 
-fuzz: ## every fuzz target for FUZZTIME each
+fuzz: ## every fuzz target for FUZZTIME each; minimizing is kept short, for it would take the time of slow parsers' targets
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || exit 1; \
 		done; \
 	done
 

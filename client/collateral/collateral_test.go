@@ -420,7 +420,7 @@ func TestRecordedAnswersOfIntel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			opened, err := tdx.OpenCollateral(q, got, policy.RootsFor(poclog.RootIntelSGX), c.at)
+			opened, err := tdx.OpenCollateral(q, got, c.at)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -91,7 +91,7 @@ func (s *subject) openIntel() error {
 		return nil
 	}
 	var err error
-	if s.intel, err = tdx.OpenCollateral(s.quote, s.collateral, roots, s.in.Appraised); err == nil {
+	if s.intel, err = tdx.OpenCollateral(s.quote, s.collateral, s.in.Appraised); err == nil {
 		s.in.Known.put(key, known{s.intel.Issued, s.intel.Until, s.intel}, s.in.Appraised)
 	}
 	return err

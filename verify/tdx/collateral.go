@@ -3,6 +3,7 @@ package tdx
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -29,10 +30,12 @@ type Collateral struct {
 // maxBody is the largest body of TCB info, QE identity or CRL, in bytes. Intel's are under 100 kB.
 const maxBody = 1 << 19
 
-// OpenCollateral parses and authenticates Intel's collateral for a quote's platform: TCB info and QE identity signed under one of the roots,
+// OpenCollateral parses and authenticates Intel's collateral for a quote's platform: TCB info and QE identity signed under the quote's own root,
 // the PCK CRL by the CA of the quote's PCK certificate, the root CRL by its root. All must be issued before and valid at a time, and be for
 // this platform's FMSPC and PCEID. Failures are [verify.Collateral]. The quote's chain must have been checked.
-func OpenCollateral(q *Quote, col *poclog.Collateral, roots Roots, at time.Time) (*Collateral, error) {
+func OpenCollateral(q *Quote, col *poclog.Collateral, at time.Time) (*Collateral, error) {
+	// Another root's owner has nothing to say of this chip, though the policy lists it for its own.
+	roots := Roots{sha256.Sum256(q.Root.Raw): true}
 	c := new(Collateral)
 	for _, step := range []func() error{
 		func() error { return c.openTCBInfo(col.Get(poclog.TDXTCBInfo), roots, at) },

@@ -40,7 +40,7 @@ func judge(item []byte, col *poclog.Collateral, roots tdx.Roots, at time.Time) (
 	if col == nil {
 		return nil, nil
 	}
-	c, err := tdx.OpenCollateral(q, col, roots, at)
+	c, err := tdx.OpenCollateral(q, col, at)
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func checkName(c *x509.Certificate, want string) error {
 // checkRoot accepts a self-signed certificate by its digest alone.
 func checkRoot(root *x509.Certificate, roots Roots, at time.Time) error {
 	if sum := sha256.Sum256(root.Raw); !roots[sum] {
-		return fmt.Errorf("root certificate %q with digest %x is not one that the policy lists", root.Subject.CommonName, sum)
+		return fmt.Errorf("root certificate %q with digest %x is not one that the policy lists, or not the quote's own", root.Subject.CommonName, sum)
 	}
 	if err := checkName(root, nameRoot); err != nil {
 		return err

@@ -153,8 +153,7 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		w.unnamed()
 		own := chip.NewMaker("a garage", start)
 		home := own.NewPlatform("home", nil)
-		forged := own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
-		w.Collateral = w.Collateral.With(*forged.Get(poclog.IntelPCKCRL), *forged.Get(poclog.IntelRootCRL))
+		w.Collateral = w.Collateral.With(own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}).Items...)
 		w.Answer(home, 200, Zone)
 		return w.Seal(MetalMix{Chip: home})
 	}},

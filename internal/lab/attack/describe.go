@@ -10,7 +10,7 @@ import (
 // descriptions say what each attacker does, in the words of docs/threat-model.md.
 var descriptions = map[string]string{
 	"quote-forged":           "changes a bit of the TD quote's signature, and has his TPM quote the result",
-	"lab-root-in-production": "brings a chip maker of his own, with its CRLs beside the true maker's TCB info",
+	"lab-root-in-production": "brings a chip maker of his own, with collateral that it signed",
 	"pck-revoked":            "uses a chip whose certificate was revoked",
 	"tcb-revoked":            "uses a chip whose security version was revoked",
 	"tcb-out-of-date":        "uses a chip with known holes",

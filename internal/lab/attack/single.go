@@ -62,11 +62,10 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
 	}},
 	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
-		// A maker of one's own, with its CRLs beside the true maker's TCB info.
+		// A maker of one's own, with all that it publishes: nothing but the root tells it from the true one.
 		own := chip.NewMaker("a garage", start)
 		home := own.NewPlatform("home", nil)
-		forged := own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
-		w.Collateral = w.Collateral.With(*forged.Get(poclog.IntelPCKCRL), *forged.Get(poclog.IntelRootCRL))
+		w.Collateral = w.Collateral.With(own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}).Items...)
 		w.Answer(home, 200, Zone)
 		return w.Assemble(Mix{Chip: home})
 	}},

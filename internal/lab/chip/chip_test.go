@@ -75,7 +75,7 @@ func ours(m *chip.Maker, quote []byte, col *poclog.Collateral, at time.Time) (*p
 	if err := q.SecondOpinion(at); err != nil {
 		return nil, err
 	}
-	c, err := tdx.OpenCollateral(q, col, roots, at)
+	c, err := tdx.OpenCollateral(q, col, at)
 	if err != nil {
 		return nil, err
 	}

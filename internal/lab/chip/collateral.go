@@ -1,6 +1,7 @@
 package chip
 
 import (
+	"cmp"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
@@ -18,6 +19,7 @@ type CollateralOptions struct {
 	At         time.Time // of issue; valid for 30 days
 	FMSPC      [6]byte   // zero is DefaultFMSPC
 	Status     string    // of platforms; "" is UpToDate
+	Module, QE string    // statuses of TDX module and quoting enclave; "" is UpToDate
 	Advisories []string
 	Evaluation uint32 // 0 is 17
 	Revoked    []*Platform
@@ -97,7 +99,7 @@ func (m *Maker) tcbInfo(o *CollateralOptions) []byte {
 	module := map[string]any{"mrsigner": zero48, "attributes": "0000000000000000", "attributesMask": "FFFFFFFFFFFFFFFF"}
 	identity := map[string]any{
 		"id": "TDX_01", "mrsigner": zero48, "attributes": "0000000000000000", "attributesMask": "FFFFFFFFFFFFFFFF",
-		"tcbLevels": []any{map[string]any{"tcb": map[string]any{"isvsvn": 4}, "tcbDate": date, "tcbStatus": "UpToDate"}},
+		"tcbLevels": []any{map[string]any{"tcb": map[string]any{"isvsvn": 4}, "tcbDate": date, "tcbStatus": cmp.Or(o.Module, "UpToDate")}},
 	}
 	return mustJSON(map[string]any{
 		"id": "TDX", "version": 3, "issueDate": o.At.Format(time.RFC3339), "nextUpdate": o.At.AddDate(0, 0, collateralDays).Format(time.RFC3339),
@@ -111,7 +113,7 @@ func (m *Maker) qeIdentity(o *CollateralOptions) []byte {
 		"id": "TD_QE", "version": 2, "issueDate": o.At.Format(time.RFC3339), "nextUpdate": o.At.AddDate(0, 0, collateralDays).Format(time.RFC3339),
 		"tcbEvaluationDataNumber": o.Evaluation, "miscselect": "00000000", "miscselectMask": "FFFFFFFF",
 		"attributes": hex.EncodeToString(qeAttributes), "attributesMask": strings.Repeat("F", 32), "mrsigner": hex.EncodeToString(qeMRSigner), "isvprodid": qeProdID,
-		"tcbLevels": []any{map[string]any{"tcb": map[string]any{"isvsvn": 4}, "tcbDate": o.At.AddDate(-1, 0, 0).Format(time.RFC3339), "tcbStatus": "UpToDate"}},
+		"tcbLevels": []any{map[string]any{"tcb": map[string]any{"isvsvn": 4}, "tcbDate": o.At.AddDate(-1, 0, 0).Format(time.RFC3339), "tcbStatus": cmp.Or(o.QE, "UpToDate")}},
 	})
 }
 
