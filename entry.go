@@ -103,6 +103,7 @@ type TCB struct {
 
 // TPM is what the TPM quote says.
 type TPM struct {
+	KeyType      string // of the AK: "rsa-2048" to "rsa-4096", "ecc-p256" or "ecc-p384"; one TPM may have an AK of each
 	PCRs         []PCRBank
 	PCRDigest    []byte // as signed: 32, 48 or 64 bytes
 	ExtraData    []byte // as signed; empty if none

@@ -35,6 +35,7 @@ func sampleEntry() *poclog.Entry {
 			FMSPC: []byte{0x90, 0xc0, 0x6f, 0, 0, 0}, PCEID: []byte{0, 0},
 		},
 		TPM: &poclog.TPM{
+			KeyType:   "rsa-2048",
 			PCRs:      []poclog.PCRBank{{Alg: "sha256", Selected: []uint8{0, 1, 2, 3, 4, 5, 6, 7, 14}, Firmware: &firmware}, {Alg: "sha384", Selected: []uint8{0}}},
 			PCRDigest: fill(32, 0xd4), ExtraData: fill(32, 0xe5), Clock: 1<<63 + 5, ResetCount: 7, RestartCount: 8, Safe: true, Firmware: 0x2016051100162800,
 		},

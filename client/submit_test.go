@@ -54,7 +54,7 @@ func entryOf(t testing.TB, bundle, quote []byte, boot bool) *poclog.Entry {
 	}
 	if boot {
 		d := poclog.Sum(attest)
-		e.Boot, e.TPM = &d, &poclog.TPM{PCRs: []poclog.PCRBank{{Alg: "sha256", Selected: []uint8{0}}}, PCRDigest: make([]byte, 32)}
+		e.Boot, e.TPM = &d, &poclog.TPM{KeyType: "ecc-p256", PCRs: []poclog.PCRBank{{Alg: "sha256", Selected: []uint8{0}}}, PCRDigest: make([]byte, 32)}
 	}
 	return e
 }

@@ -172,6 +172,7 @@ func claimTPM(s *subject) {
 	boot := q.Boot()
 	s.entry.Boot = &boot
 	t := &poclog.TPM{
+		KeyType:   tpm.KeyType(s.ak()),
 		PCRDigest: q.PCRDigest, ExtraData: q.ExtraData, Clock: q.Clock, ResetCount: q.ResetCount, RestartCount: q.RestartCount, Safe: q.Safe,
 		Firmware: q.Firmware,
 	}

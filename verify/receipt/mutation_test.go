@@ -137,7 +137,7 @@ func TestVerdictIsWrittenAsItsSchemaSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"v":1,"verdict":"logged","origin":"log.test/2026","index":3,"size":5,"root":"3aad448e24f932d245a69cfc4e1255d3dea973f043c7661a5c79cec12322da74","leaf_hash":"aea07c207d7f9dbece87d429e3559c7969678e338521a8c81008ccdd7f29ed74","kind":"proof","not_before":{"known":true,"time":"2027-01-15T08:01:31Z"},"not_after":{"known":true,"time":"2027-01-15T08:01:51Z"},"after_size":3,"seen":{"known":true,"time":"2027-01-15T08:01:51Z"},"witnesses":["w1"]}`
+	const want = `{"v":1,"verdict":"logged","origin":"log.test/2026","index":3,"size":5,"root":"5e2c1f53a62ee5fbd533fac184cd0b0749eeb15daa6406441be6caa4f5a2f01c","leaf_hash":"1a0b1afaa3a42bcab3e78a32333e6710ae58831020f65b47f291d074c0840553","kind":"proof","not_before":{"known":true,"time":"2027-01-15T08:01:31Z"},"not_after":{"known":true,"time":"2027-01-15T08:01:51Z"},"after_size":3,"seen":{"known":true,"time":"2027-01-15T08:01:51Z"},"witnesses":["w1"]}`
 	if got := string(asJSON(t, v)); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

@@ -59,7 +59,7 @@ func entry(challenge []byte, change func(*poclog.Entry)) *poclog.Entry {
 			Technology: "tdx", Measurement: bytes.Repeat([]byte{7}, 48), EndorsedBy: "provider", FMSPC: make([]byte, 6), PCEID: make([]byte, 2),
 			TCB: &poclog.TCB{Status: "UpToDate", Date: at(0), Evaluation: 17},
 		},
-		TPM:      &poclog.TPM{PCRs: []poclog.PCRBank{{Alg: "sha384", Selected: []uint8{0, 1}}}, PCRDigest: make([]byte, 32), Clock: 1, Safe: true},
+		TPM:      &poclog.TPM{KeyType: "ecc-p256", PCRs: []poclog.PCRBank{{Alg: "sha384", Selected: []uint8{0, 1}}}, PCRDigest: make([]byte, 32), Clock: 1, Safe: true},
 		Checks:   []string{"tee.signature", "tee.chain", "fresh.challenge"},
 		Evidence: poclog.EvidenceDigests{Bundle: poclog.BlobOf([]byte("bundle")), Collateral: poclog.BlobOf([]byte("collateral")), Policy: poclog.BlobOf([]byte("policy"))},
 

@@ -230,6 +230,17 @@ func (q *Quote) Verify(ak crypto.PublicKey) error {
 	return nil
 }
 
+// KeyType names the type of an attestation key whose quotes [Quote.Verify] accepts, as entries do: "rsa-2048", "ecc-p256".
+func KeyType(ak crypto.PublicKey) string {
+	switch key := ak.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("rsa-%d", key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return fmt.Sprintf("ecc-p%d", key.Curve.Params().BitSize)
+	}
+	return ""
+}
+
 func (q *Quote) verifyRSA(key *rsa.PublicKey) error {
 	if n := key.N.BitLen(); n < 2048 || n > 8*maxModulus {
 		return fmt.Errorf("RSA key of %d bits: want 2048 to 4096", n)
