@@ -20,6 +20,7 @@ type Collateral struct {
 	tcbInfo    tcbInfo
 	qeIdentity qeIdentity
 	signers    []*x509.Certificate // of TCB info and QE identity
+	root       [sha256.Size]byte   // of the certificate that both lead to
 	pckCRL     *x509.RevocationList
 	rootCRL    *x509.RevocationList
 
@@ -48,7 +49,7 @@ func OpenCollateral(q *Quote, col *poclog.Collateral, at time.Time) (*Collateral
 			c.rootCRL, err = c.openCRL(col.Get(poclog.IntelRootCRL), "root CRL", q.Root, at)
 			return err
 		},
-		func() error { return c.tcbInfo.isFor(&q.Platform) },
+		func() error { return c.tcbInfo.isFor(q.Platform.FMSPC, q.Platform.PCEID) },
 	} {
 		if err := step(); err != nil {
 			return nil, verify.Failf(verify.Collateral, "%w", err)
@@ -119,6 +120,7 @@ func (c *Collateral) checkSigner(signer, root *x509.Certificate, roots Roots, at
 	if err := checkRoot(root, roots, at); err != nil {
 		return err
 	}
+	c.root = sha256.Sum256(root.Raw)
 	for _, known := range c.signers {
 		if bytes.Equal(known.Raw, signer.Raw) {
 			return nil

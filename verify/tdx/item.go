@@ -37,7 +37,7 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, err
 			f = &Facts{Issuer: nameTCBSigning, Number: new(big.Int).SetUint64(uint64(c.qeIdentity.Evaluation))}
 		}
 	case poclog.IntelPCKCRL, poclog.IntelRootCRL:
-		f, err = c.openChainedCRL(it, roots, at)
+		f, _, _, err = c.openChainedCRL(it, roots, at)
 	default:
 		err = fmt.Errorf("%s: not one of Intel's", it.Kind)
 	}
@@ -49,18 +49,10 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, err
 }
 
 // openChainedCRL opens a CRL by the chain beside it.
-func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, error) {
-	chain, err := parsePEM(it.Chain)
+func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, *x509.Certificate, *x509.RevocationList, error) {
+	issuer, root, err := crlChain(it, roots, at)
 	if err != nil {
-		return nil, fmt.Errorf("%s: issuer chain: %w", it.Kind, err)
-	}
-	want := map[poclog.CollateralKind]int{poclog.IntelPCKCRL: 2, poclog.IntelRootCRL: 1}[it.Kind]
-	if len(chain) != want {
-		return nil, fmt.Errorf("%s: issuer chain of %d certificates: want %d", it.Kind, len(chain), want)
-	}
-	issuer, root := chain[0], chain[len(chain)-1]
-	if err := checkRoot(root, roots, at); err != nil {
-		return nil, fmt.Errorf("%s: %w", it.Kind, err)
+		return nil, nil, nil, fmt.Errorf("%s: %w", it.Kind, err)
 	}
 	f := &Facts{Issuer: issuer.Subject.CommonName}
 	if it.Kind == poclog.IntelPCKCRL {
@@ -68,17 +60,31 @@ func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at t
 			err = checkIssued(issuer, root, at)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", it.Kind, err)
+			return nil, nil, nil, fmt.Errorf("%s: %w", it.Kind, err)
 		}
 	}
 	crl, err := c.openCRL(it, string(it.Kind), issuer, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	if f.Number = crl.Number; f.Number == nil || f.Number.Sign() < 0 {
-		return nil, fmt.Errorf("%s: %w", it.Kind, errors.New("want a CRL number"))
+		return nil, nil, nil, fmt.Errorf("%s: %w", it.Kind, errors.New("want a CRL number"))
 	}
-	return f, nil
+	return f, issuer, crl, nil
+}
+
+// crlChain parses the chain beside a CRL, and checks its root.
+func crlChain(it *poclog.CollateralItem, roots Roots, at time.Time) (issuer, root *x509.Certificate, err error) {
+	chain, err := parsePEM(it.Chain)
+	if err != nil {
+		return nil, nil, fmt.Errorf("issuer chain: %w", err)
+	}
+	want, ok := map[poclog.CollateralKind]int{poclog.IntelPCKCRL: 2, poclog.IntelRootCRL: 1}[it.Kind]
+	if !ok || len(chain) != want {
+		return nil, nil, fmt.Errorf("issuer chain of %d certificates: want %d, of one of Intel's CRLs", len(chain), want)
+	}
+	issuer, root = chain[0], chain[len(chain)-1]
+	return issuer, root, checkRoot(root, roots, at)
 }
 
 // CAOf returns which of Intel's PCK CAs a certificate names: "platform" or "processor", as the PCS API calls them.

@@ -72,9 +72,9 @@ func (h *hexOctets) UnmarshalText(text []byte) error {
 	return err
 }
 
-func (t *tcbInfo) isFor(p *Platform) error {
-	if !bytes.Equal(t.FMSPC, p.FMSPC[:]) || !bytes.Equal(t.PCEID, p.PCEID[:]) {
-		return fmt.Errorf("TCB info for FMSPC %x, PCEID %x: the platform has %x, %x", []byte(t.FMSPC), []byte(t.PCEID), p.FMSPC, p.PCEID)
+func (t *tcbInfo) isFor(fmspc [6]byte, pceid [2]byte) error {
+	if !bytes.Equal(t.FMSPC, fmspc[:]) || !bytes.Equal(t.PCEID, pceid[:]) {
+		return fmt.Errorf("TCB info for FMSPC %x, PCEID %x: the platform has %x, %x", []byte(t.FMSPC), []byte(t.PCEID), fmspc, pceid)
 	}
 	return nil
 }
@@ -92,16 +92,18 @@ const (
 
 // TCB finds where the platform, its TDX module and its quoting enclave stand, by the algorithm of Intel's PCS API v4: the first level that
 // each reaches, and the worst of the three. It does not judge the status: [CheckTCB] does. Failures are [verify.TEETCB].
-func (c *Collateral) TCB(q *Quote) (*poclog.TCB, error) {
-	level, err := c.tcbInfo.platformLevel(q)
+func (c *Collateral) TCB(q *Quote) (*poclog.TCB, error) { return c.tcbOf(q.Standing()) }
+
+func (c *Collateral) tcbOf(s *Standing) (*poclog.TCB, error) {
+	level, err := c.tcbInfo.platformLevel(s)
 	if err != nil {
 		return nil, verify.Failf(verify.TEETCB, "%w", err)
 	}
-	module, err := c.tcbInfo.moduleLevel(q)
+	module, err := c.tcbInfo.moduleLevel(s)
 	if err != nil {
 		return nil, verify.Failf(verify.TEETCB, "%w", err)
 	}
-	qe, err := c.qeIdentity.level(q)
+	qe, err := c.qeIdentity.level(s)
 	if err != nil {
 		return nil, verify.Failf(verify.TEETCB, "%w", err)
 	}
@@ -151,30 +153,30 @@ func converge(platform, other string) (string, error) {
 }
 
 // platformLevel finds the first level whose every SVN the platform and the TD's report reach.
-func (t *tcbInfo) platformLevel(q *Quote) (*tcbLevel, error) {
+func (t *tcbInfo) platformLevel(s *Standing) (*tcbLevel, error) {
 	for i := range t.Levels {
 		l := &t.Levels[i]
 		if len(l.TCB.SGX) != 16 || len(l.TCB.TDX) != 16 {
 			return nil, fmt.Errorf("TCB level %d: %d SGX and %d TDX components: want 16", i, len(l.TCB.SGX), len(l.TCB.TDX))
 		}
-		if l.reached(q) {
+		if l.reached(s) {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("the platform reaches no TCB level: TEE_TCB_SVN %x, SGX components %x, PCESVN %d", q.Body.TEETCBSVN, q.Platform.SVN, q.Platform.PCESVN)
+	return nil, fmt.Errorf("the platform reaches no TCB level: TEE_TCB_SVN %x, SGX components %x, PCESVN %d", s.TEETCBSVN, s.SVN, s.PCESVN)
 }
 
-func (l *tcbLevel) reached(q *Quote) bool {
-	if q.Platform.PCESVN < l.TCB.PCESVN {
+func (l *tcbLevel) reached(s *Standing) bool {
+	if s.PCESVN < l.TCB.PCESVN {
 		return false
 	}
 	// Bytes 0 and 1 are the TDX module's own SVN and version, which the module's identity judges where the version is not zero.
 	first := 0
-	if q.Body.TEETCBSVN[1] > 0 {
+	if s.TEETCBSVN[1] > 0 {
 		first = 2
 	}
 	for i := range 16 {
-		if q.Platform.SVN[i] < l.TCB.SGX[i].SVN || i >= first && q.Body.TEETCBSVN[i] < l.TCB.TDX[i].SVN {
+		if s.SVN[i] < l.TCB.SGX[i].SVN || i >= first && s.TEETCBSVN[i] < l.TCB.TDX[i].SVN {
 			return false
 		}
 	}
@@ -182,8 +184,8 @@ func (l *tcbLevel) reached(q *Quote) bool {
 }
 
 // moduleLevel checks the TDX module's identity, and finds its level where it has levels of its own.
-func (t *tcbInfo) moduleLevel(q *Quote) (*tcbLevel, error) {
-	svn, version := q.Body.TEETCBSVN[0], q.Body.TEETCBSVN[1]
+func (t *tcbInfo) moduleLevel(s *Standing) (*tcbLevel, error) {
+	svn, version := s.TEETCBSVN[0], s.TEETCBSVN[1]
 	module := &t.Module
 	if version > 0 {
 		id := fmt.Sprintf("TDX_%02x", version)
@@ -193,11 +195,11 @@ func (t *tcbInfo) moduleLevel(q *Quote) (*tcbLevel, error) {
 		}
 		module = &t.Modules[at]
 	}
-	if !bytes.Equal(module.MRSigner, q.Body.MRSIGNERSEAM[:]) {
-		return nil, fmt.Errorf("TDX module signed by %x: want %x", q.Body.MRSIGNERSEAM, []byte(module.MRSigner))
+	if !bytes.Equal(module.MRSigner, s.MRSIGNERSEAM[:]) {
+		return nil, fmt.Errorf("TDX module signed by %x: want %x", s.MRSIGNERSEAM, []byte(module.MRSigner))
 	}
-	if !masked(q.Body.SEAMAttributes[:], module.Mask, module.Attributes) {
-		return nil, fmt.Errorf("TDX module with attributes %x: want %x under mask %x", q.Body.SEAMAttributes, []byte(module.Attributes), []byte(module.Mask))
+	if !masked(s.SEAMAttributes[:], module.Mask, module.Attributes) {
+		return nil, fmt.Errorf("TDX module with attributes %x: want %x under mask %x", s.SEAMAttributes, []byte(module.Attributes), []byte(module.Mask))
 	}
 	if version == 0 {
 		return nil, nil
@@ -206,20 +208,19 @@ func (t *tcbInfo) moduleLevel(q *Quote) (*tcbLevel, error) {
 }
 
 // level checks the quoting enclave's identity and finds its level.
-func (i *qeIdentity) level(q *Quote) (*tcbLevel, error) {
-	misc, attributes, mrsigner, prodID, svn := q.qeFields()
-	have := binary.BigEndian.AppendUint32(nil, misc)
+func (i *qeIdentity) level(s *Standing) (*tcbLevel, error) {
+	have := binary.BigEndian.AppendUint32(nil, s.QEMiscSelect)
 	switch {
 	case !masked(have, i.MiscMask, i.MiscSelect):
 		return nil, fmt.Errorf("quoting enclave with MISCSELECT %x: want %x under mask %x", have, []byte(i.MiscSelect), []byte(i.MiscMask))
-	case !masked(attributes, i.AttributesMask, i.Attributes):
-		return nil, fmt.Errorf("quoting enclave with attributes %x: want %x under mask %x", attributes, []byte(i.Attributes), []byte(i.AttributesMask))
-	case !bytes.Equal(mrsigner, i.MRSigner):
-		return nil, fmt.Errorf("quoting enclave signed by %x: want %x", mrsigner, []byte(i.MRSigner))
-	case prodID != i.ProdID:
-		return nil, fmt.Errorf("quoting enclave with ISVPRODID %d: want %d", prodID, i.ProdID)
+	case !masked(s.QEAttributes[:], i.AttributesMask, i.Attributes):
+		return nil, fmt.Errorf("quoting enclave with attributes %x: want %x under mask %x", s.QEAttributes, []byte(i.Attributes), []byte(i.AttributesMask))
+	case !bytes.Equal(s.QEMRSigner[:], i.MRSigner):
+		return nil, fmt.Errorf("quoting enclave signed by %x: want %x", s.QEMRSigner, []byte(i.MRSigner))
+	case s.QEProdID != i.ProdID:
+		return nil, fmt.Errorf("quoting enclave with ISVPRODID %d: want %d", s.QEProdID, i.ProdID)
 	}
-	return isvLevel(i.Levels, svn, "quoting enclave")
+	return isvLevel(i.Levels, s.QESVN, "quoting enclave")
 }
 
 func isvLevel(levels []tcbLevel, svn uint16, what string) (*tcbLevel, error) {
