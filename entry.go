@@ -45,6 +45,9 @@ type Entry struct {
 	TPM   *TPM   // nil without a TPM quote
 	Fresh *Fresh // nil for historical evidence
 
+	// Publishers names those who signed the submission by digest of their keys, ascending; none where the policy admits everybody's.
+	Publishers []Digest
+
 	Checks []string // ids of checks that passed, in the order of verify.Checks
 	Absent []string // ids of checks that the profile or the evidence could not make, in that order
 
@@ -131,9 +134,10 @@ type Fresh struct {
 	UserData   Digest
 }
 
-// EvidenceDigests name what was judged, by digest and size of the files. Collateral is zero where there was none.
+// EvidenceDigests name what was judged, by digest and size of the files. Collateral is zero where there was none, Envelope where no
+// publisher signed.
 type EvidenceDigests struct {
-	Bundle, Collateral, Policy Blob
+	Bundle, Envelope, Collateral, Policy Blob
 }
 
 // A Blob names a file.

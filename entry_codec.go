@@ -40,6 +40,7 @@ func (w *encoder) entry(e *Entry) {
 	w.cvm(&e.CVM)
 	w.tpm(e.TPM)
 	w.fresh(e.Fresh)
+	w.publishers(e.Publishers)
 	encodeStrings(w, "checks", e.Checks)
 	encodeStrings(w, "absent", e.Absent)
 	w.evidence(&e.Evidence)
@@ -124,6 +125,9 @@ func (w *encoder) fresh(f *Fresh) {
 func (w *encoder) evidence(v *EvidenceDigests) {
 	w.open("evidence", '{')
 	w.blob("bundle", v.Bundle)
+	if v.Envelope != (Blob{}) {
+		w.blob("envelope", v.Envelope)
+	}
 	if v.Collateral != (Blob{}) {
 		w.blob("collateral", v.Collateral)
 	}
@@ -158,6 +162,7 @@ func (d *decoder) entry() (*Entry, error) {
 		e.TPM = d.tpm()
 	}
 	e.Fresh = d.fresh()
+	e.Publishers = d.publishers()
 	e.Checks = decodeStrings[string](d, "checks", 40, maxChecks)
 	e.Absent = decodeStrings[string](d, "absent", 40, maxChecks)
 	d.evidence(&e.Evidence)
@@ -168,6 +173,9 @@ func (d *decoder) entry() (*Entry, error) {
 	}
 	if (e.TPM == nil) != (e.Boot == nil) {
 		return nil, fmt.Errorf("parse entry: boot and tpm come together or not at all")
+	}
+	if (len(e.Publishers) == 0) != (e.Evidence.Envelope == Blob{}) {
+		return nil, fmt.Errorf("parse entry: publishers and their envelope come together or not at all")
 	}
 	return &e, nil
 }
@@ -376,17 +384,22 @@ func (d *decoder) fresh() *Fresh {
 func (d *decoder) evidence(v *EvidenceDigests) {
 	d.open("evidence", '{')
 	v.Bundle = d.blob("bundle")
-	if d.has("collateral") {
-		v.Collateral = d.blobBody()
-		if v.Collateral == (Blob{}) {
-			d.fail("collateral: none is left out")
-		}
-	}
+	v.Envelope = d.optionalBlob("envelope")
+	v.Collateral = d.optionalBlob("collateral")
 	v.Policy = d.blob("policy")
 	d.lit("}")
 }
 
 func (d *decoder) blob(name string) Blob { d.name(name); return d.blobBody() }
+
+func (d *decoder) optionalBlob(name string) (b Blob) {
+	if d.has(name) {
+		if b = d.blobBody(); b == (Blob{}) {
+			d.fail("%s: none is left out", name)
+		}
+	}
+	return b
+}
 
 func (d *decoder) blobBody() (b Blob) {
 	d.lit("{")

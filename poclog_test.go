@@ -33,6 +33,7 @@ var formats = []format{
 	{"policy", func(t testing.TB) []byte { return must(t, samplePolicy()) }, reencode(poclog.ParsePolicy)},
 	{"entry", func(t testing.TB) []byte { return must(t, sampleEntry()) }, reencode(poclog.ParseEntry)},
 	{"receipt", func(t testing.TB) []byte { return must(t, sampleReceipt()) }, reencode(poclog.ParseReceipt)},
+	{"envelope", func(t testing.TB) []byte { return must(t, sampleEnvelope()) }, reencode(poclog.ParseEnvelope)},
 	{"config", func(t testing.TB) []byte { return must(t, sampleConfig()) }, reencode(parseConfig)},
 }
 

@@ -109,10 +109,13 @@ type Registry struct {
 	URL      string `json:"url"`      // the chip's identifier is appended
 }
 
+// maxPublishers bounds the keys of a policy: each appraisal parses them.
+const maxPublishers = 256
+
 // Publishers are the keys of which a threshold must have signed a submission.
 type Publishers struct {
-	Threshold int      `json:"threshold"` // 1 ≤ Threshold ≤ len(Keys)
-	Keys      []string `json:"keys"`      // SubjectPublicKeyInfo in base64, ascending
+	Threshold int      `json:"threshold"` // 1 ≤ Threshold ≤ len(Keys), and at most MaxSignatures
+	Keys      []string `json:"keys"`      // as ParsePublisherKey takes them, ascending
 }
 
 // Marshal returns the policy's file. It fails if the policy is not valid.
@@ -311,12 +314,16 @@ func (p *Policy) checkPublishers() error {
 	if p.Publishers == nil {
 		return nil
 	}
-	if n := len(p.Publishers.Keys); p.Publishers.Threshold < 1 || p.Publishers.Threshold > n {
-		return fmt.Errorf("publishers: threshold %d of %d keys", p.Publishers.Threshold, n)
+	n := len(p.Publishers.Keys)
+	if n > maxPublishers {
+		return fmt.Errorf("publishers: %d keys: want at most %d", n, maxPublishers)
+	}
+	if p.Publishers.Threshold < 1 || p.Publishers.Threshold > min(n, MaxSignatures) {
+		return fmt.Errorf("publishers: threshold %d of %d keys: want 1 to %d", p.Publishers.Threshold, n, min(n, MaxSignatures))
 	}
 	for _, k := range p.Publishers.Keys {
-		if !printable(k) || len(k) > 4096 {
-			return fmt.Errorf("publishers: key %.60q: want base64", k)
+		if _, err := ParsePublisherKey(k); err != nil {
+			return fmt.Errorf("publishers: %w", err)
 		}
 	}
 	return ascending("publishers", p.Publishers.Keys, func(s string) string { return s })

@@ -2,6 +2,10 @@ package poclog_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,9 +47,10 @@ func sampleEntry() *poclog.Entry {
 			Origin: "log.example.org/poc", Size: 1 << 40, Root: poclog.Sum([]byte("root")), Checkpoint: poclog.Sum([]byte("checkpoint")),
 			Salt: poclog.Sum([]byte("salt")), UserData: poclog.Sum([]byte("key")),
 		},
-		Checks: []string{"tee.signature", "tee.chain"}, Absent: []string{"place.registry"},
+		Publishers: sampleDigests(poclog.Sum([]byte("one key")), poclog.Sum([]byte("another key"))),
+		Checks:     []string{"tee.signature", "tee.chain"}, Absent: []string{"place.registry"},
 		Evidence: poclog.EvidenceDigests{
-			Bundle: poclog.BlobOf([]byte("bundle")), Collateral: poclog.BlobOf([]byte("collateral")), Policy: poclog.BlobOf([]byte("policy")),
+			Bundle: poclog.BlobOf([]byte("bundle")), Envelope: poclog.BlobOf([]byte("envelope")), Collateral: poclog.BlobOf([]byte("collateral")), Policy: poclog.BlobOf([]byte("policy")),
 		},
 		Appraised: poclog.UnixTime(1780922561),
 	}
@@ -104,7 +109,37 @@ func samplePolicy() *poclog.Policy {
 		Launch:     []poclog.Launch{{Profile: poclog.GCETDXvTPM, Measurement: poclog.Sum(nil).String() + poclog.Sum(nil).String()[:32], Name: "firmware"}},
 		TXT:        []poclog.TXTLaunch{{Name: "host", Alg: "sha256", PCR17: poclog.Sum([]byte("17")).String(), PCR18: poclog.Sum([]byte("18")).String()}},
 		Registries: []poclog.Registry{{Provider: "gce", URL: "https://registry.example/"}},
-		Publishers: &poclog.Publishers{Threshold: 1, Keys: []string{"AAAA"}},
+		Publishers: &poclog.Publishers{Threshold: 1, Keys: []string{sampleKey(0).String()}},
+	}
+}
+
+// sampleKey is a publisher's key: Ed25519, ECDSA on P-256 or on P-384.
+func sampleKey(i int) *poclog.PublisherKey {
+	var public any = ed25519.NewKeyFromSeed(fill(32, 1)).Public()
+	if i > 0 {
+		curve := []elliptic.Curve{elliptic.P256(), elliptic.P384()}[i-1]
+		private, err := ecdsa.ParseRawPrivateKey(curve, fill(curve.Params().BitSize/8, 1))
+		if err != nil {
+			panic(err) // the scalar is in range
+		}
+		public = private.Public()
+	}
+	k, err := poclog.NewPublisherKey(public)
+	if err != nil {
+		panic(err) // it is of a kind that is taken
+	}
+	return k
+}
+
+func sampleDigests(list ...poclog.Digest) []poclog.Digest {
+	slices.SortFunc(list, func(a, b poclog.Digest) int { return bytes.Compare(a[:], b[:]) })
+	return list
+}
+
+func sampleEnvelope() *poclog.Envelope {
+	return &poclog.Envelope{
+		PayloadType: poclog.SubmissionType, Payload: []byte(`{"v":1,"bundle":"Yg"}`),
+		Signatures: []poclog.Signature{{KeyID: "SHA256:one", Sig: fill(64, 1)}, {KeyID: "SHA256:two", Sig: fill(70, 2)}},
 	}
 }
 

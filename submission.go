@@ -21,6 +21,9 @@ type Submission struct {
 	Bundle     []byte    // the bundle's file
 	Collateral []byte    // a collateral file, or empty
 	Judged     time.Time // historical evidence: the time at which it asks to be judged, whole seconds; zero otherwise
+
+	// Envelope is the envelope that the submission came in, or empty. It is not part of the submission's file.
+	Envelope []byte
 }
 
 // Marshal returns the submission's file.

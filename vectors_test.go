@@ -12,7 +12,7 @@ import (
 // A vector is a file of one format, and whether a reader takes it.
 type vector struct {
 	Desc   string `json:"desc"`
-	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission"
+	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission", "envelope"
 	Input  string `json:"input"`
 	Expect string `json:"expect"`           // "ok", or a part of the error
 	Digest string `json:"digest,omitempty"` // of accepted files: SHA-256
@@ -40,6 +40,8 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParseEntry)(in)
 	case "submission":
 		return reencode(poclog.ParseSubmission)(in)
+	case "envelope":
+		return reencode(poclog.ParseEnvelope)(in)
 	}
 	return nil, fmt.Errorf("format %q", v.Format)
 }
@@ -50,6 +52,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	files := map[string]string{
 		"bundle": string(must(t, sampleBundle())), "collateral": string(must(t, sampleCollateral())), "challenge": string(must(t, sampleChallenge())),
 		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
+		"envelope": string(must(t, sampleEnvelope())),
 	}
 	all := make(map[string]vector)
 	for format, file := range files {
@@ -73,6 +76,9 @@ func makeVectors(t *testing.T) map[string]vector {
 		}
 	}
 	for name, v := range snpVectors(t) {
+		all[name] = v
+	}
+	for name, v := range publisherVectors(t, files) {
 		all[name] = v
 	}
 	for name, v := range specialVectors(files) {
