@@ -1,0 +1,187 @@
+// Package monitor follows Proof-of-Cloud logs and finds what one proof cannot show: identities that are claimed twice, replayed, proxied and
+// cloned attestations, and logs that misbehave (docs/format.md, "Contradictions").
+//
+// Of every log it keeps a verified tail: each checkpoint has the quorum of the log's tlog-policy and is proven to extend the one before, and
+// each entry is proven to be in its tree. Of every entry it keeps a [Record], durably and in the log's order; an index in memory finds entries
+// that share an identity and differ in what should not differ. These are fetched whole, held to the leaf hash that was kept, and compared
+// by the rules of package rule. What they find is an [Alert]; where evidence proves it, a contradiction's file lies beside.
+//
+// The cursor of a log, the alerts and what is still to be compared move in one transaction, after the records are on disk: a process that
+// is killed at any moment loses nothing and repeats nothing. A folder whose parts do not belong together is refused, never repaired.
+// Whatever a log does, others go on.
+//
+// It repeats no appraisal unless it is given somebody who can, asks nobody but the logs, and believes a log that serves everybody the same:
+// only gossip between those who watch it tells more. Tests in this package are the evidence.
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Defaults of [Config].
+const (
+	DefaultInterval = 10 * time.Second // between two looks at a log
+	DefaultStalled  = 15 * time.Minute // logs have their checkpoints cosigned anew at least every minute
+)
+
+// A Config holds what can be chosen when a monitor is opened. The zero value is safe.
+type Config struct {
+	Clock  func() time.Time // nil is time.Now
+	Logger *slog.Logger     // nil is slog.DiscardHandler
+	HTTP   *http.Client     // asks the logs; nil is http.DefaultTransport
+	Agent  string           // of the requests: "" is "poclog"
+
+	Interval time.Duration // between two looks at a log; 0 is DefaultInterval
+	Stalled  time.Duration // a log that shows no fresh checkpoint for so long is an alert; 0 is DefaultStalled
+
+	// Silence says why nobody is to be told of an alert, or "". It is asked once, before the alert is kept.
+	Silence func(*Alert) string
+}
+
+func (c *Config) setDefaults() error {
+	if c.Interval < 0 || c.Stalled < 0 {
+		return fmt.Errorf("monitor: interval %s, stalled %s: want none negative", c.Interval, c.Stalled)
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Interval == 0 {
+		c.Interval = DefaultInterval
+	}
+	if c.Stalled == 0 {
+		c.Stalled = DefaultStalled
+	}
+	if c.Silence == nil {
+		c.Silence = func(*Alert) string { return "" }
+	}
+	return nil
+}
+
+// A Monitor is a monitor's folder. It is safe for concurrent use, and several processes may have one folder open; only one at a time can
+// follow logs.
+type Monitor struct {
+	dir   string
+	cfg   Config
+	state *state
+}
+
+const stateFile = "monitor.db"
+
+// Init makes the folder of a new monitor. It replaces nothing.
+func Init(dir string) error {
+	for _, sub := range []string{"", "records", "contradictions", "split-views"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return fmt.Errorf("make the monitor's folder: %w", err)
+		}
+	}
+	if err := createState(filepath.Join(dir, stateFile)); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir))))
+}
+
+// Open opens the monitor that Init made in a folder. Nothing is asked of any log.
+func Open(dir string, cfg Config) (*Monitor, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	s, err := openState(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	return &Monitor{dir: dir, cfg: cfg, state: s}, nil
+}
+
+// Close closes the folder.
+func (m *Monitor) Close() error { return m.state.close() }
+
+// AddLog makes the monitor follow the log at a URL. The text is the log's tlog-policy: all its log lines must be of one origin; its quorum is
+// what the monitor wants on checkpoints, and its witnesses' times say when entries were made. A log that is known gets the new URL and
+// policy, and keeps its cursor.
+func (m *Monitor) AddLog(ctx context.Context, url, policy string) (origin string, err error) {
+	p, err := tlogpolicy.Parse([]byte(policy))
+	if err != nil {
+		return "", fmt.Errorf("add log: tlog-policy: %w", err)
+	}
+	for _, l := range p.Logs() {
+		if origin != "" && l.Origin != origin {
+			return "", fmt.Errorf("add log: the tlog-policy lists two logs, %q and %q: want one", origin, l.Origin)
+		}
+		origin = l.Origin
+	}
+	if _, err := m.client(url, p); err != nil {
+		return "", fmt.Errorf("add log %q: %w", origin, err)
+	}
+	if err := m.state.addLog(ctx, origin, url, policy); err != nil {
+		return "", err
+	}
+	l, err := m.state.log(ctx, origin)
+	if err != nil {
+		return "", err
+	}
+	if l.next > 0 {
+		return origin, nil
+	}
+	return origin, createRows(m.dir, l.number)
+}
+
+// RemoveLog makes the monitor leave a log alone. Its records and alerts stay.
+func (m *Monitor) RemoveLog(ctx context.Context, origin string) error {
+	return m.state.removeLog(ctx, origin)
+}
+
+// A LogInfo says how far the monitor came with a log.
+type LogInfo struct {
+	Origin  string
+	URL     string
+	Policy  *tlogpolicy.Policy
+	Removed bool
+
+	Next       uint64    // every entry below it has a record
+	Size       uint64    // of the newest checkpoint seen
+	Checkpoint []byte    // that checkpoint; nil before the first
+	Looked     time.Time // when the log last showed a fresh checkpoint; zero before the first
+}
+
+// Logs returns every log, the removed ones too, in the order in which they were added.
+func (m *Monitor) Logs(ctx context.Context) ([]LogInfo, error) {
+	list, err := m.state.logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []LogInfo
+	for _, l := range list {
+		i := LogInfo{Origin: l.origin, URL: l.url, Policy: l.policy, Removed: l.removed, Next: l.next, Looked: l.looked}
+		if l.checkpoint != nil {
+			i.Size, i.Checkpoint = l.checkpoint.Size, l.checkpoint.Signed
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// Client returns a client of a log under its policy.
+func (m *Monitor) Client(ctx context.Context, origin string) (*client.Client, error) {
+	l, err := m.state.log(ctx, origin)
+	if err != nil {
+		return nil, err
+	}
+	return m.client(l.url, l.policy)
+}
+
+func (m *Monitor) client(url string, p *tlogpolicy.Policy) (*client.Client, error) {
+	return client.New(client.Config{URL: url, Policy: p, HTTP: m.cfg.HTTP, UserAgent: m.cfg.Agent})
+}

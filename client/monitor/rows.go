@@ -1,0 +1,112 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// batchRows is how many records are made durable at once, at most.
+const batchRows = 1 << 14
+
+// errStale says that the database is older than the records beside it.
+var errStale = errors.New("the folder's database is older than its records, as after a restore: make a new monitor instead")
+
+// A rowFile holds the records of one log, record n at n·rowSize. Only what lies below the cursor counts: a process that was killed may leave
+// rows beyond it, at most a batch, which the next one overwrites.
+type rowFile struct {
+	f *os.File
+}
+
+func rowPath(dir string, log int) string {
+	return filepath.Join(dir, "records", strconv.Itoa(log)+".rows")
+}
+
+// createRows makes an empty records file, durably, unless there is one.
+func createRows(dir string, log int) error {
+	f, err := os.OpenFile(rowPath(dir, log), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("create the records: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("create the records: %w", err)
+	}
+	return syncDir(filepath.Join(dir, "records"))
+}
+
+// openRows opens the records of a log whose cursor is at next. A file that is too short, or longer than a killed process leaves it, is not
+// the cursor's.
+func openRows(dir string, log int, next uint64, flag int) (*rowFile, error) {
+	f, err := os.OpenFile(rowPath(dir, log), flag, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the records: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the records: %w", err), f.Close())
+	}
+	if have := uint64(info.Size()); have < next*rowSize {
+		return nil, errors.Join(fmt.Errorf("open the records %s: %d bytes: the cursor at %d wants %d", f.Name(), have, next, next*rowSize), f.Close())
+	}
+	return &rowFile{f}, nil
+}
+
+// checkFresh refuses records that go on for longer than a killed process can leave them.
+func (r *rowFile) checkFresh(next uint64) error {
+	info, err := r.f.Stat()
+	if err != nil {
+		return fmt.Errorf("open the records: %w", err)
+	}
+	if uint64(info.Size()) > (next+batchRows)*rowSize {
+		return fmt.Errorf("open the records %s: %w", r.f.Name(), errStale)
+	}
+	return nil
+}
+
+func (r *rowFile) close() error { return r.f.Close() }
+
+// A block is consecutive rows as they lie in the file.
+type block []byte
+
+func newBlock(rows int) block { return make(block, rows*rowSize) }
+
+func (b block) len() int       { return len(b) / rowSize }
+func (b block) row(i int) *row { return (*row)(b[i*rowSize : (i+1)*rowSize]) }
+
+// write puts rows at an index. They are durable once it returns.
+func (r *rowFile) write(at uint64, rows block) error {
+	if _, err := r.f.WriteAt(rows, int64(at)*rowSize); err != nil {
+		return fmt.Errorf("write records: %w", err)
+	}
+	if err := r.f.Sync(); err != nil {
+		return fmt.Errorf("write records: %w", err)
+	}
+	return nil
+}
+
+// read fills rows from an index on, and checks them.
+func (r *rowFile) read(at uint64, rows block) error {
+	if n, err := r.f.ReadAt(rows, int64(at)*rowSize); err != nil && !(errors.Is(err, io.EOF) && n == len(rows)) {
+		return fmt.Errorf("read records from %d on: %w", at, err)
+	}
+	for i := range rows.len() {
+		if !rows.row(i).sealed(at + uint64(i)) {
+			return fmt.Errorf("read records: %s: record %d is damaged", r.f.Name(), at+uint64(i))
+		}
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync the folder: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync the folder %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+package monitor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// schemaVersion is the user_version of the state. A monitor refuses a state of another version.
+const schemaVersion = 1
+
+// The cursor of a log, and whatever its entries caused, move in one transaction. Records themselves lie in a file beside, which is durable
+// before the cursor moves past them: what lies beyond the cursor was never there.
+const schema = `
+CREATE TABLE log (
+	number     INTEGER PRIMARY KEY,
+	origin     TEXT NOT NULL UNIQUE,
+	url        TEXT NOT NULL,
+	policy     TEXT NOT NULL,               -- tlog-policy
+	removed    INTEGER NOT NULL DEFAULT 0,  -- 1: left alone
+	next       INTEGER NOT NULL DEFAULT 0,  -- every entry below has a record; never goes down
+	checkpoint BLOB,                        -- the signed checkpoint under which they were proven; NULL before the first
+	looked     INTEGER NOT NULL DEFAULT 0,  -- Unix seconds at which the log last showed a fresh checkpoint
+	roots      INTEGER NOT NULL DEFAULT 0   -- the challenges of every entry below were held to the logs' trees; never goes down
+) STRICT;
+CREATE TABLE covering (                     -- signed checkpoints that this monitor has seen: a later receipt is as tight as they are
+	log    INTEGER NOT NULL REFERENCES log(number),
+	size   INTEGER NOT NULL,
+	signed BLOB NOT NULL,
+	PRIMARY KEY (log, size)
+) STRICT;
+CREATE TABLE term (                         -- strings of a log's records
+	log  INTEGER NOT NULL REFERENCES log(number),
+	id   INTEGER NOT NULL,
+	text TEXT NOT NULL,
+	PRIMARY KEY (log, id)
+) STRICT;
+CREATE TABLE pair (                         -- two entries that are still to be compared
+	log_a INTEGER NOT NULL, a INTEGER NOT NULL,
+	log_b INTEGER NOT NULL, b INTEGER NOT NULL,
+	tries INTEGER NOT NULL DEFAULT 0,       -- that ended without a decision
+	due   INTEGER NOT NULL DEFAULT 0,       -- Unix seconds before which it is not tried again
+	PRIMARY KEY (log_a, a, log_b, b)
+) STRICT;
+CREATE TABLE alert (
+	seq        INTEGER PRIMARY KEY,         -- in the order in which they came
+	id         TEXT NOT NULL UNIQUE,
+	time       INTEGER NOT NULL,            -- Unix seconds
+	rule       TEXT NOT NULL,
+	severity   TEXT NOT NULL,
+	subject    TEXT NOT NULL,
+	body       TEXT NOT NULL,               -- JSON
+	silenced   TEXT NOT NULL DEFAULT ''     -- why nobody is to be told
+) STRICT;
+CREATE INDEX alert_subject ON alert (subject, seq);
+CREATE TABLE delivery (                     -- alerts that a sink has taken
+	sink  TEXT NOT NULL,
+	alert TEXT NOT NULL REFERENCES alert(id),
+	time  INTEGER NOT NULL,
+	PRIMARY KEY (sink, alert)
+) STRICT;
+CREATE TABLE mark (                         -- how far readers of the records came
+	reader TEXT NOT NULL,
+	log    INTEGER NOT NULL REFERENCES log(number),
+	next   INTEGER NOT NULL,
+	PRIMARY KEY (reader, log)
+) STRICT;
+PRAGMA user_version = 1;
+`
+
+// A state is the SQLite database of a monitor.
+type state struct{ db *sql.DB }
+
+var (
+	errNoLog = errors.New("unknown log")
+	errRace  = errors.New("another process moved the cursor")
+)
+
+func connect(path string) (*state, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the monitor's state: %w", err)
+	}
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open the monitor's state: %w", err)
+	}
+	db.SetMaxOpenConns(1) // transactions are short: several connections would contend for the one write lock
+	return &state{db}, nil
+}
+
+// createState makes the database. The file must not exist.
+func createState(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("create the monitor's state: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("create the monitor's state: %w", err)
+	}
+	s, err := connect(path)
+	if err != nil {
+		return err
+	}
+	if _, err := s.db.Exec("BEGIN IMMEDIATE;" + schema + "COMMIT;"); err != nil {
+		return errors.Join(fmt.Errorf("create the monitor's state: %w", err), s.close())
+	}
+	return s.close()
+}
+
+func openState(path string) (*state, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no monitor here: %w", err)
+	} else if err != nil {
+		return nil, fmt.Errorf("open the monitor's state: %w", err)
+	}
+	s, err := connect(path)
+	if err != nil {
+		return nil, err
+	}
+	var version int
+	if err := s.db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the monitor's state %s: %w", path, err), s.close())
+	}
+	if version != schemaVersion {
+		return nil, errors.Join(fmt.Errorf("open the monitor's state %s: version %d: want %d", path, version, schemaVersion), s.close())
+	}
+	return s, nil
+}
+
+func (s *state) close() error { return s.db.Close() }
+
+// A logState is what is known of one log.
+type logState struct {
+	number  int
+	origin  string
+	url     string
+	policy  *tlogpolicy.Policy
+	removed bool
+
+	next       uint64
+	checkpoint *client.Checkpoint // nil before the first; without a View
+	looked     time.Time          // zero before the first look
+	roots      uint64
+}
+
+const logColumns = "number, origin, url, policy, removed, next, checkpoint, looked, roots"
+
+func scanLog(row interface{ Scan(...any) error }) (*logState, error) {
+	var l logState
+	var policy string
+	var signed []byte
+	var looked int64
+	if err := row.Scan(&l.number, &l.origin, &l.url, &policy, &l.removed, &l.next, &signed, &looked, &l.roots); err != nil {
+		return nil, fmt.Errorf("read the monitor's state: %w", err)
+	}
+	fail := func(err error) (*logState, error) {
+		return nil, fmt.Errorf("read the monitor's state of %q: %w", l.origin, err)
+	}
+	var err error
+	if l.policy, err = tlogpolicy.Parse([]byte(policy)); err != nil {
+		return fail(err)
+	}
+	if looked != 0 {
+		l.looked = time.Unix(looked, 0).UTC()
+	}
+	if signed == nil {
+		if l.next != 0 {
+			return fail(fmt.Errorf("%d entries without a checkpoint", l.next))
+		}
+		return &l, nil
+	}
+	c, err := tlogpolicy.ParseCheckpoint(signed)
+	if err != nil {
+		return fail(err)
+	}
+	if c.Origin != l.origin || c.Size < l.next {
+		return fail(fmt.Errorf("%d entries under a checkpoint of %q at size %d", l.next, c.Origin, c.Size))
+	}
+	l.checkpoint = &client.Checkpoint{Tree: client.Tree{Origin: c.Origin, Size: c.Size, Root: c.Root}, Signed: signed}
+	return &l, nil
+}
+
+// log returns what is known of a log, or errNoLog.
+func (s *state) log(ctx context.Context, origin string) (*logState, error) {
+	l, err := scanLog(s.db.QueryRowContext(ctx, "SELECT "+logColumns+" FROM log WHERE origin = ?", origin))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("log %q: %w", origin, errNoLog)
+	}
+	return l, err
+}
+
+// logs returns every log, the removed ones too, by number.
+func (s *state) logs(ctx context.Context) ([]*logState, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT "+logColumns+" FROM log ORDER BY number")
+	if err != nil {
+		return nil, fmt.Errorf("list the logs: %w", err)
+	}
+	defer rows.Close()
+	var list []*logState
+	for rows.Next() {
+		l, err := scanLog(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list the logs: %w", err)
+	}
+	return list, nil
+}
+
+func (s *state) addLog(ctx context.Context, origin, url, policy string) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO log (origin, url, policy) VALUES (?, ?, ?)
+		ON CONFLICT (origin) DO UPDATE SET url = excluded.url, policy = excluded.policy, removed = 0`, origin, url, policy)
+	if err != nil {
+		return fmt.Errorf("add log %q: %w", origin, err)
+	}
+	return nil
+}
+
+func (s *state) removeLog(ctx context.Context, origin string) error {
+	res, err := s.db.ExecContext(ctx, "UPDATE log SET removed = 1 WHERE origin = ?", origin)
+	if err != nil {
+		return fmt.Errorf("remove log %q: %w", origin, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return fmt.Errorf("remove log %q: %w", origin, errors.Join(errNoLog, err))
+	}
+	return nil
+}
+
+// looked records that a log showed a fresh checkpoint at a time.
+func (s *state) looked(ctx context.Context, l *logState, at time.Time) error {
+	if _, err := s.db.ExecContext(ctx, "UPDATE log SET looked = ? WHERE number = ?", at.Unix(), l.number); err != nil {
+		return fmt.Errorf("record the look at %q: %w", l.origin, err)
+	}
+	l.looked = at
+	return nil
+}
+
+// tx does something in one transaction, which is durable once tx returns nil.
+func (s *state) tx(ctx context.Context, what string, do func(*sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer tx.Rollback() // after a commit this does nothing
+	if err := do(tx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
