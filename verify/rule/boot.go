@@ -1,0 +1,145 @@
+package rule
+
+import (
+	"fmt"
+
+	"github.com/poclog/poclog"
+)
+
+// quoteReplayed: a TEE's quote is kept, and another boot of the TPM quotes it again, so that a VM that is long gone seems to run.
+//
+// Honest operation: a bundle is submitted again, whole or in part, by anybody; or the TPM quotes a TEE's quote twice in one boot. In all of these the boot is
+// the same. A TD ends with the TPM's boot, so that its quote belongs to one. Azure's paravisor outlives a restart of its guest, and hands the same report out
+// again: there it is an alert. A bare quote has no boot.
+//
+// A stranger's TPM may sign over anybody's quote: but the quote names the AK that must ([Joined]).
+//
+// Implicated: the AK, which signed both. Affected: the chip. Severity: contradiction; on Azure alert.
+var quoteReplayed = Rule{
+	ID: "quote-replayed",
+	Facets: func(c *Claim) []Facet {
+		if !Joined(c.Entry) {
+			return nil
+		}
+		return facet(c.Entry.Quote, boot(c.Entry.TPM))
+	},
+	Check: func(e, f *Claim, _ Limits) *Finding {
+		e, f = ordered(e, f)
+		if e.Entry.Quote != f.Entry.Quote || !Joined(e.Entry) || !Joined(f.Entry) || akOf(e.Entry) != akOf(f.Entry) || sameBoot(e.Entry, f.Entry) {
+			return nil
+		}
+		ak := akOf(e.Entry)
+		out := &Finding{
+			Rule: "quote-replayed", Severity: Contradiction, Subject: e.Entry.Quote, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip()),
+			Seen: fmt.Sprintf("%s was covered by %s in boot %d.%d of its TPM and again in boot %d.%d.", e.Entry.Quote, ak,
+				e.Entry.TPM.ResetCount, e.Entry.TPM.RestartCount, f.Entry.TPM.ResetCount, f.Entry.TPM.RestartCount),
+			Meaning: "A TEE ends with its machine's boot: somebody kept its quote and had another boot quote it again.",
+		}
+		if isAzure(e.Entry) || isAzure(f.Entry) {
+			out.Severity, out.Implicated = Alert, nil
+			out.Meaning = "The guest was restarted between two quotes over one report of its paravisor, or somebody kept the report."
+		}
+		return out
+	},
+}
+
+// bootForked: a copy of a TPM, with the same counters, saw another boot: one boot has two stories. PCR 0 to 7 are the firmware's and have their final
+// values before the operating system runs; launch measurement and RTMR 0 and 1 are those of the one TEE that a vTPM belongs to.
+//
+// Honest operation: later quotes of a boot have other values in PCRs from 8 on, and in RTMR 2 and 3, which are not compared. The TPM of a bare-metal machine
+// hears the host's boot and serves many TDs: of these launch measurement and RTMRs are not compared. Banks are compared with themselves only. That the chip is
+// another is [akOnTwoChips]'s to say.
+//
+// Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction.
+var bootForked = Rule{
+	ID: "boot-forked",
+	Facets: func(c *Claim) []Facet {
+		e := c.Entry
+		if e.TPM == nil || akOf(e) == "" {
+			return nil
+		}
+		var out []Facet
+		for _, s := range stories(e) {
+			out = append(out, Facet{string(akOf(e)) + " " + boot(e.TPM) + " " + s.of, s.told})
+		}
+		return out
+	},
+	Check: func(e, f *Claim, _ Limits) *Finding {
+		e, f = ordered(e, f)
+		ak := akOf(e.Entry)
+		if e.Entry.TPM == nil || f.Entry.TPM == nil || ak == "" || ak != akOf(f.Entry) || !sameBoot(e.Entry, f.Entry) {
+			return nil
+		}
+		for _, s := range stories(e.Entry) {
+			for _, o := range stories(f.Entry) {
+				if s.of == o.of && s.told != o.told {
+					return &Finding{
+						Rule: "boot-forked", Severity: Contradiction, Subject: ak, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip(), f.Entry.Chip()),
+						Seen:    fmt.Sprintf("Boot %d.%d of the TPM of %s has two values of %s: %.16s… and %.16s….", e.Entry.TPM.ResetCount, e.Entry.TPM.RestartCount, ak, s.of, s.told, o.told),
+						Meaning: "These have their value from before the system runs until the next reset: there are two of the TPM, or its key answers for two machines.",
+					}
+				}
+			}
+		}
+		return nil
+	},
+}
+
+// A story is what stays from the firmware's end to the next reset.
+type story struct{ of, told string }
+
+func stories(e *poclog.Entry) []story {
+	var out []story
+	for _, b := range e.TPM.PCRs {
+		if b.Firmware != nil {
+			out = append(out, story{"PCR 0 to 7 (" + b.Alg + ")", b.Firmware.String()})
+		}
+	}
+	if e.Profile == poclog.BareMetalTDXTPM || !Joined(e) {
+		return out
+	}
+	out = append(out, story{"the launch measurement", hexOf(e.CVM.Measurement)})
+	if len(e.CVM.RTMRs) == 4 {
+		out = append(out, story{"RTMR 0", hexOf(e.CVM.RTMRs[0][:])}, story{"RTMR 1", hexOf(e.CVM.RTMRs[1][:])})
+	}
+	return out
+}
+
+// tpmRewound: a TPM's counters or its clock went back. A snapshot of a vTPM was restored, or two copies of it run.
+//
+// Honest operation: counters and clock rise. After a power cut the clock may repeat what was not yet stored, and is then not safe. An owner who clears his
+// TPM, or restores a backup, has this explanation, so that it is an alert. The order must be proven: evidence that arrives late is no earlier. Historical
+// evidence has no time, and is not compared.
+//
+// Implicated: the AK. Affected: the chips. Severity: alert.
+var tpmRewound = Rule{
+	ID:     "tpm-rewound",
+	Rising: true,
+	Facets: func(c *Claim) []Facet {
+		if c.Entry.TPM == nil || c.Entry.Fresh == nil {
+			return nil
+		}
+		return facet(akOf(c.Entry), boot(c.Entry.TPM)+fmt.Sprintf(".%016x", c.Entry.TPM.Clock))
+	},
+	Check: func(e, f *Claim, _ Limits) *Finding {
+		switch {
+		case e.Entry.TPM == nil || f.Entry.TPM == nil || e.Entry.Fresh == nil || f.Entry.Fresh == nil || akOf(e.Entry) == "" || akOf(e.Entry) != akOf(f.Entry):
+			return nil
+		case Before(f, e):
+			e, f = f, e
+		case !Before(e, f):
+			return nil
+		}
+		a, b := e.Entry.TPM, f.Entry.TPM
+		if !older(a, b) && !(sameBoot(e.Entry, f.Entry) && b.Safe && b.Clock < a.Clock) {
+			return nil
+		}
+		ak := akOf(e.Entry)
+		return &Finding{
+			Rule: "tpm-rewound", Severity: Alert, Subject: ak, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip(), f.Entry.Chip()),
+			Seen: fmt.Sprintf("The TPM of %s went from boot %d.%d and clock %d ms back to boot %d.%d and clock %d ms.", ak,
+				a.ResetCount, a.RestartCount, a.Clock, b.ResetCount, b.RestartCount, b.Clock),
+			Meaning: "A snapshot was restored or the TPM cleared by its owner, or two copies of it run.",
+		}
+	},
+}

@@ -1,0 +1,71 @@
+package rule
+
+import (
+	"fmt"
+
+	"github.com/poclog/poclog"
+)
+
+// piidOnTwoPPIDs: one platform instance is certified for two chips. Both stand in one certificate of Intel's, so that nobody but its holder of the CA's
+// key, or Intel in error, can make two that disagree.
+//
+// Honest operation: a platform that is provisioned anew keeps its PPID and gets another PIID, which is one PPID with two PIIDs. A machine with several
+// packages has one of each, for its packages share the platform's keys. No order and no clock is asked.
+//
+// Implicated: Intel's CA. Affected: both chips. Severity: contradiction.
+var piidOnTwoPPIDs = Rule{
+	ID: "piid-on-two-ppids",
+	Facets: func(c *Claim) []Facet {
+		return facet(first(c.Entry.Chassis, poclog.IntelPIID), string(first(c.Entry.Chassis, poclog.IntelPPID)))
+	},
+	Check: func(e, f *Claim, _ Limits) *Finding {
+		e, f = ordered(e, f)
+		piid, ppid, other := first(e.Entry.Chassis, poclog.IntelPIID), first(e.Entry.Chassis, poclog.IntelPPID), first(f.Entry.Chassis, poclog.IntelPPID)
+		if piid == "" || piid != first(f.Entry.Chassis, poclog.IntelPIID) || ppid == "" || other == "" || ppid == other {
+			return nil
+		}
+		return &Finding{
+			Rule: "piid-on-two-ppids", Severity: Contradiction, Subject: piid, Implicated: []string{"maker:intel"}, Affected: ids(ppid, other),
+			Seen:    fmt.Sprintf("%s is certified for %s and for %s.", piid, ppid, other),
+			Meaning: "A platform instance is one machine's: the chip maker's CA certified two, or somebody else has its key.",
+		}
+	},
+}
+
+// chipStaticChanged: what does not change on a chip did: FMSPC or PCEID of a PPID, or the product of a CHIP_ID. Two chips answer to one name.
+//
+// Honest operation: firmware updates change the security version, and provisioning anew the PIID; neither changes these. All stand in the maker's
+// certificates. A masked CHIP_ID is no identity. No order and no clock is asked.
+//
+// Implicated: the chip maker's CA. Affected: the chip. Severity: contradiction.
+var chipStaticChanged = Rule{
+	ID:     "chip-static-changed",
+	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), static(c.Entry)) },
+	Check: func(e, f *Claim, _ Limits) *Finding {
+		e, f = ordered(e, f)
+		chip, one, two := e.Entry.Chip(), static(e.Entry), static(f.Entry)
+		if chip == "" || chip != f.Entry.Chip() || one == "" || two == "" || one == two {
+			return nil
+		}
+		maker := "maker:intel"
+		if chip.Kind() == poclog.AMDChipID {
+			maker = "maker:amd"
+		}
+		return &Finding{
+			Rule: "chip-static-changed", Severity: Contradiction, Subject: chip, Implicated: []string{maker}, Affected: ids(chip),
+			Seen:    fmt.Sprintf("%s is a chip of %s, and one of %s.", chip, one, two),
+			Meaning: "No update changes this: two chips have one name, certified by their maker or by somebody who has its key.",
+		}
+	},
+}
+
+// static is what never changes on a chip, in words.
+func static(e *poclog.Entry) string {
+	switch {
+	case e.CVM.SNP != nil:
+		return "product " + e.CVM.SNP.Product
+	case len(e.CVM.FMSPC) > 0 && len(e.CVM.PCEID) > 0:
+		return "FMSPC " + hexOf(e.CVM.FMSPC) + " and PCEID " + hexOf(e.CVM.PCEID)
+	}
+	return ""
+}

@@ -1,0 +1,102 @@
+package rule
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// intervalInverted: a log publishes evidence that its own witnesses say was made after it was logged, or that it says it judged before it was made or
+// after it was logged. It backdates, or signs for entries that it does not have yet.
+//
+// Honest operation: t1 ≤ appraised ≤ t2, and clocks of logs and witnesses differ by less than [MaxSkew]. A presenter can only make t2 later, which
+// widens the interval. Historical evidence has no interval.
+//
+// Implicated: the log. Affected: nobody. Severity: contradiction.
+var intervalInverted = Rule{
+	ID: "interval-inverted",
+	Alone: func(c *Claim) *Finding {
+		if c.Entry.Fresh == nil {
+			return nil
+		}
+		at, seen := c.Entry.Appraised, ""
+		switch {
+		case !c.T1.IsZero() && !c.T2.IsZero() && c.T1.After(c.T2.Add(MaxSkew)):
+			seen = fmt.Sprintf("it answers a challenge of %s, and was in the log by %s", stamp(c.T1), stamp(c.T2))
+		case !c.T1.IsZero() && at.Add(MaxSkew).Before(c.T1):
+			seen = fmt.Sprintf("the log says that it judged it at %s, and it answers a challenge of %s", stamp(at), stamp(c.T1))
+		case !c.T2.IsZero() && at.After(c.T2.Add(MaxSkew)):
+			seen = fmt.Sprintf("it was in the log by %s, which says that it judged it at %s", stamp(c.T2), stamp(at))
+		default:
+			return nil
+		}
+		return &Finding{
+			Rule: "interval-inverted", Severity: Contradiction, Implicated: []string{"log:" + c.Origin},
+			Seen:    fmt.Sprintf("Entry %d of %s is out of its time: %s.", c.Index, c.Origin, seen),
+			Meaning: "The log misstates when it judged evidence, or had its tree signed for entries that came later.",
+		}
+	},
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// collateralRegressed: a log judges a platform by older collateral than before, so that a known hole passes.
+//
+// Honest operation: a log judges fresh evidence by the newest collateral that it knows. Two admissions at once may know different ones, so that only
+// what the log says it judged over [MaxSkew] later counts. Historical evidence brings its own collateral. Other logs may know other collateral.
+//
+// Implicated: the log. Affected: the chip whose standing is too good. Severity: contradiction: docs/format.md §11 says what a log promises.
+var collateralRegressed = Rule{
+	ID: "collateral-regressed",
+	Facets: func(c *Claim) []Facet {
+		e := c.Entry
+		if e.Fresh == nil || e.CVM.TCB == nil || len(e.CVM.FMSPC) == 0 {
+			return nil
+		}
+		return []Facet{{c.Origin + " " + string(e.Realm) + " " + hexOf(e.CVM.FMSPC), fmt.Sprintf("%08x", e.CVM.TCB.Evaluation)}}
+	},
+	Rising: true,
+	Check: func(e, f *Claim, _ Limits) *Finding {
+		e, f = ordered(e, f)
+		if e.Origin != f.Origin || !sameFamily(e.Entry, f.Entry) {
+			return nil
+		}
+		was, is := e.Entry.CVM.TCB.Evaluation, f.Entry.CVM.TCB.Evaluation
+		if is >= was || !f.Entry.Appraised.After(e.Entry.Appraised.Add(MaxSkew)) {
+			return nil
+		}
+		return &Finding{
+			Rule: "collateral-regressed", Severity: Contradiction, Implicated: []string{"log:" + e.Origin}, Affected: ids(f.Entry.Chip()),
+			Seen: fmt.Sprintf("%s judged platforms of FMSPC %x by evaluation %d in entry %d, and by evaluation %d in entry %d, %s later.", e.Origin, e.Entry.CVM.FMSPC,
+				was, e.Index, is, f.Index, f.Entry.Appraised.Sub(e.Entry.Appraised)),
+			Meaning: "The log forgot or withheld what the chip maker had published: a platform with a known hole may have passed.",
+		}
+	},
+}
+
+func sameFamily(e, f *poclog.Entry) bool {
+	return e.Fresh != nil && f.Fresh != nil && e.CVM.TCB != nil && f.CVM.TCB != nil && len(e.CVM.FMSPC) > 0 && string(e.CVM.FMSPC) == string(f.CVM.FMSPC)
+}
+
+// entryNotReproducible: a log publishes an entry that its own evidence does not give. Whoever has the evidence repeats the appraisal: [NotReproducible] makes
+// the finding.
+//
+// Honest operation: an appraisal is a function of bundle, collateral, policy, time and number of the specification, all of which the entry names. Evidence of
+// another digest, and specifications that the judge does not know, show nothing.
+//
+// Implicated: the log. Affected: whoever the entry speaks of. Severity: contradiction.
+var entryNotReproducible = Rule{ID: "entry-not-reproducible"}
+
+// NotReproducible is the finding that an entry's evidence does not give it. The entry is nil if its leaf is malformed, which no evidence gives.
+func NotReproducible(origin string, index uint64, e *poclog.Entry, why string) *Finding {
+	f := &Finding{
+		Rule: entryNotReproducible.ID, Severity: Contradiction, Implicated: []string{"log:" + origin},
+		Seen:    fmt.Sprintf("Entry %d of %s is not what its evidence gives: %s.", index, origin, why),
+		Meaning: "The log published what it did not appraise, or changed it.",
+	}
+	if e != nil {
+		f.Subject, f.Affected = e.Quote, ids(e.Identities()...)
+	}
+	return f
+}

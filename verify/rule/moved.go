@@ -1,0 +1,138 @@
+package rule
+
+import (
+	"fmt"
+
+	"github.com/poclog/poclog"
+)
+
+// Moved is the finding that a key, an EK or an instance was on one chip and then on another, as when a VM is stopped and started elsewhere: information.
+const Moved = "moved"
+
+// akOnTwoChips: the attacker has one AK answer for TEEs on two chips: a vTPM that was copied, or one that is rented in a data center and asked for quotes by
+// a chip at home.
+//
+// Honest operation: a VM is stopped and started on another chip, or on the other socket of its host, which resets its TPM: the counters rise. A guest that
+// hibernates raises the restart count. A machine with several packages has one PPID, as its packages share the platform's keys. Evidence that arrives late
+// is of its own boot still. So within one boot there is one chip, whatever the times, and no clock is asked. Another boot on another chip is [Moved],
+// however near, and an alert only if it was certainly made after a later boot: a snapshot was restored or the TPM cleared, or there are two of it.
+//
+// A stranger cannot bring an AK and a chip together: the TEE's quote has to name the AK, and the AK to sign for that quote ([Joined]). A tenant who has his
+// key answer for another's chip implicates his key.
+//
+// Implicated: the AK. Affected: both chips. Severity: contradiction.
+var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, Joined)
+
+// ekOnTwoChips: one EK stands for the TPMs of two machines: the provider was made to certify keys under it for both, or a TPM answers for two machines.
+//
+// Honest operation is that of [akOnTwoChips]. Two keys of one TPM have its counters in common, where those can be compared; keys whose counters cannot
+// be compared tell no boots apart, and give [Moved]. Azure's paravisor may have a new TPM at every start: its EK counts where the AK is the same.
+//
+// Implicated: an AK that signed both sides, or else the provider, who certified two AKs under one EK. Affected: the EK and both chips. Severity: contradiction.
+var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven)
+
+// instanceOnTwoChips: one instance is said to run on two chips.
+//
+// Honest operation is that of [akOnTwoChips]. A Compute Engine instance has an RSA and an ECC AK in one TPM, whose counters are the same; one that shows two
+// AKs of one type is [twoAKsForInstance]'s. On Azure, TPMs come and go with the paravisor's state: only one AK's boots are compared.
+//
+// Implicated: an AK that signed both sides, or else the provider. Affected: the instance and both chips. Severity: contradiction.
+var instanceOnTwoChips = onTwoChips("instance-on-two-chips", func(e *poclog.Entry) poclog.Identity { return e.Instance }, proven)
+
+func onTwoChips(id string, subject func(*poclog.Entry) poclog.Identity, counts func(*poclog.Entry) bool) Rule {
+	return Rule{
+		ID: id,
+		Facets: func(c *Claim) []Facet {
+			if !counts(c.Entry) {
+				return nil
+			}
+			return facet(subject(c.Entry), string(c.Entry.Chip()))
+		},
+		Check: func(e, f *Claim, _ Limits) *Finding {
+			s, chip, other := subject(e.Entry), e.Entry.Chip(), f.Entry.Chip()
+			if s == "" || s != subject(f.Entry) || chip == "" || other == "" || chip == other || !counts(e.Entry) || !counts(f.Entry) {
+				return nil
+			}
+			return seenOnTwoChips(id, s, e, f)
+		},
+	}
+}
+
+// seenOnTwoChips finds what it means that a subject was on two chips.
+func seenOnTwoChips(id string, subject poclog.Identity, e, f *Claim) *Finding {
+	e, f = ordered(e, f)
+	if onePlatform(e.Entry, f.Entry) {
+		return nil
+	}
+	chip, other := e.Entry.Chip(), f.Entry.Chip()
+	out := &Finding{Rule: id, Subject: subject, Affected: ids(subject, chip, other)}
+	switch comparable := oneTPM(e.Entry, f.Entry); {
+	case comparable && sameBoot(e.Entry, f.Entry):
+		out.Severity, out.Implicated = Contradiction, signers(e.Entry, f.Entry)
+		out.Affected = without(out.Affected, out.Implicated)
+		out.Seen = fmt.Sprintf("%s answered for a TEE on %s and for one on %s in one boot of its TPM (reset %d, restart %d).",
+			subject, chip, other, e.Entry.TPM.ResetCount, e.Entry.TPM.RestartCount)
+		out.Meaning = "A TPM runs on one machine from one reset to the next: somebody relays its commands to another machine, or there are two of it."
+	case comparable && (Before(e, f) && older(e.Entry.TPM, f.Entry.TPM) || Before(f, e) && older(f.Entry.TPM, e.Entry.TPM)):
+		out.Severity = Alert
+		out.Seen = fmt.Sprintf("%s answered for TEEs on %s and on %s, and the later evidence is of an earlier boot of its TPM.", subject, chip, other)
+		out.Meaning = "A snapshot was restored on another machine or the TPM was cleared, or two copies of it run."
+	default:
+		out.Rule, out.Severity = Moved, Information
+		out.Seen = fmt.Sprintf("%s answered for a TEE on %s, and in another boot for one on %s.", subject, chip, other)
+		out.Meaning = "A VM that is stopped and started may find itself on another chip."
+	}
+	return out
+}
+
+// onePlatform reports whether two chips are packages of one machine: they share its platform instance.
+func onePlatform(e, f *poclog.Entry) bool {
+	piid := first(e.Chassis, poclog.IntelPIID)
+	return piid != "" && piid == first(f.Chassis, poclog.IntelPIID)
+}
+
+// oneTPM reports whether two entries' counters are of one TPM.
+func oneTPM(e, f *poclog.Entry) bool {
+	if akOf(e) == akOf(f) {
+		return true
+	}
+	return !isAzure(e) && !isAzure(f) && sameCounters(e, f) && twoKeysOfOne(e, f)
+}
+
+// twoKeysOfOne reports whether two AKs may be in one TPM: a managed instance has one of each type, a machine's TPM as many as its provider certifies.
+func twoKeysOfOne(e, f *poclog.Entry) bool {
+	return e.Profile == poclog.BareMetalTDXTPM || e.TPM.KeyType != f.TPM.KeyType
+}
+
+// signers are the keys that signed both sides or, where there is none, who certified both.
+func signers(e, f *poclog.Entry) []string {
+	if ak := akOf(e); ak != "" && ak == akOf(f) {
+		return []string{string(ak)}
+	}
+	if p := providerOf(e); p != "" && p == providerOf(f) {
+		return []string{"provider:" + p}
+	}
+	return nil
+}
+
+func providerOf(e *poclog.Entry) string {
+	if e.Place == nil {
+		return ""
+	}
+	return e.Place.Provider.Value
+}
+
+// without leaves out of a list whoever is implicated.
+func without(list []poclog.Identity, implicated []string) []poclog.Identity {
+	var out []poclog.Identity
+	for _, id := range list {
+		keep := true
+		for _, i := range implicated {
+			keep = keep && string(id) != i
+		}
+		if keep {
+			out = append(out, id)
+		}
+	}
+	return out
+}

@@ -1,0 +1,196 @@
+// Package rule holds what a monitor looks for over time: entries of which each is valid and that cannot all be honest.
+//
+// A rule is a pure function over claims: entries with their place in a log and the bounds of when their evidence was made. It reads nothing but these, so
+// that whoever has two receipts runs it again (verify/receipt.CheckContradiction). docs/format.md lists the rules.
+//
+// Nobody can frame an honest owner. A rule takes two identities together only where the checks that bind them passed ([Joined]), an instance, an EK
+// or a place only from level 2, and an order only where it is proven ([Before]): whoever presents a file can make an interval wider, never narrower, and a
+// wider one proves less. A finding implicates keys that signed both sides, whoever certified both, or the log; all others are affected, a
+// submitter never. TestNobodyIsFramed tries.
+package rule
+
+import (
+	"slices"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// A Severity says what a finding is worth.
+type Severity string
+
+// The severities, from grave to slight.
+const (
+	Contradiction Severity = "contradiction" // the entries cannot all be honest; a file of them convinces anybody
+	Alert         Severity = "alert"         // an honest explanation exists, and somebody should give it
+	Information   Severity = "information"   // what honest operation does, too
+)
+
+// A Claim is an entry where it stands.
+type Claim struct {
+	Origin string // of the log
+	Index  uint64 // the entry's number in it, from 0
+	Entry  *poclog.Entry
+
+	// T1 and T2 bound when the evidence was made, under the judge's tlog-policy; zero where nobody says.
+	T1, T2 time.Time
+
+	// Rooted says that the challenge's root is known to be of one history with the log of the entry that this one is compared with: then the challenge
+	// shows which entries were there before it. Left false, the challenge shows no order.
+	Rooted bool
+}
+
+// A Finding is what a rule found.
+type Finding struct {
+	Rule     string
+	Severity Severity
+	Seen     string // a sentence: what the entries say
+	Meaning  string // a sentence: what may be behind it
+
+	Subject    poclog.Identity   // what was claimed twice; empty where it is a log's doing alone
+	Implicated []string          // keys that signed both sides; "provider:<name>" or "maker:<name>", who certified both; "log:<origin>"
+	Affected   []poclog.Identity // whose owners may be victims
+}
+
+// A Rule compares two claims, or judges one.
+type Rule struct {
+	ID string
+
+	// Facets says under which keys to look for candidates: only claims that share a key and differ in its value can contradict. Values of a
+	// rising facet only ever rise, so that a claim need be compared only with the one of the greatest value so far, as bytes.
+	Facets func(c *Claim) []Facet
+	Rising bool
+
+	// Check compares two claims of one realm; nil: they agree. The order of the arguments does not matter. It is nil for rules of one claim.
+	Check func(e, f *Claim, l Limits) *Finding
+
+	// Alone judges one claim. It is nil for rules of two, and for [NotReproducible], which needs the evidence.
+	Alone func(c *Claim) *Finding
+}
+
+// A Facet is a key that claims share and the value in which they may differ.
+type Facet struct{ Key, Value string }
+
+// Limits are what the judge presumes of honest operation. The zero value stands for the defaults.
+type Limits struct {
+	// MoveTime is the least time in which a machine is moved to another place. Two places within less contradict.
+	MoveTime time.Duration
+	// SwapTime is the least time in which a machine's TPM is replaced and the provider certifies its keys.
+	SwapTime time.Duration
+}
+
+// Defaults of [Limits].
+const (
+	DefaultMoveTime = 24 * time.Hour
+	DefaultSwapTime = time.Hour
+)
+
+func (l Limits) moveTime() time.Duration { return orDefault(l.MoveTime, DefaultMoveTime) }
+
+func (l Limits) swapTime() time.Duration { return orDefault(l.SwapTime, DefaultSwapTime) }
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}
+
+// MaxSkew is how far the clocks of honest witnesses and logs may differ.
+const MaxSkew = time.Minute
+
+// Before reports whether e's evidence was certainly made before f's: by the tree, because f's challenge hashes a root that covers e's leaf, which
+// hashes e's evidence; or by time, because a quorum saw e before another made f's challenge.
+func Before(e, f *Claim) bool {
+	if c := f.Entry.Fresh; c != nil && f.Rooted && c.Origin == e.Origin && c.Size > e.Index {
+		return true
+	}
+	return !e.T2.IsZero() && !f.T1.IsZero() && e.T2.Add(MaxSkew).Before(f.T1)
+}
+
+// within reports whether both claims' evidence was certainly made within d of each other.
+func within(e, f *Claim, d time.Duration) bool {
+	for _, t := range []time.Time{e.T1, e.T2, f.T1, f.T2} {
+		if t.IsZero() {
+			return false
+		}
+	}
+	return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1))+MaxSkew < d
+}
+
+// apart reports whether at least d lies between the makings.
+func apart(e, f *Claim, d time.Duration) bool {
+	gap := func(e, f *Claim) bool { return !e.T2.IsZero() && !f.T1.IsZero() && f.T1.Sub(e.T2) >= d }
+	return gap(e, f) || gap(f, e)
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+var all = []Rule{
+	quoteReplayed, akOnTwoChips, ekOnTwoChips, instanceOnTwoChips, piidOnTwoPPIDs, chipStaticChanged, chipInTwoPlaces, twoAKsForInstance, twoTPMsOnChassis,
+	bootForked, tpmRewound, intervalInverted, collateralRegressed, entryNotReproducible,
+}
+
+// All returns every rule, in the order of docs/format.md.
+func All() []Rule { return slices.Clone(all) }
+
+// Lookup returns the rule of an id.
+func Lookup(id string) (Rule, bool) {
+	i := slices.IndexFunc(all, func(r Rule) bool { return r.ID == id })
+	if i < 0 {
+		return Rule{}, false
+	}
+	return all[i], true
+}
+
+// Compare runs every rule of two claims, under the default limits.
+func Compare(e, f *Claim) []*Finding { return Limits{}.Compare(e, f) }
+
+// Compare runs every rule of two claims. That something moved is found once. Claims of two realms are not compared.
+func (l Limits) Compare(e, f *Claim) []*Finding {
+	var found []*Finding
+	moved := false
+	for _, r := range all {
+		finding := r.Run(e, f, l)
+		if finding == nil || finding.Rule == Moved && moved {
+			continue
+		}
+		moved = moved || finding.Rule == Moved
+		found = append(found, finding)
+	}
+	return found
+}
+
+// Run runs a rule of two claims. Claims of two realms, and a claim and itself, never contradict.
+func (r *Rule) Run(e, f *Claim, l Limits) *Finding {
+	if r.Check == nil || e.Entry.Realm != f.Entry.Realm || e.Origin == f.Origin && e.Index == f.Index {
+		return nil
+	}
+	return r.Check(e, f, l)
+}
+
+// Judge runs every rule of one claim.
+func Judge(c *Claim) []*Finding {
+	var found []*Finding
+	for _, r := range all {
+		if r.Alone == nil {
+			continue
+		}
+		if finding := r.Alone(c); finding != nil {
+			found = append(found, finding)
+		}
+	}
+	return found
+}
