@@ -1,0 +1,162 @@
+package poclog_test
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/poclog/poclog"
+)
+
+// projectable are leaves that between them have every member.
+func projectable(t testing.TB) map[string][]byte {
+	bare := sampleEntry()
+	bare.Boot, bare.TPM, bare.Fresh, bare.Place, bare.Instance, bare.CVM.TCB, bare.CVM.RTMRs = nil, nil, nil, nil, "", nil, nil
+	bare.Publishers, bare.Evidence.Envelope = nil, poclog.Blob{}
+	azure := sampleSNPEntry()
+	azure.Instance = "azure:vm:01234567-89ab-cdef-0123-456789abcdef"
+	azure.Place.Region.By = []string{"aia-hint"}
+	more := sampleEntry()
+	more.Chassis = append(more.Chassis, "intel:tdx:ppid:"+"2112131415161718191a1b1c1d1e1f20", more.Keys[0])
+	more.Keys = []poclog.Identity{"azure:vm:01234567-89ab-cdef-0123-456789abcdef", "azure:vm:11234567-89ab-cdef-0123-456789abcdef", "gce:instance:1:2", poclog.Identity("quote:" + strings.Repeat("1", 64))}
+	return map[string][]byte{
+		"full": must(t, sampleEntry()), "snp": must(t, azure), "bare": must(t, bare), "more": must(t, more),
+	}
+}
+
+func TestProjectionsAreWhatTheParserReads(t *testing.T) {
+	for name, leaf := range projectable(t) {
+		e, err := poclog.ParseEntry(leaf)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		p, ok := poclog.ScanEntry(leaf)
+		if !ok {
+			t.Errorf("%s: the fast reader does not take it", name)
+		}
+		if want := poclog.ProjectParsed(e); !reflect.DeepEqual(p, want) {
+			t.Errorf("%s: %+v\nwant %+v", name, p, want)
+		}
+	}
+}
+
+// What is left to the parser comes out alike.
+func TestProjectionsOfStringsWithEscapes(t *testing.T) {
+	e := sampleEntry()
+	e.Place.Zone.Value = `a"b\c`
+	leaf := must(t, e)
+	if _, ok := poclog.ScanEntry(leaf); ok {
+		t.Error("the fast reader takes escapes")
+	}
+	var p poclog.Projection
+	if kind, err := p.Read(leaf); err != nil || kind != poclog.LeafProof || string(p.Zone.Value) != `a"b\c` {
+		t.Errorf("kind %d, %v, zone %q", kind, err, p.Zone.Value)
+	}
+}
+
+func TestProjectionsOfOtherLeaves(t *testing.T) {
+	config := &poclog.Config{Policy: poclog.BlobOf([]byte("policy")), Software: "poclog 1", Time: poclog.UnixTime(1700000000)}
+	var p poclog.Projection
+	if kind, err := p.Read(must(t, config)); err != nil || kind != poclog.LeafConfig || p.Appraised != 1700000000 {
+		t.Errorf("config: kind %d, %v", kind, err)
+	}
+	if kind, err := p.Read([]byte(`{"v":2,"kind":"proof"}`)); err != nil || kind != poclog.LeafUnknown {
+		t.Errorf("a later version: kind %d, %v", kind, err)
+	}
+	for _, leaf := range []string{`{"v":1,"kind":"proof"}`, `{"v":1,"kind":"config"}`, `{"v":1,"kind":"proof","appraisal":0`} {
+		if _, err := p.Read([]byte(leaf)); err == nil {
+			t.Errorf("%s was taken", leaf)
+		}
+	}
+	if _, err := p.Read(make([]byte, poclog.MaxEntry+1)); err == nil {
+		t.Error("a leaf that is too large was taken")
+	}
+}
+
+// Times are read without the library: every day of some years, and what is none.
+func TestProjectedTimes(t *testing.T) {
+	e := sampleEntry()
+	leaf := string(must(t, e))
+	at := strings.LastIndex(leaf, `"appraised":"`) + len(`"appraised":"`)
+	for _, year := range []int{0, 1969, 1999, 2000, 2023, 2024, 2100, 9999} {
+		for month := 0; month <= 13; month++ {
+			for day := 0; day <= 32; day++ {
+				for _, clock := range []string{"00:00:00", "23:59:59", "24:00:00", "00:60:00", "00:00:60"} {
+					if clock != "00:00:00" && day != 1 {
+						continue
+					}
+					changed := leaf[:at] + fmt.Sprintf("%04d-%02d-%02dT%s", year, month, day, clock) + leaf[at+19:]
+					compareProjection(t, []byte(changed))
+				}
+			}
+		}
+	}
+}
+
+// compareProjection holds the fast reader to the parser.
+func compareProjection(t *testing.T, leaf []byte) {
+	t.Helper()
+	var p poclog.Projection
+	kind, err := p.Read(leaf)
+	l, want := poclog.ParseLeaf(leaf)
+	if (err == nil) != (want == nil) {
+		t.Fatalf("%q: projected with %v, parsed with %v", leaf, err, want)
+	}
+	scanned, ok := poclog.ScanEntry(leaf)
+	if ok && (err != nil || l.Proof == nil) {
+		t.Fatalf("%q: the fast reader takes what the parser does not (%v)", leaf, want)
+	}
+	if err != nil || l.Proof == nil {
+		if kind == poclog.LeafProof {
+			t.Fatalf("%q: called a proof", leaf)
+		}
+		return
+	}
+	fromParser := poclog.ProjectParsed(l.Proof)
+	if kind != poclog.LeafProof || !reflect.DeepEqual(p, fromParser) || ok && !reflect.DeepEqual(scanned, fromParser) {
+		t.Fatalf("%q: projected to\n%+v, parsed to\n%+v", leaf, p, fromParser)
+	}
+}
+
+// Every byte of every sample changed in some ways, and cut off.
+func TestProjectionsAreHeldToTheParser(t *testing.T) {
+	for _, leaf := range projectable(t) {
+		for i := range leaf {
+			compareProjection(t, leaf[:i])
+			for _, c := range []byte{'0', '"', '\\', ',', '}', 'z', leaf[i] ^ 1} {
+				changed := bytes.Clone(leaf)
+				changed[i] = c
+				compareProjection(t, changed)
+			}
+		}
+	}
+}
+
+func FuzzProjection(f *testing.F) {
+	for _, leaf := range projectable(f) {
+		f.Add(leaf)
+	}
+	f.Fuzz(func(t *testing.T, leaf []byte) { compareProjection(t, leaf) })
+}
+
+func BenchmarkProjection(b *testing.B) {
+	leaf := must(b, sampleEntry())
+	b.SetBytes(int64(len(leaf)))
+	b.ReportAllocs()
+	var p poclog.Projection
+	for b.Loop() {
+		if kind, err := p.Read(leaf); err != nil || kind != poclog.LeafProof {
+			b.Fatal(kind, err)
+		}
+	}
+}
+
+func BenchmarkHashSameLeaf(b *testing.B) {
+	leaf := must(b, sampleEntry())
+	b.SetBytes(int64(len(leaf)))
+	for b.Loop() {
+		poclog.Sum(leaf)
+	}
+}

@@ -1,0 +1,478 @@
+package poclog
+
+import "bytes"
+
+// A scanner reads proofs in canonical form without allocating. It takes nothing that the decoder refuses; what it does not take, such as
+// strings with escapes, the decoder is asked about. FuzzProjection holds the two together.
+type scanner struct {
+	b   []byte
+	off int
+	bad bool
+}
+
+// lit reads exactly s.
+func (s *scanner) lit(l string) {
+	if !s.try(l) {
+		s.bad = true
+	}
+}
+
+// try reads s if it comes next.
+func (s *scanner) try(l string) bool {
+	if s.bad || len(s.b)-s.off < len(l) || string(s.b[s.off:s.off+len(l)]) != l {
+		return false
+	}
+	s.off += len(l)
+	return true
+}
+
+// plain marks the bytes of strings that need no escape.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c <= 0x7e; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// str reads a string of at most max bytes and without escapes.
+func (s *scanner) str(max int) []byte {
+	s.lit(`"`)
+	if s.bad {
+		return nil
+	}
+	rest := s.b[s.off:]
+	i := 0
+	for i < len(rest) && plain[rest[i]] {
+		i++
+	}
+	if i > max || i == len(rest) || rest[i] != '"' {
+		s.bad = true
+		return nil
+	}
+	s.off += i + 1
+	return rest[:i]
+}
+
+// hex reads a string of exactly len(dst) octets.
+func (s *scanner) hex(dst []byte) {
+	end := s.off + 1 + 2*len(dst)
+	if s.bad || end >= len(s.b) || s.b[s.off] != '"' || s.b[end] != '"' || !unhex(dst, s.b[s.off+1:end]) {
+		s.bad = true
+		return
+	}
+	s.off = end + 1
+}
+
+// skip reads a string of exactly n octets and reports whether they are all zero.
+func (s *scanner) skip(n int) (zero bool) {
+	end := s.off + 1 + 2*n
+	if s.bad || end >= len(s.b) || s.b[s.off] != '"' || s.b[end] != '"' {
+		s.bad = true
+		return false
+	}
+	var seen byte
+	for _, c := range s.b[s.off+1 : end] {
+		seen |= nibbles[c]
+	}
+	s.bad = seen > 15
+	s.off = end + 1
+	return seen == 0
+}
+
+// octets reads a string of 1 to max octets.
+func (s *scanner) octets(max int) {
+	rest := s.b[min(s.off+1, len(s.b)):]
+	i := bytes.IndexByte(rest[:min(len(rest), 2*max+1)], '"')
+	if i < 2 || i%2 != 0 {
+		s.bad = true
+		return
+	}
+	s.skip(i / 2)
+}
+
+// number reads a decimal number up to max, without leading zeros.
+func (s *scanner) number(max uint64) (n uint64) {
+	start := s.off
+	for s.off < len(s.b) {
+		c := s.b[s.off] - '0'
+		if c > 9 {
+			break
+		}
+		if n > (max-uint64(c))/10 {
+			s.bad = true
+			return 0
+		}
+		n = 10*n + uint64(c)
+		s.off++
+	}
+	if digits := s.off - start; digits == 0 || digits > 1 && s.b[start] == '0' {
+		s.bad = true
+	}
+	return n
+}
+
+const (
+	max32 = 1<<32 - 1
+	max64 = 1<<64 - 1
+)
+
+// wide reads a number of 64 bits, which is a string.
+func (s *scanner) wide() uint64 {
+	s.lit(`"`)
+	n := s.number(max64)
+	s.lit(`"`)
+	return n
+}
+
+func (s *scanner) time() int64 {
+	t, ok := seconds(s.str(20))
+	s.bad = s.bad || !ok
+	return t
+}
+
+// strings reads a list of 1 to count strings of at most max bytes; take, if any, says whether each may follow the one before.
+func (s *scanner) strings(max, count int, take func(before, one []byte) bool) {
+	s.lit("[")
+	var before []byte
+	for n := 0; ; n++ {
+		one := s.str(max)
+		if s.bad || n == count || take != nil && !take(before, one) {
+			s.bad = true
+			return
+		}
+		before = one
+		if s.try("]") {
+			return
+		}
+		s.lit(",")
+	}
+}
+
+// inOrder is for lists without repeats, in order.
+func inOrder(before, one []byte) bool { return before == nil || bytes.Compare(before, one) < 0 }
+
+func (s *scanner) entry(p *Projection) bool {
+	s.lit(`{"v":1,"kind":"proof","appraisal":`)
+	if s.number(max32) == 0 {
+		return false
+	}
+	s.lit(`,"profile":`)
+	p.Profile = oneOf(s.str(maxName), profileList)
+	s.lit(`,"level":`)
+	p.Level = uint32(s.number(max32))
+	s.lit(`,"realm":`)
+	p.Realm = oneOf(s.str(maxName), realmList)
+	if s.bad || p.Profile == "" || p.Realm == "" || p.Level != LevelChip && p.Level != LevelBound {
+		return false
+	}
+	s.identities(p)
+	hasBoot := s.try(`,"boot":`)
+	if hasBoot {
+		s.hex(p.Boot[:])
+	}
+	if s.try(`,"place":{`) {
+		s.place(p)
+	}
+	s.cvm(p)
+	if p.HasTPM = s.try(`,"tpm":{`); p.HasTPM {
+		s.tpm(p)
+	}
+	s.fresh(p)
+	published := s.try(`,"publishers":[`)
+	if published {
+		s.publishers()
+	}
+	for _, list := range []string{`,"checks":`, `,"absent":`} {
+		if s.try(list) {
+			s.strings(40, maxChecks, nil)
+		}
+	}
+	enveloped := s.evidence(p)
+	s.lit(`,"appraised":`)
+	p.Appraised = s.time()
+	s.lit("}")
+	return !s.bad && s.off == len(s.b) && hasBoot == p.HasTPM && published == enveloped
+}
+
+var (
+	profileList = Profiles()
+	realmList   = []Realm{Production, Lab}
+)
+
+// oneOf returns the value of a list that b spells, or "".
+func oneOf[S ~string](b []byte, list []S) S {
+	for _, v := range list {
+		if string(b) == string(v) {
+			return v
+		}
+	}
+	return ""
+}
+
+func (s *scanner) identities(p *Projection) {
+	for _, list := range []string{`,"chassis":`, `,"keys":`} {
+		if !s.try(list) {
+			continue
+		}
+		s.lit("[")
+		var before []byte
+		for n := 0; ; n++ {
+			one := s.str(maxIdentity)
+			if s.bad || n == maxIdentities || !inOrder(before, one) || !p.identity(one) {
+				s.bad = true
+				return
+			}
+			before = one
+			if s.try("]") {
+				break
+			}
+			s.lit(",")
+		}
+	}
+	if s.try(`,"instance":`) && !p.identity(s.str(maxIdentity)) {
+		s.bad = true
+	}
+	s.lit(`,"quote":`)
+	if id := s.str(maxIdentity); s.bad || len(id) < len(QuoteKind) || string(id[:len(QuoteKind)]) != QuoteKind || !p.identity(id) {
+		s.bad = true
+	}
+}
+
+func (s *scanner) place(p *Projection) {
+	s.lit(`"provider":{`)
+	s.claim(&p.Provider)
+	if s.try(`,"region":{`) {
+		s.claim(&p.Region)
+	}
+	if s.try(`,"zone":{`) {
+		s.claim(&p.Zone)
+	}
+	s.lit("}")
+}
+
+func (s *scanner) claim(c *ProjectedClaim) {
+	s.lit(`"value":`)
+	c.Value = s.str(maxName)
+	s.lit(`,"by":[`)
+	var before []byte
+	for n := 0; ; n++ {
+		by := s.str(40)
+		if s.bad || n == maxSources || !inOrder(before, by) {
+			s.bad = true
+			return
+		}
+		before = by
+		c.Authentic = c.Authentic || isAuthority(by)
+		if s.try("]") {
+			break
+		}
+		s.lit(",")
+	}
+	s.lit("}")
+	s.bad = s.bad || len(c.Value) == 0
+}
+
+func (s *scanner) cvm(p *Projection) {
+	s.lit(`,"cvm":{"technology":`)
+	isSNP := s.try(`"snp"`)
+	if !isSNP {
+		s.lit(`"tdx"`)
+	}
+	s.lit(`,"measurement":`)
+	s.hex(p.Measurement[:])
+	if s.try(`,"endorsed_by":`) && !s.try(`"provider"`) {
+		s.lit(`"policy"`)
+	}
+	if s.try(`,"rtmrs":[`) {
+		s.rtmrs(p)
+	}
+	s.lit(`,"report_data":`)
+	s.skip(64)
+	for _, m := range []string{`,"mrowner":`, `,"mrconfigid":`} {
+		if s.try(m) && s.skip(48) {
+			s.bad = true
+		}
+	}
+	if s.try(`,"tcb":{"status":`) {
+		s.tcb(p)
+	}
+	if s.try(`,"fmspc":`) {
+		s.hex(p.FMSPC[:])
+	}
+	if s.try(`,"pceid":`) {
+		s.hex(p.PCEID[:])
+	}
+	if isSNP {
+		s.snp()
+	}
+	s.lit("}")
+}
+
+func (s *scanner) rtmrs(p *Projection) {
+	s.hex(p.RTMRs[:48])
+	s.lit(",")
+	s.hex(p.RTMRs[48:])
+	s.lit(",")
+	zero2 := s.skip(48)
+	s.lit(",")
+	zero3 := s.skip(48)
+	s.lit("]")
+	s.bad = s.bad || zero2 && zero3 && allZero(p.RTMRs[:])
+}
+
+func (s *scanner) tcb(p *Projection) {
+	p.TCB = s.str(40)
+	s.lit(`,"date":`)
+	s.time()
+	if s.try(`,"advisories":`) {
+		s.strings(40, maxAdvisories, inOrder)
+	}
+	s.lit(`,"evaluation":`)
+	p.Evaluation = uint32(s.number(max32))
+	s.lit("}")
+	s.bad = s.bad || len(p.TCB) == 0
+}
+
+func (s *scanner) snp() {
+	s.lit(`,"snp":{"product":`)
+	product := oneOf(s.str(maxName), snpProducts)
+	s.lit(`,"signer":`)
+	signer := oneOf(s.str(maxName), snpSigners)
+	s.bad = s.bad || product == "" || signer == ""
+	s.lit(`,"policy":`)
+	s.wide()
+	s.lit(`,"guest_svn":`)
+	s.number(max32)
+	for _, m := range []string{`,"reported_tcb":`, `,"committed_tcb":`, `,"launch_tcb":`} {
+		s.lit(m)
+		s.skip(8)
+	}
+	if s.try(`,"id_key":`) && s.skip(48) || s.try(`,"host_data":`) && s.skip(32) {
+		s.bad = true
+	}
+	s.lit("}")
+}
+
+func (s *scanner) tpm(p *Projection) {
+	s.lit(`"key_type":`)
+	if p.KeyType = s.str(maxKeyType); s.bad || !isKeyType(string(p.KeyType)) {
+		s.bad = true
+		return
+	}
+	s.lit(`,"pcrs":[`)
+	for n := 0; !s.bad && !s.try("]"); n++ {
+		if n > 0 {
+			s.lit(",")
+		}
+		if n == maxBanks {
+			s.bad = true
+			return
+		}
+		s.bank(p)
+	}
+	s.lit(`,"pcr_digest":`)
+	s.octets(64)
+	if s.try(`,"extra_data":`) {
+		s.octets(64)
+	}
+	s.lit(`,"clock":`)
+	p.Clock = s.wide()
+	s.lit(`,"reset_count":`)
+	p.ResetCount = uint32(s.number(max32))
+	s.lit(`,"restart_count":`)
+	p.RestartCount = uint32(s.number(max32))
+	s.lit(`,"safe":`)
+	if p.Safe = s.try("true"); !p.Safe {
+		s.lit("false")
+	}
+	s.lit(`,"firmware":`)
+	s.wide()
+	s.lit("}")
+}
+
+func (s *scanner) bank(p *Projection) {
+	s.lit(`{"alg":`)
+	alg := oneOf(s.str(maxName), algNames)
+	s.lit(`,"selected":[`)
+	next := uint64(0)
+	for n := 0; !s.bad && !s.try("]"); n++ {
+		if n > 0 {
+			s.lit(",")
+		}
+		pcr := s.number(31)
+		s.bad = s.bad || pcr < next
+		next = pcr + 1
+	}
+	if s.try(`,"firmware":`) {
+		s.hex(p.Firmware[p.Firmwares][:])
+		p.Firmwares++
+	}
+	s.lit("}")
+	s.bad = s.bad || alg == ""
+}
+
+func (s *scanner) fresh(p *Projection) {
+	s.lit(`,"fresh":`)
+	if s.try("null") {
+		return
+	}
+	p.HasFresh = true
+	s.lit(`{"origin":`)
+	p.Origin = s.str(maxName)
+	s.lit(`,"size":`)
+	p.Size = s.wide()
+	s.lit(`,"root":`)
+	s.hex(p.Root[:])
+	for _, m := range []string{`,"checkpoint":`, `,"salt":`, `,"user_data":`} {
+		s.lit(m)
+		s.skip(32)
+	}
+	s.lit("}")
+	s.bad = s.bad || len(p.Origin) == 0
+}
+
+func (s *scanner) publishers() {
+	var before, one Digest
+	for n := 0; ; n++ {
+		s.hex(one[:])
+		if s.bad || n == MaxSignatures || n > 0 && bytes.Compare(before[:], one[:]) >= 0 {
+			s.bad = true
+			return
+		}
+		before = one
+		if s.try("]") {
+			return
+		}
+		s.lit(",")
+	}
+}
+
+// evidence reports whether there is an envelope.
+func (s *scanner) evidence(p *Projection) (enveloped bool) {
+	s.lit(`,"evidence":{"bundle":{"sha256":`)
+	s.hex(p.Bundle[:])
+	s.lit(`,"size":`)
+	s.number(max32)
+	s.lit("}")
+	enveloped = s.optionalBlob(`,"envelope":{"sha256":`)
+	s.optionalBlob(`,"collateral":{"sha256":`)
+	s.lit(`,"policy":{"sha256":`)
+	s.skip(32)
+	s.lit(`,"size":`)
+	s.number(max32)
+	s.lit("}}")
+	return enveloped
+}
+
+// optionalBlob reads a blob that is left out where there is none.
+func (s *scanner) optionalBlob(open string) bool {
+	if !s.try(open) {
+		return false
+	}
+	zero := s.skip(32)
+	s.lit(`,"size":`)
+	size := s.number(max32)
+	s.lit("}")
+	s.bad = s.bad || zero && size == 0
+	return true
+}
