@@ -1,0 +1,122 @@
+package answers
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client/monitor"
+)
+
+// A Statement is one entry's word on an identity.
+type Statement struct {
+	monitor.EntryRef
+	Appraised   time.Time         `json:"appraised"`  // the log's word
+	FirstSeen   time.Time         `json:"first_seen"` // the entry was in the log by then
+	Interval    *Interval         `json:"interval,omitempty"`
+	Realm       poclog.Realm      `json:"realm"`
+	Profile     poclog.Profile    `json:"profile"`
+	Level       uint32            `json:"level"`
+	Place       Place             `json:"place"`          // as proven; empty if nothing proves it
+	Hint        string            `json:"hint,omitempty"` // the claimed place, where it says more than is proven
+	Fresh       bool              `json:"fresh"`
+	Identities  []poclog.Identity `json:"identities"` // all that the entry names
+	Boot        string            `json:"boot,omitempty"`
+	Measurement string            `json:"measurement"`
+	TCB         string            `json:"tcb,omitempty"`
+}
+
+// An Interval bounds when the evidence was made, under the monitor's tlog-policy for the log.
+type Interval struct {
+	NotBefore *time.Time `json:"not_before,omitempty"` // t1
+	NotAfter  *time.Time `json:"not_after,omitempty"`  // t2
+	Why       string     `json:"why,omitempty"`        // where a bound is missing
+}
+
+// IdentitiesOf returns every identity that a record names.
+func IdentitiesOf(r *monitor.Record) []poclog.Identity {
+	var out []poclog.Identity
+	for _, id := range []poclog.Identity{r.Chip, r.PIID, r.EK, r.AK, r.Instance, r.Quote} {
+		if id != "" {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// bootText names a boot: the TPM's reset and restart counts.
+func bootText(r *monitor.Record) string { return fmt.Sprintf("%d.%d", r.ResetCount, r.RestartCount) }
+
+// statementOf says what a record says.
+func statementOf(r *monitor.Record) Statement {
+	s := Statement{
+		EntryRef: monitor.EntryRef{Origin: r.Origin, Index: r.Index}, Appraised: r.Appraised, FirstSeen: r.FirstSeen,
+		Realm: r.Realm, Profile: r.Profile, Level: r.Level, Place: Proven(r), Hint: hint(r), Fresh: r.Fresh != nil,
+		Identities: IdentitiesOf(r), Measurement: hex.EncodeToString(r.Measurement[:]), TCB: r.TCB,
+	}
+	if r.AK != "" {
+		s.Boot = bootText(r)
+	}
+	return s
+}
+
+// Statements lists what entries say of an identity, in the order of their appraisal. A limit above 0 keeps the newest so many; total counts all.
+func Statements(records Records, id poclog.Identity, limit int) (list []Statement, total int, err error) {
+	for r, err := range records {
+		if err != nil {
+			return nil, 0, err
+		}
+		if r.Kind == monitor.KindProof && slices.Contains(IdentitiesOf(r), id) {
+			list = append(list, statementOf(r))
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Statement) int {
+		return cmp.Or(a.Appraised.Compare(b.Appraised), cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Index, b.Index))
+	})
+	total = len(list)
+	if limit > 0 && total > limit {
+		list = list[total-limit:]
+	}
+	return list, total, nil
+}
+
+// minPrefix is how much of an identity's value must be given to look for it: less matches by chance.
+const minPrefix = 6
+
+// Resolve finds the identity that text names: whole, or by the beginning of its value ("ppid:0123abcd", "0123abcd"), as tables show it. More than one
+// that begins so is an error that names two.
+func Resolve(records Records, text string) (poclog.Identity, error) {
+	if id, err := poclog.ParseIdentity(text); err == nil {
+		return id, nil
+	}
+	kind, value := "", strings.TrimSuffix(text, "…")
+	if i := strings.LastIndexByte(value, ':'); i >= 0 {
+		kind, value = value[:i], value[i+1:]
+	}
+	if len(value) < minPrefix {
+		return "", fmt.Errorf("identity %.100q: want one in full, or %d characters of its value", text, minPrefix)
+	}
+	var found poclog.Identity
+	for r, err := range records {
+		if err != nil {
+			return "", err
+		}
+		for _, id := range IdentitiesOf(r) {
+			if id == found || !strings.HasPrefix(id.Value(), value) || !strings.HasSuffix(id.Kind(), kind) {
+				continue
+			}
+			if found != "" {
+				return "", fmt.Errorf("identity %.100q: %s and %s begin so", text, found, id)
+			}
+			found = id
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("identity %.100q: no entry names one that begins so", text)
+	}
+	return found, nil
+}
