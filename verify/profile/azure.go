@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ var azureTDX = profile{
 	binding:  true,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootAzureAK))...),
+	steps: append(append(tdxSteps(required), tpmSteps(checkAzureAK)...),
 		step{verify.BindAKInTEE, required, checkHCL},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, optional, func(*subject) error { return absentf("Azure leaves the RTMRs zero and gives no event log of the TD") }},
@@ -37,6 +38,14 @@ var azureTDX = profile{
 // akChainTo is the check of an AK whose certificate alone says all.
 func akChainTo(roots poclog.RootUse) func(*subject) error {
 	return func(s *subject) error { return s.checkAKChain(roots) }
+}
+
+// checkAzureAK demands the certificate of a confidential VM's key: the same root certifies others.
+func checkAzureAK(s *subject) error {
+	if err := s.checkAKChain(poclog.RootAzureAK); err != nil {
+		return err
+	}
+	return tpm.CheckAzureAK(s.akChain[0])
 }
 
 // tpmSteps are the checks of a TPM quote and the key that signed it.
@@ -73,6 +82,9 @@ func (s *subject) checkAKChain(use poclog.RootUse) error {
 
 // checkHCL ties the AK to the TD: REPORTDATA is the hash of the HCL JSON, which names the certified key, and the report inside is the quote's.
 func checkHCL(s *subject) error {
+	if s.hcl.Type != tpm.HCLTypeTDX {
+		return verify.Failf(verify.BindAKInTEE, "HCL report of type %d: want %d (TDX)", s.hcl.Type, tpm.HCLTypeTDX)
+	}
 	rd := &s.quote.Body.ReportData
 	if sum := sha256.Sum256(s.hcl.JSON); !bytes.Equal(rd[:32], sum[:]) || !bytes.Equal(rd[32:], make([]byte, 32)) {
 		return verify.Failf(verify.BindAKInTEE, "REPORTDATA %x is not the hash of the HCL JSON, %x", rd[:], sum)
@@ -115,16 +127,19 @@ func claimAzure(s *subject) {
 	claimAzureVM(s)
 }
 
-// claimAzureVM fills in what Azure says of its VM, whatever the TEE.
+// claimAzureVM fills in what Azure says of its VM, whatever the TEE. EK and VM are named by the HCL report alone, which is the paravisor's word: of firmware
+// that nobody vouches for they are left out, or anybody could put another's names beside a chip of his own.
 func claimAzureVM(s *subject) {
 	claimTPM(s)
 	e := &s.entry
 	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))
-	if s.hcl.EK != nil {
-		e.Keys = append(e.Keys, keyIdentity(poclog.TPMEK, s.hcl.EK))
-	}
-	if id, err := poclog.AzureVMIdentity(s.hcl.VMUniqueID); err == nil {
-		e.Instance = id
+	if slices.Contains(s.passed, verify.TEELaunch) {
+		if s.hcl.EK != nil {
+			e.Keys = append(e.Keys, keyIdentity(poclog.TPMEK, s.hcl.EK))
+		}
+		if id, err := poclog.AzureVMIdentity(s.hcl.VMUniqueID); err == nil {
+			e.Instance = id
+		}
 	}
 	e.Place = &poclog.Place{Provider: poclog.Claim{Value: "azure", By: []string{"ak-certificate"}}}
 	if region := azureRegion(s.akChain[0].IssuingCertificateURL); region != "" {

@@ -85,45 +85,6 @@ func TestRealBootLogsPassInTheLab(t *testing.T) {
 	}
 }
 
-// No check is decoration: each attack is refused by its check, and passes without it.
-func TestRemovalOfACheckLetsItsAttackPass(t *testing.T) {
-	type stop struct {
-		profile poclog.Profile
-		check   verify.Check
-	}
-	stopped := make(map[stop]bool)
-	for _, a := range attack.All() {
-		t.Run(a.ID(), func(t *testing.T) {
-			w := a.NewWorld()
-			in := judging(t, w, a.Stage(w))
-			if a.Name == "registry-forged" {
-				// The other chip's answer stands under its own address, and is not this chip's.
-				_, err := Appraise(in)
-				wantCheck(t, a.Name, err, a.Check)
-				return
-			}
-			_, err := Appraise(in)
-			wantCheck(t, a.Name, err, a.Check)
-			got, err := appraise(in, map[verify.Check]bool{a.Check: true})
-			if err != nil {
-				t.Errorf("without %s it is still refused: %v", a.Check, err)
-				return
-			}
-			if got.Entry.Level != poclog.LevelBound {
-				t.Errorf("without %s it has level %d", a.Check, got.Entry.Level)
-			}
-			stopped[stop{w.Profile, a.Check}] = true
-		})
-	}
-	for _, p := range []*profile{&gceTDX, &bareMetal} {
-		for _, st := range p.steps {
-			if !stopped[stop{p.name, st.check}] {
-				t.Errorf("%s: no attack shows what %s is for", p.name, st.check)
-			}
-		}
-	}
-}
-
 func TestWhatIsAbsentKeepsAProofFromLevelTwo(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *world, b *poclog.Bundle)

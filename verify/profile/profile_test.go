@@ -59,8 +59,8 @@ func TestRealAzureBundleIsAGenuineChipAtAnUnprovenPlace(t *testing.T) {
 	if !slices.Equal(e.Absent, absent) {
 		t.Errorf("absent %v: want %v", e.Absent, absent)
 	}
-	if e.Chip() != "intel:tdx:ppid:bc81a278aaa2257b4dbe15bbfb1537a0" || e.Instance != "azure:vm:3c18c97a-0d2a-4565-969d-166cdcef26a3" {
-		t.Errorf("chip %s, instance %s", e.Chip(), e.Instance)
+	if e.Chip() != "intel:tdx:ppid:bc81a278aaa2257b4dbe15bbfb1537a0" || e.Instance != "" || len(e.Keys) != 1 {
+		t.Errorf("chip %s, instance %s, keys %v: nobody vouches for what names VM and EK", e.Chip(), e.Instance, e.Keys)
 	}
 	for _, why := range absent {
 		if a.Notes[verify.Check(why)] == "" {
@@ -214,6 +214,9 @@ func TestPolicyDecidesWhatIsAdmitted(t *testing.T) {
 	a, err := Appraise(in)
 	if err != nil || a.Entry.CVM.EndorsedBy != "policy" || !slices.Contains(a.Entry.Checks, "tee.launch") {
 		t.Errorf("a listed measurement: %v", err)
+	}
+	if a.Entry.Instance != "azure:vm:3c18c97a-0d2a-4565-969d-166cdcef26a3" || len(a.Entry.Keys) != 2 {
+		t.Errorf("instance %s, keys %v", a.Entry.Instance, a.Entry.Keys)
 	}
 }
 

@@ -34,6 +34,8 @@ const (
 	Turin Product = "Turin"
 )
 
+var products = []Product{Milan, Genoa, Turin}
+
 // A Chain is what certifies a report's key: VCEK, ASK and ARK, or VLEK, ASVK and ARK. Parsing authenticates nothing.
 type Chain struct {
 	Leaf, CA, Root *x509.Certificate
@@ -88,7 +90,7 @@ func (c *Chain) parseNames() error {
 	default:
 		return fmt.Errorf("certificate of %q: want SEV-VCEK or SEV-VLEK", name)
 	}
-	for _, p := range []Product{Milan, Genoa, Turin} {
+	for _, p := range products {
 		if c.Root.Subject.CommonName == "ARK-"+string(p) && c.CA.Subject.CommonName == ca+string(p) {
 			c.Product = p
 			return nil

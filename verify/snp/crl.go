@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -26,8 +27,8 @@ type Revocations struct {
 }
 
 // OpenRevocations parses and authenticates AMD's CRLs for a chain: each is signed by its root, issued before and valid at a time, and for CAs such as
-// the chain's. There may be several, as AMD has an address for each kind of key; all count. Failures are [verify.Collateral]. The chain must have been
-// checked.
+// the chain's. There may be several, as AMD has an address for each kind of key; all count but those that another product's root issued, which say
+// nothing of this chain. Failures are [verify.Collateral]. The chain must have been checked.
 func (c *Chain) OpenRevocations(col *poclog.Collateral, at time.Time) (*Revocations, error) {
 	r := new(Revocations)
 	for _, it := range col.Items {
@@ -35,6 +36,9 @@ func (c *Chain) OpenRevocations(col *poclog.Collateral, at time.Time) (*Revocati
 			continue
 		}
 		crl, err := c.openCRL(it.Body, at)
+		if errors.Is(err, errOtherProduct) {
+			continue
+		}
 		if err != nil {
 			return nil, verify.Failf(verify.Collateral, "CRL for %s: %w", c.Product, err)
 		}
@@ -52,6 +56,9 @@ func (c *Chain) OpenRevocations(col *poclog.Collateral, at time.Time) (*Revocati
 	return r, nil
 }
 
+// errOtherProduct says that a list is of another product's root.
+var errOtherProduct = errors.New("another product's")
+
 func (c *Chain) openCRL(der []byte, at time.Time) (*x509.RevocationList, error) {
 	if len(der) > maxCRL {
 		return nil, fmt.Errorf("%d bytes: want at most %d", len(der), maxCRL)
@@ -60,6 +67,8 @@ func (c *Chain) openCRL(der []byte, at time.Time) (*x509.RevocationList, error) 
 	switch {
 	case err != nil:
 		return nil, err
+	case !bytes.Equal(crl.RawIssuer, c.Root.RawSubject) && isRootOf(crl.Issuer.CommonName, c.Product):
+		return nil, fmt.Errorf("issued by %q: %w", crl.Issuer.CommonName, errOtherProduct)
 	case !bytes.Equal(crl.RawIssuer, c.Root.RawSubject):
 		return nil, fmt.Errorf("issued by %q, want %q", crl.Issuer.CommonName, c.Root.Subject.CommonName)
 	case crl.SignatureAlgorithm != x509.SHA384WithRSAPSS:
@@ -71,6 +80,12 @@ func (c *Chain) openCRL(der []byte, at time.Time) (*x509.RevocationList, error) 
 		return nil, fmt.Errorf("not signed by %q: %w", c.Root.Subject.CommonName, err)
 	}
 	return crl, c.checkScope(crl)
+}
+
+// isRootOf reports whether a name is that of the root of a product other than one.
+func isRootOf(name string, not Product) bool {
+	product, ok := strings.CutPrefix(name, "ARK-")
+	return ok && Product(product) != not && slices.Contains(products, Product(product))
 }
 
 var oidDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}

@@ -11,6 +11,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -220,6 +221,17 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		x, y := w.unnamed(), w.NewMachine(false)
 		return w.Seal(MetalMix{TPM: y.TPM, AKChain: y.AKChain, EKChain: y.EKChain, AK: x.TPM.Public})
 	}},
+	{Name: "relay-mix", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own TD stands beside it.
+		x, y := w.unnamed(), w.NewMachine(false)
+		published := sha256.Sum256(y.Chip.Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
+		return w.Seal(MetalMix{Chip: x.Chip, TPM: y.TPM, AKChain: y.AKChain, EKChain: y.EKChain, Sealed: published[:]})
+	}},
+	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		b.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		return b
+	}},
 	{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		nonce := w.Challenge.Nonce()
 		return w.Seal(MetalMix{Sealed: nonce[:]})
@@ -234,6 +246,17 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		return w.Seal(MetalMix{TD: func(td *chip.TD) { td.RTMRs = ownImage().RTMRs }})
 	}},
 	{Name: "log-swapped", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle { return w.Seal(MetalMix{Log: ownImage()}) }},
+	{Name: "log-truncated", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		log := b.Get(poclog.ItemTCGLog)
+		b.Set(poclog.ItemTCGLog, log[:len(log)-lastEvents(tcglog.TPM, log, 1)[0]])
+		return b
+	}},
+	{Name: "log-reordered", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		b.Set(poclog.ItemTCGLog, swapLast(tcglog.TPM, b.Get(poclog.ItemTCGLog)))
+		return b
+	}},
 	{Name: "provider-lie", Check: verify.PlaceCert, Stage: func(w *World) *poclog.Bundle {
 		// One of several providers of a policy places its machine with another.
 		w.Policy.Registries = nil
@@ -260,10 +283,7 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 
 // BareMetalSeries are the attacks under profile baremetal-tdx-tpm that only time exposes.
 var BareMetalSeries = []OverTime{
-	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
-		b := w.Honest()
-		return []*poclog.Bundle{b, b.Clone()}
-	}},
+	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.BareMetalTDXTPM, Stage: rewrapped},
 	{Name: "quote-replayed", Rule: "quote-replayed", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
 		first := w.Honest()
 		w.Machine.TPM.Launched(w.Metal.Launch)

@@ -27,22 +27,13 @@ func (a *OverTime) ID() string { return idOf(a.Profile, a.Name) }
 func (a *OverTime) NewWorld() *World { return NewWorldOf(a.Profile) }
 
 // AllSeries are the attacks that only time exposes, of every profile.
-func AllSeries() []OverTime { return slices.Concat(Series, BareMetalSeries) }
+func AllSeries() []OverTime {
+	return slices.Concat(Series, BareMetalSeries, AzureSeries, ChipOnlySeries)
+}
 
 // Series are the attacks under profile gce-tdx-vtpm that only time exposes.
 var Series = []OverTime{
-	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Stage: func(w *World) []*poclog.Bundle {
-		b := w.Honest()
-		return []*poclog.Bundle{b, b.Clone()}
-	}},
-	{Name: "malleated-quote", Rule: ExistingReceipt, Stage: func(w *World) []*poclog.Bundle {
-		// ECDSA's s and its negative both verify. The TPM's quote covers the first; a bare quote is nobody's but its signer's.
-		b := new(poclog.Bundle)
-		b.Set(poclog.ItemTDXQuote, w.Honest().Get(poclog.ItemTDXQuote))
-		other := b.Clone()
-		other.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
-		return []*poclog.Bundle{b, other}
-	}},
+	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Stage: rewrapped},
 	{Name: "quote-replayed", Rule: "quote-replayed", Stage: func(w *World) []*poclog.Bundle {
 		// The TD's quote is kept, and another boot of the TPM quotes it again.
 		first := w.Honest()

@@ -27,6 +27,9 @@ type Attack struct {
 	Check   verify.Check
 	Stage   func(w *World) *poclog.Bundle
 	Profile poclog.Profile // under which it is tried; the zero value is gce-tdx-vtpm
+
+	// Opened are the checks without which it passes, where Check is none that can be left out; nil is Check alone.
+	Opened []verify.Check
 }
 
 // ID names an attack among those of all profiles: its name, after the profile's if that is not gce-tdx-vtpm.
@@ -51,7 +54,7 @@ func under(p poclog.Profile, list []Attack) []Attack {
 }
 
 // All are the attacks of one bundle, of every profile.
-func All() []Attack { return slices.Concat(Single, BareMetal) }
+func All() []Attack { return slices.Concat(Single, BareMetal, Azure, ChipOnly) }
 
 // ownImage is what an attacker boots.
 var ownImage = sync.OnceValue(func() *provider.Image { return provider.SyntheticImage("the attacker's own") })
@@ -109,6 +112,19 @@ var Single = slices.Concat([]Attack{
 		y := w.NewVM(provider.VMConfig{})
 		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: noPZID})
 	}},
+	{Name: "relay-mix", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own TD stands beside it.
+		y := w.NewVM(provider.VMConfig{})
+		x := w.Host.Sockets[1]
+		w.Observe(x)
+		published := sha256.Sum256(y.Platform().Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
+		return w.Assemble(Mix{Chip: x, TPM: y.TPM, TD: noPZID, Sealed: published[:]})
+	}},
+	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		b.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		return b
+	}},
 	{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		nonce := w.Challenge.Nonce()
 		return w.Assemble(Mix{Sealed: nonce[:]})
@@ -128,13 +144,17 @@ var Single = slices.Concat([]Attack{
 	}},
 	{Name: "log-truncated", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
-		l, err := tcglog.Parse(tcglog.CCEL, b.Get(poclog.ItemCCEL))
+		log := b.Get(poclog.ItemCCEL)
+		b.Set(poclog.ItemCCEL, log[:len(log)-lastEvents(tcglog.CCEL, log, 1)[0]])
+		return b
+	}},
+	{Name: "log-reordered", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
+		// The TD heard the same events in another order, and its log says so.
+		img, err := provider.ImageOf("reordered", w.VM.Config.Image.TCGLog, swapLast(tcglog.CCEL, w.VM.Config.Image.CCEL))
 		if err != nil {
 			panic(err) // the laboratory is ours
 		}
-		last := len(l.Events[len(l.Events)-1].Data) + 4 + 2 + 48 + 12
-		b.Set(poclog.ItemCCEL, b.Get(poclog.ItemCCEL)[:len(b.Get(poclog.ItemCCEL))-last])
-		return b
+		return w.Assemble(Mix{Image: img})
 	}},
 	{Name: "pzid-copied", Check: verify.BindInstance, Stage: func(w *World) *poclog.Bundle {
 		y := w.NewVM(provider.VMConfig{})
@@ -161,8 +181,11 @@ var Single = slices.Concat([]Attack{
 	}},
 }, everywhere)
 
-// everywhere are the attacks that are the same under every profile with a TPM.
-var everywhere = []Attack{
+// everywhere are the attacks that are the same under the profiles of a chip of Intel's, a TPM and a register of chips.
+var everywhere = slices.Concat(onIntel, withTPM, registered, challenged)
+
+// onIntel are the attacks on what Intel says of a chip.
+var onIntel = []Attack{
 	{Name: "pck-revoked", Check: verify.TEERevocation, Stage: func(w *World) *poclog.Bundle {
 		w.Publish(chip.CollateralOptions{Revoked: []*chip.Platform{w.chip()}})
 		return w.Honest()
@@ -175,6 +198,21 @@ var everywhere = []Attack{
 		w.Publish(chip.CollateralOptions{Status: "OutOfDate", Advisories: []string{"LAB-SA-1"}})
 		return w.Honest()
 	}},
+	{Name: "collateral-old", Check: verify.Collateral, Opened: standing, Stage: func(w *World) *poclog.Bundle {
+		w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -31)}).Items...)
+		return w.Honest()
+	}},
+	{Name: "collateral-of-the-future", Check: verify.Collateral, Opened: standing, Stage: func(w *World) *poclog.Bundle {
+		w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, 1)}).Items...)
+		return w.Honest()
+	}},
+}
+
+// standing are the checks that read collateral on a chip.
+var standing = []verify.Check{verify.TEERevocation, verify.TEETCB}
+
+// withTPM are the attacks on any TPM's quote.
+var withTPM = []Attack{
 	{Name: "tpm-quote-forged", Check: verify.TPMSignature, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
 		item := bytes.Clone(b.Get(poclog.ItemTPMQuote))
@@ -182,10 +220,18 @@ var everywhere = []Attack{
 		b.Set(poclog.ItemTPMQuote, item)
 		return b
 	}},
+}
+
+// registered are the attacks on a provider's register.
+var registered = []Attack{
 	{Name: "zone-lie", Check: verify.PlaceAgree, Stage: func(w *World) *poclog.Bundle {
 		w.Answer(w.chip(), 200, "lab-west9-c")
 		return w.Honest()
 	}},
+}
+
+// challenged are the attacks on freshness.
+var challenged = []Attack{
 	{Name: "nonce-old", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		w.Challenge = w.ChallengeAt(Now.Add(-time.Hour))
 		return w.Honest()
@@ -221,8 +267,11 @@ var everywhere = []Attack{
 
 // chip is the honest VM's chip.
 func (w *World) chip() *chip.Platform {
-	if w.Metal != nil {
+	switch {
+	case w.Metal != nil:
 		return w.Machine.Chip
+	case w.AzureVM != nil:
+		return w.AzureVM.Host.TDX
 	}
 	return w.VM.Platform()
 }

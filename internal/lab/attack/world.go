@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/provider"
@@ -33,7 +34,7 @@ var (
 	WitnessKey = testlog.WitnessKey("w.test")
 )
 
-// A World is a cloud, a log that challenges, and one honest VM: of the managed cloud, or on a machine of a bare-metal provider.
+// A World is a cloud, a log that challenges, and one honest VM: of a managed cloud, or on a machine of a bare-metal provider.
 type World struct {
 	Profile poclog.Profile
 	Cloud   *provider.Cloud
@@ -44,6 +45,9 @@ type World struct {
 	Metal   *baremetal.Provider // of profile baremetal-tdx-tpm; it has no VM of the cloud, but the cloud's chip maker and registry
 	Machine *baremetal.Machine
 
+	Azure   *azure.Cloud // of the profiles azure-tdx-vtpm, azure-snp-vtpm and snp
+	AzureVM *azure.VM
+
 	Collateral *poclog.Collateral
 	Policy     *poclog.Policy
 	Challenge  *poclog.Challenge
@@ -51,8 +55,17 @@ type World struct {
 
 // NewWorldOf builds the world of a profile, the same each time.
 func NewWorldOf(p poclog.Profile) *World {
-	if p == poclog.BareMetalTDXTPM {
+	switch p {
+	case poclog.BareMetalTDXTPM:
 		return newMetalWorld()
+	case poclog.AzureTDXvTPM:
+		return newAzureWorld(p, "")
+	case poclog.AzureSNPvTPM:
+		return newAzureWorld(p, "Milan")
+	case poclog.SNP:
+		return newAzureWorld(p, "Genoa")
+	case poclog.TDX:
+		return newChipWorld()
 	}
 	return NewWorld()
 }
@@ -160,8 +173,13 @@ func (w *World) Assemble(m Mix) *poclog.Bundle {
 
 // Honest is the honest VM's evidence.
 func (w *World) Honest() *poclog.Bundle {
-	if w.Metal != nil {
+	switch {
+	case w.Metal != nil:
 		return w.Seal(MetalMix{})
+	case w.AzureVM != nil:
+		return w.Compose(AzureMix{})
+	case w.Profile == poclog.TDX:
+		return w.bare(nil)
 	}
 	return w.Assemble(Mix{})
 }

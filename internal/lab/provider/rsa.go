@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"sync"
 )
 
 // rsaBits is the size of the lab's RSA keys.
@@ -20,8 +21,20 @@ func (k deterministicRSA) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpt
 	return k.PrivateKey.Sign(nil, digest, opts)
 }
 
-// rsaKey derives a key. The standard library's generator takes no seed.
+// rsaKeys keeps derived keys, each of which takes a tenth of a second to find.
+var rsaKeys sync.Map // of seed and label: func() *rsa.PrivateKey
+
+// NewRSAKey derives an RSA key of 2,048 bits from a seed and a label. Its signatures are deterministic.
+func NewRSAKey(seed, label string) crypto.Signer { return deterministicRSA{rsaKey(seed, label)} }
+
+// rsaKey derives a key, once.
 func rsaKey(seed, label string) *rsa.PrivateKey {
+	find, _ := rsaKeys.LoadOrStore(seed+"\n"+label, sync.OnceValue(func() *rsa.PrivateKey { return findRSAKey(seed, label) }))
+	return find.(func() *rsa.PrivateKey)()
+}
+
+// findRSAKey searches for a key. The standard library's generator takes no seed.
+func findRSAKey(seed, label string) *rsa.PrivateKey {
 	p := prime(seed, label, "p")
 	q := prime(seed, label, "q")
 	one := big.NewInt(1)

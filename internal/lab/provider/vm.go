@@ -77,13 +77,13 @@ func (v *VM) Start(h *Host, socket int) error {
 		return fmt.Errorf("start %s: %s has no socket %d", g.InstanceName, h.Name, socket)
 	}
 	v.Host, v.Socket = h, socket
-	v.TPM.start(v.cloud.Now, v.Config.Image)
+	v.TPM.Start(v.cloud.Now, v.Config.Image)
 	return nil
 }
 
 // Stop shuts the VM down.
 func (v *VM) Stop() {
-	v.TPM.stop(v.cloud.Now)
+	v.TPM.Stop(v.cloud.Now)
 	v.Host = nil
 }
 
@@ -92,7 +92,7 @@ func (v *VM) Reboot() error {
 	if v.Host == nil {
 		return fmt.Errorf("reboot %s: it is stopped", v.TPM.Instance.InstanceName)
 	}
-	v.TPM.start(v.cloud.Now, v.Config.Image)
+	v.TPM.Start(v.cloud.Now, v.Config.Image)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -15,9 +16,9 @@ import (
 // A TPM is a VM's vTPM, which the provider runs. Its attestation key is derived from its seed: it stays for the life of the instance.
 type TPM struct {
 	AK           crypto.Signer
-	Public       []byte // TPMT_PUBLIC
-	Chain        []byte // certificates up to and with the root: DER, concatenated
-	Instance     tpm.GCEInstance
+	Public       []byte          // TPMT_PUBLIC
+	Chain        []byte          // certificates up to and with the root: DER, concatenated
+	Instance     tpm.GCEInstance // zero of a vTPM that is not Compute Engine's
 	ResetCount   uint32
 	RestartCount uint32
 	Safe         bool
@@ -41,17 +42,27 @@ func (c *Cloud) newTPM(g tpm.GCEInstance, useRSA bool) (*TPM, error) {
 	label := fmt.Sprintf("endorsement seed of %d in %d", g.InstanceID, g.ProjectNumber)
 	var ak crypto.Signer = chip.NewKey(c.Seed, label)
 	if useRSA {
-		ak = deterministicRSA{rsaKey(c.Seed, label)}
-	}
-	public, err := tpm.AKPublic(ak.Public(), nil)
-	if err != nil {
-		return nil, err
+		ak = NewRSAKey(c.Seed, label)
 	}
 	cert, err := c.Certify(ak.Public(), g)
 	if err != nil {
 		return nil, err
 	}
-	return &TPM{AK: ak, Public: public, Chain: cert, Instance: g, Safe: true, Firmware: vTPMFirmware}, nil
+	t, err := NewTPM(ak, cert)
+	if err != nil {
+		return nil, err
+	}
+	t.Instance, t.Firmware = g, vTPMFirmware
+	return t, nil
+}
+
+// NewTPM makes a TPM that is off, with its attestation key and the key's certificates.
+func NewTPM(ak crypto.Signer, chain []byte) (*TPM, error) {
+	public, err := tpm.AKPublic(ak.Public(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &TPM{AK: ak, Public: public, Chain: chain, Safe: true}, nil
 }
 
 // Certify issues an AK certificate with the extension that names an instance, and returns its chain. The provider alone can.
@@ -72,16 +83,16 @@ func (c *Cloud) Certify(key crypto.PublicKey, g tpm.GCEInstance) ([]byte, error)
 	return append(append(append([]byte(nil), leaf.Raw...), c.akCA.cert.Raw...), c.akRoot.cert.Raw...), nil
 }
 
-// start powers the TPM on, as after a reset.
-func (t *TPM) start(now time.Time, img *Image) {
-	t.stop(now)
+// Start powers the TPM on, as after a reset.
+func (t *TPM) Start(now time.Time, img *Image) {
+	t.Stop(now)
 	t.on, t.Image = now, img
 	t.ResetCount++
 	t.RestartCount = 0
 }
 
-// stop powers it off in order: it keeps its clock.
-func (t *TPM) stop(now time.Time) {
+// Stop powers it off in order: it keeps its clock.
+func (t *TPM) Stop(now time.Time) {
 	t.clock = t.Clock(now)
 	t.on, t.Image = time.Time{}, nil
 }
@@ -105,7 +116,7 @@ func (t *TPM) Quote(extraData []byte, now time.Time) (quote, values []byte, err 
 // QuoteOf quotes a selection of registers.
 func (t *TPM) QuoteOf(extraData []byte, now time.Time, selection []tpm.PCRSelection) (quote, values []byte, err error) {
 	if t.on.IsZero() || t.Image == nil {
-		return nil, nil, fmt.Errorf("TPM of instance %d: it is off", t.Instance.InstanceID)
+		return nil, nil, errors.New("the TPM is off")
 	}
 	ak, err := tpm.ParsePublic(t.Public)
 	if err != nil {

@@ -1,0 +1,100 @@
+package attack
+
+import (
+	"crypto/elliptic"
+	"math/big"
+	"slices"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/verify"
+)
+
+// newChipWorld builds the world of profile tdx: a bare quote of the managed VM.
+func newChipWorld() *World {
+	w := NewWorld()
+	w.Profile = poclog.TDX
+	w.Collateral = w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
+	w.Policy = w.Cloud.Policy(challengePolicy, "")
+	w.Policy.Admit = []poclog.Admission{{Profile: poclog.TDX, Level: poclog.LevelChip, Historical: true}}
+	w.Challenge = w.ChallengeAt(Now.Add(-challengeAge))
+	return w
+}
+
+// bare is a bundle of a TD quote alone, which answers the challenge. Change says what is to differ in the TD.
+func (w *World) bare(change func(*chip.TD)) *poclog.Bundle {
+	td := w.VM.TD(w.Challenge.ReportData(nil))
+	if change != nil {
+		change(&td)
+	}
+	return w.quoted(w.VM.Platform().Quote(td))
+}
+
+func (w *World) quoted(quote []byte) *poclog.Bundle {
+	item, err := w.Challenge.Marshal()
+	if err != nil {
+		panic(err) // the laboratory is ours
+	}
+	b := new(poclog.Bundle)
+	b.Set(poclog.ItemTDXQuote, quote)
+	b.Set(poclog.ItemChallenge, item)
+	return b
+}
+
+// ChipOnly are the attacks of one bundle under the profiles tdx and snp, which a check must refuse.
+var ChipOnly = slices.Concat(
+	under(poclog.TDX, slices.Concat([]Attack{
+		{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
+			b := w.bare(nil)
+			quote := slices.Clone(b.Get(poclog.ItemTDXQuote))
+			quote[48+584+4+20] ^= 1
+			b.Set(poclog.ItemTDXQuote, quote)
+			return b
+		}},
+		{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
+			own := chip.NewMaker("a garage", start)
+			w.Collateral = own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
+			return w.quoted(own.NewPlatform("home", nil).Quote(w.VM.TD(w.Challenge.ReportData(nil))))
+		}},
+		{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
+			return w.bare(func(td *chip.TD) { td.Debug = true })
+		}},
+	}, onIntel, challenged)),
+	under(poclog.SNP, slices.Concat(onAMD, challenged)),
+)
+
+// ChipOnlySeries are the attacks under the profiles tdx and snp that only time exposes.
+var ChipOnlySeries = []OverTime{
+	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.TDX, Stage: rewrapped},
+	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.SNP, Stage: rewrapped},
+	{Name: "malleated-quote", Rule: ExistingReceipt, Profile: poclog.TDX, Stage: func(w *World) []*poclog.Bundle {
+		// ECDSA's s and its negative both verify, and nothing covers a bare quote's signature.
+		b := w.Honest()
+		other := b.Clone()
+		other.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		return []*poclog.Bundle{b, other}
+	}},
+	{Name: "malleated-quote", Rule: ExistingReceipt, Profile: poclog.SNP, Stage: func(w *World) []*poclog.Bundle {
+		b := w.Honest()
+		other := b.Clone()
+		other.Set(poclog.ItemSNPReport, negateReport(b.Get(poclog.ItemSNPReport)))
+		return []*poclog.Bundle{b, other}
+	}},
+}
+
+// rewrapped is another's public bundle, submitted again.
+func rewrapped(w *World) []*poclog.Bundle {
+	b := w.Honest()
+	return []*poclog.Bundle{b, b.Clone()}
+}
+
+// negateReport replaces s by n − s in the signature of an SNP report: 48 of 72 bytes, little-endian.
+func negateReport(report []byte) []byte {
+	const at, size = 0x2a0 + 72, 48
+	out := slices.Clone(report)
+	s := out[at : at+size]
+	slices.Reverse(s)
+	new(big.Int).Sub(elliptic.P384().Params().N, new(big.Int).SetBytes(s)).FillBytes(s)
+	slices.Reverse(s)
+	return out
+}
