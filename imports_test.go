@@ -16,6 +16,7 @@ var rules = []struct{ from, not string }{
 	{"verify", module + "/log"}, {"verify", module + "/witness"}, {"verify", module + "/client"}, {"verify", module + "/cmd"}, {"verify", module + "/internal"},
 	{"verify", "net/http"}, {"verify", "os"}, {"verify", "github.com/transparency-dev/tessera"},
 	{"verify/receipt", "github.com/google/go-tdx-guest"}, {"verify/receipt", module + "/verify/tdx"}, {"verify/receipt", module + "/verify/profile"},
+	{"signer", module + "/log"}, {"signer", module + "/witness"}, {"signer", module + "/client"}, {"signer", module + "/cmd"}, {"signer", module + "/verify/profile"},
 	{"client", module + "/log"}, {"client", module + "/witness"}, {"client", "github.com/transparency-dev/tessera"},
 	{"log", module + "/client"}, {"log", module + "/witness"}, {"log", module + "/cmd"},
 	{"witness", module + "/log"}, {"witness", "github.com/transparency-dev/tessera"},

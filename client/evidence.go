@@ -9,12 +9,12 @@ import (
 )
 
 // maxEvidence is the size of the largest file that an entry can name.
-const maxEvidence = max(poclog.MaxBundle, poclog.MaxCollateral, poclog.MaxPolicy)
+const maxEvidence = max(poclog.MaxBundle, poclog.MaxEnvelope, poclog.MaxCollateral, poclog.MaxPolicy)
 
 // ErrOtherFile says that a log answered with another file than the one that was asked for.
 var ErrOtherFile = errors.New("the log's answer is another file")
 
-// Evidence fetches the file that an entry names: a bundle, collateral or an appraisal policy. It has the digest and, where the blob says
+// Evidence fetches the file that an entry names: a bundle, its envelope, collateral or an appraisal policy. It has the digest and, where the blob says
 // one, the size; if the answer has not, the error is [ErrOtherFile]. A [*Problem] of status 451 says that the log withholds it by law; 404,
 // that the log lost or hides it.
 func (c *Client) Evidence(ctx context.Context, blob poclog.Blob) ([]byte, error) {

@@ -19,15 +19,19 @@ type Submitted struct {
 	New     bool // false if the log had this evidence already: the receipt is that entry's
 }
 
-// Submit sends evidence to the log and returns the receipt, checked against the client's policy: a new entry names the file that was sent,
+// Submit sends evidence to the log, in its envelope if it has one, and returns the receipt, checked against the client's policy: a new entry names the file that was sent,
 // and the entry that answers for a duplicate has its quotes. A [*Problem] is the log's refusal. With a store, the receipt's checkpoint is proven
 // to extend those seen before; if that fails, the receipt is returned beside the error, for it is what the log signed.
 func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, error) {
-	body, err := s.Marshal()
-	if err != nil {
-		return nil, err
+	body, contentType := s.Envelope, poclog.EnvelopeType
+	if len(body) == 0 {
+		var err error
+		if body, err = s.Marshal(); err != nil {
+			return nil, err
+		}
+		contentType = poclog.SubmissionType
 	}
-	file, status, err := c.do(ctx, call{method: http.MethodPost, path: "v1/proofs", contentType: poclog.SubmissionType, body: body, max: poclog.MaxReceipt})
+	file, status, err := c.do(ctx, call{method: http.MethodPost, path: "v1/proofs", contentType: contentType, body: body, max: poclog.MaxReceipt})
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +40,7 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
 	out := &Submitted{Receipt: file, Verdict: v, New: status == http.StatusCreated}
-	if err := out.answers(s.Bundle); err != nil {
+	if err := out.answers(s); err != nil {
 		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
 	r, err := poclog.ParseReceipt(file)
@@ -50,19 +54,27 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 	return out, c.remember(ctx, cp)
 }
 
-// answers checks that the receipt is of an entry for this bundle, and not of somebody else's.
-func (s *Submitted) answers(bundle []byte) error {
+// answers checks that the receipt is of an entry for what was sent, and not of somebody else's. The entry of a duplicate names the publishers
+// of whoever came first.
+func (s *Submitted) answers(sent *poclog.Submission) error {
 	e := s.Verdict.Entry
 	if e == nil {
 		return receipt.ErrNotProof
 	}
 	if s.New {
-		if named := e.Evidence.Bundle; named != poclog.BlobOf(bundle) {
+		if named := e.Evidence.Bundle; named != poclog.BlobOf(sent.Bundle) {
 			return fmt.Errorf("it is for a bundle with digest %s, not the one that was sent", named.SHA256)
+		}
+		var envelope poclog.Blob
+		if len(sent.Envelope) > 0 {
+			envelope = poclog.BlobOf(sent.Envelope)
+		}
+		if named := e.Evidence.Envelope; named != envelope {
+			return fmt.Errorf("it is for an envelope with digest %s, not the one that was sent", named.SHA256)
 		}
 		return nil
 	}
-	b, err := poclog.ParseBundle(bundle)
+	b, err := poclog.ParseBundle(sent.Bundle)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,8 @@ func TestReceiptsOfOthersEvidenceAreRefused(t *testing.T) {
 	v4, v5 := realdata.Quotes()[0], realdata.Quotes()[1]
 	mine, whole := bundleOf(t, v4, false), bundleOf(t, v4, true)
 	five := bundleOf(t, v5, false)
+	sealed := entryOf(t, mine, v4, false)
+	sealed.Publishers, sealed.Evidence.Envelope = []poclog.Digest{poclog.Sum([]byte("key"))}, poclog.BlobOf([]byte("envelope"))
 	for _, c := range []struct {
 		desc   string
 		sent   []byte
@@ -94,6 +96,8 @@ func TestReceiptsOfOthersEvidenceAreRefused(t *testing.T) {
 		entry  *poclog.Entry
 		want   string // part of the error; "" accepts
 	}{
+		{"a new entry with an envelope that was not sent", mine, 201, sealed, "envelope"},
+		{"the entry of another's envelope", mine, 200, sealed, ""},
 		{"a new entry for what was sent", mine, 201, entryOf(t, mine, v4, false), ""},
 		{"a new entry for another file", mine, 201, entryOf(t, whole, v4, false), "not the one that was sent"},
 		{"the entry of the same quote in another bundle", mine, 200, entryOf(t, whole, v4, true), ""},

@@ -23,13 +23,16 @@ type admission struct {
 	number  uint64
 }
 
-// admit judges a submission and logs it, in the order: collateral, appraisal, duplicate, budget, disk, evidence, append, publication. What was
+// admit judges a submission and logs it, in the order: publishers, collateral, appraisal, duplicate, budget, disk, evidence, append, publication. What was
 // returned is never lost.
 func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.admissions.Done()
+	if _, err := s.publishers.Verify(sub.Envelope, sub.Bundle); err != nil {
+		return s.late(ctx, sub, err)
+	}
 	sub, charged, err := s.withCollateral(ctx, sub)
 	if err != nil {
 		return s.late(ctx, sub, err)
@@ -87,7 +90,7 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 	defer done()
 	defer s.metrics.appraised(time.Now())
 	now := poclog.UnixTime(s.cfg.Now().Unix())
-	in := profile.Input{Bundle: sub.Bundle, Collateral: sub.Collateral, Policy: s.file, Appraised: now, Appraisal: poclog.Appraisal}
+	in := profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Policy: s.file, Appraised: now, Appraisal: poclog.Appraisal}
 	if len(sub.Collateral) > 0 {
 		if err := onlySigned(sub.Collateral); err != nil {
 			return nil, err
@@ -173,7 +176,7 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range [][]byte{sub.Bundle, sub.Collateral} {
+	for _, file := range [][]byte{sub.Bundle, sub.Envelope, sub.Collateral} {
 		if len(file) == 0 {
 			continue
 		}

@@ -81,7 +81,7 @@ func (s *Service) withCollateral(ctx context.Context, sub *poclog.Submission) (_
 		return sub, false, err
 	}
 	if _, logged := s.index.findBundle(poclog.Sum(sub.Bundle)); !complete && !logged {
-		if err := s.charge(ctx, sub.Bundle); err != nil {
+		if err := s.charge(ctx, sub); err != nil {
 			return sub, false, err
 		}
 		unavailable := s.cfg.Collateral.Fetch(ctx, b)
@@ -117,13 +117,13 @@ func (s *Service) newest(ctx context.Context, b *poclog.Bundle, offered *poclog.
 }
 
 // charge holds evidence to what can be checked without collateral, and takes its budgets.
-func (s *Service) charge(ctx context.Context, bundle []byte) error {
+func (s *Service) charge(ctx context.Context, sub *poclog.Submission) error {
 	done, err := s.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	a, err := s.judge(profile.Input{Bundle: bundle, Policy: s.least, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
+	a, err := s.judge(profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Policy: s.least, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
 	if err != nil {
 		return err
 	}

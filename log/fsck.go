@@ -257,7 +257,10 @@ func (f *checker) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFor
 		what string
 		blob poclog.Blob
 		dst  *[]byte
-	}{{"bundle", e.Evidence.Bundle, &in.Bundle}, {"collateral", e.Evidence.Collateral, &in.Collateral}, {"policy", e.Evidence.Policy, &in.Policy}} {
+	}{
+		{"bundle", e.Evidence.Bundle, &in.Bundle}, {"envelope", e.Evidence.Envelope, &in.Envelope},
+		{"collateral", e.Evidence.Collateral, &in.Collateral}, {"policy", e.Evidence.Policy, &in.Policy},
+	} {
 		if part.blob == (poclog.Blob{}) {
 			continue
 		}

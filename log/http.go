@@ -150,9 +150,9 @@ func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request, m *mete
 		return nil, err
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	limit, ok := map[string]int64{poclog.BundleType: poclog.MaxBundle, poclog.SubmissionType: poclog.MaxSubmission}[kind]
+	limit, ok := map[string]int64{poclog.BundleType: poclog.MaxBundle, poclog.SubmissionType: poclog.MaxSubmission, poclog.EnvelopeType: poclog.MaxEnvelope}[kind]
 	if err != nil || !ok {
-		return nil, refuse(kindMediaType, "media type %.100q: want %s or %s", r.Header.Get("Content-Type"), poclog.BundleType, poclog.SubmissionType)
+		return nil, refuse(kindMediaType, "media type %.100q: want %s, %s or %s", r.Header.Get("Content-Type"), poclog.BundleType, poclog.SubmissionType, poclog.EnvelopeType)
 	}
 	if r.ContentLength > limit {
 		return nil, refuse(kindTooLarge, "%d bytes: want at most %d", r.ContentLength, limit)
@@ -173,13 +173,32 @@ func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request, m *mete
 
 // parseSubmission parses a body by its media type.
 func parseSubmission(kind string, body []byte) (*poclog.Submission, error) {
-	if kind == poclog.BundleType {
-		return &poclog.Submission{Bundle: body}, nil
+	var sub *poclog.Submission
+	var err error
+	switch kind {
+	case poclog.BundleType:
+		sub = &poclog.Submission{Bundle: body}
+	case poclog.EnvelopeType:
+		sub, err = openEnvelope(body)
+	default:
+		sub, err = poclog.ParseSubmission(body)
 	}
-	sub, err := poclog.ParseSubmission(body)
 	if err != nil {
 		return nil, verify.Failf(verify.Format, "%w", err)
 	}
+	return sub, nil
+}
+
+func openEnvelope(file []byte) (*poclog.Submission, error) {
+	v, err := poclog.ParseEnvelope(file)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := v.Submission()
+	if err != nil {
+		return nil, err
+	}
+	sub.Envelope = file
 	return sub, nil
 }
 

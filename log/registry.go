@@ -41,7 +41,8 @@ func (s *Service) observe(ctx context.Context, sub *poclog.Submission, a *verify
 		return nil, nil, fmt.Errorf("keep the registry's answer: %w", err)
 	}
 	again, err := s.judge(profile.Input{
-		Bundle: observed.Bundle, Collateral: observed.Collateral, Policy: s.file, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal,
+		Bundle: observed.Bundle, Envelope: observed.Envelope, Collateral: observed.Collateral, Policy: s.file,
+		Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal,
 	})
 	return &observed, again, err
 }

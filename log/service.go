@@ -21,6 +21,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/dsse"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -119,6 +120,8 @@ type Service struct {
 	file   []byte // of the policy
 	blob   poclog.Blob
 	least  []byte // the policy's file, admitting whatever is genuine
+
+	publishers *dsse.Publishers // of the policy
 
 	store     *store
 	index     *index
@@ -244,6 +247,9 @@ func (s *Service) loadPolicy() (err error) {
 	}
 	if s.least, err = leastPolicy(s.policy); err != nil {
 		return err
+	}
+	if s.publishers, err = dsse.New(s.policy.Publishers); err != nil {
+		return fmt.Errorf("%s: %w", fileAppraisal, err)
 	}
 	s.blob, err = s.store.put(s.file)
 	return err

@@ -49,6 +49,8 @@ const (
 	Realm      Check = "realm"      // a root of one realm was offered to the other
 	Collateral Check = "collateral" // collateral is missing, expired, not yet valid or not signed by its issuer
 	Policy     Check = "policy"     // the appraisal policy does not allow this
+
+	PublisherSignature Check = "publisher.signature" // the policy's publishers did not sign the submission
 )
 
 var checks = []Check{

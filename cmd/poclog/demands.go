@@ -15,12 +15,13 @@ import (
 
 // demandFlags are what a reader asks of an entry; the defaults are safe.
 type demandFlags struct {
-	profiles, require, tcb                         []string
-	level                                          int
-	realm, place, chassis, measurement, verdict    string
-	userData, auditGroup                           string
-	maxAge, maxCheckpointAge, maxInterval          time.Duration
-	bundle, collateral, appraisalPolicy, quoteFile string
+	profiles, require, tcb                      []string
+	level                                       int
+	realm, place, chassis, measurement, verdict string
+	userData, auditGroup                        string
+	maxAge, maxCheckpointAge, maxInterval       time.Duration
+	bundle, envelope, collateral                string
+	appraisalPolicy, quoteFile                  string
 }
 
 func (f *demandFlags) register(c *cobra.Command) {
@@ -40,6 +41,7 @@ func (f *demandFlags) register(c *cobra.Command) {
 	fl.DurationVar(&f.maxCheckpointAge, "max-checkpoint-age", 0, "greatest age of the view of the log")
 	fl.DurationVar(&f.maxInterval, "max-interval", 0, "greatest uncertainty of when the evidence was made (t2 − t1)")
 	fl.StringVar(&f.bundle, "bundle", "", "repeat a receipt's appraisal with this bundle")
+	fl.StringVar(&f.envelope, "envelope", "", "the envelope in which publishers signed the bundle")
 	fl.StringVar(&f.collateral, "collateral", "", "collateral for the appraisal")
 	fl.StringVar(&f.appraisalPolicy, "appraisal", "", "appraisal policy (default: the built-in one)")
 	fl.StringVar(&f.quoteFile, "quote", "", "compare a receipt with this TEE quote of a live connection")
@@ -119,6 +121,11 @@ func (f *demandFlags) files(cmd *cobra.Command, d *receipt.Demands) error {
 	if e.Bundle, err = readFile(cmd, f.bundle, poclog.MaxBundle); err != nil {
 		return err
 	}
+	if f.envelope != "" {
+		if e.Envelope, err = readFile(cmd, f.envelope, poclog.MaxEnvelope); err != nil {
+			return err
+		}
+	}
 	if f.collateral != "" {
 		if e.Collateral, err = readFile(cmd, f.collateral, poclog.MaxCollateral); err != nil {
 			return err
@@ -138,7 +145,7 @@ type reappraiser struct{}
 
 func (reappraiser) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
 	a, err := profile.Appraise(profile.Input{
-		Bundle: e.Bundle, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
+		Bundle: e.Bundle, Envelope: e.Envelope, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
 	})
 	if err != nil {
 		return nil, err

@@ -192,6 +192,11 @@ func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) e
 			return usagef("--at: %w", err)
 		}
 	}
+	if v.envelope != "" {
+		if in.Envelope, err = readFile(cmd, v.envelope, poclog.MaxEnvelope); err != nil {
+			return err
+		}
+	}
 	if v.collateral != "" {
 		if in.Collateral, err = readFile(cmd, v.collateral, poclog.MaxCollateral); err != nil {
 			return err

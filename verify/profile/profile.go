@@ -19,6 +19,7 @@ import (
 // Input is everything that an appraisal depends on.
 type Input struct {
 	Bundle     []byte    // a bundle's file
+	Envelope   []byte    // the envelope that the bundle came in, or nil where no publisher signed
 	Collateral []byte    // a collateral file, or nil where there is none
 	Policy     []byte    // an appraisal policy's file
 	Appraised  time.Time // when validity is judged: whole seconds
@@ -69,6 +70,11 @@ func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error
 	s, err := open(in)
 	if err != nil {
 		return nil, err
+	}
+	if !without[verify.PublisherSignature] {
+		if err := s.publishers(); err != nil {
+			return nil, err
+		}
 	}
 	p, err := s.choose()
 	if err != nil {
@@ -145,6 +151,9 @@ func (s *subject) finish(p *profile, level uint32, missing map[verify.Check]stri
 	e.Chassis, e.Keys = sortedIdentities(e.Chassis), sortedIdentities(e.Keys)
 	e.Appraised = s.in.Appraised.UTC()
 	e.Evidence = poclog.EvidenceDigests{Bundle: poclog.BlobOf(s.in.Bundle), Policy: poclog.BlobOf(s.in.Policy)}
+	if len(e.Publishers) > 0 {
+		e.Evidence.Envelope = poclog.BlobOf(s.in.Envelope)
+	}
 	if len(s.in.Collateral) > 0 {
 		e.Evidence.Collateral = poclog.BlobOf(s.in.Collateral)
 	}

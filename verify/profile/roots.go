@@ -55,15 +55,6 @@ func checkRealm(p *poclog.Policy) error {
 	return nil
 }
 
-// checkPublishers refuses a rule that this software cannot keep: no submission carries its publisher's signature yet, and to admit everybody's where
-// the policy admits a few would be worse than to admit none.
-func checkPublishers(p *poclog.Policy) error {
-	if p.Publishers != nil {
-		return verify.Failf(verify.Policy, "the policy admits submissions of %d publishers only: this software does not check who publishes", len(p.Publishers.Keys))
-	}
-	return nil
-}
-
 // DefaultPolicy returns the policy with which a reader, or a new log, judges production evidence: binding profiles at level 2 and, if
 // historical is set, evidence without a challenge at level 0.
 func DefaultPolicy(historical bool) *poclog.Policy {
@@ -88,10 +79,7 @@ func CheckPolicy(p *poclog.Policy) error {
 	if err := checkRealm(p); err != nil {
 		return err
 	}
-	if err := checkProviders(p); err != nil {
-		return err
-	}
-	return checkPublishers(p)
+	return checkProviders(p)
 }
 
 // checkProviders demands that the name of a bare-metal provider's root is the provider's, as certificates give it: the root may speak for no other.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/dsse"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
@@ -71,6 +72,16 @@ func open(in Input) (*subject, error) {
 		}
 	}
 	return s, nil
+}
+
+// publishers verifies who submitted the bundle, before anything in it is looked at.
+func (s *subject) publishers() error {
+	listed, err := dsse.New(s.policy.Publishers)
+	if err != nil {
+		return err
+	}
+	s.entry.Publishers, err = listed.Verify(s.in.Envelope, s.in.Bundle)
+	return err
 }
 
 // choose finds the profile by the items, and refuses items that it does not appraise.

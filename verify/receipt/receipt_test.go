@@ -403,8 +403,9 @@ func TestReappraisalMustGiveTheEntryAgain(t *testing.T) {
 	p := parsePolicy(t, policies["2-of-3"])
 	file := marshal(s.receipt(5, s.log.Checkpoint(5, signedBy(110)...)))
 	evidence := receipt.Evidence{Bundle: []byte("bundle"), Collateral: []byte("collateral"), Policy: []byte("policy")}
-	other := evidence
+	other, enveloped := evidence, evidence
 	other.Collateral = nil
+	enveloped.Envelope = []byte("envelope")
 	for _, c := range []struct {
 		name string
 		e    receipt.Evidence
@@ -415,6 +416,7 @@ func TestReappraisalMustGiveTheEntryAgain(t *testing.T) {
 		{"another entry", evidence, reappraiser{leaf: s.leaf[1:]}, "another entry"},
 		{"refused", evidence, reappraiser{err: errors.New("tee.chain: no")}, "does not pass"},
 		{"other evidence", other, reappraiser{leaf: s.leaf}, "the entry names"},
+		{"an envelope that the entry does not name", enveloped, reappraiser{leaf: s.leaf}, "the envelope at hand"},
 		{"nobody to do it", evidence, nil, "nobody"},
 	} {
 		v, err := receipt.Check(file, p, at(200), receipt.Demands{Standing: receipt.Reappraised, Evidence: &c.e, Reappraise: c.by})

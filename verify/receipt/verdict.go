@@ -77,9 +77,9 @@ func (v *Verdict) askAuditors(group string) {
 	}
 }
 
-// Evidence is what was judged, as files.
+// Evidence is what was judged, as files. Collateral is empty where there was none, Envelope where no publisher signed.
 type Evidence struct {
-	Bundle, Collateral, Policy []byte // Collateral is empty where there was none
+	Bundle, Envelope, Collateral, Policy []byte
 }
 
 // A Reappraiser repeats an appraisal and returns the leaf. It is injected, so that checking a receipt needs no parser of quotes.
@@ -99,7 +99,10 @@ func (v *Verdict) repeat(by Reappraiser, e *Evidence, leaf []byte) error {
 		what string
 		have []byte
 		want poclog.Blob
-	}{{"bundle", e.Bundle, v.Entry.Evidence.Bundle}, {"collateral", e.Collateral, v.Entry.Evidence.Collateral}, {"policy", e.Policy, v.Entry.Evidence.Policy}} {
+	}{
+		{"bundle", e.Bundle, v.Entry.Evidence.Bundle}, {"envelope", e.Envelope, v.Entry.Evidence.Envelope},
+		{"collateral", e.Collateral, v.Entry.Evidence.Collateral}, {"policy", e.Policy, v.Entry.Evidence.Policy},
+	} {
 		have := poclog.Blob{}
 		if len(f.have) > 0 {
 			have = poclog.BlobOf(f.have)

@@ -99,6 +99,7 @@ func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFo
 		shared bool // by many entries
 	}{
 		{"bundle", e.Evidence.Bundle, &in.Bundle, false},
+		{"envelope", e.Evidence.Envelope, &in.Envelope, false},
 		{"collateral", e.Evidence.Collateral, &in.Collateral, true},
 		{"policy", e.Evidence.Policy, &in.Policy, true},
 	} {

@@ -15,6 +15,7 @@ import (
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/witness/audit"
@@ -144,6 +145,7 @@ type evidence struct {
 	challenged time.Time // when the challenge was cosigned; zero: historical
 	appraised  time.Time // zero: the start
 	policy     []byte    // nil: the first
+	by         []*signer.Signer
 }
 
 // entry appraises a new quote, keeps its evidence and returns entry and leaf. An edit changes the entry before it becomes a leaf.
@@ -170,6 +172,10 @@ func (l *lab) entry(v evidence, edit func(*poclog.Entry)) (leaf []byte) {
 	if v.collateral {
 		in.Collateral = must(l.maker.Collateral(chip.CollateralOptions{At: l.start.Add(-time.Hour)}).Marshal())
 		l.keep(in.Collateral)
+	}
+	if len(v.by) > 0 {
+		in.Envelope = must(signer.Seal(l.t.Context(), &poclog.Submission{Bundle: in.Bundle}, v.by...))
+		l.keep(in.Envelope)
 	}
 	a, err := profile.Appraise(in)
 	if err != nil {
