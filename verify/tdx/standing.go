@@ -2,6 +2,7 @@ package tdx
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
@@ -29,23 +30,52 @@ type Standing struct {
 
 	Root      poclog.Digest // SHA-256 of the root certificate
 	CAKey     poclog.Digest // SHA-256 of the SubjectPublicKeyInfo of the PCK certificate's issuer
-	CA        string        // which of Intel's it is: "platform" or "processor"
-	CASerial  []byte        // big-endian
-	PCKSerial []byte        // big-endian
+	Processor bool          // the issuer is Intel's Processor CA, not its Platform CA
+	CASerial  poclog.Digest // SHA-256 of the issuer's serial number, big-endian
+	PCKSerial poclog.Digest // SHA-256 of the PCK certificate's
 }
+
+// CA returns which of Intel's CAs certified the chip: "platform" or "processor".
+func (s *Standing) CA() string {
+	if s.Processor {
+		return "processor"
+	}
+	return "platform"
+}
+
+// Marshal returns the standing in bytes: its fields in order, numbers big-endian.
+func (s *Standing) Marshal() []byte {
+	b, err := binary.Append(nil, binary.BigEndian, s)
+	if err != nil {
+		panic(err) // all fields are of a fixed size
+	}
+	return b
+}
+
+// ParseStanding parses what Marshal gives.
+func ParseStanding(b []byte) (*Standing, error) {
+	s := new(Standing)
+	if want := binary.Size(s); len(b) != want {
+		return nil, fmt.Errorf("standing of %d bytes: want %d", len(b), want)
+	}
+	if _, err := binary.Decode(b, binary.BigEndian, s); err != nil {
+		return nil, fmt.Errorf("standing: %w", err)
+	}
+	return s, nil
+}
+
+func serialOf(n *big.Int) poclog.Digest { return poclog.Sum(n.Bytes()) }
 
 // Standing returns what collateral judges of the quote's platform.
 func (q *Quote) Standing() *Standing {
 	misc, attributes, mrsigner, prodID, svn := q.qeFields()
-	s := &Standing{
+	return &Standing{
 		FMSPC: q.Platform.FMSPC, PCEID: q.Platform.PCEID, PCESVN: q.Platform.PCESVN, SVN: q.Platform.SVN,
 		TEETCBSVN: q.Body.TEETCBSVN, MRSIGNERSEAM: q.Body.MRSIGNERSEAM, SEAMAttributes: q.Body.SEAMAttributes,
 		QEMiscSelect: misc, QEAttributes: [16]byte(attributes), QEMRSigner: [32]byte(mrsigner), QEProdID: prodID, QESVN: svn,
 		Root: sha256.Sum256(q.Root.Raw), CAKey: sha256.Sum256(q.CA.RawSubjectPublicKeyInfo),
-		CASerial: q.CA.SerialNumber.Bytes(), PCKSerial: q.PCK.SerialNumber.Bytes(),
+		Processor: q.CA.Subject.CommonName == nameProcessorCA, CASerial: serialOf(q.CA.SerialNumber), PCKSerial: serialOf(q.PCK.SerialNumber),
 	}
-	s.CA, _ = CAOf(q.CA) // CheckChain refuses others
-	return s
 }
 
 // ErrOtherPlatform says that collateral is for other platforms than the one that it was to judge: of another family, CA or root.
@@ -88,7 +118,7 @@ type Revocations struct {
 	Facts
 	issuer poclog.Digest // PCK CRL: of the CA's SubjectPublicKeyInfo; root CRL: of the root certificate
 	root   bool
-	when   map[string]time.Time // by serial number, big-endian
+	when   map[poclog.Digest]time.Time // by serial number, as a Standing has it
 }
 
 // OpenRevocations authenticates a PCK or root CRL by the chain beside it, as [OpenItem] does.
@@ -102,12 +132,12 @@ func OpenRevocations(it *poclog.CollateralItem, roots Roots, at time.Time) (*Rev
 		return nil, verify.Failf(verify.Collateral, "%w", err)
 	}
 	f.Issued, f.Until = c.Issued, c.Until
-	r := &Revocations{Facts: *f, root: it.Kind == poclog.IntelRootCRL, issuer: sha256.Sum256(issuer.RawSubjectPublicKeyInfo), when: make(map[string]time.Time)}
+	r := &Revocations{Facts: *f, root: it.Kind == poclog.IntelRootCRL, issuer: sha256.Sum256(issuer.RawSubjectPublicKeyInfo), when: make(map[poclog.Digest]time.Time)}
 	if r.root {
 		r.issuer = sha256.Sum256(issuer.Raw)
 	}
 	for _, e := range crl.RevokedCertificateEntries {
-		r.when[string(e.SerialNumber.Bytes())] = e.RevocationTime.UTC()
+		r.when[serialOf(e.SerialNumber)] = e.RevocationTime.UTC()
 	}
 	return r, nil
 }
@@ -119,9 +149,9 @@ func (r *Revocations) Revoked(s *Standing) (what string, at time.Time) {
 	what = "the chip's PCK certificate"
 	if r.root {
 		serial, issuer = s.CASerial, s.Root
-		what = fmt.Sprintf("the certificate of the %s CA, which certified the chip", s.CA)
+		what = fmt.Sprintf("the certificate of the %s CA, which certified the chip", s.CA())
 	}
-	at, found := r.when[string(new(big.Int).SetBytes(serial).Bytes())]
+	at, found := r.when[serial]
 	if !found || issuer != r.issuer {
 		return "", time.Time{}
 	}
@@ -131,9 +161,15 @@ func (r *Revocations) Revoked(s *Standing) (what string, at time.Time) {
 // CheckSigners refuses collateral whose signer's certificate the root CRL revokes: whoever has that key could make platforms fall that stand.
 func (r *Revocations) CheckSigners(c *Collateral) error {
 	for _, s := range c.signers {
-		if at, found := r.when[string(s.SerialNumber.Bytes())]; found && r.root && r.issuer == c.root {
+		if at, found := r.when[serialOf(s.SerialNumber)]; found && r.root && r.issuer == c.root {
 			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", s.Subject.CommonName, stamp(at))
 		}
 	}
 	return nil
 }
+
+// Issuer returns whose list it is: of a PCK CRL the digest of the CA's key, of a root CRL that of the root's certificate, as a [Standing] has them.
+func (r *Revocations) Issuer() poclog.Digest { return r.issuer }
+
+// Root returns the digest of the root certificate that TCB info and QE identity lead to.
+func (c *Collateral) Root() poclog.Digest { return c.root }

@@ -44,7 +44,11 @@ func TestAStandingIsJudgedAsItsQuote(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					got, err := newer.Judge(standingOf(t, quote))
+					kept, err := tdx.ParseStanding(standingOf(t, quote).Marshal())
+					if err != nil || *kept != *standingOf(t, quote) {
+						t.Fatalf("%+v, %v", kept, err)
+					}
+					got, err := newer.Judge(kept)
 					if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
 						t.Fatalf("%s, %s, %s: %v: the quote gives %v", status, module, qe, err, wantErr)
 					}
@@ -134,6 +138,9 @@ func TestRevocationsAreOfThePlatformsOwnIssuer(t *testing.T) {
 		if c.list.Number.Cmp(big.NewInt(0)) <= 0 || c.list.Until.Before(labNow) {
 			t.Errorf("%s: %+v", name, c.list.Facts)
 		}
+	}
+	if _, err := tdx.ParseStanding(badStanding.Marshal()[1:]); err == nil {
+		t.Error("a standing without its first byte is taken")
 	}
 	_, err := tdx.OpenRevocations(published(m, chip.CollateralOptions{}).Get(poclog.TDXTCBInfo), both, labNow)
 	wantCheck(t, err, verify.Collateral)
