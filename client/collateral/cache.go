@@ -185,8 +185,12 @@ func (c *Cache) Newest(b *poclog.Bundle, offered *poclog.Collateral) (newest *po
 	taken := make(map[poclog.CollateralKind]bool)
 	for _, n := range c.Needs(b) {
 		taken[n.Kind] = true
-		if it := offered.Get(n.Kind); it != nil {
-			c.offer(n, *it)
+		if offered != nil {
+			for _, it := range offered.Items {
+				if it.Kind == n.Kind {
+					c.offer(n, it)
+				}
+			}
 		}
 		it, none := c.known(n.Key)
 		if it != nil {

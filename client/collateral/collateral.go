@@ -6,7 +6,7 @@
 // kept stays in use until it expires, and not a second longer. Answers are asked for again while the old one is still valid, one request at a time
 // for each, with growing and jittered waits where the issuer fails; a flood of questions about something that is not to be had asks nobody.
 //
-// Whoever issues collateral is a [Source]: [Intel]'s PCS or a PCCS, and [Google]'s launch endorsements. Files in the folder are not trusted either:
+// Whoever issues collateral is a [Source]: [Intel]'s PCS or a PCCS, [AMD]'s KDS, and [Google]'s launch endorsements. Files in the folder are not trusted either:
 // they are verified when they are read, and ignored if they do not pass. The folder's list of what was seen is the exception: where it is damaged the
 // cache does not open, for nobody could say what must not come back.
 //
@@ -29,7 +29,7 @@ import (
 // A Key names one piece of collateral.
 type Key struct {
 	Kind poclog.CollateralKind
-	For  string // what it is for: FMSPC or MRTD in lower-case hexadecimal, "platform" or "processor"; empty where there is one for all
+	For  string // what it is for: FMSPC or MRTD in lower-case hexadecimal, "platform" or "processor", "vcek-milan"; empty where there is one for all
 }
 
 // String gives kind and For with a dot between: a file's name.

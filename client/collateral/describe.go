@@ -7,6 +7,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/launch"
+	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 )
 
@@ -33,6 +34,8 @@ func describeItem(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) po
 	switch it.Kind {
 	case poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL:
 		f, st.For, err = intelFacts(it, p, now)
+	case poclog.AMDCRL:
+		f, st.For, err = amdFacts(it, p, now)
 	case poclog.LaunchEndorsement:
 		f, st.For, err = googleFacts(it, p, now)
 	default:
@@ -68,6 +71,22 @@ func intelFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Fa
 		of = hex.EncodeToString(f.FMSPC)
 	}
 	return &Facts{Issuer: f.Issuer, Issued: f.Issued, Until: f.Until, Number: f.Number}, of, nil
+}
+
+// amdFacts authenticates at the time of issue: what expired can still be named.
+func amdFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
+	roots := p.RootsFor(poclog.RootAMDARK)
+	f, err := snp.OpenItem(it, roots, now)
+	if err != nil {
+		from, _, e := snp.Validity(&poclog.Collateral{Items: []poclog.CollateralItem{*it}})
+		if e != nil {
+			return nil, "", err
+		}
+		if f, e = snp.OpenItem(it, roots, from); e != nil {
+			return nil, "", err
+		}
+	}
+	return &Facts{Issuer: "ARK-" + string(f.Product), Issued: f.Issued, Until: f.Until}, listOf(f.Product, f.Signer), nil
 }
 
 func googleFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {

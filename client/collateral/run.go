@@ -104,7 +104,7 @@ func (f *Facts) describe(kind poclog.CollateralKind, st *poclog.CollateralState,
 	switch kind {
 	case poclog.TDXTCBInfo, poclog.TDXQEIdentity:
 		st.Evaluation = f.mark().number.String()
-	case poclog.IntelPCKCRL, poclog.IntelRootCRL, poclog.AMDCRL:
+	case poclog.IntelPCKCRL, poclog.IntelRootCRL:
 		st.CRLNumber = f.mark().number.String()
 	}
 }

@@ -26,10 +26,11 @@ func newCollateralCmd() *cobra.Command {
 const off = "off"
 
 // A sourceFlags says where collateral comes from.
-type sourceFlags struct{ pcs, launch string }
+type sourceFlags struct{ pcs, kds, launch string }
 
 func (f *sourceFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.pcs, "pcs", "", `Intel's PCS or a PCCS, "off" for none (default for the realm production: `+collateral.IntelPCS+")")
+	c.Flags().StringVar(&f.kds, "kds", "", `AMD's KDS or a mirror of it, "off" for none (default for the realm production: `+collateral.AMDKDS+")")
 	c.Flags().StringVar(&f.launch, "launch-endorsements", "", `bucket of Google's launch endorsements, "off" for none (default for the realm production: `+collateral.GoogleBucket+")")
 }
 
@@ -40,6 +41,13 @@ func (f *sourceFlags) sources(p *poclog.Policy) ([]collateral.Source, error) {
 		s, err := collateral.NewIntel(url, p.RootsFor(poclog.RootIntelSGX))
 		if err != nil {
 			return nil, usagef("--pcs: %w", err)
+		}
+		out = append(out, s)
+	}
+	if url := f.or(f.kds, collateral.AMDKDS, p); url != off {
+		s, err := collateral.NewAMD(url, p.RootsFor(poclog.RootAMDARK))
+		if err != nil {
+			return nil, usagef("--kds: %w", err)
 		}
 		out = append(out, s)
 	}
@@ -184,7 +192,7 @@ func (f *collateralFetchCmd) needs(cmd *cobra.Command, args []string, c *collate
 	}
 	needs := c.Needs(b)
 	if len(needs) == 0 {
-		return nil, hint(fmt.Errorf("%s: nobody to ask for what judges it", args[0]), "--pcs says whom; the default is for the realm production")
+		return nil, hint(fmt.Errorf("%s: nobody to ask for what judges it", args[0]), "--pcs and --kds say whom; the default is for the realm production")
 	}
 	return needs, nil
 }

@@ -81,23 +81,32 @@ func ParseChain(item []byte) (*Chain, error) {
 // parseNames reads from the common names what the certificates are for: one root certifies CAs of both kinds of keys, and only names keep them apart
 // (57230, "Certificate Fields").
 func (c *Chain) parseNames() error {
-	ca := "SEV-"
-	switch name := c.Leaf.Subject.CommonName; name {
-	case "SEV-VCEK":
-		c.Signer = VCEK
-	case "SEV-VLEK":
-		c.Signer, ca = VLEK, "SEV-VLEK-"
-	default:
-		return fmt.Errorf("certificate of %q: want SEV-VCEK or SEV-VLEK", name)
+	if err := c.parseAuthorityNames(); err != nil {
+		return err
 	}
+	if want := map[Signer]string{VCEK: "SEV-VCEK", VLEK: "SEV-VLEK"}[c.Signer]; c.Leaf.Subject.CommonName != want {
+		return fmt.Errorf("certificate of %q under %q: want %s", c.Leaf.Subject.CommonName, c.CA.Subject.CommonName, want)
+	}
+	return nil
+}
+
+// parseAuthorityNames reads which product's root and which kind of keys' CA these are.
+func (c *Chain) parseAuthorityNames() error {
 	for _, p := range products {
-		if c.Root.Subject.CommonName == "ARK-"+string(p) && c.CA.Subject.CommonName == ca+string(p) {
-			c.Product = p
+		if c.Root.Subject.CommonName != "ARK-"+string(p) {
+			continue
+		}
+		switch c.CA.Subject.CommonName {
+		case "SEV-" + string(p):
+			c.Product, c.Signer = p, VCEK
+			return nil
+		case "SEV-VLEK-" + string(p):
+			c.Product, c.Signer = p, VLEK
 			return nil
 		}
 	}
-	return fmt.Errorf("%s certified by %q and %q: want %s<product> and ARK-<product> of Milan, Genoa or Turin",
-		c.Leaf.Subject.CommonName, c.CA.Subject.CommonName, c.Root.Subject.CommonName, ca)
+	return fmt.Errorf("certificates of %q and %q: want SEV-<product> or SEV-VLEK-<product>, and ARK-<product>, of Milan, Genoa or Turin",
+		c.CA.Subject.CommonName, c.Root.Subject.CommonName)
 }
 
 // Extensions of VCEK and VLEK certificates.
@@ -260,6 +269,15 @@ func (c *Chain) CheckReport(r *Report) error {
 		return verify.Failf(verify.TEEChain, "the report is of chip %x, the certificate of %x", r.ChipID, c.HWID)
 	}
 	return nil
+}
+
+// Product returns the product whose root certifies the processor that made the report, as far as the report says it: "" before version 3, and of
+// processors that are unknown.
+func (r *Report) Product() Product {
+	if r.Version < 3 {
+		return ""
+	}
+	return productOf(r.Family, r.Model)
 }
 
 // productOf returns the product of a processor's family and model, or "" (56860, "CPUID_FAM_ID"; AMD's Processor Programming References).
