@@ -19,8 +19,8 @@ const (
 	AMDCRL            CollateralKind = "amd-crl"            // DER, by the ARK
 	LaunchEndorsement CollateralKind = "launch-endorsement" // the provider's signed statement on a launch measurement
 	ChipRegistry      CollateralKind = "chip-registry"      // the provider's unsigned answer on a chip
-	AllianceToken     CollateralKind = "alliance-token"     // the Proof of Cloud Alliance's signed answer
-	OwnerEndorsement  CollateralKind = "owner-endorsement"  // Intel Platform Ownership Endorsement
+	AllianceToken     CollateralKind = "alliance-token"     // a registry's signed token on a quote: compact JWS
+	OwnerEndorsement  CollateralKind = "owner-endorsement"  // Intel Platform Ownership Endorsement: COSE_Sign1 over CoRIM
 )
 
 var collateralKinds = []CollateralKind{
@@ -62,6 +62,19 @@ func (c *Collateral) Get(kind CollateralKind) *CollateralItem {
 		}
 	}
 	return nil
+}
+
+// All returns the items of a kind, in their order.
+func (c *Collateral) All(kind CollateralKind) []CollateralItem {
+	var list []CollateralItem
+	if c != nil {
+		for _, it := range c.Items {
+			if it.Kind == kind {
+				list = append(list, it)
+			}
+		}
+	}
+	return list
 }
 
 // With returns a copy that holds the items too, each in the place of one of its kind and URL.

@@ -24,6 +24,7 @@ const (
 	maxChecks     = 64
 	maxAdvisories = 64
 	maxBanks      = 8
+	maxSays       = 255 // printable ASCII; no DNS name is longer
 )
 
 // An Entry is what the log says of one bundle: the leaf of kind "proof", docs/format.md §7. It is a function of bundle,
@@ -40,10 +41,11 @@ type Entry struct {
 	Quote    Identity   // of the TEE quote
 	Boot     *Digest    // SHA-256 of TPMS_ATTEST; nil without a TPM quote
 
-	Place *Place // nil where nothing says where the chassis stands
-	CVM   CVM
-	TPM   *TPM   // nil without a TPM quote
-	Fresh *Fresh // nil for historical evidence
+	Place        *Place        // nil where nothing says where the chassis stands
+	Endorsements []Endorsement // what others vouch for, ascending by kind and signer, one of each
+	CVM          CVM
+	TPM          *TPM   // nil without a TPM quote
+	Fresh        *Fresh // nil for historical evidence
 
 	// Publishers names those who signed the submission by digest of their keys, ascending; none where the policy admits everybody's.
 	Publishers []Digest

@@ -37,6 +37,7 @@ func (w *encoder) entry(e *Entry) {
 		w.hex("boot", e.Boot[:])
 	}
 	w.place(e.Place)
+	w.endorsements(e.Endorsements)
 	w.cvm(&e.CVM)
 	w.tpm(e.TPM)
 	w.fresh(e.Fresh)
@@ -156,6 +157,9 @@ func (d *decoder) entry() (*Entry, error) {
 	d.identities(&e)
 	if d.has("place") {
 		e.Place = d.place()
+	}
+	if d.has("endorsements") {
+		e.Endorsements = d.endorsements(e.Chassis)
 	}
 	d.cvm(&e.CVM)
 	if d.has("tpm") {

@@ -36,6 +36,8 @@ type Policy struct {
 	TXT []TXTLaunch `json:"txt,omitempty"`
 	// Registries lists where the judge asks providers for their chips, ascending by provider.
 	Registries []Registry `json:"registries,omitempty"`
+	// Alliances lists the registries of hardware whose signed tokens count, ascending by key.
+	Alliances []Alliance `json:"alliances,omitempty"`
 	// Publishers, if set, are the only ones whose submissions are admitted.
 	Publishers *Publishers `json:"publishers,omitempty"`
 }
@@ -52,16 +54,17 @@ type RootUse string
 
 // What roots are for.
 const (
-	RootIntelSGX   RootUse = "intel-sgx"   // TDX quotes and Intel's collateral
-	RootAMDARK     RootUse = "amd-ark"     // SEV-SNP reports
-	RootGCEAK      RootUse = "gce-ak"      // Compute Engine's attestation keys
-	RootGCELaunch  RootUse = "gce-launch"  // Google's launch endorsements
-	RootAzureAK    RootUse = "azure-ak"    // Azure's attestation keys
-	RootProviderAK RootUse = "provider-ak" // a bare-metal provider's attestation keys
-	RootTPMEK      RootUse = "tpm-ek"      // a TPM vendor's or provider's endorsement keys
+	RootIntelSGX      RootUse = "intel-sgx"      // TDX quotes and Intel's collateral
+	RootAMDARK        RootUse = "amd-ark"        // SEV-SNP reports
+	RootGCEAK         RootUse = "gce-ak"         // Compute Engine's attestation keys
+	RootGCELaunch     RootUse = "gce-launch"     // Google's launch endorsements
+	RootAzureAK       RootUse = "azure-ak"       // Azure's attestation keys
+	RootPlatformOwner RootUse = "platform-owner" // platform ownership endorsements of one owner, the root's name
+	RootProviderAK    RootUse = "provider-ak"    // a bare-metal provider's attestation keys
+	RootTPMEK         RootUse = "tpm-ek"         // a TPM vendor's or provider's endorsement keys
 )
 
-var rootUses = []RootUse{RootAMDARK, RootAzureAK, RootGCEAK, RootGCELaunch, RootIntelSGX, RootProviderAK, RootTPMEK}
+var rootUses = []RootUse{RootAMDARK, RootAzureAK, RootGCEAK, RootGCELaunch, RootIntelSGX, RootPlatformOwner, RootProviderAK, RootTPMEK}
 
 // A Root names a root certificate by the digest of its DER.
 type Root struct {
@@ -111,6 +114,12 @@ type Registry struct {
 
 // maxPublishers bounds the keys of a policy: each appraisal parses them.
 const maxPublishers = 256
+
+// An Alliance is a registry of hardware that signs what it lists, as the Proof of Cloud Alliance does.
+type Alliance struct {
+	Name string `json:"name"` // for people
+	Key  string `json:"key"`  // its Ed25519 public key, RFC 8032: 64 lower-case hexadecimal digits
+}
 
 // Publishers are the keys of which a threshold must have signed a submission.
 type Publishers struct {
@@ -188,7 +197,7 @@ func (p *Policy) check() error {
 	if p.MaxChallengeAge < 1 || p.MaxChallengeAge > 86400 {
 		return fmt.Errorf("max_challenge_age %d: want 1 to 86400 seconds", p.MaxChallengeAge)
 	}
-	for _, f := range []func() error{p.checkAdmit, p.checkRoots, p.checkTCB, p.checkSNPTCB, p.checkLaunch, p.checkIDKeys, p.checkTXT, p.checkStrings, p.checkPublishers} {
+	for _, f := range []func() error{p.checkAdmit, p.checkRoots, p.checkTCB, p.checkSNPTCB, p.checkLaunch, p.checkIDKeys, p.checkTXT, p.checkAlliances, p.checkStrings, p.checkPublishers} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -283,6 +292,15 @@ func (p *Policy) checkTXT() error {
 	return ascending("txt", p.TXT, func(t TXTLaunch) string { return t.Name })
 }
 
+func (p *Policy) checkAlliances() error {
+	for _, a := range p.Alliances {
+		if d, err := ParseDigest(a.Key); err != nil || d == (Digest{}) {
+			return fmt.Errorf("alliances: key %.80q: want 64 lower-case hexadecimal digits, not all zero", a.Key)
+		}
+	}
+	return ascending("alliances", p.Alliances, func(a Alliance) string { return a.Key })
+}
+
 // checkStrings holds free text to printable ASCII: the file must have one form, and a terminal must not be led astray.
 func (p *Policy) checkStrings() error {
 	var all []string
@@ -301,6 +319,9 @@ func (p *Policy) checkStrings() error {
 	}
 	for _, r := range p.Registries {
 		all = append(all, r.Provider, r.URL)
+	}
+	for _, a := range p.Alliances {
+		all = append(all, a.Name)
 	}
 	for _, s := range all {
 		if !printable(s) || len(s) > 4096 {

@@ -21,8 +21,10 @@ func projectable(t testing.TB) map[string][]byte {
 	more := sampleEntry()
 	more.Chassis = append(more.Chassis, "intel:tdx:ppid:"+"2112131415161718191a1b1c1d1e1f20", more.Keys[0])
 	more.Keys = []poclog.Identity{"azure:vm:01234567-89ab-cdef-0123-456789abcdef", "azure:vm:11234567-89ab-cdef-0123-456789abcdef", "gce:instance:1:2", poclog.Identity("quote:" + strings.Repeat("1", 64))}
+	endorsed := sampleEndorsedEntry()
+	endorsed.Endorsements[1].Says = "rack 8"
 	return map[string][]byte{
-		"full": must(t, sampleEntry()), "snp": must(t, azure), "bare": must(t, bare), "more": must(t, more),
+		"full": must(t, sampleEntry()), "snp": must(t, azure), "bare": must(t, bare), "more": must(t, more), "endorsed": must(t, endorsed),
 	}
 }
 
@@ -92,6 +94,19 @@ func TestProjectedTimes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What no identity is does not stand in the list of identities.
+func TestProjectedEndorsementsAreOfTheChassis(t *testing.T) {
+	leaf := string(must(t, sampleEndorsedEntry()))
+	const of = `"of":"intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20"`
+	for _, other := range []string{`"of":","`, `"of":""`, `"of":"intel:tdx:ppid:2112131415161718191a1b1c1d1e1f20"`, `"of":"1112131415161718191a1b1c1d1e1f20"`} {
+		changed := strings.Replace(leaf, of, other, 1)
+		if _, ok := poclog.ScanEntry([]byte(changed)); ok || changed == leaf {
+			t.Errorf("%s: taken", other)
+		}
+		compareProjection(t, []byte(changed))
 	}
 }
 

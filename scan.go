@@ -165,13 +165,18 @@ func (s *scanner) entry(p *Projection) bool {
 	if s.bad || p.Profile == "" || p.Realm == "" || p.Level != LevelChip && p.Level != LevelBound {
 		return false
 	}
+	from := s.off
 	s.identities(p)
+	named := s.b[from:s.off]
 	hasBoot := s.try(`,"boot":`)
 	if hasBoot {
 		s.hex(p.Boot[:])
 	}
 	if s.try(`,"place":{`) {
 		s.place(p)
+	}
+	if s.try(`,"endorsements":[`) {
+		s.endorsements(named)
 	}
 	s.cvm(p)
 	if p.HasTPM = s.try(`,"tpm":{`); p.HasTPM {

@@ -81,6 +81,9 @@ func makeVectors(t *testing.T) map[string]vector {
 	for name, v := range publisherVectors(t, files) {
 		all[name] = v
 	}
+	for name, v := range endorsementVectors(t) {
+		all[name] = v
+	}
 	for name, v := range specialVectors(files) {
 		v.Expect = expectOf(t, v.Format, v.Input)
 		all[name] = v
@@ -138,6 +141,38 @@ func snpVectors(t *testing.T) map[string]vector {
 		"policy-snp-unsorted": {Desc: "products out of order", Format: "policy", Input: strings.Replace(p, `"Turin"`, `"Genoa"`, 1)},
 		"policy-snp-tdx-key":  {Desc: "an ID key for TDX", Format: "policy", Input: strings.Replace(p, `"profile": "azure-snp-vtpm",`, `"profile": "azure-tdx-vtpm",`, 1)},
 		"policy-snp-svn":      {Desc: "a security version of over eight bits", Format: "policy", Input: strings.Replace(p, `"microcode": 219`, `"microcode": 256`, 1)},
+	} {
+		v.Expect = expectOf(t, v.Format, v.Input)
+		all[name] = v
+	}
+	return all
+}
+
+// endorsementVectors are of what others vouch for.
+func endorsementVectors(t *testing.T) map[string]vector {
+	e, p, c := string(must(t, sampleEndorsedEntry())), string(must(t, sampleEndorsingPolicy())), string(must(t, sampleEndorsements()))
+	all := make(map[string]vector)
+	for format, file := range map[string]string{"entry": e, "policy": p, "collateral": c} {
+		all[format+"-endorsed"] = vector{Desc: "what others vouch for", Format: format, Input: file, Expect: "ok", Digest: poclog.Sum([]byte(file)).String()}
+	}
+	token, _, _ := strings.Cut(e[strings.Index(e, `{"kind":"alliance-token"`):], "}")
+	for name, v := range map[string]vector{
+		"entry-endorsed-empty":    {Desc: "an empty list of endorsements", Format: "entry", Input: strings.Replace(string(must(t, sampleEntry())), `"cvm":`, `"endorsements":[],"cvm":`, 1)},
+		"entry-endorsed-twice":    {Desc: "two by one registry", Format: "entry", Input: strings.Replace(e, token+"}", token+"},"+token+"}", 1)},
+		"entry-endorsed-unsorted": {Desc: "signers out of order", Format: "entry", Input: strings.Replace(e, strings.Repeat("0a", 32), strings.Repeat("ff", 32), 1)},
+		"entry-endorsed-kind":     {Desc: "an endorsement by collateral of another kind", Format: "entry", Input: strings.Replace(e, "alliance-token", "chip-registry", 1)},
+		"entry-endorsed-other":    {Desc: "an endorsement of another chip", Format: "entry", Input: strings.Replace(e, `"of":"intel:tdx:ppid:11`, `"of":"intel:tdx:ppid:12`, 1)},
+		"entry-endorsed-comma":    {Desc: "an endorsement of what stands between two of the chassis", Format: "entry", Input: strings.Replace(e, `"of":"intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20"`, `"of":","`, 1)},
+		"entry-endorsed-silent":   {Desc: "an endorsement that says nothing", Format: "entry", Input: strings.Replace(e, `"says":"rack 7"`, `"says":""`, 1)},
+		"entry-endorsed-long":     {Desc: "a label of 256 bytes", Format: "entry", Input: strings.Replace(e, "rack 7", strings.Repeat("a", 256), 1)},
+		"entry-endorsed-until":    {Desc: "an end of what a registry said", Format: "entry", Input: strings.Replace(e, `:00Z"},{`, `:00Z","until":"2027-06-01T12:00:00Z"},{`, 1)},
+		"entry-endorsed-open":     {Desc: "an owner's endorsement without an end", Format: "entry", Input: strings.Replace(e, `,"until":"2027-05-01T00:00:00Z"`, "", 1)},
+		"entry-endorsed-reversed": {Desc: "an end before the beginning", Format: "entry", Input: strings.Replace(e, `"until":"2027`, `"until":"2025`, 1)},
+		"policy-endorsed-key":     {Desc: "a key of 31 octets", Format: "policy", Input: strings.Replace(p, strings.Repeat("0a", 32), strings.Repeat("0a", 31), 1)},
+		"policy-endorsed-zero":    {Desc: "a key of zeros", Format: "policy", Input: strings.Replace(p, strings.Repeat("0a", 32), strings.Repeat("00", 32), 1)},
+		"policy-endorsed-twice":   {Desc: "one key under two names", Format: "policy", Input: strings.Replace(p, strings.Repeat("0b", 32), strings.Repeat("0a", 32), 1)},
+		"policy-endorsed-case":    {Desc: "a key in upper case", Format: "policy", Input: strings.Replace(p, strings.Repeat("0a", 32), strings.Repeat("0A", 32), 1)},
+		"collateral-endorsed-404": {Desc: "a registry's token with an HTTP status", Format: "collateral", Input: strings.Replace(c, `"alliance-token",`, `"alliance-token","time":"2026-06-01T12:00:00Z","status":404,`, 1)},
 	} {
 		v.Expect = expectOf(t, v.Format, v.Input)
 		all[name] = v

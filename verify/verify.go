@@ -39,6 +39,8 @@ const (
 	PlaceCert      Check = "place.certificate" // the AK certificate names a production instance and its zone, or the machine's place
 	PlaceRegistry  Check = "place.registry"    // the provider lists this chip
 	PlaceAgree     Check = "place.agree"       // all sources of place say the same
+	EndorseChip    Check = "endorse.chip"      // a registry that the policy lists vouches for this chip, on this quote
+	EndorseOwner   Check = "endorse.owner"     // an owner that the policy lists says that the platform is his
 	FreshChallenge Check = "fresh.challenge"   // the evidence answers a challenge made from a signed checkpoint
 )
 
@@ -57,7 +59,7 @@ var checks = []Check{
 	TEESignature, TEEChain, TEERevocation, TEETCB, TEENoDebug, TEELaunch,
 	TPMSignature, TPMPCRDigest, TPMAKTemplate, TPMAKChain, TPMAKPolicy, TPMTechnology,
 	BindAKInTEE, BindTEEInTPM, BindPCRRTMR, BindTXT, BindInstance, BindChassis,
-	PlaceCert, PlaceRegistry, PlaceAgree, FreshChallenge,
+	PlaceCert, PlaceRegistry, PlaceAgree, EndorseChip, EndorseOwner, FreshChallenge,
 }
 
 // Checks returns every check that an entry can name, in the order in which entries and reports give them.

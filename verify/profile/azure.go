@@ -30,6 +30,8 @@ var azureTDX = profile{
 		step{verify.PlaceCert, optional, func(*subject) error { return absentf("Azure certifies no place; the AIA host name is a hint") }},
 		step{verify.PlaceRegistry, optional, func(*subject) error { return absentf("Azure publishes no register of its chips") }},
 		step{verify.PlaceAgree, required, func(*subject) error { return nil }},
+		endorsedChip,
+		endorsedPlatform,
 		step{verify.FreshChallenge, required, func(s *subject) error { return s.checkFresh(s.azureNonce) }},
 	),
 	claims: claimAzure,

@@ -29,6 +29,8 @@ var bareMetal = profile{
 		step{verify.BindChassis, optional, checkChassis},
 		step{verify.PlaceRegistry, optional, checkBareMetalRegistry},
 		step{verify.PlaceAgree, required, checkBareMetalPlaces},
+		endorsedChip,
+		endorsedPlatform,
 		step{verify.FreshChallenge, required, func(s *subject) error {
 			return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
 		}},

@@ -29,6 +29,8 @@ var gceTDX = profile{
 		step{verify.BindInstance, optional, checkPZID},
 		step{verify.PlaceRegistry, optional, func(s *subject) error { return s.checkRegistry("gce") }},
 		step{verify.PlaceAgree, required, checkGCEPlaces},
+		endorsedChip,
+		endorsedPlatform,
 		step{verify.FreshChallenge, required, func(s *subject) error {
 			return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
 		}},

@@ -79,7 +79,20 @@ func CheckPolicy(p *poclog.Policy) error {
 	if err := checkRealm(p); err != nil {
 		return err
 	}
-	return checkProviders(p)
+	if err := checkProviders(p); err != nil {
+		return err
+	}
+	return checkOwnerNames(p)
+}
+
+// checkOwnerNames demands that the name of an owner's root is the owner's, as endorsements give it: the root may speak for no other.
+func checkOwnerNames(p *poclog.Policy) error {
+	for _, r := range p.Roots {
+		if r.Use == poclog.RootPlatformOwner && !poclog.CanSay(r.Name) {
+			return verify.Failf(verify.Policy, "the policy lists a root for %s as %.80q: want the owner's name, 1 to 255 bytes of printable ASCII", r.Use, r.Name)
+		}
+	}
+	return nil
 }
 
 // checkProviders demands that the name of a bare-metal provider's root is the provider's, as certificates give it: the root may speak for no other.

@@ -28,6 +28,7 @@ var azureSNP = profile{
 		step{verify.PlaceCert, optional, func(*subject) error { return absentf("Azure certifies no place; the AIA host name is a hint") }},
 		step{verify.PlaceRegistry, optional, func(*subject) error { return absentf("Azure publishes no register of its chips") }},
 		step{verify.PlaceAgree, required, checkAzureSNPPlaces},
+		endorsedChip,
 		step{verify.FreshChallenge, required, func(s *subject) error { return s.checkFresh(s.azureNonce) }},
 	),
 	claims: claimAzureSNP,
@@ -38,7 +39,7 @@ var snpOnly = profile{
 	name:     poclog.SNP,
 	required: []poclog.Item{poclog.ItemSNPReport, poclog.ItemSNPCerts},
 	allowed:  []poclog.Item{poclog.ItemChallenge},
-	steps: append(snpSteps(optional, false), step{verify.FreshChallenge, optional, func(s *subject) error {
+	steps: append(snpSteps(optional, false), endorsedChip, step{verify.FreshChallenge, optional, func(s *subject) error {
 		return s.checkFresh(func() []byte { return s.report.ReportData[32:] })
 	}}),
 	claims: claimSNP,

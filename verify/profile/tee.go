@@ -188,7 +188,7 @@ var tdxOnly = profile{
 	name:     poclog.TDX,
 	required: []poclog.Item{poclog.ItemTDXQuote},
 	allowed:  []poclog.Item{poclog.ItemChallenge},
-	steps: append(tdxSteps(optional), step{verify.FreshChallenge, optional, func(s *subject) error {
+	steps: append(tdxSteps(optional), endorsedChip, endorsedPlatform, step{verify.FreshChallenge, optional, func(s *subject) error {
 		return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
 	}}),
 	claims: claimTDX,

@@ -156,8 +156,8 @@ func ownFirmware(m AzureMix) AzureMix {
 
 // Azure are the attacks of one bundle under the profiles azure-tdx-vtpm and azure-snp-vtpm, which a check must refuse.
 var Azure = slices.Concat(
-	under(poclog.AzureTDXvTPM, slices.Concat(azureVM(), azureTDX, onIntel, withTPM, challenged)),
-	under(poclog.AzureSNPvTPM, slices.Concat(azureVM(), azureSNP, onAMD, withTPM, challenged)),
+	under(poclog.AzureTDXvTPM, slices.Concat(azureVM(), azureTDX, onIntel, withTPM, challenged, tokens[:2], owners[:2])),
+	under(poclog.AzureSNPvTPM, slices.Concat(azureVM(), azureSNP, onAMD, withTPM, challenged, tokens[:2])),
 )
 
 // azureVM are the attacks on Azure's VMs with either maker's chip.

@@ -279,7 +279,7 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		w.unnamed()
 		return w.Seal(MetalMix{Chip: w.home()})
 	}},
-}, everywhere))
+}, everywhere, tokens[:2], owners[:2]))
 
 // BareMetalSeries are the attacks under profile baremetal-tdx-tpm that only time exposes.
 var BareMetalSeries = []OverTime{

@@ -59,8 +59,8 @@ var ChipOnly = slices.Concat(
 		{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
 			return w.bare(func(td *chip.TD) { td.Debug = true })
 		}},
-	}, onIntel, challenged)),
-	under(poclog.SNP, slices.Concat(onAMD, challenged)),
+	}, onIntel, challenged, tokens[:2], owners[:2])),
+	under(poclog.SNP, slices.Concat(onAMD, challenged, tokens[:2])),
 )
 
 // ChipOnlySeries are the attacks under the profiles tdx and snp that only time exposes.

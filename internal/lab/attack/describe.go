@@ -70,6 +70,18 @@ var descriptions = map[string]string{
 	"migration-agent":          "lets a migration agent take the VM's memory elsewhere",
 	"vmpl-lower":               "asks for the report from a lower privilege level than the one that was measured",
 	"svn-rolled-back":          "launches an old guest, whose ID block its owner once signed",
+	"token-forged":             "signs a registry's token on his chip himself",
+	"token-relabelled":         "puts another label under a registry's signature",
+	"token-unsigned":           "strips the signature off a token, which says that it has none",
+	"token-of-another-quote":   "shows a registry's token on another quote",
+	"token-of-another-chip":    "has a registry sign a token on his quote that names a listed chip",
+	"token-old":                "shows a token of the day before yesterday: the chip may have left the list",
+	"token-of-the-future":      "shows a token that will be true later",
+	"owner-uncertified":        "endorses his platform himself, in an owner's name",
+	"owner-forged":             "puts his platform under an owner's signature on another",
+	"owner-other-platform":     "shows an owner's endorsement of another platform",
+	"owner-expired":            "shows an owner's endorsement that ended: the machine may be another's",
+	"owner-lie":                "is an owner who gives his machine another's name",
 	"clone-chassis":            "has the extracted key of one chip answer for VMs in two regions",
 }
 

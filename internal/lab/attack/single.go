@@ -179,7 +179,7 @@ var Single = slices.Concat([]Attack{
 		// Another chip's true answer stands under its own address.
 		return w.Assemble(Mix{Chip: w.Cloud.Maker.NewPlatform("at home", nil), TD: noPZID})
 	}},
-}, everywhere)
+}, everywhere, tokens, owners)
 
 // everywhere are the attacks that are the same under the profiles of a chip of Intel's, a TPM and a register of chips.
 var everywhere = slices.Concat(onIntel, withTPM, registered, challenged)

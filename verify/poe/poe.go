@@ -1,0 +1,237 @@
+// Package poe reads Intel's Platform Ownership Endorsements: statements, by the owner of a platform or by who deploys it for him, that the platform
+// instance with a PIID is his. They are COSE_Sign1 (RFC 9052) by ECDSA over P-384 with SHA-384, around a CoRIM of the profile
+// tag:intel.com,2026:tee.poe#1 (draft-bzb-rats-intel-poe-endorsements-02, which profiles draft-ietf-rats-corim-10).
+//
+// Intel does not sign them: a root that the policy lists does, for one owner. An endorsement says whose the machine is, not where it stands, and
+// nothing revokes it before its end.
+//
+// The profile bids verifiers to ignore what they do not know. That is done where nothing depends on it; what would narrow the endorsement's condition,
+// or what nobody signed, is refused instead. All CBOR must be in deterministic encoding, as its generator makes it, so that an endorsement has one
+// form. The package is pure; FuzzParse, the vectors in testdata and TestOtherCOSEImplementation are the evidence.
+package poe
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// maxEndorsement is the size of the largest endorsement, in bytes: certificates are most of it.
+const maxEndorsement = 1 << 14
+
+// Algorithms (RFC 9053, §2.1; RFC 9864, §2.1): two code points of one operation.
+const (
+	algES384  = -35 // ECDSA with SHA-384; the profile says on which curve
+	algESP384 = -51 // ECDSA with SHA-384 on P-384
+)
+
+// An Endorsement is what an owner signed.
+type Endorsement struct {
+	PIID      []byte    // of the platform instance: 16 or 32 octets
+	Owner     string    // tee.owner-name: 1 to 255 bytes of printable ASCII, a DNS name as a rule
+	NotBefore time.Time // rim-validity, both included; whole seconds
+	NotAfter  time.Time
+
+	chain     [][]byte // x5chain in DER, from the signer up
+	protected []byte   // what is signed
+	payload   []byte
+	signature []byte // r ‖ s
+}
+
+// Parse parses an endorsement. It believes nothing of it: [Check] does. Failures are [verify.EndorseOwner].
+func Parse(body []byte) (e *Endorsement, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e, err = nil, verify.Failf(verify.EndorseOwner, "ownership endorsement: the decoder fails on it: %.200v", r)
+		}
+	}()
+	if len(body) > maxEndorsement {
+		return nil, verify.Failf(verify.EndorseOwner, "ownership endorsement of %d bytes: want at most %d", len(body), maxEndorsement)
+	}
+	e = new(Endorsement)
+	if err := e.envelope(body); err != nil {
+		return nil, verify.Failf(verify.EndorseOwner, "ownership endorsement: %w", err)
+	}
+	if err := e.corim(e.payload); err != nil {
+		return nil, verify.Failf(verify.EndorseOwner, "ownership endorsement: CoRIM: %w", err)
+	}
+	return e, nil
+}
+
+// sign1 is COSE_Sign1 (RFC 9052, §4.2).
+type sign1 struct {
+	_           struct{} `cbor:",toarray"`
+	Protected   cbor.ByteString
+	Unprotected map[int64]cbor.RawMessage
+	Payload     cbor.ByteString
+	Signature   cbor.ByteString
+}
+
+// protected is what is read of the protected header. The issuer's name in CWT-Claims is for people: whose the signature is, the certificates say.
+type protected struct {
+	Alg         int64           `cbor:"1,keyasint"`
+	Crit        cbor.RawMessage `cbor:"2,keyasint"`
+	ContentType string          `cbor:"3,keyasint"`
+	Claims      struct {
+		Issuer string          `cbor:"1,keyasint"`
+		Expiry cbor.RawMessage `cbor:"4,keyasint"`
+		Start  cbor.RawMessage `cbor:"5,keyasint"`
+	} `cbor:"15,keyasint"`
+}
+
+const (
+	labelKeyID   = 4
+	labelX5Chain = 33
+	tagSign1     = 18
+)
+
+func (e *Endorsement) envelope(body []byte) error {
+	var m sign1
+	if err := decodeTagged(body, tagSign1, &m); err != nil {
+		return err
+	}
+	for label := range m.Unprotected {
+		if label != labelKeyID && label != labelX5Chain {
+			return fmt.Errorf("unprotected header %d: nobody signed it", label)
+		}
+	}
+	var h protected
+	if err := decode([]byte(m.Protected), &h); err != nil {
+		return fmt.Errorf("protected header: %w", err)
+	}
+	switch {
+	case h.Alg != algES384 && h.Alg != algESP384:
+		return fmt.Errorf("alg %d: want ES384 or ESP384", h.Alg)
+	case h.Crit != nil:
+		return errors.New("crit: what it names is not known here")
+	case h.ContentType != "application/rim+cbor":
+		return fmt.Errorf("content type %.60q: want application/rim+cbor", h.ContentType)
+	case h.Claims.Issuer == "" || h.Claims.Expiry != nil || h.Claims.Start != nil:
+		return errors.New("CWT claims: want iss, and neither exp nor nbf")
+	case len(m.Signature) != 96:
+		return fmt.Errorf("signature of %d bytes: want 96", len(m.Signature))
+	}
+	e.protected, e.payload, e.signature = []byte(m.Protected), []byte(m.Payload), []byte(m.Signature)
+	return e.x5chain(m.Unprotected[labelX5Chain])
+}
+
+// x5chain reads COSE_X509 (RFC 9360, §2): one certificate, or an array of two and more.
+func (e *Endorsement) x5chain(raw cbor.RawMessage) error {
+	if len(raw) == 0 {
+		return errors.New("no x5chain")
+	}
+	var list []cbor.ByteString
+	if raw[0]>>5 == majorArray {
+		if err := decode(raw, &list); err != nil || len(list) < 2 {
+			return errors.New("x5chain: want a certificate, or an array of two and more")
+		}
+	} else {
+		list = make([]cbor.ByteString, 1)
+		if err := decode(raw, &list[0]); err != nil {
+			return fmt.Errorf("x5chain: %w", err)
+		}
+	}
+	for _, c := range list {
+		e.chain = append(e.chain, []byte(c))
+	}
+	return nil
+}
+
+// A Signed is an endorsement whose signature was verified, with who signed it and when that holds.
+type Signed struct {
+	*Endorsement
+	Root     poclog.Digest // SHA-256 of the root certificate
+	Signer   string        // subject of the signing certificate
+	From, To time.Time     // in which endorsement and certificates are all valid, both included
+}
+
+// Check verifies an endorsement under one of the roots, which are named by SHA-256 of their DER, at a time. Where the endorsement leaves out the root's
+// certificate the item's chain carries it, in PEM. Failures are [verify.EndorseOwner].
+func Check(item *poclog.CollateralItem, roots map[[32]byte]bool, at time.Time) (*Signed, error) {
+	e, err := Parse(item.Body)
+	if err != nil {
+		return nil, err
+	}
+	s, err := e.check(item.Chain, roots, at)
+	if err != nil {
+		return nil, verify.Failf(verify.EndorseOwner, "ownership endorsement: %w", err)
+	}
+	return s, nil
+}
+
+func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) (*Signed, error) {
+	chain := e.chain
+	if len(root) > 0 {
+		block, rest := pem.Decode(root)
+		if block == nil || len(bytes.TrimSpace(rest)) > 0 {
+			return nil, errors.New("the chain beside it is not the root's certificate in PEM")
+		}
+		chain = append(chain[:len(chain):len(chain)], block.Bytes)
+	}
+	leaf, err := tpm.CheckChain(verify.EndorseOwner, bytes.Join(chain, nil), roots, at)
+	if failed := (*verify.Error)(nil); errors.As(err, &failed) {
+		return nil, errors.New(failed.Detail)
+	}
+	if err := e.verify(leaf); err != nil {
+		return nil, err
+	}
+	s := &Signed{Endorsement: e, Root: poclog.Sum(chain[len(chain)-1]), Signer: leaf.Subject.String(), From: e.NotBefore, To: e.NotAfter}
+	for _, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		if c.NotBefore.After(s.From) {
+			s.From = c.NotBefore
+		}
+		if c.NotAfter.Before(s.To) {
+			s.To = c.NotAfter
+		}
+	}
+	if at.Before(s.From) || at.After(s.To) {
+		return nil, fmt.Errorf("it is valid from %s to %s, not at %s", s.From.UTC().Format(time.RFC3339), s.To.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+	}
+	return s, nil
+}
+
+// verify checks the signature: of Sig_structure (RFC 9052, §4.4), by the leaf's key.
+func (e *Endorsement) verify(leaf *x509.Certificate) error {
+	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P384() {
+		return errors.New("the signer's key is not on P-384")
+	}
+	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return fmt.Errorf("the signer's certificate has key usage %#x: want a key for signatures", leaf.KeyUsage)
+	}
+	signed, err := cbor.Marshal([]any{"Signature1", e.protected, []byte{}, e.payload})
+	if err != nil {
+		return err
+	}
+	sum := sha512.Sum384(signed)
+	r, s := new(big.Int).SetBytes(e.signature[:48]), new(big.Int).SetBytes(e.signature[48:])
+	if !ecdsa.Verify(key, sum[:], r, s) {
+		return errors.New("its signature is not by the certified key")
+	}
+	return nil
+}
+
+// CheckPlatform holds an endorsement to the platform instance that it must be about, all octets of it.
+func (e *Endorsement) CheckPlatform(piid []byte) error {
+	if !bytes.Equal(e.PIID, piid) {
+		return verify.Failf(verify.EndorseOwner, "ownership endorsement: it is for platform instance %x, the quote is by %x", e.PIID, piid)
+	}
+	return nil
+}
