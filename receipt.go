@@ -79,12 +79,7 @@ func (r *Receipt) marshalExtra() ([]byte, error) {
 			return nil, err
 		}
 		e.open("first", '{')
-		e.open("hashes", '[')
-		for _, h := range r.First.Hashes {
-			e.sep()
-			e.bareHex(h[:])
-		}
-		e.char(']')
+		e.hashes("hashes", r.First.Hashes)
 		e.base64("checkpoint", r.First.Checkpoint)
 		e.char('}')
 	}
@@ -189,15 +184,8 @@ func (r *Receipt) parseExtra(extra []byte) error {
 func (d *decoder) inclusion() *Inclusion {
 	i := new(Inclusion)
 	d.lit("{")
-	d.open("hashes", '[')
-	for d.next() {
-		if len(i.Hashes) == maxProofHashes {
-			d.fail("more than %d hashes", maxProofHashes)
-			break
-		}
-		i.Hashes = append(i.Hashes, [sha256.Size]byte{})
-		d.hexInto(i.Hashes[len(i.Hashes)-1][:])
-	}
+	d.name("hashes")
+	i.Hashes = d.hashList()
 	d.name("checkpoint")
 	i.Checkpoint = d.base64(maxCheckpointLen)
 	d.lit("}")

@@ -12,7 +12,7 @@ import (
 // A vector is a file of one format, and whether a reader takes it.
 type vector struct {
 	Desc   string `json:"desc"`
-	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission", "envelope"
+	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission", "contradiction", "envelope"
 	Input  string `json:"input"`
 	Expect string `json:"expect"`           // "ok", or a part of the error
 	Digest string `json:"digest,omitempty"` // of accepted files: SHA-256
@@ -38,6 +38,8 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParsePolicy)(in)
 	case "entry":
 		return reencode(poclog.ParseEntry)(in)
+	case "contradiction":
+		return reencode(poclog.ParseContradiction)(in)
 	case "submission":
 		return reencode(poclog.ParseSubmission)(in)
 	case "envelope":
@@ -52,7 +54,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	files := map[string]string{
 		"bundle": string(must(t, sampleBundle())), "collateral": string(must(t, sampleCollateral())), "challenge": string(must(t, sampleChallenge())),
 		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
-		"envelope": string(must(t, sampleEnvelope())),
+		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())),
 	}
 	all := make(map[string]vector)
 	for format, file := range files {

@@ -87,6 +87,21 @@ func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 }
 
 func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, error) {
+	v, r, err := openAny(file, policy)
+	if err == nil {
+		err = v.malformed
+	}
+	if err == nil {
+		err = v.checkInterval()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, r, nil
+}
+
+// openAny is open for entries that may be malformed, or out of their interval: what a log published so, it published.
+func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, error) {
 	if policy == nil {
 		return nil, nil, ErrNoPolicy
 	}
@@ -94,9 +109,9 @@ func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, er
 	if err != nil {
 		return nil, nil, refuse(StepFormat, "%w", err)
 	}
-	leaf, err := poclog.ParseLeaf(r.Entry)
-	if err != nil {
-		return nil, nil, refuse(StepFormat, "%w", err)
+	leaf, malformed := poclog.ParseLeaf(r.Entry)
+	if malformed != nil {
+		leaf, malformed = poclog.Leaf{}, refuse(StepFormat, "%w", malformed)
 	}
 	cp, err := policy.Open(r.Inclusion.Checkpoint)
 	if err != nil {
@@ -108,7 +123,7 @@ func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, er
 	}
 	v := &Verdict{
 		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
-		Entry: leaf.Proof, Config: leaf.Config, checkpoint: cp,
+		Entry: leaf.Proof, Config: leaf.Config, checkpoint: cp, malformed: malformed,
 	}
 	v.describe()
 	return v, r, v.bound(r, policy)
@@ -133,7 +148,7 @@ func included(leaf [sha256.Size]byte, index uint64, in *poclog.Inclusion, cp *tl
 	return nil
 }
 
-// bound finds t1 and t2 and holds the entry's own time to them.
+// bound finds t1 and t2.
 func (v *Verdict) bound(r *poclog.Receipt, policy *tlogpolicy.Policy) error {
 	first, err := v.firstCovering(r, policy)
 	if err != nil {
@@ -141,9 +156,12 @@ func (v *Verdict) bound(r *poclog.Receipt, policy *tlogpolicy.Policy) error {
 	}
 	v.T2 = earliest(notAfter(first), notAfter(v.checkpoint))
 	v.Seen = notBefore(v.checkpoint)
-	if v.T1, err = v.challenged(r.Challenge, policy); err != nil {
-		return err
-	}
+	v.T1, err = v.challenged(r.Challenge, policy)
+	return err
+}
+
+// checkInterval holds the entry's own time to t1 and t2.
+func (v *Verdict) checkInterval() error {
 	if v.Entry == nil {
 		return nil
 	}

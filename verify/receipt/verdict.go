@@ -31,7 +31,7 @@ type Verdict struct {
 	Size     uint64        `json:"size"` // of the receipt's checkpoint
 	Root     poclog.Digest `json:"root"`
 	LeafHash poclog.Digest `json:"leaf_hash"`
-	Kind     string        `json:"kind"` // "proof", "config" or "unknown"
+	Kind     string        `json:"kind"` // "proof", "config", "unknown", or "malformed" where that is what a contradiction shows
 
 	T1    Bound  `json:"not_before"` // the evidence was made after it
 	T2    Bound  `json:"not_after"`  // and before it
@@ -44,6 +44,7 @@ type Verdict struct {
 	Config *poclog.Config `json:"-"`
 
 	checkpoint *tlogpolicy.View
+	malformed  error // of a leaf that says it is of a known kind
 }
 
 // describe fills in what the views say.
@@ -56,6 +57,8 @@ func (v *Verdict) describe() {
 		}
 	case v.Config != nil:
 		v.Kind = "config"
+	case v.malformed != nil:
+		v.Kind = "malformed"
 	default:
 		v.Kind = "unknown"
 	}
@@ -82,6 +85,21 @@ type Evidence struct {
 	Bundle, Envelope, Collateral, Policy []byte
 }
 
+// A part is one file of an entry's evidence.
+type part struct {
+	what string
+	blob poclog.Blob
+	file *[]byte
+}
+
+// parts pairs the files that an entry may name with where they go.
+func (e *Evidence) parts(named *poclog.EvidenceDigests) []part {
+	return []part{
+		{"bundle", named.Bundle, &e.Bundle}, {"envelope", named.Envelope, &e.Envelope},
+		{"collateral", named.Collateral, &e.Collateral}, {"policy", named.Policy, &e.Policy},
+	}
+}
+
 // A Reappraiser repeats an appraisal and returns the leaf. It is injected, so that checking a receipt needs no parser of quotes.
 type Reappraiser interface {
 	Reappraise(e Evidence, appraised time.Time, appraisal uint32) (leaf []byte, err error)
@@ -95,20 +113,13 @@ func (v *Verdict) repeat(by Reappraiser, e *Evidence, leaf []byte) error {
 	if by == nil || v.Entry == nil {
 		return refuse(StepReappraisal, "there is nobody, or no proof, to repeat the appraisal of")
 	}
-	for _, f := range []struct {
-		what string
-		have []byte
-		want poclog.Blob
-	}{
-		{"bundle", e.Bundle, v.Entry.Evidence.Bundle}, {"envelope", e.Envelope, v.Entry.Evidence.Envelope},
-		{"collateral", e.Collateral, v.Entry.Evidence.Collateral}, {"policy", e.Policy, v.Entry.Evidence.Policy},
-	} {
+	for _, p := range e.parts(&v.Entry.Evidence) {
 		have := poclog.Blob{}
-		if len(f.have) > 0 {
-			have = poclog.BlobOf(f.have)
+		if len(*p.file) > 0 {
+			have = poclog.BlobOf(*p.file)
 		}
-		if have != f.want {
-			return refuse(StepReappraisal, "the %s at hand has digest %s: the entry names %s", f.what, have.SHA256, f.want.SHA256)
+		if have != p.blob {
+			return refuse(StepReappraisal, "the %s at hand has digest %s: the entry names %s", p.what, have.SHA256, p.blob.SHA256)
 		}
 	}
 	again, err := by.Reappraise(*e, v.Entry.Appraised, v.Entry.Appraisal)

@@ -42,14 +42,14 @@ type Claim struct {
 
 // A Finding is what a rule found.
 type Finding struct {
-	Rule     string
-	Severity Severity
-	Seen     string // a sentence: what the entries say
-	Meaning  string // a sentence: what may be behind it
+	Rule     string   `json:"rule"`
+	Severity Severity `json:"severity"`
+	Seen     string   `json:"seen"`    // a sentence: what the entries say
+	Meaning  string   `json:"meaning"` // a sentence: what may be behind it
 
-	Subject    poclog.Identity   // what was claimed twice; empty where it is a log's doing alone
-	Implicated []string          // keys that signed both sides; "provider:<name>" or "maker:<name>", who certified both; "log:<origin>"
-	Affected   []poclog.Identity // whose owners may be victims
+	Subject    poclog.Identity   `json:"subject,omitempty"`    // what was claimed twice; empty where it is a log's doing alone
+	Implicated []string          `json:"implicated,omitempty"` // keys that signed both sides; "provider:<name>" or "maker:<name>", who certified both; "log:<origin>"
+	Affected   []poclog.Identity `json:"affected,omitempty"`   // whose owners may be victims
 }
 
 // A Rule compares two claims, or judges one.

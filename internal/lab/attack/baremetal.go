@@ -293,7 +293,9 @@ var BareMetalSeries = []OverTime{
 	}},
 	{Name: "tpm-rewound", Rule: "tpm-rewound", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
 		w.Machine.TPM.Clock = 3_600_000
+		w.Earlier(w.Machine.Chip)
 		first := w.Honest()
+		w.Later()
 		w.Machine.TPM.Clock = 1_000
 		return []*poclog.Bundle{first, w.next()}
 	}},

@@ -44,7 +44,9 @@ var Series = []OverTime{
 	}},
 	{Name: "tpm-rewound", Rule: "tpm-rewound", Stage: func(w *World) []*poclog.Bundle {
 		w.VM.TPM.SetClock(3_600_000, Now)
+		w.Earlier(w.VM.Platform())
 		first := w.Honest()
+		w.Later()
 		w.VM.TPM.SetClock(1_000, Now)
 		return []*poclog.Bundle{first, w.next()}
 	}},

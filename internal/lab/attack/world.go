@@ -108,9 +108,23 @@ func (w *World) NewVM(cfg provider.VMConfig) *provider.VM {
 }
 
 // Observe puts the register's true answer on a chip into the collateral.
-func (w *World) Observe(p *chip.Platform) {
-	w.Collateral = w.Collateral.With(w.Cloud.Registry.Observe(RegistryURL, p.PPID, Now))
+func (w *World) Observe(p *chip.Platform) { w.observeAt(p, Now) }
+
+func (w *World) observeAt(p *chip.Platform, at time.Time) {
+	w.Collateral = w.Collateral.With(w.Cloud.Registry.Observe(RegistryURL, p.PPID, at))
 }
+
+// earlier is as long before now as a challenge is good for, nearly: evidence of then was logged long before evidence of now was made.
+const earlier = 9 * time.Minute
+
+// Earlier has the world be that of a while ago, until it is brought to its next challenge.
+func (w *World) Earlier(p *chip.Platform) {
+	w.observeAt(p, Now.Add(-earlier))
+	w.Challenge = w.ChallengeAt(Now.Add(-earlier))
+}
+
+// Later has the world answer a challenge of now.
+func (w *World) Later() { w.Challenge = w.ChallengeAt(Now.Add(-challengeAge)) }
 
 // ChallengeAt is a challenge whose checkpoint the witness cosigned at a time.
 func (w *World) ChallengeAt(at time.Time) *poclog.Challenge {
