@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/poclog/poclog"
@@ -9,12 +10,14 @@ import (
 // quoteReplayed: a TEE's quote is kept, and another boot of the TPM quotes it again, so that a VM that is long gone seems to run.
 //
 // Honest operation: a bundle is submitted again, whole or in part, by anybody; or the TPM quotes a TEE's quote twice in one boot. In all of these the boot is
-// the same. A TD ends with the TPM's boot, so that its quote belongs to one. Azure's paravisor outlives a restart of its guest, and hands the same report out
-// again: there it is an alert. A bare quote has no boot.
+// the same. What a TD's quote signs has nothing of its boot but REPORTDATA: a VM that answers one challenge, restarts and answers it again signs the
+// same twice, and so does one that a stranger asks twice. But its signature is another, and with it the quote's octets, whose hash the TPM signs: only where
+// these are the same was the quote kept; elsewhere it is an alert. On SEV-SNP under Azure's paravisor it is one, too, for the paravisor may hand out
+// again what it keeps. A bare quote has no boot.
 //
 // A stranger's TPM may sign over anybody's quote: but the quote names the AK that must ([Joined]).
 //
-// Implicated: the AK, which signed both. Affected: the chip. Severity: contradiction; on Azure alert.
+// Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction, or alert.
 var quoteReplayed = Rule{
 	ID: "quote-replayed",
 	Facets: func(c *Claim) []Facet {
@@ -30,14 +33,14 @@ var quoteReplayed = Rule{
 		}
 		ak := akOf(e.Entry)
 		out := &Finding{
-			Rule: "quote-replayed", Severity: Contradiction, Subject: e.Entry.Quote, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip()),
+			Rule: "quote-replayed", Severity: Contradiction, Subject: e.Entry.Quote, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip(), f.Entry.Chip()),
 			Seen: fmt.Sprintf("%s was covered by %s in boot %d.%d of its TPM and again in boot %d.%d.", e.Entry.Quote, ak,
 				e.Entry.TPM.ResetCount, e.Entry.TPM.RestartCount, f.Entry.TPM.ResetCount, f.Entry.TPM.RestartCount),
 			Meaning: "A TEE ends with its machine's boot: somebody kept its quote and had another boot quote it again.",
 		}
-		if isAzure(e.Entry) || isAzure(f.Entry) {
+		if !bytes.Equal(e.Entry.TPM.ExtraData, f.Entry.TPM.ExtraData) || e.Entry.Profile == poclog.AzureSNPvTPM {
 			out.Severity, out.Implicated = Alert, nil
-			out.Meaning = "The guest was restarted between two quotes over one report of its paravisor, or somebody kept the report."
+			out.Meaning = "The VM answered one challenge before and after a restart, or somebody kept its quote and had another boot quote it again."
 		}
 		return out
 	},

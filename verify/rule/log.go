@@ -54,7 +54,7 @@ var collateralRegressed = Rule{
 		if e.Fresh == nil || e.CVM.TCB == nil || len(e.CVM.FMSPC) == 0 {
 			return nil
 		}
-		return []Facet{{c.Origin + " " + string(e.Realm) + " " + hexOf(e.CVM.FMSPC), fmt.Sprintf("%08x", e.CVM.TCB.Evaluation)}}
+		return []Facet{{c.Origin + " " + family(e), fmt.Sprintf("%08x", e.CVM.TCB.Evaluation)}}
 	},
 	Rising: true,
 	Check: func(e, f *Claim, _ Limits) *Finding {
@@ -68,15 +68,24 @@ var collateralRegressed = Rule{
 		}
 		return &Finding{
 			Rule: "collateral-regressed", Severity: Contradiction, Implicated: []string{"log:" + e.Origin}, Affected: ids(f.Entry.Chip()),
-			Seen: fmt.Sprintf("%s judged platforms of FMSPC %x by evaluation %d in entry %d, and by evaluation %d in entry %d, %s later.", e.Origin, e.Entry.CVM.FMSPC,
-				was, e.Index, is, f.Index, f.Entry.Appraised.Sub(e.Entry.Appraised)),
+			Seen: fmt.Sprintf("%s judged %s by evaluation %d in entry %d, and by evaluation %d in entry %d, %s later.", e.Origin, family(e.Entry), was,
+				e.Index, is, f.Index, f.Entry.Appraised.Sub(e.Entry.Appraised)),
 			Meaning: "The log forgot or withheld what the chip maker had published: a platform with a known hole may have passed.",
 		}
 	},
 }
 
 func sameFamily(e, f *poclog.Entry) bool {
-	return e.Fresh != nil && f.Fresh != nil && e.CVM.TCB != nil && f.CVM.TCB != nil && len(e.CVM.FMSPC) > 0 && string(e.CVM.FMSPC) == string(f.CVM.FMSPC)
+	return e.Fresh != nil && f.Fresh != nil && e.CVM.TCB != nil && f.CVM.TCB != nil && len(e.CVM.FMSPC) > 0 && family(e) == family(f)
+}
+
+// family names the platforms for which one piece of collateral is: those of an FMSPC. A laboratory may have several makers of chips, each with numbers of its
+// own: there it is one chip.
+func family(e *poclog.Entry) string {
+	if e.Realm == poclog.Production {
+		return "FMSPC " + hexOf(e.CVM.FMSPC)
+	}
+	return string(e.Chip())
 }
 
 // entryNotReproducible: a log publishes an entry that its own evidence does not give. Whoever has the evidence repeats the appraisal: [NotReproducible] makes

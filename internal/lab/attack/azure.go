@@ -343,7 +343,9 @@ func azureSeries(p poclog.Profile) []OverTime {
 		}},
 		{Name: "tpm-rewound", Rule: "tpm-rewound", Profile: p, Stage: func(w *World) []*poclog.Bundle {
 			w.AzureVM.TPM.SetClock(3_600_000, Now)
+			w.Earlier(nil)
 			first := w.Honest()
+			w.Later()
 			w.AzureVM.TPM.SetClock(1_000, Now)
 			return []*poclog.Bundle{first, w.next()}
 		}},

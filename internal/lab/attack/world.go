@@ -117,9 +117,11 @@ func (w *World) observeAt(p *chip.Platform, at time.Time) {
 // earlier is as long before now as a challenge is good for, nearly: evidence of then was logged long before evidence of now was made.
 const earlier = 9 * time.Minute
 
-// Earlier has the world be that of a while ago, until it is brought to its next challenge.
+// Earlier has the world answer a challenge of a while ago, and the register have been asked then for a chip, if any.
 func (w *World) Earlier(p *chip.Platform) {
-	w.observeAt(p, Now.Add(-earlier))
+	if p != nil {
+		w.observeAt(p, Now.Add(-earlier))
+	}
 	w.Challenge = w.ChallengeAt(Now.Add(-earlier))
 }
 
