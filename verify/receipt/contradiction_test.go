@@ -20,7 +20,7 @@ type appraiser struct{}
 
 func (appraiser) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
 	a, err := profile.Appraise(profile.Input{
-		Bundle: e.Bundle, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
+		Bundle: e.Bundle, Envelope: e.Envelope, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
 	})
 	if err != nil {
 		return nil, err
