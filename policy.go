@@ -367,6 +367,17 @@ func (p *Policy) Admits(profile Profile, level int, historical bool) bool {
 	})
 }
 
+// AllianceKeys returns the keys of the registries whose tokens count, in the policy's order.
+func (p *Policy) AllianceKeys() []Digest {
+	var keys []Digest
+	for _, a := range p.Alliances {
+		if key, err := ParseDigest(a.Key); err == nil { // a valid policy has no other
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // RootsFor returns the digests of the roots with a use.
 func (p *Policy) RootsFor(use RootUse) map[[32]byte]bool {
 	set := make(map[[32]byte]bool)

@@ -28,7 +28,8 @@ type datacenter struct {
 	asked  atomic.Int32
 }
 
-func newDatacenter(t *testing.T) *datacenter {
+// newDatacenter builds one; changes, if any, are to its log's policy.
+func newDatacenter(t *testing.T, changes ...func(*poclog.Policy)) *datacenter {
 	t.Helper()
 	d := &datacenter{cloud: provider.New("log test", time.Now().AddDate(-1, 0, 0))}
 	d.cloud.Advance(time.Since(d.cloud.Now))
@@ -49,7 +50,11 @@ func newDatacenter(t *testing.T) *datacenter {
 	}))
 	t.Cleanup(register.Close)
 	dir := filepath.Join(t.TempDir(), "log")
-	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: d.cloud.Policy(nil, register.URL+"/")}); err != nil {
+	policy := d.cloud.Policy(nil, register.URL+"/")
+	for _, change := range changes {
+		change(policy)
+	}
+	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: policy}); err != nil {
 		t.Fatal(err)
 	}
 	d.testLog = serve(t, dir, logConfig())

@@ -3,10 +3,13 @@ package collateral
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/alliance"
 	"github.com/poclog/poclog/verify/launch"
+	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 )
@@ -36,6 +39,10 @@ func describeItem(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) po
 		f, st.For, err = intelFacts(it, p, now)
 	case poclog.AMDCRL:
 		f, st.For, err = amdFacts(it, p, now)
+	case poclog.AllianceToken:
+		f, st.For, err = tokenFacts(it, p)
+	case poclog.OwnerEndorsement:
+		f, st.For, err = ownerFacts(it, p, now)
 	case poclog.LaunchEndorsement:
 		f, st.For, err = googleFacts(it, p, now)
 	default:
@@ -99,4 +106,36 @@ func googleFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*F
 		return nil, hex.EncodeToString(list[0]), err
 	}
 	return &Facts{Issuer: "Google", Issued: from, Until: to}, hex.EncodeToString(list[0]), nil
+}
+
+// tokenFacts authenticates a registry's token: of use to a judge for as long after its time as one may be old.
+func tokenFacts(it *poclog.CollateralItem, p *poclog.Policy) (*Facts, string, error) {
+	t, err := alliance.Parse(it.Body)
+	if err != nil {
+		return nil, "", err
+	}
+	keys := p.AllianceKeys()
+	by, err := t.Signer(keys)
+	if err != nil {
+		return nil, t.Machine, err
+	}
+	name := p.Alliances[slices.Index(keys, by)].Name
+	return &Facts{Issuer: name, Issued: t.Time, Until: t.Time.Add(alliance.MaxAge)}, t.Machine, nil
+}
+
+// ownerFacts authenticates an owner's endorsement, at its beginning where it does not hold now: what expired can still be named.
+func ownerFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
+	e, err := poe.Parse(it.Body)
+	if err != nil {
+		return nil, "", err
+	}
+	of, roots := hex.EncodeToString(e.PIID), p.RootsFor(poclog.RootPlatformOwner)
+	s, err := poe.Check(it, roots, now)
+	if err != nil {
+		var then error
+		if s, then = poe.Check(it, roots, e.NotBefore); then != nil {
+			return nil, of, err
+		}
+	}
+	return &Facts{Issuer: s.Signer, Issued: s.From, Until: s.To}, of, nil
 }

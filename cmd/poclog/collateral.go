@@ -18,7 +18,7 @@ import (
 
 func newCollateralCmd() *cobra.Command {
 	c := &cobra.Command{Use: "collateral", Short: "What manufacturers publish to judge evidence: fetch it, look at it"}
-	c.AddCommand(newCollateralFetchCmd(), newCollateralShowCmd())
+	c.AddCommand(newCollateralFetchCmd(), newCollateralAddCmd(), newCollateralShowCmd())
 	return c
 }
 

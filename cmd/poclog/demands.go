@@ -19,6 +19,8 @@ type demandFlags struct {
 	level                                       int
 	realm, place, chassis, measurement, verdict string
 	userData, auditGroup                        string
+	owner                                       string
+	endorsedBy                                  []string
 	maxAge, maxCheckpointAge, maxInterval       time.Duration
 	bundle, envelope, collateral                string
 	appraisalPolicy, quoteFile                  string
@@ -32,6 +34,8 @@ func (f *demandFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.place, "place", "", "demand a place: provider, provider/region or provider/zone, authenticated")
 	fl.StringVar(&f.chassis, "chassis", "", "demand a chassis, by one of its identities")
 	fl.StringSliceVar(&f.require, "require", nil, "demand that these checks passed")
+	fl.StringVar(&f.owner, "owner", "", "demand that the platform's owner has this name, by an endorsement")
+	fl.StringSliceVar(&f.endorsedBy, "endorsed-by", nil, "demand endorsements by these: registries' keys or digests of owners' roots, in hexadecimal")
 	fl.StringSliceVar(&f.tcb, "tcb", nil, "accept only these TCB statuses")
 	fl.StringVar(&f.measurement, "measurement", "", "demand a launch measurement, in hexadecimal")
 	fl.StringVar(&f.userData, "user-data", "", "demand that the proof speaks for this file's content")
@@ -53,7 +57,7 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 		return d, usagef("--level %d: want 0 or 2", f.level)
 	}
 	d = receipt.Demands{
-		UnsafeLevel0: f.level == poclog.LevelChip, Place: f.place, Require: f.require, TCB: f.tcb, Standing: receipt.Standing(f.verdict),
+		UnsafeLevel0: f.level == poclog.LevelChip, Place: f.place, Require: f.require, Owner: f.owner, TCB: f.tcb, Standing: receipt.Standing(f.verdict),
 		MaxAge: f.maxAge, MaxCheckpointAge: f.maxCheckpointAge, MaxInterval: f.maxInterval, AuditGroup: f.auditGroup,
 	}
 	if d.UnsafeRealm, err = poclog.ParseRealm(f.realm); err != nil {
@@ -65,6 +69,13 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 			return d, usagef("--profile: %w", err)
 		}
 		d.Profiles = append(d.Profiles, p)
+	}
+	for _, by := range f.endorsedBy {
+		key, err := poclog.ParseDigest(by)
+		if err != nil {
+			return d, usagef("--endorsed-by: %w", err)
+		}
+		d.EndorsedBy = append(d.EndorsedBy, key)
 	}
 	if f.chassis != "" {
 		if d.Chassis, err = poclog.ParseIdentity(f.chassis); err != nil {

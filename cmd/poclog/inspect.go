@@ -144,10 +144,11 @@ func inspectCollateral(file []byte) (any, error) {
 		URL  string                `json:"url,omitempty"`
 		Size int                   `json:"size"`
 		Body json.RawMessage       `json:"body,omitempty"` // where it is JSON
+		Says any                   `json:"says,omitempty"` // of endorsements
 	}
 	var items []item
 	for _, it := range c.Items {
-		shown := item{Kind: it.Kind, URL: it.URL, Size: len(it.Body)}
+		shown := item{Kind: it.Kind, URL: it.URL, Size: len(it.Body), Says: inspectEndorsement(&it)}
 		if json.Valid(it.Body) {
 			shown.Body = it.Body
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/realdata"
 )
 
@@ -52,6 +53,8 @@ func TestCommands(t *testing.T) {
 			"quote":  cmdQuote,
 			"lab":    cmdLab,
 			"gotpm":  cmdGoTPM,
+
+			"endorsed": cmdEndorsed,
 		},
 	})
 }
@@ -141,6 +144,28 @@ func cmdGoTPM(ts *testscript.TestScript, _ bool, args []string) {
 	b, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "internal/test/attestations/gce-cos-85-nonce9009.pb"))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+}
+
+// cmdEndorsed writes a laboratory's evidence, what judges it, and what a registry and an owner sign about its machine, at the laboratory's time.
+func cmdEndorsed(ts *testscript.TestScript, _ bool, _ []string) {
+	w := attack.NewWorld()
+	w.AskAlliance()
+	w.AskOwner(w.Owner())
+	b := w.Honest()
+	s := w.Owner().Statement(w.VM.Platform().PIID[:], attack.Now.AddDate(0, -1, 0))
+	s.WithoutRoot = true
+	item := w.Owner().Endorse(s)
+	for name, n := range map[string]interface{ Marshal() ([]byte, error) }{"vm.bundle.json": b, "judged.collateral.json": w.Collateral, "appraisal.json": w.Policy} {
+		file, err := n.Marshal()
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(name), file, 0o644))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("token.jwt"), append(w.Token(b), '\n'), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("answer.json"), fmt.Appendf(nil, `{"machineId":"x","label":"y","jwt":%q}`, w.Token(b)), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("poe.cbor"), item.Body, 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("root.pem"), item.Chain, 0o644))
+	ts.Setenv("ALLIANCE", w.Alliance().Key().String())
+	ts.Setenv("OWNERROOT", w.Owner().Policy().SHA256.String())
 }
 
 func TestEveryCommandHasAnExample(t *testing.T) {

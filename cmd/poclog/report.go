@@ -27,6 +27,9 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 	if p := e.Place; p != nil {
 		fmt.Fprintf(w, "  place      %s\n", placeText(p))
 	}
+	for _, x := range e.Endorsements {
+		fmt.Fprintf(w, "  endorsed   %s\n", endorsementText(&x))
+	}
 	fmt.Fprintf(w, "  launch     %x%s\n", e.CVM.Measurement, endorsed(e.CVM.EndorsedBy))
 	if t := e.CVM.TCB; t != nil {
 		fmt.Fprintf(w, "  platform   %s as of %s, evaluation %d%s\n", t.Status, t.Date.Format("2006-01-02"), t.Evaluation, advisories(t.Advisories))

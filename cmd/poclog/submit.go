@@ -14,6 +14,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/alliance"
+	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -177,7 +179,7 @@ func (s *submitCmd) submission(cmd *cobra.Command, path string) (*poclog.Submiss
 func (s *submitCmd) consent(cmd *cobra.Command, sub *poclog.Submission) error {
 	w := cmd.ErrOrStderr()
 	fmt.Fprintf(w, "To be published by %s, for good:\n", s.url)
-	for _, line := range disclosure(sub.Bundle) {
+	for _, line := range append(disclosure(sub.Bundle), vouched(sub.Collateral)...) {
 		fmt.Fprintln(w, "  "+line)
 	}
 	if s.yes {
@@ -225,6 +227,28 @@ func disclosure(bundle []byte) []string {
 	}
 	if b.Has(poclog.ItemTCGLog) || b.Has(poclog.ItemCCEL) {
 		add("the boot's event logs, kernel command line included")
+	}
+	return lines
+}
+
+// vouched lists what endorsements beside a bundle tell the world.
+func vouched(collateral []byte) (lines []string) {
+	if len(collateral) == 0 {
+		return nil
+	}
+	c, err := poclog.ParseCollateral(collateral)
+	if err != nil {
+		return nil
+	}
+	for _, it := range c.All(poclog.AllianceToken) {
+		if t, err := alliance.Parse(it.Body); err == nil {
+			lines = append(lines, fmt.Sprintf("a registry's label of the machine: %q", t.Label))
+		}
+	}
+	for _, it := range c.All(poclog.OwnerEndorsement) {
+		if e, err := poe.Parse(it.Body); err == nil {
+			lines = append(lines, fmt.Sprintf("the platform's owner: %q", e.Owner))
+		}
 	}
 	return lines
 }

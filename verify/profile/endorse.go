@@ -24,15 +24,7 @@ func checkTokens(s *subject) error {
 	if len(tokens) == 0 {
 		return absentf("no registry's token vouches for the chip")
 	}
-	var keys []poclog.Digest
-	for _, a := range s.policy.Alliances {
-		key, err := poclog.ParseDigest(a.Key)
-		if err != nil {
-			return verify.Failf(verify.Policy, "alliances: %w", err)
-		}
-		keys = append(keys, key)
-	}
-	chip := s.chip()
+	keys, chip := s.policy.AllianceKeys(), s.chip()
 	for _, it := range tokens {
 		t, err := alliance.Parse(it.Body)
 		if err != nil {

@@ -18,6 +18,8 @@ type Demands struct {
 	Place       string           // "provider", "provider/region" or "provider/zone", authenticated
 	Chassis     poclog.Identity  // one of the chassis's identities
 	Require     []string         // checks that must have passed
+	Owner       string           // the platform's owner, by his endorsement
+	EndorsedBy  []poclog.Digest  // all of these vouch: registries' keys, or digests of owners' roots
 	TCB         []string         // one of these statuses; none: any that the log's policy accepts
 	Measurement []byte           // the launch measurement, 48 bytes
 	UserData    *poclog.Digest   // digest of what the proof speaks for
@@ -61,6 +63,19 @@ var demandRules = []demand{
 		for _, c := range d.Require {
 			if !slices.Contains(v.Entry.Checks, c) {
 				return fmt.Sprintf("check %s did not pass", c)
+			}
+		}
+		return ""
+	}},
+	{"owner", func(d *Demands, v *Verdict, _ time.Time) string {
+		return unless(d.Owner == "" || slices.ContainsFunc(v.Entry.Endorsements, func(x poclog.Endorsement) bool {
+			return x.Kind == poclog.OwnerEndorsement && x.Says == d.Owner
+		}), "nobody says that the platform's owner is %q", d.Owner)
+	}},
+	{"endorsed-by", func(d *Demands, v *Verdict, _ time.Time) string {
+		for _, by := range d.EndorsedBy {
+			if !slices.ContainsFunc(v.Entry.Endorsements, func(x poclog.Endorsement) bool { return x.By == by }) {
+				return fmt.Sprintf("%s does not vouch for it", by)
 			}
 		}
 		return ""

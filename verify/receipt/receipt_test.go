@@ -3,6 +3,7 @@ package receipt_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os/exec"
 	"strings"
 	"testing"
@@ -130,6 +131,8 @@ type wish struct {
 	Place            string   `json:"place,omitempty"`
 	Chassis          string   `json:"chassis,omitempty"`
 	Require          []string `json:"require,omitempty"`
+	Owner            string   `json:"owner,omitempty"`
+	EndorsedBy       []string `json:"endorsed_by,omitempty"` // hexadecimal
 	TCB              []string `json:"tcb,omitempty"`
 	Measurement      []byte   `json:"measurement,omitempty"` // base64
 	UserData         string   `json:"user_data,omitempty"`   // digest
@@ -142,13 +145,20 @@ type wish struct {
 func (w *wish) demands(t testing.TB) receipt.Demands {
 	t.Helper()
 	d := receipt.Demands{
-		UnsafeRealm: poclog.Realm(w.Realm), Place: w.Place, Chassis: poclog.Identity(w.Chassis), Require: w.Require, TCB: w.TCB, Measurement: w.Measurement,
+		UnsafeRealm: poclog.Realm(w.Realm), Place: w.Place, Chassis: poclog.Identity(w.Chassis), Require: w.Require, Owner: w.Owner, TCB: w.TCB, Measurement: w.Measurement,
 		Standing: receipt.Standing(w.Verdict), MaxAge: time.Duration(w.MaxAge) * time.Second,
 		MaxCheckpointAge: time.Duration(w.MaxCheckpointAge) * time.Second, MaxInterval: time.Duration(w.MaxInterval) * time.Second,
 	}
 	d.UnsafeLevel0 = w.Level != nil && *w.Level == 0
 	for _, p := range w.Profiles {
 		d.Profiles = append(d.Profiles, poclog.Profile(p))
+	}
+	for _, by := range w.EndorsedBy {
+		key, err := poclog.ParseDigest(by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.EndorsedBy = append(d.EndorsedBy, key)
 	}
 	if w.UserData != "" {
 		sum, err := poclog.ParseDigest(w.UserData)
@@ -222,6 +232,7 @@ func makeVectors() map[string]vector {
 		"audited-wanted":    v("no auditor has signed", good, "2-of-3", wish{Verdict: "audited"}, "verdict"),
 		"unknown-log":       v("a log that the policy does not list", good, "other", wish{}, "checkpoint"),
 	}
+	maps.Copy(all, endorsedVectors(v))
 	for name, vec := range changedVectors(v) {
 		all[name] = vec
 	}

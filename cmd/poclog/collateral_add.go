@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/alliance"
+	"github.com/poclog/poclog/verify/poe"
+)
+
+type collateralAddCmd struct {
+	out                output
+	token, owner, root string
+	url                string
+}
+
+func newCollateralAddCmd() *cobra.Command {
+	a := new(collateralAddCmd)
+	c := &cobra.Command{
+		Use:   "add [COLLATERAL]",
+		Short: "Put a registry's token or an owner's endorsement into a collateral file",
+		Long: "Put what others vouch for into a collateral file, new or after what is in one: the token of a registry of hardware, as the Proof of Cloud Alliance's\n" +
+			"servers answer it (the answer, or its jwt), on the bundle's own TEE quote; and Intel's Platform Ownership Endorsement (CBOR). Both are read strictly,\n" +
+			"and believed by nobody yet: whose count, a judge's policy says. One of a kind and URL is replaced.",
+		Example: "  poclog inspect vm.bundle.json --item tdx-quote | xxd -p | tr -d '\\n' > quote.hex    # what the registry is to be asked about\n" +
+			"  poclog collateral add --alliance-token answer.json -o vm.collateral.json\n" +
+			"  poclog collateral add vm.collateral.json --owner-endorsement poe.cbor --root owner-root.pem -o all.collateral.json",
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.run,
+	}
+	a.out.flags(c, "collateral")
+	c.Flags().StringVar(&a.token, "alliance-token", "", "a registry's token: compact JWS, or the JSON answer with it")
+	c.Flags().StringVar(&a.owner, "owner-endorsement", "", "a Platform Ownership Endorsement: COSE_Sign1")
+	c.Flags().StringVar(&a.root, "root", "", "the root certificate of its signer in PEM, where the endorsement leaves it out")
+	c.Flags().StringVar(&a.url, "url", "", "where it was asked for: tells several of a kind apart")
+	return c
+}
+
+func (a *collateralAddCmd) run(cmd *cobra.Command, args []string) error {
+	if a.token == "" && a.owner == "" {
+		return usagef("say what to add: --alliance-token or --owner-endorsement")
+	}
+	if a.root != "" && a.owner == "" {
+		return usagef("--root goes with --owner-endorsement")
+	}
+	if err := a.out.check(); err != nil {
+		return err
+	}
+	col := new(poclog.Collateral)
+	if len(args) == 1 {
+		file, err := readFile(cmd, args[0], poclog.MaxCollateral)
+		if err != nil {
+			return err
+		}
+		if col, err = poclog.ParseCollateral(file); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+	}
+	items, err := a.items(cmd)
+	if err != nil {
+		return err
+	}
+	file, err := col.With(items...).Marshal()
+	if err != nil {
+		return err
+	}
+	return a.out.write(cmd, file)
+}
+
+// items reads what is to be added.
+func (a *collateralAddCmd) items(cmd *cobra.Command) (items []poclog.CollateralItem, err error) {
+	if a.token != "" {
+		file, err := readFile(cmd, a.token, maxEndorsementFile)
+		if err != nil {
+			return nil, err
+		}
+		body := tokenOf(file)
+		if _, err := alliance.Parse(body); err != nil {
+			return nil, fmt.Errorf("%s: %w", a.token, err)
+		}
+		items = append(items, poclog.CollateralItem{Kind: poclog.AllianceToken, URL: a.url, Body: body})
+	}
+	if a.owner == "" {
+		return items, nil
+	}
+	it := poclog.CollateralItem{Kind: poclog.OwnerEndorsement, URL: a.url}
+	if it.Body, err = readFile(cmd, a.owner, maxEndorsementFile); err != nil {
+		return nil, err
+	}
+	if _, err := poe.Parse(it.Body); err != nil {
+		return nil, fmt.Errorf("%s: %w", a.owner, err)
+	}
+	if a.root != "" {
+		if it.Chain, err = readFile(cmd, a.root, maxEndorsementFile); err != nil {
+			return nil, err
+		}
+	}
+	return append(items, it), nil
+}
+
+const maxEndorsementFile = 1 << 16
+
+// tokenOf takes the token out of a registry's JSON answer, or out of a file that ends in a line break.
+func tokenOf(file []byte) []byte {
+	var answer struct {
+		JWT string `json:"jwt"`
+	}
+	if json.Unmarshal(file, &answer) == nil && answer.JWT != "" {
+		return []byte(answer.JWT)
+	}
+	return bytes.TrimSpace(file)
+}
+
+// inspectEndorsement shows what an endorsement says, or nil where it is none.
+func inspectEndorsement(it *poclog.CollateralItem) any {
+	switch it.Kind {
+	case poclog.AllianceToken:
+		if t, err := alliance.Parse(it.Body); err == nil {
+			return map[string]any{"quote_hash": t.QuoteHash, "machine_id": t.Machine, "label": t.Label, "time": t.Time, "kid": t.KeyID}
+		}
+	case poclog.OwnerEndorsement:
+		if e, err := poe.Parse(it.Body); err == nil {
+			return map[string]any{"piid": fmt.Sprintf("%x", e.PIID), "owner": e.Owner, "not_before": e.NotBefore, "not_after": e.NotAfter}
+		}
+	}
+	return nil
+}
+
+// endorsementText says for people what someone vouches for.
+func endorsementText(x *poclog.Endorsement) string {
+	if x.Kind == poclog.OwnerEndorsement {
+		return fmt.Sprintf("a platform of %q until %s, by root %s", x.Says, x.Until.Format("2006-01-02"), x.By)
+	}
+	return fmt.Sprintf("listed as %q at %s, by key %s", x.Says, x.From.Format("2006-01-02T15:04:05Z"), x.By)
+}
