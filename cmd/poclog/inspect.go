@@ -18,12 +18,12 @@ func newInspectCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what is in a file, believing nothing of it",
-		Long: "Show what is in a receipt, bundle, collateral, challenge, entry or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
+		Long: "Show what is in a receipt, bundle, collateral, challenge, entry, contradiction or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
 			"file says. `poclog verify` checks it.",
 		Example: "  poclog inspect vm.tlog-proof\n  poclog inspect vm.bundle.json --item tdx-quote > quote.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := readFile(cmd, args[0], poclog.MaxReceipt)
+			file, err := readFile(cmd, args[0], poclog.MaxContradiction)
 			if err != nil {
 				return err
 			}
@@ -63,6 +63,8 @@ func inspect(file []byte) (any, error) {
 		return inspectBundle(file)
 	case bytes.HasPrefix(file, []byte(`{"v":1,"items":`)):
 		return inspectCollateral(file)
+	case bytes.HasPrefix(file, []byte(contradictionStart)):
+		return inspectContradiction(file)
 	case bytes.HasPrefix(file, []byte(`{"v":1,"kind":`)):
 		if _, err := poclog.ParseLeaf(file); err != nil {
 			return nil, err
@@ -132,6 +134,31 @@ func inspectBundle(file []byte) (any, error) {
 		out["challenge"] = json.RawMessage(b.Get(poclog.ItemChallenge))
 	}
 	return out, nil
+}
+
+// inspectContradiction shows the receipts, and names the evidence.
+func inspectContradiction(file []byte) (any, error) {
+	c, err := poclog.ParseContradiction(file)
+	if err != nil {
+		return nil, err
+	}
+	type evidence struct {
+		SHA256 poclog.Digest `json:"sha256"`
+		Size   int           `json:"size"`
+	}
+	var entries []any
+	files := []evidence{}
+	for i, s := range c.Claims {
+		shown, err := inspectReceipt(s.Receipt)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d of the file: %w", i+1, err)
+		}
+		entries = append(entries, shown)
+	}
+	for _, f := range c.Evidence {
+		files = append(files, evidence{poclog.Sum(f), len(f)})
+	}
+	return map[string]any{"v": 1, "file": "contradiction", "rule": c.Rule, "policy": string(c.Policy), "receipts": entries, "evidence": files}, nil
 }
 
 func inspectCollateral(file []byte) (any, error) {

@@ -15,13 +15,16 @@ import (
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 type verifyCmd struct {
 	demandFlags
 	policy string
 	at     string
+	limits rule.Limits
 	asJSON bool
 }
 
@@ -29,31 +32,37 @@ func newVerifyCmd() *cobra.Command {
 	v := new(verifyCmd)
 	c := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Check a receipt, a bundle or a split view, offline",
+		Short: "Check a receipt, a bundle, a contradiction or a split view, offline",
 		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n\n" +
+			"Of a contradiction, the receipts are checked, the appraisals repeated and the monitor's rule run again: 0 says that its entries cannot all\n" +
+			"be honest. Of a split view, that the log signed two histories.\n\n" +
 			"Safe defaults: realm production and level 2 (every required check of a profile that binds the VM to its place). Exit status 0 is\n" +
 			"yes, 1 no, 2 wrong usage (no policy is one), 3 could not decide.",
 		Example: "  poclog verify vm.tlog-proof --policy policy.txt --place gce/us-central1-a --max-age 10m\n" +
-			"  poclog verify vm.bundle.json --collateral intel.collateral.json --at 2026-06-08T12:42:41Z --level 0",
+			"  poclog verify vm.bundle.json --collateral intel.collateral.json --at 2026-06-08T12:42:41Z --level 0\n" +
+			"  poclog verify clone-ak.contradiction.json --policy policy.txt",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd, args[0]) },
 	}
 	v.register(c)
 	c.Flags().StringVar(&v.policy, "policy", "", "tlog-policy: whose signatures count")
 	c.Flags().StringVar(&v.at, "at", "", "a bundle: judge it at this time, RFC 3339 (default: now)")
+	c.Flags().DurationVar(&v.limits.MoveTime, "move-time", rule.DefaultMoveTime, "a contradiction: the least time in which a machine is moved to another place")
+	c.Flags().DurationVar(&v.limits.SwapTime, "swap-time", rule.DefaultSwapTime, "a contradiction: the least time in which a machine's TPM is replaced")
 	c.Flags().BoolVar(&v.asJSON, "json", false, "print JSON")
 	return c
 }
 
 // Beginnings of the files that are recognised.
 const (
-	receiptStart   = "c2sp.org/tlog-proof@"
-	bundleStart    = `{"__cmwc_t":`
-	splitViewStart = `{"v":1,"origin":`
+	receiptStart       = "c2sp.org/tlog-proof@"
+	bundleStart        = `{"__cmwc_t":`
+	splitViewStart     = `{"v":1,"origin":`
+	contradictionStart = `{"v":1,"rule":`
 )
 
 func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
-	file, err := readFile(cmd, path, poclog.MaxReceipt)
+	file, err := readFile(cmd, path, poclog.MaxContradiction)
 	if err != nil {
 		return err
 	}
@@ -68,20 +77,24 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 		return v.bundle(cmd, file, d)
 	case bytes.HasPrefix(file, []byte(splitViewStart)):
 		return v.splitView(cmd, file)
+	case bytes.HasPrefix(file, []byte(contradictionStart)):
+		return v.contradiction(cmd, file, d)
 	}
-	return hint(fmt.Errorf("%s: neither a receipt, a bundle nor a split view", path), "`poclog import` makes bundles of other tools' evidence")
+	return hint(fmt.Errorf("%s: neither a receipt, a bundle, a contradiction nor a split view", path), "`poclog import` makes bundles of other tools' evidence")
 }
 
 // A result is what --json prints, whatever the file.
 type result struct {
 	V       int               `json:"v"`
 	OK      bool              `json:"ok"`
-	Kind    string            `json:"kind"`            // "receipt", "bundle" or "split-view"
+	Kind    string            `json:"kind"`            // "receipt", "bundle", "contradiction" or "split-view"
 	Check   string            `json:"check,omitempty"` // what refused: a check, a step or a demand
 	Detail  string            `json:"detail,omitempty"`
 	Verdict *receipt.Verdict  `json:"verdict,omitempty"`
 	Entry   json.RawMessage   `json:"entry,omitempty"`
 	Notes   map[string]string `json:"notes,omitempty"`
+
+	Contradiction *receipt.ContradictionVerdict `json:"contradiction,omitempty"` // of an alert, too, which is not OK
 }
 
 // refused prints a refusal as JSON where it was asked for, and returns it.
@@ -101,13 +114,20 @@ func (v *verifyCmd) refused(cmd *cobra.Command, r result, err error) error {
 	return err
 }
 
+func (v *verifyCmd) checkAuditGroup(cmd *cobra.Command, policy *tlogpolicy.Policy) error {
+	if cmd.Flags().Changed("audit-group") && !policy.Has(v.auditGroup) {
+		return usagef("--audit-group %q: the tlog-policy defines no such witness or group", v.auditGroup)
+	}
+	return nil
+}
+
 func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) error {
 	policy, err := readTlogPolicy(cmd, v.policy)
 	if err != nil {
 		return err
 	}
-	if cmd.Flags().Changed("audit-group") && !policy.Has(v.auditGroup) {
-		return usagef("--audit-group %q: the tlog-policy defines no such witness or group", v.auditGroup)
+	if err := v.checkAuditGroup(cmd, policy); err != nil {
+		return err
 	}
 	verdict, err := receipt.Check(file, policy, time.Now(), d)
 	if err == nil && v.quoteFile != "" {

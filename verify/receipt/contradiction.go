@@ -21,9 +21,10 @@ const (
 
 // Terms are on what a reader judges a contradiction, beside his tlog-policy. The zero value is safe; with it a file with evidence is refused.
 type Terms struct {
-	Reappraise Reappraiser
-	Limits     rule.Limits
-	AuditGroup string // the policy's group of auditors; "" is DefaultAuditGroup
+	UnsafeRealm poclog.Realm // accept entries of another realm than production
+	Reappraise  Reappraiser
+	Limits      rule.Limits
+	AuditGroup  string // the policy's group of auditors; "" is DefaultAuditGroup
 }
 
 // A ContradictionVerdict says what a contradiction's file shows. Its JSON is a stable schema, version V.
@@ -66,6 +67,9 @@ func CheckContradiction(file []byte, policy *tlogpolicy.Policy, terms Terms) (*C
 		return nil, err
 	}
 	if err := k.allUsed(); err != nil {
+		return nil, err
+	}
+	if err := k.ofRealm(); err != nil {
 		return nil, err
 	}
 	return k.verdict(finding), nil
@@ -142,6 +146,20 @@ func (k *checking) allUsed() error {
 	for b := range k.files {
 		if !k.used[b] {
 			return refuse(StepReappraisal, "file %s is no evidence of an entry whose evidence is all here", b.SHA256)
+		}
+	}
+	return nil
+}
+
+// ofRealm demands entries of the realm that the reader asks about: what a laboratory's entries show, they show of a laboratory.
+func (k *checking) ofRealm() error {
+	want := poclog.Production
+	if k.terms.UnsafeRealm != "" {
+		want = k.terms.UnsafeRealm
+	}
+	for i, c := range k.claims {
+		if c.Entry != nil && c.Entry.Realm != want {
+			return k.within(i, refuse("realm", "it is of realm %s, want %s", c.Entry.Realm, want))
 		}
 	}
 	return nil
