@@ -16,7 +16,7 @@ import (
 	"github.com/poclog/poclog/client/collateral"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/kds"
-	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/realdata/amddata"
 	"github.com/poclog/poclog/verify/profile"
 )
 
@@ -318,7 +318,7 @@ func TestKDSHasNoCertificatesOfWhatItCannotKnow(t *testing.T) {
 
 // The real report of a Milan is verified by its real certificates, as the service would give them, under AMD's own root.
 func TestRealCertificatesAsTheKDSWouldGiveThem(t *testing.T) {
-	report, certs := realdata.SNP()
+	report, certs := amddata.Report()
 	list := amd.Certificates(certs)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -332,7 +332,7 @@ func TestRealCertificatesAsTheKDSWouldGiveThem(t *testing.T) {
 	}))
 	defer srv.Close()
 	roots := profile.DefaultPolicy(false).RootsFor(poclog.RootAMDARK)
-	k, err := collateral.NewKDS(srv.URL, "", roots, collateral.Config{Now: func() time.Time { return realdata.SNPTime }})
+	k, err := collateral.NewKDS(srv.URL, "", roots, collateral.Config{Now: func() time.Time { return amddata.Time }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,13 +3,17 @@ package evidence
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// azureFile is one Azure VM's evidence as attested-tls writes it: octets in base64url or hexadecimal, certificates in PEM.
+// azureFile is one Azure VM's evidence as attested-tls writes it: octets in base64url or hexadecimal, certificates in PEM. A SEV-SNP VM has no td_quote: the
+// chip's report is in the HCL report.
 type azureFile struct {
 	TDQuote   string   `json:"td_quote"`
 	HCLReport string   `json:"hcl_report"`
@@ -21,13 +25,14 @@ type azureFile struct {
 }
 
 // Azure imports one Azure confidential VM's evidence: the JSON of its quotes, and the certificates in PEM that complete the AK's chain
-// (the root, and intermediates that the JSON lacks).
+// (the root, and intermediates that the JSON lacks). Of a SEV-SNP VM the chip's certificates stand among them, in PEM or as the JSON of Azure's service
+// (GET /metadata/THIM/amd/certification).
 func Azure(evidence []byte, certs ...[]byte) (*Import, error) {
 	var f azureFile
 	if err := decodeJSON("Azure evidence", evidence, &f); err != nil {
 		return nil, err
 	}
-	im := newAzure()
+	im := newAzure(poclog.AzureTDXvTPM)
 	for _, step := range []func(*Import, *azureFile) error{azureQuotes, azurePCRs} {
 		if err := step(im, &f); err != nil {
 			return nil, fmt.Errorf("Azure evidence: %w", err)
@@ -35,41 +40,103 @@ func Azure(evidence []byte, certs ...[]byte) (*Import, error) {
 	}
 	texts := append([]string{f.AKCert}, f.AKInter...)
 	for _, c := range certs {
-		texts = append(texts, string(c))
+		text, err := thimCertificates(c)
+		if err != nil {
+			return nil, fmt.Errorf("Azure evidence: %w", err)
+		}
+		texts = append(texts, text)
 	}
-	ders, err := certificates(texts...)
-	if err != nil {
-		return nil, fmt.Errorf("Azure evidence: %w", err)
-	}
-	if err := im.setChain(ders); err != nil {
+	if err := im.azureCertificates(nil, texts...); err != nil {
 		return nil, fmt.Errorf("Azure evidence: %w", err)
 	}
 	return im, nil
 }
 
-func newAzure() *Import {
-	return &Import{Profile: poclog.AzureTDXvTPM, Bundle: new(poclog.Bundle), How: []string{
-		"poclog challenge --log URL --profile azure-tdx-vtpm -o challenge.json",
+// thimCertificates returns the certificates of a file as PEM: of one in PEM, or of the answer of Azure's service.
+func thimCertificates(file []byte) (string, error) {
+	if !strings.HasPrefix(strings.TrimSpace(string(file)), "{") {
+		return string(file), nil
+	}
+	var answer amdCertification
+	if err := decodeJSON("chip's certificates", file, &answer); err != nil {
+		return "", err
+	}
+	return answer.VCEK + "\n" + answer.Chain, nil
+}
+
+// azureCertificates sorts certificates: AMD's are the chip's, the others the AK's, of which the first is its own.
+func (im *Import) azureCertificates(ak [][]byte, texts ...string) error {
+	all, err := certificates(texts...)
+	if err != nil {
+		return err
+	}
+	var chip [][]byte
+	for _, der := range all {
+		if isAMD(der) {
+			chip = append(chip, der)
+		} else {
+			ak = append(ak, der)
+		}
+	}
+	if im.Profile == poclog.AzureSNPvTPM {
+		if err := im.setSNPCerts(chip); err != nil {
+			return err
+		}
+	} else if len(chip) > 0 {
+		im.note("%d certificates of AMD's are left out: this is a TDX VM", len(chip))
+	}
+	return im.setChain(ak)
+}
+
+func newAzure(p poclog.Profile) *Import {
+	return &Import{Profile: p, Bundle: new(poclog.Bundle), How: []string{
+		"poclog challenge --log URL --profile " + string(p) + " -o challenge.json",
 		"poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json   (in the VM, with access to its TPM)",
 	}}
 }
 
-func azureQuotes(im *Import, f *azureFile) error {
-	quote, err := decodeText("td_quote", f.TDQuote)
+// setHCL takes an HCL report, and the SNP report in it where there is one: that says of which profile the evidence is.
+func (im *Import) setHCL(padded []byte) (*tpm.HCL, error) {
+	item, err := tpm.TrimHCL(padded)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := im.setQuote(quote); err != nil {
-		return err
+	hcl, err := tpm.ParseHCL(item)
+	if err != nil {
+		return nil, err
 	}
+	im.Bundle.Set(poclog.ItemHCLReport, item)
+	if hcl.Type != tpm.HCLTypeSNP {
+		return hcl, nil
+	}
+	if _, err := snp.ParseReport(hcl.HardwareReport); err != nil {
+		return nil, err
+	}
+	im.Profile, im.How = poclog.AzureSNPvTPM, newAzure(poclog.AzureSNPvTPM).How
+	im.Bundle.Set(poclog.ItemSNPReport, hcl.HardwareReport)
+	return hcl, nil
+}
+
+func azureQuotes(im *Import, f *azureFile) error {
 	report, err := decodeText("hcl_report", f.HCLReport)
 	if err != nil {
 		return err
 	}
-	if report, err = tpm.TrimHCL(report); err != nil {
+	if _, err := im.setHCL(report); err != nil {
 		return err
 	}
-	im.Bundle.Set(poclog.ItemHCLReport, report)
+	switch {
+	case im.Profile == poclog.AzureTDXvTPM:
+		quote, err := decodeText("td_quote", f.TDQuote)
+		if err != nil {
+			return err
+		}
+		if err := im.setQuote(quote); err != nil {
+			return err
+		}
+	case f.TDQuote != "":
+		return errors.New("td_quote beside the HCL report of a SEV-SNP VM")
+	}
 	msg, err := decodeText("msg", f.Message)
 	if err != nil {
 		return err

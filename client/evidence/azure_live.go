@@ -27,29 +27,44 @@ type AzureVM struct {
 // userDataWait is how long the paravisor may take to make a report with new user data; on real VMs it takes about three seconds.
 var userDataWait = 15 * time.Second
 
-// Import takes the VM's evidence: the HCL report, the TD quote of its TDREPORT, and a TPM quote over the TD quote. Certificates in PEM complete the
-// AK's chain up to its root.
+// Import takes the VM's evidence: the HCL report; of a TDX VM the TD quote of its TDREPORT, of a SEV-SNP VM the chip's certificates; and a TPM quote over
+// what the TEE quoted. Certificates in PEM complete the AK's chain up to its root.
 func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) {
-	im := newAzure()
+	im := newAzure(poclog.AzureTDXvTPM)
 	item, report, err := v.report(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
 	}
-	im.Bundle.Set(poclog.ItemHCLReport, item)
-	if report.Type != tpm.HCLTypeTDX {
-		return nil, fmt.Errorf("Azure VM: HCL report of type %d: this importer carries TDX only", report.Type)
+	if _, err := im.setHCL(item); err != nil {
+		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
 	}
-	quote, err := v.IMDS.TDQuote(ctx, report.HardwareReport)
-	if err != nil {
-		return nil, fmt.Errorf("Azure VM: %w", err)
-	}
-	if err := im.setQuote(quote); err != nil {
-		return nil, fmt.Errorf("Azure VM: %w", err)
+	var texts []string
+	if im.Profile == poclog.AzureSNPvTPM {
+		vcek, chain, err := v.IMDS.AMDCertificates(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("Azure VM: %w", err)
+		}
+		texts = append(texts, vcek, chain)
+	} else {
+		quote, err := v.IMDS.TDQuote(ctx, report.HardwareReport)
+		if err != nil {
+			return nil, fmt.Errorf("Azure VM: %w", err)
+		}
+		if err := im.setQuote(quote); err != nil {
+			return nil, fmt.Errorf("Azure VM: %w", err)
+		}
 	}
 	if err := im.azureTPMQuote(v.TPM); err != nil {
 		return nil, fmt.Errorf("Azure VM: %w", err)
 	}
-	if err := im.azureChain(v.TPM, certs); err != nil {
+	der, err := ReadCertificate(v.TPM, NVAzureAKCert)
+	if err != nil {
+		return nil, fmt.Errorf("Azure VM: AK certificate: %w", err)
+	}
+	for _, c := range certs {
+		texts = append(texts, string(c))
+	}
+	if err := im.azureCertificates([][]byte{der}, texts...); err != nil {
 		return nil, fmt.Errorf("Azure VM: %w", err)
 	}
 	return im, nil
@@ -117,7 +132,7 @@ func writeUserData(t transport.TPM, data []byte) error {
 	return nil
 }
 
-// azureTPMQuote has the AK quote PCR 0 to 23 of the SHA-256 bank over the hash of the TD quote.
+// azureTPMQuote has the AK quote PCR 0 to 23 of the SHA-256 bank over the hash of what the TEE quoted.
 func (im *Import) azureTPMQuote(t transport.TPM) error {
 	ak, err := tpm2.ReadPublic{ObjectHandle: AzureAKHandle}.Execute(t)
 	if err != nil {
@@ -127,7 +142,7 @@ func (im *Import) azureTPMQuote(t transport.TPM) error {
 	if err != nil {
 		return fmt.Errorf("AK at %#08x: %w", uint32(AzureAKHandle), err)
 	}
-	sum := sha256.Sum256(im.Bundle.Get(poclog.ItemTDXQuote))
+	sum := sha256.Sum256(teeItem(im.Bundle))
 	key := tpm2.AuthHandle{Handle: AzureAKHandle, Name: ak.Name, Auth: tpm2.PasswordAuth(nil)}
 	item, values, err := quoteSHA256(t, key, sum[:])
 	if err != nil {
@@ -194,21 +209,4 @@ func quoteSHA256(t transport.TPM, key tpm2.AuthHandle, extraData []byte) (item, 
 		}
 	}
 	return nil, nil, fmt.Errorf("PCRs changed between quote and reading, %d times", quoteTries)
-}
-
-// azureChain reads the AK's certificate from the TPM.
-func (im *Import) azureChain(t transport.TPM, certs [][]byte) error {
-	der, err := ReadCertificate(t, NVAzureAKCert)
-	if err != nil {
-		return fmt.Errorf("AK certificate: %w", err)
-	}
-	var texts []string
-	for _, c := range certs {
-		texts = append(texts, string(c))
-	}
-	ders, err := certificates(texts...)
-	if err != nil {
-		return err
-	}
-	return im.setChain(append([][]byte{der}, ders...))
 }

@@ -50,6 +50,9 @@ type paravisor struct {
 	*swtpm.TPM
 	report []byte
 	wait   int // commands until the report is new; 0: there is nothing to do
+
+	// make makes the report with user data; nil changes the data alone.
+	make func(user []byte) []byte
 }
 
 const (
@@ -71,7 +74,12 @@ func (p *paravisor) Send(command []byte) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			report := withUserData(p.report, user)
+			var report []byte
+			if p.make != nil {
+				report = p.make(user)
+			} else {
+				report = withUserData(p.report, user)
+			}
 			p.WriteNV(evidence.NVAzureHCL, report[:indexSize])
 			p.WriteNV(restIndex, report[indexSize:])
 		}

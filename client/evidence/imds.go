@@ -50,12 +50,15 @@ func (m *IMDS) TDQuote(ctx context.Context, report []byte) ([]byte, error) {
 	return decodeText("quote of /acc/tdquote", answer.Quote)
 }
 
+// amdCertification is the service's answer on a chip of AMD's: certificates in PEM.
+type amdCertification struct {
+	VCEK  string `json:"vcekCert"`
+	Chain string `json:"certificateChain"`
+}
+
 // AMDCertificates returns the VCEK of the chip on which an SEV-SNP VM runs, ASK and ARK, in PEM (GET /metadata/THIM/amd/certification).
 func (m *IMDS) AMDCertificates(ctx context.Context) (vcek, chain string, err error) {
-	var answer struct {
-		VCEK  string `json:"vcekCert"`
-		Chain string `json:"certificateChain"`
-	}
+	var answer amdCertification
 	if err := m.ask(ctx, http.MethodGet, "/metadata/THIM/amd/certification", nil, &answer); err != nil {
 		return "", "", err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
@@ -54,6 +55,8 @@ type parts struct {
 	profile   poclog.Profile
 	padded    []byte // the TD quote with its padding, if it had any
 	quote     *tdx.Quote
+	report    *snp.Report
+	snpChain  *snp.Chain
 	tpmQuote  *tpm.Quote
 	chain     []*x509.Certificate
 	public    *tpm.Public
@@ -68,6 +71,8 @@ func (im *Import) parts() (*parts, error) {
 	p := &parts{bundle: im.Bundle, profile: im.Profile, padded: im.padded}
 	for item, parse := range map[poclog.Item]func([]byte) error{
 		poclog.ItemTDXQuote:   func(b []byte) (err error) { p.quote, err = tdx.ParseQuote(b); return err },
+		poclog.ItemSNPReport:  func(b []byte) (err error) { p.report, err = snp.ParseReport(b); return err },
+		poclog.ItemSNPCerts:   func(b []byte) (err error) { p.snpChain, err = snp.ParseChain(b); return err },
 		poclog.ItemTPMQuote:   func(b []byte) (err error) { p.tpmQuote, err = tpm.ParseQuote(b); return err },
 		poclog.ItemTPMAKChain: func(b []byte) (err error) { p.chain, err = tpm.ParseChain(b); return err },
 		poclog.ItemTPMAK:      func(b []byte) (err error) { p.public, err = tpm.ParsePublic(b); return err },
@@ -98,7 +103,7 @@ func (im *Import) Prospects() (list []Prospect, level int, err error) {
 		return nil, LevelNone, fmt.Errorf("profile %s: nothing is known of its checks", im.Profile)
 	}
 	level = poclog.LevelBound
-	if im.Profile == poclog.TDX {
+	if im.Profile == poclog.TDX || im.Profile == poclog.SNP {
 		level = poclog.LevelChip
 	}
 	for _, r := range rules {
@@ -135,6 +140,10 @@ var needed = map[poclog.Profile][]poclog.Item{
 	poclog.TDX:          {poclog.ItemTDXQuote},
 	poclog.GCETDXvTPM:   {poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
 	poclog.AzureTDXvTPM: {poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
+	poclog.AzureSNPvTPM: {
+		poclog.ItemSNPReport, poclog.ItemSNPCerts, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport,
+	},
+	poclog.SNP: {poclog.ItemSNPReport, poclog.ItemSNPCerts},
 }
 
 // How to take what is missing.
@@ -144,7 +153,7 @@ const (
 	howChain     = "give the certificates that complete the AK's chain up to its root, as files in PEM"
 	howAK        = "give the AK's TPMT_PUBLIC: --ak"
 	howChallenge = "fetch a challenge with `poclog challenge` before any quote is taken, put its value into the quote, and give it: --challenge"
-	howOrder     = "take the TD quote first, and have the TPM quote its SHA-256, without padding, as extraData"
+	howOrder     = "take the TEE's quote first, and have the TPM quote its SHA-256, without padding, as extraData"
 	howLogs      = "give both logs, --tcg-log /sys/kernel/security/tpm0/binary_bios_measurements and --ccel /sys/firmware/acpi/tables/data/CCEL, and a quote over " +
 		"PCRs 0 to 9 and 14 of the SHA-384 bank"
 )
@@ -177,7 +186,9 @@ func tpmRules() []rule {
 
 // prospects are the rules of each profile, in the order of docs/format.md §8.
 var prospects = map[poclog.Profile][]rule{
-	poclog.TDX: append(teeRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
+	poclog.SNP:          append(snpRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
+	poclog.AzureSNPvTPM: azureSNPRules(),
+	poclog.TDX:          append(teeRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
 	poclog.GCETDXvTPM: append(append(teeRules(), tpmRules()...),
 		rule{check: verify.TPMTechnology, look: (*parts).technology, how: "take the evidence in a TDX VM of Compute Engine; " + howLogs},
 		rule{check: verify.BindAKInTEE, look: (*parts).akInReportData, how: howChallenge + "; REPORTDATA is what it prints with --ak"},
@@ -309,26 +320,47 @@ func (p *parts) hclReport() error {
 	if err := p.quote.CheckReport(p.hcl.HardwareReport); err != nil {
 		return fmt.Errorf("the HCL report's TDREPORT: %w", err)
 	}
-	if k, ok := p.hcl.AK.(interface{ Equal(crypto.PublicKey) bool }); p.chain != nil && ok && !k.Equal(p.chain[0].PublicKey) {
+	if p.chain != nil && !sameKey(p.hcl.AK, p.chain[0].PublicKey) {
 		return errors.New("the HCL report names another AK than the certificate")
 	}
 	return p.needChain()
 }
 
+func sameKey(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
 func (p *parts) teeInTPM() error {
-	if err := p.needQuote(); err != nil {
+	if err := p.needTEE(); err != nil {
 		return err
 	}
 	if err := p.needTPM(); err != nil {
 		return err
 	}
-	if sum := sha256.Sum256(p.bundle.Get(poclog.ItemTDXQuote)); bytes.Equal(p.tpmQuote.ExtraData, sum[:]) {
+	if sum := sha256.Sum256(teeItem(p.bundle)); bytes.Equal(p.tpmQuote.ExtraData, sum[:]) {
 		return nil
 	}
 	if sum := sha256.Sum256(p.padded); len(p.padded) > 0 && bytes.Equal(p.tpmQuote.ExtraData, sum[:]) {
 		return p.historical("the TPM quote's extraData is the SHA-256 of the TD quote with its padding, which a bundle does not hold")
 	}
-	return p.historical("the TPM quote's extraData is not the SHA-256 of the TD quote: nothing shows that the TPM saw it")
+	return p.historical("the TPM quote's extraData is not the SHA-256 of the TEE's quote: nothing shows that the TPM saw it")
+}
+
+// needTEE wants the quote of whichever TEE the profile is of.
+func (p *parts) needTEE() error {
+	if p.profile == poclog.AzureSNPvTPM || p.profile == poclog.SNP {
+		return p.needReport()
+	}
+	return p.needQuote()
+}
+
+// teeItem is the item that a TPM quotes: the SNP report, or the TD quote.
+func teeItem(b *poclog.Bundle) []byte {
+	if b.Has(poclog.ItemSNPReport) {
+		return b.Get(poclog.ItemSNPReport)
+	}
+	return b.Get(poclog.ItemTDXQuote)
 }
 
 func (p *parts) logs() error {
@@ -391,13 +423,16 @@ func (p *parts) fresh() error {
 		return fmt.Errorf("the challenge is for profile %s, the evidence of %s", p.challenge.Profile, p.profile)
 	}
 	nonce, have := p.challenge.Nonce(), make([]byte, 32)
+	azure := p.profile == poclog.AzureTDXvTPM || p.profile == poclog.AzureSNPvTPM
 	switch {
-	case p.profile == poclog.AzureTDXvTPM && p.hcl != nil:
+	case azure && p.hcl != nil:
 		if want := p.challenge.HCLUserData(); p.hcl.UserData == want {
 			return nil
 		}
-	case p.profile != poclog.AzureTDXvTPM && p.quote != nil:
+	case !azure && p.quote != nil:
 		have = p.quote.Body.ReportData[32:]
+	case !azure && p.report != nil:
+		have = p.report.ReportData[32:]
 	}
 	if !bytes.Equal(have, nonce[:]) {
 		return fmt.Errorf("the evidence does not carry the challenge's nonce %x", nonce)

@@ -79,6 +79,10 @@ type cacheFlags struct {
 
 func (f *cacheFlags) register(c *cobra.Command) {
 	f.sourceFlags.register(c)
+	f.registerCache(c)
+}
+
+func (f *cacheFlags) registerCache(c *cobra.Command) {
 	c.Flags().StringVar(&f.dir, "cache-dir", "", "the cache's folder (default: in the XDG cache folder)")
 	c.Flags().StringVar(&f.policy, "appraisal", "", "appraisal policy that lists the roots (default: those of the realm production)")
 }
@@ -100,14 +104,18 @@ func (f *cacheFlags) open(cmd *cobra.Command) (*collateral.Cache, []collateral.S
 	if err != nil {
 		return nil, nil, err
 	}
-	if f.dir == "" {
-		f.dir = filepath.Join(xdg("XDG_CACHE_HOME", ".cache"), "poclog", "collateral")
-	}
-	c, err := collateral.Open(f.dir, collateral.Config{UserAgent: softwareName()}, sources...)
+	c, err := collateral.Open(f.folder(), collateral.Config{UserAgent: softwareName()}, sources...)
 	if err != nil {
 		return nil, nil, undecided(err)
 	}
 	return c, sources, nil
+}
+
+func (f *cacheFlags) folder() string {
+	if f.dir != "" {
+		return f.dir
+	}
+	return filepath.Join(xdg("XDG_CACHE_HOME", ".cache"), "poclog", "collateral")
 }
 
 type collateralFetchCmd struct {

@@ -19,7 +19,7 @@ func newImportCmd() *cobra.Command {
 		Long: "Make a bundle of evidence that other tools took. Nothing is judged here: `poclog verify` does. Every importer prints one table: which checks the\n" +
 			"result can carry, which it lost and why, and how to take evidence that carries them.",
 	}
-	c.AddCommand(newImportAzureCmd(), newImportDstackCmd(), newImportGoTPMCmd(), newImportTDXCmd(), newImportCollateralCmd())
+	c.AddCommand(newImportAzureCmd(), newImportDstackCmd(), newImportGoTPMCmd(), newImportSNPCmd(), newImportTDXCmd(), newImportCollateralCmd())
 	return c
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/realdata/amddata"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -211,7 +211,7 @@ func TestEveryByteOfAnSNPOrAzureBundleIsProtectedOrListed(t *testing.T) {
 
 // The one real report that comes with go-sev-guest verifies under snp up to its policy: the guest ran under debug, which its host could read.
 func TestRealSNPReportIsAGenuineChips(t *testing.T) {
-	in := judgement(t, realdata.SNPBundle(), nil, realdata.SNPTime)
+	in := judgement(t, amddata.Bundle(), nil, amddata.Time)
 	_, err := Appraise(in)
 	wantCheck(t, "a real report of a guest under debug", err, verify.TEENoDebug)
 	a, err := appraise(in, map[verify.Check]bool{verify.TEENoDebug: true})
@@ -223,7 +223,7 @@ func TestRealSNPReportIsAGenuineChips(t *testing.T) {
 		!slices.Equal(e.Checks, []string{"tee.signature", "tee.chain", "tee.no-debug"}) {
 		t.Errorf("level %d, %+v, chassis %v, checks %v", e.Level, e.CVM.SNP, e.Chassis, e.Checks)
 	}
-	in.Appraised = realdata.SNPTime.AddDate(-3, 0, 0)
+	in.Appraised = amddata.Time.AddDate(-3, 0, 0)
 	_, err = Appraise(in)
 	wantCheck(t, "the same before its certificate", err, verify.TEEChain)
 }

@@ -5,13 +5,13 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
-	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/realdata/amddata"
 )
 
 // AMD's roots of production are those that its Key Distribution Service publishes, as go-sev-guest has them, and no others.
 func TestAMDRootsAreThePublishedOnes(t *testing.T) {
 	published := make(map[poclog.Digest]bool)
-	for _, ders := range realdata.AMDChains() {
+	for _, ders := range amddata.Chains() {
 		published[poclog.Sum(amd.Certificates(ders)[1])] = true
 	}
 	n := 0

@@ -7,12 +7,12 @@ import (
 	"github.com/google/go-sev-guest/abi"
 
 	"github.com/poclog/poclog/internal/lab/amd"
-	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/realdata/amddata"
 )
 
 // Whatever parses here go-sev-guest parses too, and writes again as it was: nothing stands in a report that only one of two readers sees.
 func FuzzParseReport(f *testing.F) {
-	real, _ := realdata.SNP()
+	real, _ := amddata.Report()
 	f.Add(real)
 	for version := byte(3); version <= 5; version++ {
 		other := bytes.Clone(real)
@@ -41,9 +41,9 @@ func FuzzParseReport(f *testing.F) {
 }
 
 func FuzzParseChain(f *testing.F) {
-	report, certs := realdata.SNP()
+	report, certs := amddata.Report()
 	f.Add(certs)
-	for _, ders := range realdata.AMDChains() {
+	for _, ders := range amddata.Chains() {
 		f.Add(append(bytes.Clone(amd.Certificates(certs)[0]), ders...))
 	}
 	f.Add([]byte{})

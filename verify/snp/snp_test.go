@@ -13,7 +13,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
-	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/realdata/amddata"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -68,13 +68,13 @@ func must(t testing.TB, report, certs []byte) (*Report, *Chain) {
 // The one report of a real processor that comes with go-sev-guest is of a guest that ran under debug: chain and signature are a genuine chip's, and
 // its host could read it.
 func TestReal(t *testing.T) {
-	report, certs := realdata.SNP()
+	report, certs := amddata.Report()
 	r, c := must(t, report, certs)
 	if c.Product != Milan || c.Signer != VCEK || !bytes.Equal(c.HWID, r.ChipID[:]) || c.TCB != (TCB{2, 0, 0, 0, 0, 0, 5, 68}) {
 		t.Errorf("%s, %s, HWID %x, TCB %x", c.Product, c.Signer, c.HWID, c.TCB)
 	}
-	wantCheck(t, "a real report of a guest under debug", judge(report, certs, c.Root.Raw, realdata.SNPTime), verify.TEENoDebug)
-	wantCheck(t, "the same before its certificate", judge(report, certs, c.Root.Raw, realdata.SNPTime.AddDate(-1, 0, 0)), verify.TEEChain)
+	wantCheck(t, "a real report of a guest under debug", judge(report, certs, c.Root.Raw, amddata.Time), verify.TEENoDebug)
+	wantCheck(t, "the same before its certificate", judge(report, certs, c.Root.Raw, amddata.Time.AddDate(-1, 0, 0)), verify.TEEChain)
 	if err := c.CheckTCB(r, poclog.SNPTCB{Product: "Milan", Bootloader: 2, SNP: 5, Microcode: 68}); err != nil {
 		t.Error(err)
 	}
@@ -83,7 +83,7 @@ func TestReal(t *testing.T) {
 
 // AMD's own CAs are what this package takes them for: a key that they certified would have a valid chain.
 func TestRealCAsAreOfTheirProduct(t *testing.T) {
-	for name, ders := range realdata.AMDChains() {
+	for name, ders := range amddata.Chains() {
 		product, kind, _ := strings.Cut(name, " ")
 		list := amd.Certificates(ders)
 		ca, err := x509.ParseCertificate(list[0])
@@ -232,7 +232,7 @@ func TestEveryByte(t *testing.T) {
 	m := amd.NewMaker("snp test", "Milan", labStart)
 	chip := m.NewChip("a", [8]byte{})
 	report, certs := chip.Report(amd.Guest{}, nil), chip.Certs()
-	real, realCerts := realdata.SNP()
+	real, realCerts := amddata.Report()
 	_, c := must(t, real, realCerts)
 	bits := []byte{0x01, 0x80}
 	if testing.Short() || raceEnabled {
@@ -244,8 +244,8 @@ func TestEveryByte(t *testing.T) {
 	}{
 		"report":            {report, func(b []byte) error { return judge(b, certs, m.Root(), labNow) }},
 		"certificates":      {certs, func(b []byte) error { return judge(report, b, m.Root(), labNow) }},
-		"real certificates": {realCerts, func(b []byte) error { return ignoreDebug(judge(real, b, c.Root.Raw, realdata.SNPTime)) }},
-		"real report":       {real, func(b []byte) error { return ignoreDebug(judge(b, realCerts, c.Root.Raw, realdata.SNPTime)) }},
+		"real certificates": {realCerts, func(b []byte) error { return ignoreDebug(judge(real, b, c.Root.Raw, amddata.Time)) }},
+		"real report":       {real, func(b []byte) error { return ignoreDebug(judge(b, realCerts, c.Root.Raw, amddata.Time)) }},
 	} {
 		if err := x.try(x.item); err != nil {
 			t.Fatalf("%s, unchanged: %v", name, err)

@@ -1,4 +1,6 @@
-package realdata
+// Package amddata holds evidence of real processors of AMD's, which comes with the module go-sev-guest. It is apart from package realdata, so that tests of
+// what reads such evidence can use it.
+package amddata
 
 import (
 	"encoding/pem"
@@ -10,25 +12,25 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// SNPTime is a time at which the certificates of SNP verify.
-var SNPTime = time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
+// Time is a time at which the certificates of SNP verify.
+var Time = time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// SNP returns the report of a Milan processor and its certificates as items of a bundle: both come with the module go-sev-guest.
-func SNP() (report, certs []byte) {
+// Report returns the report of a Milan processor and its certificates as items of a bundle: both come with the module go-sev-guest.
+func Report() (report, certs []byte) {
 	return testdata.AttestationBytes, append(append([]byte(nil), testdata.VcekBytes...), ders(trust.AskArkMilanVcekBytes)...)
 }
 
-// SNPBundle is a bundle of profile snp of what [SNP] returns.
-func SNPBundle() *poclog.Bundle {
+// Bundle is a bundle of profile snp of what [Report] returns.
+func Bundle() *poclog.Bundle {
 	b := new(poclog.Bundle)
-	report, certs := SNP()
+	report, certs := Report()
 	b.Set(poclog.ItemSNPReport, report)
 	b.Set(poclog.ItemSNPCerts, certs)
 	return b
 }
 
-// AMDChains are AMD's CAs and roots by product and kind of key, as its Key Distribution Service publishes them: DER, concatenated.
-func AMDChains() map[string][]byte {
+// Chains are AMD's CAs and roots by product and kind of key, as its Key Distribution Service publishes them: DER, concatenated.
+func Chains() map[string][]byte {
 	all := make(map[string][]byte)
 	for name, text := range map[string][]byte{
 		"Milan vcek": trust.AskArkMilanVcekBytes, "Milan vlek": trust.AskArkMilanVlekBytes, "Genoa vcek": trust.AskArkGenoaVcekBytes,
