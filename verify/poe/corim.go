@@ -43,129 +43,135 @@ var decoding = func() cbor.DecMode {
 	return m
 }()
 
-// decode reads an item in deterministic encoding.
-func decode(b []byte, v any) error {
+// item decodes octets that hold one item, in deterministic encoding.
+func item[T any](b []byte) (v T, err error) {
 	if err := checkDeterministic(b); err != nil {
-		return err
+		return v, err
 	}
-	return decoding.Unmarshal(b, v)
+	return part[T](b)
 }
 
-// decodeTagged reads a tag and what it is on.
-func decodeTagged(b []byte, tag uint64, v any) error {
-	if err := checkDeterministic(b); err != nil {
-		return err
+// part decodes an item within another. T is a scalar, or a map, array or struct of [cbor.RawMessage]: the library passes over tags that its caller does
+// not ask for, so each item is decoded on its own, and one with a tag is refused here.
+func part[T any](b cbor.RawMessage) (v T, err error) {
+	if len(b) == 0 {
+		return v, errors.New("missing")
 	}
-	if b[0]>>5 != majorTag {
-		return fmt.Errorf("want tag %d", tag)
+	if b[0]>>5 == majorTag {
+		return v, errors.New("a tag where none is expected")
 	}
-	var t cbor.RawTag
-	if err := decoding.Unmarshal(b, &t); err != nil {
-		return err
+	err = decoding.Unmarshal(b, &v)
+	return v, err
+}
+
+// tagged returns what a tag is on.
+func tagged(b cbor.RawMessage, tag uint64) (cbor.RawMessage, error) {
+	if len(b) == 0 {
+		return nil, errors.New("missing")
 	}
-	if t.Number != tag {
-		return fmt.Errorf("tag %d: want %d", t.Number, tag)
+	major, n, rest, err := head(b)
+	if err != nil {
+		return nil, err
 	}
-	return decoding.Unmarshal(t.Content, v)
+	if major != majorTag || n != tag {
+		return nil, fmt.Errorf("want tag %d", tag)
+	}
+	return rest, nil
 }
 
-// corimMap is what is read of corim-map: the rest is for people.
-type corimMap struct {
-	Tags     []cbor.RawMessage `cbor:"1,keyasint"`
-	Profile  cbor.RawMessage   `cbor:"3,keyasint"`
-	Validity struct {
-		NotBefore cbor.RawMessage `cbor:"0,keyasint"`
-		NotAfter  cbor.RawMessage `cbor:"1,keyasint"`
-	} `cbor:"4,keyasint"`
+// list decodes an array of n items.
+func list(b cbor.RawMessage, n int) ([]cbor.RawMessage, error) {
+	l, err := part[[]cbor.RawMessage](b)
+	if err == nil && len(l) != n {
+		err = fmt.Errorf("%d items: want %d", len(l), n)
+	}
+	return l, err
 }
 
-// comidMap is what is read of concise-mid-tag.
-type comidMap struct {
-	Triples struct {
-		Conditional []record `cbor:"10,keyasint"`
-	} `cbor:"4,keyasint"`
-}
-
-// record is conditional-endorsement-triple-record: where the conditions hold, the endorsements do.
-type record struct {
-	_            struct{} `cbor:",toarray"`
-	Conditions   []claims
-	Endorsements []claims
-}
-
-// claims are measurements of an environment.
-type claims struct {
-	_            struct{} `cbor:",toarray"`
-	Environment  cbor.RawMessage
-	Measurements []measurement
-}
-
-type measurement struct {
-	Values       cbor.RawMessage `cbor:"1,keyasint"`
-	AuthorizedBy cbor.RawMessage `cbor:"2,keyasint"`
-}
-
-// corim reads the payload.
+// corim reads the payload: of corim-map tags, profile and rim-validity. The rest is for people.
 func (e *Endorsement) corim(payload []byte) error {
-	var m corimMap
-	if err := decodeTagged(payload, tagCoRIM, &m); err != nil {
+	if err := checkDeterministic(payload); err != nil {
+		return err
+	}
+	inner, err := tagged(payload, tagCoRIM)
+	if err != nil {
+		return err
+	}
+	m, err := part[struct {
+		Tags     cbor.RawMessage `cbor:"1,keyasint"`
+		Profile  cbor.RawMessage `cbor:"3,keyasint"`
+		Validity cbor.RawMessage `cbor:"4,keyasint"`
+	}](inner)
+	if err != nil {
 		return err
 	}
 	if err := checkProfile(m.Profile); err != nil {
-		return err
+		return fmt.Errorf("profile: %w", err)
 	}
-	var err error
-	if e.NotBefore, err = instant(m.Validity.NotBefore); err != nil {
-		return fmt.Errorf("not-before: %w", err)
+	if err := e.validity(m.Validity); err != nil {
+		return fmt.Errorf("validity: %w", err)
 	}
-	if e.NotAfter, err = instant(m.Validity.NotAfter); err != nil {
-		return fmt.Errorf("not-after: %w", err)
+	tags, err := list(m.Tags, 1)
+	if err != nil {
+		return fmt.Errorf("tags: %w", err)
 	}
-	if e.NotAfter.Before(e.NotBefore) {
-		return errors.New("it ends before it begins")
-	}
-	if len(m.Tags) != 1 {
-		return fmt.Errorf("%d tags: want one CoMID", len(m.Tags))
-	}
-	var inner cbor.ByteString
-	if err := decodeTagged(m.Tags[0], tagCoMID, &inner); err != nil {
+	if inner, err = tagged(tags[0], tagCoMID); err != nil {
 		return fmt.Errorf("CoMID: %w", err)
 	}
-	if err := e.comid([]byte(inner)); err != nil {
+	comid, err := part[cbor.ByteString](inner)
+	if err == nil {
+		err = e.comid([]byte(comid))
+	}
+	if err != nil {
 		return fmt.Errorf("CoMID: %w", err)
 	}
 	return nil
 }
 
 // checkProfile takes any minor version, as a text (revisions -00 and -01 of the draft) or as a URI (-02).
-func checkProfile(raw cbor.RawMessage) error {
-	if len(raw) == 0 {
-		return errors.New("no profile")
+func checkProfile(b cbor.RawMessage) error {
+	if uri, err := tagged(b, tagURI); err == nil {
+		b = uri
 	}
-	var p string
-	var err error
-	if raw[0]>>5 == majorTag {
-		err = decodeTagged(raw, tagURI, &p)
-	} else {
-		err = decode(raw, &p)
-	}
+	p, err := part[string](b)
 	if err != nil {
-		return fmt.Errorf("profile: %w", err)
+		return err
 	}
 	minor, ok := strings.CutPrefix(p, profileMajor)
 	if !ok || minor == "" || strings.Trim(minor, "0123456789") != "" {
-		return fmt.Errorf("profile %.60q: want %s0", p, profileMajor)
+		return fmt.Errorf("%.60q: want %s0", p, profileMajor)
+	}
+	return nil
+}
+
+func (e *Endorsement) validity(b cbor.RawMessage) error {
+	m, err := part[struct {
+		NotBefore cbor.RawMessage `cbor:"0,keyasint"`
+		NotAfter  cbor.RawMessage `cbor:"1,keyasint"`
+	}](b)
+	if err != nil {
+		return err
+	}
+	if e.NotBefore, err = instant(m.NotBefore); err != nil {
+		return fmt.Errorf("not-before: %w", err)
+	}
+	if e.NotAfter, err = instant(m.NotAfter); err != nil {
+		return fmt.Errorf("not-after: %w", err)
+	}
+	if e.NotAfter.Before(e.NotBefore) {
+		return errors.New("it ends before it begins")
 	}
 	return nil
 }
 
 // instant reads whole seconds since 1970, to the year 9999.
-func instant(raw cbor.RawMessage) (time.Time, error) {
-	if len(raw) == 0 {
-		return time.Time{}, errors.New("none")
+func instant(b cbor.RawMessage) (time.Time, error) {
+	b, err := tagged(b, tagTime)
+	if err != nil {
+		return time.Time{}, err
 	}
-	var seconds int64
-	if err := decodeTagged(raw, tagTime, &seconds); err != nil {
+	seconds, err := part[int64](b)
+	if err != nil {
 		return time.Time{}, err
 	}
 	t := poclog.UnixTime(seconds)
@@ -175,24 +181,37 @@ func instant(raw cbor.RawMessage) (time.Time, error) {
 	return t, nil
 }
 
+// comid reads concise-mid-tag: its one conditional-endorsement-triple-record. Where the conditions hold, the endorsements do.
 func (e *Endorsement) comid(b []byte) error {
-	var m comidMap
-	if err := decode(b, &m); err != nil {
+	m, err := item[struct {
+		Triples cbor.RawMessage `cbor:"4,keyasint"`
+	}](b)
+	if err != nil {
 		return err
 	}
-	if n := len(m.Triples.Conditional); n != 1 {
-		return fmt.Errorf("%d conditional endorsements: want one", n)
+	triples, err := part[struct {
+		Conditional cbor.RawMessage `cbor:"10,keyasint"`
+	}](m.Triples)
+	if err != nil {
+		return fmt.Errorf("triples: %w", err)
 	}
-	r := m.Triples.Conditional[0]
-	var piid cbor.ByteString
-	if err := only(r.Conditions, oidPlatform, keyPIID, &piid); err != nil {
+	records, err := list(triples.Conditional, 1)
+	if err != nil {
+		return fmt.Errorf("conditional endorsements: %w", err)
+	}
+	record, err := list(records[0], 2)
+	if err != nil {
+		return fmt.Errorf("conditional endorsement: %w", err)
+	}
+	piid, err := only[cbor.ByteString](record[0], oidPlatform, keyPIID)
+	if err != nil {
 		return fmt.Errorf("condition: %w", err)
 	}
 	if len(piid) != 16 && len(piid) != 32 {
 		return fmt.Errorf("condition: platform instance id of %d octets: want 16 or 32", len(piid))
 	}
 	e.PIID = []byte(piid)
-	if err := only(r.Endorsements, oidOwner, keyOwner, &e.Owner); err != nil {
+	if e.Owner, err = only[string](record[1], oidOwner, keyOwner); err != nil {
 		return fmt.Errorf("endorsement: %w", err)
 	}
 	if !poclog.CanSay(e.Owner) {
@@ -201,32 +220,70 @@ func (e *Endorsement) comid(b []byte) error {
 	return nil
 }
 
-// only reads the one value of the one measurement of an environment that is a class of its own. More would narrow the condition, or endorse more.
-func only(list []claims, class []byte, key int64, v any) error {
-	if len(list) != 1 || len(list[0].Measurements) != 1 {
-		return errors.New("want one environment with one measurement")
+// only reads the one value of the one measurement of the one environment, which is a class and nothing else. More would narrow the condition, or endorse more.
+func only[T any](b cbor.RawMessage, class []byte, key int64) (v T, err error) {
+	environments, err := list(b, 1)
+	if err != nil {
+		return v, fmt.Errorf("environments: %w", err)
 	}
-	var outer, inner map[int64]cbor.RawMessage
-	if err := decode(list[0].Environment, &outer); err != nil || len(outer) != 1 || len(outer[0]) == 0 {
-		return errors.New("want an environment of a class alone")
+	pair, err := list(environments[0], 2)
+	if err != nil {
+		return v, fmt.Errorf("environment: %w", err)
 	}
-	if err := decode(outer[0], &inner); err != nil || len(inner) != 1 || len(inner[0]) == 0 {
-		return errors.New("want a class of an id alone")
+	if err := checkClass(pair[0], class); err != nil {
+		return v, fmt.Errorf("environment: %w", err)
 	}
-	var oid cbor.ByteString
-	if err := decodeTagged(inner[0], tagOID, &oid); err != nil || !bytes.Equal([]byte(oid), class) {
-		return fmt.Errorf("class %x: want %x", clip(inner[0]), class)
+	measurements, err := list(pair[1], 1)
+	if err != nil {
+		return v, fmt.Errorf("measurements: %w", err)
 	}
-	m := list[0].Measurements[0]
+	m, err := part[struct {
+		Values       cbor.RawMessage `cbor:"1,keyasint"`
+		AuthorizedBy cbor.RawMessage `cbor:"2,keyasint"`
+	}](measurements[0])
+	if err != nil {
+		return v, fmt.Errorf("measurement: %w", err)
+	}
 	if m.AuthorizedBy != nil {
-		return errors.New("authorized-by is not of this profile")
+		return v, errors.New("measurement: authorized-by is not of this profile")
 	}
-	var values map[int64]cbor.RawMessage
-	if err := decode(m.Values, &values); err != nil || len(values) != 1 || len(values[key]) == 0 {
-		return fmt.Errorf("want value %d alone", key)
+	value, err := alone(m.Values, key)
+	if err != nil {
+		return v, fmt.Errorf("measurement: %w", err)
 	}
-	if err := decode(values[key], v); err != nil {
-		return fmt.Errorf("value %d: %w", key, err)
+	return part[T](value)
+}
+
+func checkClass(b cbor.RawMessage, class []byte) error {
+	inner, err := alone(b, 0)
+	if err != nil {
+		return err
+	}
+	id, err := alone(inner, 0)
+	if err != nil {
+		return err
+	}
+	if id, err = tagged(id, tagOID); err != nil {
+		return err
+	}
+	oid, err := part[cbor.ByteString](id)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal([]byte(oid), class) {
+		return fmt.Errorf("class %x: want %x", clip([]byte(oid)), class)
 	}
 	return nil
+}
+
+// alone returns the value of a map that has one key, this one.
+func alone(b cbor.RawMessage, key int64) (cbor.RawMessage, error) {
+	m, err := part[map[int64]cbor.RawMessage](b)
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := m[key]; ok && len(m) == 1 {
+		return v, nil
+	}
+	return nil, fmt.Errorf("%d members: want %d alone", len(m), key)
 }

@@ -71,81 +71,113 @@ func Parse(body []byte) (e *Endorsement, err error) {
 	return e, nil
 }
 
-// sign1 is COSE_Sign1 (RFC 9052, §4.2).
-type sign1 struct {
-	_           struct{} `cbor:",toarray"`
-	Protected   cbor.ByteString
-	Unprotected map[int64]cbor.RawMessage
-	Payload     cbor.ByteString
-	Signature   cbor.ByteString
-}
-
-// protected is what is read of the protected header. The issuer's name in CWT-Claims is for people: whose the signature is, the certificates say.
-type protected struct {
-	Alg         int64           `cbor:"1,keyasint"`
-	Crit        cbor.RawMessage `cbor:"2,keyasint"`
-	ContentType string          `cbor:"3,keyasint"`
-	Claims      struct {
-		Issuer string          `cbor:"1,keyasint"`
-		Expiry cbor.RawMessage `cbor:"4,keyasint"`
-		Start  cbor.RawMessage `cbor:"5,keyasint"`
-	} `cbor:"15,keyasint"`
-}
-
 const (
 	labelKeyID   = 4
 	labelX5Chain = 33
 	tagSign1     = 18
 )
 
+// envelope reads COSE_Sign1 (RFC 9052, §4.2).
 func (e *Endorsement) envelope(body []byte) error {
-	var m sign1
-	if err := decodeTagged(body, tagSign1, &m); err != nil {
+	if err := checkDeterministic(body); err != nil {
 		return err
 	}
-	for label := range m.Unprotected {
-		if label != labelKeyID && label != labelX5Chain {
-			return fmt.Errorf("unprotected header %d: nobody signed it", label)
-		}
+	inner, err := tagged(body, tagSign1)
+	if err != nil {
+		return err
 	}
-	var h protected
-	if err := decode([]byte(m.Protected), &h); err != nil {
+	parts, err := list(inner, 4)
+	if err != nil {
+		return err
+	}
+	for i, dst := range []*[]byte{&e.protected, nil, &e.payload, &e.signature} {
+		if dst == nil {
+			continue
+		}
+		b, err := part[cbor.ByteString](parts[i])
+		if err != nil {
+			return err
+		}
+		*dst = []byte(b)
+	}
+	if len(e.signature) != 96 {
+		return fmt.Errorf("signature of %d bytes: want 96", len(e.signature))
+	}
+	if err := checkProtected(e.protected); err != nil {
 		return fmt.Errorf("protected header: %w", err)
 	}
-	switch {
-	case h.Alg != algES384 && h.Alg != algESP384:
-		return fmt.Errorf("alg %d: want ES384 or ESP384", h.Alg)
-	case h.Crit != nil:
-		return errors.New("crit: what it names is not known here")
-	case h.ContentType != "application/rim+cbor":
-		return fmt.Errorf("content type %.60q: want application/rim+cbor", h.ContentType)
-	case h.Claims.Issuer == "" || h.Claims.Expiry != nil || h.Claims.Start != nil:
-		return errors.New("CWT claims: want iss, and neither exp nor nbf")
-	case len(m.Signature) != 96:
-		return fmt.Errorf("signature of %d bytes: want 96", len(m.Signature))
+	unprotected, err := part[map[int64]cbor.RawMessage](parts[1])
+	if err != nil {
+		return fmt.Errorf("unprotected header: %w", err)
 	}
-	e.protected, e.payload, e.signature = []byte(m.Protected), []byte(m.Payload), []byte(m.Signature)
-	return e.x5chain(m.Unprotected[labelX5Chain])
+	for label := range unprotected {
+		if label != labelKeyID && label != labelX5Chain {
+			return fmt.Errorf("unprotected header: %d, which nobody signed", label)
+		}
+	}
+	if kid, ok := unprotected[labelKeyID]; ok {
+		if _, err := part[cbor.ByteString](kid); err != nil {
+			return fmt.Errorf("unprotected header: kid: %w", err)
+		}
+	}
+	if err := e.x5chain(unprotected[labelX5Chain]); err != nil {
+		return fmt.Errorf("x5chain: %w", err)
+	}
+	return nil
+}
+
+// checkProtected reads the protected header. The issuer's name in its CWT claims is for people: whose the signature is, the certificates say.
+func checkProtected(b []byte) error {
+	h, err := item[struct {
+		Alg         cbor.RawMessage `cbor:"1,keyasint"`
+		Crit        cbor.RawMessage `cbor:"2,keyasint"`
+		ContentType cbor.RawMessage `cbor:"3,keyasint"`
+		Claims      cbor.RawMessage `cbor:"15,keyasint"`
+	}](b)
+	if err != nil {
+		return err
+	}
+	if alg, err := part[int64](h.Alg); err != nil || alg != algES384 && alg != algESP384 {
+		return fmt.Errorf("alg %d: want ES384 or ESP384", alg)
+	}
+	if h.Crit != nil {
+		return errors.New("crit: what it names is not known here")
+	}
+	if typ, err := part[string](h.ContentType); err != nil || typ != "application/rim+cbor" {
+		return fmt.Errorf("content type %.60q: want application/rim+cbor", typ)
+	}
+	c, err := part[struct {
+		Issuer cbor.RawMessage `cbor:"1,keyasint"`
+		Expiry cbor.RawMessage `cbor:"4,keyasint"`
+		Start  cbor.RawMessage `cbor:"5,keyasint"`
+	}](h.Claims)
+	if err != nil {
+		return fmt.Errorf("CWT claims: %w", err)
+	}
+	if iss, err := part[string](c.Issuer); err != nil || iss == "" || c.Expiry != nil || c.Start != nil {
+		return errors.New("CWT claims: want iss, and neither exp nor nbf")
+	}
+	return nil
 }
 
 // x5chain reads COSE_X509 (RFC 9360, §2): one certificate, or an array of two and more.
-func (e *Endorsement) x5chain(raw cbor.RawMessage) error {
-	if len(raw) == 0 {
-		return errors.New("no x5chain")
-	}
-	var list []cbor.ByteString
-	if raw[0]>>5 == majorArray {
-		if err := decode(raw, &list); err != nil || len(list) < 2 {
-			return errors.New("x5chain: want a certificate, or an array of two and more")
+func (e *Endorsement) x5chain(b cbor.RawMessage) error {
+	certificates := []cbor.RawMessage{b}
+	if len(b) > 0 && b[0]>>5 == majorArray {
+		var err error
+		if certificates, err = part[[]cbor.RawMessage](b); err != nil {
+			return err
 		}
-	} else {
-		list = make([]cbor.ByteString, 1)
-		if err := decode(raw, &list[0]); err != nil {
-			return fmt.Errorf("x5chain: %w", err)
+		if len(certificates) < 2 {
+			return errors.New("an array of one certificate")
 		}
 	}
-	for _, c := range list {
-		e.chain = append(e.chain, []byte(c))
+	for _, c := range certificates {
+		der, err := part[cbor.ByteString](c)
+		if err != nil {
+			return err
+		}
+		e.chain = append(e.chain, []byte(der))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package poe_test
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +193,9 @@ func refusedPayloads(t *testing.T, built building) {
 	built("owner-empty", "an empty name", "refused", func(p *parts) { p.ownerMap[-401] = "" })
 	built("owner-long", "a name of 256 bytes", "refused", func(p *parts) { p.ownerMap[-401] = strings.Repeat("a", 256) })
 	built("owner-unicode", "a name that an entry cannot hold", "refused", func(p *parts) { p.ownerMap[-401] = "öwner.test" })
+	built("piid-tagged", "a tag on the platform instance id", "refused", func(p *parts) { p.piidMap[-101] = cbor.Tag{Number: 560, Content: piid} })
+	built("owner-tagged", "a tag on the name", "refused", func(p *parts) { p.ownerMap[-401] = cbor.Tag{Number: 32, Content: "owner.test"} })
+	built("record-tagged", "a tag on the record", "refused", func(p *parts) { p.triples[10] = []any{cbor.Tag{Number: 11, Content: p.record}} })
 	built("owner-octets", "a name in octets", "refused", func(p *parts) { p.ownerMap[-401] = []byte("owner.test") })
 }
 
@@ -258,6 +262,8 @@ func refusedForms(t *testing.T, add func(name, desc, expect string, body []byte)
 	add("huge-array", "an array of 2^60 items", "refused", []byte{0xd2, 0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0})
 	add("huge-string", "a string of 2^63 bytes", "refused", []byte{0xd2, 0x5b, 0x80, 0, 0, 0, 0, 0, 0, 0})
 	add("long", "over 16 KiB", "refused", append(bytes.Clone(body), make([]byte, 1<<14)...))
+	add("tagged-header", "a tag on the header that nobody signed", "refused", replaced(slices.Concat(parts.Protected, []byte{0xa1, 0x18, 0x21}), slices.Concat(parts.Protected, []byte{0xcb, 0xa1, 0x18, 0x21})))
+	add("tagged-signature", "a tag on the signature", "refused", bytes.Join([][]byte{body[:len(body)-98], {0xcb}, body[len(body)-98:]}, nil))
 	add("payload-forged", "another owner under the signature", "refused", replaced([]byte("owner.test\x03"), []byte("0wner.test\x03")))
 	add("map-unsorted", "a map out of order", "refused", owner.Sign(unhex(t, "a2"+"0f"+"a1016178"+"01"+"3832"), endorser.Payload(statement()), false).Body)
 	add("map-twice", "two algorithms", "refused", owner.Sign(append(unhex(t, "a4"+"01"+"3832"+"01"+"3832"+"03"), append(append([]byte{0x74}, "application/rim+cbor"...), unhex(t, "0fa1016178")...)...), endorser.Payload(statement()), false).Body)
