@@ -9,22 +9,19 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/pcs"
-	"github.com/poclog/poclog/internal/lab/provider"
 )
 
 func newLabCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lab",
 		Short: "A synthetic cloud, for trying and testing",
-		Long: "A synthetic chip maker and cloud that mint evidence of confidential VMs by the thousand. Only the realm lab accepts it. It is a function of\n" +
+		Long: "Synthetic chip makers and clouds that mint evidence of confidential VMs by the thousand. Only the realm lab accepts it. It is a function of\n" +
 			"its seed: nothing secret is in it.",
 	}
 	c.AddCommand(newLabUpCmd(), newLabProveCmd(), newLabRegistryCmd(), newLabAttackCmd())
@@ -38,6 +35,8 @@ type laboratory struct {
 	Chassis int       `json:"chassis"`
 	VMs     int       `json:"vms"`
 	From    time.Time `json:"from"` // since when its certificates are valid
+
+	Profile poclog.Profile `json:"profile"` // of the VMs
 }
 
 const labFile = "lab.json"
@@ -52,28 +51,13 @@ func (l *laboratory) check() error {
 	if l.V != 1 || l.Chassis < 1 || l.Chassis > maxChassis || l.VMs < 1 || l.VMs > maxVMs {
 		return fmt.Errorf("laboratory of version %d with %d chassis and %d VMs: want version 1, 1 to %d, and 1 to %d", l.V, l.Chassis, l.VMs, maxChassis, maxVMs)
 	}
+	if fleets[l.Profile] == nil {
+		return fmt.Errorf("laboratory of profile %q: want one of %s", l.Profile, strings.Join(fleetNames(), ", "))
+	}
 	return nil
 }
 
-// build makes the cloud: chassis with one or two sockets over its zones, VMs over the chassis.
-func (l *laboratory) build() (*provider.Cloud, error) {
-	c := provider.New(l.Seed, l.From)
-	c.Advance(time.Since(c.Now))
-	for i := range l.Chassis {
-		if _, err := c.NewHost(c.Zones[i%len(c.Zones)], 1+i%2); err != nil {
-			return nil, err
-		}
-	}
-	for i := range l.VMs {
-		h := c.Hosts[i%len(c.Hosts)]
-		if _, err := h.NewVM(i%len(h.Sockets), provider.VMConfig{Image: c.Images[i%len(c.Images)], Version: 4 + i%2}); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
-}
-
-func openLab(dir string) (*laboratory, *provider.Cloud, error) {
+func openLab(dir string) (*laboratory, *fleet, error) {
 	b, err := os.ReadFile(filepath.Join(dir, labFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, hint(undecided(fmt.Errorf("%s is no laboratory", dir)), "`poclog lab up %s` makes one", dir)
@@ -81,34 +65,37 @@ func openLab(dir string) (*laboratory, *provider.Cloud, error) {
 	if err != nil {
 		return nil, nil, undecided(err)
 	}
-	l := new(laboratory)
+	l := &laboratory{Profile: poclog.GCETDXvTPM} // before there were others
 	if err := json.Unmarshal(b, l); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", labFile, err)
 	}
 	if err := l.check(); err != nil {
 		return nil, nil, err
 	}
-	c, err := l.build()
-	return l, c, err
+	f, err := l.build()
+	return l, f, err
 }
 
 func newLabUpCmd() *cobra.Command {
 	l := laboratory{V: 1}
+	var profile string
 	var registry string
 	c := &cobra.Command{
 		Use:   "up DIR",
 		Short: "Make a laboratory and the appraisal policy that trusts it",
 		Long: "Make a laboratory in DIR: lab.json, and appraisal.json, an appraisal policy of realm lab that trusts it. A log is made with it by\n" +
 			"`poclog log init LOG --origin NAME --appraisal DIR/appraisal.json`.",
-		Example: "  poclog lab up mylab --chassis 4 --vms 16 --seed demo",
+		Example: "  poclog lab up mylab --chassis 4 --vms 16 --seed demo\n  poclog lab up myfleet --profile azure-snp-vtpm",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			l.Profile = poclog.Profile(profile)
 			return labUp(cmd, args[0], &l, registry)
 		},
 	}
 	c.Flags().IntVar(&l.Chassis, "chassis", 4, "machines, over the cloud's zones")
 	c.Flags().IntVar(&l.VMs, "vms", 8, "confidential VMs, over the machines")
 	c.Flags().StringVar(&l.Seed, "seed", "laboratory", "what everything is derived from")
+	c.Flags().StringVar(&profile, "profile", string(poclog.GCETDXvTPM), "what kind of VMs: "+strings.Join(fleetNames(), ", "))
 	c.Flags().StringVar(&registry, "registry", "", "where `poclog lab registry` will answer, for the policy")
 	return c
 }
@@ -118,11 +105,11 @@ func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string) error
 	if err := l.check(); err != nil {
 		return usagef("%w", err)
 	}
-	cloud, err := l.build()
+	f, err := l.build()
 	if err != nil {
 		return err
 	}
-	policy, err := cloud.Policy(nil, registry).Marshal()
+	policy, err := f.policy(registry).Marshal()
 	if err != nil {
 		return err
 	}
@@ -139,7 +126,7 @@ func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string) error
 			return err
 		}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "laboratory %s: %d chassis, %d VMs\n", dir, l.Chassis, l.VMs)
+	fmt.Fprintf(cmd.ErrOrStderr(), "laboratory %s of %s: %d chassis, %d VMs\n", dir, l.Profile, l.Chassis, l.VMs)
 	return nil
 }
 
@@ -169,7 +156,7 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	if p.count < 1 {
 		return usagef("--count %d: want at least 1", p.count)
 	}
-	_, cloud, err := openLab(dir)
+	l, f, err := openLab(dir)
 	if err != nil {
 		return err
 	}
@@ -180,7 +167,7 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	if err := os.MkdirAll(p.out, 0o755); err != nil {
 		return undecided(err)
 	}
-	col, err := cloud.Collateral(chip.CollateralOptions{At: time.Now().UTC().AddDate(0, 0, -1)})
+	col, err := f.collateral(time.Now().UTC().AddDate(0, 0, -1))
 	if err != nil {
 		return err
 	}
@@ -193,12 +180,11 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	}
 	report := progress(cmd, "proofs")
 	for i := range p.count {
-		ch, err := cl.Challenge(cmd.Context(), poclog.GCETDXvTPM, poclog.Sum(nil))
+		ch, err := cl.Challenge(cmd.Context(), l.Profile, poclog.Sum(nil))
 		if err != nil {
 			return fromLog(err)
 		}
-		cloud.Advance(time.Since(cloud.Now))
-		b, err := cloud.VMs[i%len(cloud.VMs)].Prove(ch)
+		b, err := f.prove(i, ch)
 		if err != nil {
 			return err
 		}
@@ -216,39 +202,17 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
-// labServer serves the register, the chip maker's PCS and the provider's bucket.
-func labServer(cloud *provider.Cloud) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", cloud.Registry)
-	var mu sync.Mutex // a cloud is not safe for concurrent use
-	publish := func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		// A round time, so that it says the same for a while.
-		c, err := cloud.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Minute).Truncate(time.Hour)})
-		mu.Unlock()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		pcs.Serve(c, w, r)
-	}
-	for _, prefix := range []string{"/tdx/", "/sgx/", "/ovmf_x64_csm/"} {
-		mux.HandleFunc(prefix, publish)
-	}
-	return mux
-}
-
 func newLabRegistryCmd() *cobra.Command {
 	var listen string
 	c := &cobra.Command{
 		Use:   "registry DIR",
 		Short: "Serve the laboratory cloud's register of its chips, and what its manufacturer and provider publish",
-		Long: "Serve the laboratory cloud's register of its chips, its chip maker's PCS and its provider's bucket of launch endorsements: a log asks them with\n" +
-			"`--pcs URL --launch-endorsements URL`.",
+		Long: "Serve the laboratory cloud's register of its chips, its chip makers' PCS and KDS, and its provider's bucket of launch endorsements: a log asks them\n" +
+			"with `--pcs URL --kds URL --launch-endorsements URL`.",
 		Example: "  poclog lab registry mylab --listen 127.0.0.1:8090",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, cloud, err := openLab(args[0])
+			lab, f, err := openLab(args[0])
 			if err != nil {
 				return err
 			}
@@ -256,9 +220,9 @@ func newLabRegistryCmd() *cobra.Command {
 			if err != nil {
 				return undecided(err)
 			}
-			srv := &http.Server{Handler: labServer(cloud), ReadHeaderTimeout: 10 * time.Second}
+			srv := &http.Server{Handler: f.publish, ReadHeaderTimeout: 10 * time.Second}
 			go func() { <-cmd.Context().Done(); srv.Close() }()
-			fmt.Fprintf(cmd.ErrOrStderr(), "serving %d chassis on http://%s/\n", len(cloud.Hosts), l.Addr())
+			fmt.Fprintf(cmd.ErrOrStderr(), "serving %d chassis on http://%s/\n", lab.Chassis, l.Addr())
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return undecided(err)
 			}

@@ -121,9 +121,9 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 
 // cmdLab serves what a laboratory's manufacturer and provider publish until the script ends, and sets PCS to its address.
 func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
-	_, cloud, err := openLab(ts.MkAbs(args[0]))
+	_, f, err := openLab(ts.MkAbs(args[0]))
 	ts.Check(err)
-	srv := httptest.NewServer(labServer(cloud))
+	srv := httptest.NewServer(f.publish)
 	ts.Defer(srv.Close)
 	ts.Setenv("PCS", srv.URL)
 }

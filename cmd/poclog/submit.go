@@ -17,6 +17,7 @@ import (
 	"github.com/poclog/poclog/verify/alliance"
 	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/verify/tpm"
@@ -215,6 +216,14 @@ func disclosure(bundle []byte) []string {
 			add("chip: %s", id)
 		}
 		add("launch measurement: %x", q.Body.MRTD)
+	}
+	if r, err := snp.ParseReport(b.Get(poclog.ItemSNPReport)); err == nil {
+		if c, err := snp.ParseChain(b.Get(poclog.ItemSNPCerts)); err == nil {
+			if id, ok := c.ChipID(r); ok {
+				add("chip: %s", id)
+			}
+		}
+		add("launch measurement: %x", r.Measurement)
 	}
 	if chain, err := tpm.ParseChain(b.Get(poclog.ItemTPMAKChain)); err == nil {
 		add("attestation key of: %s", chain[0].Subject)
