@@ -15,7 +15,7 @@ import (
 
 // demandFlags are what a reader asks of an entry; the defaults are safe.
 type demandFlags struct {
-	profiles, require, tcb                      []string
+	profiles, require, tcb, publishers          []string
 	level                                       int
 	realm, place, chassis, measurement, verdict string
 	userData, auditGroup                        string
@@ -37,6 +37,7 @@ func (f *demandFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.owner, "owner", "", "demand that the platform's owner has this name, by an endorsement")
 	fl.StringSliceVar(&f.endorsedBy, "endorsed-by", nil, "demand endorsements by these: registries' keys or digests of owners' roots, in hexadecimal")
 	fl.StringSliceVar(&f.tcb, "tcb", nil, "accept only these TCB statuses")
+	fl.StringSliceVar(&f.publishers, "publisher", nil, "demand that the key with this digest signed the submission")
 	fl.StringVar(&f.measurement, "measurement", "", "demand a launch measurement, in hexadecimal")
 	fl.StringVar(&f.userData, "user-data", "", "demand that the proof speaks for this file's content")
 	fl.StringVar(&f.verdict, "verdict", "", "least standing of a receipt: logged, audited or reappraised")
@@ -76,6 +77,13 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 			return d, usagef("--endorsed-by: %w", err)
 		}
 		d.EndorsedBy = append(d.EndorsedBy, key)
+	}
+	for _, text := range f.publishers {
+		key, err := poclog.ParseDigest(text)
+		if err != nil {
+			return d, usagef("--publisher: %w", err)
+		}
+		d.Publishers = append(d.Publishers, key)
 	}
 	if f.chassis != "" {
 		if d.Chassis, err = poclog.ParseIdentity(f.chassis); err != nil {

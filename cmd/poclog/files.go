@@ -36,6 +36,7 @@ func readFile(cmd *cobra.Command, path string, max int) ([]byte, error) {
 type output struct {
 	path  string
 	force bool
+	mode  os.FileMode // 0 is 0644
 }
 
 // flags adds -o and --force; name says what is written.
@@ -69,8 +70,12 @@ func (o *output) write(cmd *cobra.Command, b []byte) error {
 		return undecided(err)
 	}
 	defer os.Remove(tmp.Name())
+	mode := o.mode
+	if mode == 0 {
+		mode = 0o644
+	}
 	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
 	if err == nil && o.force {
 		err = os.Rename(tmp.Name(), o.path)
 	} else if err == nil {

@@ -18,7 +18,7 @@ func newInspectCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what is in a file, believing nothing of it",
-		Long: "Show what is in a receipt, bundle, collateral, challenge, entry, contradiction or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
+		Long: "Show what is in a receipt, bundle, envelope, collateral, challenge, entry, contradiction or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
 			"file says. `poclog verify` checks it.",
 		Example: "  poclog inspect vm.tlog-proof\n  poclog inspect vm.bundle.json --item tdx-quote > quote.bin",
 		Args:    cobra.ExactArgs(1),
@@ -61,6 +61,8 @@ func inspect(file []byte) (any, error) {
 		return inspectReceipt(file)
 	case bytes.HasPrefix(file, []byte(bundleStart)):
 		return inspectBundle(file)
+	case poclog.IsEnvelope(file):
+		return inspectEnvelope(file)
 	case bytes.HasPrefix(file, []byte(`{"v":1,"items":`)):
 		return inspectCollateral(file)
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
@@ -159,6 +161,35 @@ func inspectContradiction(file []byte) (any, error) {
 		files = append(files, evidence{poclog.Sum(f), len(f)})
 	}
 	return map[string]any{"v": 1, "file": "contradiction", "rule": c.Rule, "policy": string(c.Policy), "receipts": entries, "evidence": files}, nil
+}
+
+func inspectEnvelope(file []byte) (any, error) {
+	v, err := poclog.ParseEnvelope(file)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := v.Submission()
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := inspectBundle(sub.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	keys := []string{}
+	for _, s := range v.Signatures {
+		keys = append(keys, s.KeyID)
+	}
+	out := map[string]any{"v": 1, "file": "envelope", "sha256": poclog.Sum(file), "payload_type": v.PayloadType, "signed_by": keys, "bundle": bundle}
+	if len(sub.Collateral) > 0 {
+		if out["collateral"], err = inspectCollateral(sub.Collateral); err != nil {
+			return nil, err
+		}
+	}
+	if !sub.Judged.IsZero() {
+		out["judged"] = sub.Judged
+	}
+	return out, nil
 }
 
 func inspectCollateral(file []byte) (any, error) {

@@ -54,7 +54,10 @@ func TestCommands(t *testing.T) {
 			"lab":    cmdLab,
 			"gotpm":  cmdGoTPM,
 
-			"endorsed": cmdEndorsed,
+			"endorsed":   cmdEndorsed,
+			"kms":        cmdKMS,
+			"publishers": cmdPublishers,
+			"digest":     cmdDigest,
 		},
 	})
 }

@@ -24,6 +24,9 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 	for _, id := range e.Identities() {
 		fmt.Fprintf(w, "  identity   %s\n", id)
 	}
+	for _, key := range e.Publishers {
+		fmt.Fprintf(w, "  publisher  key %s\n", key)
+	}
 	if p := e.Place; p != nil {
 		fmt.Fprintf(w, "  place      %s\n", placeText(p))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/alliance"
 	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/profile"
@@ -80,29 +83,39 @@ func fromLog(err error) error {
 	return undecided(err)
 }
 
+// evidenceFlags say what is submitted beside a bundle.
+type evidenceFlags struct{ collateral, at string }
+
+func (f *evidenceFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.collateral, "collateral", "", "collateral to judge the bundle by")
+	c.Flags().StringVar(&f.at, "at", "", "historical evidence: judge it at this time, RFC 3339")
+}
+
 type submitCmd struct {
 	logFlags
-	out        output
-	collateral string
-	at         string
-	yes        bool
+	evidenceFlags
+	keyFlags
+	out output
+	yes bool
 }
 
 func newSubmitCmd() *cobra.Command {
 	s := new(submitCmd)
 	c := &cobra.Command{
-		Use:   "submit BUNDLE",
+		Use:   "submit FILE",
 		Short: "Send a bundle to a log and keep the receipt",
 		Long: "Send a bundle, and collateral if you have it, to a log, and keep the receipt. What becomes public is shown first, and asked once.\n\n" +
-			"Evidence without a challenge is historical: it is judged at the time of its collateral, or at --at.",
-		Example: "  poclog submit vm.bundle.json --log https://log.example/2026 -o vm.tlog-proof",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
+			"A log that admits only the publishers that its policy lists takes what their keys signed: --key signs, and FILE may be an envelope that\n" +
+			"`poclog sign` made. Evidence without a challenge is historical: it is judged at the time of its collateral, or at --at.",
+		Example: "  poclog submit vm.bundle.json --log https://log.example/2026 -o vm.tlog-proof\n" +
+			"  poclog submit vm.bundle.json --key publisher.key -o vm.tlog-proof",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
 	}
-	s.register(c)
+	s.logFlags.register(c)
+	s.evidenceFlags.register(c)
+	s.keyFlags.register(c, "sign as a publisher with this key")
 	s.out.flags(c, "receipt")
-	c.Flags().StringVar(&s.collateral, "collateral", "", "collateral to judge the bundle by")
-	c.Flags().StringVar(&s.at, "at", "", "historical evidence: judge it at this time, RFC 3339")
 	c.Flags().BoolVar(&s.yes, "yes", false, "publish without asking")
 	return c
 }
@@ -119,12 +132,19 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.consent(cmd, sub); err != nil {
+	keys, err := s.open(cmd)
+	if err != nil {
+		return err
+	}
+	if err := s.consent(cmd, sub, keys); err != nil {
+		return err
+	}
+	if err := seal(cmd, sub, keys); err != nil {
 		return err
 	}
 	got, err := cl.Submit(cmd.Context(), sub)
 	if got == nil {
-		return fromLog(err)
+		return unsigned(fromLog(err))
 	}
 	// A receipt is kept even where the log's history could not be followed: it is evidence.
 	if werr := s.out.write(cmd, got.Receipt); werr != nil {
@@ -141,12 +161,25 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-func (s *submitCmd) submission(cmd *cobra.Command, path string) (*poclog.Submission, error) {
-	sub := new(poclog.Submission)
-	var err error
-	if sub.Bundle, err = readFile(cmd, path, poclog.MaxBundle); err != nil {
+// unsigned adds to a log's refusal what its publishers can do.
+func unsigned(err error) error {
+	var p *client.Problem
+	if errors.As(err, &p) && p.Check == string(verify.PublisherSignature) {
+		return hint(err, "--key signs; the log's operator lists keys, as `poclog key show` prints them, under \"publishers\" in appraisal.json")
+	}
+	return err
+}
+
+// submission reads a bundle, or the envelope of what was signed before.
+func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Submission, error) {
+	file, err := readFile(cmd, path, poclog.MaxEnvelope)
+	if err != nil {
 		return nil, err
 	}
+	if poclog.IsEnvelope(file) {
+		return s.signed(path, file)
+	}
+	sub := &poclog.Submission{Bundle: file}
 	b, err := poclog.ParseBundle(sub.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -176,11 +209,31 @@ func (s *submitCmd) submission(cmd *cobra.Command, path string) (*poclog.Submiss
 	return sub, nil
 }
 
+// signed opens an envelope: what was signed stays as it is.
+func (s *evidenceFlags) signed(path string, file []byte) (*poclog.Submission, error) {
+	if s.collateral != "" || s.at != "" {
+		return nil, usagef("%s is signed: its collateral and its time cannot be changed", path)
+	}
+	v, err := poclog.ParseEnvelope(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	sub, err := v.Submission()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := poclog.ParseBundle(sub.Bundle); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	sub.Envelope = file
+	return sub, nil
+}
+
 // consent shows what becomes public, for good, and asks.
-func (s *submitCmd) consent(cmd *cobra.Command, sub *poclog.Submission) error {
+func (s *submitCmd) consent(cmd *cobra.Command, sub *poclog.Submission, keys []*signer.Signer) error {
 	w := cmd.ErrOrStderr()
 	fmt.Fprintf(w, "To be published by %s, for good:\n", s.url)
-	for _, line := range append(disclosure(sub.Bundle), vouched(sub.Collateral)...) {
+	for _, line := range slices.Concat(disclosure(sub.Bundle), vouched(sub.Collateral), signedBy(sub, keys)) {
 		fmt.Fprintln(w, "  "+line)
 	}
 	if s.yes {
@@ -198,6 +251,19 @@ func (s *submitCmd) consent(cmd *cobra.Command, sub *poclog.Submission) error {
 		return errors.New("not published")
 	}
 	return nil
+}
+
+// signedBy lists whose signatures become public.
+func signedBy(sub *poclog.Submission, keys []*signer.Signer) (lines []string) {
+	if v, err := poclog.ParseEnvelope(sub.Envelope); err == nil {
+		for _, s := range v.Signatures {
+			lines = append(lines, fmt.Sprintf("signed by key %q", s.KeyID))
+		}
+	}
+	for _, k := range keys {
+		lines = append(lines, fmt.Sprintf("signed by key %s (%s)", k.Key().Digest, k.Ref()))
+	}
+	return lines
 }
 
 // disclosure lists what a bundle tells the world, as far as it can be read without judging it.

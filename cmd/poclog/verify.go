@@ -32,7 +32,7 @@ func newVerifyCmd() *cobra.Command {
 	v := new(verifyCmd)
 	c := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Check a receipt, a bundle, a contradiction or a split view, offline",
+		Short: "Check a receipt, a bundle, its envelope, a contradiction or a split view, offline",
 		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n\n" +
 			"Of a contradiction, the receipts are checked, the appraisals repeated and the monitor's rule run again: 0 says that its entries cannot all\n" +
 			"be honest. Of a split view, that the log signed two histories.\n\n" +
@@ -75,19 +75,21 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 		return v.receipt(cmd, file, d)
 	case bytes.HasPrefix(file, []byte(bundleStart)):
 		return v.bundle(cmd, file, d)
+	case poclog.IsEnvelope(file):
+		return v.signed(cmd, file, d)
 	case bytes.HasPrefix(file, []byte(splitViewStart)):
 		return v.splitView(cmd, file)
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
 		return v.contradiction(cmd, file, d)
 	}
-	return hint(fmt.Errorf("%s: neither a receipt, a bundle, a contradiction nor a split view", path), "`poclog import` makes bundles of other tools' evidence")
+	return hint(fmt.Errorf("%s: neither a receipt, a bundle, an envelope, a contradiction nor a split view", path), "`poclog import` makes bundles of other tools' evidence")
 }
 
 // A result is what --json prints, whatever the file.
 type result struct {
 	V       int               `json:"v"`
 	OK      bool              `json:"ok"`
-	Kind    string            `json:"kind"`            // "receipt", "bundle", "contradiction" or "split-view"
+	Kind    string            `json:"kind"`            // "receipt", "bundle", "envelope", "contradiction" or "split-view"
 	Check   string            `json:"check,omitempty"` // what refused: a check, a step or a demand
 	Detail  string            `json:"detail,omitempty"`
 	Verdict *receipt.Verdict  `json:"verdict,omitempty"`
@@ -204,17 +206,44 @@ func (v *verifyCmd) compareQuote(cmd *cobra.Command, e *poclog.Entry) error {
 	return nil
 }
 
+// signed judges the bundle of an envelope. What its publishers signed beside it is the default.
+func (v *verifyCmd) signed(cmd *cobra.Command, file []byte, d receipt.Demands) error {
+	if v.envelope != "" {
+		return usagef("--envelope: the file is an envelope itself")
+	}
+	e, err := poclog.ParseEnvelope(file)
+	if err != nil {
+		return v.refused(cmd, result{V: 1, Kind: "envelope"}, err)
+	}
+	sub, err := e.Submission()
+	if err != nil {
+		return v.refused(cmd, result{V: 1, Kind: "envelope"}, err)
+	}
+	in := profile.Input{Bundle: sub.Bundle, Envelope: file, Collateral: sub.Collateral, Appraised: sub.Judged}
+	return v.appraise(cmd, "envelope", in, d)
+}
+
 func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) error {
-	in := profile.Input{Bundle: file, Appraised: poclog.UnixTime(time.Now().Unix()), Appraisal: poclog.Appraisal}
+	in := profile.Input{Bundle: file}
+	if v.envelope != "" {
+		var err error
+		if in.Envelope, err = readFile(cmd, v.envelope, poclog.MaxEnvelope); err != nil {
+			return err
+		}
+	}
+	return v.appraise(cmd, "bundle", in, d)
+}
+
+// appraise judges evidence as the flags say.
+func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, in profile.Input, d receipt.Demands) error {
 	var err error
+	in.Appraisal = poclog.Appraisal
+	if in.Appraised.IsZero() {
+		in.Appraised = poclog.UnixTime(time.Now().Unix())
+	}
 	if v.at != "" {
 		if in.Appraised, err = time.Parse(time.RFC3339, v.at); err != nil {
 			return usagef("--at: %w", err)
-		}
-	}
-	if v.envelope != "" {
-		if in.Envelope, err = readFile(cmd, v.envelope, poclog.MaxEnvelope); err != nil {
-			return err
 		}
 	}
 	if v.collateral != "" {
@@ -230,7 +259,7 @@ func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) e
 		err = d.CheckEntry(&a.Entry)
 	}
 	if err != nil {
-		return v.explain(v.refused(cmd, result{V: 1, Kind: "bundle"}, err))
+		return v.explain(v.refused(cmd, result{V: 1, Kind: kind}, err))
 	}
 	leaf, err := a.Entry.Marshal()
 	if err != nil {
@@ -241,7 +270,7 @@ func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) e
 		for c, n := range a.Notes {
 			notes[string(c)] = n
 		}
-		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "bundle", Entry: leaf, Notes: notes})
+		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: kind, Entry: leaf, Notes: notes})
 	}
 	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "yes: the bundle passes at %s; no log vouches for it\n", in.Appraised.UTC().Format(time.RFC3339))

@@ -23,6 +23,7 @@ type Demands struct {
 	TCB         []string         // one of these statuses; none: any that the log's policy accepts
 	Measurement []byte           // the launch measurement, 48 bytes
 	UserData    *poclog.Digest   // digest of what the proof speaks for
+	Publishers  []poclog.Digest  // keys, all of which signed the submission
 	Standing    Standing         // at least this; "" is Logged
 
 	MaxAge           time.Duration // now − t1; 0: any
@@ -92,6 +93,14 @@ var demandRules = []demand{
 			return ""
 		}
 		return unless(v.Entry.Fresh != nil && v.Entry.Fresh.UserData == *d.UserData, "the proof does not speak for user data with digest %s", *d.UserData)
+	}},
+	{"publisher", func(d *Demands, v *Verdict, _ time.Time) string {
+		for _, key := range d.Publishers {
+			if !slices.Contains(v.Entry.Publishers, key) {
+				return fmt.Sprintf("key %s did not sign the submission", key)
+			}
+		}
+		return ""
 	}},
 	{"verdict", func(d *Demands, v *Verdict, _ time.Time) string {
 		return unless(slices.Index(standings, v.Verdict) >= max(0, slices.Index(standings, d.Standing)), "the verdict stands on %q, want %q", v.Verdict, d.Standing)

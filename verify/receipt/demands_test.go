@@ -93,6 +93,16 @@ func TestEntriesAppraisedHereAreHeldToTheSameDemands(t *testing.T) {
 			t.Errorf("%v: want %s", err, want)
 		}
 	}
+	key := poclog.Sum([]byte("key"))
+	signed := receipt.Demands{Publishers: []poclog.Digest{key}}
+	if err := signed.CheckEntry(entry(nil, func(e *poclog.Entry) { e.Publishers = []poclog.Digest{poclog.Sum(nil), key} })); err != nil {
+		t.Error(err)
+	}
+	for _, publishers := range [][]poclog.Digest{nil, {poclog.Sum(nil)}} {
+		if err := signed.CheckEntry(entry(nil, func(e *poclog.Entry) { e.Publishers = publishers })); err == nil || !strings.Contains(err.Error(), "publisher: key") {
+			t.Errorf("published by %s: %v", publishers, err)
+		}
+	}
 	tcb := receipt.Demands{TCB: []string{"UpToDate"}}
 	if err := tcb.CheckEntry(entry(nil, nil)); err != nil {
 		t.Error(err)

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/verify/dsse"
+)
+
+// passwordVariable holds the password of an encrypted key where nobody is there to be asked.
+const passwordVariable = "POCLOG_KEY_PASSWORD"
+
+// keyFlags are the keys that a publisher signs with.
+type keyFlags struct{ refs []string }
+
+func (f *keyFlags) register(c *cobra.Command, usage string) {
+	c.Flags().StringArrayVar(&f.refs, "key", nil, usage+": a PEM file, or NAME://KEY of a key management system (plugin sigstore-kms-NAME); may be repeated")
+}
+
+// open opens the keys, in the order given.
+func (f *keyFlags) open(cmd *cobra.Command) ([]*signer.Signer, error) {
+	var list []*signer.Signer
+	for _, ref := range f.refs {
+		s, err := openKey(cmd, ref)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(list, func(o *signer.Signer) bool { return o.Key().Digest == s.Key().Digest }) {
+			return nil, usagef("--key %s: this key signs already", ref)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func openKey(cmd *cobra.Command, ref string) (*signer.Signer, error) {
+	s, err := signer.Open(cmd.Context(), ref, func(path string) ([]byte, error) { return password(cmd, "Password of "+path) })
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, hint(undecided(err), "`poclog key new` makes a key")
+	case err != nil && strings.Contains(ref, "://"):
+		return nil, hint(undecided(err), "keys of a system NAME:// need its sigstore plugin, the program sigstore-kms-NAME, on the PATH")
+	}
+	return s, err
+}
+
+// password returns the password of a key: of the variable or, on a terminal, as it is typed.
+func password(cmd *cobra.Command, prompt string) ([]byte, error) {
+	if p, ok := os.LookupEnv(passwordVariable); ok {
+		return []byte(p), nil
+	}
+	f, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, fmt.Errorf("it needs a password, and there is no terminal to ask: %s", passwordVariable)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: ", prompt)
+	p, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(cmd.ErrOrStderr())
+	return p, err
+}
+
+func newKeyCmd() *cobra.Command {
+	c := &cobra.Command{Use: "key", Short: "Make and show publishers' keys"}
+	c.AddCommand(newKeyNewCmd(), newKeyShowCmd())
+	return c
+}
+
+func newKeyNewCmd() *cobra.Command {
+	out := output{mode: 0o600}
+	var encrypt bool
+	c := &cobra.Command{
+		Use:   "new",
+		Short: "Make a publisher's key",
+		Long: "Make an Ed25519 key to sign submissions with, in a file of mode 0600, and print what a log's operator needs to list it: the line for\n" +
+			"\"publishers\" in the appraisal policy, and the digest by which entries name it.\n\n" +
+			"With --encrypt the file is encrypted with a password, asked for or taken from " + passwordVariable + ".",
+		Example: "  poclog key new -o publisher.key",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			var secret []byte
+			if encrypt {
+				var err error
+				if secret, err = newPassword(cmd); err != nil {
+					return err
+				}
+			}
+			file, key, err := signer.Generate(secret)
+			if err != nil {
+				return err
+			}
+			if err := out.write(cmd, file); err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			if out.path == "-" {
+				w = cmd.ErrOrStderr()
+			}
+			return printKey(w, key)
+		},
+	}
+	out.flags(c, "key")
+	c.Flags().BoolVar(&encrypt, "encrypt", false, "encrypt the file with a password")
+	return c
+}
+
+// newPassword asks twice: a slip would lose the key.
+func newPassword(cmd *cobra.Command) ([]byte, error) {
+	first, err := password(cmd, "Password for the new key")
+	if err != nil {
+		return nil, usagef("--encrypt: %w", err)
+	}
+	if _, set := os.LookupEnv(passwordVariable); !set {
+		again, err := password(cmd, "The same again")
+		if err != nil {
+			return nil, usagef("--encrypt: %w", err)
+		}
+		if string(first) != string(again) {
+			return nil, usagef("--encrypt: these are two passwords")
+		}
+	}
+	if len(first) == 0 {
+		return nil, usagef("--encrypt: the password is empty")
+	}
+	return first, nil
+}
+
+func newKeyShowCmd() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show KEY",
+		Short: "Show a key's public part: how policies list it and entries name it",
+		Long: "Show the public part of a key: a PEM file, NAME://KEY of a key management system, or a line of \"publishers\" in an appraisal policy.\n" +
+			"The key signs nothing.",
+		Example: "  poclog key show publisher.key\n  poclog key show awskms:///alias/publisher",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := poclog.ParsePublisherKey(args[0])
+			if err != nil {
+				s, err := openKey(cmd, args[0])
+				if err != nil {
+					return err
+				}
+				key = s.Key()
+			}
+			if !asJSON {
+				return printKey(cmd.OutOrStdout(), key)
+			}
+			id, err := dsse.KeyID(key)
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"v": 1, "policy": key.String(), "sha256": key.Digest, "keyid": id})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func printKey(w io.Writer, key *poclog.PublisherKey) error {
+	id, err := dsse.KeyID(key)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "policy  %s\nsha256  %s\nkeyid   %s\n", key, key.Digest, id)
+	return err
+}
+
+type signCmd struct {
+	evidenceFlags
+	keyFlags
+	out output
+}
+
+func newSignCmd() *cobra.Command {
+	s := new(signCmd)
+	c := &cobra.Command{
+		Use:   "sign FILE --key KEY",
+		Short: "Sign a bundle as its publisher, or add a signature to an envelope",
+		Long: "Sign a bundle, with collateral if you give some, and write the DSSE envelope that `poclog submit` sends. Of an envelope, add a signature: a log\n" +
+			"whose policy wants two publishers takes what both signed, on machines of their own. Nothing is sent.",
+		Example: "  poclog sign vm.bundle.json --key alice.key -o vm.dsse.json\n  poclog sign vm.dsse.json --key awskms:///alias/bob -o vm2.dsse.json",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
+	}
+	s.evidenceFlags.register(c)
+	s.keyFlags.register(c, "sign with this key")
+	s.out.flags(c, "envelope")
+	return c
+}
+
+func (s *signCmd) run(cmd *cobra.Command, path string) error {
+	if err := s.out.check(); err != nil {
+		return err
+	}
+	if len(s.refs) == 0 {
+		return usagef("say which key signs: --key KEY")
+	}
+	sub, err := s.submission(cmd, path)
+	if err != nil {
+		return err
+	}
+	keys, err := s.open(cmd)
+	if err != nil {
+		return err
+	}
+	if err := seal(cmd, sub, keys); err != nil {
+		return err
+	}
+	return s.out.write(cmd, sub.Envelope)
+}
+
+// seal signs a submission, or adds signatures to the envelope that it has.
+func seal(cmd *cobra.Command, sub *poclog.Submission, keys []*signer.Signer) (err error) {
+	switch {
+	case len(keys) == 0:
+		return nil
+	case len(sub.Envelope) > 0:
+		sub.Envelope, err = signer.Countersign(cmd.Context(), sub.Envelope, keys...)
+	default:
+		sub.Envelope, err = signer.Seal(cmd.Context(), sub, keys...)
+	}
+	if err != nil && slices.ContainsFunc(keys, func(k *signer.Signer) bool { return strings.Contains(k.Ref(), "://") }) {
+		return undecided(err) // the key management system is to blame, and may be back later
+	}
+	return err
+}
