@@ -57,6 +57,7 @@ func AlertID(rule, subject string, entries []EntryRef, extra ...string) string {
 
 // An AlertFilter says which alerts to list. Its zero value is all.
 type AlertFilter struct {
+	ID                      string
 	Rule, Severity, Subject string
 	After                   int64     // alerts that came later than this number of the order only
 	Since, Until            time.Time // Since ≤ time < Until; zero is no limit
@@ -136,7 +137,7 @@ func (m *Monitor) Alerts(ctx context.Context, f AlertFilter) iter.Seq2[*Alert, e
 func (s *state) alerts(ctx context.Context, f *AlertFilter) (page []*Alert, last int64, err error) {
 	query, args := "SELECT seq, body, silenced FROM alert WHERE seq > ?", []any{f.After}
 	and := func(clause string, arg any) { query, args = query+" AND "+clause, append(args, arg) }
-	for clause, v := range map[string]string{"rule = ?": f.Rule, "severity = ?": f.Severity, "subject = ?": f.Subject,
+	for clause, v := range map[string]string{"id = ?": f.ID, "rule = ?": f.Rule, "severity = ?": f.Severity, "subject = ?": f.Subject,
 		"NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.alert = alert.id AND sink = ?)": f.Untaken} {
 		if v != "" {
 			and(clause, v)
