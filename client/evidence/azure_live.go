@@ -132,6 +132,9 @@ func writeUserData(t transport.TPM, data []byte) error {
 	return nil
 }
 
+// azureSelection is every register of the SHA-256 bank.
+var azureSelection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23}}}
+
 // azureTPMQuote has the AK quote PCR 0 to 23 of the SHA-256 bank over the hash of what the TEE quoted.
 func (im *Import) azureTPMQuote(t transport.TPM) error {
 	ak, err := tpm2.ReadPublic{ObjectHandle: AzureAKHandle}.Execute(t)
@@ -144,7 +147,7 @@ func (im *Import) azureTPMQuote(t transport.TPM) error {
 	}
 	sum := sha256.Sum256(teeItem(im.Bundle))
 	key := tpm2.AuthHandle{Handle: AzureAKHandle, Name: ak.Name, Auth: tpm2.PasswordAuth(nil)}
-	item, values, err := quoteSHA256(t, key, sum[:])
+	item, values, err := Quote(t, key, sum[:], azureSelection)
 	if err != nil {
 		return err
 	}
@@ -169,44 +172,4 @@ func (im *Import) setAK(public, quote []byte) error {
 	}
 	im.Bundle.Set(poclog.ItemTPMAK, public)
 	return nil
-}
-
-// quoteTries is how often registers may change between quote and reading.
-const quoteTries = 3
-
-// quoteSHA256 quotes PCR 0 to 23 of the SHA-256 bank and reads them: the values are those that were signed.
-func quoteSHA256(t transport.TPM, key tpm2.AuthHandle, extraData []byte) (item, values []byte, err error) {
-	pcrs := func(from, to uint) tpm2.TPMLPCRSelection {
-		var list []uint
-		for pcr := from; pcr < to; pcr++ {
-			list = append(list, pcr)
-		}
-		return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(list...)}}}
-	}
-	for range quoteTries {
-		rsp, err := tpm2.Quote{
-			SignHandle: key, QualifyingData: tpm2.TPM2BData{Buffer: extraData}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: pcrs(0, 24),
-		}.Execute(t)
-		if err != nil {
-			return nil, nil, fmt.Errorf("TPM quote: %w", err)
-		}
-		item, values = append(tpm2.Marshal(rsp.Quoted), tpm2.Marshal(rsp.Signature)...), nil
-		for from := uint(0); from < 24; from += 8 { // a TPM gives eight at a time
-			rsp, err := tpm2.PCRRead{PCRSelectionIn: pcrs(from, from+8)}.Execute(t)
-			if err != nil {
-				return nil, nil, fmt.Errorf("read PCR %d to %d: %w", from, from+7, err)
-			}
-			for _, d := range rsp.PCRValues.Digests {
-				values = append(values, d.Buffer...)
-			}
-		}
-		q, err := tpm.ParseQuote(item)
-		if err != nil {
-			return nil, nil, err
-		}
-		if _, err := tpm.CheckPCRs(q, values); err == nil {
-			return item, values, nil
-		}
-	}
-	return nil, nil, fmt.Errorf("PCRs changed between quote and reading, %d times", quoteTries)
 }

@@ -13,17 +13,20 @@ import (
 // maxPool is the largest number of certificates that are searched for a chain.
 const maxPool = 32
 
-// A missingIssuer says that a chain ends before its root: the one thing about a chain that another file can mend.
-type missingIssuer struct{ name string }
-
-func (m missingIssuer) Error() string {
-	return fmt.Sprintf("the certificate of the issuer %q is missing: give its file too", m.name)
+// A MissingIssuer says that a chain ends before its root: the one thing about a chain that another file can mend.
+type MissingIssuer struct {
+	Last *x509.Certificate // whose issuer is not there
 }
 
-// chainItem orders certificates into a chain from the leaf to a self-signed root, and concatenates their DER. The leaf comes first; the others in
+// Error names the issuer.
+func (m MissingIssuer) Error() string {
+	return fmt.Sprintf("the certificate of the issuer %q is missing: give its file too", m.Last.Issuer)
+}
+
+// Chain orders certificates into a chain from the leaf to a self-signed root, and concatenates their DER. The leaf comes first; the others in
 // any order; those that the chain does not need are left out and counted. A certificate that is not signed by the one that bears its issuer's name,
-// and a CA's in the leaf's place, are refused; an issuer that is not there is a [missingIssuer].
-func chainItem(certs [][]byte) (item []byte, unused int, err error) {
+// and a CA's in the leaf's place, are refused; an issuer that is not there is a [MissingIssuer].
+func Chain(certs [][]byte) (item []byte, unused int, err error) {
 	if len(certs) == 0 || len(certs) > maxPool {
 		return nil, 0, fmt.Errorf("%d certificates: want 1 to %d", len(certs), maxPool)
 	}
@@ -37,7 +40,7 @@ func chainItem(certs [][]byte) (item []byte, unused int, err error) {
 	}
 	chain := []*x509.Certificate{pool[0]}
 	if pool[0].IsCA {
-		return nil, 0, fmt.Errorf("the first certificate, of %q, is a CA's: want the AK's own", pool[0].Subject)
+		return nil, 0, fmt.Errorf("the first certificate, of %q, is a CA's: want the key's own", pool[0].Subject)
 	}
 	for last := pool[0]; !bytes.Equal(last.RawIssuer, last.RawSubject) && len(chain) <= len(pool); {
 		if last, err = issuer(pool[1:], last); err != nil {
@@ -70,13 +73,13 @@ func issuer(pool []*x509.Certificate, c *x509.Certificate) (*x509.Certificate, e
 	if bad != nil {
 		return nil, bad
 	}
-	return nil, missingIssuer{c.Issuer.String()}
+	return nil, MissingIssuer{c}
 }
 
 // setChain takes the AK's chain. A root or intermediate that is not there leaves the chain out, and the notes say so.
 func (im *Import) setChain(ders [][]byte) error {
-	chain, unused, err := chainItem(ders)
-	var missing missingIssuer
+	chain, unused, err := Chain(ders)
+	var missing MissingIssuer
 	switch {
 	case errors.As(err, &missing):
 		im.note("the AK's chain is left out, so that nobody vouches for the TPM: %v", err)

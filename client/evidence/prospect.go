@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -60,6 +59,7 @@ type parts struct {
 	snpChain  *snp.Chain
 	tpmQuote  *tpm.Quote
 	chain     []*x509.Certificate
+	ekChain   []*x509.Certificate
 	public    *tpm.Public
 	hcl       *tpm.HCL
 	tpmLog    *tcglog.Log
@@ -76,6 +76,7 @@ func (im *Import) parts() (*parts, error) {
 		poclog.ItemSNPCerts:   func(b []byte) (err error) { p.snpChain, err = snp.ParseChain(b); return err },
 		poclog.ItemTPMQuote:   func(b []byte) (err error) { p.tpmQuote, err = tpm.ParseQuote(b); return err },
 		poclog.ItemTPMAKChain: func(b []byte) (err error) { p.chain, err = tpm.ParseChain(b); return err },
+		poclog.ItemTPMEKChain: func(b []byte) (err error) { p.ekChain, err = tpm.ParseChain(b); return err },
 		poclog.ItemTPMAK:      func(b []byte) (err error) { p.public, err = tpm.ParsePublic(b); return err },
 		poclog.ItemHCLReport:  func(b []byte) (err error) { p.hcl, err = tpm.ParseHCL(b); return err },
 		poclog.ItemTCGLog:     func(b []byte) (err error) { p.tpmLog, err = tcglog.Parse(tcglog.TPM, b); return err },
@@ -138,8 +139,11 @@ func (im *Import) Prospects() (list []Prospect, level int, err error) {
 
 // needed are the items without which no judge looks at a bundle.
 var needed = map[poclog.Profile][]poclog.Item{
-	poclog.TDX:          {poclog.ItemTDXQuote},
-	poclog.GCETDXvTPM:   {poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
+	poclog.TDX:        {poclog.ItemTDXQuote},
+	poclog.GCETDXvTPM: {poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
+	poclog.BareMetalTDXTPM: {
+		poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAK, poclog.ItemTPMAKChain, poclog.ItemTPMEKChain,
+	},
 	poclog.AzureTDXvTPM: {poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
 	poclog.AzureSNPvTPM: {
 		poclog.ItemSNPReport, poclog.ItemSNPCerts, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport,
@@ -176,18 +180,6 @@ func teeRules() []rule {
 	}
 }
 
-// azureTPMRules are tpmRules where nothing else wants the firmware's registers.
-func azureTPMRules() []rule {
-	rules := tpmRules()
-	rules[1].look = func(p *parts) error {
-		if err := p.pcrDigest(); err != nil {
-			return err
-		}
-		return p.firmwarePCRs()
-	}
-	return rules
-}
-
 func tpmRules() []rule {
 	return []rule{
 		{check: verify.TPMSignature, look: (*parts).signature, how: "take quote and certificate from one TPM"},
@@ -199,9 +191,10 @@ func tpmRules() []rule {
 
 // prospects are the rules of each profile, in the order of docs/format.md §8.
 var prospects = map[poclog.Profile][]rule{
-	poclog.SNP:          append(snpRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
-	poclog.AzureSNPvTPM: azureSNPRules(),
-	poclog.TDX:          append(teeRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
+	poclog.BareMetalTDXTPM: append(append(teeRules(), tpmRules()...), bareMetalRules...),
+	poclog.SNP:             append(snpRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
+	poclog.AzureSNPvTPM:    azureSNPRules(),
+	poclog.TDX:             append(teeRules(), rule{check: verify.FreshChallenge, optional: true, look: (*parts).fresh, how: howChallenge}),
 	poclog.GCETDXvTPM: append(append(teeRules(), tpmRules()...),
 		rule{check: verify.TPMTechnology, look: (*parts).technology, how: "take the evidence in a TDX VM of Compute Engine; " + howLogs},
 		rule{check: verify.BindAKInTEE, look: (*parts).akInReportData, how: howChallenge + "; REPORTDATA is what it prints with --ak"},
@@ -213,7 +206,7 @@ var prospects = map[poclog.Profile][]rule{
 		rule{check: verify.PlaceAgree, look: (*parts).gceInstance, how: "sign with the AK that the provider certified for this instance (gceAK)"},
 		rule{check: verify.FreshChallenge, look: (*parts).fresh, how: howChallenge},
 	),
-	poclog.AzureTDXvTPM: append(append(teeRules(), azureTPMRules()...),
+	poclog.AzureTDXvTPM: append(append(teeRules(), tpmRules()...),
 		rule{check: verify.BindAKInTEE, look: (*parts).hclReport, how: "take HCL report, TD quote and TPM quote in one boot of one VM"},
 		rule{check: verify.BindTEEInTPM, look: (*parts).teeInTPM, how: howOrder},
 		rule{check: verify.BindPCRRTMR, optional: true, look: never("Azure leaves the RTMRs zero"), how: "no way is known"},
@@ -263,16 +256,6 @@ func (p *parts) pcrDigest() error {
 	}
 	_, err := tpm.CheckPCRs(p.tpmQuote, p.bundle.Get(poclog.ItemTPMPCRs))
 	return err
-}
-
-// firmwarePCRs wants PCR 0 to 7 in one bank of SHA-256 or SHA-384.
-func (p *parts) firmwarePCRs() error {
-	for _, s := range p.tpmQuote.Selection {
-		if slices.Contains(tpm.LaunchBanks, s.Alg) && len(s.PCRs) >= 8 && s.PCRs[7] == 7 {
-			return nil
-		}
-	}
-	return lacking{"the TPM quote does not cover PCR 0 to 7: what booted is not shown", "quote PCR 0 to 7 in one bank of SHA-256 or SHA-384"}
 }
 
 func (p *parts) akTemplate() error {

@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"poclog": main})
+	testscript.Main(m, map[string]func(){"poclog": main, guestProgram: guestMain})
 }
 
 // TestCommands runs every script of testdata: daemons included.

@@ -82,3 +82,30 @@ func (ak *AK) Activate(ek *AK, blob, encrypted []byte) ([]byte, error) {
 	}
 	return rsp.CertInfo.Buffer, nil
 }
+
+// Loaded returns the handles of transient keys and of sessions.
+func (v *TPM) Loaded() (handles []tpm2.TPMHandle) {
+	v.t.Helper()
+	for _, first := range []uint32{0x80000000, 0x02000000} { // TPM_HT_TRANSIENT, TPM_HT_LOADED_SESSION
+		rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 16}.Execute(v)
+		if err != nil {
+			v.t.Fatalf("TPM2_GetCapability: %v", err)
+		}
+		list, err := rsp.CapabilityData.Data.Handles()
+		if err != nil {
+			v.t.Fatalf("TPM2_GetCapability: %v", err)
+		}
+		handles = append(handles, list.Handle...)
+	}
+	return handles
+}
+
+// Unload frees transient keys and sessions: what a kernel's resource manager does when a process that used the TPM ends.
+func (v *TPM) Unload() {
+	v.t.Helper()
+	for _, h := range v.Loaded() {
+		if _, err := (tpm2.FlushContext{FlushHandle: h}).Execute(v); err != nil {
+			v.t.Fatalf("TPM2_FlushContext: %v", err)
+		}
+	}
+}

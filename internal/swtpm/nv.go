@@ -46,3 +46,17 @@ func (ak *AK) Persist(handle tpm2.TPMHandle) {
 		ak.tpm.t.Fatalf("TPM2_EvictControl: %v", err)
 	}
 }
+
+// UndefineNV removes an NV index.
+func (v *TPM) UndefineNV(index tpm2.TPMHandle) {
+	v.t.Helper()
+	about, err := tpm2.NVReadPublic{NVIndex: index}.Execute(v)
+	if err == nil {
+		_, err = tpm2.NVUndefineSpace{
+			AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}, NVIndex: tpm2.NamedHandle{Handle: index, Name: about.NVName},
+		}.Execute(v)
+	}
+	if err != nil {
+		v.t.Fatalf("TPM2_NV_UndefineSpace: %v", err)
+	}
+}

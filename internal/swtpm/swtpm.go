@@ -4,11 +4,13 @@ package swtpm
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,16 +61,18 @@ func Start(t testing.TB) *TPM {
 func (v *TPM) connect() {
 	v.t.Helper()
 	var err error
-	for range 200 {
+	for range 1000 {
 		if v.TPMCloser, err = linuxudstpm.Open(v.Socket); err == nil {
-			break
+			// The socket is a file before anybody listens at it.
+			if _, err = (tpm2.Startup{StartupType: tpm2.TPMSUClear}).Execute(v); !errors.Is(err, syscall.ECONNREFUSED) {
+				break
+			}
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err != nil {
 		v.t.Fatalf("connect to swtpm: %v", err)
 	}
-	v.startup()
 }
 
 // Commands of swtpm's control channel (swtpm_ioctls(3)).

@@ -13,6 +13,18 @@ import (
 // the running system; those up to 15 must be covered, too, if the log has an event of theirs: see [Log.CheckPCRs].
 var CheckedPCRs = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
 
+// Measured returns the registers that the log has a measurement of, ascending: PCRs of a TPM's log, measurement registers of a CCEL.
+func (l *Log) Measured() []int {
+	var list []int
+	for i := range l.Events {
+		if e := &l.Events[i]; e.Type != evNoAction && !slices.Contains(list, int(e.Index)) {
+			list = append(list, int(e.Index))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // replay extends registers of one algorithm with the log's events. What is not extended keeps its reset value.
 func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
 	at, h := l.algorithm(alg), alg.Hash()

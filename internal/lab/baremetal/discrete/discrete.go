@@ -18,7 +18,7 @@ import (
 )
 
 // Banks that the machine's firmware measures into.
-var banks = []tpm.Alg{tpm.SHA256, tpm.SHA384}
+var banks = []tpm.Alg{tpm.SHA1, tpm.SHA256, tpm.SHA384}
 
 // Held are the registers that hold an AK.
 var Held = []swtpm.Selection{{Alg: tpm2.TPMAlgSHA256, PCRs: []uint{17, 18}}}

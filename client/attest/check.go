@@ -1,0 +1,262 @@
+package attest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/verify/tcglog"
+	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// A Requirement is a piece of evidence, or the log, and whether it is at hand.
+type Requirement struct {
+	Name   string `json:"name"` // one of the Piece constants
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`        // what was found, or why it is missing
+	How    string `json:"how,omitempty"` // how to get what is missing
+}
+
+// A Report says what a machine has of what its profile takes.
+type Report struct {
+	Cloud        Cloud          `json:"cloud"`
+	Profile      poclog.Profile `json:"profile,omitempty"`
+	Requirements []Requirement  `json:"requirements"`
+}
+
+// OK reports whether nothing is missing.
+func (r *Report) OK() bool {
+	return !slices.ContainsFunc(r.Requirements, func(q Requirement) bool { return !q.OK })
+}
+
+// A LogInfo says what a log admits, and proves that it can be reached: *client.Client.
+type LogInfo interface {
+	Checkpoint(ctx context.Context) (*client.Checkpoint, error)
+	FetchPolicy(ctx context.Context) (file []byte, policy *poclog.Policy, err error)
+}
+
+// add notes a requirement: what was found, or the error that says how to get it.
+func (r *Report) add(piece string, found func() (string, error)) {
+	detail, err := found()
+	q := Requirement{Name: piece, OK: err == nil, Detail: detail}
+	if err != nil {
+		q.Detail = err.Error()
+		var m *MissingError
+		if errors.As(err, &m) {
+			q.Detail, q.How = m.Err.Error(), m.How
+		}
+	}
+	q.Detail = strings.ReplaceAll(q.Detail, "\n", "; ")
+	r.Requirements = append(r.Requirements, q)
+}
+
+// Check looks for everything that Attest would take, each piece by itself, and asks the log, if there is one, whether it admits the profile. It takes a
+// TD quote over zeros, which nobody gets to see, and changes nothing.
+func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
+	r := &Report{Cloud: m.Cloud()}
+	look := *o
+	look.Persist = 0
+	r.add(PieceMachine, func() (string, error) {
+		var err error
+		r.Profile, err = m.Profile(o)
+		return m.describe(o, r.Profile), err
+	})
+	switch r.Profile {
+	case poclog.AzureTDXvTPM, poclog.AzureSNPvTPM:
+		m.checkAzure(ctx, r, &look)
+	case poclog.GCETDXvTPM, poclog.BareMetalTDXTPM:
+		r.add(PieceTEE, m.checkTEE)
+		r.add(PieceLogs, func() (string, error) { return m.checkLogs(r.Profile, &look) })
+		m.checkTPM(ctx, r, &look)
+	case poclog.TDX:
+		r.add(PieceTEE, m.checkTEE)
+	}
+	r.add(PieceLog, func() (string, error) { return checkLog(ctx, l, r.Profile) })
+	return r
+}
+
+func (m *Machine) describe(o *Options, p poclog.Profile) string {
+	where := map[Cloud]string{GCE: "a VM of Compute Engine", Azure: "a VM of Azure", Other: "neither of Compute Engine nor of Azure"}[m.Cloud()]
+	text := fmt.Sprintf("%s; profile %s", where, p)
+	if o.Profile != "" {
+		text += ", as given"
+	}
+	if p == poclog.TDX {
+		text += ": a chip without a place. A bare-metal machine whose provider certified an AK proves one: --ak, --ak-chain"
+	}
+	return text
+}
+
+func (m *Machine) checkTEE() (string, error) {
+	padded, err := m.tdQuote([64]byte{})
+	if err != nil {
+		return "", err
+	}
+	return describeQuote(padded)
+}
+
+func describeQuote(padded []byte) (string, error) {
+	item, err := tdx.TrimQuote(padded)
+	if err != nil {
+		return "", err
+	}
+	q, err := tdx.ParseQuote(item)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("a TDX guest; its chip is %v", q.Platform.Identities()), nil
+}
+
+func (m *Machine) checkLogs(p poclog.Profile, o *Options) (string, error) {
+	tcg, ccel, err := m.eventLogs(p, o)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, l := range []struct {
+		kind tcglog.Kind
+		b    []byte
+	}{{tcglog.TPM, tcg}, {tcglog.CCEL, ccel}} {
+		if len(l.b) == 0 {
+			continue
+		}
+		trimmed, err := tcglog.Trim(l.kind, l.b)
+		if err != nil {
+			return "", err
+		}
+		found = append(found, fmt.Sprintf("%s: %d bytes", l.kind, len(trimmed)))
+	}
+	if len(found) == 0 {
+		return "none; this profile does without", nil
+	}
+	return strings.Join(found, ", "), nil
+}
+
+// checkTPM looks at the TPM, its AK and the certificates.
+func (m *Machine) checkTPM(ctx context.Context, r *Report, o *Options) {
+	t, err := m.openTPM()
+	r.add(PieceTPM, func() (string, error) {
+		if err != nil {
+			return "", err
+		}
+		if _, err := selectPCRs(t, r.Profile, nil); err != nil {
+			return "", err
+		}
+		banks, err := evidence.Banks(t)
+		return fmt.Sprintf("banks %v", banks), err
+	})
+	if err != nil {
+		return
+	}
+	defer t.Close() // it was read
+	k, err := m.openAK(t, r.Profile, o)
+	defer k.unload(t)
+	r.add(PieceAK, func() (string, error) {
+		if err != nil {
+			return "", err
+		}
+		return describeAK(k), nil
+	})
+	if err != nil {
+		return
+	}
+	r.add(PieceAKChain, func() (string, error) {
+		item, err := m.Issuers.complete(ctx, PieceAKChain, k.cert, o.AKCerts)
+		return describeChain(item, err)
+	})
+	if r.Profile == poclog.BareMetalTDXTPM {
+		r.add(PieceEKChain, func() (string, error) {
+			item, err := m.ekChain(ctx, t, k.cert, o)
+			return describeChain(item, err)
+		})
+	}
+}
+
+// openAK opens the profile's attestation key.
+func (m *Machine) openAK(t transport.TPM, p poclog.Profile, o *Options) (*key, error) {
+	if p == poclog.GCETDXvTPM {
+		return gceAK(t, o)
+	}
+	return metalAK(t, o)
+}
+
+func describeAK(k *key) string {
+	if g, err := tpm.ParseGCEInstance(k.cert); err == nil {
+		return fmt.Sprintf("certified for instance %q of project %q in %s", g.InstanceName, g.ProjectID, g.Zone)
+	}
+	if p, err := tpm.ParsePlatform(k.cert); err == nil {
+		return fmt.Sprintf("certified for a machine of %s in %s", p.Provider, p.Zone)
+	}
+	return fmt.Sprintf("certified for %q", k.cert.Subject)
+}
+
+func describeChain(item []byte, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	chain, err := tpm.ParseChain(item)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d certificates up to %q", len(chain), chain[len(chain)-1].Subject), nil
+}
+
+func (m *Machine) checkAzure(ctx context.Context, r *Report, o *Options) {
+	t, err := m.openTPM()
+	r.add(PieceTPM, func() (string, error) { return "open", err })
+	if err != nil {
+		return
+	}
+	defer t.Close() // it was read
+	r.add(PieceTEE, func() (string, error) {
+		hcl, err := readHCL(t)
+		if err != nil {
+			return "", &MissingError{PieceTEE, err, howHCL}
+		}
+		return "an HCL report of VM " + hcl.VMUniqueID, nil
+	})
+	r.add(PieceAK, func() (string, error) {
+		cert, err := readCertificate(t, evidence.NVAzureAKCert)
+		if err != nil {
+			return "", &MissingError{PieceAK, err, howHCL}
+		}
+		return fmt.Sprintf("certified for %q", cert.Subject), nil
+	})
+	r.add(PieceAKChain, func() (string, error) {
+		pem, err := m.azureIssuers(ctx, t, o)
+		return fmt.Sprintf("%d issuers", strings.Count(string(pem), "-----BEGIN")), err
+	})
+}
+
+func checkLog(ctx context.Context, l LogInfo, p poclog.Profile) (string, error) {
+	if l == nil {
+		return "", &MissingError{PieceLog, errors.New("no log is named"), "name it, and whose signatures count: --log URL --policy FILE; a log's operator publishes policy.txt"}
+	}
+	cp, err := l.Checkpoint(ctx)
+	if err != nil {
+		return "", &MissingError{PieceLog, err, "see whether the address is right, the network reaches it, and the tlog-policy is the log's: --log, --policy"}
+	}
+	_, policy, err := l.FetchPolicy(ctx)
+	if err != nil {
+		return "", &MissingError{PieceLog, fmt.Errorf("its appraisal policy: %w", err), "ask the log's operator; the address may be a mirror's"}
+	}
+	var admits []string
+	ok := false
+	for _, a := range policy.Admit {
+		admits = append(admits, fmt.Sprintf("%s (level %d)", a.Profile, a.Level))
+		ok = ok || a.Profile == p
+	}
+	text := fmt.Sprintf("%s, size %d, realm %s; admits %s", cp.Origin, cp.Size, policy.Realm, strings.Join(admits, ", "))
+	if p != "" && !ok {
+		return "", &MissingError{PieceLog, errors.New(text), fmt.Sprintf("use a log that admits profile %s", p)}
+	}
+	return text, nil
+}

@@ -1,0 +1,88 @@
+package attest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/verify/tcglog"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// Where the kernel shows event logs.
+const (
+	tcgLogFile = "/sys/kernel/security/tpm0/binary_bios_measurements"
+	ccelFile   = "/sys/firmware/acpi/tables/data/CCEL"
+)
+
+// eventLogs reads the TPM's log and the TD's. On bare metal they are optional: what is not there is left out.
+func (m *Machine) eventLogs(p poclog.Profile, o *Options) (tcgLog, ccel []byte, err error) {
+	if tcgLog, err = m.eventLog(tcglog.TPM, o.TCGLog, tcgLogFile); err != nil && !absent(p, err) {
+		return nil, nil, &MissingError{PieceLogs, err, howTCGLog}
+	}
+	if ccel, err = m.eventLog(tcglog.CCEL, o.CCEL, ccelFile); err != nil && !absent(p, err) {
+		return nil, nil, &MissingError{PieceLogs, err, howCCEL}
+	}
+	return tcgLog, ccel, nil
+}
+
+func absent(p poclog.Profile, err error) bool {
+	return p == poclog.BareMetalTDXTPM && errors.Is(err, fs.ErrNotExist)
+}
+
+// eventLog returns the log that was given, or reads the kernel's; with its padding. It must parse.
+func (m *Machine) eventLog(kind tcglog.Kind, given []byte, path string) (b []byte, err error) {
+	if b = given; len(b) == 0 {
+		if b, err = m.readFile(path, tcglog.MaxLog); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := tcglog.Trim(kind, b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// selectPCRs returns what to quote: in every bank of the TPM's that the log has digests for, the registers that a judge wants and those with events of the
+// log; on bare metal the launch's too, in every bank in which it can be judged, log or not.
+func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelection, error) {
+	banks, err := evidence.Banks(t)
+	if err != nil {
+		return nil, &MissingError{PieceTPM, err, howTPM}
+	}
+	pcrs := slices.Clone(tcglog.CheckedPCRs)
+	algs := tpm.LaunchBanks
+	if len(log) > 0 {
+		trimmed, err := tcglog.Trim(tcglog.TPM, log)
+		if err != nil {
+			return nil, err
+		}
+		l, err := tcglog.Parse(tcglog.TPM, trimmed)
+		if err != nil {
+			return nil, err
+		}
+		pcrs, algs = append(pcrs, l.Measured()...), append(slices.Clone(algs), l.Algs...)
+	}
+	if p == poclog.BareMetalTDXTPM {
+		pcrs = append(pcrs, launchPCRs...)
+	} else if !slices.Contains(banks, tpm.SHA384) {
+		return nil, &MissingError{PieceTPM, errors.New("the TPM has no SHA-384 bank, which is what a TD's registers are compared with"), howSHA384}
+	}
+	slices.Sort(pcrs)
+	pcrs = slices.Compact(pcrs)
+	var selection []tpm.PCRSelection
+	for _, bank := range banks {
+		if slices.Contains(algs, bank) {
+			selection = append(selection, tpm.PCRSelection{Alg: bank, PCRs: pcrs})
+		}
+	}
+	if len(selection) == 0 {
+		return nil, &MissingError{PieceTPM, fmt.Errorf("the TPM has banks %v: want SHA-256 or SHA-384", banks), howSHA384}
+	}
+	return selection, nil
+}

@@ -1,0 +1,238 @@
+package attest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/receipt"
+)
+
+// Waits after a failure: they double, and vary by a quarter, so that publishers do not return to a log all at once.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+// A Submitter sends bundles: *client.Client.
+type Submitter interface {
+	Submit(ctx context.Context, s *poclog.Submission) (*client.Submitted, error)
+}
+
+// A Series keeps one proof for each window of time, and for each key. All fields but Keep, Now and Wait are required.
+//
+// A window that is begun is finished: its bundle is kept before it is sent, and sent again until the log answers with a receipt, which it does for what
+// it has however often it is asked, or refuses it for good. Evidence cannot be made for a time that is past: windows in which neither this process nor the
+// log ran have no proof, and the next one's event counts them.
+type Series struct {
+	State *State
+	Log   Submitter
+	Every time.Duration // whole seconds, at least one
+	Keep  int           // receipts; 0 keeps all
+
+	// UserData returns the digest of what proofs are to speak for. It is asked at each window: keys change.
+	UserData func() (poclog.Digest, error)
+	// Make takes evidence under a new challenge for this digest, and returns the bundle.
+	Make func(ctx context.Context, userData poclog.Digest) (bundle []byte, err error)
+	// Submission wraps a bundle into what is sent; nil sends the bundle alone. It is asked at each sending.
+	Submission func(bundle []byte) (*poclog.Submission, error)
+	// Tell is told of every proof and every failure.
+	Tell func(Event)
+
+	Now  func() time.Time                                       // nil is time.Now
+	Wait func(ctx context.Context, d time.Duration) (err error) // returns early with the context's error; nil waits by the clock
+}
+
+// An Event is what became of a window.
+type Event struct {
+	Window  time.Time
+	Receipt string // the receipt's file; "" after a failure
+	Verdict *receipt.Verdict
+	New     bool          // false: the log had this evidence already, as after a stop between answer and receipt
+	Missed  int           // windows before this one that have no proof
+	Err     error         // what failed; beside a receipt, what could not be verified of the log's history
+	Again   time.Duration // when it will be tried again
+}
+
+// A refusedError is the log's last word on a bundle.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// Run keeps the series until the context ends, and then returns nil. It returns an error where the first window cannot be proven for a reason that will not
+// pass by itself (a missing piece, a refusal), and when the log is caught showing two histories.
+func (s *Series) Run(ctx context.Context) error {
+	if s.Every < time.Second || s.Every%time.Second != 0 {
+		return fmt.Errorf("a proof every %s: want whole seconds, at least one", s.Every)
+	}
+	proven := false
+	for pause := firstPause; ; {
+		window := s.window(s.now())
+		err := s.step(ctx, window)
+		if ctx.Err() != nil {
+			return nil
+		}
+		again := window.Add(s.Every).Sub(s.now())
+		switch {
+		case err == nil:
+			proven, pause = true, firstPause
+		case isSplit(err) || !proven && isLasting(err):
+			return err
+		default:
+			if !errors.As(err, new(*refusedError)) {
+				again = min(again, vary(pause))
+				pause = min(2*pause, lastPause)
+			}
+			s.Tell(Event{Window: window, Err: err, Again: again})
+		}
+		if s.wait(ctx, again) != nil {
+			return nil
+		}
+	}
+}
+
+// Once makes one proof now, after it has finished what an earlier process began.
+func (s *Series) Once(ctx context.Context) error {
+	return s.step(ctx, s.now().UTC().Truncate(time.Second))
+}
+
+func isSplit(err error) bool { return errors.As(err, new(*client.SplitView)) }
+
+// isLasting reports whether waiting does not help.
+func isLasting(err error) bool {
+	return errors.As(err, new(*MissingError)) || errors.As(err, new(*refusedError))
+}
+
+func vary(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }
+
+func (s *Series) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+func (s *Series) wait(ctx context.Context, d time.Duration) error {
+	if s.Wait != nil {
+		return s.Wait(ctx, d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// window returns the start of the window of a time: windows follow each other without gaps, shifted by what this state drew.
+func (s *Series) window(at time.Time) time.Time {
+	every := int64(s.Every / time.Second)
+	phase := int64(s.State.seed) % every
+	return time.Unix((at.Unix()-phase)/every*every+phase, 0).UTC()
+}
+
+// step finishes what was begun, and proves the window if it has no proof yet.
+func (s *Series) step(ctx context.Context, window time.Time) error {
+	userData, err := s.UserData()
+	if err != nil {
+		return err
+	}
+	pending, err := s.State.pending()
+	if err != nil {
+		return err
+	}
+	for _, name := range pending {
+		err := s.resume(ctx, name)
+		if errors.As(err, new(*refusedError)) {
+			// Its challenge may have grown too old while the log was out of reach. It is not in the log: a new one takes its place.
+			begun, _ := windowOf(name)
+			s.Tell(Event{Window: begun, Err: err})
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	name := stem(window, userData)
+	if s.State.done(name) {
+		return nil
+	}
+	b, err := s.Make(ctx, userData)
+	if err != nil {
+		return err
+	}
+	if err := s.State.begin(name, b); err != nil {
+		return err
+	}
+	return s.send(ctx, name, b)
+}
+
+// resume sends a bundle again.
+func (s *Series) resume(ctx context.Context, name string) error {
+	b, err := s.State.bundle(name)
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, name, b)
+}
+
+// send sends a bundle that is kept, and keeps its receipt.
+func (s *Series) send(ctx context.Context, name string, bundle []byte) error {
+	sub := &poclog.Submission{Bundle: bundle}
+	if s.Submission != nil {
+		var err error
+		if sub, err = s.Submission(bundle); err != nil {
+			return err
+		}
+	}
+	got, err := s.Log.Submit(ctx, sub)
+	if got == nil {
+		if err == nil || !isRefusal(err) {
+			return err
+		}
+		if rerr := s.State.refuse(name); rerr != nil {
+			return rerr
+		}
+		return &refusedError{err}
+	}
+	window, _ := windowOf(name)
+	e := Event{Window: window, Receipt: s.State.path(name, receiptSuffix), Verdict: got.Verdict, New: got.New, Err: err, Missed: s.missed(window)}
+	if err := s.State.finish(name, got.Receipt); err != nil {
+		return err
+	}
+	s.Tell(e)
+	if isSplit(err) {
+		return err
+	}
+	return s.State.prune(s.Keep, name)
+}
+
+// missed counts the windows between the newest with a receipt and this one.
+func (s *Series) missed(window time.Time) int {
+	newest, ok := s.State.newest()
+	if !ok || s.Every == 0 {
+		return 0
+	}
+	return int(max(0, (window.Sub(newest)-1)/s.Every))
+}
+
+// isRefusal reports whether a log judged a bundle and will not have it: other answers, of proxies on the way too, may change.
+func isRefusal(err error) bool {
+	var p *client.Problem
+	if !errors.As(err, &p) || p.Temporary() {
+		return false
+	}
+	switch p.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return p.Check != ""
+}

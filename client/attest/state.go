@@ -1,0 +1,241 @@
+package attest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// Names in the state's folder.
+const (
+	stateFile     = "state.json"
+	lockName      = "lock"
+	latestFile    = "latest.tlog-proof"
+	refusedFile   = "refused.bundle.json"
+	receiptSuffix = ".tlog-proof"
+	bundleSuffix  = ".bundle.json"
+	stampForm     = "20060102T150405Z"
+	maxStateFile  = 4096
+)
+
+// A State is a folder that remembers which windows have their proof. A window's bundle is there, durably, before it is sent, and its receipt before the
+// bundle goes; so that the files alone say what is left to do, whatever stopped the process and wherever:
+//
+//	state.json                   which log, and when in a window this publisher acts
+//	<window>-<key>.bundle.json   sent, or about to be: its receipt is not yet here
+//	<window>-<key>.tlog-proof    the receipt; public
+//	latest.tlog-proof            a copy of the last one
+//	refused.bundle.json          the last bundle that the log refused
+//
+// <window> is its start, <key> the beginning of the user data's digest: a new key gets a proof of its own. One process at a time has a State open.
+type State struct {
+	dir    string
+	seed   uint32
+	unlock func() error
+}
+
+// stateJSON is state.json.
+type stateJSON struct {
+	V    int    `json:"v"`
+	Log  string `json:"log"`
+	Seed uint32 `json:"seed"` // random: spreads publishers over the window
+}
+
+// ErrOtherLog says that a state's folder belongs to another log.
+var ErrOtherLog = errors.New("the folder holds the state for another log")
+
+// OpenState opens the state for a log's URL in a folder, which it makes if there is none. It finishes what a stopped process left half done.
+func OpenState(dir, log string) (*State, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	s := &State{dir: dir}
+	var err error
+	if s.unlock, err = lockFile(filepath.Join(dir, lockName)); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	if err = s.load(log); err == nil {
+		err = s.recover()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Close lets another process open the state.
+func (s *State) Close() error { return s.unlock() }
+
+func (s *State) load(log string) error {
+	path := filepath.Join(s.dir, stateFile)
+	b, err := readBounded(path, maxStateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.seed = rand.Uint32()
+		if b, err = json.Marshal(stateJSON{V: 1, Log: log, Seed: s.seed}); err != nil {
+			return err
+		}
+		return replaceFile(path, append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	var j stateJSON
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&j); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if j.V != 1 {
+		return fmt.Errorf("%s: version %d: want 1", path, j.V)
+	}
+	if j.Log != log {
+		return fmt.Errorf("%w: %s is for %q, not for %q", ErrOtherLog, s.dir, j.Log, log)
+	}
+	s.seed = j.Seed
+	return nil
+}
+
+// recover removes what a stopped process left: files that were not finished, and bundles whose receipt is here.
+func (s *State) recover() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	pending, err := s.list(bundleSuffix)
+	if err != nil {
+		return err
+	}
+	for _, stem := range pending {
+		if s.done(stem) {
+			if err := s.finished(stem); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stem names a window's files.
+func stem(window time.Time, userData poclog.Digest) string {
+	return window.UTC().Format(stampForm) + "-" + hex.EncodeToString(userData[:4])
+}
+
+// windowOf reads a stem's window.
+func windowOf(stem string) (time.Time, bool) {
+	stamp, key, ok := strings.Cut(stem, "-")
+	t, err := time.Parse(stampForm, stamp)
+	_, herr := hex.DecodeString(key)
+	return t, ok && err == nil && herr == nil && len(key) == 8
+}
+
+// list returns the stems that have a file of one kind, oldest window first.
+func (s *State) list(suffix string) (stems []string, err error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if _, isStem := windowOf(name); ok && isStem && e.Type().IsRegular() {
+			stems = append(stems, name)
+		}
+	}
+	slices.Sort(stems)
+	return stems, nil
+}
+
+// path names a file of a window.
+func (s *State) path(stem, suffix string) string { return filepath.Join(s.dir, stem+suffix) }
+
+// done reports whether a window has its receipt.
+func (s *State) done(stem string) bool {
+	_, err := os.Stat(s.path(stem, receiptSuffix))
+	return err == nil
+}
+
+// begin keeps a bundle before it is sent.
+func (s *State) begin(stem string, bundle []byte) error {
+	return replaceFile(s.path(stem, bundleSuffix), bundle, 0o600)
+}
+
+// pending returns the bundles that have no receipt yet.
+func (s *State) pending() (stems []string, err error) { return s.list(bundleSuffix) }
+
+func (s *State) bundle(stem string) ([]byte, error) {
+	return readBounded(s.path(stem, bundleSuffix), poclog.MaxBundle)
+}
+
+// finish keeps a receipt; its bundle goes.
+func (s *State) finish(stem string, receipt []byte) error {
+	if err := replaceFile(s.path(stem, receiptSuffix), receipt, 0o644); err != nil {
+		return err
+	}
+	return s.finished(stem)
+}
+
+// finished does what follows once a receipt is kept.
+func (s *State) finished(stem string) error {
+	receipt, err := readBounded(s.path(stem, receiptSuffix), poclog.MaxReceipt)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(filepath.Join(s.dir, latestFile), receipt, 0o644); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path(stem, bundleSuffix)); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
+// refuse puts a bundle aside that the log refuses for good.
+func (s *State) refuse(stem string) error {
+	if err := os.Rename(s.path(stem, bundleSuffix), filepath.Join(s.dir, refusedFile)); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
+// prune removes the oldest receipts but for a number of them, and never the one of a window.
+func (s *State) prune(keep int, spare string) error {
+	stems, err := s.list(receiptSuffix)
+	if err != nil || keep <= 0 || len(stems) <= keep {
+		return err
+	}
+	for _, stem := range stems[:len(stems)-keep] {
+		if stem == spare {
+			continue
+		}
+		if err := os.Remove(s.path(stem, receiptSuffix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newest returns the start of the newest window with a receipt.
+func (s *State) newest() (window time.Time, ok bool) {
+	stems, err := s.list(receiptSuffix)
+	if err != nil || len(stems) == 0 {
+		return time.Time{}, false
+	}
+	return windowOf(stems[len(stems)-1])
+}

@@ -1,0 +1,521 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-configfs-tsm/configfs/configfsi"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/client/attest"
+	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/internal/lab/baremetal"
+	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
+	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/guest"
+	"github.com/poclog/poclog/internal/lab/pcs"
+	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// guestProgram is poclog in a laboratory's VM: the command as it is, with the VM's configfs-tsm and the kernel's files in place of this machine's.
+const guestProgram = "poclog-guest"
+
+// Where guestMain finds its host, and the kernel's files.
+const (
+	guestHostVar = "POCLOG_TEST_HOST"
+	guestRootVar = "POCLOG_TEST_ROOT"
+)
+
+func guestMain() {
+	thisMachine = func(tpm, imds string) *attest.Machine {
+		return &attest.Machine{
+			Root: os.Getenv(guestRootVar), IMDS: &evidence.IMDS{URL: imds}, Issuers: new(attest.Issuers),
+			TSM: func() (configfsi.Client, error) { return guest.RemoteTSM(os.Getenv(guestHostVar)), nil },
+			TPM: func() (transport.TPMCloser, error) { return evidence.OpenTPM(tpm) },
+		}
+	}
+	main()
+}
+
+// A scene is a laboratory's machine, and a log that judges the laboratory: processes of their own.
+type scene struct {
+	t      *testing.T
+	g      *guest.Guest
+	flags  []string // of attest: where the machine's TPM and certificates are
+	env    []string
+	log    *exec.Cmd
+	serve  []string // the log's command line
+	url    string
+	policy string
+}
+
+// program finds a program that testscript made of this test.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// newScene starts a log for a cloud's evidence under a policy, and puts a guest before it.
+func newScene(t *testing.T, c *provider.Cloud, policy *poclog.Policy, g *guest.Guest, flags ...string) *scene {
+	t.Helper()
+	col, err := c.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Minute).Truncate(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pcs.Serve(col, w, r) }))
+	t.Cleanup(publisher.Close)
+	dir := filepath.Join(t.TempDir(), "log")
+	appraisal := filepath.Join(t.TempDir(), "appraisal.json")
+	file, err := policy.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(appraisal, file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{t: t, g: g, url: "http://" + address, policy: filepath.Join(dir, "policy.txt")}
+	s.flags = append([]string{"attest", "--log", s.url, "--policy", s.policy, "--tpm", g.V.Socket}, flags...)
+	s.env = append(os.Environ(), guestRootVar+"="+g.Root, guestHostVar+"="+g.Host(), "XDG_STATE_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
+	s.serve = []string{
+		"log", "serve", dir, "--listen", address, "--checkpoint-interval", "100ms", "--pcs", publisher.URL, "--launch-endorsements", publisher.URL, "--rate", "1000",
+	}
+	if out, err := exec.Command(program(t, "poclog"), "log", "init", dir, "--origin", "lab.test/1", "--appraisal", appraisal).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.startLog()
+	t.Cleanup(s.stopLog)
+	return s
+}
+
+func (s *scene) startLog() {
+	s.t.Helper()
+	s.log = exec.Command(program(s.t, "poclog"), s.serve...)
+	if err := s.log.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	for range 3000 {
+		if resp, err := http.Get(s.url + "/health"); err == nil {
+			resp.Body.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.t.Fatal("the log does not answer")
+}
+
+func (s *scene) stopLog() {
+	_ = s.log.Process.Kill() // a log loses nothing by that
+	_ = s.log.Wait()
+}
+
+// attest runs the command and returns its exit status and both outputs.
+func (s *scene) attest(args ...string) (status int, stdout, stderr string) {
+	s.t.Helper()
+	return s.exec(exec.Command(program(s.t, guestProgram), append(s.flags, args...)...))
+}
+
+func (s *scene) exec(cmd *exec.Cmd) (status int, stdout, stderr string) {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// tlog reads the log's tlog-policy.
+func (s *scene) tlog() *tlogpolicy.Policy {
+	s.t.Helper()
+	text, err := os.ReadFile(s.policy)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p, err := tlogpolicy.Parse(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return p
+}
+
+// verify checks a receipt offline under a relying party's demands.
+func (s *scene) verify(path string, userData []byte) *receipt.Verdict {
+	s.t.Helper()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	digest := poclog.Sum(userData)
+	v, err := receipt.Check(file, s.tlog(), time.Now(), receipt.Demands{UnsafeRealm: poclog.Lab, UserData: &digest})
+	if err != nil {
+		s.t.Fatalf("%s: %v", path, err)
+	}
+	return v
+}
+
+// proofs is the number of entries of the log that are no config entry.
+func (s *scene) proofs() int {
+	s.t.Helper()
+	c, err := client.New(client.Config{URL: s.url, Policy: s.tlog()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cp, err := c.Checkpoint(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return int(cp.Size) - 1
+}
+
+// managedScene is a VM of the laboratory's cloud.
+func managedScene(t *testing.T, rsa bool) *scene {
+	t.Helper()
+	c := provider.New("attest", time.Now().UTC().AddDate(-1, 0, 0).Truncate(24*time.Hour))
+	c.Advance(time.Since(c.Now))
+	h, err := c.NewHost(c.Zones[0], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := h.NewVM(0, provider.VMConfig{RSA: rsa})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guest.Managed(t, c, vm, rsa)
+	return newScene(t, c, c.Policy(nil, ""), g, "--ak-chain", g.PEM(g.Certificates(g.Chain)[1:]...))
+}
+
+// metalScene is a TD on a bare-metal machine whose AK is held to the launch.
+func metalScene(t *testing.T) *scene {
+	t.Helper()
+	from := time.Now().UTC().AddDate(-1, 0, 0).Truncate(24 * time.Hour)
+	c := provider.New("attest", from)
+	c.Advance(time.Since(c.Now))
+	p := baremetal.New("attest", "lab-metal", from, c.Maker)
+	g := guest.Metal(t, discrete.New(t, p, "lab-north1-a", discrete.Options{}))
+	chains := []string{
+		"--ak", fmt.Sprintf("%#08x", uint32(guest.MetalAK)), "--ak-chain", g.PEM(g.Certificates(g.Chain)...), "--ek-chain", g.PEM(g.Certificates(g.EKChain)[1:]...),
+	}
+	return newScene(t, c, p.Policy(nil, ""), g, chains...)
+}
+
+func TestAttestedVMIsAdmitted(t *testing.T) {
+	for name, start := range map[string]func(*testing.T) *scene{
+		"managed, ECC": func(t *testing.T) *scene { return managedScene(t, false) },
+		"managed, RSA": func(t *testing.T) *scene { return managedScene(t, true) },
+		"bare metal":   metalScene,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			key := []byte("a TLS key")
+			dir := t.TempDir()
+			file := func(name string) string { return filepath.Join(dir, name) }
+			if err := os.WriteFile(file("tls.pub"), key, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			status, _, stderr := s.attest("--submit", "--yes", "--user-data", file("tls.pub"), "-o", file("vm.bundle.json"), "--receipt", file("vm.tlog-proof"))
+			if status != 0 || !strings.Contains(stderr, "entry 1 of lab.test/1, level 2") || !strings.Contains(stderr, "chip: intel:tdx:ppid:") {
+				t.Fatalf("status %d: %s", status, stderr)
+			}
+			v := s.verify(file("vm.tlog-proof"), key)
+			if v.Entry.Fresh == nil || v.Entry.Level != poclog.LevelBound || v.Entry.Place.Zone.Value != "lab-north1-a" {
+				t.Errorf("entry %+v", v.Entry)
+			}
+			bundle, err := os.ReadFile(file("vm.bundle.json"))
+			if err != nil || poclog.BlobOf(bundle) != v.Entry.Evidence.Bundle {
+				t.Errorf("another bundle than was logged: %v", err)
+			}
+			// Without a file for the receipt it is kept in the state's folder; a second proof is another one.
+			status, _, stderr = s.attest("--submit", "--yes")
+			if status != 0 || !strings.Contains(stderr, "entry 2 of lab.test/1, level 2") || s.proofs() != 2 {
+				t.Errorf("status %d, %d proofs: %s", status, s.proofs(), stderr)
+			}
+			if loaded := s.g.V.Loaded(); len(loaded) > 0 {
+				t.Errorf("the TPM still holds %x", loaded)
+			}
+		})
+	}
+}
+
+func TestAttestChecksAndRefuses(t *testing.T) {
+	s := managedScene(t, false)
+	status, stdout, stderr := s.attest("--check")
+	if status != 0 || strings.Contains(stdout, "missing") || strings.Count(stdout, "\n") != 7 || !strings.Contains(stdout, "admits gce-tdx-vtpm (level 2)") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	status, stdout, _ = s.attest("--check", "--json", "--profile", "tdx")
+	var report struct {
+		V            int
+		OK           bool
+		Requirements []struct{ Name, Detail, How string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || status != 1 || report.V != 1 || report.OK || len(report.Requirements) != 3 {
+		t.Errorf("status %d: %s: %v", status, stdout, err)
+	} else if q := report.Requirements[2]; q.Name != "log" || !strings.Contains(q.How, "a log that admits profile tdx") {
+		t.Errorf("%+v", q)
+	}
+	out := filepath.Join(t.TempDir(), "x")
+	for name, c := range map[string]struct {
+		args   []string
+		status int
+		says   string
+	}{
+		"nobody agreed":         {[]string{"-o", out}, exitUsage, "--yes publishes without asking"},
+		"nothing to do":         {nil, exitUsage, "say what to do with the evidence"},
+		"check and do":          {[]string{"--check", "--submit"}, exitUsage, "--check only reports"},
+		"receipt of nothing":    {[]string{"--yes", "-o", out, "--receipt", out}, exitUsage, "there is no receipt"},
+		"receipt of a service":  {[]string{"--yes", "--every", "10m", "--receipt", out}, exitUsage, "--state"},
+		"half a second":         {[]string{"--yes", "--every", "500ms"}, exitUsage, "whole seconds"},
+		"a wrong handle":        {[]string{"--yes", "-o", out, "--persist", "0x80000000"}, exitUsage, "0x81000000"},
+		"a wrong profile":       {[]string{"--yes", "-o", out, "--profile", "none"}, exitUsage, "--profile"},
+		"an unknown chain":      {[]string{"--yes", "-o", out, "--ak-chain", s.g.V.Socket + ".none"}, exitUndecided, "no such file"},
+		"a TPM that is none":    {[]string{"--yes", "-o", out, "--tpm", "/dev/none"}, exitUndecided, "--tpm names another device or a socket"},
+		"user data that is not": {[]string{"--yes", "-o", out, "--user-data", out + ".none"}, exitUndecided, "no such file"},
+		"a log that is none":    {[]string{"--yes", "-o", out, "--log", "http://127.0.0.1:1"}, exitUndecided, "ask the log"},
+	} {
+		status, _, stderr := s.attest(c.args...)
+		if status != c.status || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: status %d: %s", name, status, stderr)
+		}
+	}
+	if fileExists(out) || s.proofs() != 0 {
+		t.Errorf("something was written or logged: %d proofs", s.proofs())
+	}
+	s.g.V.Extend(9, []byte("what no log tells"))
+	if status, _, stderr := s.attest("--yes", "--submit"); status != exitNo || !strings.Contains(stderr, "bind.pcr-rtmr") || s.proofs() != 0 {
+		t.Errorf("evidence that contradicts itself: status %d: %s", status, stderr)
+	}
+}
+
+// series makes a state's folder whose window has just begun and lasts for an hour.
+func (s *scene) series() string {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	text := fmt.Sprintf(`{"v":1,"log":%q,"seed":%d}`, s.url, time.Now().Unix()%3600)
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	return dir
+}
+
+func receipts(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "2*.tlog-proof"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// a service is `poclog attest --every`, in a process.
+type service struct {
+	cmd    *exec.Cmd
+	stderr *bytes.Buffer
+	ended  chan struct{}
+}
+
+func (s *scene) start(program string, args ...string) *service {
+	s.t.Helper()
+	p := &service{cmd: exec.Command(program, args...), stderr: new(bytes.Buffer), ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stderr = s.env, p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // strace blocks signals of its own
+	if err := p.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is looked at later
+		close(p.ended)
+	}()
+	s.t.Cleanup(func() { p.signal(syscall.SIGKILL) })
+	return p
+}
+
+// signal sends a signal to the process and to those that it started, if they still run, and waits until it has ended.
+func (p *service) signal(sig syscall.Signal) {
+	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // it may have ended
+	<-p.ended
+}
+
+func (s *scene) every(dir, every string) *service {
+	s.t.Helper()
+	return s.start(program(s.t, guestProgram), append(s.flags, "--yes", "--every", every, "--state", dir)...)
+}
+
+// waitFor waits until something holds, or the test's patience ends.
+func (s *scene) waitFor(what string, p *service, holds func() bool) {
+	s.t.Helper()
+	for range 6000 {
+		if holds() {
+			return
+		}
+		select {
+		case <-p.ended:
+			s.t.Fatalf("%s: the process ended: %s", what, p.stderr)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	s.t.Fatalf("%s: not in a minute", what)
+}
+
+// finish lets a service run until its window has its proof, and stops it.
+func (s *scene) finish(dir string) {
+	s.t.Helper()
+	p := s.every(dir, "1h")
+	s.waitFor("a receipt", p, func() bool { return s.settled(dir) && fileExists(filepath.Join(dir, "latest.tlog-proof")) })
+	p.signal(syscall.SIGTERM)
+}
+
+// wantOneProof holds that a window has one proof, in the log and in the folder.
+func (s *scene) wantOneProof(dir string, before int) {
+	s.t.Helper()
+	list := receipts(s.t, dir)
+	if got := s.proofs() - before; got != 1 || len(list) != 1 {
+		s.t.Fatalf("%d entries and receipts %v for one window", got, list)
+	}
+	s.verify(list[0], nil)
+	s.verify(filepath.Join(dir, "latest.tlog-proof"), nil)
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.bundle.json")); len(left) > 0 {
+		s.t.Errorf("left over: %v", left)
+	}
+}
+
+// The process is killed by SIGKILL at moments all over a window's work, more than once, and started again: the window has one proof.
+func TestKilledAnywhereNoWindowIsDoubledOrLost(t *testing.T) {
+	s := managedScene(t, false)
+	for round := range 6 {
+		dir, before := s.series(), s.proofs()
+		for range 3 {
+			p := s.every(dir, "1h")
+			time.Sleep(time.Duration(rand.IntN(600)) * time.Millisecond)
+			p.signal(syscall.SIGKILL)
+			s.g.V.Unload() // as the kernel does for a process that ends
+			if round%2 == 0 {
+				break
+			}
+		}
+		s.finish(dir)
+		s.wantOneProof(dir, before)
+	}
+}
+
+// The kernel itself kills the process at the n-th of the system calls by which the state is kept, before it is made; for every n.
+func TestKilledAtEveryDurableStepNoWindowIsDoubledOrLost(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err == nil {
+		err = exec.Command(strace, "-o", os.DevNull, "true").Run()
+	}
+	if err != nil {
+		t.Skipf("skipped: strace does not run here: %v", err)
+	}
+	s := managedScene(t, false)
+	kills := 0
+	for _, call := range []string{"fsync", "renameat", "unlinkat"} {
+		for n := 1; n <= 12; n++ {
+			dir, before := s.series(), s.proofs()
+			args := []string{"-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n), program(t, guestProgram)}
+			p := s.start(strace, append(append(args, s.flags...), "--yes", "--every", "1h", "--state", dir)...)
+			done := false
+			s.waitForEnd(p, func() bool { done = s.settled(dir); return done })
+			p.signal(syscall.SIGTERM)
+			s.g.V.Unload()
+			s.finish(dir)
+			s.wantOneProof(dir, before)
+			if done {
+				break // it makes no more of these calls
+			}
+			kills++
+		}
+	}
+	if kills < 5 {
+		t.Errorf("%d kills: want one at each step", kills)
+	}
+}
+
+// settled reports whether a window has its receipt, and its bundle has gone.
+func (s *scene) settled(dir string) bool {
+	left, err := filepath.Glob(filepath.Join(dir, "*.bundle.json"))
+	return err == nil && len(left) == 0 && len(receipts(s.t, dir)) > 0
+}
+
+// waitForEnd waits until a process ends or something holds.
+func (s *scene) waitForEnd(p *service, holds func() bool) {
+	s.t.Helper()
+	for range 6000 {
+		if holds() {
+			return
+		}
+		select {
+		case <-p.ended:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	s.t.Fatal("neither an end nor a receipt in a minute")
+}
+
+// The log is killed in the middle of a service, and comes back.
+func TestServiceSurvivesAnOutageOfTheLog(t *testing.T) {
+	s := managedScene(t, false)
+	dir := t.TempDir()
+	p := s.every(dir, "1s")
+	s.waitFor("two receipts", p, func() bool { return len(receipts(t, dir)) >= 2 })
+	s.stopLog()
+	have := len(receipts(t, dir))
+	_, err := http.Get(s.url + "/health")
+	if err == nil {
+		t.Fatal("the log still answers")
+	}
+	time.Sleep(3 * time.Second)
+	s.startLog()
+	s.waitFor("receipts after the outage", p, func() bool { return len(receipts(t, dir)) >= have+2 })
+	p.signal(syscall.SIGTERM)
+	s.g.V.Unload()
+	if status := p.cmd.ProcessState.ExitCode(); status != 0 || !strings.Contains(p.stderr.String(), "before have no proof") {
+		t.Errorf("status %d: %s", status, p.stderr)
+	}
+	// What was on its way when the service stopped is finished by the next.
+	next := s.every(dir, "1h")
+	s.waitFor("the rest", next, func() bool { return s.settled(dir) })
+	next.signal(syscall.SIGKILL)
+	seen := make(map[uint64]bool)
+	for _, path := range receipts(t, dir) {
+		v := s.verify(path, nil)
+		if seen[v.Index] {
+			t.Errorf("%s: entry %d has two receipts", path, v.Index)
+		}
+		seen[v.Index] = true
+	}
+	if s.proofs() < len(seen) || s.proofs() > len(seen)+1 { // the last process may have begun another
+		t.Errorf("%d entries, %d receipts", s.proofs(), len(seen))
+	}
+}
