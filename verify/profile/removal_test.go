@@ -2,6 +2,11 @@ package profile
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/poclog/poclog"
@@ -152,5 +157,50 @@ func TestEveryAttackIsTriedWhereItApplies(t *testing.T) {
 				t.Errorf("%s under %s: tried %v, and listed as inapplicable for %q", name, p.name, has, why)
 			}
 		}
+	}
+}
+
+// tags are how docs/threat-model.md names the profiles.
+var tags = map[string]poclog.Profile{
+	"gce": poclog.GCETDXvTPM, "metal": poclog.BareMetalTDXTPM, "azure-tdx": poclog.AzureTDXvTPM, "azure-snp": poclog.AzureSNPvTPM, "tdx": poclog.TDX, "snp": poclog.SNP,
+}
+
+// The threat model has a row for every attack, with what stops it and the profiles under which it is tried, and for no other.
+func TestThreatModelNamesEveryAttack(t *testing.T) {
+	page, err := os.ReadFile("../../docs/threat-model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\| .* \\| `([a-z0-9.-]+)` \\| ([a-z, -]+) \\|$").FindAllStringSubmatch(string(page), -1) {
+		under := strings.Split(m[3], ", ")
+		if m[3] == "all" {
+			under = slices.Collect(maps.Keys(tags))
+		}
+		for _, tag := range under {
+			if tags[tag] == "" {
+				t.Errorf("%s: under %q", m[1], tag)
+			}
+			rows[m[1]+" "+m[2]+" "+string(tags[tag])] = true
+		}
+	}
+	has := func(name, stop string, p poclog.Profile) {
+		if p == "" {
+			p = poclog.GCETDXvTPM
+		}
+		row := name + " " + stop + " " + string(p)
+		if !rows[row] {
+			t.Errorf("no row says %s", row)
+		}
+		delete(rows, row)
+	}
+	for _, a := range attack.All() {
+		has(a.Name, string(a.Check), a.Profile)
+	}
+	for _, a := range attack.AllSeries() {
+		has(a.Name, a.Rule, a.Profile)
+	}
+	for row := range rows {
+		t.Errorf("a row says %s, which is not tried", row)
 	}
 }
