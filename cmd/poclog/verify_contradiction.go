@@ -50,8 +50,12 @@ func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	}
 	fmt.Fprintf(w, "%s by rule %s\n  %s %s\n", answer, c.Rule, c.Seen, c.Meaning)
 	implicated := strings.Join(c.Implicated, ", ")
-	if implicated == "" {
-		implicated = "nobody: each signed one side"
+	switch {
+	case implicated != "":
+	case c.Severity == rule.Contradiction:
+		implicated = "nobody: the entries do not show whose doing it is"
+	default:
+		implicated = "nobody: there may be an honest explanation"
 	}
 	fmt.Fprintf(w, "  implicated %s\n", implicated)
 	for _, id := range c.Affected {

@@ -114,7 +114,7 @@ func stories(e *poclog.Entry) []story {
 // TPM, or restores a backup, has this explanation, so that it is an alert. The order must be proven: evidence that arrives late is no earlier. Historical
 // evidence has no time, and is not compared.
 //
-// Implicated: the AK. Affected: the chips. Severity: alert.
+// Implicated: nobody. Affected: the AK and the chips. Severity: alert.
 var tpmRewound = Rule{
 	ID:     "tpm-rewound",
 	Rising: true,
@@ -139,7 +139,7 @@ var tpmRewound = Rule{
 		}
 		ak := akOf(e.Entry)
 		return &Finding{
-			Rule: "tpm-rewound", Severity: Alert, Subject: ak, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip(), f.Entry.Chip()),
+			Rule: "tpm-rewound", Severity: Alert, Subject: ak, Affected: ids(ak, e.Entry.Chip(), f.Entry.Chip()),
 			Seen: fmt.Sprintf("The TPM of %s went from boot %d.%d and clock %d ms back to boot %d.%d and clock %d ms.", ak,
 				a.ResetCount, a.RestartCount, a.Clock, b.ResetCount, b.RestartCount, b.Clock),
 			Meaning: "A snapshot was restored or the TPM cleared by its owner, or two copies of it run.",

@@ -28,7 +28,8 @@ var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, Joined)
 // Honest operation is that of [akOnTwoChips]. Two keys of one TPM have its counters in common, where those can be compared; keys whose counters cannot
 // be compared tell no boots apart, and give [Moved]. Azure's paravisor may have a new TPM at every start: its EK counts where the AK is the same.
 //
-// Implicated: an AK that signed both sides, or else the provider, who certified two AKs under one EK. Affected: the EK and both chips. Severity: contradiction.
+// Implicated: an AK that signed both sides; else nobody, for an appraisal policy says who may certify EKs, and a log's operator may list whom he likes.
+// Affected: the EK and both chips. Severity: contradiction.
 var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven)
 
 // instanceOnTwoChips: one instance is said to run on two chips.
@@ -36,7 +37,7 @@ var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven)
 // Honest operation is that of [akOnTwoChips]. A Compute Engine instance has an RSA and an ECC AK in one TPM, whose counters are the same; one that shows two
 // AKs of one type is [twoAKsForInstance]'s. On Azure, TPMs come and go with the paravisor's state: only one AK's boots are compared.
 //
-// Implicated: an AK that signed both sides, or else the provider. Affected: the instance and both chips. Severity: contradiction.
+// Implicated: an AK that signed both sides, or else the Compute Engine instance, both of whose keys did. Affected: both chips. Severity: contradiction.
 var instanceOnTwoChips = onTwoChips("instance-on-two-chips", func(e *poclog.Entry) poclog.Identity { return e.Instance }, proven)
 
 func onTwoChips(id string, subject func(*poclog.Entry) poclog.Identity, counts func(*poclog.Entry) bool) Rule {
@@ -68,7 +69,7 @@ func seenOnTwoChips(id string, subject poclog.Identity, e, f *Claim) *Finding {
 	out := &Finding{Rule: id, Subject: subject, Affected: ids(subject, chip, other)}
 	switch comparable := oneTPM(e.Entry, f.Entry); {
 	case comparable && sameBoot(e.Entry, f.Entry):
-		out.Severity, out.Implicated = Contradiction, signers(e.Entry, f.Entry)
+		out.Severity, out.Implicated = Contradiction, signers(subject, e.Entry, f.Entry)
 		out.Affected = without(out.Affected, out.Implicated)
 		out.Seen = fmt.Sprintf("%s answered for a TEE on %s and for one on %s in one boot of its TPM (reset %d, restart %d).",
 			subject, chip, other, e.Entry.TPM.ResetCount, e.Entry.TPM.RestartCount)
@@ -104,22 +105,15 @@ func twoKeysOfOne(e, f *poclog.Entry) bool {
 	return e.Profile == poclog.BareMetalTDXTPM || e.TPM.KeyType != f.TPM.KeyType
 }
 
-// signers are the keys that signed both sides or, where there is none, who certified both.
-func signers(e, f *poclog.Entry) []string {
-	if ak := akOf(e); ak != "" && ak == akOf(f) {
+// signers is who signed both sides: one AK, or the two of an instance. Whoever certified them is in no entry, but by a name that a policy gives.
+func signers(subject poclog.Identity, e, f *poclog.Entry) []string {
+	switch ak := akOf(e); {
+	case ak != "" && ak == akOf(f):
 		return []string{string(ak)}
-	}
-	if p := providerOf(e); p != "" && p == providerOf(f) {
-		return []string{"provider:" + p}
+	case subject.Kind() == poclog.GCEInstance:
+		return []string{string(subject)}
 	}
 	return nil
-}
-
-func providerOf(e *poclog.Entry) string {
-	if e.Place == nil {
-		return ""
-	}
-	return e.Place.Provider.Value
 }
 
 // without leaves out of a list whoever is implicated.

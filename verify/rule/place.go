@@ -48,8 +48,8 @@ func (w where) differs(o where) bool {
 // the move time of each other. Where that much certainly lies between them it is [Moved]; anything else, and where no clock is known, is an alert. A
 // provider who moves a machine has to withdraw the certificates that place it.
 //
-// Implicated: an AK that signed both sides, else nobody: a tenant may bind a key that he rents elsewhere to a chip that he shares with others. Affected:
-// the chip. Severity: contradiction.
+// Implicated: nobody. A tenant may bind a key that he rents elsewhere to a chip that he shares with others, and no key says where it is: its certificate
+// does, by whom the appraisal policy lists. Affected: the chip. Severity: contradiction.
 var chipInTwoPlaces = Rule{
 	ID:     "chip-in-two-places",
 	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), placeOf(c.Entry).String()) },
@@ -59,18 +59,18 @@ var chipInTwoPlaces = Rule{
 		if chip == "" || chip != f.Entry.Chip() || !here.differs(there) {
 			return nil
 		}
-		out := &Finding{Rule: "chip-in-two-places", Subject: chip, Implicated: sameAK(e.Entry, f.Entry), Affected: ids(chip)}
+		out := &Finding{Rule: "chip-in-two-places", Subject: chip, Affected: ids(chip)}
 		switch took := l.moveTime(); {
 		case within(e, f, took):
 			out.Severity = Contradiction
 			out.Seen = fmt.Sprintf("%s is said to stand in %s and in %s within %s.", chip, here, there, span(e, f))
-			out.Meaning = "No machine is moved so fast: the chip's key was extracted and answers elsewhere, or somebody binds the TPM of another place to TEEs on it."
+			out.Meaning = "No machine is moved so fast: the chip's key was extracted and answers elsewhere, or somebody binds the TPM of another place to TEEs on it, or certified what is not so."
 		case apart(e, f, took):
-			out.Rule, out.Severity, out.Implicated = Moved, Information, nil
+			out.Rule, out.Severity = Moved, Information
 			out.Seen = fmt.Sprintf("%s was said to stand in %s and, over %s apart, in %s.", chip, here, took, there)
 			out.Meaning = "A machine that its provider relocates is certified for its new place."
 		default:
-			out.Severity, out.Implicated = Alert, nil
+			out.Severity = Alert
 			out.Seen = fmt.Sprintf("%s is said to stand in %s and in %s, at times that are not known to be %s apart.", chip, here, there, took)
 			out.Meaning = "The provider relocated the machine, or the chip's key answers elsewhere."
 		}
@@ -79,14 +79,6 @@ var chipInTwoPlaces = Rule{
 }
 
 func span(e, f *Claim) string { return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1)).String() }
-
-// sameAK is the AK that signed both sides.
-func sameAK(e, f *poclog.Entry) []string {
-	if ak := akOf(e); ak != "" && ak == akOf(f) {
-		return []string{string(ak)}
-	}
-	return nil
-}
 
 // twoAKsForInstance: the provider's CA certified two keys of one type for one Compute Engine instance: the instance has two TPMs, or somebody has the CA's key.
 //

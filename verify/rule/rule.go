@@ -48,7 +48,7 @@ type Finding struct {
 	Meaning  string   `json:"meaning"` // a sentence: what may be behind it
 
 	Subject    poclog.Identity   `json:"subject,omitempty"`    // what was claimed twice; empty where it is a log's doing alone
-	Implicated []string          `json:"implicated,omitempty"` // keys that signed both sides; "provider:<name>" or "maker:<name>", who certified both; "log:<origin>"
+	Implicated []string          `json:"implicated,omitempty"` // keys that signed both sides; "provider:gce" or "maker:<name>", whose CA certified both; "log:<origin>"
 	Affected   []poclog.Identity `json:"affected,omitempty"`   // whose owners may be victims
 }
 

@@ -239,7 +239,7 @@ var azureTDX = []Attack{
 	}},
 	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
-		b.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		b.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
 		return b
 	}},
 	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {

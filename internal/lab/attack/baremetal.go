@@ -229,7 +229,7 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	}},
 	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
-		b.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		b.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
 		return b
 	}},
 	{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {

@@ -71,7 +71,7 @@ var ChipOnlySeries = []OverTime{
 		// ECDSA's s and its negative both verify, and nothing covers a bare quote's signature.
 		b := w.Honest()
 		other := b.Clone()
-		other.Set(poclog.ItemTDXQuote, negateS(b.Get(poclog.ItemTDXQuote)))
+		other.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
 		return []*poclog.Bundle{b, other}
 	}},
 	{Name: "malleated-quote", Rule: ExistingReceipt, Profile: poclog.SNP, Stage: func(w *World) []*poclog.Bundle {

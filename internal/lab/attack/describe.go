@@ -100,8 +100,8 @@ func Describe(name string) string {
 	return descriptions[name[strings.LastIndexByte(name, '.')+1:]]
 }
 
-// negateS replaces s by n − s in the signature of a TDX quote of version 4.
-func negateS(quote []byte) []byte {
+// NegateS replaces s by n − s in the signature of a TDX quote of version 4.
+func NegateS(quote []byte) []byte {
 	const s = 48 + 584 + 4 + 32
 	out := bytes.Clone(quote)
 	n := new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(out[s:s+32]))
