@@ -211,6 +211,9 @@ func FuzzMalleability(f *testing.F) {
 	for i, format := range formats {
 		f.Add(byte(i), format.sample(f))
 	}
+	f.Add(byte(1), must(f, sampleEndorsements()))
+	f.Add(byte(3), must(f, sampleEndorsingPolicy()))
+	f.Add(byte(4), must(f, sampleEndorsedEntry()))
 	f.Fuzz(func(t *testing.T, which byte, file []byte) {
 		format := formats[int(which)%len(formats)]
 		again, err := format.again(file)

@@ -108,6 +108,15 @@ func TestProjectedEndorsementsAreOfTheChassis(t *testing.T) {
 		}
 		compareProjection(t, []byte(changed))
 	}
+	from, to := strings.Index(leaf, `,"endorsements"`), strings.Index(leaf, `,"cvm"`)
+	for i := from; i < to; i++ {
+		for _, mask := range []byte{1, 2, 4, 8, 16, 32, 64} {
+			changed := []byte(leaf)
+			changed[i] ^= mask
+			compareProjection(t, changed)
+		}
+		compareProjection(t, []byte(leaf[:i]+leaf[i+1:]))
+	}
 }
 
 // compareProjection holds the fast reader to the parser.
