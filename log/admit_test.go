@@ -165,7 +165,7 @@ func TestLostGuardDiskStopsPublicationAndLosesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	cfg := logConfig()
 	cfg.Guard = filepath.Join(elsewhere, "guard")
-	cfg.PublishTimeout = 500 * time.Millisecond
+	cfg.PublishTimeout = time.Second
 	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: f.policy(), Guard: cfg.Guard}); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestLostGuardDiskStopsPublicationAndLosesNothing(t *testing.T) {
 	if err := os.Rename(elsewhere+".lost", elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond)
+	waitHealthy(t, l)
 	if got := submit(t, l, f.submission(t, 1)); got.New || got.Verdict.Index != 1 {
 		t.Errorf("new %v, entry %d: want the entry 1 that was in the tree", got.New, got.Verdict.Index)
 	}

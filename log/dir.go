@@ -13,7 +13,6 @@
 package log
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,9 +21,9 @@ import (
 	"strings"
 
 	fnote "github.com/transparency-dev/formats/note"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -50,6 +49,7 @@ type InitOptions struct {
 	URL    string         // where it will be served, for policy.txt; may be empty
 	Policy *poclog.Policy // what it admits; an empty ChallengePolicy becomes the log's own tlog-policy
 	Guard  string         // the guard file; empty is GuardPath
+	Key    *signer.Signer // the Ed25519 key, in a key management system; nil makes one in a file
 }
 
 // Init makes a log in a directory that does not exist or is empty, with new keys. It never overwrites anything.
@@ -66,9 +66,9 @@ func Init(dir string, o InitOptions) error {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("make log: %w", err)
 	}
-	ed25519Key, ed25519VKey, err := note.GenerateKey(rand.Reader, o.Origin)
+	keyFile, ed25519Key, ed25519VKey, err := newEd25519(o.Origin, o.Key)
 	if err != nil {
-		return fmt.Errorf("make Ed25519 key: %w", err)
+		return err
 	}
 	mldsaKey, mldsaVKey, err := fnote.GenerateMLDSAKey(o.Origin)
 	if err != nil {
@@ -99,7 +99,7 @@ func Init(dir string, o InitOptions) error {
 		mode os.FileMode
 		b    []byte
 	}{
-		{filepath.Join(dir, fileEd25519), 0o600, []byte(ed25519Key + "\n")},
+		{filepath.Join(dir, keyFile), 0o600, ed25519Key},
 		{filepath.Join(dir, fileMLDSA), 0o600, []byte(mldsaKey + "\n")},
 		{filepath.Join(dir, filePolicy), 0o644, []byte(policy)},
 		{filepath.Join(dir, fileAppraisal), 0o644, file},
@@ -171,38 +171,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// signers loads the log's keys.
-func signers(dir string) (ed25519, mldsa note.Signer, err error) {
-	read := func(name string) (string, error) {
-		path := filepath.Join(dir, name)
-		info, err := os.Stat(path)
-		if err != nil {
-			return "", err
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			return "", fmt.Errorf("key %s has mode %04o: want 0600", path, info.Mode().Perm())
-		}
-		b, err := os.ReadFile(path)
-		return strings.TrimSpace(string(b)), err
-	}
-	text, err := read(fileEd25519)
-	if err != nil {
-		return nil, nil, err
-	}
-	// The texts of these errors must not quote a key.
-	if ed25519, err = note.NewSigner(text); err != nil {
-		return nil, nil, fmt.Errorf("%s is no Ed25519 note key", fileEd25519)
-	}
-	if text, err = read(fileMLDSA); err != nil {
-		return nil, nil, err
-	}
-	if mldsa, err = fnote.NewMLDSASigner(text); err != nil {
-		return nil, nil, fmt.Errorf("%s is no ML-DSA-44 key", fileMLDSA)
-	}
-	if ed25519.Name() != mldsa.Name() {
-		return nil, nil, fmt.Errorf("the log's keys are of two origins, %q and %q", ed25519.Name(), mldsa.Name())
-	}
-	return ed25519, mldsa, nil
 }

@@ -45,8 +45,11 @@ type guard struct {
 
 	mu   sync.Mutex // held while signing: there is one order of signatures
 	last tlogpolicy.Checkpoint
-	at   time.Time // of the last signature
-	err  error     // why the last signature was refused; nil if it was not
+
+	told sync.Mutex // guards what follows, which is asked for while a slow key management system signs
+	size uint64     // of last
+	at   time.Time  // of the last signature
+	err  error      // why the last one was refused or not made; nil if it was made
 }
 
 // openGuard reads the guard's file, which must exist, and compares it with the tiles: they must hold the tree that was signed.
@@ -65,6 +68,7 @@ func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader)
 	if g.last.Origin != s.Name() {
 		return nil, fmt.Errorf("guard file %s is of log %q, not %q", path, g.last.Origin, s.Name())
 	}
+	g.size = g.last.Size
 	root, err := rootOf(ctx, g.last.Size, tree)
 	if err != nil {
 		return nil, fmt.Errorf("the log signed size %d, and its tiles do not reach that far: it was restored from an older copy, or lost writes: %w", g.last.Size, err)
@@ -138,37 +142,51 @@ func rootOfRange(r *compact.Range) ([]byte, error) {
 func (g *guard) Sign(msg []byte) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	sig, err := g.sign(msg)
-	if g.err = err; err != nil {
-		return nil, fmt.Errorf("refuse to sign: %w", err)
+	err := g.keep(msg)
+	if err != nil {
+		err = fmt.Errorf("refuse to sign: %w", err)
+		g.tell(err)
+		return nil, err
 	}
-	g.at = time.Now()
-	return sig, nil
+	sig, err := g.Signer.Sign(msg)
+	g.tell(err)
+	return sig, err
 }
 
-func (g *guard) sign(msg []byte) ([]byte, error) {
+// tell notes how signing went, for state.
+func (g *guard) tell(err error) {
+	g.told.Lock()
+	defer g.told.Unlock()
+	g.size = g.last.Size
+	if g.err = err; err == nil {
+		g.at = time.Now()
+	}
+}
+
+// keep proves that a checkpoint may be signed, and keeps it.
+func (g *guard) keep(msg []byte) error {
 	next, err := tlogpolicy.ParseCheckpoint(msg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// The lock should keep others out; on file systems where it does not, this does.
 	b, err := os.ReadFile(g.path)
 	if err != nil {
-		return nil, fmt.Errorf("read the guard file: %w", err)
+		return fmt.Errorf("read the guard file: %w", err)
 	}
 	if kept, err := tlogpolicy.ParseCheckpoint(b); err != nil || kept != g.last {
-		return nil, fmt.Errorf("guard file %s is not what this process left: another signs with it", g.path)
+		return fmt.Errorf("guard file %s is not what this process left: another signs with it", g.path)
 	}
 	if err := g.extends(context.Background(), next); err != nil {
-		return nil, err
+		return err
 	}
 	if next != g.last {
 		if err := replaceFile(g.path, msg); err != nil {
-			return nil, fmt.Errorf("keep the guard file: %w", err)
+			return fmt.Errorf("keep the guard file: %w", err)
 		}
 		g.last = next
 	}
-	return g.Signer.Sign(msg)
+	return nil
 }
 
 // extends proves that a tree extends the last one: by a consistency proof from the tiles, and by the entries themselves. Sizes alone would let a
@@ -248,9 +266,9 @@ func (g *guard) written(ctx context.Context, next tlogpolicy.Checkpoint) error {
 	return nil
 }
 
-// state returns when the guard last signed and why it refuses, if it does.
+// state returns when the guard last signed, the size that it signed or last tried to, and why it did not, if so.
 func (g *guard) state() (at time.Time, size uint64, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.at, g.last.Size, g.err
+	g.told.Lock()
+	defer g.told.Unlock()
+	return g.at, g.size, g.err
 }

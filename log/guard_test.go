@@ -125,6 +125,38 @@ func TestGuardSignsOnlyWhatExtendsTheLastSignature(t *testing.T) {
 	}
 }
 
+// slowSigner signs once it may.
+type slowSigner struct {
+	note.Signer
+	asked, may chan struct{}
+}
+
+func (s slowSigner) Sign(msg []byte) ([]byte, error) {
+	close(s.asked)
+	<-s.may
+	return s.Signer.Sign(msg)
+}
+
+// A slow key management system keeps nobody from asking how the log is.
+func TestStateIsToldWhileASignatureIsMade(t *testing.T) {
+	g := newTestGuard(t, &memoryTree{leaves: leavesOf("abc")})
+	slow := slowSigner{g.Signer, make(chan struct{}), make(chan struct{})}
+	g.Signer = slow
+	done := make(chan error, 1)
+	go func() { done <- g.signSize(t, 3) }()
+	<-slow.asked
+	if _, _, err := g.state(); err != nil {
+		t.Error(err)
+	}
+	close(slow.may)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if at, size, err := g.state(); at.IsZero() || size != 3 || err != nil {
+		t.Errorf("signed size %d at %s, %v", size, at, err)
+	}
+}
+
 func TestGuardKeepsItsFileBeforeTheSignature(t *testing.T) {
 	tree := &memoryTree{leaves: leavesOf("abc")}
 	g := newTestGuard(t, tree)

@@ -39,6 +39,7 @@ const (
 	memoryLimit               = 256 << 20 // of the bodies of submissions that are in flight
 	queueTimeout              = 10 * time.Second
 	witnessTimeout            = 10 * time.Second // for the quorum's cosignatures on one checkpoint
+	failingTimeout            = 5 * time.Second  // for publication at the end, where the last checkpoint could not be signed
 )
 
 // An Appraiser judges bundles: profile.Appraise.
@@ -342,7 +343,7 @@ func (s *Service) Close(ctx context.Context) error {
 
 func (s *Service) release(ctx context.Context) (err error) {
 	if s.shutdown != nil {
-		err = s.shutdown(ctx)
+		err = s.settle(ctx)
 	}
 	if s.cancel != nil {
 		s.cancel()
@@ -350,6 +351,21 @@ func (s *Service) release(ctx context.Context) (err error) {
 	s.refreshing.Wait()
 	for _, unlock := range s.unlock {
 		err = errors.Join(err, unlock())
+	}
+	return err
+}
+
+// settle waits until what is in the tree is published; not for long where signing fails.
+func (s *Service) settle(ctx context.Context) error {
+	_, _, failing := s.guard.state()
+	if failing != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, failingTimeout)
+		defer cancel()
+	}
+	err := s.shutdown(ctx)
+	if err != nil && failing != nil {
+		return fmt.Errorf("what was admitted stays in the tree, to be published after the next start: %w", failing)
 	}
 	return err
 }

@@ -31,13 +31,15 @@ func newLogCmd() *cobra.Command {
 func newLogInitCmd() *cobra.Command {
 	var o log.InitOptions
 	var historical bool
-	var appraisal string
+	var appraisal, keyRef string
 	c := &cobra.Command{
 		Use:   "init DIR --origin NAME",
 		Short: "Make a new log: keys and policies",
 		Long: "Make a new log in DIR: its keys (DIR/keys, mode 0600), DIR/policy.txt (the tlog-policy for clients) and DIR/appraisal.json (what it\n" +
 			"admits: level 2 only and, with --allow-historical, evidence without a challenge at level 0). The guard file, which remembers what the\n" +
-			"log signed last, stands beside DIR and not in it: never restore it from a backup. Nothing is overwritten.",
+			"log signed last, stands beside DIR and not in it: never restore it from a backup. Nothing is overwritten.\n\n" +
+			"With --key-ref the Ed25519 key lives in a key management system, which signs every checkpoint: DIR/keys/ed25519.ref names it, and pins its\n" +
+			"public part. NAME://KEY is asked through sigstore's plugin, the program sigstore-kms-NAME on the PATH.",
 		Example: "  poclog log init /var/lib/poclog --origin log.example/2026 --url https://log.example/2026",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,6 +56,13 @@ func newLogInitCmd() *cobra.Command {
 					return err
 				}
 			}
+			if keyRef != "" {
+				key, err := openKey(cmd, keyRef)
+				if err != nil {
+					return err
+				}
+				o.Key = key
+			}
 			if err := log.Init(args[0], o); err != nil {
 				return err
 			}
@@ -65,6 +74,7 @@ func newLogInitCmd() *cobra.Command {
 	c.Flags().StringVar(&o.URL, "url", "", "where it will be served, for policy.txt")
 	c.Flags().StringVar(&o.Guard, "guard", "", "the guard file (default: DIR.guard; best on another disk)")
 	c.Flags().BoolVar(&historical, "allow-historical", false, "admit evidence without a challenge, at level 0")
+	c.Flags().StringVar(&keyRef, "key-ref", "", "the Ed25519 key: NAME://KEY of a key management system")
 	c.Flags().StringVar(&appraisal, "appraisal", "", "start from this appraisal policy")
 	return c
 }
