@@ -25,8 +25,8 @@ type Projection struct {
 
 	Boot                     Digest
 	KeyType                  []byte
-	Firmware                 [maxBanks]Digest // the banks' digests of PCR 0 to 7, in the order of the banks that have one
-	Firmwares                int              // how many
+	Firmware                 [maxBanks]BankFirmware // of the banks that have one, in order
+	Firmwares                int                    // how many
 	Clock                    uint64
 	ResetCount, RestartCount uint32
 
@@ -39,12 +39,23 @@ type Projection struct {
 	FMSPC       [6]byte
 	PCEID       [2]byte
 
+	Product string // of the processor; SEV-SNP only
+
 	HasFresh bool
 	Origin   []byte // of the challenge's checkpoint
 	Size     uint64
 	Root     Digest
 
 	Bundle Digest
+
+	// Joined says that the checks passed that bind the AK and the TEE: bind.ak-in-tee, bind.tee-in-tpm and tpm.ak-template.
+	Joined bool
+}
+
+// BankFirmware is a bank's digest of PCR 0 to 7.
+type BankFirmware struct {
+	Alg    string
+	Digest Digest
 }
 
 // A ProjectedClaim is a claim, and whether a source other than a hint makes it.
@@ -102,7 +113,7 @@ func project(e *Entry) Projection {
 		p.HasTPM, p.KeyType, p.Clock, p.ResetCount, p.RestartCount, p.Safe = true, []byte(t.KeyType), t.Clock, t.ResetCount, t.RestartCount, t.Safe
 		for _, b := range t.PCRs {
 			if b.Firmware != nil {
-				p.Firmware[p.Firmwares] = *b.Firmware
+				p.Firmware[p.Firmwares] = BankFirmware{b.Alg, *b.Firmware}
 				p.Firmwares++
 			}
 		}
@@ -110,7 +121,28 @@ func project(e *Entry) Projection {
 	if f := e.Fresh; f != nil {
 		p.HasFresh, p.Origin, p.Size, p.Root = true, []byte(f.Origin), f.Size, f.Root
 	}
+	var joins joins
+	for _, c := range e.Checks {
+		joins.take([]byte(c))
+	}
+	p.Joined = joins == allJoins
 	return p
+}
+
+// joins are checks of which all bind an AK and a TEE, a bit each.
+type joins uint8
+
+const allJoins joins = 7
+
+func (j *joins) take(check []byte) {
+	switch string(check) {
+	case "bind.ak-in-tee":
+		*j |= 1
+	case "bind.tee-in-tpm":
+		*j |= 2
+	case "tpm.ak-template":
+		*j |= 4
+	}
 }
 
 func (p *Projection) cvm(c *CVM) {
@@ -121,6 +153,9 @@ func (p *Projection) cvm(c *CVM) {
 	}
 	if c.TCB != nil {
 		p.TCB, p.Evaluation = []byte(c.TCB.Status), c.TCB.Evaluation
+	}
+	if c.SNP != nil {
+		p.Product = c.SNP.Product
 	}
 	copy(p.FMSPC[:], c.FMSPC)
 	copy(p.PCEID[:], c.PCEID)

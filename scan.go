@@ -187,10 +187,13 @@ func (s *scanner) entry(p *Projection) bool {
 	if published {
 		s.publishers()
 	}
-	for _, list := range []string{`,"checks":`, `,"absent":`} {
-		if s.try(list) {
-			s.strings(40, maxChecks, nil)
-		}
+	if s.try(`,"checks":`) {
+		var joins joins
+		s.strings(40, maxChecks, func(_, check []byte) bool { joins.take(check); return true })
+		p.Joined = joins == allJoins
+	}
+	if s.try(`,"absent":`) {
+		s.strings(40, maxChecks, nil)
 	}
 	enveloped := s.evidence(p)
 	s.lit(`,"appraised":`)
@@ -308,7 +311,7 @@ func (s *scanner) cvm(p *Projection) {
 		s.hex(p.PCEID[:])
 	}
 	if isSNP {
-		s.snp()
+		s.snp(p)
 	}
 	s.lit("}")
 }
@@ -338,12 +341,12 @@ func (s *scanner) tcb(p *Projection) {
 	s.bad = s.bad || len(p.TCB) == 0
 }
 
-func (s *scanner) snp() {
+func (s *scanner) snp(p *Projection) {
 	s.lit(`,"snp":{"product":`)
-	product := oneOf(s.str(maxName), snpProducts)
+	p.Product = oneOf(s.str(maxName), snpProducts)
 	s.lit(`,"signer":`)
 	signer := oneOf(s.str(maxName), snpSigners)
-	s.bad = s.bad || product == "" || signer == ""
+	s.bad = s.bad || p.Product == "" || signer == ""
 	s.lit(`,"policy":`)
 	s.wide()
 	s.lit(`,"guest_svn":`)
@@ -409,7 +412,8 @@ func (s *scanner) bank(p *Projection) {
 		next = pcr + 1
 	}
 	if s.try(`,"firmware":`) {
-		s.hex(p.Firmware[p.Firmwares][:])
+		p.Firmware[p.Firmwares].Alg = alg
+		s.hex(p.Firmware[p.Firmwares].Digest[:])
 		p.Firmwares++
 	}
 	s.lit("}")
