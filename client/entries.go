@@ -31,13 +31,37 @@ type Range struct {
 // first error, which it yields. The tree must come from a checkpoint that was checked, and its size be at least r.To.
 func (c *Client) Entries(ctx context.Context, tree Tree, r Range) iter.Seq2[Leaf, error] {
 	return func(yield func(Leaf, error) bool) {
-		if err := c.entries(ctx, tree, r, func(l Leaf) bool { return yield(l, nil) }); err != nil {
-			yield(Leaf{}, err)
+		for b, err := range c.Bundles(ctx, tree, r) {
+			if err != nil {
+				yield(Leaf{}, err)
+				return
+			}
+			for i, e := range b.Entries {
+				if !yield(Leaf{Index: b.First + uint64(i), Entry: e, Hash: b.Hashes[i]}, nil) {
+					return
+				}
+			}
 		}
 	}
 }
 
-func (c *Client) entries(ctx context.Context, tree Tree, r Range, yield func(Leaf) bool) error {
+// A Bundle is up to 256 consecutive entries that were proven to be in the log.
+type Bundle struct {
+	First   uint64 // index of the first
+	Entries [][]byte
+	Hashes  [][sha256.Size]byte // their RFC 6962 leaf hashes
+}
+
+// Bundles is [Client.Entries] by bundles, as logs serve them.
+func (c *Client) Bundles(ctx context.Context, tree Tree, r Range) iter.Seq2[Bundle, error] {
+	return func(yield func(Bundle, error) bool) {
+		if err := c.bundlesOf(ctx, tree, r, func(b Bundle) bool { return yield(b, nil) }); err != nil {
+			yield(Bundle{}, err)
+		}
+	}
+}
+
+func (c *Client) bundlesOf(ctx context.Context, tree Tree, r Range, yield func(Bundle) bool) error {
 	if r.From > r.To || r.To > tree.Size {
 		return fmt.Errorf("entries %d to %d of a tree of %d", r.From, r.To, tree.Size)
 	}
@@ -60,14 +84,13 @@ func (c *Client) entries(ctx context.Context, tree Tree, r Range, yield func(Lea
 		if err != nil {
 			return err
 		}
-		for i, e := range got.entries {
-			n := got.index*tileWidth + uint64(i)
-			if n >= r.From && n < r.To && !yield(Leaf{Index: n, Entry: e, Hash: hashes[i]}) {
-				return nil
-			}
+		begin := got.index * tileWidth
+		from, to := max(r.From, begin)-begin, min(r.To-begin, uint64(len(hashes)))
+		if !yield(Bundle{First: begin + from, Entries: got.entries[from:to], Hashes: hashes[from:to]}) {
+			return nil
 		}
 		if r.Progress != nil {
-			r.Progress(min(r.To, (got.index+1)*tileWidth)-r.From, r.To-r.From)
+			r.Progress(begin+to-r.From, r.To-r.From)
 		}
 	}
 	return ctx.Err()
@@ -131,7 +154,7 @@ func (c *Client) authenticate(ctx context.Context, tree Tree) (*authTree, error)
 		return nil, err
 	}
 	if string(root) != string(tree.Root[:]) {
-		return nil, fmt.Errorf("the log's tiles do not hash to its checkpoint of size %d", tree.Size)
+		return nil, wrongTilesf("the log's tiles do not hash to its checkpoint of size %d", tree.Size)
 	}
 	for id, tile := range nodes.tiles {
 		t.edges[id.level] = tile
@@ -141,20 +164,17 @@ func (c *Client) authenticate(ctx context.Context, tree Tree) (*authTree, error)
 
 // check returns the leaf hashes of a bundle, if it is the tree's.
 func (t *authTree) check(ctx context.Context, index uint64, entries [][]byte) ([]hash, error) {
-	hashes := make([]hash, len(entries))
-	for i, e := range entries {
-		hashes[i] = leafHash(e)
-	}
+	hashes := leafHashes(entries)
 	if len(hashes) == tileWidth {
 		want, err := t.node(ctx, 1, index)
 		if err == nil && fold(hashes) != want {
-			err = fmt.Errorf("entries %d to %d are not those of the tree", index*tileWidth, index*tileWidth+tileWidth-1)
+			err = wrongTilesf("entries %d to %d are not those of the tree", index*tileWidth, index*tileWidth+tileWidth-1)
 		}
 		return hashes, err
 	}
 	for i, want := range t.edges[0] {
 		if hashes[i] != want {
-			return nil, fmt.Errorf("entry %d is not that of the tree", index*tileWidth+uint64(i))
+			return nil, wrongTilesf("entry %d is not that of the tree", index*tileWidth+uint64(i))
 		}
 	}
 	return hashes, nil
@@ -178,7 +198,7 @@ func (t *authTree) node(ctx context.Context, level uint, index uint64) (hash, er
 		return hash{}, err
 	}
 	if fold(hashes) != want {
-		return hash{}, fmt.Errorf("tile %d/%d is not that of the tree", level, tile)
+		return hash{}, wrongTilesf("tile %d/%d is not that of the tree", level, tile)
 	}
 	t.full[level] = fullTile{index: tile, hashes: hashes}
 	return hashes[at], nil

@@ -128,7 +128,7 @@ func (c *Client) Consistent(ctx context.Context, a, b *Checkpoint) error {
 	}
 	root, err := receipt.PrefixRoot(old.Size, new.Size, new.Root, left, right)
 	if err != nil {
-		return fmt.Errorf("prove size %d consistent with size %d: tiles: %w", new.Size, old.Size, err)
+		return wrongTilesf("prove size %d consistent with size %d: tiles: %w", new.Size, old.Size, err)
 	}
 	if root != old.Root {
 		return c.split(&receipt.SplitView{Origin: a.Origin, A: old.Signed, B: new.Signed, Left: left, Right: right}, old, new)
@@ -198,7 +198,7 @@ func (c *Client) include(ctx context.Context, leaf []byte, index uint64, tree Tr
 		return nil, err
 	}
 	if !bytes.Equal(root, tree.Root[:]) {
-		return nil, fmt.Errorf("the log's tiles do not have entry %d under its checkpoint of size %d", index, tree.Size)
+		return nil, wrongTilesf("the log's tiles do not have entry %d under its checkpoint of size %d", index, tree.Size)
 	}
 	return hashesOf(path), nil
 }

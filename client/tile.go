@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -63,7 +64,7 @@ func (c *Client) hashTile(ctx context.Context, level uint, index uint64, w int) 
 		return nil, err
 	}
 	if len(b) != have*sha256.Size {
-		return nil, fmt.Errorf("tile %d/%d: %d bytes: want %d", level, index, len(b), have*sha256.Size)
+		return nil, wrongTilesf("tile %d/%d: %d bytes: want %d", level, index, len(b), have*sha256.Size)
 	}
 	hashes := make([]hash, w)
 	for i := range hashes {
@@ -82,7 +83,7 @@ func (c *Client) entryBundle(ctx context.Context, index uint64, w int) ([][]byte
 	}
 	entries, err := parseEntryBundle(b, have)
 	if err != nil {
-		return nil, fmt.Errorf("entry bundle %d: %w", index, err)
+		return nil, wrongTilesf("entry bundle %d: %w", index, err)
 	}
 	return entries[:w], nil
 }
@@ -170,9 +171,36 @@ func parent(l, r *hash) hash {
 }
 
 // leafHash is RFC 6962 §2.1's hash of a leaf.
-func leafHash(leaf []byte) hash {
-	h := sha256.New()
-	h.Write([]byte{rfc6962.RFC6962LeafHashPrefix})
-	h.Write(leaf)
-	return hash(h.Sum(nil))
+func leafHash(leaf []byte) hash { return leafHashes([][]byte{leaf})[0] }
+
+// leafHashes hashes leaves with one hash's state: a state for each would cost as much as a short leaf.
+func leafHashes(leaves [][]byte) []hash {
+	out, prefix, h := make([]hash, len(leaves)), []byte{rfc6962.RFC6962LeafHashPrefix}, sha256.New()
+	for i, leaf := range leaves {
+		h.Reset()
+		h.Write(prefix)
+		h.Write(leaf)
+		h.Sum(out[i][:0])
+	}
+	return out
+}
+
+// ErrWrongTiles says that what a log serves does not belong to the checkpoint that it signed. It may be a broken cache; or the log cannot or does
+// not want to show what it signed.
+var ErrWrongTiles = errors.New("the log's tiles do not belong to its checkpoint")
+
+type wrongTiles struct{ error }
+
+func wrongTilesf(format string, args ...any) error { return &wrongTiles{fmt.Errorf(format, args...)} }
+
+func (e *wrongTiles) Is(target error) bool { return target == ErrWrongTiles }
+func (e *wrongTiles) Unwrap() error        { return e.error }
+
+// EntryBundle fetches a bundle of a log of at least size entries: up to 256 from index·256 on. It is not authenticated: each entry is to be
+// held to a leaf hash that the caller knows, see [receipt.LeafHash].
+func (c *Client) EntryBundle(ctx context.Context, index, size uint64) ([][]byte, error) {
+	if index >= (size+tileWidth-1)/tileWidth {
+		return nil, fmt.Errorf("entry bundle %d of a log of %d entries", index, size)
+	}
+	return c.entryBundle(ctx, index, widthOf(index, size))
 }

@@ -1,0 +1,60 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/receipt"
+)
+
+// A ReceiptFor says which entry to make a receipt of.
+type ReceiptFor struct {
+	Leaf      []byte
+	Index     uint64
+	Challenge []byte      // the signed checkpoint that the entry's challenge has; nil for historical evidence and other kinds
+	Under     *Checkpoint // covers the entry and has the quorum
+	First     *Checkpoint // an earlier checkpoint that covers the entry, so that the receipt shows when it was there; nil: Under alone
+}
+
+// Receipt makes the receipt of an entry from the log's tiles, for whoever did not submit it. It verifies under the client's policy, unless the
+// leaf is malformed: then it proves that the log published it.
+func (c *Client) Receipt(ctx context.Context, in ReceiptFor) ([]byte, error) {
+	r := &poclog.Receipt{Entry: in.Leaf, Index: in.Index, Challenge: in.Challenge}
+	under, err := c.inclusion(ctx, in, in.Under)
+	if err != nil {
+		return nil, err
+	}
+	r.Inclusion = *under
+	if in.First != nil && in.First.Size < in.Under.Size {
+		if r.First, err = c.inclusion(ctx, in, in.First); err != nil {
+			return nil, err
+		}
+	}
+	file, err := r.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := poclog.ParseLeaf(in.Leaf); err != nil {
+		return file, nil
+	}
+	if _, err := receipt.Open(file, c.Policy); err != nil {
+		return nil, fmt.Errorf("receipt of entry %d: %w", in.Index, err)
+	}
+	return file, nil
+}
+
+func (c *Client) inclusion(ctx context.Context, in ReceiptFor, cp *Checkpoint) (*poclog.Inclusion, error) {
+	hashes, err := c.include(ctx, in.Leaf, in.Index, cp.Tree)
+	if err != nil {
+		return nil, fmt.Errorf("prove entry %d under size %d: %w", in.Index, cp.Size, err)
+	}
+	return &poclog.Inclusion{Hashes: hashes, Checkpoint: cp.Signed}, nil
+}
+
+// Inclusion proves from the log's tiles that a leaf is in a tree (RFC 6962 §2.1.1). The tree need not come from a checkpoint: if it never was the
+// log's, the error is [ErrWrongTiles].
+func (c *Client) Inclusion(ctx context.Context, leaf []byte, index uint64, tree Tree) ([][sha256.Size]byte, error) {
+	return c.include(ctx, leaf, index, tree)
+}
