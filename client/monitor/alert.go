@@ -40,6 +40,8 @@ type Alert struct {
 	Entries []EntryRef `json:"entries,omitempty"`
 	File    string     `json:"file,omitempty"` // contradiction or split view, below the monitor's folder
 
+	Checkpoint []byte `json:"checkpoint,omitempty"` // signed, in base64: under which a log does not serve what it signed
+
 	Silenced string `json:"silenced,omitempty"` // why nobody is to be told
 }
 
@@ -66,8 +68,9 @@ type AlertFilter struct {
 	Limit                   int       // 0: no limit
 }
 
-// AddAlerts keeps alerts, durably once it returns, and says how many of them are new. An alert with an ID that is known is not kept again.
-// An alert without ID gets one, without time the monitor's.
+// AddAlerts keeps alerts, durably once it returns, and says how many of them are new. An alert with an ID that is known is not kept again, but for its
+// file where it had none.
+// An alert without ID gets one, without time the monitor's; both, and why it is silenced, are set in the list.
 func (m *Monitor) AddAlerts(ctx context.Context, alerts []Alert) (added int, err error) {
 	err = m.state.tx(ctx, "keep alerts", func(tx *sql.Tx) error {
 		added, err = m.addAlerts(ctx, tx, alerts)
@@ -81,7 +84,7 @@ func (m *Monitor) AddAlerts(ctx context.Context, alerts []Alert) (added int, err
 
 func (m *Monitor) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) (added int, err error) {
 	for i := range alerts {
-		a := alerts[i]
+		a := &alerts[i]
 		if a.ID == "" {
 			a.ID = AlertID(a.Rule, a.Subject, a.Entries)
 		}
@@ -89,7 +92,7 @@ func (m *Monitor) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) (ad
 			a.Time = m.cfg.Clock()
 		}
 		a.Time = a.Time.UTC().Truncate(time.Second)
-		a.Silenced = m.cfg.Silence(&a)
+		a.Silenced = m.cfg.Silence(a)
 		body, err := json.Marshal(a)
 		if err != nil {
 			return 0, err
@@ -104,6 +107,11 @@ func (m *Monitor) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) (ad
 			return 0, err
 		}
 		added += int(n)
+		if n == 0 && a.File != "" {
+			if _, err := tx.ExecContext(ctx, "UPDATE alert SET body = json_set(body, '$.file', ?) WHERE id = ? AND json_extract(body, '$.file') IS NULL", a.File, a.ID); err != nil {
+				return 0, err
+			}
+		}
 	}
 	return added, nil
 }

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -43,6 +45,11 @@ type Config struct {
 
 	Interval time.Duration // between two looks at a log; 0 is DefaultInterval
 	Stalled  time.Duration // a log that shows no fresh checkpoint for so long is an alert; 0 is DefaultStalled
+
+	// Reappraise repeats appraisals, so that no contradiction is kept that its readers would refuse, and entries that their evidence does not give are
+	// found. Nil: evidence is kept unjudged.
+	Reappraise receipt.Reappraiser
+	Limits     rule.Limits // of honest operation
 
 	// Silence says why nobody is to be told of an alert, or "". It is asked once, before the alert is kept.
 	Silence func(*Alert) string

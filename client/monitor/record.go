@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
@@ -63,7 +62,7 @@ type Record struct {
 	RestartCount uint32
 	Clock        uint64 // milliseconds
 	Safe         bool
-	PCRs         poclog.Digest // SHA-256 of PCR 0 to 7 of the first bank that has them all
+	PCRs         poclog.Digest // digest of PCR 0 to 7 of the bank that has them all; of several banks' algorithms and digests, where several have
 
 	Measurement [48]byte
 	RTMRs       poclog.Digest // SHA-256 of RTMR 0 and 1, concatenated; zero where there are none
@@ -73,6 +72,7 @@ type Record struct {
 	Evaluation  uint32 // tcbEvaluationDataNumber
 
 	Bundle poclog.Digest
+	Joined bool // the AK and the TEE are bound to each other: the TPM's quote covers the TEE's, which names the AK
 }
 
 // A Fresh says which challenge the evidence answers.
@@ -131,6 +131,8 @@ const (
 	offZone        = 478
 	offTCB         = 480
 	offKeyType     = 482
+	offBank        = 484 // one byte: 1 + place in banks, or severalBanks
+	offProduct     = 485 // one byte: 1 + place in products
 )
 
 // Flags of a row.
@@ -150,6 +152,7 @@ const (
 	flagAzureVM
 	flagTPM
 	flagQuote
+	flagJoined
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -235,7 +238,7 @@ func (r *row) proof(out *Record, terms *terms) {
 	out.KeyType = terms.text(r.u16(offKeyType))
 	out.Instance = r.instance()
 	out.Quote = r.identity(flagQuote, poclog.QuoteKind, offQuote, 32)
-	out.More, out.Safe = r.has(flagMore), r.has(flagSafe)
+	out.More, out.Safe, out.Joined = r.has(flagMore), r.has(flagSafe), r.has(flagJoined)
 	out.Boot, out.PCRs, out.RTMRs, out.Bundle = r.digest(offBoot), r.digest(offPCRs), r.digest(offRTMRs), r.digest(offBundle)
 	out.ResetCount, out.RestartCount, out.Clock = r.u32(offReset), r.u32(offRestart), r.u64(offClock)
 	copy(out.Measurement[:], r[offMeasurement:])
@@ -265,5 +268,3 @@ func (r *row) realm() poclog.Realm {
 	}
 	return ""
 }
-
-func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

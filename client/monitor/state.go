@@ -37,6 +37,7 @@ CREATE TABLE log (
 CREATE TABLE covering (                     -- signed checkpoints that this monitor has seen: a later receipt is as tight as they are
 	log    INTEGER NOT NULL REFERENCES log(number),
 	size   INTEGER NOT NULL,
+	time   INTEGER NOT NULL,                -- Unix seconds by which its quorum saw it, or this monitor did
 	signed BLOB NOT NULL,
 	PRIMARY KEY (log, size)
 ) STRICT;
@@ -145,11 +146,12 @@ func (s *state) close() error { return s.db.Close() }
 
 // A logState is what is known of one log.
 type logState struct {
-	number  int
-	origin  string
-	url     string
-	policy  *tlogpolicy.Policy
-	removed bool
+	number     int
+	origin     string
+	url        string
+	policy     *tlogpolicy.Policy
+	policyText string
+	removed    bool
 
 	next       uint64
 	checkpoint *client.Checkpoint // nil before the first; without a View
@@ -161,17 +163,16 @@ const logColumns = "number, origin, url, policy, removed, next, checkpoint, look
 
 func scanLog(row interface{ Scan(...any) error }) (*logState, error) {
 	var l logState
-	var policy string
 	var signed []byte
 	var looked int64
-	if err := row.Scan(&l.number, &l.origin, &l.url, &policy, &l.removed, &l.next, &signed, &looked, &l.roots); err != nil {
+	if err := row.Scan(&l.number, &l.origin, &l.url, &l.policyText, &l.removed, &l.next, &signed, &looked, &l.roots); err != nil {
 		return nil, fmt.Errorf("read the monitor's state: %w", err)
 	}
 	fail := func(err error) (*logState, error) {
 		return nil, fmt.Errorf("read the monitor's state of %q: %w", l.origin, err)
 	}
 	var err error
-	if l.policy, err = tlogpolicy.Parse([]byte(policy)); err != nil {
+	if l.policy, err = tlogpolicy.Parse([]byte(l.policyText)); err != nil {
 		return fail(err)
 	}
 	if looked != 0 {

@@ -1,0 +1,255 @@
+package monitor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/rule"
+)
+
+// RuleEvidenceWithheld is that a log does not give what it judged an entry by.
+const RuleEvidenceWithheld = "evidence-withheld"
+
+// RuleChallengeUnfounded is that an entry's challenge names a root that its log never had, and nothing shows whose doing it is.
+const RuleChallengeUnfounded = "challenge-unfounded"
+
+// maxOfSubject is how many alerts of one rule are kept of one subject: an identity that was claimed twice so often needs no further proof.
+const maxOfSubject = 64
+
+// comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
+func (r *run) comparePairs(ctx context.Context) error {
+	r.cache = leafCache{}
+	for {
+		due, err := r.m.state.duePairs(ctx, r.m.cfg.Clock())
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		for _, p := range due {
+			if err := r.comparePair(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (r *run) comparePair(ctx context.Context, p pending) error {
+	j := &judging{r: r, pair: p}
+	err := j.judge(ctx)
+	var broken *folderError
+	if errors.As(err, &broken) || ctx.Err() != nil {
+		return err
+	}
+	var denied *logError
+	if errors.As(err, &denied) {
+		if a := denied.tail.alertOf(denied.error); a != nil {
+			a.Entries, a.ID = j.refs(), AlertID(a.Rule, a.Subject, j.refs())
+			j.alerts = append(j.alerts, *a)
+		}
+	}
+	if err != nil {
+		r.m.cfg.Logger.Warn("entries cannot be compared now", "entries", j.refs(), "tries", p.tries+1, "error", err)
+	}
+	return r.m.state.tx(ctx, "record a comparison", func(tx *sql.Tx) error {
+		if err := r.addAlerts(ctx, tx, j.alerts); err != nil {
+			return err
+		}
+		if err != nil || j.incomplete {
+			return postponePair(ctx, tx, p, r.m.cfg.Clock())
+		}
+		return deletePair(ctx, tx, p.pair)
+	})
+}
+
+// judging is a pair on its way to alerts.
+type judging struct {
+	r          *run
+	pair       pending
+	sides      []*side // one, or two
+	alerts     []Alert
+	incomplete bool // something is missing that may come later
+}
+
+// refs names the pair's entries.
+func (j *judging) refs() (list []EntryRef) {
+	for i, of := range []ref{j.pair.a, j.pair.b} {
+		if t := j.r.tail(of.log()); t != nil && (i == 0 || j.pair.a != j.pair.b) {
+			list = append(list, EntryRef{Origin: t.l.origin, Index: of.index()})
+		}
+	}
+	return list
+}
+
+func (j *judging) judge(ctx context.Context) error {
+	refs := []ref{j.pair.a, j.pair.b}
+	if j.pair.a == j.pair.b {
+		refs = refs[:1]
+	}
+	for _, of := range refs {
+		s, err := j.r.side(ctx, of)
+		if err != nil {
+			return err
+		}
+		j.sides = append(j.sides, s)
+	}
+	if len(j.sides) == 1 {
+		return j.alone(ctx, j.sides[0])
+	}
+	return j.compare(ctx, j.sides[0], j.sides[1])
+}
+
+// compare runs the rules of two entries: first by what the trees show, and where that is not enough or something was found, also by time.
+func (j *judging) compare(ctx context.Context, e, f *side) error {
+	if e.entry() == nil || f.entry() == nil {
+		return nil
+	}
+	limits := j.r.m.cfg.Limits
+	found := limits.Compare(&e.claim, &f.claim)
+	grave := slices.ContainsFunc(found, func(f *rule.Finding) bool { return f.Severity != rule.Information })
+	if grave || !rule.Before(&e.claim, &f.claim) && !rule.Before(&f.claim, &e.claim) {
+		if err := j.time(ctx, e, f); err != nil {
+			return err
+		}
+		found = limits.Compare(&e.claim, &f.claim)
+	}
+	for _, finding := range found {
+		if err := j.raise(ctx, finding); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// time fetches the evidence of sides, and finds when it was made.
+func (j *judging) time(ctx context.Context, sides ...*side) error {
+	for _, s := range sides {
+		if err := s.fetchBundle(ctx); err != nil {
+			return err
+		}
+	}
+	for i, s := range sides {
+		var other *side
+		if len(sides) == 2 {
+			other = sides[1-i]
+		}
+		if err := s.bound(ctx, other); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alone judges one entry: its form, its challenge and its times.
+func (j *judging) alone(ctx context.Context, s *side) error {
+	if s.malformed != nil {
+		return j.raise(ctx, rule.NotReproducible(s.tail.l.origin, s.index, nil, "it is malformed: "+oneLine(s.malformed)))
+	}
+	if s.entry() == nil {
+		return nil
+	}
+	if err := j.time(ctx, s); err != nil {
+		return err
+	}
+	if err := j.reproduce(ctx, s); err != nil {
+		return err
+	}
+	if s.entry().Fresh != nil && !s.claim.Rooted && j.r.tailOf(s.entry().Fresh.Origin) != nil {
+		if err := j.unrooted(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, finding := range rule.Judge(&s.claim) {
+		if err := j.raise(ctx, finding); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unrooted looks into a challenge with a root that its log is not known to have had. If the log signed it, it signed two histories.
+func (j *judging) unrooted(ctx context.Context, s *side) error {
+	of, fresh := j.r.tailOf(s.entry().Fresh.Origin), s.entry().Fresh
+	if v, err := of.l.policy.OpenLogged(s.challenge); len(s.challenge) > 0 && err == nil {
+		err := of.cl.Consistent(ctx, of.l.checkpoint, checkpointOf(v, s.challenge))
+		var split *client.SplitView
+		switch {
+		case errors.As(err, &split):
+			a := of.alertOf(err)
+			a.Entries = j.refs()
+			j.alerts = append(j.alerts, *a)
+			if split.Err == nil {
+				return j.r.m.keep(&j.alerts[len(j.alerts)-1], "split-views", ".split-view.json", split.Evidence)
+			}
+			return nil
+		case err != nil:
+			return &logError{of, err}
+		default:
+			return nil // the log grew to it meanwhile
+		}
+	}
+	if j.withheld(s); s.missing != nil && fresh.Size > of.tree.size() {
+		return nil
+	}
+	a := Alert{
+		Rule: RuleChallengeUnfounded, Severity: string(rule.Alert), Subject: "log:" + s.tail.l.origin, Implicated: []string{"log:" + s.tail.l.origin}, Entries: j.refs(),
+		Seen: fmt.Sprintf("Entry %d of %s answers a challenge by %s at size %d with a root that this log never had, and does not show its signature.",
+			s.index, s.tail.l.origin, fresh.Origin, fresh.Size),
+		Meaning: "The log admitted a challenge that nobody signed, or the challenging log signed another history.",
+	}
+	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
+	j.alerts, j.incomplete = append(j.alerts, a), true
+	return nil
+}
+
+// withheld raises an alert if evidence is missing. The pair waits for it.
+func (j *judging) withheld(s *side) {
+	if s.missing == nil {
+		return
+	}
+	j.incomplete = true
+	log := "log:" + s.tail.l.origin
+	a := Alert{
+		Rule: RuleEvidenceWithheld, Severity: string(rule.Alert), Subject: log, Implicated: []string{log}, Entries: []EntryRef{s.ref()},
+		Affected: []poclog.Identity{s.entry().Quote},
+		Seen:     fmt.Sprintf("%s does not give what it judged entry %d by: %s.", s.tail.l.origin, s.index, oneLine(s.missing)),
+		Meaning:  "It lost the evidence or hides it, so that nobody can repeat the appraisal.",
+	}
+	if client.StatusOf(s.missing) == http.StatusUnavailableForLegalReasons {
+		a.Implicated, a.Meaning = nil, "It says that the law forbids it, so that nobody can repeat the appraisal."
+	}
+	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
+	if !slices.ContainsFunc(j.alerts, func(b Alert) bool { return b.ID == a.ID }) {
+		j.alerts = append(j.alerts, a)
+	}
+}
+
+// raise makes an alert of a finding, with a contradiction's file if it is more than information.
+func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
+	a := Alert{
+		Rule: f.Rule, Severity: string(f.Severity), Seen: f.Seen, Meaning: f.Meaning, Subject: string(f.Subject),
+		Implicated: f.Implicated, Affected: f.Affected, Entries: j.refs(),
+	}
+	if a.Subject == "" && len(f.Implicated) > 0 {
+		a.Subject = f.Implicated[0]
+	}
+	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
+	if f.Severity != rule.Information {
+		full, err := j.r.m.state.countOf(ctx, a.Rule, a.Subject, a.ID)
+		if err != nil {
+			return &folderError{err}
+		}
+		if full >= maxOfSubject {
+			return nil
+		}
+		if err := j.prove(ctx, f, &a); err != nil {
+			return err
+		}
+	}
+	j.alerts = append(j.alerts, a)
+	return nil
+}

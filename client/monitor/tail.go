@@ -1,0 +1,328 @@
+package monitor
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/rule"
+)
+
+// load opens the records of a log and takes them into tree and index. Records that are not the cursor's are refused.
+func (r *run) load(ctx context.Context, l *logState) (*tail, error) {
+	t := &tail{r: r}
+	if err := t.renew(l); err != nil {
+		return nil, err
+	}
+	var err error
+	if t.terms, err = r.m.state.terms(ctx, l.number); err != nil {
+		return nil, err
+	}
+	t.keyer = newKeyer(r.index, t.terms)
+	if t.rows, err = openRows(r.m.dir, l.number, l.next, os.O_RDWR); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(t.rows.checkFresh(l.next), t.replay(ctx)); err != nil {
+		return nil, errors.Join(err, t.rows.close())
+	}
+	return t, nil
+}
+
+// replay takes the records into tree and index, as the entries once came.
+func (t *tail) replay(ctx context.Context) error {
+	buf := newBlock(maxRead)
+	none := func(ref) {}
+	for at := uint64(0); at < t.l.next; {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		part := buf[:min(maxRead, t.l.next-at)*rowSize]
+		if err := t.rows.read(at, part); err != nil {
+			return err
+		}
+		for i := range part.len() {
+			row := part.row(i)
+			t.tree.add(row.digest(offLeaf))
+			a := arrival{log: t.l.number, index: at + uint64(i)}
+			for _, f := range t.keyer.facets(row) {
+				t.r.index.add(a, f, nil, none)
+			}
+		}
+		at += uint64(part.len())
+	}
+	if cp := t.l.checkpoint; cp != nil && t.l.next == cp.Size {
+		return t.rooted(cp.Tree)
+	}
+	return nil
+}
+
+// rooted holds the records to the checkpoint under which they were proven.
+func (t *tail) rooted(tree client.Tree) error {
+	root, err := t.tree.root(tree.Size, t.leaves)
+	if err != nil {
+		return err
+	}
+	if root != tree.Root {
+		return fmt.Errorf("the records of log %q do not hash to the checkpoint of size %d that is kept beside them", t.l.origin, tree.Size)
+	}
+	return nil
+}
+
+// leaves reads leaf hashes from the records.
+func (t *tail) leaves(from uint64, dst [][sha256.Size]byte) error {
+	buf := newBlock(len(dst))
+	if err := t.rows.read(from, buf); err != nil {
+		return err
+	}
+	for i := range dst {
+		dst[i] = buf.row(i).digest(offLeaf)
+	}
+	return nil
+}
+
+// renew takes what commands may have changed of a log: where it is, its policy, and whether it is followed.
+func (t *tail) renew(l *logState) error {
+	cl, err := t.r.m.client(l.url, l.policy)
+	if err != nil {
+		return fmt.Errorf("log %q: %w", l.origin, err)
+	}
+	if t.l == nil {
+		t.l = l
+	}
+	t.cl, t.l.url, t.l.policy, t.l.policyText, t.l.removed = cl, l.url, l.policy, l.policyText, l.removed
+	return nil
+}
+
+// maxPause bounds the pause after a look that failed.
+const maxPause = 5 * time.Minute
+
+// visit looks at the log once and says what was wrong with it. An error is the folder's.
+func (t *tail) visit(ctx context.Context) error {
+	trouble, err := t.look(ctx)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := t.report(ctx, trouble); err != nil {
+		return err
+	}
+	t.pause = min(2*t.pause+t.r.m.cfg.Interval, maxPause)
+	if trouble == nil {
+		t.pause = 0
+	}
+	t.due = t.r.m.cfg.Clock().Add(t.pause)
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	if delete(t.r.out.Trouble, t.l.origin); trouble != nil {
+		t.r.out.Trouble[t.l.origin] = trouble
+		t.r.m.cfg.Logger.Warn("the log cannot be followed now", "origin", t.l.origin, "next", t.l.next, "error", trouble)
+	}
+	return nil
+}
+
+// look takes the log's newest checkpoint and reads the entries that are new. What was begun before is finished first, so that entries are seen under the
+// checkpoints under which they would have been. Trouble is the log's, an error the folder's.
+func (t *tail) look(ctx context.Context) (trouble, err error) {
+	if cp := t.l.checkpoint; cp != nil && t.l.next < cp.Size {
+		begun := *cp
+		if begun.View, trouble = t.l.policy.OpenLogged(cp.Signed); trouble != nil {
+			return trouble, nil
+		}
+		if trouble, err = t.scan(ctx, &begun); trouble != nil || err != nil {
+			return trouble, err
+		}
+	}
+	cp, trouble := t.cl.Checkpoint(ctx)
+	if trouble != nil {
+		return &noCheckpoint{trouble}, nil
+	}
+	if last := t.l.checkpoint; last != nil {
+		if trouble := t.cl.Consistent(ctx, last, cp); trouble != nil {
+			return trouble, nil
+		}
+		if cp.Size < last.Size {
+			return t.shrunk(cp), nil
+		}
+	}
+	if err := t.adopt(ctx, cp); err != nil {
+		return nil, err
+	}
+	return t.scan(ctx, cp)
+}
+
+// seen is when a checkpoint's quorum saw it, or else now.
+func (t *tail) seen(cp *client.Checkpoint) time.Time {
+	if at, ok := cp.View.NotAfter(); ok {
+		return at
+	}
+	return t.r.m.cfg.Clock()
+}
+
+// adopt makes a checkpoint the one that every later one must extend. It is durable once adopt returns.
+func (t *tail) adopt(ctx context.Context, cp *client.Checkpoint) error {
+	looked, ok := cp.View.NotBefore()
+	if !ok {
+		looked = t.r.m.cfg.Clock()
+	}
+	if err := t.r.m.state.adopt(ctx, t.l, cp, looked, t.seen(cp)); err != nil {
+		return err
+	}
+	t.l.checkpoint, t.l.looked = cp, looked
+	return nil
+}
+
+// A batch is records that are not yet durable, and the pairs that they make.
+type batch struct {
+	rows  block
+	n     int
+	pairs []pair
+}
+
+// A pair is two entries that are to be compared, the first in the order of logs and indices; or one that is to be judged alone, twice.
+type pair struct{ a, b ref }
+
+func pairOf(a, b ref) pair {
+	if b < a {
+		a, b = b, a
+	}
+	return pair{a, b}
+}
+
+// scan reads entries up to a checkpoint's size. What was read before trouble came is kept.
+func (t *tail) scan(ctx context.Context, cp *client.Checkpoint) (trouble, err error) {
+	if t.batch.rows == nil {
+		t.batch.rows = newBlock(batchRows)
+	}
+	defer func() { t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0] }()
+	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: make(map[uint16]int)}
+	if at, ok := cp.View.NotAfter(); ok {
+		s.latest = at.Add(rule.MaxSkew).Unix()
+	}
+	for b, problem := range t.cl.Bundles(ctx, cp.Tree, t.rangeTo(cp.Size)) {
+		if problem == nil {
+			problem = t.take(&b, &s)
+		}
+		if trouble = problem; trouble != nil {
+			break
+		}
+		if t.batch.n > batchRows-bundleWidth {
+			if err := t.commit(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := t.commit(ctx); err != nil || trouble != nil {
+		return trouble, err
+	}
+	return nil, t.rooted(cp.Tree)
+}
+
+func (t *tail) rangeTo(size uint64) client.Range {
+	r := client.Range{From: t.l.next, To: size}
+	if tell := t.r.opt.Progress; tell != nil {
+		r.Progress = func(done, total uint64) { tell(Progress{Origin: t.l.origin, Done: done, Total: total}) }
+	}
+	return r
+}
+
+// scanning is what stays the same while entries are read up to one checkpoint.
+type scanning struct {
+	seen   int64          // Unix seconds
+	latest int64          // an entry that says it was judged later is out of its time; 0: nobody knows
+	logs   []int          // all that are followed
+	after  map[uint16]int // logs by the terms of their origins; 0: not followed
+}
+
+// take makes records of a bundle's entries, and finds what they are to be compared with.
+func (t *tail) take(b *client.Bundle, s *scanning) error {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	for i, leaf := range b.Entries {
+		index := b.First + uint64(i)
+		row := t.batch.rows.row(t.batch.n)
+		kind := t.kind(leaf)
+		if err := row.fill(kind, &t.proj, b.Hashes[i], s.seen, t.terms); err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		row.seal(index)
+		t.tree.add(b.Hashes[i])
+		t.batch.n++
+		t.enter(row, index, s)
+	}
+	return nil
+}
+
+func (t *tail) kind(leaf []byte) Kind {
+	switch kind, err := t.proj.Read(leaf); {
+	case err != nil:
+		return KindMalformed
+	case kind == poclog.LeafProof:
+		return KindProof
+	case kind == poclog.LeafConfig:
+		return KindConfig
+	}
+	return KindUnknown
+}
+
+// enter takes a record into the index.
+func (t *tail) enter(row *row, index uint64, s *scanning) {
+	me := refOf(t.l.number, index)
+	a := arrival{log: t.l.number, index: index}
+	if row.has(flagFresh) {
+		a.after, a.treeSize = t.afterLog(row.u16(offOrigin), s), row.u64(offFreshSize)
+	}
+	alone := row.kind() == KindMalformed || row.has(flagMore) || a.after == t.l.number && a.treeSize > index ||
+		row.has(flagFresh) && s.latest != 0 && row.appraised() > s.latest
+	if alone {
+		t.batch.pairs = append(t.batch.pairs, pair{me, me})
+	}
+	for _, f := range t.keyer.facets(row) {
+		t.r.index.add(a, f, s.logs, func(other ref) { t.batch.pairs = append(t.batch.pairs, pairOf(me, other)) })
+	}
+}
+
+// afterLog returns the log whose origin is a term, or 0.
+func (t *tail) afterLog(origin uint16, s *scanning) int {
+	n, ok := s.after[origin]
+	if !ok {
+		if other := t.r.tailOf(t.terms.text(origin)); other != nil {
+			n = other.l.number
+		}
+		s.after[origin] = n
+	}
+	return n
+}
+
+// commit makes a batch durable: records first, then in one transaction the cursor and what the entries are to be compared with.
+func (t *tail) commit(ctx context.Context) error {
+	if t.batch.n == 0 {
+		return nil
+	}
+	if err := t.rows.write(t.l.next, t.batch.rows[:t.batch.n*rowSize]); err != nil {
+		return err
+	}
+	next := t.l.next + uint64(t.batch.n)
+	err := t.r.m.state.tx(ctx, fmt.Sprintf("record entries of %q", t.l.origin), func(tx *sql.Tx) error {
+		if err := t.terms.save(ctx, tx, t.l.number); err != nil {
+			return err
+		}
+		for _, p := range t.batch.pairs {
+			if err := insertPair(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		res, err := tx.ExecContext(ctx, "UPDATE log SET next = ? WHERE number = ? AND next = ?", int64(next), t.l.number, int64(t.l.next))
+		return one(res, err)
+	})
+	if err != nil {
+		return err
+	}
+	t.terms.saved, t.l.next = len(t.terms.texts), next
+	t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0]
+	return nil
+}

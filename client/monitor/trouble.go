@@ -1,0 +1,184 @@
+package monitor
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/rule"
+)
+
+// Rules of what a log does, beside those of package rule.
+const (
+	RuleForked    = "log-forked"    // it signed two histories; the split view is kept
+	RuleShrunk    = "log-shrunk"    // it shows an old checkpoint, and for longer than a cache does
+	RuleStalled   = "log-stalled"   // it shows no fresh checkpoint
+	RuleWithholds = "log-withholds" // it does not serve what it signed
+	RuleCorrupt   = "log-corrupt"   // it serves something else than it signed
+)
+
+// shrunk is a log that shows a checkpoint that is smaller than its last.
+type shrunk struct {
+	was, is uint64
+	signed  []byte
+}
+
+func (s *shrunk) Error() string {
+	return fmt.Sprintf("the log shows a checkpoint of size %d after one of %d", s.is, s.was)
+}
+
+// shrunk judges a checkpoint that is smaller than the last one. Caches serve one for a while.
+func (t *tail) shrunk(cp *client.Checkpoint) error {
+	if at, ok := cp.View.NotBefore(); ok && t.r.m.cfg.Clock().Sub(at) < t.r.m.cfg.Stalled && !at.After(t.l.looked) {
+		return nil
+	}
+	return &shrunk{was: t.l.checkpoint.Size, is: cp.Size, signed: cp.Signed}
+}
+
+// noCheckpoint is an error of fetching a checkpoint: whatever it is, the log has not shown any.
+type noCheckpoint struct{ error }
+
+func (e *noCheckpoint) Unwrap() error { return e.error }
+
+// report raises the alerts that a look at the log gives reason for.
+func (t *tail) report(ctx context.Context, trouble error) error {
+	var alerts []Alert
+	if a := t.alertOf(trouble); a != nil {
+		var split *client.SplitView
+		if errors.As(trouble, &split) && split.Err == nil {
+			if err := t.r.m.keep(a, "split-views", ".split-view.json", split.Evidence); err != nil {
+				return err
+			}
+		}
+		alerts = append(alerts, *a)
+	}
+	if a := t.stalled(trouble); a != nil {
+		alerts = append(alerts, *a)
+	}
+	if len(alerts) == 0 {
+		return nil
+	}
+	return t.r.m.state.tx(ctx, fmt.Sprintf("keep alerts of log %q", t.l.origin), func(tx *sql.Tx) error {
+		return t.r.addAlerts(ctx, tx, alerts)
+	})
+}
+
+// alertOf returns the alert for what a log did, or nil for what may be the network's doing.
+func (t *tail) alertOf(trouble error) *Alert {
+	var split *client.SplitView
+	var small *shrunk
+	var none *noCheckpoint
+	a := t.alert(rule.Alert)
+	switch {
+	case trouble == nil:
+		return nil
+	case errors.As(trouble, &split):
+		a.Rule, a.Severity = RuleForked, string(rule.Contradiction)
+		a.Seen = fmt.Sprintf("%s signed two histories, at sizes %d and %d.", t.l.origin, split.Old.Size, split.New.Size)
+		a.Meaning = "Somebody is shown another log than others: the log's operator lies, or lost its state and signed anew."
+		a.ID = AlertID(a.Rule, a.Subject, nil)
+	case errors.As(trouble, &small):
+		a.Rule, a.Checkpoint = RuleShrunk, small.signed
+		a.Seen = fmt.Sprintf("%s shows a checkpoint of size %d, and had signed one of size %d.", t.l.origin, small.is, small.was)
+		a.Meaning = "Its operator restored a backup or takes entries back, or a cache is stuck."
+		a.ID = AlertID(a.Rule, a.Subject, nil, fmt.Sprint(small.was))
+	case errors.As(trouble, &none):
+		return nil
+	case errors.Is(trouble, client.ErrWrongTiles):
+		a.Rule = RuleCorrupt
+		a.Seen = fmt.Sprintf("%s does not serve the tree that it signed, after entry %d: %s.", t.l.origin, t.l.next, oneLine(trouble))
+		a.Meaning = "Its storage or a cache is damaged, or it cannot show the entries that it signed for."
+		a.ID = AlertID(a.Rule, a.Subject, t.here())
+	case client.StatusOf(trouble) != 0 && !client.Temporary(trouble):
+		a.Rule = RuleWithholds
+		a.Seen = fmt.Sprintf("%s does not serve what it signed, after entry %d: %s.", t.l.origin, t.l.next, oneLine(trouble))
+		a.Meaning = "It lost entries that it signed for, or keeps them from this monitor."
+		a.ID = AlertID(a.Rule, a.Subject, t.here())
+	default:
+		return nil
+	}
+	return a
+}
+
+// here names the entry at which the tail stands.
+func (t *tail) here() []EntryRef { return []EntryRef{{Origin: t.l.origin, Index: t.l.next}} }
+
+// alert begins an alert that implicates the log. The checkpoint is what it signed last.
+func (t *tail) alert(s rule.Severity) *Alert {
+	subject := "log:" + t.l.origin
+	a := &Alert{Severity: string(s), Subject: subject, Implicated: []string{subject}}
+	if t.l.checkpoint != nil {
+		a.Checkpoint = t.l.checkpoint.Signed
+	}
+	return a
+}
+
+// stalled returns an alert if the log showed no fresh checkpoint for too long.
+func (t *tail) stalled(trouble error) *Alert {
+	age := t.r.m.cfg.Clock().Sub(t.l.looked)
+	if t.l.looked.IsZero() || age <= t.r.m.cfg.Stalled {
+		return nil
+	}
+	a := t.alert(rule.Alert)
+	a.Rule = RuleStalled
+	a.Seen = fmt.Sprintf("%s last showed a fresh checkpoint at %s.", t.l.origin, t.l.looked.UTC().Format("2006-01-02T15:04:05Z"))
+	if trouble != nil {
+		a.Seen += " Now: " + oneLine(trouble) + "."
+	}
+	a.Meaning = "It or its witnesses are out of order, or somebody keeps this monitor from seeing what is new."
+	a.ID = AlertID(a.Rule, a.Subject, nil, fmt.Sprint(t.l.looked.Unix()))
+	return a
+}
+
+// oneLine is an error on one line, without a final stop.
+func oneLine(err error) string {
+	return strings.TrimSuffix(strings.Join(strings.Fields(err.Error()), " "), ".")
+}
+
+// addAlerts keeps alerts and counts the new ones that somebody is to be told of.
+func (r *run) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) error {
+	for i := range alerts {
+		n, err := r.m.addAlerts(ctx, tx, alerts[i:i+1])
+		if err != nil {
+			return err
+		}
+		a := &alerts[i]
+		if n == 0 {
+			continue
+		}
+		r.m.cfg.Logger.Warn("alert", "rule", a.Rule, "severity", a.Severity, "subject", a.Subject, "seen", a.Seen, "id", a.ID, "silenced", a.Silenced)
+		if a.Silenced == "" {
+			r.mu.Lock()
+			r.out.New[a.Severity]++
+			r.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// keep writes an alert's file below the folder, durably, and names it in the alert.
+func (m *Monitor) keep(a *Alert, folder, suffix string, content []byte) error {
+	sum := sha256.Sum256(content)
+	a.File = filepath.Join(folder, a.ID+"-"+hex.EncodeToString(sum[:4])+suffix)
+	path := filepath.Join(m.dir, a.File)
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("keep the file of alert %s: %w", a.ID, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the file of alert %s: %w", a.ID, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
