@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 func commands() map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		"use":   {newAttestCmd(), newImportCmd(), newChallengeCmd(), newKeyCmd(), newSignCmd(), newSubmitCmd(), newVerifyCmd(), newInspectCmd(), newRefreshCmd(), newCollateralCmd()},
-		"serve": {newLogCmd(), newWitnessCmd(), newAuditCmd()},
+		"serve": {newLogCmd(), newWitnessCmd(), newAuditCmd(), newMonitorCmd()},
 		"learn": {newDemoCmd(), newLabCmd(), newVersionCmd(), newManCmd()},
 	}
 }

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog/client/monitor"
+	"github.com/poclog/poclog/verify/rule"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+func newMonitorCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "monitor",
+		Short: "Watch logs: which CVMs ran where, and what was claimed twice",
+		Long: "A monitor follows logs, keeps a record of every entry, and finds entries that cannot all be honest: an attestation key on two chips, a\n" +
+			"chip in two places, a quote that was kept, a log that signs two histories. What it finds is an alert; where evidence proves it, a file\n" +
+			"that poclog verify checks offline.",
+	}
+	c.AddCommand(newMonitorInitCmd(), newMonitorAddLogCmd(), newMonitorRemoveLogCmd(), newMonitorRunCmd())
+	return c
+}
+
+// A monitorFlags says which monitor's folder is asked.
+type monitorFlags struct{ dir string }
+
+func (f *monitorFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.dir, "dir", "", "the monitor's folder (default: POCLOG_MONITOR, or poclog/monitor in the XDG state folder)")
+}
+
+// folder finds the folder: the flag, the variable, or the XDG state folder.
+func (f *monitorFlags) folder() string {
+	switch dir := os.Getenv("POCLOG_MONITOR"); {
+	case f.dir != "":
+		return f.dir
+	case dir != "":
+		return dir
+	}
+	return filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "poclog", "monitor")
+}
+
+// with opens the monitor for one command.
+func (f *monitorFlags) with(cfg monitor.Config, do func(*monitor.Monitor) error) error {
+	cfg.Agent = softwareName()
+	m, err := monitor.Open(f.folder(), cfg)
+	if errors.Is(err, fs.ErrNotExist) {
+		return hint(undecided(err), "--dir or POCLOG_MONITOR names a monitor's folder; poclog monitor init makes one")
+	}
+	if err != nil {
+		return undecided(err)
+	}
+	return errors.Join(do(m), m.Close())
+}
+
+func newMonitorInitCmd() *cobra.Command {
+	var f monitorFlags
+	c := &cobra.Command{
+		Use:     "init",
+		Short:   "Make a monitor's folder",
+		Long:    "Makes the folder in which a monitor keeps records, alerts and how far it came with each log. It replaces nothing.",
+		Example: "  poclog monitor init --dir /var/lib/monitor",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := monitor.Init(f.folder()); err != nil {
+				return undecided(err)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "a monitor in %s\n", f.folder())
+			return nil
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func newMonitorAddLogCmd() *cobra.Command {
+	var f monitorFlags
+	var policy string
+	c := &cobra.Command{
+		Use:   "add-log URL --policy FILE",
+		Short: "Follow a further log",
+		Long: "Adds the log at a URL by its tlog-policy, all log lines of which must be of one log. The policy's quorum is what the monitor wants on\n" +
+			"checkpoints, and the times of its witnesses say when evidence was made: without witnesses there is order, and no time. The same log\n" +
+			"again gets the new URL and policy and keeps what was read. A monitor that is running follows with its next look.",
+		Example: "  poclog monitor add-log https://log.example/2026 --policy policy.txt",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if policy == "" {
+				return usagef("give the log's tlog-policy: --policy FILE")
+			}
+			text, err := readFile(cmd, policy, tlogpolicy.MaxPolicy)
+			if err != nil {
+				return err
+			}
+			return f.with(monitor.Config{}, func(m *monitor.Monitor) error {
+				origin, err := m.AddLog(cmd.Context(), args[0], string(text))
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "following %s\n", origin)
+				return nil
+			})
+		},
+	}
+	f.register(c)
+	c.Flags().StringVar(&policy, "policy", "", `the log's tlog-policy, "-" is standard input`)
+	return c
+}
+
+func newMonitorRemoveLogCmd() *cobra.Command {
+	var f monitorFlags
+	c := &cobra.Command{
+		Use:     "remove-log ORIGIN",
+		Short:   "Stop following a log",
+		Long:    "Leaves a log alone. Its records and alerts stay: a log that is added again goes on from there.",
+		Example: "  poclog monitor remove-log log.example/2026",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.with(monitor.Config{}, func(m *monitor.Monitor) error { return m.RemoveLog(cmd.Context(), args[0]) })
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func newMonitorRunCmd() *cobra.Command {
+	var f monitorFlags
+	var cfg monitor.Config
+	var opt monitor.Options
+	c := &cobra.Command{
+		Use:   "run [--once]",
+		Short: "Follow the logs, and raise alerts",
+		Long: "Reads what the logs have that is new, compares it with what was there before, and goes on until it is stopped; with --once it looks at\n" +
+			"every log one time, as from a cron job. A process that is killed loses nothing and repeats nothing. Contradictions lie in the folder\n" +
+			"contradictions, split views of logs in split-views.\n\n" +
+			"With --once, exit status 0 means that nothing is new, 1 that there are new contradictions or alerts, and 3 that a log could not be read to\n" +
+			"its end, or entries not be compared yet.",
+		Example: "  poclog monitor run --once\n  poclog monitor run --dir /var/lib/monitor --move-time 72h",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Interval <= 0 || cfg.Stalled <= 0 || cfg.Limits.MoveTime <= 0 || cfg.Limits.SwapTime <= 0 {
+				return usagef("--interval %s, --stalled %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
+			}
+			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), reappraiser{}
+			opt.Progress = monitorProgress(cmd)
+			return f.with(cfg, func(m *monitor.Monitor) error { return runMonitor(cmd, m, opt) })
+		},
+	}
+	f.register(c)
+	fl := c.Flags()
+	fl.BoolVar(&opt.Once, "once", false, "look at every log one time")
+	fl.DurationVar(&cfg.Interval, "interval", monitor.DefaultInterval, "time between two looks at a log")
+	fl.DurationVar(&cfg.Stalled, "stalled", monitor.DefaultStalled, "a log without a fresh checkpoint for so long is an alert")
+	fl.DurationVar(&cfg.Limits.MoveTime, "move-time", rule.DefaultMoveTime, "the least time in which a machine is moved to another place")
+	fl.DurationVar(&cfg.Limits.SwapTime, "swap-time", rule.DefaultSwapTime, "the least time in which a machine's TPM is replaced")
+	return c
+}
+
+func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options) error {
+	out, err := m.Run(cmd.Context(), opt)
+	if err != nil {
+		return undecided(err)
+	}
+	if !opt.Once {
+		return nil
+	}
+	w := cmd.OutOrStdout()
+	for _, s := range []rule.Severity{rule.Contradiction, rule.Alert, rule.Information} {
+		fmt.Fprintf(w, "%s: %d new\n", s, out.New[string(s)])
+	}
+	var troubles []error
+	for _, origin := range slices.Sorted(maps.Keys(out.Trouble)) {
+		troubles = append(troubles, fmt.Errorf("%s: %w", origin, out.Trouble[origin]))
+	}
+	if out.Waiting > 0 {
+		troubles = append(troubles, fmt.Errorf("%d pairs of entries are still to be compared", out.Waiting))
+	}
+	switch found := out.New[string(rule.Contradiction)] + out.New[string(rule.Alert)]; {
+	case found > 0:
+		return errors.Join(append([]error{fmt.Errorf("%d new contradictions and alerts", found)}, troubles...)...)
+	case len(troubles) > 0:
+		return undecided(errors.Join(troubles...))
+	}
+	return nil
+}
+
+// monitorProgress shows how far the first scan of a log is, on a terminal only.
+func monitorProgress(cmd *cobra.Command) func(monitor.Progress) {
+	if progress(cmd, "") == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	logs := make(map[string]func(done, total uint64))
+	return func(p monitor.Progress) {
+		if p.Total < 1<<14 {
+			return // what comes in while a log is followed
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if p.Done < 1<<9 || logs[p.Origin] == nil {
+			logs[p.Origin] = progress(cmd, "entries of "+p.Origin)
+		}
+		logs[p.Origin](p.Done, p.Total)
+	}
+}
