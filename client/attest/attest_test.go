@@ -37,7 +37,7 @@ type stage struct {
 }
 
 func machineOf(g *guest.Guest) *attest.Machine {
-	return &attest.Machine{Root: g.Root, TSM: g.TSM, TPM: func() (transport.TPMCloser, error) { return evidence.OpenTPM(g.V.Socket) }}
+	return &attest.Machine{Root: g.Root, TSM: g.TSM, TPM: g.TPM, IMDS: &evidence.IMDS{URL: g.IMDS}}
 }
 
 func ders(g *guest.Guest, chain []byte) (list [][]byte) {
@@ -183,6 +183,48 @@ func TestBareMetalMachineLeavesOutForeignLogs(t *testing.T) {
 		t.Errorf("items %v, notes %q", im.Bundle.Items(), im.Notes)
 	}
 	s.wantLevel2(t, im, 1)
+}
+
+// An Azure VM's nonce goes through the paravisor into its report, and all that a judge binds there is carried.
+func TestAzureVMsAreBound(t *testing.T) {
+	for _, p := range []poclog.Profile{poclog.AzureTDXvTPM, poclog.AzureSNPvTPM} {
+		t.Run(string(p), func(t *testing.T) {
+			s := azureStage(t, p)
+			im, err := s.take(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, level, err := im.Prospects()
+			if err != nil || level != poclog.LevelBound || im.Profile != p {
+				t.Errorf("profile %s, level %d is promised (%v): %+v", im.Profile, level, err, list)
+			}
+			if a := s.appraise(t, im); a.Entry.Level != poclog.LevelBound || a.Entry.Fresh == nil || a.Entry.Profile != p {
+				t.Errorf("entry %+v", a.Entry)
+			}
+			r := s.m.Check(t.Context(), s.o, nil)
+			if r.Cloud != attest.Azure || r.Profile != p || slices.ContainsFunc(r.Requirements, func(q attest.Requirement) bool { return !q.OK && q.Name != attest.PieceLog }) {
+				t.Errorf("%+v", r)
+			}
+			s.o.AKCerts = nil
+			wantMissing(t, s, attest.PieceAKChain, "Virtual TPM")
+			s.g.V.UndefineNV(evidence.NVAzureAKCert)
+			wantMissing(t, s, attest.PieceAK, "AK certificate")
+		})
+	}
+	s := managed(t, false)
+	s.g.Write("sys/class/dmi/id/product_name", []byte("Virtual Machine\n"))
+	s.g.Write("sys/class/dmi/id/chassis_asset_tag", []byte("7783-7084-3265-9085-8269-3286-77\n"))
+	var m *attest.MissingError
+	if _, err := s.take(t); !errors.As(err, &m) || m.Piece != attest.PieceTEE || !strings.Contains(m.How, "confidential VM of Azure") {
+		t.Errorf("an Azure VM without a paravisor: %v", err)
+	}
+}
+
+func azureStage(t *testing.T, p poclog.Profile) *stage {
+	t.Helper()
+	w := attack.NewWorldOf(p)
+	g := guest.Azure(t, w.Azure, w.AzureVM)
+	return &stage{w, g, machineOf(g), &attest.Options{AKCerts: ders(g, g.Chain)[1:]}}
 }
 
 // A persistent AK is made once, is the same key, and is found again.

@@ -3,18 +3,17 @@ package evidence_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
-	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/verify"
@@ -44,67 +43,6 @@ func TestAzureFilesSayWhatTheyCarry(t *testing.T) {
 	}
 }
 
-// A paravisor is a TPM as Azure's paravisor runs it. Its NV indices may be larger than the TPM's in software, which hold 2,048 bytes: the rest of the
-// HCL report is in another index. When the guest has set user data, it makes the report anew some commands later, as the real one does in three seconds.
-type paravisor struct {
-	*swtpm.TPM
-	report []byte
-	wait   int // commands until the report is new; 0: there is nothing to do
-
-	// make makes the report with user data; nil changes the data alone.
-	make func(user []byte) []byte
-}
-
-const (
-	indexSize = 2048
-	restIndex = tpm2.TPMHandle(0x01400101)
-)
-
-func newParavisor(v *swtpm.TPM, report []byte) *paravisor {
-	v.DefineNV(evidence.NVAzureHCL, report[:indexSize])
-	v.DefineNV(restIndex, append(bytes.Clone(report[indexSize:]), make([]byte, 100)...)) // padded, as the real one
-	return &paravisor{TPM: v, report: report}
-}
-
-func (p *paravisor) Send(command []byte) ([]byte, error) {
-	const ccNVWrite, ccNVRead, ccNVReadPublic = 0x137, 0x14e, 0x169
-	if p.wait > 0 {
-		if p.wait--; p.wait == 0 {
-			user, err := evidence.ReadNV(p.TPM, evidence.NVAzureUserData)
-			if err != nil {
-				return nil, err
-			}
-			var report []byte
-			if p.make != nil {
-				report = p.make(user)
-			} else {
-				report = withUserData(p.report, user)
-			}
-			p.WriteNV(evidence.NVAzureHCL, report[:indexSize])
-			p.WriteNV(restIndex, report[indexSize:])
-		}
-	}
-	code := binary.BigEndian.Uint32(command[6:])
-	index := func(at int) bool { return binary.BigEndian.Uint32(command[at:]) == uint32(evidence.NVAzureHCL) }
-	if offset := len(command) - 2; code == ccNVRead && index(14) && binary.BigEndian.Uint16(command[offset:]) >= indexSize {
-		command = bytes.Clone(command)
-		binary.BigEndian.PutUint32(command[14:], uint32(restIndex))
-		binary.BigEndian.PutUint16(command[offset:], binary.BigEndian.Uint16(command[offset:])-indexSize)
-	}
-	answer, err := p.TPM.Send(command)
-	switch {
-	case err != nil:
-	case code == ccNVWrite:
-		p.wait = 6
-	case code == ccNVReadPublic && index(10):
-		const dataSize = 10 + 2 + 4 + 2 + 4 + 2 // after header, size, index, nameAlg, attributes and an empty authPolicy
-		binary.BigEndian.PutUint16(answer[dataSize:], uint16(len(p.report)+100))
-	}
-	return answer, err
-}
-
-var _ transport.TPM = (*paravisor)(nil)
-
 // withUserData puts 64 bytes into an HCL report's JSON.
 func withUserData(report, user []byte) []byte {
 	report = bytes.Clone(report)
@@ -115,19 +53,19 @@ func withUserData(report, user []byte) []byte {
 }
 
 // azureMachine is a TPM with a real VM's report and certificate in it, and an AK of its own where Azure keeps one.
-func azureMachine(t *testing.T) (v *paravisor, quote, hcl, cert []byte) {
+func azureMachine(t *testing.T) (v *guest.Paravisor, quote, hcl, cert []byte) {
 	t.Helper()
 	quote, report, cert := azureCapture(t)
 	hcl, err := tpm.TrimHCL(report)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v = newParavisor(swtpm.Start(t), hcl)
-	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(cert), make([]byte, indexSize-len(cert))...))
+	v = guest.NewParavisor(swtpm.Start(t), hcl, func(user []byte) []byte { return withUserData(hcl, user) })
+	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(cert), make([]byte, guest.IndexSize-len(cert))...))
 	return v, quote, hcl, cert
 }
 
-func withAK(v *paravisor) *paravisor {
+func withAK(v *guest.Paravisor) *guest.Paravisor {
 	ak := v.Create(swtpm.Template(true, nil))
 	ak.Persist(evidence.AzureAKHandle)
 	ak.Flush()

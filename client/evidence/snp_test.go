@@ -23,6 +23,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/azure"
+	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/realdata/amddata"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/verify"
@@ -253,13 +254,12 @@ func TestLiveAzureSNPVMIsBound(t *testing.T) {
 		text := claims.JSON()
 		return azure.HCL(tpm.HCLTypeSNP, host.SNP.Report(w.AzureVM.Guest(azure.ReportData(text)), nil), text)
 	}
-	p := newParavisor(v, make(bytes.Repeat([]byte{0}, 64)))
-	p.make = make
+	p := guest.NewParavisor(v, make(bytes.Repeat([]byte{0}, 64)), make)
 	chain, err := tpm.ParseChain(w.Azure.Certify(public.Key(), host.Region, "0123456789ab"+azure.Confidential))
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(chain[0].Raw), bytes.Repeat([]byte{0}, indexSize-len(chain[0].Raw))...))
+	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(chain[0].Raw), bytes.Repeat([]byte{0}, guest.IndexSize-len(chain[0].Raw))...))
 	certs := amd.Certificates(host.SNP.Certs())
 	service := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.URL.Path != "/metadata/THIM/amd/certification" || r.Header.Get("Metadata") != "true" {

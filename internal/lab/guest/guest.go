@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-configfs-tsm/configfs/configfsi"
 	"github.com/google/go-configfs-tsm/configfs/faketsm"
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
@@ -37,9 +38,12 @@ type Guest struct {
 	Root string // where the kernel's files are
 	// Chain is the AK's certificate chain, and EKChain that of a bare-metal machine's EK: DER, concatenated.
 	Chain, EKChain []byte
+	IMDS           string // address of an Azure VM's metadata service
+
 	// Template is what a bare-metal machine's AK is made from: TPMT_PUBLIC.
 	Template []byte
 
+	open  func() (transport.TPMCloser, error)
 	mu    sync.Mutex // a laboratory is not safe for concurrent use
 	quote func(reportData [64]byte) []byte
 	t     testing.TB
@@ -135,6 +139,14 @@ func (g *Guest) PEM(certs ...*x509.Certificate) string {
 		g.t.Fatal(err)
 	}
 	return path
+}
+
+// TPM opens the guest's TPM.
+func (g *Guest) TPM() (transport.TPMCloser, error) {
+	if g.open != nil {
+		return g.open()
+	}
+	return evidence.OpenTPM(g.V.Socket)
 }
 
 // TSM is configfs-tsm in the guest.
