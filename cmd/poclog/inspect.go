@@ -84,7 +84,7 @@ func inspectReceipt(file []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{"v": 1, "file": "receipt", "index": r.Index, "entry": json.RawMessage(r.Entry), "proof_hashes": len(r.Inclusion.Hashes)}
+	out := map[string]any{"v": 1, "file": "receipt", "index": r.Index, "entry": shownLeaf(r.Entry), "proof_hashes": len(r.Inclusion.Hashes)}
 	for name, cp := range map[string][]byte{"checkpoint": r.Inclusion.Checkpoint, "challenge": r.Challenge} {
 		if len(cp) > 0 {
 			out[name] = describeCheckpoint(cp)
@@ -94,6 +94,14 @@ func inspectReceipt(file []byte) (any, error) {
 		out["first"] = describeCheckpoint(r.First.Checkpoint)
 	}
 	return out, nil
+}
+
+// shownLeaf shows a leaf as the JSON that it is, or as text where it is none.
+func shownLeaf(leaf []byte) any {
+	if json.Valid(leaf) {
+		return json.RawMessage(leaf)
+	}
+	return fmt.Sprintf("%q", leaf)
 }
 
 // describeCheckpoint shows what a checkpoint says, and whose signatures it carries; `poclog verify` looks whether they are right.

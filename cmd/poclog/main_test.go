@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -53,6 +54,7 @@ func TestCommands(t *testing.T) {
 			"quote":  cmdQuote,
 			"lab":    cmdLab,
 			"gotpm":  cmdGoTPM,
+			"vector": cmdVector,
 
 			"endorsed":   cmdEndorsed,
 			"kms":        cmdKMS,
@@ -119,6 +121,22 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// cmdVector writes the members of a vector of testdata, which are files: `vector contradictions/clone-ak contradiction=FILE policy=FILE`.
+func cmdVector(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(filepath.Join(ts.Getenv("ROOT"), "testdata", args[0]+".json"))
+	ts.Check(err)
+	var members map[string]any
+	ts.Check(json.Unmarshal(b, &members))
+	for _, a := range args[1:] {
+		member, file, _ := strings.Cut(a, "=")
+		text, ok := members[member].(string)
+		if !ok {
+			ts.Fatalf("vector %s has no %q", args[0], member)
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o644))
 	}
 }
 
