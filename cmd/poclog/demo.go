@@ -93,7 +93,7 @@ func (s *stage) playCloud(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory} {
+	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory, c.actMonitor} {
 		if err := act(ctx); err != nil {
 			return err
 		}
