@@ -19,6 +19,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/profile"
 )
 
@@ -57,6 +58,9 @@ func newLogInitCmd() *cobra.Command {
 				}
 			}
 			if keyRef != "" {
+				if err := signer.CheckRef(keyRef); err != nil {
+					return hint(usagef("--key-ref: %w", err), "without it the key is made in a file")
+				}
 				key, err := openKey(cmd, keyRef)
 				if err != nil {
 					return err

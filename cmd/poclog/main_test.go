@@ -71,7 +71,7 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	address := l.Addr().String()
 	ts.Check(l.Close())
 	cmd := exec.Command("poclog", append([]string{"log", "serve", ts.MkAbs(args[0]), "--listen", address, "--checkpoint-interval", "100ms"}, args[1:]...)...)
-	cmd.Path = lookPath(ts)
+	cmd.Path, cmd.Env = lookPath(ts), append(os.Environ(), "PATH="+ts.Getenv("PATH"))
 	ts.Check(cmd.Start())
 	ts.Defer(func() {
 		_ = cmd.Process.Signal(os.Interrupt) // it may have ended, which Wait reports
