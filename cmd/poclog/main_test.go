@@ -55,6 +55,8 @@ func TestCommands(t *testing.T) {
 			"lab":    cmdLab,
 			"gotpm":  cmdGoTPM,
 			"vector": cmdVector,
+			"http":   cmdHTTP,
+			"hook":   cmdHook,
 
 			"endorsed":   cmdEndorsed,
 			"kms":        cmdKMS,

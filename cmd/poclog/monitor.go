@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,10 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog/client/monitor"
+	"github.com/poclog/poclog/client/monitor/notify"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -27,6 +30,7 @@ func newMonitorCmd() *cobra.Command {
 			"that poclog verify checks offline.",
 	}
 	c.AddCommand(newMonitorInitCmd(), newMonitorAddLogCmd(), newMonitorRemoveLogCmd(), newMonitorRunCmd())
+	c.AddCommand(newMonitorAnswerCmds()...)
 	return c
 }
 
@@ -135,6 +139,7 @@ func newMonitorRunCmd() *cobra.Command {
 	var f monitorFlags
 	var cfg monitor.Config
 	var opt monitor.Options
+	var tell tellFlags
 	c := &cobra.Command{
 		Use:   "run [--once]",
 		Short: "Follow the logs, and raise alerts",
@@ -150,11 +155,20 @@ func newMonitorRunCmd() *cobra.Command {
 				return usagef("--interval %s, --stalled %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
 			}
 			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), reappraiser{}
+			cfg.Silence = notify.SilencesIn(f.folder()).Silencer(time.Now, cfg.Logger)
 			opt.Progress = monitorProgress(cmd)
-			return f.with(cfg, func(m *monitor.Monitor) error { return runMonitor(cmd, m, opt) })
+			return f.with(cfg, func(m *monitor.Monitor) (err error) {
+				t, err := tell.open(cmd, m, f.folder(), cfg.Logger)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, t.close()) }()
+				return runMonitor(cmd, m, opt, t)
+			})
 		},
 	}
 	f.register(c)
+	tell.register(c)
 	fl := c.Flags()
 	fl.BoolVar(&opt.Once, "once", false, "look at every log one time")
 	fl.DurationVar(&cfg.Interval, "interval", monitor.DefaultInterval, "time between two looks at a log")
@@ -164,17 +178,39 @@ func newMonitorRunCmd() *cobra.Command {
 	return c
 }
 
-func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options) error {
-	out, err := m.Run(cmd.Context(), opt)
+// runMonitor follows the logs, and tells what is found.
+func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *teller) error {
+	if opt.Once {
+		return runOnce(cmd, m, opt, t)
+	}
+	ctx, cancel := context.WithCancel(cmd.Context())
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		t.run(ctx)
+	}()
+	_, err := m.Run(ctx, opt)
+	cancel()
+	<-told
 	if err != nil {
 		return undecided(err)
 	}
-	if !opt.Once {
-		return nil
+	return nil
+}
+
+// runOnce looks at every log one time. What is new is what the look and the watch list found; what could not be told is told next time, and is trouble.
+func runOnce(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *teller) error {
+	// What is silenced since the last look must not hide, in the count, what is new now.
+	if _, err := t.silences.Apply(cmd.Context(), m, time.Now()); err != nil {
+		return undecided(err)
 	}
-	w := cmd.OutOrStdout()
-	for _, s := range []rule.Severity{rule.Contradiction, rule.Alert, rule.Information} {
-		fmt.Fprintf(w, "%s: %d new\n", s, out.New[string(s)])
+	before, err := m.CountAlerts(cmd.Context())
+	if err != nil {
+		return undecided(err)
+	}
+	out, err := m.Run(cmd.Context(), opt)
+	if err != nil {
+		return undecided(err)
 	}
 	var troubles []error
 	for _, origin := range slices.Sorted(maps.Keys(out.Trouble)) {
@@ -183,7 +219,29 @@ func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options) err
 	if out.Waiting > 0 {
 		troubles = append(troubles, fmt.Errorf("%d pairs of entries are still to be compared", out.Waiting))
 	}
-	switch found := out.New[string(rule.Contradiction)] + out.New[string(rule.Alert)]; {
+	if err := t.once(cmd.Context()); err != nil {
+		troubles = append(troubles, err)
+	}
+	after, err := m.CountAlerts(cmd.Context())
+	if err != nil {
+		return undecided(err)
+	}
+	news := make(map[rule.Severity]int)
+	for sign, counts := range map[int][]monitor.AlertCount{-1: before, 1: after} {
+		for _, c := range counts {
+			if !c.Silenced {
+				news[rule.Severity(c.Severity)] += sign * c.N
+			}
+		}
+	}
+	w := cmd.OutOrStdout()
+	if t.lines {
+		w = cmd.ErrOrStderr()
+	}
+	for _, s := range []rule.Severity{rule.Contradiction, rule.Alert, rule.Information} {
+		fmt.Fprintf(w, "%s: %d new\n", s, max(0, news[s]))
+	}
+	switch found := max(0, news[rule.Contradiction]) + max(0, news[rule.Alert]); {
 	case found > 0:
 		return errors.Join(append([]error{fmt.Errorf("%d new contradictions and alerts", found)}, troubles...)...)
 	case len(troubles) > 0:

@@ -120,3 +120,32 @@ func Resolve(records Records, text string) (poclog.Identity, error) {
 	}
 	return found, nil
 }
+
+// Shown is everything that is known of an identity. Its JSON is a stable schema, version V.
+type Shown struct {
+	V          int              `json:"v"`
+	Identity   poclog.Identity  `json:"identity"`
+	Total      int              `json:"total"`
+	Statements []Statement      `json:"statements"`
+	Alerts     []*monitor.Alert `json:"alerts"`
+}
+
+// String says when evidence was made, for people.
+func (i *Interval) String() string {
+	const layout = "2006-01-02 15:04:05"
+	var s string
+	switch {
+	case i.NotBefore != nil && i.NotAfter != nil:
+		return fmt.Sprintf("made between %s and %s", i.NotBefore.UTC().Format(layout), i.NotAfter.UTC().Format(layout))
+	case i.NotBefore != nil:
+		s = "made after " + i.NotBefore.UTC().Format(layout)
+	case i.NotAfter != nil:
+		s = "made before " + i.NotAfter.UTC().Format(layout)
+	default:
+		s = "nobody knows when it was made"
+	}
+	if i.Why != "" {
+		s += ": " + i.Why
+	}
+	return s
+}

@@ -16,7 +16,7 @@ import (
 
 const origin = "log.test/watched"
 
-// A ledger is a monitor's folder whose records are given: TestWatchListOverARealLog has real ones.
+// A ledger is a monitor's folder whose records are given: TestWatchListOverARealLog (package answers) has real ones.
 type ledger struct {
 	*bench
 	records []monitor.Record

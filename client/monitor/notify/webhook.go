@@ -95,8 +95,11 @@ func parseSecrets(path, text string) ([][]byte, error) {
 	return out, nil
 }
 
-// Name gives "webhook": what was told is not told again where the address changes.
-func (w *Webhook) Name() string { return "webhook" }
+// WebhookName is the name of every webhook as a sink.
+const WebhookName = "webhook"
+
+// Name gives WebhookName: what was told is not told again where the address changes.
+func (w *Webhook) Name() string { return WebhookName }
 
 // Silenced reports that nobody is called for what is silenced.
 func (w *Webhook) Silenced() bool { return false }

@@ -20,6 +20,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -163,6 +165,21 @@ func (k *Keeper) Families(ctx context.Context) ([]Family, error) {
 		return nil
 	})
 	return out, err
+}
+
+// AMDLists names AMD's lists of revoked certificates for the kept SEV-SNP platforms, such as "vcek-milan".
+func (k *Keeper) AMDLists(ctx context.Context) (lists []string, err error) {
+	err = k.each(ctx, "report IS NOT NULL", nil, func(p *platform) error {
+		_, chain, err := parseSNP(p.report, p.certs)
+		if err != nil {
+			return fmt.Errorf("platform %s: %w", p.chip, err)
+		}
+		if name := chain.Signer.String() + "-" + strings.ToLower(string(chain.Product)); !slices.Contains(lists, name) {
+			lists = append(lists, name)
+		}
+		return nil
+	})
+	return lists, err
 }
 
 // Counts says how many platforms are kept, and of how many nothing could be taken.

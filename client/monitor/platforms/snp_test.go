@@ -1,6 +1,7 @@
 package platforms_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,9 @@ func TestSNPPlatformsFallByThePolicyAndByAMDsLists(t *testing.T) {
 	b.learn(k, 3)
 	if kept, without, err := k.Counts(t.Context()); err != nil || kept != 3 || without != 0 {
 		t.Fatalf("%d kept, %d without, %v", kept, without, err)
+	}
+	if lists, err := k.AMDLists(t.Context()); err != nil || len(lists) != 2 || !slices.Contains(lists, "vcek-milan") || !slices.Contains(lists, "vcek-genoa") {
+		t.Errorf("%v, %v", lists, err)
 	}
 	judge := func(items ...poclog.CollateralItem) platforms.Judgement {
 		t.Helper()
