@@ -17,12 +17,16 @@ import (
 // prove writes the contradiction's file of a finding and names it in the alert. If something is missing the alert has none for now, and the pair
 // is looked at again later.
 func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) error {
-	pieces := make([]receipt.Piece, len(j.sides))
+	pieces, all := make([]receipt.Piece, len(j.sides)), true
 	for i, s := range j.sides {
 		ok, err := j.piece(ctx, s, j.other(i), &pieces[i])
-		if err != nil || !ok {
+		if err != nil {
 			return err
 		}
+		all = all && ok
+	}
+	if !all {
+		return nil
 	}
 	file, err := j.file(f.Rule, pieces...)
 	var refused *receipt.Error

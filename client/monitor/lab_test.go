@@ -65,7 +65,7 @@ func (s *station) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
-		w.WriteHeader(http.StatusBadGateway)
+		http.NotFound(w, r)
 		return
 	}
 	name, ok := strings.CutPrefix(r.URL.Path, "/v1/evidence/sha256/")

@@ -137,7 +137,7 @@ func (j *judging) time(ctx context.Context, sides ...*side) error {
 		if len(sides) == 2 {
 			other = sides[1-i]
 		}
-		if err := s.bound(ctx, other); err != nil {
+		if err := errors.Join(s.bound(ctx, other), s.tighten(ctx)); err != nil {
 			return err
 		}
 	}

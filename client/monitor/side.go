@@ -211,3 +211,42 @@ func (s *side) cover(signed []byte) {
 func checkpointOf(v *tlogpolicy.View, signed []byte) *client.Checkpoint {
 	return &client.Checkpoint{Tree: client.Tree{Origin: v.Origin, Size: v.Size, Root: v.Root}, Signed: signed, View: v}
 }
+
+// tightenRows is how far ahead an entry is sought whose challenge covers another: some hours of a busy log.
+const tightenRows = 1 << 14
+
+// tighten finds the next entry of the log whose challenge is made of a tree that covers this one: witnesses had signed that by then, and an entry
+// that was read long after it came may have no tighter bound.
+func (s *side) tighten(ctx context.Context) error {
+	buf := newBlock(maxRead)
+	end := min(s.tail.l.next, s.index+tightenRows)
+	for at := s.index + 1; at < end; {
+		part := buf[:min(maxRead, end-at)*rowSize]
+		if err := s.tail.rows.read(at, part); err != nil {
+			return &folderError{err}
+		}
+		for i := range part.len() {
+			row := part.row(i)
+			if row.has(flagFresh) && row.u64(offFreshSize) > s.index && s.tail.terms.text(row.u16(offOrigin)) == s.tail.l.origin {
+				return s.coverBy(ctx, at+uint64(i))
+			}
+		}
+		at += uint64(part.len())
+	}
+	return nil
+}
+
+// coverBy takes the challenge of another entry for a checkpoint that covers this one.
+func (s *side) coverBy(ctx context.Context, index uint64) error {
+	by, err := s.tail.r.side(ctx, refOf(s.tail.l.number, index))
+	if err != nil {
+		return err
+	}
+	if err := by.fetchBundle(ctx); err != nil {
+		return err
+	}
+	if by.claim.Rooted && len(by.challenge) > 0 {
+		s.cover(by.challenge)
+	}
+	return nil
+}

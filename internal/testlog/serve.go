@@ -55,7 +55,7 @@ func (s *Server) answer(path string) ([]byte, error) {
 		return nil, fmt.Errorf("no %q", path)
 	}
 	level, name, _ := strings.Cut(rest, "/")
-	n, w, err := tileIndex(name)
+	n, w, err := TileIndex(name)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func (s *Server) entries(n int64, w int) ([]byte, error) {
 	return b, nil
 }
 
-// tileIndex reads "x001/234" or "x001/234.p/5".
-func tileIndex(name string) (n int64, w int, err error) {
+// TileIndex reads the name of a tile below its level: "x001/234" or "x001/234.p/5".
+func TileIndex(name string) (n int64, w int, err error) {
 	name, partial, isPartial := strings.Cut(name, ".p/")
 	w = 256
 	if isPartial {
