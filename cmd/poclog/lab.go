@@ -24,7 +24,7 @@ func newLabCmd() *cobra.Command {
 		Long: "Synthetic chip makers and clouds that mint evidence of confidential VMs by the thousand. Only the realm lab accepts it. It is a function of\n" +
 			"its seed: nothing secret is in it.",
 	}
-	c.AddCommand(newLabUpCmd(), newLabProveCmd(), newLabRegistryCmd(), newLabAttackCmd())
+	c.AddCommand(newLabUpCmd(), newLabProveCmd(), newLabEndorseCmd(), newLabRegistryCmd(), newLabAttackCmd())
 	return c
 }
 
@@ -80,6 +80,7 @@ func newLabUpCmd() *cobra.Command {
 	l := laboratory{V: 1}
 	var profile string
 	var registry string
+	var endorsers bool
 	c := &cobra.Command{
 		Use:   "up DIR",
 		Short: "Make a laboratory and the appraisal policy that trusts it",
@@ -89,7 +90,7 @@ func newLabUpCmd() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l.Profile = poclog.Profile(profile)
-			return labUp(cmd, args[0], &l, registry)
+			return labUp(cmd, args[0], &l, registry, endorsers)
 		},
 	}
 	c.Flags().IntVar(&l.Chassis, "chassis", 4, "machines, over the cloud's zones")
@@ -97,10 +98,11 @@ func newLabUpCmd() *cobra.Command {
 	c.Flags().StringVar(&l.Seed, "seed", "laboratory", "what everything is derived from")
 	c.Flags().StringVar(&profile, "profile", string(poclog.GCETDXvTPM), "what kind of VMs: "+strings.Join(fleetNames(), ", "))
 	c.Flags().StringVar(&registry, "registry", "", "where `poclog lab registry` will answer, for the policy")
+	c.Flags().BoolVar(&endorsers, "endorsers", false, "have the policy ask a registry of hardware and the machines' owner (`poclog lab endorse`)")
 	return c
 }
 
-func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string) error {
+func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string, endorsers bool) error {
 	l.From = time.Now().UTC().AddDate(-1, 0, 0).Truncate(24 * time.Hour)
 	if err := l.check(); err != nil {
 		return usagef("%w", err)
@@ -109,7 +111,11 @@ func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string) error
 	if err != nil {
 		return err
 	}
-	policy, err := f.policy(registry).Marshal()
+	appraisal := f.policy(registry)
+	if endorsers {
+		l.ask(appraisal)
+	}
+	policy, err := appraisal.Marshal()
 	if err != nil {
 		return err
 	}
