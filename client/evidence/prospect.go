@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -180,6 +181,18 @@ func teeRules() []rule {
 	}
 }
 
+// azureTPMRules are tpmRules where nothing else wants the firmware's registers.
+func azureTPMRules() []rule {
+	rules := tpmRules()
+	rules[1].look = func(p *parts) error {
+		if err := p.pcrDigest(); err != nil {
+			return err
+		}
+		return p.firmwarePCRs()
+	}
+	return rules
+}
+
 func tpmRules() []rule {
 	return []rule{
 		{check: verify.TPMSignature, look: (*parts).signature, how: "take quote and certificate from one TPM"},
@@ -206,7 +219,7 @@ var prospects = map[poclog.Profile][]rule{
 		rule{check: verify.PlaceAgree, look: (*parts).gceInstance, how: "sign with the AK that the provider certified for this instance (gceAK)"},
 		rule{check: verify.FreshChallenge, look: (*parts).fresh, how: howChallenge},
 	),
-	poclog.AzureTDXvTPM: append(append(teeRules(), tpmRules()...),
+	poclog.AzureTDXvTPM: append(append(teeRules(), azureTPMRules()...),
 		rule{check: verify.BindAKInTEE, look: (*parts).hclReport, how: "take HCL report, TD quote and TPM quote in one boot of one VM"},
 		rule{check: verify.BindTEEInTPM, look: (*parts).teeInTPM, how: howOrder},
 		rule{check: verify.BindPCRRTMR, optional: true, look: never("Azure leaves the RTMRs zero"), how: "no way is known"},
@@ -256,6 +269,16 @@ func (p *parts) pcrDigest() error {
 	}
 	_, err := tpm.CheckPCRs(p.tpmQuote, p.bundle.Get(poclog.ItemTPMPCRs))
 	return err
+}
+
+// firmwarePCRs wants PCR 0 to 7 in one bank of SHA-256 or SHA-384.
+func (p *parts) firmwarePCRs() error {
+	for _, s := range p.tpmQuote.Selection {
+		if slices.Contains(tpm.LaunchBanks, s.Alg) && len(s.PCRs) >= 8 && s.PCRs[7] == 7 {
+			return nil
+		}
+	}
+	return lacking{"the TPM quote does not cover PCR 0 to 7: what booted is not shown", "quote PCR 0 to 7 in one bank of SHA-256 or SHA-384"}
 }
 
 func (p *parts) akTemplate() error {

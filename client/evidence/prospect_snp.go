@@ -36,7 +36,7 @@ func snpRules() []rule {
 }
 
 func azureSNPRules() []rule {
-	return append(append(snpRules(), tpmRules()...),
+	return append(append(snpRules(), azureTPMRules()...),
 		rule{check: verify.BindAKInTEE, look: (*parts).snpHCLReport, how: "take HCL report and TPM quote in one boot of one VM"},
 		rule{check: verify.BindTEEInTPM, look: (*parts).teeInTPM, how: howOrder},
 		rule{check: verify.BindPCRRTMR, optional: true, look: never("SEV-SNP has no registers of what boots"), how: "no way is known"},

@@ -23,7 +23,7 @@ var azureTDX = profile{
 	binding:  true,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(checkAzureAK)...),
+	steps: append(append(tdxSteps(required), tpmSteps(checkAzureAK, checkAzurePCRs)...),
 		step{verify.BindAKInTEE, required, checkHCL},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, optional, func(*subject) error { return absentf("Azure leaves the RTMRs zero and gives no event log of the TD") }},
@@ -35,6 +35,34 @@ var azureTDX = profile{
 		step{verify.FreshChallenge, required, func(s *subject) error { return s.checkFresh(s.azureNonce) }},
 	),
 	claims: claimAzure,
+}
+
+// checkAzurePCRs also wants the firmware's registers, in a bank that nobody makes collide: a quote that leaves them out says of a boot only that there was
+// one, and two stories of it would not contradict. Elsewhere other checks want them.
+func checkAzurePCRs(s *subject) error {
+	if err := checkPCRs(s); err != nil {
+		return err
+	}
+	for _, alg := range tpm.LaunchBanks {
+		covered := 0
+		for n := range firmwarePCRs {
+			if _, ok := s.pcrs.Get(alg, n); ok {
+				covered++
+			}
+		}
+		if covered == firmwarePCRs {
+			return nil
+		}
+	}
+	return absentf("the TPM quote does not cover PCR 0 to %d in one bank of SHA-256 or SHA-384: what booted is not shown", firmwarePCRs-1)
+}
+
+// firmwarePCRs are the registers from 0 on that hold the firmware's story.
+const firmwarePCRs = 8
+
+func checkPCRs(s *subject) error {
+	_, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
+	return err
 }
 
 // akChainTo is the check of an AK whose certificate alone says all.
@@ -51,14 +79,11 @@ func checkAzureAK(s *subject) error {
 }
 
 // tpmSteps are the checks of a TPM quote and the key that signed it.
-func tpmSteps(chain func(*subject) error) []step {
+func tpmSteps(chain, pcrs func(*subject) error) []step {
 	return []step{
 		{verify.TPMAKChain, required, chain},
 		{verify.TPMSignature, required, func(s *subject) error { return s.tpmQuote.Verify(s.ak()) }},
-		{verify.TPMPCRDigest, required, func(s *subject) error {
-			_, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
-			return err
-		}},
+		{verify.TPMPCRDigest, required, pcrs},
 		{verify.TPMAKTemplate, required, func(s *subject) error {
 			if s.public == nil {
 				return absentf("the bundle lacks the AK's TPMT_PUBLIC: whether the AK signs only what the TPM made is not shown")
@@ -198,11 +223,11 @@ func claimTPM(s *subject) {
 		var firmware []byte
 		for _, n := range sel.PCRs {
 			bank.Selected = append(bank.Selected, uint8(n))
-			if v, ok := s.pcrs.Get(sel.Alg, n); ok && n < 8 {
+			if v, ok := s.pcrs.Get(sel.Alg, n); ok && n < firmwarePCRs {
 				firmware = append(firmware, v...)
 			}
 		}
-		if len(bank.Selected) >= 8 && bank.Selected[7] == 7 {
+		if len(bank.Selected) >= firmwarePCRs && bank.Selected[firmwarePCRs-1] == firmwarePCRs-1 {
 			sum := poclog.Sum(firmware)
 			bank.Firmware = &sum
 		}

@@ -20,7 +20,7 @@ var gceTDX = profile{
 	binding:  true,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemTCGLog, poclog.ItemCCEL, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootGCEAK))...),
+	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootGCEAK), checkPCRs)...),
 		step{verify.BindAKInTEE, required, checkAKInReportData},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, required, checkLogs},

@@ -21,7 +21,7 @@ var azureSNP = profile{
 		poclog.ItemSNPReport, poclog.ItemSNPCerts, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport,
 	},
 	allowed: []poclog.Item{poclog.ItemTPMAK, poclog.ItemChallenge},
-	steps: append(append(snpSteps(required, true), tpmSteps(checkAzureAK)...),
+	steps: append(append(snpSteps(required, true), tpmSteps(checkAzureAK, checkAzurePCRs)...),
 		step{verify.BindAKInTEE, required, checkSNPHCL},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, optional, func(*subject) error { return absentf("SEV-SNP has no registers of what boots") }},
@@ -40,7 +40,7 @@ var snpOnly = profile{
 	required: []poclog.Item{poclog.ItemSNPReport, poclog.ItemSNPCerts},
 	allowed:  []poclog.Item{poclog.ItemChallenge},
 	steps: append(snpSteps(optional, false), endorsedChip, step{verify.FreshChallenge, optional, func(s *subject) error {
-		return s.checkFresh(func() []byte { return s.report.ReportData[32:] })
+		return s.checkFresh(func() []byte { return nonceAlone(&s.report.ReportData) })
 	}}),
 	claims: claimSNP,
 }

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -189,9 +190,17 @@ var tdxOnly = profile{
 	required: []poclog.Item{poclog.ItemTDXQuote},
 	allowed:  []poclog.Item{poclog.ItemChallenge},
 	steps: append(tdxSteps(optional), endorsedChip, endorsedPlatform, step{verify.FreshChallenge, optional, func(s *subject) error {
-		return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
+		return s.checkFresh(func() []byte { return nonceAlone(&s.quote.Body.ReportData) })
 	}}),
 	claims: claimTDX,
+}
+
+// nonceAlone returns the nonce of a report data that names no AK: zeros stand in its place.
+func nonceAlone(rd *[64]byte) []byte {
+	if !bytes.Equal(rd[:32], make([]byte, 32)) {
+		return nil
+	}
+	return rd[32:]
 }
 
 // checkFresh holds the evidence to its challenge: the checkpoint is one that the policy accepts, not too old when the evidence is judged,

@@ -145,3 +145,12 @@ func (c *Chip) Report(g Guest, loaded *CloudKey) []byte {
 	copy(r[0x2a0:], signReport(key, r[:0x2a0]))
 	return r
 }
+
+// Sign signs a report anew, after its signed part was changed.
+func (c *Chip) Sign(report []byte, loaded *CloudKey) {
+	key := c.key
+	if loaded != nil {
+		key = loaded.key
+	}
+	copy(report[0x2a0:], signReport(key, report[:0x2a0]))
+}

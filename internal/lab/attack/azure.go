@@ -73,6 +73,7 @@ type AzureMix struct {
 	Hashed []byte        // the JSON whose hash the chip's report carries, if not that of the HCL report
 	TEE    func([]byte)  // changes the TEE's quote before the TPM covers it
 	Sealed []byte        // the TPM's extraData, if not the hash of the TEE's quote
+	PCRs   []int         // of the SHA-256 bank, which the TPM quotes; nil: all
 }
 
 // Compose puts evidence of an Azure VM together; for the profile snp, the report alone, which carries the nonce itself.
@@ -101,7 +102,11 @@ func (w *World) Compose(m AzureMix) *poclog.Bundle {
 	if w.Profile == poclog.SNP {
 		return b
 	}
-	quote, values, err := m.TPM.QuoteOf(m.Sealed, Now, azure.Selection)
+	selection := azure.Selection
+	if m.PCRs != nil {
+		selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: m.PCRs}}
+	}
+	quote, values, err := m.TPM.QuoteOf(m.Sealed, Now, selection)
 	if err != nil {
 		panic(err) // the laboratory is ours
 	}
@@ -207,6 +212,9 @@ func azureVM() []Attack {
 			b := w.Honest()
 			b.Set(poclog.ItemTPMPCRs, ownImage().PCRs(tpm.SHA256, azure.Selection[0].PCRs))
 			return b
+		}},
+		{Name: "pcr-hidden", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
+			return w.Compose(AzureMix{PCRs: []int{0, 1, 2, 3, 4, 5, 6, 16}})
 		}},
 		{Name: "ak-unrestricted", Check: verify.TPMAKTemplate, Stage: func(w *World) *poclog.Bundle {
 			free := *w.AzureVM.TPM

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/verify"
 )
@@ -59,8 +60,15 @@ var ChipOnly = slices.Concat(
 		{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
 			return w.bare(func(td *chip.TD) { td.Debug = true })
 		}},
+		{Name: "nonce-framed", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
+			return w.bare(func(td *chip.TD) { td.ReportData[0] = 1 })
+		}},
 	}, onIntel, challenged, tokens[:2], owners[:2])),
-	under(poclog.SNP, slices.Concat(onAMD, challenged, tokens[:2])),
+	under(poclog.SNP, slices.Concat([]Attack{
+		{Name: "nonce-framed", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
+			return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.ReportData[0] = 1 }})
+		}},
+	}, onAMD, challenged, tokens[:2])),
 )
 
 // ChipOnlySeries are the attacks under the profiles tdx and snp that only time exposes.
