@@ -115,6 +115,9 @@ type Registry struct {
 // maxPublishers bounds the keys of a policy: each appraisal parses them.
 const maxPublishers = 256
 
+// maxAlliances bounds the keys that a token may be tried with.
+const maxAlliances = 64
+
 // An Alliance is a registry of hardware that signs what it lists, as the Proof of Cloud Alliance does.
 type Alliance struct {
 	Name string `json:"name"` // for people
@@ -293,6 +296,9 @@ func (p *Policy) checkTXT() error {
 }
 
 func (p *Policy) checkAlliances() error {
+	if n := len(p.Alliances); n > maxAlliances {
+		return fmt.Errorf("alliances: %d keys: want at most %d", n, maxAlliances)
+	}
 	for _, a := range p.Alliances {
 		if d, err := ParseDigest(a.Key); err != nil || d == (Digest{}) {
 			return fmt.Errorf("alliances: key %.80q: want 64 lower-case hexadecimal digits, not all zero", a.Key)

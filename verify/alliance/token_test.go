@@ -91,7 +91,7 @@ func TestKeyIDMustAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = tok.Signer([]poclog.Digest{other, registry.Key()})
-	wantRefused(t, "another's kid", err, "its kid is")
+	wantRefused(t, "another's kid", err, "no signature by a key")
 }
 
 func payloadOf(t testing.TB) string {

@@ -207,6 +207,9 @@ func Check(item *poclog.CollateralItem, roots map[[32]byte]bool, at time.Time) (
 func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) (*Signed, error) {
 	chain := e.chain
 	if len(root) > 0 {
+		if roots[poclog.Sum(chain[len(chain)-1])] {
+			return nil, errors.New("a root stands beside it, which carries its own")
+		}
 		block, rest := pem.Decode(root)
 		if block == nil || len(bytes.TrimSpace(rest)) > 0 {
 			return nil, errors.New("the chain beside it is not the root's certificate in PEM")
