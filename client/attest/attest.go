@@ -216,7 +216,7 @@ func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask A
 		return nil, &MissingError{PieceTEE, err, "run in a confidential VM of Azure with TDX, and reach its instance metadata service, " + evidence.AzureIMDS}
 	}
 	if im.Profile != p {
-		return nil, fmt.Errorf("Azure VM: its evidence is of profile %s, the challenge for %s", im.Profile, p)
+		return nil, fmt.Errorf("the evidence of this Azure VM is of profile %s, the challenge for %s", im.Profile, p)
 	}
 	return im, im.Add(evidence.Extras{Challenge: challenge})
 }

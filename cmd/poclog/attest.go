@@ -93,6 +93,10 @@ func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 		return usagef("--receipt without --submit: there is no receipt")
 	case a.receipt.path != "" && a.state != "":
 		return usagef("--receipt and --state: the receipt goes to one of them")
+	case service && a.userData == "-":
+		return usagef("--user-data -: standard input can be read once, and --every reads anew for each proof")
+	case a.out.path == "-" && a.asJSON:
+		return usagef("-o - and --json: standard output holds one of them")
 	case a.keep < 0:
 		return usagef("--keep %d: want 0 or more", a.keep)
 	}
@@ -248,7 +252,7 @@ func (a *attestCmd) runSeries(cmd *cobra.Command) error {
 		return hint(usagef("%w", err), "give each log a folder of its own: --state DIR")
 	}
 	if err != nil {
-		return undecided(err)
+		return hint(undecided(err), "--state DIR names another folder; a single proof needs none: --receipt FILE")
 	}
 	defer st.Close() // the lock ends with the process in any case
 	s := &attest.Series{

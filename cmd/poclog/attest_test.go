@@ -198,8 +198,8 @@ func (s *scene) proofs() int {
 	return int(cp.Size) - 1
 }
 
-// managedScene is a VM of the laboratory's cloud.
-func managedScene(t *testing.T, rsa bool) *scene {
+// managedScene is a VM of the laboratory's cloud, and a log that admits whose evidence the publishers signed, if there are any.
+func managedScene(t *testing.T, rsa bool, publishers ...string) *scene {
 	t.Helper()
 	c := provider.New("attest", time.Now().UTC().AddDate(-1, 0, 0).Truncate(24*time.Hour))
 	c.Advance(time.Since(c.Now))
@@ -212,7 +212,11 @@ func managedScene(t *testing.T, rsa bool) *scene {
 		t.Fatal(err)
 	}
 	g := guest.Managed(t, c, vm, rsa)
-	return newScene(t, c, c.Policy(nil, ""), g, "--ak-chain", g.PEM(g.Certificates(g.Chain)[1:]...))
+	policy := c.Policy(nil, "")
+	if len(publishers) > 0 {
+		policy.Publishers = &poclog.Publishers{Threshold: 1, Keys: publishers}
+	}
+	return newScene(t, c, policy, g, "--ak-chain", g.PEM(g.Certificates(g.Chain)[1:]...))
 }
 
 // metalScene is a TD on a bare-metal machine whose AK is held to the launch.
@@ -295,6 +299,8 @@ func TestAttestChecksAndRefuses(t *testing.T) {
 		"check and do":          {[]string{"--check", "--submit"}, exitUsage, "--check only reports"},
 		"receipt of nothing":    {[]string{"--yes", "-o", out, "--receipt", out}, exitUsage, "there is no receipt"},
 		"receipt of a service":  {[]string{"--yes", "--every", "10m", "--receipt", out}, exitUsage, "--state"},
+		"a key read once":       {[]string{"--yes", "--every", "10m", "--user-data", "-"}, exitUsage, "standard input"},
+		"two on one output":     {[]string{"--yes", "-o", "-", "--json"}, exitUsage, "holds one of them"},
 		"half a second":         {[]string{"--yes", "--every", "500ms"}, exitUsage, "whole seconds"},
 		"a wrong handle":        {[]string{"--yes", "-o", out, "--persist", "0x80000000"}, exitUsage, "0x81000000"},
 		"a wrong profile":       {[]string{"--yes", "-o", out, "--profile", "none"}, exitUsage, "--profile"},
@@ -314,6 +320,23 @@ func TestAttestChecksAndRefuses(t *testing.T) {
 	s.g.V.Extend(9, []byte("what no log tells"))
 	if status, _, stderr := s.attest("--yes", "--submit"); status != exitNo || !strings.Contains(stderr, "bind.pcr-rtmr") || s.proofs() != 0 {
 		t.Errorf("evidence that contradicts itself: status %d: %s", status, stderr)
+	}
+}
+
+// A log that admits only known publishers takes what the machine's key signed, and says to others what they can do.
+func TestAttestSignsAsAPublisher(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "vm.key")
+	out, err := exec.Command(program(t, "poclog"), "key", "new", "-o", key).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	s := managedScene(t, false, strings.TrimSpace(strings.TrimPrefix(line, "policy")))
+	if status, _, stderr := s.attest("--submit", "--yes"); status != exitNo || !strings.Contains(stderr, "publisher.signature") || !strings.Contains(stderr, "--key signs") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if status, _, stderr := s.attest("--submit", "--yes", "--key", key); status != 0 || !strings.Contains(stderr, "signed by key") || s.proofs() != 1 {
+		t.Errorf("status %d, %d proofs: %s", status, s.proofs(), stderr)
 	}
 }
 
