@@ -201,7 +201,7 @@ func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *
 // runOnce looks at every log one time. What is new is what the look and the watch list found; what could not be told is told next time, and is trouble.
 func runOnce(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *teller) error {
 	// What is silenced since the last look must not hide, in the count, what is new now.
-	if _, err := t.silences.Apply(cmd.Context(), m, time.Now()); err != nil {
+	if err := t.mark(cmd.Context()); err != nil {
 		return undecided(err)
 	}
 	before, err := m.CountAlerts(cmd.Context())
@@ -243,11 +243,20 @@ func runOnce(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *tel
 	}
 	switch found := max(0, news[rule.Contradiction]) + max(0, news[rule.Alert]); {
 	case found > 0:
-		return errors.Join(append([]error{fmt.Errorf("%d new contradictions and alerts", found)}, troubles...)...)
+		return inOneLine(append([]error{fmt.Errorf("%d new contradictions and alerts", found)}, troubles...))
 	case len(troubles) > 0:
-		return undecided(errors.Join(troubles...))
+		return undecided(inOneLine(troubles))
 	}
 	return nil
+}
+
+// inOneLine joins errors with semicolons.
+func inOneLine(errs []error) error {
+	joined := errs[0]
+	for _, err := range errs[1:] {
+		joined = fmt.Errorf("%w; %w", joined, err)
+	}
+	return joined
 }
 
 // monitorProgress shows how far the first scan of a log is, on a terminal only.

@@ -46,7 +46,8 @@ type teller struct {
 	watcher  *notify.Watcher
 	couriers []*notify.Courier
 	closers  []func() error
-	lines    bool // on standard output
+	lines    bool   // on standard output
+	active   string // the silences that the marks are of
 	logger   *slog.Logger
 }
 
@@ -138,23 +139,44 @@ func (t *teller) close() (err error) {
 
 // look brings marks of silence up to date, and looks for claims about the watch list.
 func (t *teller) look(ctx context.Context) error {
-	if _, err := t.silences.Apply(ctx, t.m, time.Now()); err != nil {
+	if err := t.mark(ctx); err != nil {
 		return err
 	}
 	_, err := t.watcher.Look(ctx)
 	return err
 }
 
+// mark brings the marks of all alerts up to date, if the silences have changed.
+func (t *teller) mark(ctx context.Context) error {
+	now := time.Now()
+	active, err := t.silences.Active(now)
+	if err != nil || active == t.active {
+		return err
+	}
+	if _, err := t.silences.Apply(ctx, t.m, now); err != nil {
+		return err
+	}
+	t.active = active
+	return nil
+}
+
 // once looks, and tells everything that is to be told, as far as it is taken.
 func (t *teller) once(ctx context.Context) error {
-	err := t.look(ctx)
+	var errs []error
+	if err := t.look(ctx); err != nil {
+		errs = append(errs, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	for _, c := range t.couriers {
-		_, e := c.Flush(ctx)
-		err = errors.Join(err, e)
+		if _, err := c.Flush(ctx); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	if len(errs) == 0 {
+		return nil
+	}
+	return inOneLine(errs)
 }
 
 // run looks and tells until the context ends.

@@ -131,13 +131,19 @@ func (c *Courier) Run(ctx context.Context) {
 
 // Flush delivers all that is there, trying again what fails, until the context ends. It returns how many alerts were not taken, and why.
 func (c *Courier) Flush(ctx context.Context) (left int, err error) {
-	for {
+	for last := error(nil); ; {
 		left, err = c.round(ctx)
 		if left == 0 && err == nil {
 			return 0, nil
 		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
 		if werr := c.cfg.Wait(ctx, max(c.cfg.Poll, c.due())); werr != nil {
-			return left, fmt.Errorf("%d alerts are still to be told to %s: %w", left, c.sink.Name(), errors.Join(err, werr))
+			if last == nil {
+				last = werr
+			}
+			return left, fmt.Errorf("%d alerts are still to be told to %s: %w", left, c.sink.Name(), last)
 		}
 	}
 }

@@ -193,6 +193,16 @@ func (l *Silences) Silencer(clock func() time.Time, logger *slog.Logger) func(*m
 	}
 }
 
+// Active names the silences that cover anything at a time: while it stays the same, [Silences.Apply] has nothing to change.
+func (l *Silences) Active(at time.Time) (string, error) {
+	list, err := l.List()
+	if err != nil {
+		return "", err
+	}
+	list = slices.DeleteFunc(list, func(s Silence) bool { return at.Before(s.Added) || !at.Before(s.Until) })
+	return fmt.Sprint(list), nil
+}
+
 // Marker marks alerts as silenced: a [monitor.Monitor].
 type Marker interface {
 	Alerts(ctx context.Context, f monitor.AlertFilter) iter.Seq2[*monitor.Alert, error]

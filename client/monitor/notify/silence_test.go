@@ -83,6 +83,11 @@ func TestSilencedAlertsAreKeptMarkedAndComeBack(t *testing.T) {
 			t.Errorf("%d to be told: want %d", n, want)
 		}
 	}
+	during, err := l.Active(now)
+	after, err2 := l.Active(now.Add(time.Hour))
+	if again, err3 := l.Active(now.Add(time.Minute)); err != nil || err2 != nil || err3 != nil || again != during || after == during {
+		t.Errorf("active %q, then %q, then %q: %v, %v, %v", during, again, after, err, err2, err3)
+	}
 	apply(now, 1)
 	unsilenced(1)
 	if got := b.list(t, monitor.AlertFilter{})[0].Silenced; !strings.HasPrefix(got, "our own test (silence "+s.ID+" until 2026-06-01T13:00:00Z") {
