@@ -248,8 +248,9 @@ func (f *listFlags) alerts(cmd *cobra.Command, m *monitor.Monitor, name string, 
 	} else if err := f.print(cmd, name, list, func(bool) *table { return alertTable(list) }); err != nil {
 		return err
 	}
-	if open := slices.ContainsFunc(list, func(a *monitor.Alert) bool { return a.Silenced == "" }); open {
-		return fmt.Errorf("%d %s", len(list), name)
+	list = slices.DeleteFunc(list, func(a *monitor.Alert) bool { return a.Silenced != "" })
+	if len(list) > 0 {
+		return fmt.Errorf("%s", counted(len(list), strings.TrimSuffix(name, "s"), name))
 	}
 	return nil
 }
@@ -280,7 +281,7 @@ func alertTable(list []*monitor.Alert) *table {
 // printAlert shows an alert for people: what, when, and in two sentences what was seen and what it may mean.
 func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%s %s  %s  %s\n", strings.ToUpper(a.Severity), a.Rule, a.Time.UTC().Format("2006-01-02 15:04:05"), a.ID)
+	fmt.Fprintf(out, "%s %s  %s\n", strings.ToUpper(a.Severity), a.Rule, a.Time.UTC().Format(time.DateTime))
 	fmt.Fprintln(out, wrap(a.Seen, "  ", width))
 	fmt.Fprintln(out, wrap(a.Meaning, "  ", width))
 	if len(a.Implicated) > 0 {
@@ -292,7 +293,7 @@ func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 	if a.File != "" {
 		fmt.Fprintf(out, "  Evidence: %s/%s\n", dir, a.File)
 	}
-	fmt.Fprintln(out)
+	fmt.Fprintf(out, "  Id: %s\n\n", a.ID)
 }
 
 // wrap breaks text into lines of a width, each with an indent. What has no spaces stays whole; 0 breaks nothing.
