@@ -49,7 +49,7 @@ func (f *demandFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.envelope, "envelope", "", "the envelope in which publishers signed the bundle")
 	fl.StringVar(&f.collateral, "collateral", "", "collateral for the appraisal")
 	fl.StringVar(&f.appraisalPolicy, "appraisal", "", "appraisal policy (default: the built-in one)")
-	fl.StringVar(&f.quoteFile, "quote", "", "compare a receipt with this TEE quote of a live connection")
+	fl.StringVar(&f.quoteFile, "quote", "", "compare a receipt with this TEE quote of a live connection: a TDX quote, or a SEV-SNP report with its certificates")
 }
 
 // demands parses the flags; what is wrong is wrong usage.

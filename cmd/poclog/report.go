@@ -9,8 +9,6 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/profile"
-	"github.com/poclog/poclog/verify/tdx"
 )
 
 // printEntry shows a proof for people: what it claims, then each check on a line.
@@ -74,18 +72,4 @@ func advisories(ids []string) string {
 		return ""
 	}
 	return " (" + strings.Join(ids, ", ") + ")"
-}
-
-// productionOrAny returns the roots for a live quote: in production Intel's, in the lab the quote's own, whose chip is compared next.
-func productionOrAny(realm poclog.Realm, q *tdx.Quote) tdx.Roots {
-	if realm == poclog.Lab {
-		return tdx.Roots{poclog.Sum(q.Root.Raw): true}
-	}
-	roots := make(tdx.Roots)
-	for _, r := range profile.ProductionRoots() {
-		if r.Use == poclog.RootIntelSGX {
-			roots[r.SHA256] = true
-		}
-	}
-	return roots
 }

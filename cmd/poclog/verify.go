@@ -16,7 +16,6 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
-	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -169,41 +168,6 @@ func (v *verifyCmd) explain(err error) error {
 		}
 	}
 	return err
-}
-
-// compareQuote holds a live connection's TEE quote to the receipt's chip and launch measurement.
-func (v *verifyCmd) compareQuote(cmd *cobra.Command, e *poclog.Entry) error {
-	raw, err := readFile(cmd, v.quoteFile, poclog.MaxBundle)
-	if err != nil {
-		return err
-	}
-	trimmed, err := tdx.TrimQuote(raw)
-	if err != nil {
-		return err
-	}
-	q, err := tdx.ParseQuote(trimmed)
-	if err != nil {
-		return err
-	}
-	for _, check := range []func() error{q.CheckSignature, func() error {
-		return q.CheckChain(productionOrAny(e.Realm, q), time.Now())
-	}} {
-		if err := check(); err != nil {
-			return fmt.Errorf("live quote: %w", err)
-		}
-	}
-	ids := q.Platform.Identities()
-	same := false
-	for _, id := range ids {
-		same = same || id == e.Chip()
-	}
-	if !same {
-		return fmt.Errorf("live quote: it is of chip %v, the receipt's is %s", ids, e.Chip())
-	}
-	if !bytes.Equal(q.Body.MRTD[:], e.CVM.Measurement) {
-		return fmt.Errorf("live quote: its launch measurement %x is not the receipt's", q.Body.MRTD)
-	}
-	return nil
 }
 
 // signed judges the bundle of an envelope. What its publishers signed beside it is the default.
