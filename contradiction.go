@@ -17,7 +17,7 @@ const (
 	maxTlogPolicy    = 1 << 16 // bytes of a monitor's tlog-policy
 )
 
-// A Contradiction is evidence that cannot all be honest (`*.contradiction.json`, docs/format.md §14): entries that a rule found, with
+// A Contradiction is evidence that cannot all be honest (`*.contradiction.json`, docs/format.md §15): entries that a rule found, with
 // their receipts and what was judged.
 //
 //	{"v":1,"rule":"ak-on-two-chips","policy":"…","claims":[{"receipt":"…","covered":["…"]},{"receipt":"…"}],"evidence":["…"],"sha256":"…"}
