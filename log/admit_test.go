@@ -194,10 +194,10 @@ func TestLostGuardDiskStopsPublicationAndLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitHealthy(t, l)
-	if got := submit(t, l, f.submission(t, 1)); got.New || got.Verdict.Index != 1 {
+	if got := eventually(t, l, f.submission(t, 1)); got.New || got.Verdict.Index != 1 {
 		t.Errorf("new %v, entry %d: want the entry 1 that was in the tree", got.New, got.Verdict.Index)
 	}
-	if got := submit(t, l, f.submission(t, 2)); got.Verdict.Index != 2 {
+	if got := eventually(t, l, f.submission(t, 2)); got.Verdict.Index != 2 {
 		t.Errorf("entry %d: want 2", got.Verdict.Index)
 	}
 	if r := l.fsck(t); len(r.Findings) > 0 || r.Size != 3 {

@@ -169,8 +169,8 @@ func TestVectors(t *testing.T) {
 	})
 }
 
-// Of a good envelope every bit counts.
-func TestEveryBitOfAnEnvelopeCounts(t *testing.T) {
+// Of a good envelope every byte counts: a bit of each is changed, or all of them with POCLOG_EVERY_BYTE.
+func TestEveryByteOfAnEnvelopeCounts(t *testing.T) {
 	p := must(dsse.New(publishers(3, alice, bob, carol)))
 	file := must(seal(poclog.BundleType, []byte(bundle), alice, bob, carol).Marshal())
 	if _, err := p.Verify(file, []byte(bundle)); err != nil {
@@ -178,6 +178,9 @@ func TestEveryBitOfAnEnvelopeCounts(t *testing.T) {
 	}
 	for i := range file {
 		for bit := range 8 {
+			if bit != i%8 && os.Getenv("POCLOG_EVERY_BYTE") == "" {
+				continue
+			}
 			changed := bytes.Clone(file)
 			changed[i] ^= 1 << bit
 			if _, err := p.Verify(changed, []byte(bundle)); err == nil {
