@@ -81,6 +81,8 @@ func runDemo(cmd *cobra.Command, once bool) (err error) {
 		"  bin/poclog log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
 		"  bin/poclog verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
 		"  curl "+s.url+"/health",
+		"  bin/poclog monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
+		"  bin/poclog verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
 		"  bin/poclog lab attack --list")
 	<-cmd.Context().Done()
 	return nil
