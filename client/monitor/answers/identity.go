@@ -64,24 +64,33 @@ func statementOf(r *monitor.Record) Statement {
 	return s
 }
 
-// Statements lists what entries say of an identity, in the order of their appraisal. A limit above 0 keeps the newest so many; total counts all.
+// Statements lists what entries say of an identity, in the order of their appraisal. A limit above 0 keeps the newest so many, in memory too; total counts
+// all.
 func Statements(records Records, id poclog.Identity, limit int) (list []Statement, total int, err error) {
 	for r, err := range records {
 		if err != nil {
 			return nil, 0, err
 		}
-		if r.Kind == monitor.KindProof && slices.Contains(IdentitiesOf(r), id) {
-			list = append(list, statementOf(r))
+		if r.Kind != monitor.KindProof || !slices.Contains(IdentitiesOf(r), id) {
+			continue
+		}
+		total++
+		if list = append(list, statementOf(r)); limit > 0 && len(list) >= 4*limit {
+			list = newest(list, limit)
 		}
 	}
+	return newest(list, limit), total, nil
+}
+
+// newest sorts statements by their appraisal, and keeps the last so many; 0 keeps all.
+func newest(list []Statement, limit int) []Statement {
 	slices.SortStableFunc(list, func(a, b Statement) int {
 		return cmp.Or(a.Appraised.Compare(b.Appraised), cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Index, b.Index))
 	})
-	total = len(list)
-	if limit > 0 && total > limit {
-		list = list[total-limit:]
+	if limit > 0 && len(list) > limit {
+		list = slices.Delete(list, 0, len(list)-limit)
 	}
-	return list, total, nil
+	return list
 }
 
 // minPrefix is how much of an identity's value must be given to look for it: less matches by chance.

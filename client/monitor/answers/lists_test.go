@@ -166,6 +166,13 @@ func TestStatementsAreInTheOrderOfTime(t *testing.T) {
 	if err != nil || total != 3 || len(list) != 2 || list[0].Index != 3 || list[1].Index != 0 {
 		t.Errorf("%+v, %d, %v", list, total, err)
 	}
+	var many []*monitor.Record
+	for i := range 100 {
+		many = append(many, proof(1, 1, float64((i*37)%100), nil))
+	}
+	if list, total, err = answers.Statements(of(many...), ppid(1), 3); err != nil || total != 100 || len(list) != 3 || list[0].Appraised != hours(97) || list[2].Appraised != hours(99) {
+		t.Errorf("the newest of many: %+v, %d, %v", list, total, err)
+	}
 	byInstance, _, err := answers.Statements(records, poclog.GCEInstanceIdentity(7, 1), 0)
 	if err != nil || len(byInstance) != 3 || byInstance[1].Identities[0] != ppid(2) {
 		t.Errorf("%+v, %v", byInstance, err)

@@ -225,6 +225,9 @@ func (s *Server) proofsOf(ctx context.Context, q *genuine, d disputes) (newest, 
 		if err != nil {
 			return nil, nil, err
 		}
+		if !s.judges(r.Realm) {
+			continue
+		}
 		if r.Quote == q.quote {
 			own = r
 		}
@@ -239,6 +242,11 @@ func (s *Server) proofsOf(ctx context.Context, q *genuine, d disputes) (newest, 
 		return nil, nil, nil
 	}
 	return newest, own, nil
+}
+
+// judges reports whether a realm is one of those that the monitor was given: in a report nothing says of which it is.
+func (s *Server) judges(realm poclog.Realm) bool {
+	return slices.ContainsFunc(s.cfg.Policies, func(p *poclog.Policy) bool { return p.Realm == realm })
 }
 
 // addReceipts adds what the logs give now. Without them the answer stands on the monitor's word, and says so.

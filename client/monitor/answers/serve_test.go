@@ -426,6 +426,22 @@ func TestReportsAreAnsweredWhereTheyAreLogged(t *testing.T) {
 	}
 }
 
+// A monitor that was given no policy of the laboratory does not answer by its entries.
+func TestReportsOfOtherRealmsAreNoAnswer(t *testing.T) {
+	s := newSite(t, func(c *answers.Config) { c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}} })
+	maker := amd.NewMaker("answers", "Milan", t0)
+	c := maker.NewChip("host", maker.DefaultTCB())
+	report := c.Report(amd.Guest{}, nil)
+	id, _ := poclog.HexIdentity(poclog.AMDChipID, c.ID[:])
+	logged := proof(0, 5, 2, func(r *monitor.Record) {
+		r.Chip, r.Quote, r.Realm = id, "quote:"+poclog.Identity(poclog.Sum(report[:0x2a0]).String()), poclog.Lab
+	})
+	s.records = append(s.records, logged)
+	s.ask(report, 403, nil)
+	logged.Realm = poclog.Production
+	s.ask(report, 200, nil)
+}
+
 func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	s := newSite(t, nil)
 	s.records = append(s.records, proof(1, 1, 1, nil))

@@ -196,7 +196,8 @@ func claimed(e Watched, r *monitor.Record) monitor.Alert {
 
 // proofs brings up to date when the identities of which proofs are due were last proven by one log.
 func (w *Watcher) proofs(ctx context.Context, l monitor.LogInfo) error {
-	if w.upTo[l.Origin] >= l.Next {
+	due := slices.ContainsFunc(slices.Collect(maps.Values(w.list)), func(e Watched) bool { return e.Every > 0 })
+	if !due || w.upTo[l.Origin] >= l.Next {
 		return nil
 	}
 	f := monitor.Filter{Origin: l.Origin, From: w.upTo[l.Origin], To: l.Next, Kind: monitor.KindProof, MinLevel: poclog.LevelBound}
