@@ -1,6 +1,7 @@
 package answers_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"github.com/poclog/poclog/client/monitor"
 	"github.com/poclog/poclog/client/monitor/answers"
 	"github.com/poclog/poclog/client/monitor/notify"
+	"github.com/poclog/poclog/client/monitor/platforms"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/testlog"
@@ -252,6 +254,47 @@ func TestWatchListOverARealLog(t *testing.T) {
 	for a := range m.Alerts(t.Context(), monitor.AlertFilter{Rule: notify.RuleOverdue}) {
 		if !strings.Contains(a.Seen, fmt.Sprint(chips[0])) {
 			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// Platforms of a real log fall by what their maker publishes later, and their evidence is asked for once.
+func TestPlatformsOfARealLogAreJudgedAgain(t *testing.T) {
+	w := newTruth(t, t0, 2)
+	m := w.follow(t)
+	chips := make(map[poclog.Identity]bool)
+	for r, err := range m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		chips[r.Chip] = true
+	}
+	fetched := 0
+	evidence := func(ctx context.Context, origin string, d poclog.Digest) ([]byte, error) {
+		fetched++
+		return must(m.Client(ctx, origin)).Evidence(ctx, poclog.Blob{SHA256: d})
+	}
+	policy := w.cloud.Policy(strings.Split(strings.TrimSpace(truthPolicy), "\n"), "")
+	k, err := platforms.Open(t.TempDir(), m, evidence, policy, func() time.Time { return w.cloud.Now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if n, err := k.Learn(t.Context()); err != nil || n != len(chips) || fetched != n {
+		t.Fatalf("%d platforms learned of %d, from %d bundles, %v", n, len(chips), fetched, err)
+	}
+	for _, c := range []struct {
+		o    chip.CollateralOptions
+		fell int
+	}{{chip.CollateralOptions{}, 0}, {chip.CollateralOptions{Status: "OutOfDate", Evaluation: 18}, len(chips)}, {chip.CollateralOptions{Status: "OutOfDate", Evaluation: 19}, 0}} {
+		j, err := k.Judge(t.Context(), must(w.cloud.Collateral(c.o)))
+		if err != nil || j.Alerts != c.fell || len(j.Ignored) > 0 {
+			t.Errorf("%+v: %+v, %v: want %d", c.o, j, err, c.fell)
+		}
+	}
+	for a, err := range m.Alerts(t.Context(), monitor.AlertFilter{Rule: platforms.RuleFell}) {
+		if err != nil || !chips[poclog.Identity(a.Subject)] || !strings.Contains(a.Seen, " at gce/lab-") {
+			t.Errorf("%+v, %v", a, err)
 		}
 	}
 }
