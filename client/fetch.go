@@ -91,7 +91,7 @@ func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, resp.StatusCode, readProblem(in, resp)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(in.max)+1))
+	body, err := readAll(resp, in.max)
 	if err != nil {
 		return nil, 0, &transportError{fmt.Errorf("%s %s: %w", in.method, in.path, err)}
 	}
@@ -108,4 +108,11 @@ func retryAfter(h http.Header) time.Duration {
 		return 0
 	}
 	return time.Duration(n) * time.Second
+}
+
+// readAll reads an answer of at most limit bytes, and one more if it is longer. A log that says how long it is saves growing into it.
+func readAll(resp *http.Response, limit int) ([]byte, error) {
+	b := bytes.NewBuffer(make([]byte, 0, max(0, min(resp.ContentLength, int64(limit)))+bytes.MinRead))
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, int64(limit)+1))
+	return b.Bytes(), err
 }
