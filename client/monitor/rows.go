@@ -10,7 +10,7 @@ import (
 )
 
 // batchRows is how many records are made durable at once, at most.
-const batchRows = 1 << 14
+var batchRows = 1 << 14 // a variable for the tests alone
 
 // errStale says that the database is older than the records beside it.
 var errStale = errors.New("the folder's database is older than its records, as after a restore: make a new monitor instead")
@@ -60,7 +60,7 @@ func (r *rowFile) checkFresh(next uint64) error {
 	if err != nil {
 		return fmt.Errorf("open the records: %w", err)
 	}
-	if uint64(info.Size()) > (next+batchRows)*rowSize {
+	if uint64(info.Size()) > (next+uint64(batchRows))*rowSize {
 		return fmt.Errorf("open the records %s: %w", r.f.Name(), errStale)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 // A Progress says how far a scan is.
@@ -36,6 +37,8 @@ type Outcome struct {
 	Trouble map[string]error
 	// Waiting counts the pairs of entries that could not be compared yet.
 	Waiting int
+	// IndexSlots and IndexBytes are what the index in memory holds, and takes.
+	IndexSlots, IndexBytes int
 }
 
 // ErrRunning says that another process follows the logs of this folder.
@@ -62,6 +65,9 @@ func (m *Monitor) Run(ctx context.Context, opt Options) (*Outcome, error) {
 		return nil, err
 	}
 	defer unlock()
+	if err := m.sweep(); err != nil {
+		return nil, err
+	}
 	r := &run{m: m, opt: opt, index: newIndex(), out: Outcome{New: make(map[string]int), Trouble: make(map[string]error)}}
 	defer r.close()
 	for {
@@ -87,6 +93,7 @@ func (r *run) round(ctx context.Context) (err error) {
 	if ctx.Err() != nil {
 		return nil
 	}
+	r.out.IndexSlots, r.out.IndexBytes = r.index.size()
 	if r.out.Waiting, err = r.m.state.waiting(ctx); err != nil || r.opt.Round == nil {
 		return err
 	}
@@ -200,6 +207,20 @@ func (r *run) settle(ctx context.Context) error {
 	return r.comparePairs(ctx)
 }
 
+// sweep removes files that a killed process had begun to write.
+func (m *Monitor) sweep() error {
+	begun, err := filepath.Glob(filepath.Join(m.dir, "*", ".new-*"))
+	if err != nil {
+		return fmt.Errorf("sweep the monitor's folder: %w", err)
+	}
+	for _, name := range begun {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("sweep the monitor's folder: %w", err)
+		}
+	}
+	return nil
+}
+
 // lockFolder takes the exclusive lock of a folder for as long as the process lives.
 func lockFolder(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -222,6 +243,7 @@ type tail struct {
 	keyer *keyer
 	tree  tree
 
+	views map[poclog.Digest]*tlogpolicy.View // checkpoints that were opened under the policy
 	proj  poclog.Projection
 	batch batch
 

@@ -166,7 +166,7 @@ func (s *side) fetch(ctx context.Context, blob poclog.Blob) ([]byte, error) {
 // bound finds when a side's evidence was made, as tightly as the checkpoints that this monitor knows can show. Another side's challenge is one.
 func (s *side) bound(ctx context.Context, other *side) error {
 	if at := s.tail.r.tailOf(s.challengeOrigin()); at != nil && len(s.challenge) > 0 {
-		if v, err := at.l.policy.Open(s.challenge); err == nil {
+		if v, err := at.view(s.challenge); err == nil && v.Satisfies(at.l.policy.Quorum()) {
 			s.claim.T1, _ = v.NotBefore()
 		}
 	}
@@ -193,8 +193,8 @@ func (s *side) challengeOrigin() string {
 
 // cover takes a checkpoint that covers the entry, if it shows an earlier time than those before.
 func (s *side) cover(signed []byte) {
-	v, err := s.tail.l.policy.OpenLogged(signed)
-	if err != nil || v.Origin != s.tail.l.origin || v.Size <= s.index {
+	v, err := s.tail.view(signed)
+	if err != nil || v == nil || v.Origin != s.tail.l.origin || v.Size <= s.index {
 		return
 	}
 	at, known := v.NotAfter()
@@ -206,6 +206,29 @@ func (s *side) cover(signed []byte) {
 	if earlier {
 		s.claim.T2 = at
 	}
+}
+
+// maxViews is how many opened checkpoints are kept while pairs are compared.
+const maxViews = 1 << 12
+
+// view opens a checkpoint of the log, once: many pairs name the same ones.
+func (t *tail) view(signed []byte) (*tlogpolicy.View, error) {
+	if len(signed) == 0 {
+		return nil, nil
+	}
+	sum := poclog.Sum(signed)
+	if v, ok := t.views[sum]; ok {
+		return v, nil
+	}
+	v, err := t.l.policy.OpenLogged(signed)
+	if err != nil {
+		return nil, err
+	}
+	if t.views == nil || len(t.views) >= maxViews {
+		t.views = make(map[poclog.Digest]*tlogpolicy.View)
+	}
+	t.views[sum] = v
+	return v, nil
 }
 
 func checkpointOf(v *tlogpolicy.View, signed []byte) *client.Checkpoint {

@@ -95,6 +95,9 @@ func (t *tail) renew(l *logState) error {
 	if t.l == nil {
 		t.l = l
 	}
+	if t.l.policyText != l.policyText {
+		t.views = nil
+	}
 	t.cl, t.l.url, t.l.policy, t.l.policyText, t.l.removed = cl, l.url, l.policy, l.policyText, l.removed
 	return nil
 }
