@@ -70,13 +70,9 @@ func (s *scanner) skip(n int) (zero bool) {
 		s.bad = true
 		return false
 	}
-	var seen byte
-	for _, c := range s.b[s.off+1 : end] {
-		seen |= nibbles[c]
-	}
-	s.bad = seen > 15
-	s.off = end + 1
-	return seen == 0
+	ok, zero := skipHex(s.b[s.off+1 : end])
+	s.bad, s.off = !ok, end+1
+	return zero
 }
 
 // octets reads a string of 1 to max octets.
