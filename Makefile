@@ -38,7 +38,7 @@ fuzz: ## every fuzz target for FUZZTIME each; minimizing is kept short, for it w
 	done
 
 vectors: ## writes the vectors in testdata anew
-	$(GO) test ./... -run Vectors -update
+	$(GO) test $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/vectors/ {print $$1}') -run Vectors -update
 
 clean:
 	rm -rf bin
