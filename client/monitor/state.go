@@ -245,15 +245,6 @@ func (s *state) removeLog(ctx context.Context, origin string) error {
 	return nil
 }
 
-// looked records that a log showed a fresh checkpoint at a time.
-func (s *state) looked(ctx context.Context, l *logState, at time.Time) error {
-	if _, err := s.db.ExecContext(ctx, "UPDATE log SET looked = ? WHERE number = ?", at.Unix(), l.number); err != nil {
-		return fmt.Errorf("record the look at %q: %w", l.origin, err)
-	}
-	l.looked = at
-	return nil
-}
-
 // tx does something in one transaction, which is durable once tx returns nil.
 func (s *state) tx(ctx context.Context, what string, do func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
