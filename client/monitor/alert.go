@@ -23,8 +23,8 @@ type EntryRef struct {
 
 // An Alert is what somebody should look at. Its JSON is a stable schema, which sinks get.
 type Alert struct {
-	// ID is a digest of rule, subject and entries: the same finding has the same ID however often it is made. Whoever gets an alert
-	// twice knows it by that.
+	// ID is a digest of rule, subject and entries, and of the severity where that is "alert": the same finding has the same ID however often it is
+	// made. Whoever gets an alert twice knows it by that.
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"` // when it was raised
 	Rule     string    `json:"rule"`

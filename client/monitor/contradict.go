@@ -15,36 +15,40 @@ import (
 )
 
 // prove writes the contradiction's file of a finding and names it in the alert. If something is missing the alert has none for now, and the pair
-// is looked at again later.
-func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) error {
+// is looked at again later. The finding does not stand, and whoever it names is not to be blamed, if an entry turns out to be the log's invention.
+func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) (stands bool, err error) {
 	pieces, all := make([]receipt.Piece, len(j.sides)), true
 	for i, s := range j.sides {
 		ok, err := j.piece(ctx, s, j.other(i), &pieces[i])
 		if err != nil {
-			return err
+			return false, err
 		}
 		all = all && ok
 	}
 	if !all {
-		return nil
+		return true, nil
 	}
 	file, err := j.file(f.Rule, pieces...)
-	var refused *receipt.Error
 	switch {
-	case errors.As(err, &refused) && refused.Step == receipt.StepReappraisal:
-		// What contradicts may be the log's own invention: then each entry shows it alone.
-		for i, s := range j.sides {
-			if err := j.notReproducible(s, pieces[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+	case err != nil && isReappraisal(err):
+		return j.invented(pieces)
 	case err != nil:
 		j.r.m.cfg.Logger.Error("a contradiction does not verify", "rule", f.Rule, "entries", a.Entries, "error", err)
 		j.incomplete = true
-		return nil
+		return true, nil
 	}
-	return j.keep(a, file)
+	return true, j.keep(a, file)
+}
+
+// invented raises an alert for each side that its evidence does not give. What contradicts stands if there is none.
+func (j *judging) invented(pieces []receipt.Piece) (stands bool, err error) {
+	before := len(j.alerts)
+	for i, s := range j.sides {
+		if err := j.notReproducible(s, pieces[i]); err != nil {
+			return false, err
+		}
+	}
+	return len(j.alerts) == before, nil
 }
 
 func (j *judging) keep(a *Alert, file []byte) error {

@@ -129,9 +129,10 @@ func postponePair(ctx context.Context, tx *sql.Tx, p pending, now time.Time) err
 	return err
 }
 
-// countOf counts the alerts of a rule and a subject other than one.
-func (s *state) countOf(ctx context.Context, rule, subject, but string) (n int, err error) {
-	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM alert WHERE subject = ? AND rule = ? AND id <> ?", subject, rule, but).Scan(&n); err != nil {
+// countOf counts the alerts of an alert's rule, severity and subject, other than itself.
+func (s *state) countOf(ctx context.Context, a *Alert) (n int, err error) {
+	const query = "SELECT count(*) FROM alert WHERE subject = ? AND rule = ? AND severity = ? AND id <> ?"
+	if err := s.db.QueryRowContext(ctx, query, a.Subject, a.Rule, a.Severity, a.ID).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count the alerts: %w", err)
 	}
 	return n, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 )
 
@@ -19,7 +20,8 @@ const RuleEvidenceWithheld = "evidence-withheld"
 // RuleChallengeUnfounded is that an entry's challenge names a root that its log never had, and nothing shows whose doing it is.
 const RuleChallengeUnfounded = "challenge-unfounded"
 
-// maxOfSubject is how many alerts of one rule are kept of one subject: an identity that was claimed twice so often needs no further proof.
+// maxOfSubject is how many alerts of one rule and severity are kept of one subject: an identity that was claimed twice so often needs no further proof.
+// Whoever has a part in a chip can raise alerts by the dozen: they take no contradiction's place.
 const maxOfSubject = 64
 
 // comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
@@ -147,7 +149,7 @@ func (j *judging) time(ctx context.Context, sides ...*side) error {
 // alone judges one entry: its form, its challenge and its times.
 func (j *judging) alone(ctx context.Context, s *side) error {
 	if s.malformed != nil {
-		return j.raise(ctx, rule.NotReproducible(s.tail.l.origin, s.index, nil, "it is malformed: "+oneLine(s.malformed)))
+		return j.malformed(ctx, s)
 	}
 	if s.entry() == nil {
 		return nil
@@ -171,9 +173,28 @@ func (j *judging) alone(ctx context.Context, s *side) error {
 	return nil
 }
 
+// malformed raises what it means that a leaf is not in the form of its kind. One of a later specification than this software knows may be in order.
+func (j *judging) malformed(ctx context.Context, s *side) error {
+	f := rule.NotReproducible(s.tail.l.origin, s.index, nil, "it is malformed: "+oneLine(s.malformed))
+	if receipt.OfKnownSpecification(s.leaf) {
+		return j.raise(ctx, f)
+	}
+	a := Alert{
+		Rule: f.Rule, Severity: string(rule.Alert), Seen: f.Seen, Subject: "log:" + s.tail.l.origin, Entries: j.refs(),
+		Meaning: "It is of a later specification than this software knows, or the log published what nobody appraised.",
+	}
+	a.ID = idOf(&a)
+	j.alerts = append(j.alerts, a)
+	return nil
+}
+
 // unrooted looks into a challenge with a root that its log is not known to have had. If the log signed it, it signed two histories.
 func (j *judging) unrooted(ctx context.Context, s *side) error {
 	of, fresh := j.r.tailOf(s.entry().Fresh.Origin), s.entry().Fresh
+	if of.l.checkpoint == nil {
+		j.incomplete = true // that log was never reached: there is nothing to hold the challenge to
+		return nil
+	}
 	if v, err := of.l.policy.OpenLogged(s.challenge); len(s.challenge) > 0 && err == nil {
 		err := of.cl.Consistent(ctx, of.l.checkpoint, checkpointOf(v, s.challenge))
 		var split *client.SplitView
@@ -228,6 +249,14 @@ func (j *judging) withheld(s *side) {
 	}
 }
 
+// idOf is the ID of what a rule found. An alert for want of evidence is not the contradiction that the same entries turn out to be.
+func idOf(a *Alert) string {
+	if a.Severity == string(rule.Alert) {
+		return AlertID(a.Rule, a.Subject, a.Entries, a.Severity)
+	}
+	return AlertID(a.Rule, a.Subject, a.Entries)
+}
+
 // raise makes an alert of a finding, with a contradiction's file if it is more than information.
 func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
 	a := Alert{
@@ -237,16 +266,16 @@ func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
 	if a.Subject == "" && len(f.Implicated) > 0 {
 		a.Subject = f.Implicated[0]
 	}
-	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
+	a.ID = idOf(&a)
 	if f.Severity != rule.Information {
-		full, err := j.r.m.state.countOf(ctx, a.Rule, a.Subject, a.ID)
+		full, err := j.r.m.state.countOf(ctx, &a)
 		if err != nil {
 			return &folderError{err}
 		}
 		if full >= maxOfSubject {
 			return nil
 		}
-		if err := j.prove(ctx, f, &a); err != nil {
+		if stands, err := j.prove(ctx, f, &a); err != nil || !stands {
 			return err
 		}
 	}

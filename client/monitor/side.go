@@ -78,6 +78,10 @@ func (r *run) side(ctx context.Context, of ref) (*side, error) {
 		return nil, fmt.Errorf("entry %d of log number %d: %w", of.index(), of.log(), errNoLog)
 	}
 	s := &side{tail: t, index: of.index(), claim: rule.Claim{Origin: t.l.origin, Index: of.index()}}
+	if s.index >= t.l.next {
+		// The process was killed after another log's entry was compared with this one, and before this one was durable.
+		return nil, &logError{t, fmt.Errorf("entry %d was not read yet", s.index)}
+	}
 	buf := newBlock(1)
 	if err := t.rows.read(s.index, buf); err != nil {
 		return nil, &folderError{err}

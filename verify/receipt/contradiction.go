@@ -266,7 +266,7 @@ func (k *checking) others() string {
 func (k *checking) notReproducible() (*rule.Finding, error) {
 	v, leaf := k.verdicts[0], k.receipts[0].Entry
 	if v.malformed != nil {
-		if n, ok := specificationOf(leaf); !ok || n > poclog.Appraisal {
+		if !OfKnownSpecification(leaf) {
 			return nil, refuse(StepRule, "the leaf is not of a specification that this software knows: it may be well-formed by a later one")
 		}
 		v.Verdict = Reappraised
@@ -294,6 +294,12 @@ func (k *checking) notReproducible() (*rule.Finding, error) {
 		return nil, refuse(StepRule, "the evidence gives the entry")
 	}
 	return rule.NotReproducible(v.Origin, v.Index, v.Entry, "it gives another entry"), nil
+}
+
+// OfKnownSpecification reports whether a leaf that is malformed says it is a proof by a specification that this software knows, so that it has no excuse.
+func OfKnownSpecification(leaf []byte) bool {
+	n, isProof := specificationOf(leaf)
+	return isProof && n <= poclog.Appraisal
 }
 
 // specificationOf reads the number of the appraisal specification at the beginning of a proof's leaf; a number that cannot be read is 0, which no
