@@ -226,6 +226,10 @@ func (d *decoder) raw(max int) (raw []byte, escaped bool) {
 			return nil, false
 		}
 	}
+	if len(d.b)-d.off <= 2*max {
+		d.fail("the input ends within this string")
+		return nil, false
+	}
 	d.fail("string without an end within %d bytes", max)
 	return nil, false
 }

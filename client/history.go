@@ -64,7 +64,7 @@ func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 func (c *Client) open(signed []byte) (*Checkpoint, error) {
 	v, err := c.Policy.Open(signed)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+		return nil, err
 	}
 	return checkpointOf(v, signed), nil
 }

@@ -121,7 +121,7 @@ func (m *Monitor) Close() error { return m.state.close() }
 func (m *Monitor) AddLog(ctx context.Context, url, policy string) (origin string, err error) {
 	p, err := tlogpolicy.Parse([]byte(policy))
 	if err != nil {
-		return "", fmt.Errorf("add log: tlog-policy: %w", err)
+		return "", fmt.Errorf("add log: %w", err)
 	}
 	for _, l := range p.Logs() {
 		if origin != "" && l.Origin != origin {

@@ -154,7 +154,7 @@ func (a *attestCmd) run(cmd *cobra.Command) error {
 	}
 	got, err := a.log.Submit(cmd.Context(), sub)
 	if got == nil {
-		return unsigned(fromLog(err))
+		return unjudged(unsigned(fromLog(err)), a.collateral)
 	}
 	// A receipt is kept even where the log's history could not be followed: it is evidence.
 	if werr := a.receipt.write(cmd, got.Receipt); werr != nil {

@@ -37,6 +37,7 @@ type output struct {
 	path  string
 	force bool
 	mode  os.FileMode // 0 is 0644
+	fixed bool        // there is no --force
 }
 
 // flags adds -o and --force; name says what is written.
@@ -45,15 +46,43 @@ func (o *output) flags(cmd *cobra.Command, name string) {
 	cmd.Flags().BoolVar(&o.force, "force", false, "overwrite the output file")
 }
 
-// check refuses early what write would refuse after the work was done.
+// check refuses early what write would refuse after the work was done: what a log has published is not taken back because its receipt finds no room.
 func (o *output) check() error {
 	if o.path == "" {
 		return usagef("say where to write: -o FILE, or -o - for standard output")
 	}
-	if _, err := os.Lstat(o.path); o.path != "-" && err == nil && !o.force {
-		return hint(usagef("%s exists", o.path), "--force overwrites it")
+	if o.path == "-" {
+		return nil
 	}
-	return nil
+	if _, err := os.Lstat(o.path); err == nil && !o.force {
+		return o.exists()
+	}
+	probe, err := o.temporary()
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+func (o *output) exists() error {
+	err := usagef("%s exists", o.path)
+	if o.fixed {
+		return err
+	}
+	return hint(err, "--force overwrites it")
+}
+
+// temporary makes the file that becomes the output once it is whole.
+func (o *output) temporary() (*os.File, error) {
+	dir := filepath.Dir(o.path)
+	f, err := os.CreateTemp(dir, ".poclog-*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint(undecided(fmt.Errorf("write %s: there is no folder %s", o.path, dir)), "mkdir -p %s", dir)
+	}
+	if err != nil {
+		return nil, undecided(fmt.Errorf("write %s: %w", o.path, err))
+	}
+	return f, nil
 }
 
 // write writes the result. A file appears whole or not at all.
@@ -62,12 +91,9 @@ func (o *output) write(cmd *cobra.Command, b []byte) error {
 		_, err := cmd.OutOrStdout().Write(b)
 		return err
 	}
-	if err := o.check(); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(o.path), ".poclog-*")
+	tmp, err := o.temporary()
 	if err != nil {
-		return undecided(err)
+		return err
 	}
 	defer os.Remove(tmp.Name())
 	mode := o.mode
@@ -82,7 +108,7 @@ func (o *output) write(cmd *cobra.Command, b []byte) error {
 		err = os.Link(tmp.Name(), o.path)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return hint(usagef("%s exists", o.path), "--force overwrites it")
+		return o.exists()
 	}
 	if err != nil {
 		return undecided(err)

@@ -34,7 +34,7 @@ func (f *importFlags) register(c *cobra.Command) {
 	f.out.flags(c, "bundle")
 	fs := c.Flags()
 	fs.BoolVar(&f.asJSON, "json", false, "print the table as JSON")
-	fs.StringVar(&f.extras.challenge, "challenge", "", "the challenge that the evidence answers, as `poclog challenge` wrote it")
+	fs.StringVar(&f.extras.challenge, "challenge", "", "the challenge that the evidence answers, as poclog challenge wrote it")
 }
 
 // registerTPM adds the flags of importers whose tool leaves evidence beside it.

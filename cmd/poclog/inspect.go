@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -32,7 +33,7 @@ func newInspectCmd() *cobra.Command {
 			}
 			shown, err := inspect(file)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			return printJSON(cmd.OutOrStdout(), shown)
 		},
@@ -76,7 +77,7 @@ func inspect(file []byte) (any, error) {
 	if cp, err := tlogpolicy.ParseCheckpoint(file); err == nil {
 		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "checkpoint": describeCheckpoint(file)}, nil
 	}
-	return nil, fmt.Errorf("not a file of poclog's")
+	return nil, hint(errors.New("not a file of poclog's"), "`poclog import` makes bundles of other tools' evidence")
 }
 
 func inspectReceipt(file []byte) (any, error) {

@@ -97,8 +97,8 @@ func newLabUpCmd() *cobra.Command {
 	c.Flags().IntVar(&l.VMs, "vms", 8, "confidential VMs, over the machines")
 	c.Flags().StringVar(&l.Seed, "seed", "laboratory", "what everything is derived from")
 	c.Flags().StringVar(&profile, "profile", string(poclog.GCETDXvTPM), "what kind of VMs: "+strings.Join(fleetNames(), ", "))
-	c.Flags().StringVar(&registry, "registry", "", "where `poclog lab registry` will answer, for the policy")
-	c.Flags().BoolVar(&endorsers, "endorsers", false, "have the policy ask a registry of hardware and the machines' owner (`poclog lab endorse`)")
+	c.Flags().StringVar(&registry, "registry", "", "where poclog lab registry will answer, for the policy")
+	c.Flags().BoolVar(&endorsers, "endorsers", false, "have the policy ask a registry of hardware and the machines' owner (poclog lab endorse)")
 	return c
 }
 
@@ -127,7 +127,7 @@ func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string, endor
 		return undecided(err)
 	}
 	for name, b := range map[string][]byte{labFile: append(file, '\n'), "appraisal.json": policy} {
-		out := output{path: filepath.Join(dir, name)}
+		out := output{path: filepath.Join(dir, name), fixed: true}
 		if err := out.write(cmd, b); err != nil {
 			return err
 		}
@@ -204,7 +204,8 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 			report(uint64(i+1), uint64(p.count))
 		}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%d bundles and lab.collateral.json in %s\n", p.count, p.out)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s and lab.collateral.json in %s; send each with: poclog submit --collateral %s\n", counted(p.count, "bundle", "bundles"), p.out,
+		filepath.Join(p.out, "lab.collateral.json"))
 	return nil
 }
 

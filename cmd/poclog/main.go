@@ -78,6 +78,9 @@ func newRootCmd() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
+	root.SetHelpCommandGroupID("learn")
+	root.SetCompletionCommandGroupID("learn")
+	root.InitDefaultCompletionCmd()
 	usageErrors(root)
 	return root
 }

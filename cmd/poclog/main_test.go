@@ -210,3 +210,27 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 		t.Error(fmt.Errorf("%d commands", len(root.Commands())))
 	}
 }
+
+// TestFlagsSayTheirType looks at every flag of every command: what stands in backquotes in a usage is taken for the flag's type, and a command in them was shown as one.
+func TestFlagsSayTheirType(t *testing.T) {
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		for line := range strings.Lines(c.Flags().FlagUsages()) {
+			_, flag, _ := strings.Cut(line, "--")
+			flag, _, _ = strings.Cut(flag, "   ")
+			if words := strings.Fields(flag); len(words) > 2 {
+				t.Errorf("%s: --%s has type %q", c.CommandPath(), words[0], words[1:])
+			}
+		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(newRootCmd())
+}
+
+func TestAnUnknownShellIsWrongUsage(t *testing.T) {
+	if got := run([]string{"completion", "tcsh"}); got != exitUsage {
+		t.Errorf("completion tcsh: status %d, want %d", got, exitUsage)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -135,7 +136,7 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	}
 	got, err := cl.Submit(cmd.Context(), sub)
 	if got == nil {
-		return unsigned(fromLog(err))
+		return unjudged(unsigned(fromLog(err)), s.collateral)
 	}
 	// A receipt is kept even where the log's history could not be followed: it is evidence.
 	if werr := s.out.write(cmd, got.Receipt); werr != nil {
@@ -154,11 +155,27 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 
 // unsigned adds to a log's refusal what its publishers can do.
 func unsigned(err error) error {
-	var p *client.Problem
-	if errors.As(err, &p) && p.Check == string(verify.PublisherSignature) {
+	if checkOf(err) == verify.PublisherSignature {
 		return hint(err, "--key signs; the log's operator lists keys, as `poclog key show` prints them, under \"publishers\" in appraisal.json")
 	}
 	return err
+}
+
+// unjudged adds to a log's refusal what brings the collateral that nobody brought.
+func unjudged(err error, collateral string) error {
+	if c := checkOf(err); collateral == "" && (c == verify.TEERevocation || c == verify.TEETCB) {
+		return hint(err, "--collateral brings what judges the platform: `poclog collateral fetch` asks its manufacturer")
+	}
+	return err
+}
+
+// checkOf is the check by which a log refused, if it did.
+func checkOf(err error) verify.Check {
+	var p *client.Problem
+	if !errors.As(err, &p) {
+		return ""
+	}
+	return verify.Check(p.Check)
 }
 
 // submission reads a bundle, or the envelope of what was signed before.
@@ -173,7 +190,7 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 	sub := &poclog.Submission{Bundle: file}
 	b, err := poclog.ParseBundle(sub.Bundle)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, notABundle(path, file, err)
 	}
 	var col *poclog.Collateral
 	if s.collateral != "" {
@@ -198,6 +215,14 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 		sub.Judged = from.UTC()
 	}
 	return sub, nil
+}
+
+// notABundle says of a file that cannot be submitted what it is not, and where bundles come from.
+func notABundle(path string, file []byte, err error) error {
+	if bytes.HasPrefix(file, []byte(bundleStart)) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return hint(fmt.Errorf("%s: neither a bundle nor an envelope", path), "`poclog attest` and `poclog import` make bundles; `poclog inspect` shows what is in a file")
 }
 
 // signed opens an envelope: what was signed stays as it is.

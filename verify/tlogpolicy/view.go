@@ -130,7 +130,7 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 	}
 	n, err := note.Open(checkpoint, p.verifiers)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+		return nil, fmt.Errorf("checkpoint signed by nobody whom the policy names: %w", err)
 	}
 	v := &View{policy: p}
 	if v.Checkpoint, err = parseText(n.Text); err != nil {

@@ -158,7 +158,7 @@ func (a *Auditor) Name() string { return a.witness.Name() }
 func (a *Auditor) AddLog(ctx context.Context, url, policy string) (origin string, err error) {
 	p, err := tlogpolicy.Parse([]byte(policy))
 	if err != nil {
-		return "", fmt.Errorf("add log: tlog-policy: %w", err)
+		return "", fmt.Errorf("add log: %w", err)
 	}
 	var keys []string
 	for _, l := range p.Logs() {
