@@ -180,3 +180,36 @@ func TestAPairWhoseOtherSideWasNotReadYetWaits(t *testing.T) {
 		t.Errorf("%+v: want nothing left", out)
 	}
 }
+
+// The key of a chip answers in another place for a short while and to another log, which is read only later: then the latest of what the first log
+// has is of another time, and what contradicts came long before.
+func TestAnotherLogThatIsReadLaterHidesNoContradiction(t *testing.T) {
+	a := overTime("clone-chassis")
+	w := a.NewWorld()
+	s, later := newStation(t, w.Log), newStation(t, &testlog.Log{Origin: "other.test"})
+	m, _, clock := watcher(t)
+	s.follow(t, m)
+	stages := a.Stage(w)
+	s.submit(t, w, stages[1])
+	n := len(s.log.Leaves) - 1
+	later.add(s.log.Leaves[n])
+	s.log = prefix(s.log, n)
+	s.submit(t, w, stages[0])
+	s.publish(attack.Now.Add(2 * time.Second))
+	look(t, m)
+	w.Challenge = w.ChallengeAt(attack.Now.Add(72 * time.Hour))
+	s.submit(t, w, w.Honest())
+	s.publish(attack.Now.Add(72*time.Hour + 10*time.Second))
+	*clock = attack.Now.Add(72*time.Hour + time.Minute)
+	look(t, m)
+	later.files = s.files
+	later.follow(t, m)
+	later.publish(attack.Now.Add(10 * time.Second))
+	out := look(t, m)
+	for _, f := range alertsOf(t, m, monitor.AlertFilter{}) {
+		t.Logf("%s %s %v", f.Rule, f.Severity, f.Entries)
+	}
+	if got := contradictionsOf(t, m, a.Rule); len(got) != 1 || got[0].File == "" || out.Waiting != 0 {
+		t.Errorf("%+v, %+v: want a contradiction with its file", out, got)
+	}
+}

@@ -61,6 +61,11 @@ func (r *run) comparePair(ctx context.Context, p pending) error {
 		if err := r.addAlerts(ctx, tx, j.alerts); err != nil {
 			return err
 		}
+		for _, p := range j.more {
+			if err := insertPair(ctx, tx, p); err != nil {
+				return err
+			}
+		}
 		if err != nil || j.incomplete {
 			return postponePair(ctx, tx, p, r.m.cfg.Clock())
 		}
@@ -74,7 +79,8 @@ type judging struct {
 	pair       pending
 	sides      []*side // one, or two
 	alerts     []Alert
-	incomplete bool // something is missing that may come later
+	more       []pair // that are to be compared, too
+	incomplete bool   // something is missing that may come later
 }
 
 // refs names the pair's entries.
@@ -124,7 +130,7 @@ func (j *judging) compare(ctx context.Context, e, f *side) error {
 			return err
 		}
 	}
-	return nil
+	return j.nearer(ctx, found)
 }
 
 // time fetches the evidence of sides, and finds when it was made.
