@@ -373,9 +373,9 @@ func (a *attestCmd) report(cmd *cobra.Command, noLog error) error {
 			if !q.OK {
 				state = "missing"
 			}
-			fmt.Fprintf(w, "%-8s %-11s %s\n", state, q.Name, q.Detail)
+			labelled(w, fmt.Sprintf("%-8s %-11s ", state, q.Name), q.Detail)
 			if q.How != "" {
-				fmt.Fprintf(w, "%-8s %-11s to get it: %s\n", "", "", q.How)
+				labelled(w, fmt.Sprintf("%-8s %-11s to get it: ", "", ""), q.How)
 			}
 		}
 	}

@@ -131,7 +131,7 @@ func newAuditAddLogCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "auditing %s\n", origin)
+				fmt.Fprintf(cmd.ErrOrStderr(), "auditing %s at %s\n", origin, args[1])
 				return nil
 			})
 		},

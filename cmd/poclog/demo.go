@@ -77,13 +77,13 @@ func runDemo(cmd *cobra.Command, once bool) (err error) {
 		return nil
 	}
 	s.say("The log stays up until you stop it. Try, in another terminal:",
-		"  bin/poclog log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
-		"  bin/poclog log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
-		"  bin/poclog verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
+		"  "+os.Args[0]+" log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
+		"  "+os.Args[0]+" log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
+		"  "+os.Args[0]+" verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
 		"  curl "+s.url+"/health",
-		"  bin/poclog monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
-		"  bin/poclog verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
-		"  bin/poclog lab attack --list")
+		"  "+os.Args[0]+" monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
+		"  "+os.Args[0]+" verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
+		"  "+os.Args[0]+" lab attack --list")
 	<-cmd.Context().Done()
 	return nil
 }

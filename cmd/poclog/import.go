@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -144,9 +143,9 @@ func printProspects(w io.Writer, im *evidence.Import, list []evidence.Prospect, 
 	fmt.Fprintf(w, "profile %s: %s\n", im.Profile, verdict)
 	said := make(map[string]bool) // each way once: one quote that is missing loses many checks
 	for _, p := range list {
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-8s %-18s %s", p.State, p.Check, p.Why), " "))
+		labelled(w, fmt.Sprintf("  %-8s %-18s ", p.State, p.Check), p.Why)
 		if p.How != "" && !said[p.How] {
-			fmt.Fprintf(w, "  %-8s %-18s to get it: %s\n", "", "", p.How)
+			labelled(w, fmt.Sprintf("  %-8s %-18s to get it: ", "", ""), p.How)
 			said[p.How] = true
 		}
 	}
@@ -157,7 +156,7 @@ func printProspects(w io.Writer, im *evidence.Import, list []evidence.Prospect, 
 		}
 	}
 	for _, n := range im.Notes {
-		fmt.Fprintln(w, "note:", n)
+		labelled(w, "note: ", n)
 	}
 }
 

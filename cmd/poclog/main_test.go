@@ -234,3 +234,20 @@ func TestAnUnknownShellIsWrongUsage(t *testing.T) {
 		t.Errorf("completion tcsh: status %d, want %d", got, exitUsage)
 	}
 }
+
+func TestTextHangsUnderItsBeginning(t *testing.T) {
+	const label, text = "ok  tee.launch  ", "nobody vouches for it:  neither the provider nor the policy"
+	for width, want := range map[int]string{
+		0:  label + text,
+		45: label + text, // too little room
+		48: "ok  tee.launch  nobody vouches for it: neither\n                the provider nor the policy",
+		99: label + "nobody vouches for it: neither the provider nor the policy",
+	} {
+		if got := hang(label, text, width); got != want {
+			t.Errorf("width %d:\n%s\nwant:\n%s", width, got, want)
+		}
+	}
+	if got := hang(label, "", 80); got != strings.TrimSpace(label) {
+		t.Errorf("no text: %q", got)
+	}
+}

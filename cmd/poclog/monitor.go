@@ -109,7 +109,7 @@ func newMonitorAddLogCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "following %s\n", origin)
+				fmt.Fprintf(cmd.ErrOrStderr(), "following %s at %s\n", origin, args[0])
 				return nil
 			})
 		},
@@ -163,6 +163,9 @@ func newMonitorRunCmd() *cobra.Command {
 					return err
 				}
 				defer func() { err = errors.Join(err, t.close()) }()
+				if err := announce(cmd.Context(), m, opt.Once, cfg.Logger); err != nil {
+					return undecided(err)
+				}
 				return runMonitor(cmd, m, opt, t)
 			})
 		},
@@ -176,6 +179,24 @@ func newMonitorRunCmd() *cobra.Command {
 	fl.DurationVar(&cfg.Limits.MoveTime, "move-time", rule.DefaultMoveTime, "the least time in which a machine is moved to another place")
 	fl.DurationVar(&cfg.Limits.SwapTime, "swap-time", rule.DefaultSwapTime, "the least time in which a machine's TPM is replaced")
 	return c
+}
+
+// announce says which logs are followed: a monitor that follows none is silent, and looks like one that found nothing.
+func announce(ctx context.Context, m *monitor.Monitor, once bool, logger *slog.Logger) error {
+	logs, err := m.Logs(ctx)
+	if err != nil {
+		return err
+	}
+	logs = slices.DeleteFunc(logs, func(l monitor.LogInfo) bool { return l.Removed })
+	if len(logs) == 0 {
+		logger.Warn("no log is followed: poclog monitor add-log adds one")
+	}
+	for _, l := range logs {
+		if !once {
+			logger.Info("following", "origin", l.Origin, "url", l.URL, "next", l.Next)
+		}
+	}
+	return nil
 }
 
 // runMonitor follows the logs, and tells what is found.

@@ -73,7 +73,7 @@ func (f *coverageCmd) run(cmd *cobra.Command, m *monitor.Monitor) error {
 		return usagef("--since %s is not before the end", f.since)
 	}
 	ctx := cmd.Context()
-	id, err := answers.Resolve(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof}), f.chassis+f.instance)
+	id, err := resolve(ctx, m, f.chassis+f.instance)
 	if err != nil {
 		return err
 	}

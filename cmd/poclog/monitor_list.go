@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -180,7 +181,7 @@ func chassisTable(list []answers.Chassis, full bool) *table {
 			chip = string(v.Chip)
 		}
 		if len(v.Places) > 0 {
-			places = strings.Join(v.Places, ", ")
+			places = strings.Join(placeTexts(v.Places, full), ", ")
 		}
 		t.add(append(c.times(v.Seen), fmt.Sprint(v.Proofs), chip, places, fmt.Sprint(v.CVMs), dash(v.TCB), dash(v.FMSPC), string(v.Realm))...)
 	}
@@ -241,6 +242,9 @@ func (f *listFlags) alerts(cmd *cobra.Command, m *monitor.Monitor, name string, 
 	if err != nil {
 		return undecided(err)
 	}
+	if len(list) == 0 && !f.asJSON && !f.asCSV {
+		return noAlerts(cmd, m, name, af)
+	}
 	if width := widthOf(cmd.OutOrStdout()); width > 0 && !f.asJSON && !f.asCSV {
 		for _, a := range list {
 			printAlert(cmd, a, f.folder(), width)
@@ -252,6 +256,21 @@ func (f *listFlags) alerts(cmd *cobra.Command, m *monitor.Monitor, name string, 
 	if len(list) > 0 {
 		return fmt.Errorf("%s", counted(len(list), strings.TrimSuffix(name, "s"), name))
 	}
+	return nil
+}
+
+// noAlerts says that there are none, and how many are silenced: silence is not to be taken for peace.
+func noAlerts(cmd *cobra.Command, m *monitor.Monitor, name string, af monitor.AlertFilter) error {
+	af.Unsilenced = false
+	silenced, err := collectAlerts(cmd.Context(), m, af)
+	if err != nil {
+		return undecided(err)
+	}
+	more := ""
+	if len(silenced) > 0 {
+		more = fmt.Sprintf("; %d silenced, which --silenced shows", len(silenced))
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "no %s%s\n", name, more)
 	return nil
 }
 
@@ -291,7 +310,7 @@ func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 		fmt.Fprintln(out, wrap("Silenced: "+a.Silenced, "  ", width))
 	}
 	if a.File != "" {
-		fmt.Fprintf(out, "  Evidence: %s/%s\n", dir, a.File)
+		fmt.Fprintf(out, "  Evidence: %s\n", filepath.Join(dir, a.File))
 	}
 	fmt.Fprintf(out, "  Id: %s\n\n", a.ID)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -129,6 +131,31 @@ func shortPlace(p answers.Place) string {
 		return p.Provider + "/" + p.Zone
 	}
 	return p.String()
+}
+
+// resolve finds the identity that somebody asks about. That no entry names it is an answer; what names none or several is wrong usage.
+func resolve(ctx context.Context, m *monitor.Monitor, text string) (poclog.Identity, error) {
+	id, err := answers.Resolve(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof}), text)
+	switch {
+	case errors.Is(err, answers.ErrUnclear):
+		return "", usagef("%w", err)
+	case err != nil && !errors.Is(err, answers.ErrUnnamed):
+		return "", undecided(err)
+	}
+	return id, err
+}
+
+// placeTexts are places as records name them, on a terminal as short as placeCell's.
+func placeTexts(places []string, full bool) []string {
+	if full {
+		return places
+	}
+	short := make([]string, len(places))
+	for i, p := range places {
+		parts := append(strings.SplitN(p, "/", 3), "", "")
+		short[i] = shortPlace(answers.Place{Provider: parts[0], Region: parts[1], Zone: parts[2]})
+	}
+	return short
 }
 
 // placeCell says where, and how far that is proven.

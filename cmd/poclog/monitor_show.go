@@ -53,7 +53,7 @@ func (s *showCmd) run(cmd *cobra.Command, m *monitor.Monitor, text string) error
 		return usagef("--limit %d: want 0 or more", s.limit)
 	}
 	ctx := cmd.Context()
-	id, err := answers.Resolve(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof}), text)
+	id, err := resolve(ctx, m, text)
 	if err != nil {
 		return err
 	}

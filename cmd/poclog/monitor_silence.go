@@ -89,6 +89,9 @@ func newSilenceListCmd() *cobra.Command {
 				if err != nil {
 					return undecided(err)
 				}
+				if list == nil {
+					list = []notify.Silence{} // an array in JSON
+				}
 				return f.print(cmd, "silences", list, func(bool) *table { return silenceTable(list) })
 			})
 		},

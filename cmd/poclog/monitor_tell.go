@@ -220,7 +220,7 @@ func newMonitorTellCmd() *cobra.Command {
 		Long: "Tells every alert that is not silenced to each sink, at least once: who gets one twice knows it by its id. A sink that fails is asked again with growing\n" +
 			"waits, and nothing is given up. `poclog monitor run` takes the same flags; this command is for a process of its own. Every claim about watched\n" +
 			"identities is told as information, also what was claimed before they were watched; a fresh proof that is overdue is an alert.\n" +
-			"Webhooks are signed as \"Standard Webhooks\" 1.0.0 has it. With --once, exit status 1: there is something new; 3: not all was taken.",
+			"Webhooks are signed as \"Standard Webhooks\" 1.0.0 has it. With --once, exit status 1: this look found what calls for one, such as an overdue proof; 3: not all was taken.",
 		Example: "  poclog monitor tell --webhook https://hooks.example/poclog --webhook-secret secret\n" +
 			"  poclog monitor tell --once --alerts alerts.jsonl --watch-file fleet.txt",
 		Args: cobra.NoArgs,
@@ -237,6 +237,9 @@ func newMonitorTellCmd() *cobra.Command {
 }
 
 func (f *tellFlags) tell(cmd *cobra.Command, m *monitor.Monitor, dir string, logger *slog.Logger, once bool) (err error) {
+	if f.lines == "" && f.webhook == "" && len(f.watch) == 0 && f.watchFile == "" {
+		return usagef("say whom to tell, or of what: --alerts, --webhook, --watch or --watch-file")
+	}
 	t, err := f.open(cmd, m, dir, logger)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 		default:
 			continue
 		}
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-9s  %-18s %s", state, c, notes[c]), " "))
+		labelled(w, fmt.Sprintf("  %-9s  %-18s ", state, c), notes[c])
 	}
 }
 

@@ -53,6 +53,21 @@ func widthOf(w io.Writer) int {
 	return width
 }
 
+// leastText is how much room a text needs under its label, to be broken there rather than by the terminal.
+const leastText = 30
+
+// labelled prints a text behind its label. On a terminal it is broken into lines that stand under its beginning.
+func labelled(w io.Writer, label, text string) { fmt.Fprintln(w, hang(label, text, widthOf(w))) }
+
+// hang breaks a text behind its label into lines of a width; 0, and a width with too little room, break nothing.
+func hang(label, text string, width int) string {
+	start := utf8.RuneCountInString(label)
+	if width-start >= leastText {
+		text = wrap(text, strings.Repeat(" ", start), width)[start:]
+	}
+	return strings.TrimRight(label+text, " ")
+}
+
 const gutter = 2
 
 // print writes the table for people, within a width; 0 is any.

@@ -269,10 +269,10 @@ func printInterval(w io.Writer, v *receipt.Verdict) {
 	case v.T1.Known && v.T2.Known:
 		fmt.Fprintf(w, "  made       between %s and %s%s\n", stamp(v.T1.Time), stamp(v.T2.Time), by)
 	case v.T2.Known:
-		fmt.Fprintf(w, "  made       before %s%s; after when: %s\n", stamp(v.T2.Time), by, v.T1.Why)
+		fmt.Fprintf(w, "  made       before %s%s; not known after when: %s\n", stamp(v.T2.Time), by, v.T1.Why)
 	case v.After > 0 || v.Entry != nil && v.Entry.Fresh != nil:
 		fmt.Fprintf(w, "  made       after size %d of %s and before entry %d was logged; no time: %s\n", v.After, v.Entry.Fresh.Origin, v.Index, v.T2.Why)
 	default:
-		fmt.Fprintf(w, "  made       before entry %d was logged; after when: %s\n", v.Index, v.T1.Why)
+		fmt.Fprintf(w, "  made       before entry %d was logged; not known after when: %s\n", v.Index, v.T1.Why)
 	}
 }

@@ -48,7 +48,8 @@ func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	if c.Severity != rule.Contradiction {
 		answer = string(c.Severity)
 	}
-	fmt.Fprintf(w, "%s by rule %s\n  %s %s\n", answer, c.Rule, c.Seen, c.Meaning)
+	fmt.Fprintf(w, "%s by rule %s\n", answer, c.Rule)
+	labelled(w, "  ", c.Seen+" "+c.Meaning)
 	implicated := strings.Join(c.Implicated, ", ")
 	switch {
 	case implicated != "":
@@ -59,7 +60,7 @@ func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	}
 	fmt.Fprintf(w, "  implicated %s\n", implicated)
 	for _, id := range c.Affected {
-		fmt.Fprintf(w, "  affected   %s: its owner may be a victim, and is not accused\n", id)
+		labelled(w, "  affected   ", string(id)+": its owner may be a victim, and is not accused")
 	}
 	for _, e := range c.Entries {
 		fmt.Fprintf(w, "  entry      %d of %d, %s%s\n", e.Index, e.Size, e.Origin, realmOf(e.Entry))

@@ -3,6 +3,7 @@ package answers
 import (
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,8 +97,14 @@ func newest(list []Statement, limit int) []Statement {
 // minPrefix is how much of an identity's value must be given to look for it: less matches by chance.
 const minPrefix = 6
 
+// What keeps Resolve from an answer, apart from records that cannot be read.
+var (
+	ErrUnclear = errors.New("unclear")  // the text is too short, or more than one identity begins so
+	ErrUnnamed = errors.New("no entry") // no entry names it
+)
+
 // Resolve finds the identity that text names: whole, or by the beginning of its value ("ppid:0123abcd", "0123abcd"), as tables show it. More than one
-// that begins so is an error that names two.
+// that begins so is an error that names two; the errors are ErrUnclear, ErrUnnamed, or those of the records.
 func Resolve(records Records, text string) (poclog.Identity, error) {
 	if id, err := poclog.ParseIdentity(text); err == nil {
 		return id, nil
@@ -107,7 +114,7 @@ func Resolve(records Records, text string) (poclog.Identity, error) {
 		kind, value = value[:i], value[i+1:]
 	}
 	if len(value) < minPrefix {
-		return "", fmt.Errorf("identity %.100q: want one in full, or %d characters of its value", text, minPrefix)
+		return "", fmt.Errorf("identity %.100q: %w: want one in full, or %d characters of its value", text, ErrUnclear, minPrefix)
 	}
 	var found poclog.Identity
 	for r, err := range records {
@@ -119,13 +126,13 @@ func Resolve(records Records, text string) (poclog.Identity, error) {
 				continue
 			}
 			if found != "" {
-				return "", fmt.Errorf("identity %.100q: %s and %s begin so", text, found, id)
+				return "", fmt.Errorf("identity %.100q: %w: %s and %s begin so", text, ErrUnclear, found, id)
 			}
 			found = id
 		}
 	}
 	if found == "" {
-		return "", fmt.Errorf("identity %.100q: no entry names one that begins so", text)
+		return "", fmt.Errorf("identity %.100q: %w names one that begins so", text, ErrUnnamed)
 	}
 	return found, nil
 }
