@@ -1,10 +1,13 @@
 package monitor_test
 
 import (
+	"context"
 	"database/sql"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,5 +214,84 @@ func TestAnotherLogThatIsReadLaterHidesNoContradiction(t *testing.T) {
 	}
 	if got := contradictionsOf(t, m, a.Rule); len(got) != 1 || got[0].File == "" || out.Waiting != 0 {
 		t.Errorf("%+v, %+v: want a contradiction with its file", out, got)
+	}
+}
+
+// A log that does not end to be out of order when it is asked for evidence withholds it, as one that says that it has none.
+func TestALogThatIsOutOfOrderForeverHidesNothing(t *testing.T) {
+	t.Parallel() // the client tries again for a while
+	a := overTime("clone-chassis")
+	w := a.NewWorld()
+	s := newStation(t, w.Log)
+	m, dir := newMonitor(t, monitor.Config{
+		Reappraise: appraiser{}, Clock: func() time.Time { return attack.Now.Add(time.Minute) }, HTTP: &http.Client{Transport: evidence503{}},
+	})
+	s.follow(t, m)
+	for _, b := range a.Stage(w) {
+		s.submit(t, w, b)
+	}
+	s.publish(attack.Now.Add(2 * time.Second))
+	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "monitor.db")))
+	if _, err := db.Exec("INSERT INTO pair (log_a, a, log_b, b, tries) VALUES (1, 2, 1, 3, 5)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	out := look(t, m)
+	if len(alertsOf(t, m, monitor.AlertFilter{Rule: a.Rule})) != 1 || len(alertsOf(t, m, monitor.AlertFilter{Rule: monitor.RuleEvidenceWithheld})) != 2 || out.Waiting != 1 {
+		t.Errorf("%+v: want what was found, that its evidence is withheld, and a pair that waits", out)
+	}
+}
+
+// evidence503 is a log whose evidence is out of order.
+type evidence503 struct{}
+
+func (evidence503) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(r.URL.Path, "/evidence/") {
+		rec := httptest.NewRecorder()
+		rec.Header().Set("Retry-After", "0")
+		rec.WriteHeader(http.StatusServiceUnavailable)
+		return rec.Result(), nil
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// A log that answers nothing in time, or has more entries than can be read at once, does not keep the monitor from others.
+func TestASlowLogDoesNotStopOthers(t *testing.T) {
+	slow, other := newStation(t, logOf(origin, "a", 300)), newStation(t, logOf("other.test", "o", 10))
+	slow.publish(now)
+	other.publish(now)
+	end := make(chan struct{})
+	defer close(end)
+	hangs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/tile/entries/") {
+			select {
+			case <-end:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		slow.ServeHTTP(w, r)
+	}))
+	t.Cleanup(hangs.Close)
+	slow.url = hangs.URL
+	m, _ := newMonitor(t, monitor.Config{Turn: 200 * time.Millisecond, Interval: time.Millisecond})
+	slow.follow(t, m)
+	other.follow(t, m)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	grown := false
+	_, err := m.Run(ctx, monitor.Options{Round: func(context.Context, *monitor.Outcome) error {
+		switch n := nextOf(t, m, "other.test"); {
+		case n == 20:
+			cancel()
+		case n == 10 && !grown:
+			grown = true
+			other.add(strangers("more", 10)...)
+			other.publish(now)
+		}
+		return nil
+	}})
+	if err != nil || nextOf(t, m, "other.test") != 20 {
+		t.Errorf("%v, %d entries of the other log were read: want all", err, nextOf(t, m, "other.test"))
 	}
 }

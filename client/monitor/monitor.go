@@ -34,6 +34,7 @@ import (
 const (
 	DefaultInterval = 10 * time.Second // between two looks at a log
 	DefaultStalled  = 15 * time.Minute // logs have their checkpoints cosigned anew at least every minute
+	DefaultTurn     = 2 * time.Minute  // of a log, before others have theirs
 )
 
 // A Config holds what can be chosen when a monitor is opened. The zero value is safe.
@@ -45,6 +46,7 @@ type Config struct {
 
 	Interval time.Duration // between two looks at a log; 0 is DefaultInterval
 	Stalled  time.Duration // a log that shows no fresh checkpoint for so long is an alert; 0 is DefaultStalled
+	Turn     time.Duration // how long others wait for a slow or a large log, in each round; 0 is DefaultTurn
 
 	// Reappraise repeats appraisals, so that no contradiction is kept that its readers would refuse, and entries that their evidence does not give are
 	// found. Nil: evidence is kept unjudged.
@@ -56,8 +58,8 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() error {
-	if c.Interval < 0 || c.Stalled < 0 {
-		return fmt.Errorf("monitor: interval %s, stalled %s: want none negative", c.Interval, c.Stalled)
+	if c.Interval < 0 || c.Stalled < 0 || c.Turn < 0 {
+		return fmt.Errorf("monitor: interval %s, stalled %s, turn %s: want none negative", c.Interval, c.Stalled, c.Turn)
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -70,6 +72,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Stalled == 0 {
 		c.Stalled = DefaultStalled
+	}
+	if c.Turn == 0 {
+		c.Turn = DefaultTurn
 	}
 	if c.Silence == nil {
 		c.Silence = func(*Alert) string { return "" }

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -13,7 +14,7 @@ import (
 type saying func(*tail, *row) uint64
 
 // sayings are those of the rules that ask how near to each other two entries were made.
-var sayings = []saying{
+var sayings = [2]saying{
 	func(t *tail, r *row) uint64 {
 		if !r.proven() || !r.has(flagProviderAuthentic|flagRegionAuthentic|flagZoneAuthentic) {
 			return 0
@@ -43,20 +44,20 @@ func (j *judging) nearer(ctx context.Context, found []*rule.Finding) error {
 		}
 	}
 	least := j.within(rows.row(0), rows.row(1))
-	for _, says := range sayings {
+	for i, says := range sayings {
 		a, b := says(e.tail, rows.row(0)), says(f.tail, rows.row(1))
 		if a == 0 || b == 0 || a == b {
 			continue
 		}
-		as, err := e.tail.sayingSo(ctx, rows.row(0), says, a)
+		es, err := e.tail.ofChip(ctx, rows.row(0))
 		if err != nil {
 			return err
 		}
-		bs, err := f.tail.sayingSo(ctx, rows.row(1), says, b)
+		fs, err := f.tail.ofChip(ctx, rows.row(1))
 		if err != nil {
 			return err
 		}
-		if p, ok := nearest(as, bs, least); ok {
+		if p, ok := nearest(sayingSo(es, i, a), sayingSo(fs, i, b), least); ok {
 			j.more = append(j.more, p)
 		}
 	}
@@ -76,14 +77,26 @@ func (j *judging) within(a, b *row) int64 {
 
 func apart(a, b int64) int64 { return max(a-b, b-a) }
 
-// A moment is when a log says that it judged an entry.
+// A moment is when a log says that it judged an entry, and what the entry says.
 type moment struct {
-	at  int64 // Unix seconds
-	ref ref
+	at   int64 // Unix seconds
+	ref  ref
+	says [2]uint64 // by sayings
 }
 
-// sayingSo lists the fresh entries of a log that say something of the chip of a row, by time.
-func (t *tail) sayingSo(ctx context.Context, of *row, says saying, what uint64) (list []moment, err error) {
+// A chipRows is what a log's fresh entries say of one chip, by time. Pairs that follow each other often ask for the same.
+type chipRows struct {
+	realm byte
+	chip  []byte
+	list  []moment
+}
+
+// ofChip lists the fresh entries of a log that are of a row's chip.
+func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
+	if c := t.r.chips[t.l.number]; c != nil && c.realm == of[offRealm] && bytes.Equal(c.chip, of.chipOctets()) {
+		return c.list, nil
+	}
+	c := &chipRows{realm: of[offRealm], chip: bytes.Clone(of.chipOctets())}
 	buf := newBlock(maxRead)
 	for at := uint64(0); at < t.l.next; {
 		if err := ctx.Err(); err != nil {
@@ -95,14 +108,30 @@ func (t *tail) sayingSo(ctx context.Context, of *row, says saying, what uint64) 
 		}
 		for i := range part.len() {
 			r := part.row(i)
-			if r.has(flagFresh) && r[offRealm] == of[offRealm] && slices.Equal(r.chipOctets(), of.chipOctets()) && says(t, r) == what {
-				list = append(list, moment{r.appraised(), refOf(t.l.number, at+uint64(i))})
+			if !r.has(flagFresh) || r[offRealm] != c.realm || !bytes.Equal(r.chipOctets(), c.chip) {
+				continue
 			}
+			m := moment{at: r.appraised(), ref: refOf(t.l.number, at+uint64(i))}
+			for n, says := range sayings {
+				m.says[n] = says(t, r)
+			}
+			c.list = append(c.list, m)
 		}
 		at += uint64(part.len())
 	}
-	slices.SortFunc(list, func(a, b moment) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ref, b.ref)) })
-	return list, nil
+	slices.SortFunc(c.list, func(a, b moment) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ref, b.ref)) })
+	t.r.chips[t.l.number] = c
+	return c.list, nil
+}
+
+// sayingSo returns those of a list that say something.
+func sayingSo(list []moment, saying int, what uint64) (out []moment) {
+	for _, m := range list {
+		if m.says[saying] == what {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // nearest returns the two entries of two lists between which the least time lies, if that is less than some seconds.

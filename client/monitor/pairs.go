@@ -129,6 +129,13 @@ func postponePair(ctx context.Context, tx *sql.Tx, p pending, now time.Time) err
 	return err
 }
 
+// waitPair puts a pair off that was not looked at.
+func waitPair(ctx context.Context, tx *sql.Tx, p pair, now time.Time) error {
+	_, err := tx.ExecContext(ctx, "UPDATE pair SET due = ? WHERE log_a = ? AND a = ? AND log_b = ? AND b = ?",
+		now.Add(firstRetry).Unix(), p.a.log(), int64(p.a.index()), p.b.log(), int64(p.b.index()))
+	return err
+}
+
 // countOf counts the alerts of an alert's rule, severity and subject, other than itself.
 func (s *state) countOf(ctx context.Context, a *Alert) (n int, err error) {
 	const query = "SELECT count(*) FROM alert WHERE subject = ? AND rule = ? AND severity = ? AND id <> ?"

@@ -54,7 +54,17 @@ type run struct {
 	index *index
 	out   Outcome
 
-	cache leafCache // of the goroutine that compares
+	cache leafCache                // of the goroutine that compares
+	spent map[[2]int]time.Duration // comparing entries of two logs, in this round
+	chips map[int]*chipRows        // by log: of the chip that was sought last
+}
+
+// limited bounds how long others wait for one log, unless there is one round alone.
+func (r *run) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.opt.Once {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, r.m.cfg.Turn)
 }
 
 // Run looks at every log once, or follows all until the context ends. Trouble with one log does not end it; the Outcome says what there was. An
@@ -247,6 +257,8 @@ type tail struct {
 	proj  poclog.Projection
 	batch batch
 
+	began time.Time     // of the last look
+	busy  bool          // it ended among entries, of which there are many
 	due   time.Time     // of the next look
 	pause time.Duration // before it, if the last one failed
 }

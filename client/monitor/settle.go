@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
@@ -26,7 +27,7 @@ const maxOfSubject = 64
 
 // comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
 func (r *run) comparePairs(ctx context.Context) error {
-	r.cache = leafCache{}
+	r.cache, r.spent, r.chips = leafCache{}, make(map[[2]int]time.Duration), make(map[int]*chipRows)
 	for {
 		due, err := r.m.state.duePairs(ctx, r.m.cfg.Clock())
 		if err != nil || len(due) == 0 {
@@ -40,16 +41,30 @@ func (r *run) comparePairs(ctx context.Context) error {
 	}
 }
 
+// patience is how often a log may be out of order when it is asked for evidence. One that is so forever withholds it.
+const patience = 5
+
 func (r *run) comparePair(ctx context.Context, p pending) error {
+	between, began := [2]int{p.a.log(), p.b.log()}, r.m.cfg.Clock()
+	if !r.opt.Once && r.spent[between] >= r.m.cfg.Turn {
+		return r.m.state.tx(ctx, "put off a comparison", func(tx *sql.Tx) error { return waitPair(ctx, tx, p.pair, began) })
+	}
+	net, cancel := r.limited(ctx)
+	defer cancel()
 	j := &judging{r: r, pair: p}
-	err := j.judge(ctx)
+	err := j.judge(net)
+	r.spent[between] += r.m.cfg.Clock().Sub(began)
 	var broken *folderError
 	if errors.As(err, &broken) || ctx.Err() != nil {
 		return err
 	}
 	var denied *logError
 	if errors.As(err, &denied) {
-		if a := denied.tail.alertOf(denied.error); a != nil {
+		a := denied.tail.alertOf(denied.error)
+		if a == nil && p.tries >= patience {
+			a = denied.tail.withholds(denied.error)
+		}
+		if a != nil {
 			a.Entries, a.ID = j.refs(), AlertID(a.Rule, a.Subject, j.refs())
 			j.alerts = append(j.alerts, *a)
 		}
@@ -103,6 +118,7 @@ func (j *judging) judge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.hasty = j.pair.tries >= patience
 		j.sides = append(j.sides, s)
 	}
 	if len(j.sides) == 1 {
@@ -274,14 +290,19 @@ func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
 	}
 	a.ID = idOf(&a)
 	if f.Severity != rule.Information {
-		full, err := j.r.m.state.countOf(ctx, &a)
+		full, err := j.r.m.state.countOf(context.WithoutCancel(ctx), &a)
 		if err != nil {
 			return &folderError{err}
 		}
 		if full >= maxOfSubject {
 			return nil
 		}
-		if stands, err := j.prove(ctx, f, &a); err != nil || !stands {
+		stands, err := j.prove(ctx, f, &a)
+		var denied *logError
+		if errors.As(err, &denied) && j.pair.tries >= patience {
+			j.incomplete, stands, err = true, true, nil // nobody waits forever for the file
+		}
+		if err != nil || !stands {
 			return err
 		}
 	}

@@ -64,6 +64,7 @@ type side struct {
 	bundle    []byte             // the bundle's file, once it was fetched
 	challenge []byte             // the signed checkpoint that it answers
 	missing   error              // why the log does not give the bundle or what else the entry names
+	hasty     bool               // what the log does not give now is missing: it was asked often enough
 }
 
 // entry is nil for what is no proof.
@@ -158,7 +159,7 @@ func (s *side) fetch(ctx context.Context, blob poclog.Blob) ([]byte, error) {
 		return nil, nil
 	}
 	file, err := s.tail.cl.Evidence(ctx, blob)
-	if err != nil && client.Temporary(err) {
+	if err != nil && client.Temporary(err) && !s.hasty {
 		return nil, &logError{s.tail, err}
 	}
 	if err != nil {
@@ -174,7 +175,7 @@ func (s *side) bound(ctx context.Context, other *side) error {
 			s.claim.T1, _ = v.NotBefore()
 		}
 	}
-	kept, err := s.tail.r.m.state.covering(ctx, s.tail.l.number, s.index)
+	kept, err := s.tail.r.m.state.covering(context.WithoutCancel(ctx), s.tail.l.number, s.index)
 	if err != nil {
 		return &folderError{err}
 	}
@@ -269,6 +270,7 @@ func (s *side) coverBy(ctx context.Context, index uint64) error {
 	if err != nil {
 		return err
 	}
+	by.hasty = s.hasty
 	if err := by.fetchBundle(ctx); err != nil {
 		return err
 	}

@@ -107,7 +107,10 @@ const maxPause = 5 * time.Minute
 
 // visit looks at the log once and says what was wrong with it. An error is the folder's.
 func (t *tail) visit(ctx context.Context) error {
-	trouble, err := t.look(ctx)
+	t.began, t.busy = t.r.m.cfg.Clock(), false
+	net, cancel := t.r.limited(ctx)
+	defer cancel()
+	trouble, err := t.look(ctx, net)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -129,23 +132,23 @@ func (t *tail) visit(ctx context.Context) error {
 }
 
 // look takes the log's newest checkpoint and reads the entries that are new. What was begun before is finished first, so that entries are seen under the
-// checkpoints under which they would have been. Trouble is the log's, an error the folder's.
-func (t *tail) look(ctx context.Context) (trouble, err error) {
+// checkpoints under which they would have been. What is not done when net ends is done the next time. Trouble is the log's, an error the folder's.
+func (t *tail) look(ctx, net context.Context) (trouble, err error) {
 	if cp := t.l.checkpoint; cp != nil && t.l.next < cp.Size {
 		begun := *cp
 		if begun.View, trouble = t.l.policy.OpenLogged(cp.Signed); trouble != nil {
 			return trouble, nil
 		}
-		if trouble, err = t.scan(ctx, &begun); trouble != nil || err != nil {
+		if trouble, err = t.scan(ctx, net, &begun); trouble != nil || err != nil || t.l.next < begun.Size {
 			return trouble, err
 		}
 	}
-	cp, trouble := t.cl.Checkpoint(ctx)
+	cp, trouble := t.cl.Checkpoint(net)
 	if trouble != nil {
 		return &noCheckpoint{trouble}, nil
 	}
 	if last := t.l.checkpoint; last != nil {
-		if trouble := t.cl.Consistent(ctx, last, cp); trouble != nil {
+		if trouble := t.cl.Consistent(net, last, cp); trouble != nil {
 			return trouble, nil
 		}
 		if cp.Size < last.Size {
@@ -155,7 +158,7 @@ func (t *tail) look(ctx context.Context) (trouble, err error) {
 	if err := t.adopt(ctx, cp); err != nil {
 		return nil, err
 	}
-	return t.scan(ctx, cp)
+	return t.scan(ctx, net, cp)
 }
 
 // seen is when a checkpoint's quorum saw it, or else now.
@@ -196,17 +199,18 @@ func pairOf(a, b ref) pair {
 	return pair{a, b}
 }
 
-// scan reads entries up to a checkpoint's size. What was read before trouble came is kept.
-func (t *tail) scan(ctx context.Context, cp *client.Checkpoint) (trouble, err error) {
+// scan reads entries up to a checkpoint's size, or until net ends. What was read before trouble came is kept.
+func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, err error) {
 	if t.batch.rows == nil {
 		t.batch.rows = newBlock(batchRows)
 	}
+	begun := t.l.next
 	defer func() { t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0] }()
 	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: make(map[uint16]int)}
 	if at, ok := cp.View.NotAfter(); ok {
 		s.latest = at.Add(rule.MaxSkew).Unix()
 	}
-	for b, problem := range t.cl.Bundles(ctx, cp.Tree, t.rangeTo(cp.Size)) {
+	for b, problem := range t.cl.Bundles(net, cp.Tree, t.rangeTo(cp.Size)) {
 		if problem == nil {
 			problem = t.take(&b, &s)
 		}
@@ -219,8 +223,15 @@ func (t *tail) scan(ctx context.Context, cp *client.Checkpoint) (trouble, err er
 			}
 		}
 	}
-	if err := t.commit(ctx); err != nil || trouble != nil {
+	if err := t.commit(ctx); err != nil {
 		return trouble, err
+	}
+	if trouble != nil && net.Err() != nil && t.l.next > begun {
+		t.busy = t.l.next-begun >= uint64(batchRows)
+		return nil, nil // there is more than can be read at once: others are looked at between
+	}
+	if trouble != nil {
+		return trouble, nil
 	}
 	return nil, t.rooted(cp.Tree)
 }

@@ -97,13 +97,20 @@ func (t *tail) alertOf(trouble error) *Alert {
 		a.Meaning = "Its storage or a cache is damaged, or it cannot show the entries that it signed for."
 		a.ID = AlertID(a.Rule, a.Subject, t.here())
 	case client.StatusOf(trouble) != 0 && !client.Temporary(trouble):
-		a.Rule = RuleWithholds
-		a.Seen = fmt.Sprintf("%s does not serve what it signed, after entry %d: %s.", t.l.origin, t.l.next, oneLine(trouble))
-		a.Meaning = "It lost entries that it signed for, or keeps them from this monitor."
-		a.ID = AlertID(a.Rule, a.Subject, t.here())
+		return t.withholds(trouble)
 	default:
 		return nil
 	}
+	return a
+}
+
+// withholds returns the alert for what a log does not give.
+func (t *tail) withholds(trouble error) *Alert {
+	a := t.alert(rule.Alert)
+	a.Rule = RuleWithholds
+	a.Seen = fmt.Sprintf("%s does not serve what it signed, after entry %d: %s.", t.l.origin, t.l.next, oneLine(trouble))
+	a.Meaning = "It lost entries that it signed for, or keeps them from this monitor."
+	a.ID = AlertID(a.Rule, a.Subject, t.here())
 	return a
 }
 
@@ -122,8 +129,8 @@ func (t *tail) alert(s rule.Severity) *Alert {
 
 // stalled returns an alert if the log showed no fresh checkpoint for too long.
 func (t *tail) stalled(trouble error) *Alert {
-	age := t.r.m.cfg.Clock().Sub(t.l.looked)
-	if t.l.looked.IsZero() || age <= t.r.m.cfg.Stalled {
+	age := t.began.Sub(t.l.looked) // not by how long this monitor takes to read what the log shows
+	if t.busy || t.l.looked.IsZero() || age <= t.r.m.cfg.Stalled {
 		return nil
 	}
 	a := t.alert(rule.Alert)
