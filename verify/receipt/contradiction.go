@@ -53,6 +53,9 @@ func CheckContradiction(file []byte, policy *tlogpolicy.Policy, terms Terms) (*C
 	if want := claimsOf(&r); len(c.Claims) != want {
 		return nil, refuse(StepClaims, "%d entries: rule %s takes %d", len(c.Claims), r.ID, want)
 	}
+	if len(c.Claims) == 1 && len(c.Claims[0].Covered) > 0 {
+		return nil, refuse(StepOrder, "there is no other entry that its challenge could cover")
+	}
 	k := &checking{file: c, policy: policy, terms: terms, rule: r, files: make(map[poclog.Blob][]byte), used: make(map[poclog.Blob]bool)}
 	for _, f := range c.Evidence {
 		k.files[poclog.BlobOf(f)] = f

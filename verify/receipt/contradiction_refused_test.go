@@ -353,3 +353,18 @@ func FuzzCheckContradiction(f *testing.F) {
 		}
 	})
 }
+
+// A file of one entry shows no order: a proof of it would be bytes that nobody judges.
+func TestAFileOfOneEntryShowsNoOrder(t *testing.T) {
+	w, list, _ := series(t, "clone-ak")
+	edited := relogged(t, w.Log, list[1], func(e *poclog.Entry) { e.CVM.TCB.Evaluation++ })
+	file := assemble(t, "entry-not-reproducible", piecesOf(t, w.Log, edited)...)
+	if _, err := receipt.CheckContradiction(file, labPolicy(t), terms); err != nil {
+		t.Fatal(err)
+	}
+	file = changed(t, file, func(c *poclog.Contradiction) { c.Claims[0].Covered = [][32]byte{{1}} })
+	var refused *receipt.Error
+	if _, err := receipt.CheckContradiction(file, labPolicy(t), terms); !errors.As(err, &refused) || refused.Step != receipt.StepOrder {
+		t.Errorf("%v: want it refused by step %s", err, receipt.StepOrder)
+	}
+}
