@@ -94,13 +94,16 @@ type Report struct {
 
 const maxFindings = 100
 
+// ErrUnread is of a log that showed no checkpoint: nothing can be said of it.
+var ErrUnread = errors.New("the log is not to be read")
+
 // Fsck recomputes a whole log: the tree and every tile from the entries, under the checkpoint of a log in the policy; and each entry from its
 // evidence, byte for byte. Progress, if set, is called with entries done and to do. An error means that the log could not be read or that
 // its tree is not what was signed.
 func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise Appraiser, progress func(done, total uint64)) (*Report, error) {
 	signed, err := src.Tiles.ReadCheckpoint(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read checkpoint: %w", err)
+		return nil, fmt.Errorf("%w: checkpoint: %w", ErrUnread, err)
 	}
 	cp, err := policy.OpenLogged(signed)
 	if err != nil {

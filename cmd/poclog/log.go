@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -205,10 +206,15 @@ func fsckLog(cmd *cobra.Command, where, policyFile string) (*log.Report, error) 
 		}
 	}
 	report, err := log.Fsck(cmd.Context(), src, policy, profile.NewKnown().Appraise, progress(cmd, "entries"))
-	if err != nil && (errors.Is(err, os.ErrNotExist) || cmd.Context().Err() != nil) {
+	if err != nil && (unread(err) || cmd.Context().Err() != nil) {
 		return nil, undecided(err)
 	}
 	return report, err
+}
+
+// unread reports whether a log was not to be read: then nothing is said against it.
+func unread(err error) bool {
+	return errors.Is(err, log.ErrUnread) || errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*fs.PathError))
 }
 
 func printFsck(cmd *cobra.Command, r *log.Report, asJSON bool) error {
