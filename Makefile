@@ -5,7 +5,7 @@ LDFLAGS   := -X main.version=$(VERSION)
 FUZZTIME  ?= 10s
 PACKAGES  := ./...
 
-.PHONY: all build demo test lint unit bench fuzz vectors clean
+.PHONY: all build demo test lint unit year bench fuzz vectors clean
 
 all: build
 
@@ -25,6 +25,9 @@ lint: ## formatting, vet and staticcheck
 
 unit: ## the tests, with the race detector
 	$(GO) test -race -timeout 15m $(PACKAGES)
+
+year: ## a year of honest operation with a million entries, in which a monitor must find nothing
+	POCLOG_YEAR=1000000 $(GO) test -run Year -v -count 1 -timeout 60m ./client/monitor
 
 bench: ## every benchmark; figures of one run compare, figures of two do not
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'

@@ -33,27 +33,56 @@ func (r *run) comparePairs(ctx context.Context) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
-		for _, p := range due {
-			if err := r.comparePair(ctx, p); err != nil {
-				return err
-			}
+		if err := r.comparePage(ctx, due); err != nil {
+			return err
 		}
 	}
+}
+
+// comparePage compares pairs. What honest operation does, too, is recorded together: a process that is killed before compares it again. Whatever is
+// graver, or has to wait, is recorded at once, for what follows counts it.
+func (r *run) comparePage(ctx context.Context, due []pending) error {
+	var judged []*judging
+	for _, p := range due {
+		j, err := r.judgePair(ctx, p)
+		if err != nil {
+			return errors.Join(err, r.record(ctx, judged))
+		}
+		judged = append(judged, j)
+		if !j.incomplete && !j.grave() {
+			continue
+		}
+		if err := r.record(ctx, judged); err != nil {
+			return err
+		}
+		judged = nil
+	}
+	return r.record(ctx, judged)
 }
 
 // patience is how often a log may be out of order when it is asked for evidence. One that is so forever withholds it.
 const patience = 5
 
-func (r *run) comparePair(ctx context.Context, p pending) error {
-	between, began := [2]int{p.a.log(), p.b.log()}, r.m.cfg.Clock()
+// judgePair judges a pair, or puts it off where comparing these logs took its turn. An error is one that nothing can go on after.
+func (r *run) judgePair(ctx context.Context, p pending) (*judging, error) {
+	j := &judging{r: r, pair: p, began: r.m.cfg.Clock()}
+	between := [2]int{p.a.log(), p.b.log()}
 	if !r.opt.Once && r.spent[between] >= r.m.cfg.Turn {
-		return r.m.state.tx(ctx, "put off a comparison", func(tx *sql.Tx) error { return waitPair(ctx, tx, p.pair, began) })
+		j.incomplete, j.putOff = true, true
+		return j, nil
 	}
 	net, cancel := r.limited(ctx)
 	defer cancel()
-	j := &judging{r: r, pair: p}
 	err := j.judge(net)
-	r.spent[between] += r.m.cfg.Clock().Sub(began)
+	r.spent[between] += r.m.cfg.Clock().Sub(j.began)
+	if err != nil {
+		err = j.postpone(ctx, err)
+	}
+	return j, err
+}
+
+// postpone has a pair wait that could not be compared. It returns errors that nothing can go on after.
+func (j *judging) postpone(ctx context.Context, err error) error {
 	var broken *folderError
 	if errors.As(err, &broken) || ctx.Err() != nil {
 		return err
@@ -61,7 +90,7 @@ func (r *run) comparePair(ctx context.Context, p pending) error {
 	var denied *logError
 	if errors.As(err, &denied) {
 		a := denied.tail.alertOf(denied.error)
-		if a == nil && p.tries >= patience {
+		if a == nil && j.pair.tries >= patience {
 			a = denied.tail.withholds(denied.error)
 		}
 		if a != nil {
@@ -69,23 +98,47 @@ func (r *run) comparePair(ctx context.Context, p pending) error {
 			j.alerts = append(j.alerts, *a)
 		}
 	}
-	if err != nil {
-		r.m.cfg.Logger.Warn("entries cannot be compared now", "entries", j.refs(), "tries", p.tries+1, "error", err)
+	j.r.m.cfg.Logger.Warn("entries cannot be compared now", "entries", j.refs(), "tries", j.pair.tries+1, "error", err)
+	j.incomplete = true
+	return nil
+}
+
+// grave reports whether something was found that honest operation does not do.
+func (j *judging) grave() bool {
+	return slices.ContainsFunc(j.alerts, func(a Alert) bool { return a.Severity != string(rule.Information) })
+}
+
+// record keeps what became of pairs.
+func (r *run) record(ctx context.Context, judged []*judging) error {
+	if len(judged) == 0 {
+		return nil
 	}
-	return r.m.state.tx(ctx, "record a comparison", func(tx *sql.Tx) error {
-		if err := r.addAlerts(ctx, tx, j.alerts); err != nil {
-			return err
-		}
-		for _, p := range j.more {
-			if err := insertPair(ctx, tx, p); err != nil {
+	return r.m.state.tx(ctx, "record comparisons", func(tx *sql.Tx) error {
+		for _, j := range judged {
+			if err := j.record(ctx, tx); err != nil {
 				return err
 			}
 		}
-		if err != nil || j.incomplete {
-			return postponePair(ctx, tx, p, r.m.cfg.Clock())
-		}
-		return deletePair(ctx, tx, p.pair)
+		return nil
 	})
+}
+
+func (j *judging) record(ctx context.Context, tx *sql.Tx) error {
+	if j.putOff {
+		return waitPair(ctx, tx, j.pair.pair, j.began)
+	}
+	if err := j.r.addAlerts(ctx, tx, j.alerts); err != nil {
+		return err
+	}
+	for _, p := range j.more {
+		if err := insertPair(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	if j.incomplete {
+		return postponePair(ctx, tx, j.pair, j.r.m.cfg.Clock())
+	}
+	return deletePair(ctx, tx, j.pair.pair)
 }
 
 // judging is a pair on its way to alerts.
@@ -96,6 +149,8 @@ type judging struct {
 	alerts     []Alert
 	more       []pair // that are to be compared, too
 	incomplete bool   // something is missing that may come later
+	putOff     bool   // it was not judged: others' turn
+	began      time.Time
 }
 
 // refs names the pair's entries.
