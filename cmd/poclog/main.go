@@ -81,8 +81,25 @@ func newRootCmd() *cobra.Command {
 	root.SetHelpCommandGroupID("learn")
 	root.SetCompletionCommandGroupID("learn")
 	root.InitDefaultCompletionCmd()
+	exampleCompletions(root)
 	usageErrors(root)
 	return root
+}
+
+// exampleCompletions gives cobra's own commands what ours have: an example in every help.
+func exampleCompletions(root *cobra.Command) {
+	examples := map[string]string{
+		"bash": "  source <(poclog completion bash)", "zsh": "  poclog completion zsh > \"${fpath[1]}/_poclog\"",
+		"fish": "  poclog completion fish | source", "powershell": "  poclog completion powershell | Out-String | Invoke-Expression",
+	}
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		for _, shell := range c.Commands() {
+			shell.Example = examples[shell.Name()]
+		}
+	}
 }
 
 // usageErrors makes wrong arguments exit with status 2, whatever command they are given to.
