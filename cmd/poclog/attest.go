@@ -12,8 +12,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/client/attest"
 	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/receipt"
 )

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/attest"
 	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/verify/tcglog"
 )
 

@@ -22,7 +22,6 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/client/attest"
 	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
@@ -30,6 +29,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/lab/pcs"
 	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )

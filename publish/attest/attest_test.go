@@ -17,13 +17,13 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/attest"
 	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )

@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/poclog/poclog/client/attest"
 	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
