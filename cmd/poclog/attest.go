@@ -12,8 +12,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/publish/attest"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/receipt"
 )
@@ -207,13 +207,13 @@ func (a *attestCmd) take(ctx context.Context, cmd *cobra.Command, userData poclo
 }
 
 // usable refuses evidence that contradicts itself, which every judge would refuse, and says what a judge could not prove with it.
-func usable(cmd *cobra.Command, im *evidence.Import) error {
+func usable(cmd *cobra.Command, im *importer.Import) error {
 	list, level, err := im.Prospects()
 	if err != nil {
 		return err
 	}
 	for _, p := range list {
-		if p.State == evidence.Refused {
+		if p.State == importer.Refused {
 			return hint(fmt.Errorf("the evidence contradicts itself: %s: %s", p.Check, p.Why), "%s", p.How)
 		}
 	}

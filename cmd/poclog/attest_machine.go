@@ -14,15 +14,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/publish/attest"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tcglog"
 )
 
 // thisMachine is the machine on which the process runs. Tests put a laboratory's in its place.
 var thisMachine = func(tpm, imds string) *attest.Machine {
 	return &attest.Machine{
-		TSM: linuxtsm.MakeClient, TPM: func() (transport.TPMCloser, error) { return evidence.OpenTPM(tpm) }, IMDS: &evidence.IMDS{URL: imds},
+		TSM: linuxtsm.MakeClient, TPM: func() (transport.TPMCloser, error) { return importer.OpenTPM(tpm) }, IMDS: &importer.IMDS{URL: imds},
 		Issuers: &attest.Issuers{Cache: filepath.Join(xdg("XDG_CACHE_HOME", ".cache"), "poclog", "issuers")},
 	}
 }
@@ -40,7 +40,7 @@ func (f *machineFlags) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVar(&f.profile, "profile", "", "the profile of the evidence (default: by the cloud)")
 	fs.StringVar(&f.tpm, "tpm", "/dev/tpmrm0", "the TPM: a device or a socket")
-	fs.StringVar(&f.imds, "imds", evidence.AzureIMDS, "Azure's instance metadata service")
+	fs.StringVar(&f.imds, "imds", importer.AzureIMDS, "Azure's instance metadata service")
 	fs.StringVar(&f.ak, "ak", "", "bare metal: the AK, as a persistent handle (0x81…) or a file with its template (TPMT_PUBLIC)")
 	fs.StringArrayVar(&f.akChain, "ak-chain", nil, "certificates of the AK and its issuers, PEM or DER; issuers that it lacks are fetched")
 	fs.StringArrayVar(&f.ekChain, "ek-chain", nil, "bare metal: certificates of the EK and its issuers, PEM or DER")
@@ -104,7 +104,7 @@ func parseHandle(s string) (tpm2.TPMHandle, error) {
 
 func readCertificates(cmd *cobra.Command, paths []string) (ders [][]byte, err error) {
 	for _, path := range paths {
-		b, err := readFile(cmd, path, evidence.MaxFile)
+		b, err := readFile(cmd, path, importer.MaxFile)
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,6 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/chip"
@@ -30,6 +29,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/pcs"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/publish/attest"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -46,9 +46,9 @@ const (
 func guestMain() {
 	thisMachine = func(tpm, imds string) *attest.Machine {
 		return &attest.Machine{
-			Root: os.Getenv(guestRootVar), IMDS: &evidence.IMDS{URL: imds}, Issuers: new(attest.Issuers),
+			Root: os.Getenv(guestRootVar), IMDS: &importer.IMDS{URL: imds}, Issuers: new(attest.Issuers),
 			TSM: func() (configfsi.Client, error) { return guest.RemoteTSM(os.Getenv(guestHostVar)), nil },
-			TPM: func() (transport.TPMCloser, error) { return evidence.OpenTPM(tpm) },
+			TPM: func() (transport.TPMCloser, error) { return importer.OpenTPM(tpm) },
 		}
 	}
 	main()

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 func newImportCmd() *cobra.Command {
@@ -50,7 +50,7 @@ func (f *importFlags) registerAK(c *cobra.Command) {
 }
 
 // read reads the files of the flags.
-func (f *importFlags) read(cmd *cobra.Command) (x evidence.Extras, err error) {
+func (f *importFlags) read(cmd *cobra.Command) (x importer.Extras, err error) {
 	for _, e := range []struct {
 		path string
 		into *[]byte
@@ -58,7 +58,7 @@ func (f *importFlags) read(cmd *cobra.Command) (x evidence.Extras, err error) {
 		if e.path == "" {
 			continue
 		}
-		if *e.into, err = readFile(cmd, e.path, evidence.MaxFile); err != nil {
+		if *e.into, err = readFile(cmd, e.path, importer.MaxFile); err != nil {
 			return x, err
 		}
 	}
@@ -68,7 +68,7 @@ func (f *importFlags) read(cmd *cobra.Command) (x evidence.Extras, err error) {
 // readFiles reads the arguments of an importer.
 func readFiles(cmd *cobra.Command, paths []string) (files [][]byte, err error) {
 	for _, path := range paths {
-		b, err := readFile(cmd, path, evidence.MaxFile)
+		b, err := readFile(cmd, path, importer.MaxFile)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func readFiles(cmd *cobra.Command, paths []string) (files [][]byte, err error) {
 }
 
 // run imports, adds what the flags name, writes the bundle and says what became of the evidence.
-func (f *importFlags) run(cmd *cobra.Command, imported func(evidence.Extras) (*evidence.Import, error)) error {
+func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*importer.Import, error)) error {
 	if err := f.out.check(); err != nil {
 		return err
 	}
@@ -115,17 +115,17 @@ func (f *importFlags) run(cmd *cobra.Command, imported func(evidence.Extras) (*e
 	return nil
 }
 
-func printProspectsJSON(w io.Writer, im *evidence.Import, list []evidence.Prospect, level int) error {
+func printProspectsJSON(w io.Writer, im *importer.Import, list []importer.Prospect, level int) error {
 	out := struct {
 		V       int                 `json:"v"`
 		Profile poclog.Profile      `json:"profile"`
 		Level   *int                `json:"level"` // that a judge can give at most; null if none accepts the bundle
 		Items   []poclog.Item       `json:"items"`
-		Checks  []evidence.Prospect `json:"checks"`
+		Checks  []importer.Prospect `json:"checks"`
 		Notes   []string            `json:"notes"`
 		How     []string            `json:"how"`
 	}{1, im.Profile, &level, im.Bundle.Items(), list, append([]string{}, im.Notes...), append([]string{}, im.How...)}
-	if level == evidence.LevelNone {
+	if level == importer.LevelNone {
 		out.Level = nil
 	}
 	e := json.NewEncoder(w)
@@ -135,9 +135,9 @@ func printProspectsJSON(w io.Writer, im *evidence.Import, list []evidence.Prospe
 }
 
 // printProspects shows each check on a line, and under what is lost how to get it.
-func printProspects(w io.Writer, im *evidence.Import, list []evidence.Prospect, level int) {
+func printProspects(w io.Writer, im *importer.Import, list []importer.Prospect, level int) {
 	verdict := fmt.Sprintf("level %d at most", level)
-	if level == evidence.LevelNone {
+	if level == importer.LevelNone {
 		verdict = "no judge accepts it"
 	}
 	fmt.Fprintf(w, "profile %s: %s\n", im.Profile, verdict)
@@ -168,12 +168,12 @@ func newImportTDXCmd() *cobra.Command {
 		Example: "  poclog import tdx quote.bin -o vm.bundle.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
-				quote, err := readFile(cmd, args[0], evidence.MaxFile)
+			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
+				quote, err := readFile(cmd, args[0], importer.MaxFile)
 				if err != nil {
 					return nil, err
 				}
-				return evidence.TDX(quote)
+				return importer.TDX(quote)
 			})
 		},
 	}
@@ -192,12 +192,12 @@ func newImportGoTPMCmd() *cobra.Command {
 			"  poclog import gotpm attestation.pb root.pem --tdx-quote quote.bin --ccel CCEL --challenge challenge.json -o vm.bundle.json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
+			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
 				files, err := readFiles(cmd, args)
 				if err != nil {
 					return nil, err
 				}
-				return evidence.GoTPM(files[0], files[1:]...)
+				return importer.GoTPM(files[0], files[1:]...)
 			})
 		},
 	}
@@ -217,12 +217,12 @@ func newImportDstackCmd() *cobra.Command {
 			"  poclog import dstack quote.json tpm-quote.json root.pem --ak ak.pub --challenge challenge.json -o vm.bundle.json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
+			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
 				files, err := readFiles(cmd, args)
 				if err != nil {
 					return nil, err
 				}
-				return evidence.Dstack(files...)
+				return importer.Dstack(files...)
 			})
 		},
 	}
@@ -242,11 +242,11 @@ func newImportCollateralCmd() *cobra.Command {
 			if err := out.check(); err != nil {
 				return err
 			}
-			file, err := readFile(cmd, args[0], evidence.MaxFile)
+			file, err := readFile(cmd, args[0], importer.MaxFile)
 			if err != nil {
 				return err
 			}
-			col, err := evidence.Collateral(file)
+			col, err := importer.Collateral(file)
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 func newImportAzureCmd() *cobra.Command {
@@ -25,13 +25,13 @@ func newImportAzureCmd() *cobra.Command {
 			if !live && len(args) == 0 {
 				return hint(usagef("which file holds the evidence?"), "--live reads it from the VM on which this runs")
 			}
-			return f.run(cmd, func(x evidence.Extras) (*evidence.Import, error) {
+			return f.run(cmd, func(x importer.Extras) (*importer.Import, error) {
 				files, err := readFiles(cmd, args)
 				if err != nil {
 					return nil, err
 				}
 				if !live {
-					return evidence.Azure(files[0], files[1:]...)
+					return importer.Azure(files[0], files[1:]...)
 				}
 				return azureLive(cmd, tpm, imds, x, files)
 			})
@@ -41,20 +41,20 @@ func newImportAzureCmd() *cobra.Command {
 	f.registerAK(c)
 	c.Flags().BoolVar(&live, "live", false, "read the evidence from the VM on which this runs")
 	c.Flags().StringVar(&tpm, "tpm", "/dev/tpmrm0", "the TPM, for --live: a device or a socket")
-	c.Flags().StringVar(&imds, "imds", evidence.AzureIMDS, "the instance metadata service, for --live")
+	c.Flags().StringVar(&imds, "imds", importer.AzureIMDS, "the instance metadata service, for --live")
 	return c
 }
 
 // azureLive reads the machine on which it runs.
-func azureLive(cmd *cobra.Command, address, imds string, x evidence.Extras, certs [][]byte) (*evidence.Import, error) {
-	vm := evidence.AzureVM{IMDS: &evidence.IMDS{URL: imds}}
+func azureLive(cmd *cobra.Command, address, imds string, x importer.Extras, certs [][]byte) (*importer.Import, error) {
+	vm := importer.AzureVM{IMDS: &importer.IMDS{URL: imds}}
 	if len(x.Challenge) > 0 {
 		var err error
 		if vm.Challenge, err = poclog.ParseChallenge(x.Challenge); err != nil {
 			return nil, err
 		}
 	}
-	tpm, err := evidence.OpenTPM(address)
+	tpm, err := importer.OpenTPM(address)
 	if err != nil {
 		return nil, undecided(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client/collateral"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 func newImportSNPCmd() *cobra.Command {
@@ -24,13 +24,13 @@ func newImportSNPCmd() *cobra.Command {
 			"  poclog import snp report.bin --kds -o vm.bundle.json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(evidence.Extras) (*evidence.Import, error) {
+			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
 				files, err := readFiles(cmd, args)
 				if err != nil {
 					return nil, err
 				}
 				if kds == "" {
-					return evidence.SNP(files[0], files[1:]...)
+					return importer.SNP(files[0], files[1:]...)
 				}
 				return importFromKDS(cmd, kds, &cache, files)
 			})
@@ -44,8 +44,8 @@ func newImportSNPCmd() *cobra.Command {
 }
 
 // importFromKDS imports a report, and asks for the certificates that the files lack.
-func importFromKDS(cmd *cobra.Command, url string, f *cacheFlags, files [][]byte) (*evidence.Import, error) {
-	im, err := evidence.SNP(files[0], files[1:]...)
+func importFromKDS(cmd *cobra.Command, url string, f *cacheFlags, files [][]byte) (*importer.Import, error) {
+	im, err := importer.SNP(files[0], files[1:]...)
 	if err != nil || im.Bundle.Has(poclog.ItemSNPCerts) {
 		return im, err
 	}
@@ -61,5 +61,5 @@ func importFromKDS(cmd *cobra.Command, url string, f *cacheFlags, files [][]byte
 	if err != nil {
 		return nil, undecided(err)
 	}
-	return evidence.SNP(files[0], certs)
+	return importer.SNP(files[0], certs)
 }

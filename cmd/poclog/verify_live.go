@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
@@ -67,7 +67,7 @@ func liveTDX(raw []byte, realm poclog.Realm) (*liveQuote, error) {
 
 // liveSNP reads a report with its certificates, in any form in which `poclog import snp` takes one file.
 func liveSNP(raw []byte, realm poclog.Realm) (*liveQuote, error) {
-	im, err := evidence.SNP(raw)
+	im, err := importer.SNP(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 // LoadAzure returns one Azure VM's bundle and collateral, valid at AzureTime, from the captures' folder.
@@ -18,11 +18,11 @@ func LoadAzure(folder string) (*poclog.Bundle, *poclog.Collateral, error) {
 		}
 		files[i] = b
 	}
-	im, err := evidence.Azure(files[0], files[1])
+	im, err := importer.Azure(files[0], files[1])
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := evidence.Collateral(files[2])
+	c, err := importer.Collateral(files[2])
 	return im.Bundle, c, err
 }
 

@@ -11,7 +11,7 @@ import (
 	quotes "github.com/google/go-tdx-guest/testing/testdata"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 // Times at which captures verify.
@@ -61,7 +61,7 @@ func File(t T, path ...string) []byte {
 func GCE(t T) (*poclog.Bundle, *poclog.Collateral) {
 	t.Helper()
 	const dir = "gce-tdx-2026-06-30"
-	im, err := evidence.TDX(File(t, dir, "tdx-quote.bin"))
+	im, err := importer.TDX(File(t, dir, "tdx-quote.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func GCE(t T) (*poclog.Bundle, *poclog.Collateral) {
 
 func collateral(t T, dir string) *poclog.Collateral {
 	t.Helper()
-	c, err := evidence.Collateral(File(t, dir, "collateral.json"))
+	c, err := importer.Collateral(File(t, dir, "collateral.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -33,7 +33,7 @@ type Machine struct {
 	Root    string                              // before the paths of the kernel's files; "" is the file system's own root
 	TSM     func() (configfsi.Client, error)    // configfs-tsm
 	TPM     func() (transport.TPMCloser, error) // opens the TPM; it is closed after each use
-	IMDS    *evidence.IMDS                      // Azure's; nil is the usual one
+	IMDS    *importer.IMDS                      // Azure's; nil is the usual one
 	Issuers *Issuers                            // completes certificate chains; nil completes none
 }
 
@@ -64,8 +64,8 @@ type pieces struct {
 	selection        []tpm.PCRSelection
 }
 
-// Attest takes the machine's evidence under a challenge. Its [evidence.Import.Prospects] say which checks it can carry.
-func (m *Machine) Attest(ctx context.Context, o *Options, ask Asker) (*evidence.Import, error) {
+// Attest takes the machine's evidence under a challenge. Its [importer.Import.Prospects] say which checks it can carry.
+func (m *Machine) Attest(ctx context.Context, o *Options, ask Asker) (*importer.Import, error) {
 	p, err := m.Profile(o)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (m *Machine) gather(ctx context.Context, t transport.TPM, p poclog.Profile,
 }
 
 // attest quotes: the TD first, for its quote names the AK and the nonce; then the TPM, whose quote names the TD's.
-func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, ask Asker) (*evidence.Import, error) {
+func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, ask Asker) (*importer.Import, error) {
 	ch, err := ask(ctx, parts.profile)
 	if err != nil {
 		return nil, err
@@ -132,8 +132,8 @@ func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, as
 	if err != nil {
 		return nil, err
 	}
-	im := &evidence.Import{Profile: parts.profile, Bundle: new(poclog.Bundle)}
-	x := evidence.Extras{TDXQuote: quote, AK: ak, TCGLog: parts.tcgLog, CCEL: parts.ccel, Challenge: challenge}
+	im := &importer.Import{Profile: parts.profile, Bundle: new(poclog.Bundle)}
+	x := importer.Extras{TDXQuote: quote, AK: ak, TCGLog: parts.tcgLog, CCEL: parts.ccel, Challenge: challenge}
 	if err := im.Add(x); err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, as
 		return im, nil
 	}
 	sum := sha256.Sum256(im.Bundle.Get(poclog.ItemTDXQuote)) // without its padding, which a bundle does not hold
-	item, values, err := evidence.Quote(t, parts.key.handle, sum[:], parts.selection)
+	item, values, err := importer.Quote(t, parts.key.handle, sum[:], parts.selection)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, as
 
 // dropForeignLogs leaves out logs that do not replay to what was signed. On bare metal they are optional and prove nothing about each other; one that is
 // not of this TPM or this TD would have the whole bundle refused.
-func dropForeignLogs(im *evidence.Import) error {
+func dropForeignLogs(im *importer.Import) error {
 	b := im.Bundle
 	q, err := tpm.ParseQuote(b.Get(poclog.ItemTPMQuote))
 	if err != nil {
@@ -189,7 +189,7 @@ func dropForeignLogs(im *evidence.Import) error {
 }
 
 // azure has the paravisor put the nonce into the HCL report, and takes the rest as importers do.
-func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask Asker) (*evidence.Import, error) {
+func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask Asker) (*importer.Import, error) {
 	t, err := m.openTPM()
 	if err != nil {
 		return nil, err
@@ -209,16 +209,16 @@ func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask A
 	}
 	imds := m.IMDS
 	if imds == nil {
-		imds = new(evidence.IMDS)
+		imds = new(importer.IMDS)
 	}
-	im, err := (&evidence.AzureVM{TPM: t, IMDS: imds, Challenge: ch}).Import(ctx, issuers)
+	im, err := (&importer.AzureVM{TPM: t, IMDS: imds, Challenge: ch}).Import(ctx, issuers)
 	if err != nil {
-		return nil, &MissingError{PieceTEE, err, "run in a confidential VM of Azure with TDX, and reach its instance metadata service, " + evidence.AzureIMDS}
+		return nil, &MissingError{PieceTEE, err, "run in a confidential VM of Azure with TDX, and reach its instance metadata service, " + importer.AzureIMDS}
 	}
 	if im.Profile != p {
 		return nil, fmt.Errorf("the evidence of this Azure VM is of profile %s, the challenge for %s", im.Profile, p)
 	}
-	return im, im.Add(evidence.Extras{Challenge: challenge})
+	return im, im.Add(importer.Extras{Challenge: challenge})
 }
 
 // openTPM opens the TPM or says how to get at one.

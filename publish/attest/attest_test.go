@@ -17,13 +17,13 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/publish/attest"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )
@@ -37,7 +37,7 @@ type stage struct {
 }
 
 func machineOf(g *guest.Guest) *attest.Machine {
-	return &attest.Machine{Root: g.Root, TSM: g.TSM, TPM: g.TPM, IMDS: &evidence.IMDS{URL: g.IMDS}}
+	return &attest.Machine{Root: g.Root, TSM: g.TSM, TPM: g.TPM, IMDS: &importer.IMDS{URL: g.IMDS}}
 }
 
 func ders(g *guest.Guest, chain []byte) (list [][]byte) {
@@ -65,7 +65,7 @@ func metal(t *testing.T, d discrete.Options) *stage {
 }
 
 // take attests under the world's challenge.
-func (s *stage) take(t *testing.T) (*evidence.Import, error) {
+func (s *stage) take(t *testing.T) (*importer.Import, error) {
 	t.Helper()
 	return s.m.Attest(t.Context(), s.o, func(_ context.Context, p poclog.Profile) (*poclog.Challenge, error) {
 		if p != s.w.Challenge.Profile {
@@ -75,7 +75,7 @@ func (s *stage) take(t *testing.T) (*evidence.Import, error) {
 	})
 }
 
-func (s *stage) appraise(t *testing.T, im *evidence.Import) *verify.Appraisal {
+func (s *stage) appraise(t *testing.T, im *importer.Import) *verify.Appraisal {
 	t.Helper()
 	in := profile.Input{Appraised: attack.Now, Appraisal: poclog.Appraisal}
 	var err error
@@ -95,7 +95,7 @@ func (s *stage) appraise(t *testing.T, im *evidence.Import) *verify.Appraisal {
 }
 
 // wantLevel2 holds that a judge gives what the import promises: level 2, with nothing absent but what the profile never has.
-func (s *stage) wantLevel2(t *testing.T, im *evidence.Import, absent int) {
+func (s *stage) wantLevel2(t *testing.T, im *importer.Import, absent int) {
 	t.Helper()
 	list, level, err := im.Prospects()
 	if err != nil || level != poclog.LevelBound {
@@ -106,7 +106,7 @@ func (s *stage) wantLevel2(t *testing.T, im *evidence.Import, absent int) {
 		t.Errorf("level %d, absent %v, fresh %+v", a.Entry.Level, a.Entry.Absent, a.Entry.Fresh)
 	}
 	for _, p := range list {
-		if carried := slices.Contains(a.Entry.Checks, string(p.Check)); carried != (p.State == evidence.Carried) {
+		if carried := slices.Contains(a.Entry.Checks, string(p.Check)); carried != (p.State == importer.Carried) {
 			t.Errorf("%s is said to be %s, the judge lists it: %v", p.Check, p.State, carried)
 		}
 	}
@@ -207,7 +207,7 @@ func TestAzureVMsAreBound(t *testing.T) {
 			}
 			s.o.AKCerts = nil
 			wantMissing(t, s, attest.PieceAKChain, "Virtual TPM")
-			s.g.V.UndefineNV(evidence.NVAzureAKCert)
+			s.g.V.UndefineNV(importer.NVAzureAKCert)
 			wantMissing(t, s, attest.PieceAK, "AK certificate")
 		})
 	}
@@ -311,14 +311,14 @@ func TestWhatIsMissingSaysHowToGetIt(t *testing.T) {
 	}{
 		"no TSM":          {func(s *stage) { s.m.TSM = nil }, attest.PieceTEE, "no configfs-tsm"},
 		"no permission":   {func(s *stage) { s.m.TSM = func() (configfsi.Client, error) { return nil, fs.ErrPermission } }, attest.PieceTEE, "permission denied"},
-		"no TPM":          {func(s *stage) { s.m.TPM = func() (transport.TPMCloser, error) { return evidence.OpenTPM("/dev/none") } }, attest.PieceTPM, "/dev/none"},
-		"no certificate":  {undefine(evidence.NVGCEAKCertECC), attest.PieceAK, "no AK certificate"},
-		"no template":     {undefine(evidence.NVGCEAKTemplateECC), attest.PieceAK, "AK template"},
-		"template broken": {func(s *stage) { s.redefine(evidence.NVGCEAKTemplateECC, []byte{1, 2, 3}) }, attest.PieceAK, "AK template"},
+		"no TPM":          {func(s *stage) { s.m.TPM = func() (transport.TPMCloser, error) { return importer.OpenTPM("/dev/none") } }, attest.PieceTPM, "/dev/none"},
+		"no certificate":  {undefine(importer.NVGCEAKCertECC), attest.PieceAK, "no AK certificate"},
+		"no template":     {undefine(importer.NVGCEAKTemplateECC), attest.PieceAK, "AK template"},
+		"template broken": {func(s *stage) { s.redefine(importer.NVGCEAKTemplateECC, []byte{1, 2, 3}) }, attest.PieceAK, "AK template"},
 		"other template": {func(s *stage) {
 			other := swtpm.Template(false, nil)
 			other.ObjectAttributes.NoDA = true
-			s.redefine(evidence.NVGCEAKTemplateECC, tpm2.Marshal(other))
+			s.redefine(importer.NVGCEAKTemplateECC, tpm2.Marshal(other))
 		}, attest.PieceAK, "another key than the certificate is for"},
 		"no issuers":      {func(s *stage) { s.o.AKCerts = nil }, attest.PieceAKChain, "EK/AK CA Intermediate"},
 		"no root":         {func(s *stage) { s.o.AKCerts = s.o.AKCerts[:1] }, attest.PieceAKChain, "EK/AK CA Root"},

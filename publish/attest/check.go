@@ -11,7 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
@@ -150,7 +150,7 @@ func (m *Machine) checkTPM(ctx context.Context, r *Report, o *Options) {
 		if _, err := selectPCRs(t, r.Profile, nil); err != nil {
 			return "", err
 		}
-		banks, err := evidence.Banks(t)
+		banks, err := importer.Banks(t)
 		return fmt.Sprintf("banks %v", banks), err
 	})
 	if err != nil {
@@ -224,7 +224,7 @@ func (m *Machine) checkAzure(ctx context.Context, r *Report, o *Options) {
 		return "an HCL report of VM " + hcl.VMUniqueID, nil
 	})
 	r.add(PieceAK, func() (string, error) {
-		cert, err := readCertificate(t, evidence.NVAzureAKCert)
+		cert, err := readCertificate(t, importer.NVAzureAKCert)
 		if err != nil {
 			return "", &MissingError{PieceAK, err, howHCL}
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -91,7 +91,7 @@ func (m *Machine) azureProfile() (poclog.Profile, error) {
 const howHCL = "run in a confidential VM of Azure (a size of the DCesv5, ECesv5 or DCesv6 series): only its vTPM holds an HCL report"
 
 func readHCL(t transport.TPM) (*tpm.HCL, error) {
-	padded, err := evidence.ReadNV(t, evidence.NVAzureHCL)
+	padded, err := importer.ReadNV(t, importer.NVAzureHCL)
 	if err != nil {
 		return nil, err
 	}

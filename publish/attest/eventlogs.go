@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -51,7 +51,7 @@ func (m *Machine) eventLog(kind tcglog.Kind, given []byte, path string) (b []byt
 // selectPCRs returns what to quote: in every bank of the TPM's that the log has digests for, the registers that a judge wants and those with events of the
 // log; on bare metal the launch's too, in every bank in which it can be judged, log or not.
 func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelection, error) {
-	banks, err := evidence.Banks(t)
+	banks, err := importer.Banks(t)
 	if err != nil {
 		return nil, &MissingError{PieceTPM, err, howTPM}
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2/transport"
 
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 // Limits of what certificates may make us fetch.
@@ -45,8 +45,8 @@ func (s *Issuers) complete(ctx context.Context, piece string, leaf *x509.Certifi
 	}
 	pool = append([][]byte{leaf.Raw}, pool...)
 	for n := 0; ; n++ {
-		item, _, err := evidence.Chain(pool)
-		var missing evidence.MissingIssuer
+		item, _, err := importer.Chain(pool)
+		var missing importer.MissingIssuer
 		if err == nil {
 			return item, nil
 		}
@@ -176,7 +176,7 @@ func (s *Issuers) keep(address string, c *x509.Certificate) {
 
 // azureIssuers returns, in PEM, what completes the chain of the AK certificate in an Azure VM's TPM.
 func (m *Machine) azureIssuers(ctx context.Context, t transport.TPM, o *Options) ([]byte, error) {
-	leaf, err := readCertificate(t, evidence.NVAzureAKCert)
+	leaf, err := readCertificate(t, importer.NVAzureAKCert)
 	if err != nil {
 		return nil, &MissingError{PieceAK, fmt.Errorf("AK certificate: %w", err), howHCL}
 	}

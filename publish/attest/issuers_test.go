@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/publish/attest"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -96,7 +96,7 @@ func certified(t *testing.T, parent *ca, aia string) *stage {
 	t.Helper()
 	s := managed(t, false)
 	leaf := issue(t, "AK", parent, aia, s.g.Certificates(s.g.Chain)[0].PublicKey)
-	s.redefine(evidence.NVGCEAKCertECC, leaf.cert.Raw)
+	s.redefine(importer.NVGCEAKCertECC, leaf.cert.Raw)
 	s.o.AKCerts = nil
 	return s
 }

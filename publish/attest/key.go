@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -96,7 +96,7 @@ func equalKeys(a, b crypto.PublicKey) bool {
 
 // gceAKs are where Compute Engine keeps what its AKs are made of. The one on P-256 comes first: it is made a hundred times faster.
 var gceAKs = []struct{ template, cert tpm2.TPMHandle }{
-	{evidence.NVGCEAKTemplateECC, evidence.NVGCEAKCertECC}, {evidence.NVGCEAKTemplateRSA, evidence.NVGCEAKCertRSA},
+	{importer.NVGCEAKTemplateECC, importer.NVGCEAKCertECC}, {importer.NVGCEAKTemplateRSA, importer.NVGCEAKCertRSA},
 }
 
 // gceAK makes Compute Engine's AK from the template that it left in the TPM, under the endorsement hierarchy.
@@ -130,7 +130,7 @@ func gceKey(t transport.TPM, template tpm2.TPMHandle, cert *x509.Certificate, ke
 			return nil, &MissingError{PieceAK, err, howPersist}
 		}
 	}
-	b, err := evidence.ReadNV(t, template)
+	b, err := importer.ReadNV(t, template)
 	if err != nil {
 		return nil, &MissingError{PieceAK, fmt.Errorf("AK template: %w", err), howGCEAK}
 	}
@@ -156,7 +156,7 @@ func gceKey(t transport.TPM, template tpm2.TPMHandle, cert *x509.Certificate, ke
 }
 
 func readCertificate(t transport.TPM, index tpm2.TPMHandle) (*x509.Certificate, error) {
-	der, err := evidence.ReadCertificate(t, index)
+	der, err := importer.ReadCertificate(t, index)
 	if err != nil {
 		return nil, err
 	}

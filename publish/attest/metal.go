@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -120,7 +120,7 @@ func launchSession(t transport.TPM, p *tpm.Public) (tpm2.Session, error) {
 	if !p.PolicyOnly() {
 		return nil, errors.New("the AK signs without a policy over PCR 17 and 18: whatever was launched could use it")
 	}
-	banks, err := evidence.Banks(t)
+	banks, err := importer.Banks(t)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func launchSession(t transport.TPM, p *tpm.Public) (tpm2.Session, error) {
 		if !slices.Contains(banks, bank) {
 			continue
 		}
-		values, err := evidence.ReadPCRs(t, selection)
+		values, err := importer.ReadPCRs(t, selection)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +138,7 @@ func launchSession(t transport.TPM, p *tpm.Public) (tpm2.Session, error) {
 			continue
 		}
 		return tpm2.Policy(tpm2.TPMIAlgHash(p.NameAlg()), 16, func(t transport.TPM, s tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
-			_, err := tpm2.PolicyPCR{PolicySession: s, Pcrs: evidence.SelectPCRs(selection)}.Execute(t)
+			_, err := tpm2.PolicyPCR{PolicySession: s, Pcrs: importer.SelectPCRs(selection)}.Execute(t)
 			return err
 		}), nil
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -37,7 +37,7 @@ const restIndex = tpm2.TPMHandle(0x01400101)
 
 // NewParavisor puts a report into a TPM. make makes the report with user data, in the same length.
 func NewParavisor(v *swtpm.TPM, report []byte, make func(user []byte) []byte) *Paravisor {
-	v.DefineNV(evidence.NVAzureHCL, report[:IndexSize])
+	v.DefineNV(importer.NVAzureHCL, report[:IndexSize])
 	v.DefineNV(restIndex, append(bytes.Clone(report[IndexSize:]), bytes.Repeat([]byte{0}, 100)...)) // padded, as the real one
 	return &Paravisor{TPM: v, size: len(report), make: make}
 }
@@ -47,17 +47,17 @@ func (p *Paravisor) Send(command []byte) ([]byte, error) {
 	const ccNVWrite, ccNVRead, ccNVReadPublic = 0x137, 0x14e, 0x169
 	if p.wait > 0 {
 		if p.wait--; p.wait == 0 {
-			user, err := evidence.ReadNV(p.TPM, evidence.NVAzureUserData)
+			user, err := importer.ReadNV(p.TPM, importer.NVAzureUserData)
 			if err != nil {
 				return nil, err
 			}
 			report := p.make(user)
-			p.WriteNV(evidence.NVAzureHCL, report[:IndexSize])
+			p.WriteNV(importer.NVAzureHCL, report[:IndexSize])
 			p.WriteNV(restIndex, report[IndexSize:])
 		}
 	}
 	code := binary.BigEndian.Uint32(command[6:])
-	index := func(at int) bool { return binary.BigEndian.Uint32(command[at:]) == uint32(evidence.NVAzureHCL) }
+	index := func(at int) bool { return binary.BigEndian.Uint32(command[at:]) == uint32(importer.NVAzureHCL) }
 	if offset := len(command) - 2; code == ccNVRead && index(14) && binary.BigEndian.Uint16(command[offset:]) >= IndexSize {
 		command = bytes.Clone(command)
 		binary.BigEndian.PutUint32(command[14:], uint32(restIndex))
@@ -85,7 +85,7 @@ func Azure(t testing.TB, c *azure.Cloud, vm *azure.VM) *Guest {
 	t.Helper()
 	g := &Guest{V: swtpm.Start(t), Root: t.TempDir(), t: t}
 	ak := g.V.Create(swtpm.Template(true, nil))
-	ak.Persist(evidence.AzureAKHandle)
+	ak.Persist(importer.AzureAKHandle)
 	ak.Flush()
 	public, err := tpm.ParsePublic(ak.Public)
 	if err != nil {
@@ -108,7 +108,7 @@ func Azure(t testing.TB, c *azure.Cloud, vm *azure.VM) *Guest {
 	g.open = func() (transport.TPMCloser, error) { return kept{p}, nil }
 	g.Chain = c.Certify(public.Key(), vm.Host.Region, "0123456789ab"+azure.Confidential)
 	cert := g.Certificates(g.Chain)[0].Raw
-	g.V.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(cert), bytes.Repeat([]byte{0}, IndexSize-len(cert))...))
+	g.V.DefineNV(importer.NVAzureAKCert, append(bytes.Clone(cert), bytes.Repeat([]byte{0}, IndexSize-len(cert))...))
 	g.Write("sys/class/dmi/id/chassis_asset_tag", []byte("7783-7084-3265-9085-8269-3286-77\n"))
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /acc/tdquote", func(w http.ResponseWriter, _ *http.Request) {

@@ -22,10 +22,10 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -72,9 +72,9 @@ func Managed(t testing.TB, c *provider.Cloud, vm *provider.VM, rsa bool) *Guest 
 		t.Fatal(err)
 	}
 	ak.Flush()
-	cert, at := evidence.NVGCEAKCertECC, evidence.NVGCEAKTemplateECC
+	cert, at := importer.NVGCEAKCertECC, importer.NVGCEAKTemplateECC
 	if rsa {
-		cert, at = evidence.NVGCEAKCertRSA, evidence.NVGCEAKTemplateRSA
+		cert, at = importer.NVGCEAKCertRSA, importer.NVGCEAKTemplateRSA
 	}
 	g.V.DefineNV(cert, append(bytes.Clone(g.Certificates(g.Chain)[0].Raw), make([]byte, 100)...))
 	g.V.DefineNV(at, tpm2.Marshal(template))
@@ -146,7 +146,7 @@ func (g *Guest) TPM() (transport.TPMCloser, error) {
 	if g.open != nil {
 		return g.open()
 	}
-	return evidence.OpenTPM(g.V.Socket)
+	return importer.OpenTPM(g.V.Socket)
 }
 
 // TSM is configfs-tsm in the guest.

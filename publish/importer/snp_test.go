@@ -1,4 +1,4 @@
-package evidence_test
+package importer_test
 
 import (
 	"bytes"
@@ -19,13 +19,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/realdata/amddata"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tpm"
@@ -88,7 +88,7 @@ func TestSNPReportsInEveryForm(t *testing.T) {
 			"go-sev-guest, text":       {textProto},
 			"more than the chain asks": {x.report, x.certs, pemOf(m.Root()), m.NewChip("other", [8]byte{}).Certs()},
 		} {
-			im, err := evidence.SNP(files[0], files[1:]...)
+			im, err := importer.SNP(files[0], files[1:]...)
 			if err != nil {
 				t.Errorf("%s, %s: %v", which, form, err)
 				continue
@@ -97,11 +97,11 @@ func TestSNPReportsInEveryForm(t *testing.T) {
 				t.Errorf("%s, %s: another report or other certificates: %v", which, form, im.Notes)
 			}
 			have, level := states(t, im)
-			if have[verify.TEESignature].State != evidence.Carried || have[verify.TEEChain].State != evidence.Carried || have[verify.FreshChallenge].State != evidence.Lost {
+			if have[verify.TEESignature].State != importer.Carried || have[verify.TEEChain].State != importer.Carried || have[verify.FreshChallenge].State != importer.Lost {
 				t.Errorf("%s, %s: %+v", which, form, have)
 			}
 			// The real guest ran under debug: the table says that no judge takes it.
-			if want := map[string]int{"real": evidence.LevelNone, "lab": poclog.LevelChip}[which]; level != want {
+			if want := map[string]int{"real": importer.LevelNone, "lab": poclog.LevelChip}[which]; level != want {
 				t.Errorf("%s, %s: level %d", which, form, level)
 			}
 		}
@@ -123,13 +123,13 @@ func TestSNPImportSaysWhatIsMissing(t *testing.T) {
 		"a cloud's key":        {[][]byte{m.NewCloudKey("a cloud", [8]byte{}).Certs()}, "there is no certificate of the vcek"},
 		"older firmware's key": {[][]byte{m.NewChip("chip", [8]byte{3, 0, 0, 0, 0, 0, 8, 115}).Certs()}, "TCB version"},
 	} {
-		im, err := evidence.SNP(report, c.certs...)
+		im, err := importer.SNP(report, c.certs...)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		have, level := states(t, im)
-		if im.Bundle.Has(poclog.ItemSNPCerts) || !strings.Contains(strings.Join(im.Notes, "\n"), c.say) || level != evidence.LevelNone || have[verify.TEEChain].State != evidence.Lost {
+		if im.Bundle.Has(poclog.ItemSNPCerts) || !strings.Contains(strings.Join(im.Notes, "\n"), c.say) || level != importer.LevelNone || have[verify.TEEChain].State != importer.Lost {
 			t.Errorf("%s: level %d, notes %q", name, level, im.Notes)
 		}
 	}
@@ -146,7 +146,7 @@ func TestSNPImportSaysWhatIsMissing(t *testing.T) {
 		"too many certificates":          {report, bytes.Repeat(certs[0], 40)},
 		"a report with a reserved octet": {append(append(bytes.Clone(report[:0x4c]), 1), report[0x4d:]...)},
 	} {
-		if _, err := evidence.SNP(files[0], files[1:]...); err == nil || strings.Contains(err.Error(), "\n") {
+		if _, err := importer.SNP(files[0], files[1:]...); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v: want a refusal in one line", name, err)
 		}
 	}
@@ -155,14 +155,14 @@ func TestSNPImportSaysWhatIsMissing(t *testing.T) {
 func TestSNPChallengeIsCarried(t *testing.T) {
 	w := attack.NewWorldOf(poclog.SNP)
 	b := w.Honest()
-	im, err := evidence.SNP(b.Get(poclog.ItemSNPReport), b.Get(poclog.ItemSNPCerts))
+	im, err := importer.SNP(b.Get(poclog.ItemSNPReport), b.Get(poclog.ItemSNPCerts))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := im.Add(evidence.Extras{Challenge: b.Get(poclog.ItemChallenge)}); err != nil {
+	if err := im.Add(importer.Extras{Challenge: b.Get(poclog.ItemChallenge)}); err != nil {
 		t.Fatal(err)
 	}
-	if have, level := states(t, im); have[verify.FreshChallenge].State != evidence.Carried || level != poclog.LevelChip {
+	if have, level := states(t, im); have[verify.FreshChallenge].State != importer.Carried || level != poclog.LevelChip {
 		t.Errorf("level %d, %+v", level, have[verify.FreshChallenge])
 	}
 }
@@ -201,18 +201,18 @@ func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 	file, root, chip := azureSNPFile(t, b)
 	inPEM := pemOf(amd.Certificates(b.Get(poclog.ItemSNPCerts))...)
 	for name, certs := range map[string][][]byte{"the service's JSON": {root, chip}, "PEM": {inPEM, root}} {
-		im, err := evidence.Azure(file, certs...)
+		im, err := importer.Azure(file, certs...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := im.Add(evidence.Extras{Challenge: b.Get(poclog.ItemChallenge)}); err != nil {
+		if err := im.Add(importer.Extras{Challenge: b.Get(poclog.ItemChallenge)}); err != nil {
 			t.Fatal(err)
 		}
 		have, level := states(t, im)
-		if im.Profile != poclog.AzureSNPvTPM || level != poclog.LevelChip || have[verify.TPMAKTemplate].State != evidence.Lost {
+		if im.Profile != poclog.AzureSNPvTPM || level != poclog.LevelChip || have[verify.TPMAKTemplate].State != importer.Lost {
 			t.Errorf("%s: profile %s, level %d", name, im.Profile, level)
 		}
-		if err := im.Add(evidence.Extras{AK: b.Get(poclog.ItemTPMAK)}); err != nil {
+		if err := im.Add(importer.Extras{AK: b.Get(poclog.ItemTPMAK)}); err != nil {
 			t.Fatal(err)
 		}
 		if have, level := states(t, im); level != poclog.LevelBound {
@@ -224,14 +224,14 @@ func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 			}
 		}
 	}
-	im, err := evidence.Azure(file, root)
+	im, err := importer.Azure(file, root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, level := states(t, im); level != evidence.LevelNone || have[verify.TEEChain].State != evidence.Lost || have[verify.TEEChain].How == "" {
+	if have, level := states(t, im); level != importer.LevelNone || have[verify.TEEChain].State != importer.Lost || have[verify.TEEChain].How == "" {
 		t.Errorf("without the chip's certificates: level %d, %+v", level, have[verify.TEEChain])
 	}
-	if _, err := evidence.Azure(append([]byte(`{"td_quote":"00",`), file[1:]...), root, chip); err == nil || !strings.Contains(err.Error(), "td_quote beside") {
+	if _, err := importer.Azure(append([]byte(`{"td_quote":"00",`), file[1:]...), root, chip); err == nil || !strings.Contains(err.Error(), "td_quote beside") {
 		t.Errorf("a TD quote beside an SNP report: %v", err)
 	}
 }
@@ -241,7 +241,7 @@ func TestLiveAzureSNPVMIsBound(t *testing.T) {
 	w := attack.NewWorldOf(poclog.AzureSNPvTPM)
 	v := swtpm.Start(t)
 	ak := v.Create(swtpm.Template(true, nil))
-	ak.Persist(evidence.AzureAKHandle)
+	ak.Persist(importer.AzureAKHandle)
 	public, err := tpm.ParsePublic(ak.Public)
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestLiveAzureSNPVMIsBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(chain[0].Raw), bytes.Repeat([]byte{0}, guest.IndexSize-len(chain[0].Raw))...))
+	v.DefineNV(importer.NVAzureAKCert, append(bytes.Clone(chain[0].Raw), bytes.Repeat([]byte{0}, guest.IndexSize-len(chain[0].Raw))...))
 	certs := amd.Certificates(host.SNP.Certs())
 	service := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.URL.Path != "/metadata/THIM/amd/certification" || r.Header.Get("Metadata") != "true" {
@@ -269,7 +269,7 @@ func TestLiveAzureSNPVMIsBound(t *testing.T) {
 		_ = json.NewEncoder(rw).Encode(map[string]string{"vcekCert": string(pemOf(certs[0])), "certificateChain": string(pemOf(certs[1:]...))}) // the client may be gone
 	}))
 	defer service.Close()
-	vm := evidence.AzureVM{TPM: p, IMDS: &evidence.IMDS{URL: service.URL}, Challenge: w.Challenge}
+	vm := importer.AzureVM{TPM: p, IMDS: &importer.IMDS{URL: service.URL}, Challenge: w.Challenge}
 	im, err := vm.Import(t.Context(), pemOf(chain[1].Raw, chain[2].Raw))
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +278,7 @@ func TestLiveAzureSNPVMIsBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := im.Add(evidence.Extras{Challenge: item}); err != nil {
+	if err := im.Add(importer.Extras{Challenge: item}); err != nil {
 		t.Fatal(err)
 	}
 	if have, level := states(t, im); level != poclog.LevelBound {
@@ -309,7 +309,7 @@ func FuzzSNP(f *testing.F) {
 	f.Add(append(bytes.Clone(report), table(list...)...), pemOf(list...))
 	f.Add([]byte("\x0a\x02\x08\x02"), table(list...))
 	f.Fuzz(func(t *testing.T, file, certs []byte) {
-		im, err := evidence.SNP(file, certs)
+		im, err := importer.SNP(file, certs)
 		if err != nil {
 			return
 		}

@@ -1,10 +1,10 @@
-// Package evidence turns what machines and other tools emit into bundles and collateral.
+// Package importer turns what machines and other tools emit into bundles and collateral.
 //
 // It judges nothing: whoever reads the bundle does. It refuses what does not parse and what it cannot carry without loss, and says of every import
 // which checks the result can carry, which it lost and why, and how to take evidence that carries them ([Import.Prospects]). Bundles hold no
 // padding, so that importers cut it. Beside files it reads what a machine itself gives: NV indices of a TPM ([ReadNV]) and Azure's instance
 // metadata service ([IMDS]).
-package evidence
+package importer
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package evidence_test
+package importer_test
 
 import (
 	"bytes"
@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 // azureCapture is what the capture of a real Azure VM holds, as octets.
@@ -34,28 +34,28 @@ func TestNVIndicesAreReadWhole(t *testing.T) {
 		want := bytes.Repeat([]byte{byte(i + 1), 7, 9}, size)[:size]
 		index := tpm2.TPMHandle(0x01800000 + i)
 		v.DefineNV(index, want)
-		if got, err := evidence.ReadNV(v, index); err != nil || !bytes.Equal(got, want) {
+		if got, err := importer.ReadNV(v, index); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes: %d read: %v", size, len(got), err)
 		}
 	}
-	if b, err := evidence.ReadNV(v, 0x01800099); err == nil {
+	if b, err := importer.ReadNV(v, 0x01800099); err == nil {
 		t.Errorf("an index that is not there: %x", b)
 	}
 }
 
 func TestTPMsAreOpenedByAddress(t *testing.T) {
 	v := swtpm.Start(t)
-	v.DefineNV(evidence.NVAzureUserData, []byte("hello"))
-	opened, err := evidence.OpenTPM(v.Socket)
+	v.DefineNV(importer.NVAzureUserData, []byte("hello"))
+	opened, err := importer.OpenTPM(v.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	if b, err := evidence.ReadNV(opened, evidence.NVAzureUserData); err != nil || string(b) != "hello" {
+	if b, err := importer.ReadNV(opened, importer.NVAzureUserData); err != nil || string(b) != "hello" {
 		t.Errorf("read %q: %v", b, err)
 	}
 	for _, address := range []string{"/nowhere", t.TempDir()} {
-		if _, err := evidence.OpenTPM(address); err == nil {
+		if _, err := importer.OpenTPM(address); err == nil {
 			t.Errorf("%s is opened", address)
 		}
 	}
@@ -65,12 +65,12 @@ func TestCertificatesAreCutFromTheirPadding(t *testing.T) {
 	_, _, cert := azureCapture(t)
 	v := swtpm.Start(t)
 	padding := make([]byte, 2048-len(cert)) // a real index is twice as large, one of this TPM is not
-	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(cert), padding...))
-	if got, err := evidence.ReadCertificate(v, evidence.NVAzureAKCert); err != nil || !bytes.Equal(got, cert) {
+	v.DefineNV(importer.NVAzureAKCert, append(bytes.Clone(cert), padding...))
+	if got, err := importer.ReadCertificate(v, importer.NVAzureAKCert); err != nil || !bytes.Equal(got, cert) {
 		t.Errorf("%d bytes, want %d: %v", len(got), len(cert), err)
 	}
 	v.DefineNV(0x01800000, []byte("no certificate"))
-	if _, err := evidence.ReadCertificate(v, 0x01800000); err == nil {
+	if _, err := importer.ReadCertificate(v, 0x01800000); err == nil {
 		t.Error("what is no certificate is taken for one")
 	}
 }

@@ -1,4 +1,4 @@
-package evidence_test
+package importer_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/poclog/poclog/client/evidence"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 func base64URL(t *testing.T, s string) []byte {
@@ -51,7 +51,7 @@ func azureService(t *testing.T, quote, report []byte) *httptest.Server {
 func TestInstanceMetadataServiceMakesTheQuote(t *testing.T) {
 	quote, hcl, _ := azureCapture(t)
 	const header, size = 32, 1024
-	m := &evidence.IMDS{URL: azureService(t, quote, hcl[header:][:size]).URL}
+	m := &importer.IMDS{URL: azureService(t, quote, hcl[header:][:size]).URL}
 	got, err := m.TDQuote(t.Context(), hcl[header:]) // with what follows it in the HCL report
 	if err != nil || !bytes.Equal(got, quote) {
 		t.Errorf("%d bytes, want %d: %v", len(got), len(quote), err)
@@ -81,7 +81,7 @@ func TestInstanceMetadataServiceIsNotBelieved(t *testing.T) {
 		"failure": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "throttled", http.StatusTooManyRequests) },
 	} {
 		s := httptest.NewServer(answer)
-		m := &evidence.IMDS{URL: s.URL}
+		m := &importer.IMDS{URL: s.URL}
 		if b, err := m.TDQuote(t.Context(), make([]byte, 1024)); err == nil {
 			t.Errorf("%s: quote %x", name, b)
 		}

@@ -1,4 +1,4 @@
-package evidence_test
+package importer_test
 
 import (
 	"bytes"
@@ -11,11 +11,11 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
@@ -24,15 +24,15 @@ import (
 const azureDir = "azure-tdx-2026-06-08"
 
 func TestAzureFilesSayWhatTheyCarry(t *testing.T) {
-	im, err := evidence.Azure(realdata.File(t, azureDir, "evidence.json"), realdata.File(t, azureDir, "azure-virtual-tpm-root-ca-2023.pem"))
+	im, err := importer.Azure(realdata.File(t, azureDir, "evidence.json"), realdata.File(t, azureDir, "azure-virtual-tpm-root-ca-2023.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	have, level := states(t, im)
 	for check, want := range map[verify.Check]string{
-		verify.TEESignature: evidence.Carried, verify.TPMSignature: evidence.Carried, verify.TPMPCRDigest: evidence.Carried, verify.TPMAKChain: evidence.Carried,
-		verify.BindAKInTEE: evidence.Carried, verify.PlaceAgree: evidence.Carried,
-		verify.TPMAKTemplate: evidence.Lost, verify.BindTEEInTPM: evidence.Lost, verify.FreshChallenge: evidence.Lost, verify.PlaceCert: evidence.Lost,
+		verify.TEESignature: importer.Carried, verify.TPMSignature: importer.Carried, verify.TPMPCRDigest: importer.Carried, verify.TPMAKChain: importer.Carried,
+		verify.BindAKInTEE: importer.Carried, verify.PlaceAgree: importer.Carried,
+		verify.TPMAKTemplate: importer.Lost, verify.BindTEEInTPM: importer.Lost, verify.FreshChallenge: importer.Lost, verify.PlaceCert: importer.Lost,
 	} {
 		if have[check].State != want {
 			t.Errorf("want %s: %+v", want, have[check])
@@ -61,13 +61,13 @@ func azureMachine(t *testing.T) (v *guest.Paravisor, quote, hcl, cert []byte) {
 		t.Fatal(err)
 	}
 	v = guest.NewParavisor(swtpm.Start(t), hcl, func(user []byte) []byte { return withUserData(hcl, user) })
-	v.DefineNV(evidence.NVAzureAKCert, append(bytes.Clone(cert), make([]byte, guest.IndexSize-len(cert))...))
+	v.DefineNV(importer.NVAzureAKCert, append(bytes.Clone(cert), make([]byte, guest.IndexSize-len(cert))...))
 	return v, quote, hcl, cert
 }
 
 func withAK(v *guest.Paravisor) *guest.Paravisor {
 	ak := v.Create(swtpm.Template(true, nil))
-	ak.Persist(evidence.AzureAKHandle)
+	ak.Persist(importer.AzureAKHandle)
 	ak.Flush()
 	return v
 }
@@ -88,7 +88,7 @@ func azureCerts(t *testing.T) []byte {
 func TestLiveAzureEvidenceIsReadFromTheMachine(t *testing.T) {
 	v, quote, hcl, cert := azureMachine(t)
 	service := azureService(t, quote, hcl[32:][:1024])
-	vm := evidence.AzureVM{TPM: withAK(v), IMDS: &evidence.IMDS{URL: service.URL}}
+	vm := importer.AzureVM{TPM: withAK(v), IMDS: &importer.IMDS{URL: service.URL}}
 	im, err := vm.Import(t.Context(), azureCerts(t))
 	if err != nil {
 		t.Fatal(err)
@@ -110,14 +110,14 @@ func TestLiveAzureEvidenceIsReadFromTheMachine(t *testing.T) {
 	}
 	have, level := states(t, im)
 	for check, want := range map[verify.Check]string{
-		verify.BindTEEInTPM: evidence.Carried, verify.TPMPCRDigest: evidence.Carried, verify.TPMAKChain: evidence.Carried,
-		verify.TPMSignature: evidence.Refused, verify.TPMAKTemplate: evidence.Refused,
+		verify.BindTEEInTPM: importer.Carried, verify.TPMPCRDigest: importer.Carried, verify.TPMAKChain: importer.Carried,
+		verify.TPMSignature: importer.Refused, verify.TPMAKTemplate: importer.Refused,
 	} {
 		if have[check].State != want {
 			t.Errorf("want %s: %+v", want, have[check])
 		}
 	}
-	if level != evidence.LevelNone {
+	if level != importer.LevelNone {
 		t.Errorf("level %d", level)
 	}
 	if _, err := vm.Import(t.Context()); err != nil {
@@ -139,7 +139,7 @@ func TestLiveAzureEvidenceCarriesTheChallenge(t *testing.T) {
 	challenge.Profile = poclog.AzureTDXvTPM
 	want := challenge.HCLUserData()
 	// The service makes the quote of the report that it knows: the TDREPORT is not changed by this paravisor.
-	vm := evidence.AzureVM{TPM: withAK(v), IMDS: &evidence.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}, Challenge: &challenge}
+	vm := importer.AzureVM{TPM: withAK(v), IMDS: &importer.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}, Challenge: &challenge}
 	for range 2 { // the index is defined the first time, and written again the second
 		im, err := vm.Import(t.Context())
 		if err != nil {
@@ -153,10 +153,10 @@ func TestLiveAzureEvidenceCarriesTheChallenge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := im.Add(evidence.Extras{Challenge: item}); err != nil {
+		if err := im.Add(importer.Extras{Challenge: item}); err != nil {
 			t.Fatal(err)
 		}
-		if have, _ := states(t, im); have[verify.FreshChallenge].State != evidence.Carried {
+		if have, _ := states(t, im); have[verify.FreshChallenge].State != importer.Carried {
 			t.Errorf("%+v", have[verify.FreshChallenge])
 		}
 		challenge.Salt[0]++
@@ -168,9 +168,9 @@ func TestLiveAzureEvidenceCarriesTheChallenge(t *testing.T) {
 func TestLiveAzureAKsOfUnknownParentsAreLeftOut(t *testing.T) {
 	v, quote, hcl, _ := azureMachine(t)
 	parent := v.CreateIn(tpm2.TPMRHOwner, tpm2.ECCSRKTemplate)
-	v.CreateUnder(parent, swtpm.Template(false, nil)).Persist(evidence.AzureAKHandle)
+	v.CreateUnder(parent, swtpm.Template(false, nil)).Persist(importer.AzureAKHandle)
 	parent.Flush()
-	vm := evidence.AzureVM{TPM: v, IMDS: &evidence.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}}
+	vm := importer.AzureVM{TPM: v, IMDS: &importer.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}}
 	im, err := vm.Import(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestLiveAzureAKsOfUnknownParentsAreLeftOut(t *testing.T) {
 }
 
 func TestLiveAzureRefusesAMachineThatIsNone(t *testing.T) {
-	vm := evidence.AzureVM{TPM: swtpm.Start(t), IMDS: &evidence.IMDS{URL: "http://127.0.0.1:1"}}
+	vm := importer.AzureVM{TPM: swtpm.Start(t), IMDS: &importer.IMDS{URL: "http://127.0.0.1:1"}}
 	if _, err := vm.Import(t.Context()); err == nil || !strings.Contains(err.Error(), "HCL report: NV index 0x01400001") {
 		t.Errorf("%v", err)
 	}

@@ -1,4 +1,4 @@
-package evidence_test
+package importer_test
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -154,7 +154,7 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 		"Attest":                             {d.chain, asJSON(t, map[string]string{"attestation": hex.EncodeToString(v1)})},
 		"an attestation's octets":            {v1, d.chain},
 	} {
-		im, err := evidence.Dstack(files...)
+		im, err := importer.Dstack(files...)
 		if err != nil {
 			t.Fatalf("%s: %v", form, err)
 		}
@@ -163,12 +163,12 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 		}
 		have, level := states(t, im)
 		for _, c := range []verify.Check{verify.TPMSignature, verify.TPMPCRDigest, verify.TPMAKChain, verify.BindTEEInTPM, verify.PlaceCert} {
-			if have[c].State != evidence.Carried {
+			if have[c].State != importer.Carried {
 				t.Errorf("%s: %+v", form, have[c])
 			}
 		}
 		for _, c := range []verify.Check{verify.TPMAKTemplate, verify.BindAKInTEE, verify.BindPCRRTMR, verify.TPMTechnology, verify.FreshChallenge} {
-			if have[c].State != evidence.Lost {
+			if have[c].State != importer.Lost {
 				t.Errorf("%s: %+v", form, have[c])
 			}
 		}
@@ -176,12 +176,12 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 			t.Errorf("%s: level %d, notes %v", form, level, im.Notes)
 		}
 		// As the recipe says: the AK's public part and the challenge make the rest that can be made, and a judge agrees.
-		if err := im.Add(evidence.Extras{AK: w.VM.TPM.Public, Challenge: challenge}); err != nil {
+		if err := im.Add(importer.Extras{AK: w.VM.TPM.Public, Challenge: challenge}); err != nil {
 			t.Fatal(err)
 		}
 		have, _ = states(t, im)
 		for _, c := range []verify.Check{verify.TPMAKTemplate, verify.BindAKInTEE, verify.FreshChallenge} {
-			if have[c].State != evidence.Carried {
+			if have[c].State != importer.Carried {
 				t.Errorf("%s: with AK and challenge: %+v", form, have[c])
 			}
 		}
@@ -196,7 +196,7 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 func TestDstackQuotesWithoutATPMShowNoPlace(t *testing.T) {
 	d := newDstackVM(t, attack.NewWorld(), 0)
 	for form, files := range map[string][][]byte{"GetQuote": {d.getQuote(t)}, "Attest": {d.attestation(1, "tdx"), d.chain}} {
-		im, err := evidence.Dstack(files...)
+		im, err := importer.Dstack(files...)
 		if err != nil {
 			t.Fatalf("%s: %v", form, err)
 		}
@@ -209,11 +209,11 @@ func TestDstackQuotesWithoutATPMShowNoPlace(t *testing.T) {
 // Kernels pad quotes, and dstack has the TPM quote the padded octets, which a bundle does not hold.
 func TestDstackPaddingLosesTheBinding(t *testing.T) {
 	d := newDstackVM(t, attack.NewWorld(), 100)
-	im, err := evidence.Dstack(d.getQuote(t), d.tpmQuote(t), d.chain)
+	im, err := importer.Dstack(d.getQuote(t), d.tpmQuote(t), d.chain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, _ := states(t, im); have[verify.BindTEEInTPM].State != evidence.Lost || !strings.Contains(have[verify.BindTEEInTPM].Why, "with its padding") {
+	if have, _ := states(t, im); have[verify.BindTEEInTPM].State != importer.Lost || !strings.Contains(have[verify.BindTEEInTPM].Why, "with its padding") {
 		t.Errorf("%+v", have[verify.BindTEEInTPM])
 	}
 }
@@ -256,9 +256,9 @@ func TestDstackRefusesWhatItCannotCarry(t *testing.T) {
 		"depths":                        {deep},
 		"a negative number":             {{0xff}},
 		"no octets":                     {{}},
-		"too many octets":               {make([]byte, evidence.MaxFile+1)},
+		"too many octets":               {make([]byte, importer.MaxFile+1)},
 	} {
-		if im, err := evidence.Dstack(files...); err == nil {
+		if im, err := importer.Dstack(files...); err == nil {
 			t.Errorf("%s: imported %v", name, im.Bundle.Items())
 		}
 	}
@@ -271,7 +271,7 @@ func FuzzDstack(f *testing.F) {
 	f.Add(d.attestation(1, "gcp-tdx"))
 	f.Add(d.attestation(1, "tdx"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		im, err := evidence.Dstack(file)
+		im, err := importer.Dstack(file)
 		if err != nil {
 			return
 		}

@@ -1,4 +1,4 @@
-package evidence_test
+package importer_test
 
 import (
 	"bytes"
@@ -23,9 +23,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/evidence"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/swtpm"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tcglog"
@@ -99,16 +99,16 @@ func mustMarshal(t testing.TB, m proto.Message) []byte {
 }
 
 // states returns the prospects of an import by check.
-func states(t testing.TB, im *evidence.Import) (map[verify.Check]evidence.Prospect, int) {
+func states(t testing.TB, im *importer.Import) (map[verify.Check]importer.Prospect, int) {
 	t.Helper()
 	list, level, err := im.Prospects()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := make(map[verify.Check]evidence.Prospect)
+	m := make(map[verify.Check]importer.Prospect)
 	for _, p := range list {
 		m[p.Check] = p
-		if p.State != evidence.Carried && (p.Why == "" || p.How == "") {
+		if p.State != importer.Carried && (p.Why == "" || p.How == "") {
 			t.Errorf("%s is %s, and nothing says why or what to do", p.Check, p.State)
 		}
 	}
@@ -130,7 +130,7 @@ func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for form, b := range map[string][]byte{"binary": file, "text": text, "JSON": json} {
-		im, err := evidence.GoTPM(b)
+		im, err := importer.GoTPM(b)
 		if err != nil {
 			t.Fatalf("%s: %v", form, err)
 		}
@@ -145,18 +145,18 @@ func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
 		}
 		// What its missing TEE quote means is said.
 		have, level := states(t, im)
-		if level != evidence.LevelNone || have[verify.TEESignature].State != evidence.Lost || have[verify.BindTEEInTPM].State != evidence.Lost {
+		if level != importer.LevelNone || have[verify.TEESignature].State != importer.Lost || have[verify.BindTEEInTPM].State != importer.Lost {
 			t.Errorf("%s: level %d: %+v", form, level, have)
 		}
-		if have[verify.TPMPCRDigest].State != evidence.Carried {
+		if have[verify.TPMPCRDigest].State != importer.Carried {
 			t.Errorf("%s: %+v", form, have[verify.TPMPCRDigest])
 		}
 	}
 }
 
 func TestGoTPMRefusesWhatIsNoAttestation(t *testing.T) {
-	for _, b := range [][]byte{nil, []byte("{}"), []byte("garbage"), make([]byte, evidence.MaxFile+1)} {
-		if im, err := evidence.GoTPM(b); err == nil {
+	for _, b := range [][]byte{nil, []byte("{}"), []byte("garbage"), make([]byte, importer.MaxFile+1)} {
+		if im, err := importer.GoTPM(b); err == nil {
 			t.Errorf("%.20q: imported %v", b, im.Bundle.Items())
 		}
 	}
@@ -173,12 +173,12 @@ func TestGoTPMCarriesTheTDQuote(t *testing.T) {
 		nonce []byte
 		state string
 	}{
-		"the TPM quotes its hash":         {sum[:], evidence.Carried},
-		"gotpm's order: TPM, then the TD": {[]byte("a nonce of 32 octets, shared by both quotes")[:32], evidence.Lost},
+		"the TPM quotes its hash":         {sum[:], importer.Carried},
+		"gotpm's order: TPM, then the TD": {[]byte("a nonce of 32 octets, shared by both quotes")[:32], importer.Lost},
 	} {
 		a, chain := labGoTPM(t, attack.NewWorld(), c.nonce, tpm.SHA256)
 		a.TeeAttestation = &attest.Attestation_TdxAttestation{TdxAttestation: q.(*tdxpb.QuoteV4)}
-		im, err := evidence.GoTPM(mustMarshal(t, a), pemOf(chain...))
+		im, err := importer.GoTPM(mustMarshal(t, a), pemOf(chain...))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -186,7 +186,7 @@ func TestGoTPMCarriesTheTDQuote(t *testing.T) {
 			t.Errorf("%s: the quote is another", name)
 		}
 		have, level := states(t, im)
-		if have[verify.BindTEEInTPM].State != c.state || have[verify.TEESignature].State != evidence.Carried || level != poclog.LevelChip {
+		if have[verify.BindTEEInTPM].State != c.state || have[verify.TEESignature].State != importer.Carried || level != poclog.LevelChip {
 			t.Errorf("%s: level %d, %+v", name, level, have[verify.BindTEEInTPM])
 		}
 		// One quote over one bank: without SHA-384 the logs prove nothing, and both say so.
@@ -198,7 +198,7 @@ func TestGoTPMCarriesTheTDQuote(t *testing.T) {
 	broken.Header = nil
 	a, _ := labGoTPM(t, attack.NewWorld(), sum[:], tpm.SHA384)
 	a.TeeAttestation = &attest.Attestation_TdxAttestation{TdxAttestation: broken}
-	if im, err := evidence.GoTPM(mustMarshal(t, a)); err == nil {
+	if im, err := importer.GoTPM(mustMarshal(t, a)); err == nil {
 		t.Errorf("a quote without a header is imported: %v", im.Bundle.Items())
 	}
 }
@@ -211,10 +211,10 @@ func TestGoTPMChainsAreWholeOrRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	imported := func(leaf []byte, inside [][]byte, certs ...[]byte) (*evidence.Import, error) {
+	imported := func(leaf []byte, inside [][]byte, certs ...[]byte) (*importer.Import, error) {
 		b := proto.Clone(a).(*attest.Attestation)
 		b.AkCert, b.IntermediateCerts = leaf, inside
-		return evidence.GoTPM(mustMarshal(t, b), certs...)
+		return importer.GoTPM(mustMarshal(t, b), certs...)
 	}
 	leaf, ca, root := other[:len(a.AkCert)], chain[0], chain[1]
 	whole := [][]byte{pemOf(root, ca)} // in any order
@@ -231,7 +231,7 @@ func TestGoTPMChainsAreWholeOrRefused(t *testing.T) {
 			continue
 		}
 		have, _ := states(t, im)
-		if have[verify.TPMAKChain].State != evidence.Lost || !strings.Contains(strings.Join(im.Notes, "\n"), "is missing: give its file too") {
+		if have[verify.TPMAKChain].State != importer.Lost || !strings.Contains(strings.Join(im.Notes, "\n"), "is missing: give its file too") {
 			t.Errorf("%s: %+v, %v", name, have[verify.TPMAKChain], im.Notes)
 		}
 	}
@@ -286,9 +286,9 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 		t.Fatal(err)
 	}
 	ak.Flush()
-	index, templateIndex, open := evidence.NVGCEAKCertECC, evidence.NVGCEAKTemplateECC, client.GceAttestationKeyECC
+	index, templateIndex, open := importer.NVGCEAKCertECC, importer.NVGCEAKTemplateECC, client.GceAttestationKeyECC
 	if isRSA {
-		index, templateIndex, open = evidence.NVGCEAKCertRSA, evidence.NVGCEAKTemplateRSA, client.GceAttestationKeyRSA
+		index, templateIndex, open = importer.NVGCEAKCertRSA, importer.NVGCEAKTemplateRSA, client.GceAttestationKeyRSA
 	}
 	v.DefineNV(index, certs[0].Raw)
 	v.DefineNV(templateIndex, tpm2.Marshal(template))
@@ -306,7 +306,7 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 		return mustMarshal(t, a)
 	}
 
-	first, err := evidence.GoTPM(attested([]byte{0}))
+	first, err := importer.GoTPM(attested([]byte{0}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,17 +316,17 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	im, err := evidence.GoTPM(attested(nonce[:]), pemOf(certs[1].Raw, certs[2].Raw))
+	im, err := importer.GoTPM(attested(nonce[:]), pemOf(certs[1].Raw, certs[2].Raw))
 	if err != nil {
 		t.Fatal(err)
 	}
 	padded := append(bytes.Clone(quote), make([]byte, 8000-len(quote))...)
-	if err := im.Add(evidence.Extras{TDXQuote: padded, CCEL: img.CCEL, Challenge: challenge}); err != nil {
+	if err := im.Add(importer.Extras{TDXQuote: padded, CCEL: img.CCEL, Challenge: challenge}); err != nil {
 		t.Fatal(err)
 	}
 	have, level := states(t, im)
 	for check, p := range have {
-		if p.State != evidence.Carried {
+		if p.State != importer.Carried {
 			t.Errorf("%s is %s: %s", check, p.State, p.Why)
 		}
 	}
@@ -336,10 +336,10 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 
 	// The hash of the padded quote is not that of what a bundle holds, and the table says what went wrong.
 	nonce = sha256.Sum256(padded)
-	if im, err = evidence.GoTPM(attested(nonce[:])); err != nil {
+	if im, err = importer.GoTPM(attested(nonce[:])); err != nil {
 		t.Fatal(err)
 	}
-	if err := im.Add(evidence.Extras{TDXQuote: padded}); err != nil {
+	if err := im.Add(importer.Extras{TDXQuote: padded}); err != nil {
 		t.Fatal(err)
 	}
 	if have, _ = states(t, im); !strings.Contains(have[verify.BindTEEInTPM].Why, "with its padding") {
@@ -404,7 +404,7 @@ func FuzzGotpm(f *testing.F) {
 	f.Add([]byte(protojson.Format(a)))
 	f.Add(realGoTPM(f))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		im, err := evidence.GoTPM(file)
+		im, err := importer.GoTPM(file)
 		if err != nil {
 			return
 		}
