@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/collateral"
+	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/signer"

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/collateral"
+	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/publish/importer"
 )
 

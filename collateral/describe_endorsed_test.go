@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/collateral"
+	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/internal/lab/endorser"
 )
 
