@@ -28,7 +28,7 @@ unit: ## the tests, with the race detector
 	$(GO) test -race -timeout 15m $(PACKAGES)
 
 year: ## a year of honest operation with a million entries, in which a monitor must find nothing
-	POCLOG_YEAR=$(YEAR) $(GO) test -run Year -v -count 1 -timeout 60m ./client/monitor
+	POCLOG_YEAR=$(YEAR) $(GO) test -run Year -v -count 1 -timeout 60m ./monitor
 
 bench: ## every benchmark; figures of one run compare, figures of two do not. A monitor scans a million entries: YEAR=30000 is enough for a look
 	POCLOG_YEAR=$(YEAR) $(GO) test -run '^$$' -bench . -benchtime 1s -timeout 60m $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
 	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"

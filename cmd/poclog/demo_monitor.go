@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
 	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 )

@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/notify"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )

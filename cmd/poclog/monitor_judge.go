@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/notify"
-	"github.com/poclog/poclog/client/monitor/platforms"
 	"github.com/poclog/poclog/collateral"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/notify"
+	"github.com/poclog/poclog/monitor/platforms"
 )
 
 // A judgeCmd judges logged platforms again.

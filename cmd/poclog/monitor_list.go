@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/answers"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/answers"
 )
 
 // newMonitorAnswerCmds are the commands of a monitor that answer questions and tell what was found.

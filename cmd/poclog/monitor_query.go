@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/answers"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/answers"
 )
 
 // parseMoment reads a time: as in RFC 3339, a date, or how long ago ("24h", "7d").

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/answers"
-	"github.com/poclog/poclog/client/monitor/notify"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/witness"
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/answers"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/answers"
 )
 
 // A showCmd says everything that is claimed about one identity.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/notify"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/notify"
 )
 
 func newMonitorSilenceCmd() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/poclog/poclog/client/monitor"
-	"github.com/poclog/poclog/client/monitor/notify"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/notify"
 )
 
 // flushTime is how long one run waits for a webhook: what it has not taken then is told by the next run.

@@ -1,0 +1,151 @@
+package answers_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/answers"
+)
+
+var t0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+func hours(n float64) time.Time { return t0.Add(time.Duration(n * float64(time.Hour))) }
+
+func points(at ...float64) []answers.Point {
+	var out []answers.Point
+	for _, h := range at {
+		out = append(out, answers.Point{At: hours(h), Place: "gce/r/z"})
+	}
+	return out
+}
+
+func spansText(spans []answers.Span) string {
+	var parts []string
+	for _, s := range spans {
+		parts = append(parts, fmt.Sprintf("%g-%g", s.From.Sub(t0).Hours(), s.To.Sub(t0).Hours()))
+	}
+	return strings.Join(parts, " ")
+}
+
+func TestCoverageIsWhatWindowsReach(t *testing.T) {
+	day := answers.Span{From: hours(0), To: hours(24)}
+	for _, c := range []struct {
+		name             string
+		proofs           []answers.Point
+		covered, gaps    string
+		counted          int
+		percent, picture string
+	}{
+		{"nothing", nil, "", "0-24", 0, "0 %", "············"},
+		{"one proof", points(6), "6-8", "0-6 8-24", 1, "8.3 %", "···█········"},
+		{"before the day, reaching in", points(-1), "0-1", "1-24", 1, "4.2 %", "▒···········"},
+		{"before the day, not reaching in", points(-2), "", "0-24", 0, "0 %", "············"},
+		{"at its end", points(23), "23-24", "0-23", 1, "4.2 %", "···········▒"},
+		{"after it", points(24), "", "0-24", 0, "0 %", "············"},
+		{"overlapping, out of order", points(9, 8, 8.5), "8-11", "0-8 11-24", 3, "12.5 %", "····█▒······"},
+		{"touching", points(8, 10), "8-12", "0-8 12-24", 2, "16.7 %", "····██······"},
+		{"a second apart", append(points(8), answers.Point{At: hours(10).Add(time.Second)}), "", "0-8 10-10.000277777777777 12.000277777777777-24", 2, "16.7 %", "····█▒▒·····"},
+		{"the whole day", points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22), "0-24", "", 13, "100 %", "████████████"},
+		{"all but a second", append(points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20), answers.Point{At: hours(22).Add(time.Second)}), "", "", 13, "over 99.9 %", "███████████▒"},
+	} {
+		got := answers.Cover(c.proofs, 2*time.Hour, day)
+		var covered []answers.Span
+		for _, s := range got.Covered {
+			covered = append(covered, s.Span)
+		}
+		if c.covered != "" && spansText(covered) != c.covered || c.gaps != "" && spansText(got.Gaps) != c.gaps || got.Proofs != c.counted {
+			t.Errorf("%s: covered %q, gaps %q, %d proofs: want %q, %q, %d", c.name, spansText(covered), spansText(got.Gaps), got.Proofs, c.covered, c.gaps, c.counted)
+		}
+		if got.Percent() != c.percent || got.Bar(12) != c.picture {
+			t.Errorf("%s: %s %s: want %s %s", c.name, got.Percent(), got.Bar(12), c.percent, c.picture)
+		}
+	}
+}
+
+// Whatever the proofs: spans and gaps make up the whole, and a moment is covered if and only if some window holds it.
+func TestCoverageAgreesWithCountingMinutes(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	const minutes = 600
+	span := answers.Span{From: t0, To: t0.Add(minutes * time.Minute)}
+	for range 200 {
+		window := time.Duration(1+rnd.IntN(90)) * time.Minute
+		var list []answers.Point
+		slow := make([]bool, minutes)
+		for range rnd.IntN(12) {
+			at := t0.Add(time.Duration(rnd.IntN(minutes+200)-100) * time.Minute)
+			list = append(list, answers.Point{At: at})
+			for m := range slow {
+				moment := t0.Add(time.Duration(m) * time.Minute)
+				slow[m] = slow[m] || !moment.Before(at) && moment.Before(at.Add(window))
+			}
+		}
+		got := answers.Cover(list, window, span)
+		covered, total := 0, time.Duration(0)
+		for m, want := range slow {
+			moment := t0.Add(time.Duration(m) * time.Minute)
+			have := false
+			for _, s := range got.Covered {
+				have = have || !moment.Before(s.From) && moment.Before(s.To)
+			}
+			if have != want {
+				t.Fatalf("minute %d with window %s: %v: want %v", m, window, have, want)
+			}
+			if want {
+				covered++
+			}
+		}
+		for _, s := range got.Covered {
+			total += s.To.Sub(s.From)
+		}
+		for _, s := range got.Gaps {
+			total += s.To.Sub(s.From)
+		}
+		if share := float64(covered) / minutes; total != minutes*time.Minute || share-got.Share > 1e-9 || got.Share-share > 1e-9 {
+			t.Fatalf("spans make up %s, share %g: want %g", total, got.Share, share)
+		}
+	}
+}
+
+func TestOnlyFreshAndBoundProofsCover(t *testing.T) {
+	fresh := &monitor.Fresh{Origin: "log.test"}
+	records := of(
+		&monitor.Record{Kind: monitor.KindProof, Level: 2, Fresh: fresh, Appraised: hours(1), Place: authentic("gce", "r", "z")},
+		&monitor.Record{Kind: monitor.KindProof, Level: 0, Fresh: fresh, Appraised: hours(2)},
+		&monitor.Record{Kind: monitor.KindProof, Level: 2, Appraised: hours(3)},
+		&monitor.Record{Kind: monitor.KindConfig, Appraised: hours(4)},
+	)
+	got, err := answers.FreshProofs(records)
+	if err != nil || len(got) != 1 || got[0] != (answers.Point{At: hours(1), Place: "gce/r/z"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// of makes records a sequence.
+func of(list ...*monitor.Record) answers.Records {
+	return func(yield func(*monitor.Record, error) bool) {
+		for i, r := range list {
+			c := *r
+			if c.Origin == "" {
+				c.Origin, c.Index = "log.test", uint64(i)
+			}
+			if !yield(&c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func authentic(provider, region, zone string) monitor.Place {
+	return monitor.Place{Provider: provider, Region: region, Zone: zone, ProviderAuthentic: true, RegionAuthentic: true, ZoneAuthentic: true}
+}
+
+func hinted(provider, region string) monitor.Place {
+	return monitor.Place{Provider: provider, Region: region, ProviderAuthentic: true}
+}
+
+func ppid(n int) poclog.Identity { return poclog.Identity(fmt.Sprintf("intel:tdx:ppid:%032x", n)) }

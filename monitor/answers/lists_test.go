@@ -1,0 +1,227 @@
+package answers_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/answers"
+)
+
+// proof is a bound proof of instance n on a chip at an hour.
+func proof(chip, instance int, at float64, change func(*monitor.Record)) *monitor.Record {
+	r := &monitor.Record{
+		Kind: monitor.KindProof, Profile: poclog.GCETDXvTPM, Level: 2, Realm: poclog.Production, Appraised: hours(at), Fresh: &monitor.Fresh{Origin: "log.test"},
+		Chip: ppid(chip), Place: authentic("gce", "us-central1", "us-central1-a"), TCB: "UpToDate",
+		AK: poclog.Identity(fmt.Sprintf("tpm:ak:%064x", instance)), Quote: poclog.Identity(fmt.Sprintf("quote:%064x", int(at*3600)+1)),
+	}
+	if instance > 0 {
+		r.Instance = poclog.GCEInstanceIdentity(7, uint64(instance))
+	}
+	if change != nil {
+		change(r)
+	}
+	return r
+}
+
+func TestACVMIsOneChipPlaceAndLaunch(t *testing.T) {
+	other := func(f func(*monitor.Record)) func(*monitor.Record) { return f }
+	records := of(
+		proof(1, 1, 1, nil),
+		proof(1, 1, 2, other(func(r *monitor.Record) { r.AK, r.TCB = "tpm:ak:"+poclog.Identity(strings.Repeat("e", 64)), "OutOfDate" })), // its other key
+		proof(1, 1, 3, other(func(r *monitor.Record) { r.ResetCount = 9 })),                                                              // restarted
+		proof(2, 1, 4, nil), // moved
+		proof(1, 2, 1, nil), // its neighbour
+		proof(1, 1, 5, other(func(r *monitor.Record) { r.Measurement[0] = 1 })), // other firmware
+		proof(3, 0, 1, nil), // nothing but the key names it
+		proof(3, 0, 2, nil),
+		proof(3, 0, 3, other(func(r *monitor.Record) { r.RestartCount = 1 })),
+		proof(4, 0, 1, other(func(r *monitor.Record) { r.AK, r.Level, r.Place = "", 0, monitor.Place{} })), // a chip alone
+		proof(4, 0, 2, other(func(r *monitor.Record) { r.AK, r.Level, r.Place = "", 0, monitor.Place{} })),
+		&monitor.Record{Kind: monitor.KindConfig, Appraised: hours(1)},
+		&monitor.Record{Kind: monitor.KindMalformed},
+	)
+	got, err := answers.CVMs(records, answers.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, v := range got {
+		lines = append(lines, fmt.Sprintf("%s %d-%d %d %s %s", v.Chip.Value()[31:], v.First.Hour(), v.Last.Hour(), v.Proofs, v.Boot, v.TCB))
+	}
+	want := "1 1-3 3  UpToDate|1 1-1 1  UpToDate|3 1-2 2 0.0 UpToDate|4 1-2 2  UpToDate|3 3-3 1 0.1 UpToDate|2 4-4 1  UpToDate|1 5-5 1  UpToDate"
+	if s := strings.Join(lines, "|"); s != want {
+		t.Errorf("%s:\nwant %s", s, want)
+	}
+	if got[0].Newest != (monitor.EntryRef{Origin: "log.test", Index: 2}) {
+		t.Errorf("newest %+v", got[0].Newest)
+	}
+}
+
+func TestFiltersPickByWhatIsProven(t *testing.T) {
+	records := of(
+		proof(1, 1, 1, nil),
+		proof(2, 2, 2, func(r *monitor.Record) { r.Place = hinted("azure", "westus3") }),
+		proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }), // its certificate names a zone, and nothing binds it
+		proof(4, 4, 4, func(r *monitor.Record) { r.Realm = poclog.Lab }),
+	)
+	place := func(s string) answers.PlaceQuery {
+		q, err := answers.ParsePlace(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	for _, c := range []struct {
+		name string
+		f    answers.Filter
+		want string
+	}{
+		{"all", answers.Filter{}, "1234"},
+		{"a zone", answers.Filter{Place: place("gce/us-central1-a")}, "14"},
+		{"a region", answers.Filter{Place: place("gce/us-central1")}, "14"},
+		{"a provider", answers.Filter{Place: place("gce")}, "14"},
+		{"a zone, also unproven", answers.Filter{Place: place("gce/us-central1-a"), Unproven: true}, "134"},
+		{"a hinted region", answers.Filter{Place: place("azure/westus3")}, ""},
+		{"a hinted region, unproven", answers.Filter{Place: place("azure/westus3"), Unproven: true}, "2"},
+		{"the proven part of a hint", answers.Filter{Place: place("azure")}, "2"},
+		{"another zone", answers.Filter{Place: place("gce/us-central1-b")}, ""},
+		{"another provider's zone", answers.Filter{Place: place("azure/us-central1-a")}, ""},
+		{"a realm", answers.Filter{Realm: poclog.Lab}, "4"},
+		{"a level", answers.Filter{Level: 2}, "124"},
+		{"from, inclusive", answers.Filter{Since: hours(2)}, "234"},
+		{"until, exclusive", answers.Filter{Until: hours(3)}, "12"},
+		{"between", answers.Filter{Since: hours(2), Until: hours(3)}, "2"},
+	} {
+		got, err := answers.CVMs(records, c.f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := ""
+		for _, v := range got {
+			s += v.Chip.Value()[31:]
+		}
+		if s != c.want {
+			t.Errorf("%s: chips %q: want %q", c.name, s, c.want)
+		}
+	}
+	for _, bad := range []string{"/", "gce/", "/zone", "gce/region/zone"} {
+		if _, err := answers.ParsePlace(bad); err == nil {
+			t.Errorf("place %q is taken", bad)
+		}
+	}
+}
+
+func TestPlacesNeverListWhatNothingProves(t *testing.T) {
+	records := of(
+		proof(1, 1, 1, nil), proof(1, 2, 2, nil), proof(2, 3, 3, nil), proof(2, 3, 4, nil),
+		proof(5, 5, 1, func(r *monitor.Record) { r.Place = authentic("gce", "us-east1", "us-east1-b") }),
+		proof(2, 2, 2, func(r *monitor.Record) { r.Place = hinted("azure", "westus3") }),
+		proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }),
+		proof(4, 4, 3, func(r *monitor.Record) { r.Level, r.Place = 0, monitor.Place{} }),
+	)
+	text := func(f answers.Filter) string {
+		list, err := answers.Places(records, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, p := range list {
+			lines = append(lines, fmt.Sprintf("%s %d/%d/%d %v", p, p.Chips, p.CVMs, p.Proofs, p.Proven))
+		}
+		return strings.Join(lines, "|")
+	}
+	if got, want := text(answers.Filter{}), "azure 1/1/1 true|gce/us-central1/us-central1-a 2/3/4 true|gce/us-east1/us-east1-b 1/1/1 true"; got != want {
+		t.Errorf("%s:\nwant %s", got, want)
+	}
+	if got, want := text(answers.Filter{Unproven: true}), "azure 1/1/1 true|gce/us-central1/us-central1-a 2/3/4 true|gce/us-central1/us-central1-a 1/1/1 false|gce/us-east1/us-east1-b 1/1/1 true"; got != want {
+		t.Errorf("unproven too: %s:\nwant %s", got, want)
+	}
+}
+
+func TestChassisListWhatWasProvenOnThem(t *testing.T) {
+	records := of(
+		proof(1, 1, 2, nil), proof(1, 2, 1, nil),
+		proof(1, 1, 3, func(r *monitor.Record) { r.Place, r.TCB = authentic("gce", "us-east1", "us-east1-b"), "OutOfDate" }),
+		proof(1, 9, 4, func(r *monitor.Record) { r.Level, r.TCB = 0, "" }),
+		proof(2, 3, 1, func(r *monitor.Record) { r.Chip = "" }), // masked
+	)
+	got, err := answers.ChassisList(records, answers.Filter{})
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	c := got[0]
+	if c.Proofs != 4 || c.CVMs != 4 || c.First != hours(1) || c.Last != hours(4) || c.TCB != "OutOfDate" || c.Level != 2 ||
+		strings.Join(c.Places, " ") != "gce/us-central1/us-central1-a gce/us-east1/us-east1-b" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestStatementsAreInTheOrderOfTime(t *testing.T) {
+	records := of(proof(1, 1, 3, nil), proof(1, 1, 1, nil), proof(2, 1, 2, nil), proof(1, 2, 2, nil))
+	list, total, err := answers.Statements(records, ppid(1), 2)
+	if err != nil || total != 3 || len(list) != 2 || list[0].Index != 3 || list[1].Index != 0 {
+		t.Errorf("%+v, %d, %v", list, total, err)
+	}
+	var many []*monitor.Record
+	for i := range 100 {
+		many = append(many, proof(1, 1, float64((i*37)%100), nil))
+	}
+	if list, total, err = answers.Statements(of(many...), ppid(1), 3); err != nil || total != 100 || len(list) != 3 || list[0].Appraised != hours(97) || list[2].Appraised != hours(99) {
+		t.Errorf("the newest of many: %+v, %d, %v", list, total, err)
+	}
+	byInstance, _, err := answers.Statements(records, poclog.GCEInstanceIdentity(7, 1), 0)
+	if err != nil || len(byInstance) != 3 || byInstance[1].Identities[0] != ppid(2) {
+		t.Errorf("%+v, %v", byInstance, err)
+	}
+}
+
+func TestIdentitiesAreFoundByTheBeginningOfTheirValue(t *testing.T) {
+	first, second := poclog.Identity("intel:tdx:ppid:aabbcc00000000000000000000000001"), poclog.Identity("intel:tdx:ppid:aabbcc11000000000000000000000001")
+	records := of(
+		proof(1, 1, 1, func(r *monitor.Record) { r.Chip = first }),
+		proof(1, 1, 2, func(r *monitor.Record) { r.Chip = second }),
+		proof(1, 1, 3, func(r *monitor.Record) { r.Chip = first }),
+	)
+	for text, want := range map[string]string{
+		string(first):             string(first),
+		"aabbcc00":                string(first),
+		"aabbcc00…":               string(first),
+		"ppid:aabbcc1":            string(second),
+		"intel:tdx:ppid:aabbcc11": string(second),
+		"aabbcc":                  "begin so",
+		"aabb":                    "6 characters",
+		"chipid:aabbcc00":         "no entry names",
+		"ffffff":                  "no entry names",
+		string(ppid(99)):          string(ppid(99)), // in full: whether anything is known of it is another question
+	} {
+		got, err := answers.Resolve(records, text)
+		if s := fmt.Sprint(got, err); !strings.Contains(s, want) {
+			t.Errorf("%q: %s: want %s", text, s, want)
+		}
+	}
+}
+
+func TestListsEndAtTheFirstError(t *testing.T) {
+	failing := errors.New("the disk is gone")
+	records := func(yield func(*monitor.Record, error) bool) {
+		if yield(proof(1, 1, 1, nil), nil) {
+			yield(nil, failing)
+		}
+	}
+	for name, list := range map[string]func() error{
+		"cvms":       func() error { _, err := answers.CVMs(records, answers.Filter{}); return err },
+		"chassis":    func() error { _, err := answers.ChassisList(records, answers.Filter{}); return err },
+		"places":     func() error { _, err := answers.Places(records, answers.Filter{}); return err },
+		"statements": func() error { _, _, err := answers.Statements(records, ppid(1), 0); return err },
+		"resolve":    func() error { _, err := answers.Resolve(records, "ffffff"); return err },
+		"proofs":     func() error { _, err := answers.FreshProofs(records); return err },
+	} {
+		if err := list(); !errors.Is(err, failing) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
