@@ -10,7 +10,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // Defaults of the coverage.
@@ -77,11 +77,11 @@ func (f *coverageCmd) run(cmd *cobra.Command, m *monitor.Monitor) error {
 	if err != nil {
 		return err
 	}
-	points, err := answers.FreshProofs(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof, Identity: id, MinLevel: poclog.LevelBound, Since: since.Add(-f.window), Until: until}))
+	points, err := query.FreshProofs(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof, Identity: id, MinLevel: poclog.LevelBound, Since: since.Add(-f.window), Until: until}))
 	if err != nil {
 		return undecided(err)
 	}
-	c := answers.Cover(points, f.window, answers.Span{From: since, To: until})
+	c := query.Cover(points, f.window, query.Span{From: since, To: until})
 	if err := f.show(cmd, id, &c); err != nil {
 		return undecided(err)
 	}
@@ -91,14 +91,14 @@ func (f *coverageCmd) run(cmd *cobra.Command, m *monitor.Monitor) error {
 	return nil
 }
 
-func (f *coverageCmd) show(cmd *cobra.Command, id poclog.Identity, c *answers.Coverage) error {
+func (f *coverageCmd) show(cmd *cobra.Command, id poclog.Identity, c *query.Coverage) error {
 	out := cmd.OutOrStdout()
 	if f.asJSON {
 		return printJSON(out, struct {
 			V        int             `json:"v"`
 			Identity poclog.Identity `json:"identity"`
 			Window   string          `json:"window"`
-			*answers.Coverage
+			*query.Coverage
 		}{1, id, c.Window.String(), c})
 	}
 	width := widthOf(out)
@@ -108,30 +108,30 @@ func (f *coverageCmd) show(cmd *cobra.Command, id poclog.Identity, c *answers.Co
 	fmt.Fprintf(out, "%s\n%s of %s is covered by %s, each of which stands for %s\n\n", id, c.Percent(), days(c.To.Sub(c.From)), counted(c.Proofs, "fresh proof", "fresh proofs"), c.Window)
 	printBar(out, c, width)
 	t := &table{columns: []column{{"", 0}, {"WHEN (UTC)", 0}, {"LENGTH", 0}, {"PROOFS", 1}, {"PLACE", 0}}}
-	gap := func(g answers.Span) { t.add("gap", longSpan(g), days(g.To.Sub(g.From)), "", "") }
+	gap := func(g query.Span) { t.add("gap", longSpan(g), days(g.To.Sub(g.From)), "", "") }
 	at := c.From
 	for _, s := range c.Covered {
 		if at.Before(s.From) {
-			gap(answers.Span{From: at, To: s.From})
+			gap(query.Span{From: at, To: s.From})
 		}
 		t.add("covered", longSpan(s.Span), days(s.To.Sub(s.From)), fmt.Sprint(s.Proofs), strings.Join(s.Places, ", "))
 		at = s.To
 	}
 	if at.Before(c.To) {
-		gap(answers.Span{From: at, To: c.To})
+		gap(query.Span{From: at, To: c.To})
 	}
 	return t.print(out, widthOf(out))
 }
 
 // printBar draws the time line with its ends below.
-func printBar(out io.Writer, c *answers.Coverage, width int) {
+func printBar(out io.Writer, c *query.Coverage, width int) {
 	const layout = "2006-01-02 15:04"
 	width = max(width-4, 2*len(layout)+2)
 	from, to := c.From.Format(layout), c.To.Format(layout)
 	fmt.Fprintf(out, "  %s\n  %s%s%s\n\n", c.Bar(width), from, strings.Repeat(" ", width-len(from)-len(to)), to)
 }
 
-func longSpan(s answers.Span) string {
+func longSpan(s query.Span) string {
 	layout := "2006-01-02 15:04"
 	if s.To.Sub(s.From) < time.Hour {
 		layout = time.DateTime

@@ -12,7 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // newMonitorAnswerCmds are the commands of a monitor that answer questions and tell what was found.
@@ -43,7 +43,7 @@ func newListCVMsCmd() *cobra.Command {
 			"  poclog monitor list cvms --since 24h --csv",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, answers.CVMs, "cvms", cvmTable)
+			return runList(cmd, f, query.CVMs, "cvms", cvmTable)
 		},
 	}
 	f.register(c)
@@ -59,7 +59,7 @@ func newListChassisCmd() *cobra.Command {
 		Example: "  poclog monitor list chassis --place azure --since 7d\n  poclog monitor list chassis --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, answers.ChassisList, "chassis", chassisTable)
+			return runList(cmd, f, query.ChassisList, "chassis", chassisTable)
 		},
 	}
 	f.register(c)
@@ -75,7 +75,7 @@ func newListPlacesCmd() *cobra.Command {
 		Example: "  poclog monitor list places --since 30d",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, answers.Places, "places", placesTable)
+			return runList(cmd, f, query.Places, "places", placesTable)
 		},
 	}
 	f.register(c)
@@ -83,7 +83,7 @@ func newListPlacesCmd() *cobra.Command {
 }
 
 // runList makes a list of the picked records, and prints it in the form that was asked for.
-func runList[T any](cmd *cobra.Command, f *listFlags, list func(answers.Records, answers.Filter) ([]T, error), name string, rows func([]T, bool) *table) error {
+func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, query.Filter) ([]T, error), name string, rows func([]T, bool) *table) error {
 	mf, af, err := f.filters()
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (f *listFlags) print(cmd *cobra.Command, name string, list any, rows func(f
 // cell gives an identity, a span and a reference in full or short.
 type cell struct{ full bool }
 
-func (c cell) times(s answers.Seen) []string {
+func (c cell) times(s query.Seen) []string {
 	if c.full {
 		return []string{s.First.Format(time.RFC3339), s.Last.Format(time.RFC3339)}
 	}
@@ -144,7 +144,7 @@ func (c cell) cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-func cvmTable(list []answers.CVM, full bool) *table {
+func cvmTable(list []query.CVM, full bool) *table {
 	c := cell{full}
 	t := &table{columns: append(c.timeColumns(), column{"PROOFS", 3}, column{"PLACE", 0}, column{"CHIP", 0}, column{"VM", 0}, column{"MEASUREMENT", 1},
 		column{"TCB", 2}, column{"LEVEL", 5}, column{"REALM", 0}, column{"NEWEST ENTRY", 4})}
@@ -171,7 +171,7 @@ func cvmTable(list []answers.CVM, full bool) *table {
 	return t
 }
 
-func chassisTable(list []answers.Chassis, full bool) *table {
+func chassisTable(list []query.Chassis, full bool) *table {
 	c := cell{full}
 	t := &table{columns: append(c.timeColumns(), column{"PROOFS", 2}, column{"CHIP", 0}, column{"PLACES", 0}, column{"CVMS", 0}, column{"TCB", 0}, column{"FMSPC", 1},
 		column{"REALM", 0})}
@@ -191,7 +191,7 @@ func chassisTable(list []answers.Chassis, full bool) *table {
 	return t
 }
 
-func placesTable(list []answers.PlaceCount, full bool) *table {
+func placesTable(list []query.PlaceCount, full bool) *table {
 	c := cell{full}
 	t := &table{columns: append([]column{{"PROVIDER", 0}, {"REGION", 0}, {"ZONE", 0}, {"CHIPS", 0}, {"CVMS", 0}, {"PROOFS", 0}}, append(c.timeColumns(), column{"PROVEN", 1}, column{"REALM", 0})...)}
 	for _, v := range list {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // parseMoment reads a time: as in RFC 3339, a date, or how long ago ("24h", "7d").
@@ -92,11 +92,11 @@ func (f *listFlags) span(now time.Time) (since, until time.Time, err error) {
 }
 
 // filters reads the flags: what the folder is asked for, and what is picked of it.
-func (f *listFlags) filters() (monitor.Filter, answers.Filter, error) {
+func (f *listFlags) filters() (monitor.Filter, query.Filter, error) {
 	var m monitor.Filter
-	var a answers.Filter
+	var a query.Filter
 	var err error
-	if a.Place, err = answers.ParsePlace(f.place); err != nil {
+	if a.Place, err = query.ParsePlace(f.place); err != nil {
 		return m, a, usagef("--place: %w", err)
 	}
 	if f.realm != "" && f.realm != string(poclog.Production) && f.realm != string(poclog.Lab) {
@@ -126,7 +126,7 @@ func shortSpan(from, to time.Time) string {
 }
 
 // shortPlace is a place as a terminal shows it: a zone's name has its region's.
-func shortPlace(p answers.Place) string {
+func shortPlace(p query.Place) string {
 	if p.Zone != "" && strings.HasPrefix(p.Zone, p.Region) {
 		return p.Provider + "/" + p.Zone
 	}
@@ -135,11 +135,11 @@ func shortPlace(p answers.Place) string {
 
 // resolve finds the identity that somebody asks about. That no entry names it is an answer; what names none or several is wrong usage.
 func resolve(ctx context.Context, m *monitor.Monitor, text string) (poclog.Identity, error) {
-	id, err := answers.Resolve(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof}), text)
+	id, err := query.Resolve(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof}), text)
 	switch {
-	case errors.Is(err, answers.ErrUnclear):
+	case errors.Is(err, query.ErrUnclear):
 		return "", usagef("%w", err)
-	case err != nil && !errors.Is(err, answers.ErrUnnamed):
+	case err != nil && !errors.Is(err, query.ErrUnnamed):
 		return "", undecided(err)
 	}
 	return id, err
@@ -153,13 +153,13 @@ func placeTexts(places []string, full bool) []string {
 	short := make([]string, len(places))
 	for i, p := range places {
 		parts := append(strings.SplitN(p, "/", 3), "", "")
-		short[i] = shortPlace(answers.Place{Provider: parts[0], Region: parts[1], Zone: parts[2]})
+		short[i] = shortPlace(query.Place{Provider: parts[0], Region: parts[1], Zone: parts[2]})
 	}
 	return short
 }
 
 // placeCell says where, and how far that is proven.
-func placeCell(p answers.Place, hint string, full bool) string {
+func placeCell(p query.Place, hint string, full bool) string {
 	text := shortPlace(p)
 	if full {
 		text = p.String()

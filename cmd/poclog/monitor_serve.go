@@ -11,8 +11,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
 	"github.com/poclog/poclog/monitor/notify"
+	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/witness"
 )
@@ -54,7 +54,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 	if s.listen == "" {
 		return usagef("say where to --listen, such as 127.0.0.1:7391")
 	}
-	cfg := answers.Config{
+	cfg := query.Config{
 		Dir: s.folder(), Private: []string{notify.RuleWatched, notify.RuleOverdue},
 		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 	}
@@ -68,7 +68,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 	return s.with(monitor.Config{}, func(m *monitor.Monitor) error {
 		if !s.noReceipts {
 			cfg.Receipts = func(ctx context.Context, origin string, index uint64) ([]byte, error) {
-				return answers.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
+				return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
 			}
 		}
 		l, err := net.Listen("tcp", s.listen)
@@ -78,7 +78,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Addr()); err != nil {
 			return undecided(err)
 		}
-		if err := witness.Serve(cmd.Context(), l, answers.NewServer(m, cfg).Handler()); err != nil {
+		if err := witness.Serve(cmd.Context(), l, query.NewServer(m, cfg).Handler()); err != nil {
 			return undecided(err)
 		}
 		return nil

@@ -10,7 +10,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // A showCmd says everything that is claimed about one identity.
@@ -58,7 +58,7 @@ func (s *showCmd) run(cmd *cobra.Command, m *monitor.Monitor, text string) error
 		return err
 	}
 	f := monitor.Filter{Kind: monitor.KindProof, Identity: id, Since: since, Until: until}
-	list, total, err := answers.Statements(m.Records(ctx, f), id, s.limit)
+	list, total, err := query.Statements(m.Records(ctx, f), id, s.limit)
 	if err != nil {
 		return undecided(err)
 	}
@@ -81,10 +81,10 @@ func (s *showCmd) run(cmd *cobra.Command, m *monitor.Monitor, text string) error
 }
 
 // intervalOf is when an entry's evidence was made, or why that is not known.
-func intervalOf(ctx context.Context, m *monitor.Monitor, e monitor.EntryRef) *answers.Interval {
-	i, err := answers.IntervalOf(ctx, m, e)
+func intervalOf(ctx context.Context, m *monitor.Monitor, e monitor.EntryRef) *query.Interval {
+	i, err := query.IntervalOf(ctx, m, e)
 	if err != nil {
-		return &answers.Interval{Why: err.Error()}
+		return &query.Interval{Why: err.Error()}
 	}
 	return i
 }
@@ -97,7 +97,7 @@ func alertsAbout(ctx context.Context, m *monitor.Monitor, id poclog.Identity) ([
 			return nil, err
 		}
 		for _, a := range all {
-			if answers.Concerns(a, id) {
+			if query.Concerns(a, id) {
 				list = append(list, a)
 			}
 		}
@@ -105,13 +105,13 @@ func alertsAbout(ctx context.Context, m *monitor.Monitor, id poclog.Identity) ([
 	return list, nil
 }
 
-func (s *showCmd) show(cmd *cobra.Command, id poclog.Identity, list []answers.Statement, total int, alerts []*monitor.Alert) error {
+func (s *showCmd) show(cmd *cobra.Command, id poclog.Identity, list []query.Statement, total int, alerts []*monitor.Alert) error {
 	out := cmd.OutOrStdout()
 	if s.asJSON {
 		if list == nil {
-			list = []answers.Statement{}
+			list = []query.Statement{}
 		}
-		return printJSON(out, answers.Shown{V: 1, Identity: id, Total: total, Statements: list, Alerts: alerts})
+		return printJSON(out, query.Shown{V: 1, Identity: id, Total: total, Statements: list, Alerts: alerts})
 	}
 	if s.asCSV {
 		return statementTable(list).csv(out)
@@ -141,7 +141,7 @@ func counted(n int, one, many string) string {
 }
 
 // statement shows one entry in three lines.
-func (s *showCmd) statement(cmd *cobra.Command, id poclog.Identity, st *answers.Statement) {
+func (s *showCmd) statement(cmd *cobra.Command, id poclog.Identity, st *query.Statement) {
 	out, full := cmd.OutOrStdout(), widthOf(cmd.OutOrStdout()) == 0
 	fmt.Fprintf(out, "\n%s  %s\n", st.Appraised.UTC().Format("2006-01-02 15:04:05"), placeCell(st.Place, st.Hint, true))
 	var others []string
@@ -177,7 +177,7 @@ func (s *showCmd) statement(cmd *cobra.Command, id poclog.Identity, st *answers.
 	}
 }
 
-func statementTable(list []answers.Statement) *table {
+func statementTable(list []query.Statement) *table {
 	t := &table{columns: []column{{"APPRAISED", 0}, {"FIRST SEEN", 0}, {"NOT BEFORE", 0}, {"NOT AFTER", 0}, {"LOG", 0}, {"INDEX", 0}, {"LEVEL", 0}, {"REALM", 0}, {"PROFILE", 0},
 		{"PLACE", 0}, {"UNPROVEN", 0}, {"TCB", 0}, {"BOOT", 0}, {"MEASUREMENT", 0}, {"IDENTITIES", 0}}}
 	stamp := func(at *time.Time) string {
@@ -193,7 +193,7 @@ func statementTable(list []answers.Statement) *table {
 		}
 		i := s.Interval
 		if i == nil {
-			i = new(answers.Interval)
+			i = new(query.Interval)
 		}
 		t.add(s.Appraised.Format(time.RFC3339), s.FirstSeen.Format(time.RFC3339), stamp(i.NotBefore), stamp(i.NotAfter), s.Origin, fmt.Sprint(s.Index), fmt.Sprint(s.Level),
 			string(s.Realm), string(s.Profile), s.Place.String(), s.Hint, s.TCB, s.Boot, s.Measurement, strings.Join(ids, " "))

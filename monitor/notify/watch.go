@@ -13,7 +13,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // Rules of the watch list.
@@ -157,7 +157,7 @@ func (w *Watcher) claims(ctx context.Context, l monitor.LogInfo) (added int, err
 		if err != nil {
 			return added, err
 		}
-		for _, id := range answers.IdentitiesOf(r) {
+		for _, id := range query.IdentitiesOf(r) {
 			if e, ok := w.list[id]; ok {
 				alerts = append(alerts, claimed(e, r))
 			}
@@ -181,7 +181,7 @@ func (e *Watched) name() string {
 // claimed is the alert of one claim.
 func claimed(e Watched, r *monitor.Record) monitor.Alert {
 	where := "no proven place"
-	if p := answers.Proven(r); !p.IsZero() {
+	if p := query.Proven(r); !p.IsZero() {
 		where = p.String()
 	}
 	ref := monitor.EntryRef{Origin: r.Origin, Index: r.Index}
@@ -208,7 +208,7 @@ func (w *Watcher) proofs(ctx context.Context, l monitor.LogInfo) error {
 		if r.Fresh == nil {
 			continue
 		}
-		for _, id := range answers.IdentitiesOf(r) {
+		for _, id := range query.IdentitiesOf(r) {
 			if e, ok := w.list[id]; ok && e.Every > 0 && !r.Appraised.Before(w.last[id].at) {
 				w.last[id] = proven{r.Appraised, monitor.EntryRef{Origin: r.Origin, Index: r.Index}}
 			}

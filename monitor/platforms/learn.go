@@ -11,7 +11,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 )
@@ -116,7 +116,7 @@ func (k *Keeper) noteAll(ctx context.Context, newest map[poclog.Identity]*monito
 // note returns a chip with its newest entry, after taking what is to be judged where nothing was taken yet; nil if the entry is not the newest.
 func (k *Keeper) note(ctx context.Context, chip poclog.Identity, r *monitor.Record) (p *platform, isNew bool, err error) {
 	p = &platform{
-		chip: chip, origin: r.Origin, entry: r.Index, appraised: r.Appraised, bundle: r.Bundle, place: answers.Proven(r).String(),
+		chip: chip, origin: r.Origin, entry: r.Index, appraised: r.Appraised, bundle: r.Bundle, place: query.Proven(r).String(),
 		status: r.TCB, evaluation: r.Evaluation,
 	}
 	have, err := k.platform(ctx, chip)

@@ -1,4 +1,4 @@
-package answers_test
+package query_test
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // proof is a bound proof of instance n on a chip at an hour.
@@ -44,7 +44,7 @@ func TestACVMIsOneChipPlaceAndLaunch(t *testing.T) {
 		&monitor.Record{Kind: monitor.KindConfig, Appraised: hours(1)},
 		&monitor.Record{Kind: monitor.KindMalformed},
 	)
-	got, err := answers.CVMs(records, answers.Filter{})
+	got, err := query.CVMs(records, query.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +68,8 @@ func TestFiltersPickByWhatIsProven(t *testing.T) {
 		proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }), // its certificate names a zone, and nothing binds it
 		proof(4, 4, 4, func(r *monitor.Record) { r.Realm = poclog.Lab }),
 	)
-	place := func(s string) answers.PlaceQuery {
-		q, err := answers.ParsePlace(s)
+	place := func(s string) query.PlaceQuery {
+		q, err := query.ParsePlace(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,26 +77,26 @@ func TestFiltersPickByWhatIsProven(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		f    answers.Filter
+		f    query.Filter
 		want string
 	}{
-		{"all", answers.Filter{}, "1234"},
-		{"a zone", answers.Filter{Place: place("gce/us-central1-a")}, "14"},
-		{"a region", answers.Filter{Place: place("gce/us-central1")}, "14"},
-		{"a provider", answers.Filter{Place: place("gce")}, "14"},
-		{"a zone, also unproven", answers.Filter{Place: place("gce/us-central1-a"), Unproven: true}, "134"},
-		{"a hinted region", answers.Filter{Place: place("azure/westus3")}, ""},
-		{"a hinted region, unproven", answers.Filter{Place: place("azure/westus3"), Unproven: true}, "2"},
-		{"the proven part of a hint", answers.Filter{Place: place("azure")}, "2"},
-		{"another zone", answers.Filter{Place: place("gce/us-central1-b")}, ""},
-		{"another provider's zone", answers.Filter{Place: place("azure/us-central1-a")}, ""},
-		{"a realm", answers.Filter{Realm: poclog.Lab}, "4"},
-		{"a level", answers.Filter{Level: 2}, "124"},
-		{"from, inclusive", answers.Filter{Since: hours(2)}, "234"},
-		{"until, exclusive", answers.Filter{Until: hours(3)}, "12"},
-		{"between", answers.Filter{Since: hours(2), Until: hours(3)}, "2"},
+		{"all", query.Filter{}, "1234"},
+		{"a zone", query.Filter{Place: place("gce/us-central1-a")}, "14"},
+		{"a region", query.Filter{Place: place("gce/us-central1")}, "14"},
+		{"a provider", query.Filter{Place: place("gce")}, "14"},
+		{"a zone, also unproven", query.Filter{Place: place("gce/us-central1-a"), Unproven: true}, "134"},
+		{"a hinted region", query.Filter{Place: place("azure/westus3")}, ""},
+		{"a hinted region, unproven", query.Filter{Place: place("azure/westus3"), Unproven: true}, "2"},
+		{"the proven part of a hint", query.Filter{Place: place("azure")}, "2"},
+		{"another zone", query.Filter{Place: place("gce/us-central1-b")}, ""},
+		{"another provider's zone", query.Filter{Place: place("azure/us-central1-a")}, ""},
+		{"a realm", query.Filter{Realm: poclog.Lab}, "4"},
+		{"a level", query.Filter{Level: 2}, "124"},
+		{"from, inclusive", query.Filter{Since: hours(2)}, "234"},
+		{"until, exclusive", query.Filter{Until: hours(3)}, "12"},
+		{"between", query.Filter{Since: hours(2), Until: hours(3)}, "2"},
 	} {
-		got, err := answers.CVMs(records, c.f)
+		got, err := query.CVMs(records, c.f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestFiltersPickByWhatIsProven(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"/", "gce/", "/zone", "gce/region/zone"} {
-		if _, err := answers.ParsePlace(bad); err == nil {
+		if _, err := query.ParsePlace(bad); err == nil {
 			t.Errorf("place %q is taken", bad)
 		}
 	}
@@ -123,8 +123,8 @@ func TestPlacesNeverListWhatNothingProves(t *testing.T) {
 		proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }),
 		proof(4, 4, 3, func(r *monitor.Record) { r.Level, r.Place = 0, monitor.Place{} }),
 	)
-	text := func(f answers.Filter) string {
-		list, err := answers.Places(records, f)
+	text := func(f query.Filter) string {
+		list, err := query.Places(records, f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,10 +134,10 @@ func TestPlacesNeverListWhatNothingProves(t *testing.T) {
 		}
 		return strings.Join(lines, "|")
 	}
-	if got, want := text(answers.Filter{}), "azure 1/1/1 true|gce/us-central1/us-central1-a 2/3/4 true|gce/us-east1/us-east1-b 1/1/1 true"; got != want {
+	if got, want := text(query.Filter{}), "azure 1/1/1 true|gce/us-central1/us-central1-a 2/3/4 true|gce/us-east1/us-east1-b 1/1/1 true"; got != want {
 		t.Errorf("%s:\nwant %s", got, want)
 	}
-	if got, want := text(answers.Filter{Unproven: true}), "azure 1/1/1 true|gce/us-central1/us-central1-a 2/3/4 true|gce/us-central1/us-central1-a 1/1/1 false|gce/us-east1/us-east1-b 1/1/1 true"; got != want {
+	if got, want := text(query.Filter{Unproven: true}), "azure 1/1/1 true|gce/us-central1/us-central1-a 2/3/4 true|gce/us-central1/us-central1-a 1/1/1 false|gce/us-east1/us-east1-b 1/1/1 true"; got != want {
 		t.Errorf("unproven too: %s:\nwant %s", got, want)
 	}
 }
@@ -149,7 +149,7 @@ func TestChassisListWhatWasProvenOnThem(t *testing.T) {
 		proof(1, 9, 4, func(r *monitor.Record) { r.Level, r.TCB = 0, "" }),
 		proof(2, 3, 1, func(r *monitor.Record) { r.Chip = "" }), // masked
 	)
-	got, err := answers.ChassisList(records, answers.Filter{})
+	got, err := query.ChassisList(records, query.Filter{})
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -162,7 +162,7 @@ func TestChassisListWhatWasProvenOnThem(t *testing.T) {
 
 func TestStatementsAreInTheOrderOfTime(t *testing.T) {
 	records := of(proof(1, 1, 3, nil), proof(1, 1, 1, nil), proof(2, 1, 2, nil), proof(1, 2, 2, nil))
-	list, total, err := answers.Statements(records, ppid(1), 2)
+	list, total, err := query.Statements(records, ppid(1), 2)
 	if err != nil || total != 3 || len(list) != 2 || list[0].Index != 3 || list[1].Index != 0 {
 		t.Errorf("%+v, %d, %v", list, total, err)
 	}
@@ -170,10 +170,10 @@ func TestStatementsAreInTheOrderOfTime(t *testing.T) {
 	for i := range 100 {
 		many = append(many, proof(1, 1, float64((i*37)%100), nil))
 	}
-	if list, total, err = answers.Statements(of(many...), ppid(1), 3); err != nil || total != 100 || len(list) != 3 || list[0].Appraised != hours(97) || list[2].Appraised != hours(99) {
+	if list, total, err = query.Statements(of(many...), ppid(1), 3); err != nil || total != 100 || len(list) != 3 || list[0].Appraised != hours(97) || list[2].Appraised != hours(99) {
 		t.Errorf("the newest of many: %+v, %d, %v", list, total, err)
 	}
-	byInstance, _, err := answers.Statements(records, poclog.GCEInstanceIdentity(7, 1), 0)
+	byInstance, _, err := query.Statements(records, poclog.GCEInstanceIdentity(7, 1), 0)
 	if err != nil || len(byInstance) != 3 || byInstance[1].Identities[0] != ppid(2) {
 		t.Errorf("%+v, %v", byInstance, err)
 	}
@@ -198,7 +198,7 @@ func TestIdentitiesAreFoundByTheBeginningOfTheirValue(t *testing.T) {
 		"ffffff":                  "no entry names",
 		string(ppid(99)):          string(ppid(99)), // in full: whether anything is known of it is another question
 	} {
-		got, err := answers.Resolve(records, text)
+		got, err := query.Resolve(records, text)
 		if s := fmt.Sprint(got, err); !strings.Contains(s, want) {
 			t.Errorf("%q: %s: want %s", text, s, want)
 		}
@@ -213,12 +213,12 @@ func TestListsEndAtTheFirstError(t *testing.T) {
 		}
 	}
 	for name, list := range map[string]func() error{
-		"cvms":       func() error { _, err := answers.CVMs(records, answers.Filter{}); return err },
-		"chassis":    func() error { _, err := answers.ChassisList(records, answers.Filter{}); return err },
-		"places":     func() error { _, err := answers.Places(records, answers.Filter{}); return err },
-		"statements": func() error { _, _, err := answers.Statements(records, ppid(1), 0); return err },
-		"resolve":    func() error { _, err := answers.Resolve(records, "ffffff"); return err },
-		"proofs":     func() error { _, err := answers.FreshProofs(records); return err },
+		"cvms":       func() error { _, err := query.CVMs(records, query.Filter{}); return err },
+		"chassis":    func() error { _, err := query.ChassisList(records, query.Filter{}); return err },
+		"places":     func() error { _, err := query.Places(records, query.Filter{}); return err },
+		"statements": func() error { _, _, err := query.Statements(records, ppid(1), 0); return err },
+		"resolve":    func() error { _, err := query.Resolve(records, "ffffff"); return err },
+		"proofs":     func() error { _, err := query.FreshProofs(records); return err },
 	} {
 		if err := list(); !errors.Is(err, failing) {
 			t.Errorf("%s: %v", name, err)

@@ -1,4 +1,4 @@
-package answers_test
+package query_test
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 const origin = "log.test"
@@ -41,7 +41,7 @@ type site struct {
 	release chan struct{} // and wait
 }
 
-func newSite(t *testing.T, change func(*answers.Config)) *site {
+func newSite(t *testing.T, change func(*query.Config)) *site {
 	t.Helper()
 	s := &site{t: t, dir: filepath.Join(t.TempDir(), "monitor"), looked: t0}
 	if err := monitor.Init(s.dir); err != nil {
@@ -55,11 +55,11 @@ func newSite(t *testing.T, change func(*answers.Config)) *site {
 	if _, err := s.AddLog(t.Context(), "http://log.test", "log "+testlog.LogKey(origin).VKey+"\nquorum none\n"); err != nil {
 		t.Fatal(err)
 	}
-	cfg := answers.Config{Dir: s.dir, Private: []string{"watched"}, Sink: "webhook", Clock: func() time.Time { return t0.Add(time.Minute) }}
+	cfg := query.Config{Dir: s.dir, Private: []string{"watched"}, Sink: "webhook", Clock: func() time.Time { return t0.Add(time.Minute) }}
 	if change != nil {
 		change(&cfg)
 	}
-	srv := httptest.NewServer(answers.NewServer(s, cfg).Handler())
+	srv := httptest.NewServer(query.NewServer(s, cfg).Handler())
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
@@ -80,7 +80,7 @@ func (s *site) Records(_ context.Context, f monitor.Filter) iter.Seq2[*monitor.R
 	}
 	return func(yield func(*monitor.Record, error) bool) {
 		for r := range of(s.records...) {
-			named := f.Identity == "" || slices.Contains(answers.IdentitiesOf(r), f.Identity)
+			named := f.Identity == "" || slices.Contains(query.IdentitiesOf(r), f.Identity)
 			if named && (f.Realm == "" || r.Realm == f.Realm) && !yield(r, nil) {
 				return
 			}
@@ -143,7 +143,7 @@ func TestIdentitiesAreAnsweredWithWhatIsSaidOfThem(t *testing.T) {
 		monitor.Alert{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: "tpm:ak:x", Affected: []poclog.Identity{ppid(1)}},
 		monitor.Alert{Rule: "watched", Severity: "alert", Subject: string(ppid(1))},
 		monitor.Alert{Rule: "other", Severity: "alert", Subject: string(ppid(2))})
-	var a answers.IdentityAnswer
+	var a query.IdentityAnswer
 	h := s.get("/v1/identities/"+string(ppid(1))+"?limit=2", 200, &a)
 	if a.V != 1 || a.Total != 5 || len(a.Statements) != 2 || a.Statements[1].Index != 4 || len(a.Alerts) != 2 || a.Logs[0].Next != 6 {
 		t.Errorf("%+v", a)
@@ -209,7 +209,7 @@ func TestAlertsHideWhatIsPrivate(t *testing.T) {
 	if err := s.Silence(t.Context(), id, "our secret plan"); err != nil {
 		t.Fatal(err)
 	}
-	var a answers.AlertsAnswer
+	var a query.AlertsAnswer
 	s.get("/v1/alerts?limit=2", 200, &a)
 	if len(a.Alerts) != 2 || !a.More || a.Alerts[1].Subject != "4" || a.Alerts[1].Silenced == "" || strings.Contains(a.Alerts[1].Silenced, "secret") {
 		t.Errorf("%+v", a)
@@ -253,7 +253,7 @@ func TestEvidenceIsServedFromWithinTheFolder(t *testing.T) {
 func newQuoted(t *testing.T) (s *site, maker *chip.Maker, host *chip.Platform) {
 	maker = chip.NewMaker("answers", t0.AddDate(-1, 0, 0))
 	policy := &poclog.Policy{V: 1, Realm: poclog.Lab, Roots: []poclog.Root{{Use: poclog.RootIntelSGX, SHA256: poclog.Sum(maker.Root()), Name: "lab"}}}
-	s = newSite(t, func(c *answers.Config) {
+	s = newSite(t, func(c *query.Config) {
 		c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}, policy}
 		c.Receipts = func(_ context.Context, origin string, index uint64) ([]byte, error) {
 			if index == 3 {
@@ -307,7 +307,7 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 	s.records = append(s.records, lab(9, func(r *monitor.Record) { r.Level = 0 }), lab(9, func(r *monitor.Record) { r.Fresh = nil }), lab(9, func(r *monitor.Record) { r.Realm = poclog.Production }))
 	s.ask(quote, 403, nil)
 	s.records = append(s.records, lab(1, func(r *monitor.Record) { r.Place = authentic("gce", "r", "r-old") }))
-	var a answers.QuoteAnswer
+	var a query.QuoteAnswer
 	s.ask(quote, 200, &a)
 	if a.NoReceipts == "" || len(a.Receipts) != 0 || a.Label != "gce/r/r-old" {
 		t.Errorf("with a log that is down: %+v", a)
@@ -315,7 +315,7 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 	s.records = append(s.records, lab(2, nil))
 	// configfs pads quotes with zeros: the hash is of what was sent, as the alliance has it; the identity is not.
 	padded := append(bytes.Clone(quote), make([]byte, 100)...)
-	a = answers.QuoteAnswer{}
+	a = query.QuoteAnswer{}
 	s.ask(padded, 200, &a)
 	if a.MachineID != idOf(host).Value() || a.MachineIDCamel != a.MachineID || a.Label != "gce/us-central1/us-central1-a" || a.QuoteHash != poclog.Sum(padded).String() ||
 		a.Timestamp != t0.Add(time.Minute).Unix() || a.Logged || a.Level != 2 || a.Realm != poclog.Lab {
@@ -377,7 +377,7 @@ func TestOnlyGenuineQuotesAreAnswered(t *testing.T) {
 func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 	s, _, host := newQuoted(t)
 	quote := host.Quote(chip.TD{})
-	var a answers.QuoteAnswer
+	var a query.QuoteAnswer
 	honest := proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm = idOf(host), poclog.Lab })
 	s.records = append(s.records, honest)
 	s.ask(quote, 200, &a)
@@ -420,7 +420,7 @@ func TestReportsAreAnsweredWhereTheyAreLogged(t *testing.T) {
 	s.records = append(s.records, proof(0, 5, 2, func(r *monitor.Record) {
 		r.Chip, r.Quote = id, "quote:"+poclog.Identity(poclog.Sum(report[:0x2a0]).String())
 	}))
-	var a answers.QuoteAnswer
+	var a query.QuoteAnswer
 	if s.ask(report, 200, &a); !a.Logged || a.MachineID != id.Value() {
 		t.Errorf("%+v", a)
 	}
@@ -428,7 +428,7 @@ func TestReportsAreAnsweredWhereTheyAreLogged(t *testing.T) {
 
 // A monitor that was given no policy of the laboratory does not answer by its entries.
 func TestReportsOfOtherRealmsAreNoAnswer(t *testing.T) {
-	s := newSite(t, func(c *answers.Config) { c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}} })
+	s := newSite(t, func(c *query.Config) { c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}} })
 	maker := amd.NewMaker("answers", "Milan", t0)
 	c := maker.NewChip("host", maker.DefaultTCB())
 	report := c.Report(amd.Guest{}, nil)
@@ -449,7 +449,7 @@ func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	if err := s.Silence(t.Context(), monitor.AlertID("watched", "a", nil), "known"); err != nil {
 		t.Fatal(err)
 	}
-	var h answers.Health
+	var h query.Health
 	if s.get("/health", 200, &h); !h.OK || h.Logs[0].Next != 1 {
 		t.Errorf("%+v", h)
 	}
@@ -479,7 +479,7 @@ func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	if err := s.RemoveLog(t.Context(), origin); err != nil {
 		t.Fatal(err)
 	}
-	h = answers.Health{}
+	h = query.Health{}
 	if s.get("/health", 503, &h); len(h.Reason) != 1 || h.Reason[0] != "no log is followed" {
 		t.Errorf("%+v", h)
 	}

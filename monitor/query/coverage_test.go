@@ -1,4 +1,4 @@
-package answers_test
+package query_test
 
 import (
 	"fmt"
@@ -9,22 +9,22 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 var t0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 func hours(n float64) time.Time { return t0.Add(time.Duration(n * float64(time.Hour))) }
 
-func points(at ...float64) []answers.Point {
-	var out []answers.Point
+func points(at ...float64) []query.Point {
+	var out []query.Point
 	for _, h := range at {
-		out = append(out, answers.Point{At: hours(h), Place: "gce/r/z"})
+		out = append(out, query.Point{At: hours(h), Place: "gce/r/z"})
 	}
 	return out
 }
 
-func spansText(spans []answers.Span) string {
+func spansText(spans []query.Span) string {
 	var parts []string
 	for _, s := range spans {
 		parts = append(parts, fmt.Sprintf("%g-%g", s.From.Sub(t0).Hours(), s.To.Sub(t0).Hours()))
@@ -33,10 +33,10 @@ func spansText(spans []answers.Span) string {
 }
 
 func TestCoverageIsWhatWindowsReach(t *testing.T) {
-	day := answers.Span{From: hours(0), To: hours(24)}
+	day := query.Span{From: hours(0), To: hours(24)}
 	for _, c := range []struct {
 		name             string
-		proofs           []answers.Point
+		proofs           []query.Point
 		covered, gaps    string
 		counted          int
 		percent, picture string
@@ -49,12 +49,12 @@ func TestCoverageIsWhatWindowsReach(t *testing.T) {
 		{"after it", points(24), "", "0-24", 0, "0 %", "············"},
 		{"overlapping, out of order", points(9, 8, 8.5), "8-11", "0-8 11-24", 3, "12.5 %", "····█▒······"},
 		{"touching", points(8, 10), "8-12", "0-8 12-24", 2, "16.7 %", "····██······"},
-		{"a second apart", append(points(8), answers.Point{At: hours(10).Add(time.Second)}), "", "0-8 10-10.000277777777777 12.000277777777777-24", 2, "16.7 %", "····█▒▒·····"},
+		{"a second apart", append(points(8), query.Point{At: hours(10).Add(time.Second)}), "", "0-8 10-10.000277777777777 12.000277777777777-24", 2, "16.7 %", "····█▒▒·····"},
 		{"the whole day", points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22), "0-24", "", 13, "100 %", "████████████"},
-		{"all but a second", append(points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20), answers.Point{At: hours(22).Add(time.Second)}), "", "", 13, "over 99.9 %", "███████████▒"},
+		{"all but a second", append(points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20), query.Point{At: hours(22).Add(time.Second)}), "", "", 13, "over 99.9 %", "███████████▒"},
 	} {
-		got := answers.Cover(c.proofs, 2*time.Hour, day)
-		var covered []answers.Span
+		got := query.Cover(c.proofs, 2*time.Hour, day)
+		var covered []query.Span
 		for _, s := range got.Covered {
 			covered = append(covered, s.Span)
 		}
@@ -71,20 +71,20 @@ func TestCoverageIsWhatWindowsReach(t *testing.T) {
 func TestCoverageAgreesWithCountingMinutes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const minutes = 600
-	span := answers.Span{From: t0, To: t0.Add(minutes * time.Minute)}
+	span := query.Span{From: t0, To: t0.Add(minutes * time.Minute)}
 	for range 200 {
 		window := time.Duration(1+rnd.IntN(90)) * time.Minute
-		var list []answers.Point
+		var list []query.Point
 		slow := make([]bool, minutes)
 		for range rnd.IntN(12) {
 			at := t0.Add(time.Duration(rnd.IntN(minutes+200)-100) * time.Minute)
-			list = append(list, answers.Point{At: at})
+			list = append(list, query.Point{At: at})
 			for m := range slow {
 				moment := t0.Add(time.Duration(m) * time.Minute)
 				slow[m] = slow[m] || !moment.Before(at) && moment.Before(at.Add(window))
 			}
 		}
-		got := answers.Cover(list, window, span)
+		got := query.Cover(list, window, span)
 		covered, total := 0, time.Duration(0)
 		for m, want := range slow {
 			moment := t0.Add(time.Duration(m) * time.Minute)
@@ -119,14 +119,14 @@ func TestOnlyFreshAndBoundProofsCover(t *testing.T) {
 		&monitor.Record{Kind: monitor.KindProof, Level: 2, Appraised: hours(3)},
 		&monitor.Record{Kind: monitor.KindConfig, Appraised: hours(4)},
 	)
-	got, err := answers.FreshProofs(records)
-	if err != nil || len(got) != 1 || got[0] != (answers.Point{At: hours(1), Place: "gce/r/z"}) {
+	got, err := query.FreshProofs(records)
+	if err != nil || len(got) != 1 || got[0] != (query.Point{At: hours(1), Place: "gce/r/z"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
 
 // of makes records a sequence.
-func of(list ...*monitor.Record) answers.Records {
+func of(list ...*monitor.Record) query.Records {
 	return func(yield func(*monitor.Record, error) bool) {
 		for i, r := range list {
 			c := *r

@@ -1,4 +1,4 @@
-package answers_test
+package query_test
 
 import (
 	"context"
@@ -18,9 +18,9 @@ import (
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/monitor/answers"
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/platforms"
+	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -155,14 +155,14 @@ func TestListCVMsEqualsTheGroundTruth(t *testing.T) {
 	m := w.follow(t)
 	rows := 0
 	for _, zone := range append(slices.Collect(maps.Keys(w.ran)), "lab-south1-c") {
-		q, err := answers.ParsePlace("gce/" + zone)
+		q, err := query.ParsePlace("gce/" + zone)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for h := -1; h <= hours; h++ {
 			since := from.Add(time.Duration(h) * time.Hour)
-			f := answers.Filter{Place: q, Since: since, Until: since.Add(time.Hour)}
-			list, err := answers.CVMs(m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof, Since: f.Since, Until: f.Until}), f)
+			f := query.Filter{Place: q, Since: since, Until: since.Add(time.Hour)}
+			list, err := query.CVMs(m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof, Since: f.Since, Until: f.Until}), f)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,31 +193,31 @@ func TestReceiptsAndIntervalsOfWhatWasRead(t *testing.T) {
 	p := must(tlogpolicy.Parse([]byte(truthPolicy)))
 	for index, made := range w.made {
 		e := monitor.EntryRef{Origin: origin, Index: index}
-		file, err := answers.ReceiptOf(t.Context(), m, e)
+		file, err := query.ReceiptOf(t.Context(), m, e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if v, err := receipt.Check(file, p, w.cloud.Now, receipt.Demands{UnsafeRealm: poclog.Lab}); err != nil || v.Index != index {
 			t.Errorf("receipt of entry %d: %v", index, err)
 		}
-		i, err := answers.IntervalOf(t.Context(), m, e)
+		i, err := query.IntervalOf(t.Context(), m, e)
 		if err != nil || i.NotBefore == nil || !i.NotBefore.Equal(made[0]) || i.NotAfter == nil || i.NotAfter.Before(made[1]) {
 			t.Errorf("entry %d: %+v, %v: made %s", index, i, err, made)
 		}
 	}
 	for _, e := range []monitor.EntryRef{{Origin: origin, Index: 1 << 20}, {Origin: "nobody", Index: 1}} {
-		if _, err := answers.ReceiptOf(t.Context(), m, e); err == nil {
+		if _, err := query.ReceiptOf(t.Context(), m, e); err == nil {
 			t.Errorf("a receipt of %+v", e)
 		}
 	}
 	// A log that gives another bundle than it logged gives no receipt, and one that changes an entry is caught.
 	clear(w.files)
-	if _, err := answers.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: origin, Index: 1}); err == nil || !strings.Contains(err.Error(), "bundle") {
+	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: origin, Index: 1}); err == nil || !strings.Contains(err.Error(), "bundle") {
 		t.Errorf("without bundles: %v", err)
 	}
 	w.log.Leaves[1] = []byte("another entry")
 	w.server.Set(w.log, w.checkpoint(w.cloud.Now), nil)
-	if _, err := answers.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: origin, Index: 1}); err == nil {
+	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: origin, Index: 1}); err == nil {
 		t.Error("a receipt of another entry")
 	}
 }
