@@ -5,8 +5,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/alliance"
 	"github.com/poclog/poclog/verify/poe"
+	"github.com/poclog/poclog/verify/vouch/alliance"
 )
 
 // endorsedChip is the check of tokens by which registries of hardware vouch for the chip.

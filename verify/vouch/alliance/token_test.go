@@ -12,11 +12,11 @@ import (
 	"github.com/poclog/poclog/internal/lab/endorser"
 	"github.com/poclog/poclog/internal/vectors"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/alliance"
+	"github.com/poclog/poclog/verify/vouch/alliance"
 )
 
 var (
-	registry = endorser.NewAlliance("verify/alliance", "registry")
+	registry = endorser.NewAlliance("verify/vouch/alliance", "registry")
 	quote    = []byte("a quote")
 	machine  = []byte("0123456789abcdef")
 	at       = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -36,7 +36,7 @@ func TestTokenOfTheRegistryIsBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := endorser.NewAlliance("verify/alliance", "other").Key()
+	other := endorser.NewAlliance("verify/vouch/alliance", "other").Key()
 	by, err := tok.Signer([]poclog.Digest{other, registry.Key()})
 	if err != nil || by != registry.Key() || tok.KeyID != by.String() {
 		t.Errorf("signed by %s, kid %s: %v", by, tok.KeyID, err)
@@ -84,7 +84,7 @@ func TestTokenIsHeldToQuoteChipAndTime(t *testing.T) {
 
 // A kid that names another key than the one that signed is a lie, though the signature counts.
 func TestKeyIDMustAgree(t *testing.T) {
-	other := endorser.NewAlliance("verify/alliance", "other").Key()
+	other := endorser.NewAlliance("verify/vouch/alliance", "other").Key()
 	header := fmt.Sprintf(`{"alg":"EdDSA","kid":"%s"}`, other)
 	tok, err := alliance.Parse(registry.Sign(header, payloadOf(t)))
 	if err != nil {
