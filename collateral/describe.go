@@ -8,10 +8,10 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/launch"
-	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/vouch/alliance"
+	"github.com/poclog/poclog/verify/vouch/poe"
 )
 
 // Describe says what the items of a file are, under the roots of a policy. What expired, is not yet valid or is not authentic has an error.

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/vouch/alliance"
+	"github.com/poclog/poclog/verify/vouch/poe"
 )
 
 type collateralAddCmd struct {

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/term"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
 	"github.com/poclog/poclog/verify/vouch/alliance"
+	"github.com/poclog/poclog/verify/vouch/poe"
 )
 
 // consent shows what becomes public, for good, in lines, and asks. to is the log's URL, or empty where the bundle is only written.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/poe"
 	"github.com/poclog/poclog/verify/vouch/alliance"
+	"github.com/poclog/poclog/verify/vouch/poe"
 )
 
 // endorsedChip is the check of tokens by which registries of hardware vouch for the chip.

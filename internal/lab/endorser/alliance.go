@@ -1,7 +1,7 @@
 // Package endorser is who vouches for machines of the laboratory beside their makers: a registry of hardware that signs tokens, and owners who sign that
 // platforms are theirs. Everything is a function of the seed, and every signature is deterministic. Only policies that list them believe them.
 //
-// TestOtherCOSEImplementation in verify/poe holds that go-cose accepts what an owner signs.
+// TestOtherCOSEImplementation in verify/vouch/poe holds that go-cose accepts what an owner signs.
 package endorser
 
 import (

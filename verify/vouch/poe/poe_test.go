@@ -17,14 +17,14 @@ import (
 	"github.com/poclog/poclog/internal/lab/endorser"
 	"github.com/poclog/poclog/internal/vectors"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/poe"
+	"github.com/poclog/poclog/verify/vouch/poe"
 )
 
 var (
 	start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at    = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	piid  = []byte("0123456789abcdef")
-	owner = endorser.NewOwner("verify/poe", "owner.test", start)
+	owner = endorser.NewOwner("verify/vouch/poe", "owner.test", start)
 	roots = map[[32]byte]bool{owner.Policy().SHA256: true}
 )
 
