@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/launch"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/vouch/alliance"
+	"github.com/poclog/poclog/verify/vouch/launch"
 	"github.com/poclog/poclog/verify/vouch/poe"
 )
 

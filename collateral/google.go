@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/launch"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/vouch/launch"
 )
 
 // Google's addresses (https://github.com/google/gce-tcb-verifier).

@@ -9,9 +9,9 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/launch"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/verify/vouch/launch"
 )
 
 // profiles is every profile that this software appraises.
