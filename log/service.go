@@ -21,9 +21,9 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/dsse"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
 // Defaults of [Config].

@@ -29,7 +29,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/dsse"
+	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
 // Timeout bounds every question to a key management system.

@@ -21,7 +21,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/testkms"
 	"github.com/poclog/poclog/signer"
-	"github.com/poclog/poclog/verify/dsse"
+	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
 func must[T any](v T, err error) T {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/signer"
-	"github.com/poclog/poclog/verify/dsse"
+	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
 // passwordVariable holds the password of an encrypted key where nobody is there to be asked.

@@ -8,11 +8,11 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/dsse"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
+	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
 // A subject is a bundle on its way through an appraisal. Everything is parsed before the first check is made; nothing of it is

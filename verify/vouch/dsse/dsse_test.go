@@ -15,7 +15,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/vectors"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/dsse"
+	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
 // A signer is a publisher with a key that is the same each time.
