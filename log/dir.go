@@ -23,7 +23,7 @@ import (
 	fnote "github.com/transparency-dev/formats/note"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/internal/signer"
 )
 
 // A log's Ed25519 key is a file, fileEd25519, or lives in a key management system, and then fileKeyRef has two lines: its note verifier key, which

@@ -15,8 +15,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/log"
-	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )

@@ -12,9 +12,9 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/publish/importer"
-	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/receipt"
 )
 

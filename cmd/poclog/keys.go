@@ -13,7 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 

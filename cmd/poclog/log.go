@@ -19,8 +19,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/log"
-	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/profile"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"

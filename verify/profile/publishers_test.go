@@ -9,7 +9,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
-	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify"
 )
 

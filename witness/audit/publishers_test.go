@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/signer"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/witness/audit"
 )

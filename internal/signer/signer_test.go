@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/internal/testkms"
-	"github.com/poclog/poclog/signer"
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
