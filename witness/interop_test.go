@@ -30,7 +30,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/poclog/poclog/witness"
-	"github.com/poclog/poclog/witness/witnesstest"
+	"github.com/poclog/poclog/witness/conformance"
 )
 
 // modules are the programs of others that these tests run, unchanged.
@@ -220,16 +220,16 @@ var deviations = map[string][]string{
 
 func TestOtherWitnessesDeviateAsDocumented(t *testing.T) {
 	const origin = "example.com/log"
-	for name, run := range map[string]func(t *testing.T) witnesstest.Target{
-		"litewitness": func(t *testing.T) witnesstest.Target {
+	for name, run := range map[string]func(t *testing.T) conformance.Target{
+		"litewitness": func(t *testing.T) conformance.Target {
 			keys := append(spareLogs(t), ed25519Key(t, origin), ed25519Key(t, origin))
 			url, vkeys := startLitewitness(t, keys...)
-			return witnesstest.Target{URL: url, Witness: vkeys, Log: signers(keys)}
+			return conformance.Target{URL: url, Witness: vkeys, Log: signers(keys)}
 		},
-		"omniwitness": func(t *testing.T) witnesstest.Target {
+		"omniwitness": func(t *testing.T) conformance.Target {
 			keys := append(spareLogs(t), ed25519Key(t, origin))
 			url, vkeys := startOmniwitness(t, keys...)
-			return witnesstest.Target{URL: url, Witness: vkeys, Log: signers(keys)}
+			return conformance.Target{URL: url, Witness: vkeys, Log: signers(keys)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestOtherWitnessesDeviateAsDocumented(t *testing.T) {
 			for _, id := range deviations[name] {
 				known[id] = true
 			}
-			for _, r := range witnesstest.Run(t.Context(), run(t)) {
+			for _, r := range conformance.Run(t.Context(), run(t)) {
 				t.Logf("%-32s ok=%v skipped=%v %s", r.ID, r.OK, r.Skipped, r.Detail)
 				if !r.Skipped && r.OK == known[r.ID] {
 					t.Errorf("%s: ok is %v, and docs/witness-conformance.md says otherwise", r.ID, r.OK)

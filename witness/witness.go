@@ -2,7 +2,7 @@
 // remembers what it cosigned.
 //
 // It implements add-checkpoint and the monitoring API of https://c2sp.org/tlog-witness, and both cosignatures of
-// https://c2sp.org/tlog-cosignature: Ed25519 (type 0x04) and ML-DSA-44 (0x06). Package witnesstest checks any witness against the
+// https://c2sp.org/tlog-cosignature: Ed25519 (type 0x04) and ML-DSA-44 (0x06). Package conformance checks any witness against the
 // specification, this one in this package's tests.
 //
 // It guarantees that no two of its cosignatures contradict: of one log, every two cosigned trees are consistent, and timestamps never

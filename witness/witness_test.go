@@ -15,7 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/poclog/poclog/witness"
-	"github.com/poclog/poclog/witness/witnesstest"
+	"github.com/poclog/poclog/witness/conformance"
 )
 
 const witnessName = "witness.example/w1"
@@ -43,7 +43,7 @@ func parseLogKey(t testing.TB, skey, vkey string, err error) logKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := witnesstest.ParseLogKey(skey)
+	s, err := conformance.ParseLogKey(skey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestWitnessPassesTheConformanceSuite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, _ := open(t, witness.Config{Rate: rate.Inf}, keys...)
-			results := witnesstest.Run(t.Context(), witnesstest.Target{URL: serve(t, w), Witness: w.VKeys(), Log: signers(keys)})
+			results := conformance.Run(t.Context(), conformance.Target{URL: serve(t, w), Witness: w.VKeys(), Log: signers(keys)})
 			skipped := 0
 			for _, r := range results {
 				if r.Skipped && !strings.HasPrefix(r.Detail, "the log has") {

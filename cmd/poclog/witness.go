@@ -16,7 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/poclog/poclog/witness"
-	"github.com/poclog/poclog/witness/witnesstest"
+	"github.com/poclog/poclog/witness/conformance"
 )
 
 func newWitnessCmd() *cobra.Command {
@@ -337,7 +337,7 @@ func newWitnessConformanceCmd() *cobra.Command {
 			}
 			ctx, stop := context.WithTimeout(cmd.Context(), run.timeout)
 			defer stop()
-			return run.report(cmd, args[0], witnesstest.Run(ctx, target))
+			return run.report(cmd, args[0], conformance.Run(ctx, target))
 		},
 	}
 	c.Flags().StringArrayVar(&run.logKeys, "log-key", nil, "file with a private key of a log, PRIVATE+KEY+...; can be given more than once")
@@ -348,8 +348,8 @@ func newWitnessConformanceCmd() *cobra.Command {
 	return c
 }
 
-func (run *conformanceRun) target(cmd *cobra.Command, address string) (witnesstest.Target, error) {
-	target := witnesstest.Target{URL: address, Monitoring: run.monitoring, Witness: run.vkeys}
+func (run *conformanceRun) target(cmd *cobra.Command, address string) (conformance.Target, error) {
+	target := conformance.Target{URL: address, Monitoring: run.monitoring, Witness: run.vkeys}
 	if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return target, usagef("%q is not the URL of a witness", address)
 	}
@@ -366,7 +366,7 @@ func (run *conformanceRun) target(cmd *cobra.Command, address string) (witnesste
 				continue
 			}
 			var key note.Signer
-			if key, err = witnesstest.ParseLogKey(line); err != nil {
+			if key, err = conformance.ParseLogKey(line); err != nil {
 				return target, usagef("%s: %w", path, err)
 			}
 			target.Log = append(target.Log, key)
@@ -376,7 +376,7 @@ func (run *conformanceRun) target(cmd *cobra.Command, address string) (witnesste
 }
 
 // report prints the results, and is an error unless every check that was made has passed.
-func (run *conformanceRun) report(cmd *cobra.Command, address string, results []witnesstest.Result) error {
+func (run *conformanceRun) report(cmd *cobra.Command, address string, results []conformance.Result) error {
 	passed, failed, skipped := 0, 0, 0
 	for _, r := range results {
 		switch {
@@ -392,7 +392,7 @@ func (run *conformanceRun) report(cmd *cobra.Command, address string, results []
 		if err := printJSON(cmd.OutOrStdout(), struct {
 			V       int                  `json:"v"`
 			URL     string               `json:"url"`
-			Results []witnesstest.Result `json:"results"`
+			Results []conformance.Result `json:"results"`
 		}{1, address, results}); err != nil {
 			return undecided(err)
 		}
@@ -409,7 +409,7 @@ func (run *conformanceRun) report(cmd *cobra.Command, address string, results []
 	return nil
 }
 
-func printConformance(cmd *cobra.Command, results []witnesstest.Result) error {
+func printConformance(cmd *cobra.Command, results []conformance.Result) error {
 	for _, r := range results {
 		word := "FAIL"
 		if r.OK {

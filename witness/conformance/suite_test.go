@@ -1,4 +1,4 @@
-package witnesstest_test
+package conformance_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/poclog/poclog/witness"
-	"github.com/poclog/poclog/witness/witnesstest"
+	"github.com/poclog/poclog/witness/conformance"
 )
 
 // A bed is a witness that knows a log.
@@ -40,7 +40,7 @@ func newBed(t *testing.T, cfg witness.Config) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.signer, err = witnesstest.ParseLogKey(skey); err != nil {
+	if b.signer, err = conformance.ParseLogKey(skey); err != nil {
 		t.Fatal(err)
 	}
 	b.vkey = vkey
@@ -86,7 +86,7 @@ func (b *bed) run(t *testing.T, h http.Handler) map[string]string {
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	failed := make(map[string]string)
-	for _, r := range witnesstest.Run(t.Context(), witnesstest.Target{URL: srv.URL + "/", Log: []note.Signer{b.signer}, Witness: b.w.VKeys()}) {
+	for _, r := range conformance.Run(t.Context(), conformance.Target{URL: srv.URL + "/", Log: []note.Signer{b.signer}, Witness: b.w.VKeys()}) {
 		if !r.OK && !r.Skipped {
 			failed[r.ID] = r.Detail
 		}
@@ -363,7 +363,7 @@ func TestSuiteDoesNotFollowASizeThatNobodyCosigned(t *testing.T) {
 
 func TestParseLogKeyRefusesWhatIsNone(t *testing.T) {
 	for _, text := range []string{"", "PRIVATE+KEY+a+00000000+AQ==", "example.com/log+00000000+AAAA", "PRIVATE+KEY+a+00000000+" + strings.Repeat("A", 44)} {
-		if _, err := witnesstest.ParseLogKey(text); err == nil {
+		if _, err := conformance.ParseLogKey(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
 	}
@@ -383,7 +383,7 @@ func TestTestReportsWhatFails(t *testing.T) {
 	srv := httptest.NewServer(status(403, 401)(b.w.Handler()))
 	defer srv.Close()
 	var r recorder
-	witnesstest.Test(t.Context(), &r, witnesstest.Target{URL: srv.URL, Log: []note.Signer{b.signer}, Witness: b.w.VKeys()})
+	conformance.Test(t.Context(), &r, conformance.Target{URL: srv.URL, Log: []note.Signer{b.signer}, Witness: b.w.VKeys()})
 	if len(r.errors) == 0 || !strings.Contains(strings.Join(r.errors, "\n"), "signature.unknown-key: ") {
 		t.Errorf("reported %q", r.errors)
 	}

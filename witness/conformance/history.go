@@ -1,4 +1,4 @@
-package witnesstest
+package conformance
 
 import (
 	"encoding/base64"
@@ -44,7 +44,7 @@ func (h *history) grow(size int64) {
 	for ; h.size < size; h.size++ {
 		hashes, err := tlog.StoredHashes(h.size, h.leaf(h.size), h)
 		if err != nil {
-			panic(fmt.Sprintf("witnesstest: own tree: %v", err)) // all its hashes are in memory
+			panic(fmt.Sprintf("conformance: own tree: %v", err)) // all its hashes are in memory
 		}
 		h.hashes = append(h.hashes, hashes...)
 	}
@@ -54,7 +54,7 @@ func (h *history) root(size int64) tlog.Hash {
 	h.grow(size)
 	root, err := tlog.TreeHash(size, h)
 	if err != nil {
-		panic(fmt.Sprintf("witnesstest: own tree: %v", err))
+		panic(fmt.Sprintf("conformance: own tree: %v", err))
 	}
 	return root
 }
@@ -67,7 +67,7 @@ func (h *history) prove(from, to int64) []string {
 	h.grow(to)
 	p, err := tlog.ProveTree(to, from, h)
 	if err != nil {
-		panic(fmt.Sprintf("witnesstest: own tree: %v", err))
+		panic(fmt.Sprintf("conformance: own tree: %v", err))
 	}
 	var lines []string
 	for _, x := range p {

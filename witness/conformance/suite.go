@@ -1,4 +1,4 @@
-// Package witnesstest checks a witness against https://c2sp.org/tlog-witness, whoever wrote it and wherever it runs.
+// Package conformance checks a witness against https://c2sp.org/tlog-witness, whoever wrote it and wherever it runs.
 //
 // The suite plays a log: it has a tree of its own and the log's keys, and talks HTTP only. Each check has a stable id and names the
 // sentence that it holds the witness to. Some want a witness that has not seen the log yet, and the last of them leaves the log with
@@ -7,7 +7,7 @@
 // What it cannot see from outside: whether the witness persists before it answers (kill it to see), and whether other logs are
 // treated alike. It shares no code with package witness; tree and proofs are those of golang.org/x/mod/sumdb/tlog, cosignatures are
 // verified by filippo.io/torchwood.
-package witnesstest
+package conformance
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package witnesstest
+package conformance
 
 import (
 	"context"
@@ -98,11 +98,11 @@ func (s *suite) checkSignatures(ctx context.Context) {
 func newSigner(name string) note.Signer {
 	skey, _, err := note.GenerateKey(rand.Reader, name)
 	if err != nil {
-		panic(fmt.Sprintf("witnesstest: generate a key: %v", err))
+		panic(fmt.Sprintf("conformance: generate a key: %v", err))
 	}
 	s, err := note.NewSigner(skey)
 	if err != nil {
-		panic(fmt.Sprintf("witnesstest: generate a key: %v", err))
+		panic(fmt.Sprintf("conformance: generate a key: %v", err))
 	}
 	return s
 }
