@@ -7,8 +7,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/attack"
-	"github.com/poclog/poclog/internal/lab/baremetal"
-	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
+	"github.com/poclog/poclog/internal/lab/metal"
+	"github.com/poclog/poclog/internal/lab/metal/discrete"
 )
 
 // A machine with a real TPM proves where it stands to a running log; the same machine under another stack, with a key that is not held or not certified, or
@@ -21,11 +21,11 @@ func TestRunningLogAdmitsAMachineWithARealTPM(t *testing.T) {
 	}{
 		"honest":            {},
 		"honest, RSA":       {options: discrete.Options{RSA: true}},
-		"txt-stack-swapped": {options: discrete.Options{Launch: baremetal.NewLaunch("the tenant's own")}, check: "bind.txt"},
+		"txt-stack-swapped": {options: discrete.Options{Launch: metal.NewLaunch("the tenant's own")}, check: "bind.txt"},
 		"ak-without-policy": {options: discrete.Options{Free: true}, check: "tpm.ak-policy"},
 		"ek-reuse":          {change: func(w *attack.World, m *discrete.Machine) { m.EKChain = w.NewMachine(true).EKChain }, check: "tpm.ak-chain"},
 		"ak-uncertified": {change: func(_ *attack.World, m *discrete.Machine) {
-			m.AKChain = baremetal.NewCA("a garage", "garage", attack.Now.AddDate(-1, 0, 0)).CertifyAK(m.TPM.Key(), m.Place)
+			m.AKChain = metal.NewCA("a garage", "garage", attack.Now.AddDate(-1, 0, 0)).CertifyAK(m.TPM.Key(), m.Place)
 		}, check: "tpm.ak-chain"},
 	} {
 		t.Run(name, func(t *testing.T) {

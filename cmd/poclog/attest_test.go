@@ -22,10 +22,10 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/internal/lab/baremetal"
-	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/guest"
+	"github.com/poclog/poclog/internal/lab/metal"
+	"github.com/poclog/poclog/internal/lab/metal/discrete"
 	"github.com/poclog/poclog/internal/lab/pcs"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/publish/attest"
@@ -225,7 +225,7 @@ func metalScene(t *testing.T) *scene {
 	from := time.Now().UTC().AddDate(-1, 0, 0).Truncate(24 * time.Hour)
 	c := provider.New("attest", from)
 	c.Advance(time.Since(c.Now))
-	p := baremetal.New("attest", "lab-metal", from, c.Maker)
+	p := metal.New("attest", "lab-metal", from, c.Maker)
 	g := guest.Metal(t, discrete.New(t, p, "lab-north1-a", discrete.Options{}))
 	chains := []string{
 		"--ak", fmt.Sprintf("%#08x", uint32(guest.MetalAK)), "--ak-chain", g.PEM(g.Certificates(g.Chain)...), "--ek-chain", g.PEM(g.Certificates(g.EKChain)[1:]...),

@@ -11,9 +11,9 @@ import (
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/azure"
-	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/kds"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/lab/pcs"
 	"github.com/poclog/poclog/internal/lab/provider"
 )
@@ -70,7 +70,7 @@ func (l *laboratory) gce() (*fleet, error) {
 // metal makes a bare-metal provider: chassis over the zones, which answer by turns.
 func (l *laboratory) metal() (*fleet, error) {
 	c := provider.New(l.Seed, l.From)
-	p := baremetal.New(l.Seed, attack.MetalName, l.From, c.Maker)
+	p := metal.New(l.Seed, attack.MetalName, l.From, c.Maker)
 	for i := range l.Chassis {
 		m := p.NewMachine(c.Zones[i%len(c.Zones)], i%2 == 0)
 		c.Registry.List(m.Chip.PPID, m.Place.Zone, l.From)

@@ -18,9 +18,9 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
-	"github.com/poclog/poclog/internal/lab/baremetal"
-	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
 	"github.com/poclog/poclog/internal/lab/guest"
+	"github.com/poclog/poclog/internal/lab/metal"
+	"github.com/poclog/poclog/internal/lab/metal/discrete"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/publish/importer"
@@ -54,7 +54,7 @@ func managed(t *testing.T, rsa bool) *stage {
 	return &stage{w, g, machineOf(g), &attest.Options{AKCerts: ders(g, g.Chain)[1:]}}
 }
 
-func metal(t *testing.T, d discrete.Options) *stage {
+func metalMachine(t *testing.T, d discrete.Options) *stage {
 	t.Helper()
 	w := attack.NewWorldOf(poclog.BareMetalTDXTPM)
 	m := discrete.New(t, w.Metal, attack.Zone, d)
@@ -154,7 +154,7 @@ func TestBareMetalMachineProvesItsPlace(t *testing.T) {
 		"with the host's event log": {change: func(s *stage) { s.g.Write(guest.TCGLog, s.w.Metal.Boot.TCGLog) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := metal(t, discrete.Options{RSA: c.rsa})
+			s := metalMachine(t, discrete.Options{RSA: c.rsa})
 			if c.change != nil {
 				c.change(s)
 			}
@@ -172,7 +172,7 @@ func TestBareMetalMachineProvesItsPlace(t *testing.T) {
 
 // A log of another machine's would have the bundle refused: it is left out, and the notes say so.
 func TestBareMetalMachineLeavesOutForeignLogs(t *testing.T) {
-	s := metal(t, discrete.Options{})
+	s := metalMachine(t, discrete.Options{})
 	s.g.Write(guest.TCGLog, attack.NewWorld().VM.Config.Image.TCGLog)
 	s.g.Write(guest.CCEL, attack.NewWorld().VM.Config.Image.CCEL)
 	im, err := s.take(t)
@@ -357,7 +357,7 @@ func TestWhatABareMetalMachineLacksSaysHowToGetIt(t *testing.T) {
 			s.o.AKHandle, s.o.AKTemplate = 0, tpm2.Marshal(swtpm.Template(false, nil))
 		}, attest.PieceAK, "none of 3 certificates"},
 		"another launch": {discrete.Options{}, func(_ *testing.T, s *stage) {
-			discrete.Launch(s.g.V, baremetal.NewLaunch("the tenant's own"))
+			discrete.Launch(s.g.V, metal.NewLaunch("the tenant's own"))
 		}, attest.PieceAK, "another stack was launched"},
 		"no policy":      {discrete.Options{Free: true}, nil, attest.PieceAK, "without a policy"},
 		"no issuers":     {discrete.Options{}, func(_ *testing.T, s *stage) { s.o.AKCerts = s.o.AKCerts[:1] }, attest.PieceAKChain, "Laboratory AK of"},
@@ -367,7 +367,7 @@ func TestWhatABareMetalMachineLacksSaysHowToGetIt(t *testing.T) {
 		"a broken chain": {discrete.Options{}, func(_ *testing.T, s *stage) { s.o.EKCerts = [][]byte{{1}} }, attest.PieceEKChain, "certificate 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := metal(t, c.options)
+			s := metalMachine(t, c.options)
 			if c.change != nil {
 				c.change(t, s)
 			}
@@ -430,7 +430,7 @@ func TestReportSaysWhatIsAtHand(t *testing.T) {
 	if got := strings.Join(names, " "); got != "machine tee event-logs tpm ak ak-chain log" {
 		t.Errorf("pieces %s", got)
 	}
-	m := metal(t, discrete.Options{})
+	m := metalMachine(t, discrete.Options{})
 	if r := m.m.Check(t.Context(), m.o, nil); len(r.Requirements) != 8 || slices.ContainsFunc(r.Requirements[:7], func(q attest.Requirement) bool { return !q.OK }) {
 		t.Errorf("%+v", r)
 	}

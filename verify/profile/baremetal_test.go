@@ -8,8 +8,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
-	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -159,7 +159,7 @@ func TestLaunchIsJudgedInTheBankThatHoldsTheAK(t *testing.T) {
 // A launch of one machine's policy is not another's: PCR 17 of one and PCR 18 of the other are no launch.
 func TestLaunchesAreNotMixed(t *testing.T) {
 	w := newMetalWorld(t)
-	one, two := w.Metal.Launch.TXT(tpm.SHA256), baremetal.NewLaunch("another").TXT(tpm.SHA256)
+	one, two := w.Metal.Launch.TXT(tpm.SHA256), metal.NewLaunch("another").TXT(tpm.SHA256)
 	one.PCR18, two.PCR18 = two.PCR18, one.PCR18
 	w.Policy.TXT = []poclog.TXTLaunch{two, one}
 	_, err := Appraise(judging(t, w, w.Honest()))

@@ -8,8 +8,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
-	"github.com/poclog/poclog/internal/lab/baremetal"
-	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
+	"github.com/poclog/poclog/internal/lab/metal"
+	"github.com/poclog/poclog/internal/lab/metal/discrete"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
@@ -62,7 +62,7 @@ func TestARealTPMHoldsTheAKToItsLaunch(t *testing.T) {
 	}
 	for name, launch := range map[string]func(){
 		"nothing was launched":            func() {},
-		"another stack was launched":      func() { discrete.Launch(m.V, baremetal.NewLaunch("the tenant's own")) },
+		"another stack was launched":      func() { discrete.Launch(m.V, metal.NewLaunch("the tenant's own")) },
 		"the launched stack was extended": func() { discrete.Launch(m.V, w.Metal.Launch); m.V.SetLocality(2); m.V.Extend(18, []byte("x")) },
 	} {
 		launch()
@@ -92,7 +92,7 @@ func TestARealTPMKeepsTheLaunchFromTheOperatingSystem(t *testing.T) {
 
 // The attacks of which a real TPM can be the tool: what it signs is refused by the check that the corpus says.
 func TestARealTPMDoesNotHelpTheAttacker(t *testing.T) {
-	own := baremetal.NewLaunch("the tenant's own")
+	own := metal.NewLaunch("the tenant's own")
 	for name, c := range map[string]struct {
 		options discrete.Options
 		change  func(w *world, m *discrete.Machine)
@@ -102,7 +102,7 @@ func TestARealTPMDoesNotHelpTheAttacker(t *testing.T) {
 		"ak-without-policy": {discrete.Options{Free: true}, nil, verify.TPMAKPolicy},
 		"ek-reuse":          {discrete.Options{}, func(w *world, m *discrete.Machine) { m.EKChain = w.NewMachine(true).EKChain }, verify.TPMAKChain},
 		"ak-uncertified": {discrete.Options{}, func(w *world, m *discrete.Machine) {
-			m.AKChain = baremetal.NewCA("a garage", "garage", labStart).CertifyAK(m.TPM.Key(), m.Place)
+			m.AKChain = metal.NewCA("a garage", "garage", labStart).CertifyAK(m.TPM.Key(), m.Place)
 		}, verify.TPMAKChain},
 		"firmware": {discrete.Options{}, func(_ *world, m *discrete.Machine) { m.V.Extend(7, []byte("a key of the tenant's")) }, verify.BindPCRRTMR},
 	} {

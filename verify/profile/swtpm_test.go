@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
+	"github.com/poclog/poclog/internal/lab/metal/discrete"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/internal/testlog"

@@ -22,8 +22,8 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -134,7 +134,7 @@ func TestCertificatesForAnotherPurposeAreNoEKs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	honest := leafOf(t, baremetal.NewCA("tpm test", "maker", certFrom).CertifyEK(p256.Public()))
+	honest := leafOf(t, metal.NewCA("tpm test", "maker", certFrom).CertifyEK(p256.Public()))
 	san := honest.Extensions[slices.IndexFunc(honest.Extensions, func(e pkix.Extension) bool { return e.Id.String() == "2.5.29.17" })]
 	purpose := []asn1.ObjectIdentifier{tpm.OIDEKCertificate}
 	for name, c := range map[string]struct {
@@ -205,8 +205,8 @@ func TestTPMIsNamedOnceAndInPrint(t *testing.T) {
 }
 
 func TestAKCertificateNamesOneEKOnePlaceAndAtMostOneChip(t *testing.T) {
-	ek := leafOf(t, baremetal.NewCA("tpm test", "maker", certFrom).CertifyEK(chip.NewKey("tpm test", "EK").Public()))
-	p := tpm.Platform{EK: baremetal.EKDigest(ek.PublicKey), Provider: "lab", Region: "north1", Zone: "north1-a"}
+	ek := leafOf(t, metal.NewCA("tpm test", "maker", certFrom).CertifyEK(chip.NewKey("tpm test", "EK").Public()))
+	p := tpm.Platform{EK: metal.EKDigest(ek.PublicKey), Provider: "lab", Region: "north1", Zone: "north1-a"}
 	plain := p.URIs()
 	p.Chip = "intel:tdx:ppid:00112233445566778899aabbccddeeff"
 	full := p.URIs()

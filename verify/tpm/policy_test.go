@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
 // launched are the values of a quote over PCR 17 and 18 of some banks after a launch.
-func launched(t *testing.T, l *baremetal.Launch, banks ...tpm.Alg) *tpm.PCRValues {
+func launched(t *testing.T, l *metal.Launch, banks ...tpm.Alg) *tpm.PCRValues {
 	t.Helper()
 	q := new(tpm.Quote)
 	var values []byte
@@ -29,7 +29,7 @@ func launched(t *testing.T, l *baremetal.Launch, banks ...tpm.Alg) *tpm.PCRValue
 
 // Every bit of the policy counts, in either bank, and so does userWithAuth.
 func TestAKIsHeldByItsLaunchAlone(t *testing.T) {
-	l := baremetal.NewLaunch("stack")
+	l := metal.NewLaunch("stack")
 	key := chip.NewKey("policy test", "AK")
 	for _, bank := range tpm.LaunchBanks {
 		item, err := tpm.AKPublic(key.Public(), l.AuthPolicy(bank))
@@ -44,7 +44,7 @@ func TestAKIsHeldByItsLaunchAlone(t *testing.T) {
 			t.Fatalf("held by %s: %s, %v", bank, got, err)
 		}
 		for name, v := range map[string]*tpm.PCRValues{
-			"another launch": launched(t, baremetal.NewLaunch("another"), tpm.SHA256, tpm.SHA384),
+			"another launch": launched(t, metal.NewLaunch("another"), tpm.SHA256, tpm.SHA384),
 			"another bank":   launched(t, l, tpm.SHA512),
 			"no values":      nil,
 		} {

@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tcglog"
@@ -21,7 +21,7 @@ const MetalName = "lab-metal"
 // newMetalWorld builds the world of profile baremetal-tdx-tpm.
 func newMetalWorld() *World {
 	w := newWorld(poclog.BareMetalTDXTPM)
-	w.Metal = baremetal.New("profile test", MetalName, start, w.Cloud.Maker)
+	w.Metal = metal.New("profile test", MetalName, start, w.Cloud.Maker)
 	w.Collateral = w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
 	w.Policy = w.Metal.Policy(challengePolicy, RegistryURL)
 	w.Challenge = w.ChallengeAt(Now.Add(-challengeAge))
@@ -30,21 +30,21 @@ func newMetalWorld() *World {
 }
 
 // NewMachine puts another machine beside the honest one. The AK's certificate names its chip if named is set.
-func (w *World) NewMachine(named bool) *baremetal.Machine { return w.newMachineIn(Zone, named) }
+func (w *World) NewMachine(named bool) *metal.Machine { return w.newMachineIn(Zone, named) }
 
-func (w *World) newMachineIn(zone string, named bool) *baremetal.Machine {
+func (w *World) newMachineIn(zone string, named bool) *metal.Machine {
 	return w.List(w.Metal.NewMachine(zone, named))
 }
 
 // List puts a machine's chip into the provider's register, and its answer into the collateral.
-func (w *World) List(m *baremetal.Machine) *baremetal.Machine {
+func (w *World) List(m *metal.Machine) *metal.Machine {
 	w.Cloud.Registry.List(m.Chip.PPID, m.Place.Zone, start)
 	w.Observe(m.Chip)
 	return m
 }
 
 // unnamed has the attacker rent a machine whose certificate does not name its chip.
-func (w *World) unnamed() *baremetal.Machine {
+func (w *World) unnamed() *metal.Machine {
 	w.Machine = w.NewMachine(false)
 	return w.Machine
 }
@@ -56,7 +56,7 @@ func (w *World) home() *chip.Platform { return w.Cloud.Maker.NewPlatform("at hom
 type MetalMix struct {
 	Chip             *chip.Platform
 	TD               func(*chip.TD)
-	TPM              *baremetal.TPM
+	TPM              *metal.TPM
 	AKChain, EKChain []byte
 	AK               []byte          // what REPORTDATA names
 	Quote            func([]byte)    // changes the TD quote before the TPM covers it
@@ -184,12 +184,12 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	}},
 	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		// The true root stands above a CA of his own, which it did not certify.
-		rogue := baremetal.NewCA("a garage", "Laboratory AK of "+MetalName, start)
+		rogue := metal.NewCA("a garage", "Laboratory AK of "+MetalName, start)
 		chain := bytes.TrimSuffix(rogue.CertifyAK(w.Machine.TPM.Key(), w.Machine.Place), rogue.Root())
 		return w.Seal(MetalMix{AKChain: slices.Concat(chain, w.Metal.CA.Root())})
 	}},
 	{Name: "ek-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
-		soft := baremetal.NewCA("a garage", "Software TPM", start)
+		soft := metal.NewCA("a garage", "Software TPM", start)
 		return w.Seal(MetalMix{EKChain: soft.CertifyEK(w.Machine.TPM.EK)})
 	}},
 	{Name: "ek-reuse", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
@@ -211,7 +211,7 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		return w.Seal(w.withAK(or.Sum(nil), nil))
 	}},
 	{Name: "txt-stack-swapped", Check: verify.BindTXT, Stage: func(w *World) *poclog.Bundle {
-		own := baremetal.NewLaunch("the tenant's own stack")
+		own := metal.NewLaunch("the tenant's own stack")
 		mix := w.withAK(own.AuthPolicy(tpm.SHA256), nil)
 		mix.TPM.Launched(own)
 		return w.Seal(mix)

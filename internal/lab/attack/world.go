@@ -10,8 +10,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/azure"
-	"github.com/poclog/poclog/internal/lab/baremetal"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/testlog"
 )
@@ -42,8 +42,8 @@ type World struct {
 	VM      *provider.VM
 	Log     *testlog.Log
 
-	Metal   *baremetal.Provider // of profile baremetal-tdx-tpm; it has no VM of the cloud, but the cloud's chip maker and registry
-	Machine *baremetal.Machine
+	Metal   *metal.Provider // of profile baremetal-tdx-tpm; it has no VM of the cloud, but the cloud's chip maker and registry
+	Machine *metal.Machine
 
 	Azure   *azure.Cloud // of the profiles azure-tdx-vtpm, azure-snp-vtpm and snp
 	AzureVM *azure.VM

@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
-	"github.com/poclog/poclog/internal/lab/baremetal/discrete"
+	"github.com/poclog/poclog/internal/lab/metal/discrete"
 	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/publish/importer"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
-	"github.com/poclog/poclog/internal/lab/baremetal"
+	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
@@ -50,7 +50,7 @@ func Measure(t testing.TB, v *swtpm.TPM, log []byte) {
 }
 
 // Launch has the machine launch a stack: the CPU's part at locality 4, the launched code's at locality 2.
-func Launch(v *swtpm.TPM, l *baremetal.Launch) {
+func Launch(v *swtpm.TPM, l *metal.Launch) {
 	v.DynamicLaunch(l.Module)
 	v.SetLocality(2)
 	for _, e := range l.Events {
@@ -61,21 +61,21 @@ func Launch(v *swtpm.TPM, l *baremetal.Launch) {
 
 // Options say what is other than honest.
 type Options struct {
-	Launch *baremetal.Launch // what is launched; nil is the provider's
-	Policy []byte            // of the AK; nil is that of the launch
-	Free   bool              // the AK has no policy
-	RSA    bool              // both keys are RSA
+	Launch *metal.Launch // what is launched; nil is the provider's
+	Policy []byte        // of the AK; nil is that of the launch
+	Free   bool          // the AK has no policy
+	RSA    bool          // both keys are RSA
 }
 
 // A Machine is a bare-metal machine with a real TPM.
 type Machine struct {
-	*baremetal.Machine
+	*metal.Machine
 	V      *swtpm.TPM
 	EK, AK *swtpm.AK
 }
 
 // New boots a machine, launches, makes its keys and has them certified.
-func New(t testing.TB, p *baremetal.Provider, zone string, o Options) *Machine {
+func New(t testing.TB, p *metal.Provider, zone string, o Options) *Machine {
 	t.Helper()
 	m := &Machine{V: swtpm.Start(t)}
 	if o.Launch == nil {
@@ -97,7 +97,7 @@ func New(t testing.TB, p *baremetal.Provider, zone string, o Options) *Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := &baremetal.TPM{EK: ek.Key(), Public: m.AK.Public, Boot: p.Boot, Launch: o.Launch}
+	real := &metal.TPM{EK: ek.Key(), Public: m.AK.Public, Boot: p.Boot, Launch: o.Launch}
 	real.Real = func(extraData []byte) (item, values []byte, err error) {
 		if o.Free {
 			return m.AK.QuoteWithPassword(extraData, Quoted...)

@@ -1,11 +1,11 @@
-// Package baremetal is a provider of the laboratory that rents whole machines: hosts with a discrete TPM and Intel TXT, a maker of TPMs with the CA of their
+// Package metal is a provider of the laboratory that rents whole machines: hosts with a discrete TPM and Intel TXT, a maker of TPMs with the CA of their
 // endorsement keys, and the provider's CA of attestation keys. Its chips come from package chip, what TDs boot from package provider. Only the realm
 // lab accepts its roots.
 //
 // Everything is a function of the seed, and every signature is deterministic. [TPM] is a TPM in Go; a real one (swtpm) can take its place, as
 // what the provider and the maker certify are public keys and names. TestARealTPMAnswersForItsMachine in verify/profile does that, with the credential
 // activation by which a provider learns that both keys are in one TPM.
-package baremetal
+package metal
 
 import (
 	"crypto"

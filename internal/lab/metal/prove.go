@@ -1,4 +1,4 @@
-package baremetal
+package metal
 
 import (
 	"crypto/sha256"
