@@ -14,29 +14,29 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/pcs"
-	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/log"
 )
 
 // A market is a laboratory cloud, the server of its manufacturer and provider, and a log that asks it for collateral.
 type market struct {
 	*testLog
-	cloud  *provider.Cloud
-	vm     *provider.VM
+	cloud  *gce.Cloud
+	vm     *gce.VM
 	server *pcs.Server
 	cache  *collateral.Cache
 }
 
 func newMarket(t *testing.T, change func(*log.Config, *poclog.Policy, *collateral.Config)) *market {
 	t.Helper()
-	m := &market{cloud: provider.New("market", time.Now().AddDate(-1, 0, 0))}
+	m := &market{cloud: gce.New("market", time.Now().AddDate(-1, 0, 0))}
 	m.cloud.Advance(time.Since(m.cloud.Now))
 	h, err := m.cloud.NewHost(m.cloud.Zones[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.vm, err = h.NewVM(0, provider.VMConfig{}); err != nil {
+	if m.vm, err = h.NewVM(0, gce.VMConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	m.server = pcs.New(m.issue(t, chip.CollateralOptions{At: time.Now().Add(-time.Hour)}))

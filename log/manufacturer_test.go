@@ -10,8 +10,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/pcs"
-	"github.com/poclog/poclog/internal/lab/provider"
 )
 
 // lies are what a manufacturer's server tells about its own platforms: each is refused, whether the log knows better already or not.
@@ -94,7 +94,7 @@ func TestSlowManufacturerDelaysNewPlatformsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Sockets[0] = m.cloud.Maker.NewPlatform("another family", func(p *chip.Platform) { p.FMSPC = [6]byte{0x90, 0xc0, 0x6f} })
-	vm, err := h.NewVM(0, provider.VMConfig{})
+	vm, err := h.NewVM(0, gce.VMConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/receipt"
 )
@@ -22,8 +22,8 @@ import (
 // A datacenter is a laboratory cloud with one VM, its register over HTTP, and a log that trusts it.
 type datacenter struct {
 	*testLog
-	cloud  *provider.Cloud
-	vm     *provider.VM
+	cloud  *gce.Cloud
+	vm     *gce.VM
 	answer atomic.Pointer[http.HandlerFunc] // instead of the true register
 	asked  atomic.Int32
 }
@@ -31,13 +31,13 @@ type datacenter struct {
 // newDatacenter builds one; changes, if any, are to its log's policy.
 func newDatacenter(t *testing.T, changes ...func(*poclog.Policy)) *datacenter {
 	t.Helper()
-	d := &datacenter{cloud: provider.New("log test", time.Now().AddDate(-1, 0, 0))}
+	d := &datacenter{cloud: gce.New("log test", time.Now().AddDate(-1, 0, 0))}
 	d.cloud.Advance(time.Since(d.cloud.Now))
 	h, err := d.cloud.NewHost(d.cloud.Zones[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.vm, err = h.NewVM(0, provider.VMConfig{}); err != nil {
+	if d.vm, err = h.NewVM(0, gce.VMConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	register := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,7 +17,7 @@ import (
 	"github.com/poclog/poclog"
 	poclient "github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -27,21 +27,21 @@ import (
 // An ownLog is a log of ours for a laboratory cloud, whose policy names witnesses.
 type ownLog struct {
 	dir    string
-	cloud  *provider.Cloud
-	vm     *provider.VM
+	cloud  *gce.Cloud
+	vm     *gce.VM
 	policy *tlogpolicy.Policy
 	client *poclient.Client
 }
 
 func newOwnLog(t *testing.T) (*ownLog, logKey) {
 	t.Helper()
-	l := &ownLog{dir: filepath.Join(t.TempDir(), "log"), cloud: provider.New("witness test", time.Now().AddDate(-1, 0, 0))}
+	l := &ownLog{dir: filepath.Join(t.TempDir(), "log"), cloud: gce.New("witness test", time.Now().AddDate(-1, 0, 0))}
 	l.cloud.Advance(time.Since(l.cloud.Now))
 	h, err := l.cloud.NewHost(l.cloud.Zones[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.vm, err = h.NewVM(0, provider.VMConfig{}); err != nil {
+	if l.vm, err = h.NewVM(0, gce.VMConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := log.Init(l.dir, log.InitOptions{Origin: "log.example/poc", Policy: l.cloud.Policy(nil, "")}); err != nil {

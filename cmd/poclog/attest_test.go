@@ -23,11 +23,11 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/guest"
 	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/lab/metal/discrete"
 	"github.com/poclog/poclog/internal/lab/pcs"
-	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/receipt"
@@ -77,7 +77,7 @@ func program(t *testing.T, name string) string {
 }
 
 // newScene starts a log for a cloud's evidence under a policy, and puts a guest before it.
-func newScene(t *testing.T, c *provider.Cloud, policy *poclog.Policy, g *guest.Guest, flags ...string) *scene {
+func newScene(t *testing.T, c *gce.Cloud, policy *poclog.Policy, g *guest.Guest, flags ...string) *scene {
 	t.Helper()
 	col, err := c.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Minute).Truncate(time.Hour)})
 	if err != nil {
@@ -201,13 +201,13 @@ func (s *scene) proofs() int {
 // managedScene is a VM of the laboratory's cloud, and a log that admits whose evidence the publishers signed, if there are any.
 func managedScene(t *testing.T, rsa bool, publishers ...string) *scene {
 	t.Helper()
-	c := provider.New("attest", time.Now().UTC().AddDate(-1, 0, 0).Truncate(24*time.Hour))
+	c := gce.New("attest", time.Now().UTC().AddDate(-1, 0, 0).Truncate(24*time.Hour))
 	c.Advance(time.Since(c.Now))
 	h, err := c.NewHost(c.Zones[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	vm, err := h.NewVM(0, provider.VMConfig{RSA: rsa})
+	vm, err := h.NewVM(0, gce.VMConfig{RSA: rsa})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func managedScene(t *testing.T, rsa bool, publishers ...string) *scene {
 func metalScene(t *testing.T) *scene {
 	t.Helper()
 	from := time.Now().UTC().AddDate(-1, 0, 0).Truncate(24 * time.Hour)
-	c := provider.New("attest", from)
+	c := gce.New("attest", from)
 	c.Advance(time.Since(c.Now))
 	p := metal.New("attest", "lab-metal", from, c.Maker)
 	g := guest.Metal(t, discrete.New(t, p, "lab-north1-a", discrete.Options{}))

@@ -20,7 +20,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
@@ -32,7 +32,7 @@ import (
 // A cloudStage is a laboratory cloud with a log of its own, which three witnesses cosign.
 type cloudStage struct {
 	*stage
-	cloud     *provider.Cloud
+	cloud     *gce.Cloud
 	log       *client.Client
 	policy    *tlogpolicy.Policy
 	dir       string
@@ -66,7 +66,7 @@ func (s *cloudStage) stop() error {
 
 // openCloud builds the laboratory cloud, three witnesses, and the log.
 func (s *stage) openCloud(ctx context.Context) (*cloudStage, error) {
-	c := &cloudStage{stage: s, cloud: provider.New("demonstration", time.Now().AddDate(-1, 0, 0)), dir: filepath.Join(s.dir, "cloud")}
+	c := &cloudStage{stage: s, cloud: gce.New("demonstration", time.Now().AddDate(-1, 0, 0)), dir: filepath.Join(s.dir, "cloud")}
 	c.cloud.Advance(time.Since(c.cloud.Now))
 	register, err := c.serveOn(c.cloud.Registry)
 	if err != nil {
@@ -233,13 +233,13 @@ func (s *cloudStage) submission(b *poclog.Bundle) (*poclog.Submission, error) {
 func (s *cloudStage) actCloud(ctx context.Context) error {
 	s.act("A cloud, and proofs of where its machines stand")
 	s.say("  A laboratory cloud: machines in two regions, chips that a laboratory maker certified, a log, and three witnesses of which two must cosign.")
-	var vms []*provider.VM
+	var vms []*gce.VM
 	for i, zone := range s.cloud.Zones[:3] {
 		h, err := s.cloud.NewHost(zone, 1+i%2)
 		if err != nil {
 			return err
 		}
-		vm, err := h.NewVM(0, provider.VMConfig{Version: 4 + i%2})
+		vm, err := h.NewVM(0, gce.VMConfig{Version: 4 + i%2})
 		if err != nil {
 			return err
 		}
@@ -261,7 +261,7 @@ func (s *cloudStage) challenge(ctx context.Context) (*poclog.Challenge, error) {
 	return ch, err
 }
 
-func (s *cloudStage) prove(ctx context.Context, vm *provider.VM, zone string) error {
+func (s *cloudStage) prove(ctx context.Context, vm *gce.VM, zone string) error {
 	ch, err := s.challenge(ctx)
 	if err != nil {
 		return err
@@ -292,7 +292,7 @@ func (s *cloudStage) prove(ctx context.Context, vm *provider.VM, zone string) er
 }
 
 // frankenstein puts evidence together from several machines, as a proxy would.
-func (s *cloudStage) frankenstein(ctx context.Context, victim, rented *provider.VM) error {
+func (s *cloudStage) frankenstein(ctx context.Context, victim, rented *gce.VM) error {
 	s.say("  Now an attacker has a genuine chip at home, and rents a VM in the cloud. He needs a proof that says his chip stands there.")
 	home := s.cloud.Maker.NewPlatform("under the attacker's desk", nil)
 	for _, try := range []struct {
@@ -333,14 +333,14 @@ func (s *cloudStage) frankenstein(ctx context.Context, victim, rented *provider.
 }
 
 // patch is one chip's TD quote, covered by another VM's TPM.
-func patch(p *chip.Platform, td chip.TD, vm *provider.VM, ch *poclog.Challenge) (*poclog.Bundle, error) {
+func patch(p *chip.Platform, td chip.TD, vm *gce.VM, ch *poclog.Challenge) (*poclog.Bundle, error) {
 	quote := p.Quote(td)
 	sum := sha256.Sum256(quote)
 	item, values, err := vm.TPM.Quote(sum[:], time.Now())
 	if err != nil {
 		return nil, err
 	}
-	return (&provider.Evidence{
+	return (&gce.Evidence{
 		TDXQuote: quote, TPMQuote: item, PCRs: values, AK: vm.TPM.Public, AKChain: vm.TPM.Chain, TCGLog: vm.Config.Image.TCGLog, CCEL: vm.Config.Image.CCEL,
 		Challenge: ch,
 	}).Bundle()

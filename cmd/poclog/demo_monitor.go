@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -56,7 +56,7 @@ func (s *cloudStage) cloneChassis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rented, err := away.NewVM(0, provider.VMConfig{})
+	rented, err := away.NewVM(0, gce.VMConfig{})
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/kds"
 	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/lab/pcs"
-	"github.com/poclog/poclog/internal/lab/provider"
 )
 
 // A fleet is a laboratory's machines and VMs of one profile. It is not safe for concurrent use; publish is.
@@ -42,7 +42,7 @@ func fleetNames() (names []string) {
 
 // gce makes Compute Engine's cloud: chassis with one or two sockets over its zones, VMs over the chassis.
 func (l *laboratory) gce() (*fleet, error) {
-	c := provider.New(l.Seed, l.From)
+	c := gce.New(l.Seed, l.From)
 	c.Advance(time.Since(c.Now))
 	for i := range l.Chassis {
 		if _, err := c.NewHost(c.Zones[i%len(c.Zones)], 1+i%2); err != nil {
@@ -51,7 +51,7 @@ func (l *laboratory) gce() (*fleet, error) {
 	}
 	for i := range l.VMs {
 		h := c.Hosts[i%len(c.Hosts)]
-		if _, err := h.NewVM(i%len(h.Sockets), provider.VMConfig{Image: c.Images[i%len(c.Images)], Version: 4 + i%2}); err != nil {
+		if _, err := h.NewVM(i%len(h.Sockets), gce.VMConfig{Image: c.Images[i%len(c.Images)], Version: 4 + i%2}); err != nil {
 			return nil, err
 		}
 	}
@@ -69,7 +69,7 @@ func (l *laboratory) gce() (*fleet, error) {
 
 // metal makes a bare-metal provider: chassis over the zones, which answer by turns.
 func (l *laboratory) metal() (*fleet, error) {
-	c := provider.New(l.Seed, l.From)
+	c := gce.New(l.Seed, l.From)
 	p := metal.New(l.Seed, attack.MetalName, l.From, c.Maker)
 	for i := range l.Chassis {
 		m := p.NewMachine(c.Zones[i%len(c.Zones)], i%2 == 0)

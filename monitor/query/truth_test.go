@@ -15,7 +15,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
@@ -37,7 +37,7 @@ var truthPolicy = "log " + testlog.LogKey(origin).VKey + "\nwitness w " + testlo
 
 // A truth is a cloud whose VMs prove to a log, and what really happened.
 type truth struct {
-	cloud  *provider.Cloud
+	cloud  *gce.Cloud
 	log    *testlog.Log
 	server testlog.Server
 	files  map[string][]byte
@@ -62,7 +62,7 @@ func (w *truth) checkpoint(at time.Time) []byte {
 }
 
 // prove has a VM answer a challenge of the log now, and logs the proof 5 seconds later.
-func (w *truth) prove(vm *provider.VM, policy *poclog.Policy) {
+func (w *truth) prove(vm *gce.VM, policy *poclog.Policy) {
 	challenge := &poclog.Challenge{Profile: poclog.GCETDXvTPM, Checkpoint: w.checkpoint(w.cloud.Now), Salt: [32]byte{byte(len(w.log.Leaves))}}
 	made := w.cloud.Now
 	w.cloud.Advance(5 * time.Second)
@@ -88,18 +88,18 @@ func (w *truth) prove(vm *provider.VM, policy *poclog.Policy) {
 func newTruth(t *testing.T, from time.Time, hours int) *truth {
 	t.Helper()
 	w := &truth{
-		cloud: provider.New("ground truth", from.AddDate(0, -1, 0)), log: &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}, files: make(map[string][]byte),
+		cloud: gce.New("ground truth", from.AddDate(0, -1, 0)), log: &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}, files: make(map[string][]byte),
 		ran: make(map[string]map[time.Time]map[poclog.Identity]bool), made: make(map[uint64][2]time.Time),
 	}
 	w.cloud.Advance(from.Sub(w.cloud.Now))
-	var hosts []*provider.Host
-	var vms []*provider.VM
+	var hosts []*gce.Host
+	var vms []*gce.VM
 	for i, zone := range w.cloud.Zones[:3] {
 		for range 2 {
 			hosts = append(hosts, must(w.cloud.NewHost(zone, 1)))
 		}
 		for range 2 {
-			vms = append(vms, must(hosts[2*i].NewVM(0, provider.VMConfig{})))
+			vms = append(vms, must(hosts[2*i].NewVM(0, gce.VMConfig{})))
 		}
 	}
 	policy := w.cloud.Policy(strings.Split(strings.TrimSpace(truthPolicy), "\n"), "")
@@ -112,7 +112,7 @@ func newTruth(t *testing.T, from time.Time, hours int) *truth {
 			case 3:
 				must(0, vm.Reboot())
 			case 4:
-				other := slices.IndexFunc(hosts, func(h *provider.Host) bool { return h.Zone == vm.Host.Zone && h != vm.Host })
+				other := slices.IndexFunc(hosts, func(h *gce.Host) bool { return h.Zone == vm.Host.Zone && h != vm.Host })
 				must(0, vm.Move(hosts[other], 0))
 				w.prove(vm, policy)
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -70,12 +70,12 @@ func TestHonestManagedVMIsBoundToItsPlace(t *testing.T) {
 }
 
 func TestRealBootLogsPassInTheLab(t *testing.T) {
-	images, err := provider.RealImages()
+	images, err := gce.RealImages()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
-	w.VM = w.NewVM(provider.VMConfig{Image: images[0]})
+	w.VM = w.NewVM(gce.VMConfig{Image: images[0]})
 	a, err := Appraise(judging(t, w, w.Honest()))
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestHonestFleetPasses(t *testing.T) {
 		n = min(n, 60)
 	}
 	w := newWorld(t)
-	var hosts []*provider.Host
+	var hosts []*gce.Host
 	for i := range 8 {
 		h, err := w.Cloud.NewHost(w.Cloud.Zones[i%2], 1+i%2)
 		if err != nil {
@@ -178,7 +178,7 @@ func TestHonestFleetPasses(t *testing.T) {
 	}
 	for i := range n {
 		h := hosts[i%len(hosts)]
-		vm, err := h.NewVM(i%len(h.Sockets), provider.VMConfig{
+		vm, err := h.NewVM(i%len(h.Sockets), gce.VMConfig{
 			Image: w.Cloud.Images[i%len(w.Cloud.Images)], Version: 4 + i%2, BodyType: 2 + (i/2)%2, NoPZID: i%3 == 0,
 		})
 		if err != nil {

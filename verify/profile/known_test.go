@@ -7,7 +7,7 @@ import (
 
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -77,7 +77,7 @@ func TestWhatIsKnownEndsWithItsValidity(t *testing.T) {
 		wantCheck(t, name, err, c.check)
 	}
 	// Another policy's roots do not inherit what this one's verified.
-	other := provider.New("another cloud", labStart)
+	other := gce.New("another cloud", labStart)
 	w.Policy.Roots = other.Roots()
 	foreign := judging(t, w, b)
 	foreign.Known = k

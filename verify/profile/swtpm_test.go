@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal/discrete"
-	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify"
@@ -38,7 +38,7 @@ func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
 			sum := sha256.Sum256(quote)
 			pcrs := []uint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
 			item, values := ak.Quote(sum[:], swtpm.Selection{Alg: tpm2.TPMAlgSHA256, PCRs: pcrs}, swtpm.Selection{Alg: tpm2.TPMAlgSHA384, PCRs: pcrs})
-			evidence := provider.Evidence{
+			evidence := gce.Evidence{
 				TDXQuote: quote, TPMQuote: item, PCRs: values, AK: ak.Public, AKChain: chain, TCGLog: img.TCGLog, CCEL: img.CCEL, Challenge: w.Challenge,
 			}
 			b, err := evidence.Bundle()

@@ -9,7 +9,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/rule"
 )
@@ -118,7 +118,7 @@ var framings = []struct {
 		s.VM.Config.NoPZID = true
 		b := s.Honest()
 		s.must("a.test", b)
-		rented := s.NewVM(provider.VMConfig{NoPZID: true})
+		rented := s.NewVM(gce.VMConfig{NoPZID: true})
 		sum := sha256.Sum256(b.Get(poclog.ItemTDXQuote))
 		item, values, err := rented.TPM.Quote(sum[:], attack.Now)
 		if err != nil {
@@ -147,7 +147,7 @@ var framings = []struct {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		rented, err := away.NewVM(0, provider.VMConfig{NoPZID: true})
+		rented, err := away.NewVM(0, gce.VMConfig{NoPZID: true})
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ var framings = []struct {
 	}, true},
 	{"two VMs on two sockets of a host", poclog.GCETDXvTPM, func(s *stage) {
 		s.must("a.test", s.Honest())
-		vm, err := s.Host.NewVM(1, provider.VMConfig{})
+		vm, err := s.Host.NewVM(1, gce.VMConfig{})
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -65,7 +65,7 @@ func (w *World) homeHost() *azure.Host {
 // An AzureMix is evidence put together: whose chip, whose TPM, what the paravisor says. Zero fields are the honest VM's.
 type AzureMix struct {
 	Host   *azure.Host
-	TPM    *provider.TPM
+	TPM    *gce.TPM
 	Claims func(*azure.Claims)
 	TD     func(*chip.TD)
 	Guest  func(*amd.Guest)
@@ -233,7 +233,7 @@ func azureVM() []Attack {
 }
 
 // certifiedBy is the honest VM's TPM with a certificate by a cloud, for a kind of VM.
-func (w *World) certifiedBy(c *azure.Cloud, kind string) *provider.TPM {
+func (w *World) certifiedBy(c *azure.Cloud, kind string) *gce.TPM {
 	t := *w.AzureVM.TPM
 	c.Now = Now
 	t.Chain = c.Certify(t.AK.Public(), w.Azure.Regions[0], "0123456789ab"+kind)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal"
-	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
@@ -58,11 +58,11 @@ type MetalMix struct {
 	TD               func(*chip.TD)
 	TPM              *metal.TPM
 	AKChain, EKChain []byte
-	AK               []byte          // what REPORTDATA names
-	Quote            func([]byte)    // changes the TD quote before the TPM covers it
-	Sealed           []byte          // the TPM's extraData, if not the hash of the TD quote
-	Log              *provider.Image // whose boot the host's log tells
-	CCEL             *provider.Image // and the guest's
+	AK               []byte       // what REPORTDATA names
+	Quote            func([]byte) // changes the TD quote before the TPM covers it
+	Sealed           []byte       // the TPM's extraData, if not the hash of the TD quote
+	Log              *gce.Image   // whose boot the host's log tells
+	CCEL             *gce.Image   // and the guest's
 }
 
 // or is a value, or another where it is zero.

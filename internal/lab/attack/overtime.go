@@ -6,7 +6,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 )
 
 // ExistingReceipt is what a log answers to evidence that it has: no rule is needed.
@@ -74,7 +74,7 @@ var Series = []OverTime{
 		if err != nil {
 			panic(err) // the laboratory is ours
 		}
-		rented, err := away.NewVM(0, provider.VMConfig{})
+		rented, err := away.NewVM(0, gce.VMConfig{})
 		if err != nil {
 			panic(err) // the laboratory is ours
 		}
@@ -91,7 +91,7 @@ func (w *World) next() *poclog.Bundle {
 }
 
 // again has a TPM quote a bundle's TD quote once more.
-func (w *World) again(b *poclog.Bundle, by *provider.TPM) *poclog.Bundle {
+func (w *World) again(b *poclog.Bundle, by *gce.TPM) *poclog.Bundle {
 	sum := sha256.Sum256(b.Get(poclog.ItemTDXQuote))
 	item, values, err := by.Quote(sum[:], Now)
 	if err != nil {

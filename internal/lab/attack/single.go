@@ -13,7 +13,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tcglog"
@@ -57,7 +57,7 @@ func under(p poclog.Profile, list []Attack) []Attack {
 func All() []Attack { return slices.Concat(Single, BareMetal, Azure, ChipOnly) }
 
 // ownImage is what an attacker boots.
-var ownImage = sync.OnceValue(func() *provider.Image { return provider.SyntheticImage("the attacker's own") })
+var ownImage = sync.OnceValue(func() *gce.Image { return gce.SyntheticImage("the attacker's own") })
 
 // Single are the attacks of one bundle under profile gce-tdx-vtpm, which a check must refuse.
 var Single = slices.Concat([]Attack{
@@ -83,7 +83,7 @@ var Single = slices.Concat([]Attack{
 		b := w.Assemble(Mix{Image: ownImage()})
 		b.Set(poclog.ItemTCGLog, ownImage().TCGLog)
 		var values []byte
-		for _, s := range provider.Selection {
+		for _, s := range gce.Selection {
 			values = append(values, ownImage().PCRs(s.Alg, s.PCRs)...)
 		}
 		b.Set(poclog.ItemTPMPCRs, values)
@@ -98,23 +98,23 @@ var Single = slices.Concat([]Attack{
 	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		rogue := *w.VM.TPM
 		var err error
-		if rogue.Chain, err = provider.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance); err != nil {
+		if rogue.Chain, err = gce.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance); err != nil {
 			panic(err) // the laboratory is ours
 		}
 		return w.Assemble(Mix{TPM: &rogue})
 	}},
 	{Name: "other-technology", Check: verify.TPMTechnology, Stage: func(w *World) *poclog.Bundle {
-		w.VM = w.NewVM(provider.VMConfig{Image: otherTechnology(w.VM.Config.Image)})
+		w.VM = w.NewVM(gce.VMConfig{Image: otherTechnology(w.VM.Config.Image)})
 		return w.Honest()
 	}},
 	{Name: "ak-swap", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
 		// X's TD quote names X's AK; Y's TPM quotes it, and Y's key and certificate stand beside it (relay-Mix).
-		y := w.NewVM(provider.VMConfig{})
+		y := w.NewVM(gce.VMConfig{})
 		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: noPZID})
 	}},
 	{Name: "relay-mix", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own TD stands beside it.
-		y := w.NewVM(provider.VMConfig{})
+		y := w.NewVM(gce.VMConfig{})
 		x := w.Host.Sockets[1]
 		w.Observe(x)
 		published := sha256.Sum256(y.Platform().Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
@@ -150,14 +150,14 @@ var Single = slices.Concat([]Attack{
 	}},
 	{Name: "log-reordered", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		// The TD heard the same events in another order, and its log says so.
-		img, err := provider.ImageOf("reordered", w.VM.Config.Image.TCGLog, swapLast(tcglog.CCEL, w.VM.Config.Image.CCEL))
+		img, err := gce.ImageOf("reordered", w.VM.Config.Image.TCGLog, swapLast(tcglog.CCEL, w.VM.Config.Image.CCEL))
 		if err != nil {
 			panic(err) // the laboratory is ours
 		}
 		return w.Assemble(Mix{Image: img})
 	}},
 	{Name: "pzid-copied", Check: verify.BindInstance, Stage: func(w *World) *poclog.Bundle {
-		y := w.NewVM(provider.VMConfig{})
+		y := w.NewVM(gce.VMConfig{})
 		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MROwner = y.TPM.Instance.PZID() }})
 	}},
 	{Name: "not-production", Check: verify.PlaceCert, Stage: func(w *World) *poclog.Bundle {
@@ -279,7 +279,7 @@ func (w *World) chip() *chip.Platform {
 func noPZID(td *chip.TD) { td.MROwner = [48]byte{} }
 
 // otherTechnology is an image whose firmware says that it runs on SEV-SNP.
-func otherTechnology(img *provider.Image) *provider.Image {
+func otherTechnology(img *gce.Image) *gce.Image {
 	raw := bytes.Clone(img.TCGLog)
 	said := []byte("GCE NonHostInfo\x00\x03")
 	at := bytes.Index(raw, said)
@@ -293,7 +293,7 @@ func otherTechnology(img *provider.Image) *provider.Image {
 	copy(raw[at-4-48:], d384[:])
 	copy(raw[at-4-48-2-32:], d256[:])
 	copy(raw[at-4-48-2-32-2-20:], d1[:])
-	other, err := provider.ImageOf("other technology", raw, img.CCEL)
+	other, err := gce.ImageOf("other technology", raw, img.CCEL)
 	if err != nil {
 		panic(err) // the laboratory is ours
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal"
-	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/testlog"
 )
 
@@ -37,9 +37,9 @@ var (
 // A World is a cloud, a log that challenges, and one honest VM: of a managed cloud, or on a machine of a bare-metal provider.
 type World struct {
 	Profile poclog.Profile
-	Cloud   *provider.Cloud
-	Host    *provider.Host
-	VM      *provider.VM
+	Cloud   *gce.Cloud
+	Host    *gce.Host
+	VM      *gce.VM
 	Log     *testlog.Log
 
 	Metal   *metal.Provider // of profile baremetal-tdx-tpm; it has no VM of the cloud, but the cloud's chip maker and registry
@@ -71,7 +71,7 @@ func NewWorldOf(p poclog.Profile) *World {
 }
 
 func newWorld(p poclog.Profile) *World {
-	w := &World{Profile: p, Cloud: provider.New("profile test", start), Log: &testlog.Log{Origin: Origin, Leaves: [][]byte{{1}, {2}}}}
+	w := &World{Profile: p, Cloud: gce.New("profile test", start), Log: &testlog.Log{Origin: Origin, Leaves: [][]byte{{1}, {2}}}}
 	w.Cloud.Advance(Now.Sub(start))
 	return w
 }
@@ -88,7 +88,7 @@ func NewWorld() *World {
 	if w.Host, err = w.Cloud.NewHost(Zone, 2); err != nil {
 		panic(err) // the laboratory is ours
 	}
-	w.VM = w.NewVM(provider.VMConfig{})
+	w.VM = w.NewVM(gce.VMConfig{})
 	if w.Collateral, err = w.Cloud.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}); err != nil {
 		panic(err) // the laboratory is ours
 	}
@@ -99,7 +99,7 @@ func NewWorld() *World {
 }
 
 // NewVM starts another VM on the host.
-func (w *World) NewVM(cfg provider.VMConfig) *provider.VM {
+func (w *World) NewVM(cfg gce.VMConfig) *gce.VM {
 	vm, err := w.Host.NewVM(0, cfg)
 	if err != nil {
 		panic(err) // the laboratory is ours
@@ -140,11 +140,11 @@ func (w *World) ChallengeAt(at time.Time) *poclog.Challenge {
 type Mix struct {
 	Chip   *chip.Platform
 	TD     func(*chip.TD)
-	TPM    *provider.TPM
-	Image  *provider.Image // of the TD; the TPM has its own
-	AK     []byte          // what REPORTDATA names
-	Quote  func([]byte)    // changes the TD quote before the TPM covers it
-	Sealed []byte          // the TPM's extraData, if not the hash of the TD quote
+	TPM    *gce.TPM
+	Image  *gce.Image   // of the TD; the TPM has its own
+	AK     []byte       // what REPORTDATA names
+	Quote  func([]byte) // changes the TD quote before the TPM covers it
+	Sealed []byte       // the TPM's extraData, if not the hash of the TD quote
 }
 
 // Assemble puts evidence together.
@@ -178,7 +178,7 @@ func (w *World) Assemble(m Mix) *poclog.Bundle {
 	if err != nil {
 		panic(err) // the laboratory is ours
 	}
-	b, err := (&provider.Evidence{
+	b, err := (&gce.Evidence{
 		TDXQuote: quote, TPMQuote: item, PCRs: values, AK: m.TPM.Public, AKChain: m.TPM.Chain, TCGLog: m.TPM.Image.TCGLog, CCEL: ccel, Challenge: w.Challenge,
 	}).Bundle()
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -37,7 +37,7 @@ type Cloud struct {
 	Intel   *chip.Maker
 	AMD     map[string]*amd.Maker // by product
 	Regions []string
-	Images  []*provider.Image // what VMs boot by turns
+	Images  []*gce.Image // what VMs boot by turns
 	Hosts   []*Host
 	VMs     []*VM
 
@@ -65,7 +65,7 @@ func New(seed string, from time.Time, products ...string) *Cloud {
 		c.AMD[product] = amd.NewMaker(seed, product, from)
 	}
 	for i := range 2 {
-		c.Images = append(c.Images, provider.SyntheticImage(fmt.Sprintf("azure-%d", i)))
+		c.Images = append(c.Images, gce.SyntheticImage(fmt.Sprintf("azure-%d", i)))
 	}
 	c.root = c.authority("Laboratory Virtual TPM Root Certificate Authority", issued{})
 	c.ca = c.authority("Laboratory Cloud Virtual TPM CA", c.root)

@@ -16,7 +16,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -37,7 +37,7 @@ func (c *Cloud) Roots() []poclog.Root {
 
 // VMConfig says how a VM is made. The zero value boots the cloud's first image.
 type VMConfig struct {
-	Image   *provider.Image
+	Image   *gce.Image
 	Version int           // of what the chip signs: TDX quotes 4 (also 0) or 5, SNP reports 2 to 5, 0 is 3
 	Masked  bool          // the host masks CHIP_ID
 	Loaded  *amd.CloudKey // the chip signs by a cloud's key; nil: by its own
@@ -48,7 +48,7 @@ type VM struct {
 	Config VMConfig
 	ID     string // UUID
 	Host   *Host
-	TPM    *provider.TPM
+	TPM    *gce.TPM
 	EK     *rsa.PublicKey
 
 	cloud *Cloud
@@ -64,8 +64,8 @@ func (h *Host) NewVM(cfg VMConfig) *VM {
 	sum := sha256.Sum256([]byte(c.Seed + "\n" + label))
 	v := &VM{Config: cfg, Host: h, EK: endorsementKey(c.Seed, label), cloud: c}
 	v.ID = fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
-	ak := provider.NewRSAKey(c.Seed, label)
-	t, err := provider.NewTPM(ak, c.Certify(ak.Public(), h.Region, hex.EncodeToString(sum[20:26])+Confidential))
+	ak := gce.NewRSAKey(c.Seed, label)
+	t, err := gce.NewTPM(ak, c.Certify(ak.Public(), h.Region, hex.EncodeToString(sum[20:26])+Confidential))
 	if err != nil {
 		panic(err) // the key is ours
 	}

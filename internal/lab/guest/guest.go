@@ -22,8 +22,8 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal/discrete"
-	"github.com/poclog/poclog/internal/lab/provider"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
@@ -57,7 +57,7 @@ const (
 )
 
 // Managed is the inside of a VM of the laboratory's cloud, whose TPM is a real one with an RSA or an ECC key.
-func Managed(t testing.TB, c *provider.Cloud, vm *provider.VM, rsa bool) *Guest {
+func Managed(t testing.TB, c *gce.Cloud, vm *gce.VM, rsa bool) *Guest {
 	t.Helper()
 	g := &Guest{V: swtpm.Start(t), Root: t.TempDir(), t: t}
 	img := vm.Config.Image

@@ -9,7 +9,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -65,10 +65,10 @@ func (l *Launch) TXT(alg tpm.Alg) poclog.TXTLaunch {
 // A TPM is a discrete TPM, in Go. It holds nobody to a key's policy: what a TPM would not sign, an attacker's may.
 type TPM struct {
 	EK           crypto.PublicKey
-	AK           crypto.Signer   // nil for a real one
-	Public       []byte          // TPMT_PUBLIC of the AK
-	Boot         *provider.Image // what the host's firmware measured
-	Launch       *Launch         // what was launched since
+	AK           crypto.Signer // nil for a real one
+	Public       []byte        // TPMT_PUBLIC of the AK
+	Boot         *gce.Image    // what the host's firmware measured
+	Launch       *Launch       // what was launched since
 	ResetCount   uint32
 	RestartCount uint32
 	Clock        uint64 // milliseconds
@@ -82,7 +82,7 @@ type TPM struct {
 var Selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17, 18}}}
 
 // NewTPM makes the TPM of a name, in which a launch has happened, and its AK, which is tied to the launch.
-func NewTPM(seed, name string, boot *provider.Image, launch *Launch) *TPM {
+func NewTPM(seed, name string, boot *gce.Image, launch *Launch) *TPM {
 	t := &TPM{EK: chip.NewKey(seed, "EK\n"+name).Public(), Boot: boot, ResetCount: 1, Clock: 1000, Selection: Selection}
 	t.Launched(launch)
 	t.NewAK(seed, name, launch.AuthPolicy(tpm.SHA256))
@@ -153,8 +153,8 @@ type Machine struct {
 	Chip             *chip.Platform
 	TPM              *TPM
 	AKChain, EKChain []byte
-	Guest            *provider.Image // what the TD boots
-	MRTD             [48]byte        // what the TD is launched with
+	Guest            *gce.Image // what the TD boots
+	MRTD             [48]byte   // what the TD is launched with
 }
 
 // A Provider rents machines.
@@ -164,9 +164,9 @@ type Provider struct {
 	Vendor     *CA // of TPMs
 	CA         *CA // of attestation keys
 	Launch     *Launch
-	Boot       *provider.Image // of hosts
-	Guest      *provider.Image // of TDs
-	MRTD       [48]byte        // of the TDs' firmware, which policies list
+	Boot       *gce.Image // of hosts
+	Guest      *gce.Image // of TDs
+	MRTD       [48]byte   // of the TDs' firmware, which policies list
 	Machines   []*Machine
 }
 
@@ -174,7 +174,7 @@ type Provider struct {
 func New(seed, name string, from time.Time, maker *chip.Maker) *Provider {
 	return &Provider{
 		Seed: seed, Name: name, Maker: maker, Vendor: NewCA(seed, "Laboratory TPM Maker", from), CA: NewCA(seed, "Laboratory AK of "+name, from),
-		Launch: NewLaunch("td-host 1.0"), Boot: provider.SyntheticImage("bare-metal host"), Guest: provider.SyntheticImage("bare-metal guest"),
+		Launch: NewLaunch("td-host 1.0"), Boot: gce.SyntheticImage("bare-metal host"), Guest: gce.SyntheticImage("bare-metal guest"),
 		MRTD: sha512.Sum384([]byte("poclog lab bare-metal TD firmware\n" + seed)),
 	}
 }

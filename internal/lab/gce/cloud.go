@@ -1,4 +1,4 @@
-// Package provider is a cloud provider of the laboratory, in the form of Google Compute Engine: zones with hosts of one or two sockets, confidential
+// Package gce is a cloud provider of the laboratory, in the form of Google Compute Engine: zones with hosts of one or two sockets, confidential
 // VMs with vTPMs, the CA of their attestation keys, signed launch endorsements and a registry of its chips. Its chips come from package chip. Only
 // the realm lab accepts its roots.
 //
@@ -8,7 +8,7 @@
 // A Cloud is not safe for concurrent use, but different VMs may prove at the same time while nothing else changes. A [Registry] is safe.
 // TestHonestProofs holds that the project accepts what the cloud makes, TestGoogleVerifierAcceptsTheEndorsement that Google's verifier
 // does, and TestImagesTellOneStory that the logs replay to the registers.
-package provider
+package gce
 
 import (
 	"crypto"

@@ -1,4 +1,4 @@
-package provider_test
+package gce_test
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	gce "github.com/google/gce-tcb-verifier/verify"
+	gcetcb "github.com/google/gce-tcb-verifier/verify"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/internal/lab/provider"
+	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -52,7 +52,7 @@ func challengeAt(at time.Time, salt uint64) *poclog.Challenge {
 }
 
 // appraise judges a bundle of a VM by the project's own appraiser, at the cloud's time.
-func appraise(t testing.TB, c *provider.Cloud, col *poclog.Collateral, ppid [16]byte, b *poclog.Bundle) (*verify.Appraisal, error) {
+func appraise(t testing.TB, c *gce.Cloud, col *poclog.Collateral, ppid [16]byte, b *poclog.Bundle) (*verify.Appraisal, error) {
 	t.Helper()
 	bundle, err := b.Marshal()
 	ok(t, err)
@@ -64,10 +64,10 @@ func appraise(t testing.TB, c *provider.Cloud, col *poclog.Collateral, ppid [16]
 }
 
 // fleet is a cloud that has run for a month: hosts with one and two sockets, VMs of every kind.
-func fleet(t testing.TB, hosts, vms int) *provider.Cloud {
+func fleet(t testing.TB, hosts, vms int) *gce.Cloud {
 	t.Helper()
-	c := provider.New("provider test", start)
-	if real, err := provider.RealImages(); err == nil {
+	c := gce.New("provider test", start)
+	if real, err := gce.RealImages(); err == nil {
 		c.Images = append(real, c.Images...)
 	} else {
 		t.Logf("without the logs of real machines: %v", err)
@@ -78,8 +78,8 @@ func fleet(t testing.TB, hosts, vms int) *provider.Cloud {
 	}
 	for i := range vms {
 		h := c.Hosts[i%hosts]
-		_, err := h.NewVM(i%len(h.Sockets), provider.VMConfig{
-			Image: c.Images[i%len(c.Images)], Memory: provider.MemorySizes[i%3], Version: 4 + i%2, BodyType: 2 + i/2%2, RSA: i == 1, NoPZID: i%7 == 0,
+		_, err := h.NewVM(i%len(h.Sockets), gce.VMConfig{
+			Image: c.Images[i%len(c.Images)], Memory: gce.MemorySizes[i%3], Version: 4 + i%2, BodyType: 2 + i/2%2, RSA: i == 1, NoPZID: i%7 == 0,
 		})
 		ok(t, err)
 	}
@@ -135,18 +135,18 @@ func TestPartsOfTwoMachinesAreRefused(t *testing.T) {
 	ch := challengeAt(c.Now.Add(-5*time.Second), 1)
 	for _, a := range []struct {
 		name string
-		edit func(e, other *provider.Evidence)
+		edit func(e, other *gce.Evidence)
 		want verify.Check
 	}{
-		{"another VM's TPM quote", func(e, o *provider.Evidence) { e.TPMQuote, e.PCRs = o.TPMQuote, o.PCRs }, verify.TPMSignature},
-		{"another VM's TPM altogether", func(e, o *provider.Evidence) {
+		{"another VM's TPM quote", func(e, o *gce.Evidence) { e.TPMQuote, e.PCRs = o.TPMQuote, o.PCRs }, verify.TPMSignature},
+		{"another VM's TPM altogether", func(e, o *gce.Evidence) {
 			e.TPMQuote, e.PCRs, e.AK, e.AKChain = o.TPMQuote, o.PCRs, o.AK, o.AKChain
 		}, verify.BindAKInTEE},
-		{"another VM's CCEL", func(e, o *provider.Evidence) { e.CCEL = o.CCEL }, verify.BindPCRRTMR},
-		{"another VM's TPM log", func(e, o *provider.Evidence) { e.TCGLog = o.TCGLog }, verify.BindPCRRTMR},
-		{"another firmware", func(e, _ *provider.Evidence) {
+		{"another VM's CCEL", func(e, o *gce.Evidence) { e.CCEL = o.CCEL }, verify.BindPCRRTMR},
+		{"another VM's TPM log", func(e, o *gce.Evidence) { e.TCGLog = o.TCGLog }, verify.BindPCRRTMR},
+		{"another firmware", func(e, _ *gce.Evidence) {
 			td := x.TD(ch.ReportData(x.TPM.Public))
-			td.MRTD = provider.NewFirmware("attacker", "own").MRTD(16)
+			td.MRTD = gce.NewFirmware("attacker", "own").MRTD(16)
 			e.TDXQuote = x.Platform().Quote(td)
 		}, verify.TEELaunch},
 	} {
@@ -194,7 +194,7 @@ func TestImagesTellOneStory(t *testing.T) {
 }
 
 func TestGoogleVerifierAcceptsTheEndorsement(t *testing.T) {
-	c := provider.New("provider test", start)
+	c := gce.New("provider test", start)
 	item, err := c.Endorse(c.Firmware)
 	ok(t, err)
 	judge := func(root, body []byte) error {
@@ -203,10 +203,10 @@ func TestGoogleVerifierAcceptsTheEndorsement(t *testing.T) {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		ok(t, err)
 		pool.AddCert(cert)
-		return gce.Endorsement(body, &gce.Options{RootsOfTrust: pool, Now: start.AddDate(0, 1, 0), ExpectedUefiSha384: c.Firmware.Digest[:]})
+		return gcetcb.Endorsement(body, &gcetcb.Options{RootsOfTrust: pool, Now: start.AddDate(0, 1, 0), ExpectedUefiSha384: c.Firmware.Digest[:]})
 	}
 	ok(t, judge(item.Chain, item.Body))
-	other, err := provider.New("another cloud", start).Endorse(c.Firmware)
+	other, err := gce.New("another cloud", start).Endorse(c.Firmware)
 	ok(t, err)
 	if judge(item.Chain, other.Body) == nil {
 		t.Error("another cloud's signature is accepted")

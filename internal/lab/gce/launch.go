@@ -1,4 +1,4 @@
-package provider
+package gce
 
 import (
 	"crypto/rsa"
