@@ -32,6 +32,9 @@ const (
 	maxURL             = 512
 )
 
+// MaxShown is the size of the largest quote with its padding that a registry's token can be about, in bytes.
+const MaxShown = 1 << 16
+
 // Signed reports whether the issuer signs this kind. What is unsigned only the judge fetches, and keeps with URL, time and status.
 func (k CollateralKind) Signed() bool { return k != ChipRegistry }
 
@@ -41,6 +44,7 @@ type CollateralItem struct {
 	URL    string    // where it was asked for; empty where it came otherwise
 	Time   time.Time // when an unsigned answer was received, to the second; zero for signed kinds
 	Status uint32    // HTTP status of an unsigned answer (404 is an answer); zero for signed kinds
+	Shown  uint32    // alliance tokens: bytes of the quote as the registry was shown it, with zeros after it, 1 to MaxShown; zero where it had none
 	Chain  []byte    // the issuer's certificate chain in PEM as it came beside the body; empty where none did
 	Body   []byte    // the answer's body; empty only for unsigned kinds
 }
@@ -109,6 +113,8 @@ func (it *CollateralItem) check() error {
 		return fmt.Errorf("collateral %s: want a body, and neither time nor status", it.Kind)
 	case !it.Kind.Signed() && (it.URL == "" || it.Status < 100 || it.Status > 599 || it.Time.IsZero()):
 		return fmt.Errorf("collateral %s: want URL, time and HTTP status", it.Kind)
+	case it.Shown != 0 && (it.Kind != AllianceToken || it.Shown > MaxShown):
+		return fmt.Errorf("collateral %s: quote_size %d: want it in tokens of registries only, 1 to %d", it.Kind, it.Shown, MaxShown)
 	case !it.Kind.Signed() && it.Time.Nanosecond() != 0:
 		return fmt.Errorf("collateral %s: time %s: want whole seconds", it.Kind, it.Time.Format(time.RFC3339Nano))
 	}
@@ -159,6 +165,9 @@ func (it *CollateralItem) encode(e *encoder) {
 		e.time("time", it.Time)
 		e.uint32("status", it.Status)
 	}
+	if it.Shown != 0 {
+		e.uint32("quote_size", it.Shown)
+	}
 	if len(it.Chain) > 0 {
 		e.base64("chain", it.Chain)
 	}
@@ -205,6 +214,11 @@ func decodeCollateralItem(d *decoder) CollateralItem {
 	if !it.Kind.Signed() {
 		it.Time = d.time("time")
 		it.Status = d.uint32("status")
+	}
+	if d.has("quote_size") {
+		if it.Shown = uint32(d.digits(32)); it.Shown == 0 {
+			d.fail("quote_size: 0 is left out")
+		}
 	}
 	if d.has("chain") {
 		it.Chain = d.base64(MaxCollateral)

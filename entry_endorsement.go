@@ -14,7 +14,7 @@ type Endorsement struct {
 	By    Digest         // who signed: an alliance's Ed25519 key itself, or the SHA-256 of an owner's root certificate, as the policy lists them
 	Of    Identity       // what it is about: the chip or, for an owner, the platform instance; one of the entry's chassis
 	Says  string         // the registry's label of the machine, or the owner's name; see [CanSay]
-	From  time.Time      // when the registry said so, or from when the machine is the owner's; whole seconds
+	From  time.Time      // when the registry said so, zero where it gives no time; or from when the machine is the owner's; whole seconds
 	Until time.Time      // until when it is the owner's; zero for a registry's, which says nothing of later
 }
 
@@ -40,7 +40,9 @@ func (w *encoder) endorsements(list []Endorsement) {
 		w.hex("by", x.By[:])
 		w.str("of", string(x.Of))
 		w.str("says", x.Says)
-		w.time("from", x.From)
+		if x.Kind == OwnerEndorsement || !x.From.IsZero() {
+			w.time("from", x.From)
+		}
 		if x.Kind == OwnerEndorsement {
 			w.time("until", x.Until)
 		}
@@ -81,7 +83,14 @@ func (d *decoder) endorsement() (x Endorsement) {
 	if x.Says = d.str("says", maxSays); d.err == nil && !CanSay(x.Says) {
 		d.fail("endorsement: it says nothing")
 	}
-	x.From = d.time("from")
+	switch {
+	case x.Kind == OwnerEndorsement:
+		x.From = d.time("from")
+	case d.has("from"):
+		if x.From = d.bareTime(); x.From.IsZero() {
+			d.fail("endorsement: a time that is not known is left out")
+		}
+	}
 	if x.Kind == OwnerEndorsement {
 		if x.Until = d.time("until"); d.err == nil && x.Until.Before(x.From) {
 			d.fail("endorsement: it ends before it begins")
@@ -114,6 +123,9 @@ func (s *scanner) endorsements(named []byte) {
 	}
 }
 
+// noTime is the zero time in Unix seconds.
+var noTime = time.Time{}.Unix()
+
 func (s *scanner) endorsement(key *[1 + 32]byte, chassis []byte) {
 	s.lit(`{"kind":`)
 	key[0] = 0
@@ -134,8 +146,13 @@ func (s *scanner) endorsement(key *[1 + 32]byte, chassis []byte) {
 	s.lit(`,"says":`)
 	said := s.str(maxSays)
 	s.bad = s.bad || len(said) == 0
+	if s.try(`}`) {
+		s.bad = s.bad || key[0] == 1
+		return
+	}
 	s.lit(`,"from":`)
 	from := s.time()
+	s.bad = s.bad || key[0] == 0 && from == noTime
 	if key[0] == 1 {
 		s.lit(`,"until":`)
 		s.bad = s.time() < from || s.bad

@@ -83,7 +83,7 @@ func sampleEndorsedEntry() *poclog.Entry {
 	e := sampleEntry()
 	e.Endorsements = []poclog.Endorsement{
 		{Kind: poclog.AllianceToken, By: poclog.Digest(fill(32, 10)), Of: e.Chassis[1], Says: "rack 7", From: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)},
-		{Kind: poclog.AllianceToken, By: poclog.Digest(fill(32, 11)), Of: e.Chassis[1], Says: `a "label"`, From: time.Date(2026, 6, 1, 12, 1, 0, 0, time.UTC)},
+		{Kind: poclog.AllianceToken, By: poclog.Digest(fill(32, 11)), Of: e.Chassis[1], Says: `a "label"`},
 		{
 			Kind: poclog.OwnerEndorsement, By: poclog.Sum([]byte("root")), Of: e.Chassis[0], Says: "owner.example",
 			From: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC),
@@ -103,7 +103,7 @@ func sampleEndorsingPolicy() *poclog.Policy {
 func sampleEndorsements() *poclog.Collateral {
 	return new(poclog.Collateral).With(
 		poclog.CollateralItem{Kind: poclog.AllianceToken, Body: []byte("e30.e30.AAAA")},
-		poclog.CollateralItem{Kind: poclog.AllianceToken, URL: "https://another.example/get_jwt", Body: []byte("e30.e30.AAAA")},
+		poclog.CollateralItem{Kind: poclog.AllianceToken, URL: "https://another.example/get_jwt", Shown: 8000, Body: []byte("e30.e30.AAAA")},
 		poclog.CollateralItem{Kind: poclog.OwnerEndorsement, Chain: []byte("-----BEGIN"), Body: []byte{0xd2, 0x84}},
 	)
 }

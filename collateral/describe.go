@@ -108,7 +108,7 @@ func googleFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*F
 	return &Facts{Issuer: "Google", Issued: from, Until: to}, hex.EncodeToString(list[0]), nil
 }
 
-// tokenFacts authenticates a registry's token: of use to a judge for as long after its time as one may be old.
+// tokenFacts authenticates a registry's token: of use to a judge for as long after its time as one may be old, or as its quote is fresh.
 func tokenFacts(it *poclog.CollateralItem, p *poclog.Policy) (*Facts, string, error) {
 	t, err := alliance.Parse(it.Body)
 	if err != nil {
@@ -120,7 +120,11 @@ func tokenFacts(it *poclog.CollateralItem, p *poclog.Policy) (*Facts, string, er
 		return nil, t.Machine, err
 	}
 	name := p.Alliances[slices.Index(keys, by)].Name
-	return &Facts{Issuer: name, Issued: t.Time, Until: t.Time.Add(alliance.MaxAge)}, t.Machine, nil
+	f := &Facts{Issuer: name}
+	if !t.Time.IsZero() {
+		f.Issued, f.Until = t.Time, t.Time.Add(alliance.MaxAge)
+	}
+	return f, t.Machine, nil
 }
 
 // ownerFacts authenticates an owner's endorsement, at its beginning where it does not hold now: what expired can still be named.

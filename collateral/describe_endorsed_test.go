@@ -48,3 +48,17 @@ func TestEndorsementsAreDescribed(t *testing.T) {
 		}
 	}
 }
+
+// A token without a time of its own holds as long as its quote is fresh, which a description does not know.
+func TestTokenWithoutATimeIsDescribed(t *testing.T) {
+	alliance := endorser.NewAlliance("describe", "alliance.test")
+	c := new(poclog.Collateral).With(endorser.TokenItem(alliance.BareToken([]byte("quote"), []byte("0123456789abcdef"), "rack 7")))
+	p := &poclog.Policy{V: 1, Realm: poclog.Lab, MaxChallengeAge: 600, Alliances: []poclog.Alliance{alliance.Policy()}}
+	got := collateral.Describe(c, p, time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
+	if len(got) != 1 || !got[0].Valid || got[0].Error != "" || !got[0].Issued.IsZero() || !got[0].NextUpdate.IsZero() || got[0].DaysLeft != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got = collateral.Describe(c, &poclog.Policy{V: 1, Realm: poclog.Lab, MaxChallengeAge: 600}, time.Now()); got[0].Valid {
+		t.Errorf("a token that nobody lists: %+v", got)
+	}
+}

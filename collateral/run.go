@@ -98,7 +98,12 @@ func (c *Cache) State() []poclog.CollateralState {
 }
 
 func (f *Facts) describe(kind poclog.CollateralKind, st *poclog.CollateralState, now time.Time) {
-	st.Issuer, st.Issued, st.NextUpdate = f.Issuer, f.Issued.UTC(), f.Until.UTC()
+	st.Issuer = f.Issuer
+	if kind == poclog.AllianceToken && f.Until.IsZero() {
+		st.Valid = true // it has no time of its own: that of its quote counts
+		return
+	}
+	st.Issued, st.NextUpdate = f.Issued.UTC(), f.Until.UTC()
 	st.Valid = !now.Before(f.Issued) && !now.After(f.Until)
 	st.DaysLeft = float64(int(f.Until.Sub(now).Hours()/24*10)) / 10
 	switch kind {

@@ -120,7 +120,11 @@ func inspectEndorsement(it *poclog.CollateralItem) any {
 	switch it.Kind {
 	case poclog.AllianceToken:
 		if t, err := alliance.Parse(it.Body); err == nil {
-			return map[string]any{"quote_hash": t.QuoteHash, "machine_id": t.Machine, "label": t.Label, "time": t.Time, "kid": t.KeyID}
+			m := map[string]any{"quote_hash": t.QuoteHash, "machine_id": t.Machine, "label": t.Label, "kid": t.KeyID}
+			if !t.Time.IsZero() {
+				m["time"] = t.Time
+			}
+			return m
 		}
 	case poclog.OwnerEndorsement:
 		if e, err := poe.Parse(it.Body); err == nil {
@@ -135,5 +139,9 @@ func endorsementText(x *poclog.Endorsement) string {
 	if x.Kind == poclog.OwnerEndorsement {
 		return fmt.Sprintf("a platform of %q until %s, by root %s", x.Says, x.Until.Format("2006-01-02"), x.By)
 	}
-	return fmt.Sprintf("listed as %q at %s, by key %s", x.Says, x.From.Format("2006-01-02T15:04:05Z"), x.By)
+	at := "after its quote was made"
+	if !x.From.IsZero() {
+		at = "at " + x.From.Format("2006-01-02T15:04:05Z")
+	}
+	return fmt.Sprintf("listed as %q %s, by key %s", x.Says, at, x.By)
 }

@@ -34,7 +34,9 @@ func checkTokens(s *subject) error {
 		if err != nil {
 			return err
 		}
-		if err := t.Check(s.tee(), chip, s.in.Appraised); err != nil {
+		// Whether the quote answers the challenge is a check of its own, and refuses if not.
+		shown := alliance.Shown{Quote: s.tee(), Size: int(it.Shown), Chip: chip, Fresh: s.challenge != nil}
+		if err := t.Check(shown, s.in.Appraised); err != nil {
 			return err
 		}
 		if err := s.endorse(verify.EndorseChip, poclog.Endorsement{Kind: it.Kind, By: by, Of: chip, Says: t.Label, From: t.Time}); err != nil {

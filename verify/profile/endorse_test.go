@@ -66,6 +66,39 @@ func TestWhatOthersVouchForIsInTheEntry(t *testing.T) {
 	}
 }
 
+// The alliance's servers of 2026 sign no time, over the quote with the padding of configfs. A fresh quote bounds the time; a historical one does not.
+func TestTokenWithoutATimeNeedsAFreshQuote(t *testing.T) {
+	w := attack.NewWorldOf(poclog.GCETDXvTPM)
+	w.AskAlliance()
+	b := w.Honest()
+	padded := append(slices.Clone(teeQuote(b)), make([]byte, 8000-len(teeQuote(b)))...)
+	item := endorser.TokenItem(w.Alliance().BareToken(padded, platformOf(w).PPID[:], attack.Label))
+	w.Bring(item)
+	_, err := Appraise(judging(t, w, b))
+	wantCheck(t, "without the size of the quote that was shown", err, verify.EndorseChip)
+
+	item.Shown = 8000
+	w.Bring(item)
+	a, err := Appraise(judging(t, w, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := a.Entry.Endorsements; len(x) != 1 || !x[0].From.IsZero() || x[0].Says != attack.Label {
+		t.Errorf("%+v", x)
+	}
+	leaf, err := a.Entry.Marshal()
+	if err != nil || strings.Contains(string(leaf), `"from"`) {
+		t.Errorf("%v: %s", err, leaf)
+	}
+
+	w.Policy.Admit = append(w.Policy.Admit[:0:0], poclog.Admission{Profile: poclog.GCETDXvTPM, Level: poclog.LevelChip, Historical: true})
+	b.Set(poclog.ItemChallenge, nil)
+	_, err = Appraise(judging(t, w, b))
+	if wantCheck(t, "on a historical quote", err, verify.EndorseChip); !strings.Contains(err.Error(), "any time") {
+		t.Error(err)
+	}
+}
+
 // With what is remembered an endorsement is as without, and it ends when it ends.
 func TestKnownEndorsementEndsToo(t *testing.T) {
 	w, b := endorsedWorld(poclog.GCETDXvTPM)

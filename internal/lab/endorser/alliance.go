@@ -40,6 +40,12 @@ func (a *Alliance) Token(quote, machine []byte, label string, at time.Time) []by
 	return a.TokenOf(a.Key(), quote, machine, label, at)
 }
 
+// BareToken is Token as the servers of 2026 answer: without a time.
+func (a *Alliance) BareToken(quote, machine []byte, label string) []byte {
+	return a.Sign(fmt.Sprintf(`{"alg":"EdDSA","typ":"JWT","kid":"%s"}`, a.Key()),
+		fmt.Sprintf(`{"quote_hash":"%x","machine_id":"%x","label":"%s"}`, sha256.Sum256(quote), machine, label))
+}
+
 // TokenOf is Token with the kid of any key.
 func (a *Alliance) TokenOf(kid poclog.Digest, quote, machine []byte, label string, at time.Time) []byte {
 	return a.Sign(fmt.Sprintf(`{"alg":"EdDSA","typ":"JWT","kid":"%s"}`, kid),

@@ -1,10 +1,13 @@
 // Package alliance reads the tokens by which a registry of hardware vouches for a chip, in the form of the Proof of Cloud Alliance
 // (https://github.com/proofofcloud/trust-server): a compact JWS (RFC 7515, §7.1) with EdDSA (RFC 8037) over
 //
-//	{"quote_hash":"<SHA-256 of the TEE quote>","machine_id":"<PPID or CHIP_ID>","label":"…","timestamp":<Unix seconds>}
+//	{"quote_hash":"<SHA-256 of the TEE quote>","machine_id":"<PPID or CHIP_ID>","label":"…"}
 //
-// A token says that whoever holds the registry's key had this chip on its list, under this label, when it was shown this quote. It says neither how
-// the chip came onto the list nor where it stands.
+// and, by earlier servers, a fourth member "timestamp" in Unix seconds. A token says that the holder of the registry's key had this chip on its list,
+// under this label, when it was shown this quote. It says neither how the chip came onto the list nor where it stands.
+//
+// A token without a time was made after its quote, whose digest it has. So it needs a quote that was certainly made late enough: one that answers a
+// challenge ([Shown.Fresh]).
 //
 // There is one form of a token: no member twice, none that is not known, base64url without padding and without spare bits. What is not understood
 // could limit what is. The package is pure; FuzzParse and the vectors in testdata are the evidence.
@@ -13,6 +16,7 @@ package alliance
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -43,7 +47,7 @@ type Token struct {
 	QuoteHash poclog.Digest // SHA-256 of the quote as the registry was shown it
 	Machine   string        // the chip: PPID (32) or CHIP_ID (128) in lower-case hexadecimal digits
 	Label     string        // the registry's label of the machine: 1 to 255 bytes of printable ASCII
-	Time      time.Time     // of the signers' clocks, whole seconds
+	Time      time.Time     // of the signers' clocks, whole seconds; zero where the token has none
 	KeyID     string        // the header's kid, 64 lower-case hexadecimal digits; empty where there is none
 
 	signed    []byte // header.payload
@@ -139,7 +143,11 @@ func (t *Token) payload(raw []byte) (err error) {
 	if !poclog.CanSay(t.Label) {
 		return fmt.Errorf("label %.80q: want 1 to 255 bytes of printable ASCII", t.Label)
 	}
-	stamp, _ := m["timestamp"].(json.Number)
+	value, ok := m["timestamp"]
+	if !ok {
+		return nil
+	}
+	stamp, _ := value.(json.Number)
 	// Ten digits last until the year 2286.
 	seconds, err := strconv.ParseUint(string(stamp), 10, 64)
 	if err != nil || len(stamp) != 10 || stamp[0] == '0' {
@@ -211,20 +219,64 @@ func (t *Token) Signer(keys []poclog.Digest) (poclog.Digest, error) {
 	return poclog.Digest{}, verify.Failf(verify.EndorseChip, "token: no signature by a key that the policy lists (kid %.64q)", t.KeyID)
 }
 
-// Check holds a token to the TEE quote and the chip that it must be about, and to a time. The quote is its item in the bundle: padding that it may
-// have had counts for the hash, so the registry is to be shown the item itself.
-func (t *Token) Check(quote []byte, chip poclog.Identity, at time.Time) error {
-	if sum := poclog.Sum(quote); t.QuoteHash != sum {
+// Shown is what a registry must have been shown for its token to count.
+type Shown struct {
+	Quote []byte          // the TEE quote, as the bundle has it
+	Size  int             // of the quote as it was shown, with zeros after it: over its length, at most [poclog.MaxShown]; 0 where it had none
+	Chip  poclog.Identity // that made the quote; empty where the evidence names none
+	Fresh bool            // the quote answers a challenge, so that it bounds the time of what is made after it
+}
+
+// Check holds a token to what it must be about, and to a time. Failures are [verify.EndorseChip].
+func (t *Token) Check(s Shown, at time.Time) error {
+	sum, err := s.digest()
+	switch {
+	case err != nil:
+		return verify.Failf(verify.EndorseChip, "token: %w", err)
+	case t.QuoteHash != sum && s.Size == 0:
 		return verify.Failf(verify.EndorseChip, "token: it is on a quote with digest %s, the bundle's has %s", t.QuoteHash, sum)
-	}
-	if chip == "" {
+	case t.QuoteHash != sum:
+		return verify.Failf(verify.EndorseChip, "token: it is on a quote with digest %s, the bundle's has %s with zeros up to %d bytes", t.QuoteHash, sum, s.Size)
+	case s.Chip == "":
 		return verify.Failf(verify.EndorseChip, "token: the evidence names no chip")
-	}
-	if t.Machine != chip.Value() {
-		return verify.Failf(verify.EndorseChip, "token: it is on machine %s, the quote is by %s", t.Machine, chip)
+	case t.Machine != s.Chip.Value():
+		return verify.Failf(verify.EndorseChip, "token: it is on machine %s, the quote is by %s", t.Machine, s.Chip)
+	case t.Time.IsZero() && !s.Fresh:
+		return verify.Failf(verify.EndorseChip, "token: it has no time, and the quote answers no challenge: it may be of any time")
+	case t.Time.IsZero():
+		return nil
 	}
 	if age := at.Sub(t.Time); age > MaxAge || age < -MaxAhead {
 		return verify.Failf(verify.EndorseChip, "token: of %s, judged at %s: want at most %s before and %s after", t.Time.Format(time.RFC3339), at.UTC().Format(time.RFC3339), MaxAge, MaxAhead)
 	}
 	return nil
+}
+
+// digest is that of the quote with its padding, which has one form: no size where there is none.
+func (s Shown) digest() (poclog.Digest, error) {
+	if s.Size == 0 {
+		return poclog.Sum(s.Quote), nil
+	}
+	if s.Size <= len(s.Quote) || s.Size > poclog.MaxShown {
+		return poclog.Digest{}, fmt.Errorf("on a quote of %d bytes with its padding: want over the quote's %d, at most %d", s.Size, len(s.Quote), poclog.MaxShown)
+	}
+	return poclog.Sum(append(bytes.Clone(s.Quote), make([]byte, s.Size-len(s.Quote))...)), nil
+}
+
+// SizeShown returns how large a quote was with its padding when the registry was shown it, for [Shown] and the item's quote_size: 0 if it was shown
+// as it is. It is false if the token is not on this quote with any padding of zeros.
+func (t *Token) SizeShown(quote []byte) (size int, ok bool) {
+	h := sha256.New()
+	h.Write(quote)
+	var sum [sha256.Size]byte
+	for n := len(quote); n <= poclog.MaxShown; n++ {
+		if h.Sum(sum[:0]); sum == t.QuoteHash {
+			if n == len(quote) {
+				return 0, true
+			}
+			return n, true
+		}
+		h.Write([]byte{0})
+	}
+	return 0, false
 }

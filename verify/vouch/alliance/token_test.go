@@ -48,30 +48,51 @@ func TestTokenOfTheRegistryIsBelieved(t *testing.T) {
 	wantRefused(t, "another key", err, "no signature by a key")
 }
 
-func TestTokenIsHeldToQuoteChipAndTime(t *testing.T) {
-	tok, err := alliance.Parse(good())
+func parsed(t testing.TB, token []byte) *alliance.Token {
+	t.Helper()
+	tok, err := alliance.Parse(token)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tok
+}
+
+func TestTokenIsHeldToQuoteChipAndTime(t *testing.T) {
 	chip, _ := poclog.HexIdentity(poclog.IntelPPID, machine)
 	other, _ := poclog.HexIdentity(poclog.IntelPPID, []byte("another machine!"))
+	is := alliance.Shown{Quote: quote, Chip: chip}
+	fresh, padded, bare := is, append(slices.Clone(quote), make([]byte, 993)...), registry.BareToken(quote, machine, "rack 7")
+	fresh.Fresh = true
+	sized := func(n int) alliance.Shown { return alliance.Shown{Quote: quote, Size: n, Chip: chip} }
 	for _, c := range []struct {
 		name  string
-		quote []byte
-		chip  poclog.Identity
+		token []byte
+		shown alliance.Shown
 		at    time.Time
 		want  string // "": passes
 	}{
-		{"the same second", quote, chip, at, ""},
-		{"a day later", quote, chip, at.Add(alliance.MaxAge), ""},
-		{"over a day later", quote, chip, at.Add(alliance.MaxAge + time.Second), "judged at"},
-		{"five minutes before", quote, chip, at.Add(-alliance.MaxAhead), ""},
-		{"over five minutes before", quote, chip, at.Add(-alliance.MaxAhead - time.Second), "judged at"},
-		{"a quote with padding", append(slices.Clone(quote), 0), chip, at, "on a quote with digest"},
-		{"another chip", quote, other, at, "on machine"},
-		{"no chip", quote, "", at, "names no chip"},
+		{"the same second", good(), is, at, ""},
+		{"a day later", good(), is, at.Add(alliance.MaxAge), ""},
+		{"over a day later", good(), is, at.Add(alliance.MaxAge + time.Second), "judged at"},
+		{"five minutes before", good(), is, at.Add(-alliance.MaxAhead), ""},
+		{"over five minutes before", good(), is, at.Add(-alliance.MaxAhead - time.Second), "judged at"},
+		{"a day later, on a fresh quote", good(), fresh, at.Add(alliance.MaxAge + time.Second), "judged at"},
+		{"a quote with padding", good(), alliance.Shown{Quote: padded, Chip: chip}, at, "on a quote with digest"},
+		{"another chip", good(), alliance.Shown{Quote: quote, Chip: other}, at, "on machine"},
+		{"no chip", good(), alliance.Shown{Quote: quote}, at, "names no chip"},
+		{"no time, on a fresh quote", bare, fresh, at, ""},
+		{"no time, on a fresh quote, years later", bare, fresh, at.AddDate(9, 0, 0), ""},
+		{"no time, on a historical quote", bare, is, at, "it may be of any time"},
+		{"shown with padding", registry.Token(padded, machine, "rack 7", at), sized(1000), at, ""},
+		{"shown with other padding", registry.Token(padded, machine, "rack 7", at), sized(1001), at, "with zeros up to 1001 bytes"},
+		{"shown with padding that is not zero", registry.Token(append(padded, 1), machine, "rack 7", at), sized(1001), at, "with zeros up to 1001 bytes"},
+		{"shown with padding, which nobody says", registry.Token(padded, machine, "rack 7", at), is, at, "on a quote with digest"},
+		{"a size without padding", good(), sized(len(quote)), at, "want over the quote's 7"},
+		{"a size below the quote's", good(), sized(1), at, "want over the quote's 7"},
+		{"the greatest size", registry.Token(append(slices.Clone(quote), make([]byte, poclog.MaxShown-len(quote))...), machine, "rack 7", at), sized(poclog.MaxShown), at, ""},
+		{"a size over the greatest", good(), sized(poclog.MaxShown + 1), at, "at most 65536"},
 	} {
-		err := tok.Check(c.quote, c.chip, c.at)
+		err := parsed(t, c.token).Check(c.shown, c.at)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
@@ -79,6 +100,25 @@ func TestTokenIsHeldToQuoteChipAndTime(t *testing.T) {
 			continue
 		}
 		wantRefused(t, c.name, err, c.want)
+	}
+}
+
+// Registries are shown quotes as the system gives them: Azure's have 5,006 bytes, those of configfs 8,000.
+func TestSizeShownIsFound(t *testing.T) {
+	for _, n := range []int{len(quote), len(quote) + 1, 5006, 8000, poclog.MaxShown} {
+		padded := append(slices.Clone(quote), make([]byte, n-len(quote))...)
+		want := n
+		if n == len(quote) {
+			want = 0
+		}
+		if size, ok := parsed(t, registry.BareToken(padded, machine, "rack 7")).SizeShown(quote); !ok || size != want {
+			t.Errorf("%d bytes: %d, %t", n, size, ok)
+		}
+	}
+	for _, other := range [][]byte{[]byte("a quotf"), append(slices.Clone(quote), 1), make([]byte, poclog.MaxShown+1)} {
+		if size, ok := parsed(t, registry.BareToken(other, machine, "rack 7")).SizeShown(quote); ok {
+			t.Errorf("a token on another quote: %d", size)
+		}
 	}
 }
 
@@ -150,6 +190,9 @@ func makeVectors(t *testing.T) map[string]vector {
 	signed("chip-id", "a CHIP_ID", "ok", h, in(p, fmt.Sprintf("%x", machine), strings.Repeat("ab", 64)))
 	signed("escapes", "a label with escapes of JSON", "ok", h, in(p, "rack 7", `rack \u0037 \"a\"`))
 
+	stamp := fmt.Sprint(at.Unix())
+	signed("no-time", "without a time, as the alliance's servers make it in 2026", "ok", h, in(p, `,"timestamp":`+stamp, ""))
+
 	signed("alg-none", "no algorithm", "refused", in(h, "EdDSA", "none"), p)
 	signed("alg-other", "another algorithm", "refused", in(h, "EdDSA", "HS256"), p)
 	signed("alg-case", "the algorithm in another case", "refused", in(h, "EdDSA", "eddsa"), p)
@@ -179,8 +222,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	signed("label-long", "a label of 256 bytes", "refused", h, in(p, "rack 7", strings.Repeat("a", 256)))
 	signed("label-control", "a label with a terminal's escape", "refused", h, in(p, "rack 7", `\u001b[2J`))
 	signed("label-number", "a number for a label", "refused", h, in(p, `"rack 7"`, "7"))
-	stamp := fmt.Sprint(at.Unix())
-	for name, s := range map[string]string{"float": stamp + ".0", "exponent": "1e9", "negative": "-" + stamp, "text": `"` + stamp + `"`, "ms": stamp + "000", "huge": "99999999999999999999", "zero": "0"} {
+	for name, s := range map[string]string{"float": stamp + ".0", "exponent": "1e9", "negative": "-" + stamp, "text": `"` + stamp + `"`, "ms": stamp + "000", "huge": "99999999999999999999", "zero": "0", "empty": `""`} {
 		signed("timestamp-"+name, "a timestamp of another form: "+name, "refused", h, in(p, stamp, s))
 	}
 	add("empty", "nothing", "refused", "")
@@ -249,7 +291,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q is accepted, in another form than its own", p)
 			}
 		}
-		if !poclog.CanSay(tok.Label) || tok.Time.Year() < 2001 || tok.Time.Year() > 2286 || len(tok.Machine) != 32 && len(tok.Machine) != 128 {
+		if !poclog.CanSay(tok.Label) || !tok.Time.IsZero() && (tok.Time.Year() < 2001 || tok.Time.Year() > 2286) || len(tok.Machine) != 32 && len(tok.Machine) != 128 {
 			t.Errorf("%+v", tok)
 		}
 		if _, err := tok.Signer([]poclog.Digest{registry.Key()}); err == nil && string(b) != string(good()) && !strings.HasPrefix(string(b), "eyJhbGciOiJFZERTQSJ9.") {
