@@ -11,7 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/verify/rule"
+	"github.com/poclog/poclog/verify"
 )
 
 // load opens the records of a log and takes them into tree and index. Records that are not the cursor's are refused.
@@ -208,7 +208,7 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 	defer func() { t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0] }()
 	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: make(map[uint16]int)}
 	if at, ok := cp.View.NotAfter(); ok {
-		s.latest = at.Add(rule.MaxSkew).Unix()
+		s.latest = at.Add(verify.MaxSkew).Unix()
 	}
 	for b, problem := range t.cl.Bundles(net, cp.Tree, t.rangeTo(cp.Size)) {
 		if problem == nil {

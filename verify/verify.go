@@ -10,7 +10,12 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"time"
 )
+
+// MaxSkew is how far the clocks of honest logs, witnesses, auditors, judges and readers may differ (docs/format.md §5). Whoever compares times of two of
+// these clocks allows it: what one of them lets pass, no other may refuse.
+const MaxSkew = 60 * time.Second
 
 // Check names one check of an appraisal. The ids are stable: they are members of entries, of HTTP problems, of metrics and of
 // test vectors.

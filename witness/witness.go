@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"github.com/poclog/poclog/verify"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/time/rate"
 )
@@ -197,7 +198,7 @@ func (w *Witness) laneOf(origin string) *lane {
 	return l.(*lane)
 }
 
-// Check reports whether the witness can work: its state can be read, and its clock is not behind what it signed.
+// Check reports whether the witness can work: its state can be read, and its clock is not behind what it signed by more than clocks may differ.
 func (w *Witness) Check(ctx context.Context) error {
 	logs, err := w.state.logs(ctx)
 	if err != nil {
@@ -205,12 +206,9 @@ func (w *Witness) Check(ctx context.Context) error {
 	}
 	now := w.clock()
 	for _, l := range logs {
-		if behind := l.Cosigned.Sub(now); behind > maxClockLag {
+		if behind := l.Cosigned.Sub(now); behind > verify.MaxSkew {
 			return fmt.Errorf("the clock says %s, and a checkpoint of %q was cosigned at %s", now.UTC().Format(time.RFC3339), l.Origin, l.Cosigned.Format(time.RFC3339))
 		}
 	}
 	return nil
 }
-
-// maxClockLag is how far the clock can be behind the latest cosignature before the witness is not healthy.
-const maxClockLag = time.Minute

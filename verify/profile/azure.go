@@ -7,15 +7,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
-
-// maxClockSkew is how far clocks of witnesses and judges may differ.
-const maxClockSkew = time.Minute
 
 // azureTDX is a TDX VM of Azure: its paravisor runs the vTPM inside the TD, and its HCL report ties the vTPM's keys to the TD's report.
 var azureTDX = profile{

@@ -141,7 +141,7 @@ func (s *subject) registryAnswer(provider string) (*poclog.CollateralItem, error
 		if err != nil {
 			return nil, err
 		}
-		if age := s.in.Appraised.Sub(it.Time); age > maxObservation || age < -maxClockSkew {
+		if age := s.in.Appraised.Sub(it.Time); age > maxObservation || age < -verify.MaxSkew {
 			return nil, verify.Failf(verify.PlaceRegistry, "the answer was received at %s, judged at %s", it.Time.Format(time.RFC3339), s.in.Appraised.UTC().Format(time.RFC3339))
 		}
 		return it, nil

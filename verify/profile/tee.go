@@ -251,7 +251,7 @@ func (s *subject) challengeView() (*tlogpolicy.View, error) {
 		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint has no time: neither witnesses' nor in its log's signature")
 	case age > limit:
 		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was %s old: want at most %s", age, limit)
-	case age < -maxClockSkew:
+	case age < -verify.MaxSkew:
 		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was signed %s after the time of appraisal", -age)
 	}
 	return view, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // Demands are what a reader asks of an entry. The zero value is safe: realm production and level 2.
@@ -210,9 +211,6 @@ func placeUnmet(want string, e *poclog.Entry) string {
 	return fmt.Sprintf("the place is %s/%s/%s, not authenticated as %q", p.Provider.Value, p.Region.Value, p.Zone.Value, want)
 }
 
-// maxFuture is how far a witness's clock may be ahead of the reader's.
-const maxFuture = time.Minute
-
 func tooOld(what string, limit time.Duration, since Bound, now time.Time) string {
 	switch age := now.Sub(since.Time); {
 	case limit == 0:
@@ -221,7 +219,7 @@ func tooOld(what string, limit time.Duration, since Bound, now time.Time) string
 		return fmt.Sprintf("nobody says how old %s is: %s", what, since.Why)
 	case age > limit:
 		return fmt.Sprintf("%s is %s old, want at most %s", what, age.Truncate(time.Second), limit)
-	case age < -maxFuture:
+	case age < -verify.MaxSkew:
 		return fmt.Sprintf("%s is of %s, %s after now", what, stamp(since.Time), (-age).Truncate(time.Second))
 	}
 	return ""

@@ -20,6 +20,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -36,7 +37,7 @@ const (
 	StepInclusion   Step = "inclusion"   // the entry is in the checkpoint's tree
 	StepFirst       Step = "first"       // so it is in the first covering checkpoint's, of the same log and not larger
 	StepChallenge   Step = "challenge"   // the challenge checkpoint is the one that the entry names
-	StepInterval    Step = "interval"    // t1 ≤ appraised ≤ t2 + 60 s
+	StepInterval    Step = "interval"    // t1 − 60 s ≤ appraised ≤ t2 + 60 s
 	StepReappraisal Step = "reappraisal" // the evidence at hand is the entry's and gives the entry again
 	StepConsistency Step = "consistency" // of a split view: no tree has both checkpoints
 )
@@ -58,9 +59,6 @@ func refuse(s Step, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Step: s, Detail: err.Error(), Err: errors.Unwrap(err)}
 }
-
-// maxAppraisalLag is how long after the first covering checkpoint an entry may claim to have been appraised: clocks differ.
-const maxAppraisalLag = 60 * time.Second
 
 // Check verifies a receipt's file under the client's policy and holds it to the client's demands at a time. A failed step or demand is
 // an [*Error]; without a policy the error is [ErrNoPolicy].
@@ -160,17 +158,17 @@ func (v *Verdict) bound(r *poclog.Receipt, policy *tlogpolicy.Policy) error {
 	return err
 }
 
-// checkInterval holds the entry's own time to t1 and t2.
+// checkInterval holds the entry's own time, by the log's clock, to t1 and t2, by the witnesses'.
 func (v *Verdict) checkInterval() error {
 	if v.Entry == nil {
 		return nil
 	}
 	at := v.Entry.Appraised
-	if v.T1.Known && at.Before(v.T1.Time) {
-		return refuse(StepInterval, "appraised at %s, before its evidence was made (not before %s)", stamp(at), stamp(v.T1.Time))
+	if v.T1.Known && at.Add(verify.MaxSkew).Before(v.T1.Time) {
+		return refuse(StepInterval, "appraised at %s, over %s before its evidence was made (not before %s)", stamp(at), verify.MaxSkew, stamp(v.T1.Time))
 	}
-	if v.T2.Known && at.After(v.T2.Time.Add(maxAppraisalLag)) {
-		return refuse(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", stamp(at), maxAppraisalLag, stamp(v.T2.Time))
+	if v.T2.Known && at.After(v.T2.Time.Add(verify.MaxSkew)) {
+		return refuse(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", stamp(at), verify.MaxSkew, stamp(v.T2.Time))
 	}
 	return nil
 }

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // intervalInverted: a log publishes evidence that its own witnesses say was made after it was logged, or that it says it judged before it was made or
 // after it was logged. It backdates, or signs for entries that it does not have yet.
 //
-// Honest operation: t1 ≤ appraised ≤ t2, and clocks of logs and witnesses differ by less than [MaxSkew]. A presenter can only make t2 later, which
+// Honest operation: t1 ≤ appraised ≤ t2, and clocks of logs and witnesses differ by less than [verify.MaxSkew]. A presenter can only make t2 later, which
 // widens the interval. Historical evidence has no interval.
 //
 // Implicated: the log. Affected: nobody. Severity: contradiction.
@@ -22,11 +23,11 @@ var intervalInverted = Rule{
 		}
 		at, seen := c.Entry.Appraised, ""
 		switch {
-		case !c.T1.IsZero() && !c.T2.IsZero() && c.T1.After(c.T2.Add(MaxSkew)):
+		case !c.T1.IsZero() && !c.T2.IsZero() && c.T1.After(c.T2.Add(verify.MaxSkew)):
 			seen = fmt.Sprintf("it answers a challenge of %s, and was in the log by %s", stamp(c.T1), stamp(c.T2))
-		case !c.T1.IsZero() && at.Add(MaxSkew).Before(c.T1):
+		case !c.T1.IsZero() && at.Add(verify.MaxSkew).Before(c.T1):
 			seen = fmt.Sprintf("the log says that it judged it at %s, and it answers a challenge of %s", stamp(at), stamp(c.T1))
-		case !c.T2.IsZero() && at.After(c.T2.Add(MaxSkew)):
+		case !c.T2.IsZero() && at.After(c.T2.Add(verify.MaxSkew)):
 			seen = fmt.Sprintf("it was in the log by %s, which says that it judged it at %s", stamp(c.T2), stamp(at))
 		default:
 			return nil
@@ -44,7 +45,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // collateralRegressed: a log judges a platform by older collateral than before, so that a known hole passes.
 //
 // Honest operation: a log judges fresh evidence by the newest collateral that it knows. Two admissions at once may know different ones, so that only
-// what the log says it judged over [MaxSkew] later counts. Historical evidence brings its own collateral. Other logs may know other collateral.
+// what the log says it judged over [verify.MaxSkew] later counts. Historical evidence brings its own collateral. Other logs may know other collateral.
 //
 // Implicated: the log. Affected: the chip whose standing is too good. Severity: contradiction: docs/format.md §11 says what a log promises.
 var collateralRegressed = Rule{
@@ -63,7 +64,7 @@ var collateralRegressed = Rule{
 			return nil
 		}
 		was, is := e.Entry.CVM.TCB.Evaluation, f.Entry.CVM.TCB.Evaluation
-		if is >= was || !f.Entry.Appraised.After(e.Entry.Appraised.Add(MaxSkew)) {
+		if is >= was || !f.Entry.Appraised.After(e.Entry.Appraised.Add(verify.MaxSkew)) {
 			return nil
 		}
 		return &Finding{

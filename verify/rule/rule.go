@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // A Severity says what a finding is worth.
@@ -96,16 +97,13 @@ func orDefault(d, def time.Duration) time.Duration {
 	return def
 }
 
-// MaxSkew is how far the clocks of honest witnesses and logs may differ.
-const MaxSkew = time.Minute
-
 // Before reports whether e's evidence was certainly made before f's: by the tree, because f's challenge hashes a root that covers e's leaf, which
 // hashes e's evidence; or by time, because a quorum saw e before another made f's challenge.
 func Before(e, f *Claim) bool {
 	if c := f.Entry.Fresh; c != nil && f.Rooted && c.Origin == e.Origin && c.Size > e.Index {
 		return true
 	}
-	return !e.T2.IsZero() && !f.T1.IsZero() && e.T2.Add(MaxSkew).Before(f.T1)
+	return !e.T2.IsZero() && !f.T1.IsZero() && e.T2.Add(verify.MaxSkew).Before(f.T1)
 }
 
 // within reports whether both claims' evidence was certainly made within d of each other.
@@ -115,7 +113,7 @@ func within(e, f *Claim, d time.Duration) bool {
 			return false
 		}
 	}
-	return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1))+MaxSkew < d
+	return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1))+verify.MaxSkew < d
 }
 
 // apart reports whether at least d lies between the makings.

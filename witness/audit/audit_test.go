@@ -99,7 +99,10 @@ func TestHonestLogIsAuditedAndCosigned(t *testing.T) {
 	// A new policy, evidence with collateral, and evidence that answers a challenge.
 	second := l.appraisalPolicy(500)
 	l.add(l.entry(evidence{collateral: true}, nil), l.config(second), l.entry(evidence{policy: second, collateral: true}, nil),
-		l.entry(evidence{policy: second, challenged: l.start.Add(-100 * time.Second)}, nil))
+		l.entry(evidence{policy: second, challenged: l.start.Add(-100 * time.Second)}, nil),
+		// Whose clock the witness's is ahead of, and behind: it was judged a minute before its challenge was cosigned, or after it was seen.
+		l.entry(evidence{policy: second, challenged: l.start.Add(verify.MaxSkew)}, nil),
+		l.entry(evidence{policy: second, challenged: l.start, appraised: l.start.Add(verify.MaxSkew)}, nil))
 	l.publish()
 	look(t, a)
 	wantServed(t, a, l.size())

@@ -24,9 +24,6 @@ const (
 	CheckAppraised verify.Check = "audit.appraised" // the time of appraisal lies within its bounds
 )
 
-// maxLag is how far the time of appraisal may lie after the first checkpoint that covers the entry (docs/format.md §7).
-const maxLag = 60 * time.Second
-
 // An examiner verifies entries that one target covers. It may be used concurrently.
 type examiner struct {
 	files    *files
@@ -66,7 +63,7 @@ func (w *withheldError) Error() string {
 
 // config checks a config entry. Nothing after it could be verified without its policy: it cannot be withheld.
 func (x *examiner) config(ctx context.Context, c *poclog.Config) error {
-	if c.Time.After(x.seen.Add(maxLag)) {
+	if c.Time.After(x.seen.Add(verify.MaxSkew)) {
 		return verify.Failf(CheckAppraised, "the config entry says %s, and was seen by %s", c.Time.Format(time.RFC3339), x.seen.Format(time.RFC3339))
 	}
 	b, err := x.fetch(ctx, "policy", c.Policy, true)
@@ -88,7 +85,7 @@ func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFo
 	if e.Evidence.Policy != inForce {
 		return verify.Failf(CheckPolicy, "judged by policy %s: policy %s was in force", e.Evidence.Policy.SHA256, inForce.SHA256)
 	}
-	if e.Appraised.After(x.seen.Add(maxLag)) {
+	if e.Appraised.After(x.seen.Add(verify.MaxSkew)) {
 		return verify.Failf(CheckAppraised, "appraised at %s: a checkpoint that covers it was seen by %s", e.Appraised.Format(time.RFC3339), x.seen.Format(time.RFC3339))
 	}
 	in := profile.Input{Appraised: e.Appraised, Appraisal: e.Appraisal}
@@ -137,7 +134,7 @@ func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
 	if err != nil {
 		return nil
 	}
-	if t1, known := v.NotBefore(); known && e.Appraised.Before(t1) {
+	if t1, known := v.NotBefore(); known && e.Appraised.Add(verify.MaxSkew).Before(t1) {
 		return verify.Failf(CheckAppraised, "appraised at %s: its challenge was cosigned at %s", e.Appraised.Format(time.RFC3339), t1.Format(time.RFC3339))
 	}
 	return nil

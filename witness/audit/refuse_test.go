@@ -87,7 +87,7 @@ func badEntries() []bad {
 			return l.entry(evidence{appraised: l.start.Add(61 * time.Second), challenged: l.start}, nil)
 		}},
 		{"an appraised time before the challenge", audit.CheckAppraised, "its challenge was cosigned at", func(l *lab) []byte {
-			return l.entry(evidence{challenged: l.start.Add(-10 * time.Second)}, func(e *poclog.Entry) { e.Appraised = l.start.Add(-11 * time.Second) })
+			return l.entry(evidence{challenged: l.start.Add(-10 * time.Second)}, func(e *poclog.Entry) { e.Appraised = l.start.Add(-71 * time.Second) })
 		}},
 		{"an appraised time at which the chip had no certificate", verify.TEEChain, "", func(l *lab) []byte {
 			return l.entry(evidence{}, func(e *poclog.Entry) { e.Appraised = l.start.AddDate(-2, 0, 0) })
