@@ -108,7 +108,7 @@ func readCertificates(cmd *cobra.Command, paths []string) (ders [][]byte, err er
 		if err != nil {
 			return nil, err
 		}
-		list, err := attest.ParseCertificates(b)
+		list, err := importer.Certificates(b)
 		if err != nil {
 			return nil, usagef("%s: %w", path, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -123,8 +124,12 @@ func printProspectsJSON(w io.Writer, im *importer.Import, list []importer.Prospe
 		Items   []poclog.Item       `json:"items"`
 		Checks  []importer.Prospect `json:"checks"`
 		Notes   []string            `json:"notes"`
+		Missing []string            `json:"missing"` // what another file can mend
 		How     []string            `json:"how"`
-	}{1, im.Profile, &level, im.Bundle.Items(), list, append([]string{}, im.Notes...), append([]string{}, im.How...)}
+	}{1, im.Profile, &level, im.Bundle.Items(), list, append([]string{}, im.Notes...), []string{}, append([]string{}, im.How...)}
+	for _, m := range im.Missing {
+		out.Missing = append(out.Missing, m.Error()+": "+howMissing(m))
+	}
 	if level == importer.LevelNone {
 		out.Level = nil
 	}
@@ -158,6 +163,23 @@ func printProspects(w io.Writer, im *importer.Import, list []importer.Prospect, 
 	for _, n := range im.Notes {
 		labelled(w, "note: ", n)
 	}
+	for _, m := range im.Missing {
+		labelled(w, "missing: ", m.Error())
+		labelled(w, "  to get it: ", howMissing(m))
+	}
+}
+
+// howMissing says how another file mends an import.
+func howMissing(err error) string {
+	var ak importer.MissingAKError
+	if errors.As(err, &ak) {
+		return fmt.Sprintf("in the VM, as root: tpm2_nvread -C o %#08x -o ak.der; then give ak.der here, too", uint32(ak.NV))
+	}
+	var issuer importer.MissingIssuer
+	if errors.As(err, &issuer) && len(issuer.Last.IssuingCertificateURL) > 0 {
+		return fmt.Sprintf("the certificate before it says where its issuer publishes it, which nobody vouches for: %.200q", issuer.Last.IssuingCertificateURL[0])
+	}
+	return "give its file, in PEM or DER"
 }
 
 func newImportTDXCmd() *cobra.Command {

@@ -14,11 +14,12 @@ func newImportAzureCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "azure EVIDENCE CERTIFICATE… | azure --live CERTIFICATE…",
 		Short: "Evidence of an Azure confidential VM, from a file or from the VM itself",
-		Long: "EVIDENCE is JSON with td_quote, hcl_report, ak_cert, ak_inter, sig, msg and pcrs, as attested-tls writes it; of a SEV-SNP VM without td_quote, for\n" +
-			"the HCL report has the chip's. With --live, in the VM, the TPM gives HCL report, AK certificate and a quote, and the instance metadata service the\n" +
-			"TD quote or the certificates of AMD's chip; with --challenge the report carries its nonce. CERTIFICATE files in PEM complete the chain of the\n" +
-			"attestation key up to its root; of a SEV-SNP VM also VCEK, ASK and ARK, in PEM or as the metadata service's JSON.",
-		Example: "  poclog import azure evidence.json azure-virtual-tpm-root-ca-2023.pem -o vm.bundle.json\n" +
+		Long: "EVIDENCE is what attested-tls writes (YAML or JSON with tdx_quote_base64, hcl_report_base64 and tpm_attestation), or Confidential Containers (JSON with\n" +
+			"tpm_quote, hcl_report, and td_quote or vcek; also inside of a member evidence). With --live, in the VM, the TPM gives HCL report, AK certificate and a\n" +
+			"quote, and the instance metadata service the TD quote or the certificates of AMD's chip; with --challenge the report carries its nonce.\n\n" +
+			"CERTIFICATE files, in PEM or DER and with padding or without, complete the chain of the attestation key from its own certificate up to its root; of a\n" +
+			"SEV-SNP VM also VCEK, ASK and ARK, or the metadata service's JSON.",
+		Example: "  poclog import azure evidence.yaml azure-virtual-tpm-root-ca-2023.pem -o vm.bundle.json\n" +
 			"  poclog import azure snp-vm.json certification.json azure-virtual-tpm-root-ca-2023.pem -o vm.bundle.json\n" +
 			"  poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json",
 		RunE: func(cmd *cobra.Command, args []string) error {

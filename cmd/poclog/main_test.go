@@ -36,17 +36,24 @@ func TestCommands(t *testing.T) {
 				return err
 			}
 			env.Setenv("ROOT", root)
+			if folder, ok := realdata.Folder(); ok {
+				env.Setenv("EVIDENCE", folder)
+			}
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return os.MkdirAll(filepath.Join(env.WorkDir, "config"), 0o755)
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "offline" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "offline":
+				// Some containers let nobody have a network of his own.
+				return exec.Command("unshare", "-rn", "true").Run() == nil, nil
+			case "evidence": // real evidence beside this repository, in $EVIDENCE
+				_, ok := realdata.Folder()
+				return ok, nil
 			}
-			// Some containers let nobody have a network of his own.
-			return exec.Command("unshare", "-rn", "true").Run() == nil, nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":  cmdServe,

@@ -11,7 +11,7 @@ import (
 // LoadAzure returns one Azure VM's bundle and collateral, valid at AzureTime, from the captures' folder.
 func LoadAzure(folder string) (*poclog.Bundle, *poclog.Collateral, error) {
 	var files [3][]byte
-	for i, name := range []string{"evidence.json", "azure-virtual-tpm-root-ca-2023.pem", "collateral.json"} {
+	for i, name := range []string{"original.yaml", "azure-virtual-tpm-root-ca-2023.pem", "collateral.json"} {
 		b, err := os.ReadFile(filepath.Join(folder, "azure-tdx-2026-06-08", name))
 		if err != nil {
 			return nil, nil, err

@@ -3,7 +3,6 @@ package attest_test
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -433,27 +432,5 @@ func TestReportSaysWhatIsAtHand(t *testing.T) {
 	m := metalMachine(t, discrete.Options{})
 	if r := m.m.Check(t.Context(), m.o, nil); len(r.Requirements) != 8 || slices.ContainsFunc(r.Requirements[:7], func(q attest.Requirement) bool { return !q.OK }) {
 		t.Errorf("%+v", r)
-	}
-}
-
-func TestCertificatesAreReadInBothForms(t *testing.T) {
-	s := managed(t, false)
-	pem, err := os.ReadFile(s.g.PEM(s.g.Certificates(s.g.Chain)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, file := range map[string][]byte{"PEM": pem, "DER": s.g.Chain} {
-		got, err := attest.ParseCertificates(file)
-		if err != nil || !bytes.Equal(bytes.Join(got, nil), s.g.Chain) {
-			t.Errorf("%s: %d certificates: %v", name, len(got), err)
-		}
-	}
-	for name, file := range map[string]string{"nothing": "", "garbage": "garbage", "a key": "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"} {
-		if got, err := attest.ParseCertificates([]byte(file)); err == nil {
-			t.Errorf("%s: %x", name, got)
-		}
-	}
-	if _, err := x509.ParseCertificates(s.g.Chain); err != nil {
-		t.Fatal(err)
 	}
 }

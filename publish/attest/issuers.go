@@ -121,27 +121,6 @@ func (s *Issuers) fetch(ctx context.Context, address string) (*x509.Certificate,
 	return parseIssuer(b)
 }
 
-// ParseCertificates reads the certificates of a file, in PEM or in DER, concatenated.
-func ParseCertificates(file []byte) (ders [][]byte, err error) {
-	if block, _ := pem.Decode(file); block == nil {
-		certs, err := x509.ParseCertificates(file)
-		for _, c := range certs {
-			ders = append(ders, c.Raw)
-		}
-		if err == nil && len(certs) == 0 {
-			err = errors.New("no certificate")
-		}
-		return ders, err
-	}
-	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("PEM block %.40q: want CERTIFICATE", block.Type)
-		}
-		ders = append(ders, block.Bytes)
-	}
-	return ders, nil
-}
-
 // parseIssuer reads one certificate, in DER or PEM: CAs serve both.
 func parseIssuer(b []byte) (*x509.Certificate, error) {
 	if block, _ := pem.Decode(b); block != nil && block.Type == "CERTIFICATE" {

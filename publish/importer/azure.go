@@ -1,80 +1,75 @@
 package importer
 
 import (
+	"bytes"
+	"crypto/x509"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// azureFile is one Azure VM's evidence as attested-tls writes it: octets in base64url or hexadecimal, certificates in PEM. A SEV-SNP VM has no td_quote: the
-// chip's report is in the HCL report.
-type azureFile struct {
-	TDQuote   string   `json:"td_quote"`
-	HCLReport string   `json:"hcl_report"`
-	AKCert    string   `json:"ak_cert"`
-	AKInter   []string `json:"ak_inter"`
-	Signature string   `json:"sig"`  // RSASSA PKCS #1 v1.5 over msg
-	Message   string   `json:"msg"`  // TPMS_ATTEST
-	PCRs      []string `json:"pcrs"` // SHA-256 bank, from PCR 0
-}
-
-// Azure imports one Azure confidential VM's evidence: the JSON of its quotes, and the certificates in PEM that complete the AK's chain
-// (the root, and intermediates that the JSON lacks). Of a SEV-SNP VM the chip's certificates stand among them, in PEM or as the JSON of Azure's service
-// (GET /metadata/THIM/amd/certification).
+// Azure imports one Azure confidential VM's evidence, as attested-tls writes it (YAML or JSON) or Confidential Containers (JSON), and the certificates that
+// complete the AK's chain: what the evidence lacks of the AK's own, intermediates, and the root. Of a SEV-SNP VM the chip's certificates stand among them,
+// in PEM or DER, or as the JSON of Azure's service (GET /metadata/THIM/amd/certification).
 func Azure(evidence []byte, certs ...[]byte) (*Import, error) {
-	var f azureFile
-	if err := decodeJSON("Azure evidence", evidence, &f); err != nil {
-		return nil, err
-	}
-	im := newAzure(poclog.AzureTDXvTPM)
-	for _, step := range []func(*Import, *azureFile) error{azureQuotes, azurePCRs} {
-		if err := step(im, &f); err != nil {
-			return nil, fmt.Errorf("Azure evidence: %w", err)
-		}
-	}
-	texts := append([]string{f.AKCert}, f.AKInter...)
-	for _, c := range certs {
-		text, err := thimCertificates(c)
-		if err != nil {
-			return nil, fmt.Errorf("Azure evidence: %w", err)
-		}
-		texts = append(texts, text)
-	}
-	if err := im.azureCertificates(nil, texts...); err != nil {
+	im, err := azureImport(evidence, certs)
+	if err != nil {
 		return nil, fmt.Errorf("Azure evidence: %w", err)
 	}
 	return im, nil
 }
 
-// thimCertificates returns the certificates of a file as PEM: of one in PEM, or of the answer of Azure's service.
-func thimCertificates(file []byte) (string, error) {
-	if !strings.HasPrefix(strings.TrimSpace(string(file)), "{") {
-		return string(file), nil
+func azureImport(evidence []byte, certs [][]byte) (*Import, error) {
+	f, err := parseAzure(evidence)
+	if err != nil {
+		return nil, err
+	}
+	im := newAzure(poclog.AzureTDXvTPM)
+	if err := im.setAzureQuotes(f); err != nil {
+		return nil, err
+	}
+	pool := f.certs
+	for i, c := range certs {
+		list, err := azureCertificates(c)
+		if err != nil {
+			return nil, fmt.Errorf("file %d of certificates: %w", i+1, err)
+		}
+		pool = append(pool, list...)
+	}
+	return im, im.setAzureCertificates(pool)
+}
+
+// azureCertificates reads a file of certificates, or the answer of Azure's service on the chip.
+func azureCertificates(file []byte) ([][]byte, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(file), []byte("{")) {
+		return Certificates(file)
 	}
 	var answer amdCertification
 	if err := decodeJSON("chip's certificates", file, &answer); err != nil {
-		return "", err
+		return nil, err
 	}
-	return answer.VCEK + "\n" + answer.Chain, nil
+	return answer.certificates()
 }
 
-// azureCertificates sorts certificates: AMD's are the chip's, the others the AK's, of which the first is its own.
-func (im *Import) azureCertificates(ak [][]byte, texts ...string) error {
-	all, err := certificates(texts...)
-	if err != nil {
-		return err
-	}
-	var chip [][]byte
-	for _, der := range all {
-		if isAMD(der) {
+// setAzureCertificates sorts certificates: AMD's are the chip's, the others the AK's. Its own is the one of the key that the HCL report names.
+func (im *Import) setAzureCertificates(pool [][]byte) error {
+	var chip, ak, cas [][]byte
+	for _, der := range pool {
+		c, err := x509.ParseCertificate(der)
+		switch {
+		case err != nil:
+			return err
+		case isAMD(c):
 			chip = append(chip, der)
-		} else {
+		case c.IsCA:
+			cas = append(cas, der)
+		case im.isAK(c):
+			ak = append([][]byte{der}, ak...)
+		default:
 			ak = append(ak, der)
 		}
 	}
@@ -85,7 +80,16 @@ func (im *Import) azureCertificates(ak [][]byte, texts ...string) error {
 	} else if len(chip) > 0 {
 		im.note("%d certificates of AMD's are left out: this is a TDX VM", len(chip))
 	}
-	return im.setChain(ak)
+	if len(ak) == 0 {
+		im.Missing = append(im.Missing, MissingAKError{NVAzureAKCert})
+		return nil
+	}
+	return im.setChain(append(ak, cas...))
+}
+
+func (im *Import) isAK(c *x509.Certificate) bool {
+	hcl, err := tpm.ParseHCL(im.Bundle.Get(poclog.ItemHCLReport))
+	return err == nil && sameKey(hcl.AK, c.PublicKey)
 }
 
 func newAzure(p poclog.Profile) *Import {
@@ -117,39 +121,26 @@ func (im *Import) setHCL(padded []byte) (*tpm.HCL, error) {
 	return hcl, nil
 }
 
-func azureQuotes(im *Import, f *azureFile) error {
-	report, err := decodeText("hcl_report", f.HCLReport)
-	if err != nil {
-		return err
-	}
-	if _, err := im.setHCL(report); err != nil {
+func (im *Import) setAzureQuotes(f *azureEvidence) error {
+	if _, err := im.setHCL(f.hclReport); err != nil {
 		return err
 	}
 	switch {
 	case im.Profile == poclog.AzureTDXvTPM:
-		quote, err := decodeText("td_quote", f.TDQuote)
-		if err != nil {
+		if len(f.tdQuote) == 0 {
+			return errors.New("no TD quote beside the HCL report of a TDX VM")
+		}
+		if err := im.setQuote(f.tdQuote); err != nil {
 			return err
 		}
-		if err := im.setQuote(quote); err != nil {
-			return err
-		}
-	case f.TDQuote != "":
-		return errors.New("td_quote beside the HCL report of a SEV-SNP VM")
+	case len(f.tdQuote) > 0:
+		return errors.New("a TD quote beside the HCL report of a SEV-SNP VM")
 	}
-	msg, err := decodeText("msg", f.Message)
-	if err != nil {
-		return err
+	if len(f.message) > 0xffff || len(f.signature) > 0xffff {
+		return fmt.Errorf("TPM quote of %d and %d bytes: want at most 65535", len(f.message), len(f.signature))
 	}
-	sig, err := decodeText("sig", f.Signature)
-	if err != nil {
-		return err
-	}
-	if len(msg) > 0xffff || len(sig) > 0xffff {
-		return fmt.Errorf("TPM quote of %d and %d bytes: want at most 65535", len(msg), len(sig))
-	}
-	im.Bundle.Set(poclog.ItemTPMQuote, rsaQuote(msg, sig))
-	return nil
+	im.Bundle.Set(poclog.ItemTPMQuote, rsaQuote(f.message, f.signature))
+	return im.setAzurePCRs(f.pcrs)
 }
 
 // rsaQuote is TPM2B_ATTEST ‖ TPMT_SIGNATURE with RSASSA over SHA-256 (TPM 2.0 Part 2, §10.12.12 and §11.3.4).
@@ -163,8 +154,8 @@ func rsaQuote(attest, sig []byte) []byte {
 	return append(q, sig...)
 }
 
-// azurePCRs picks the values that the quote selects.
-func azurePCRs(im *Import, f *azureFile) error {
+// setAzurePCRs picks the values that the quote selects.
+func (im *Import) setAzurePCRs(pcrs [][]byte) error {
 	q, err := tpm.ParseQuote(im.Bundle.Get(poclog.ItemTPMQuote))
 	if err != nil {
 		return err
@@ -172,14 +163,10 @@ func azurePCRs(im *Import, f *azureFile) error {
 	var values []byte
 	for _, s := range q.Selection {
 		for _, n := range s.PCRs {
-			if int(n) >= len(f.PCRs) {
-				return fmt.Errorf("the quote selects PCR %d, the file has %d values", n, len(f.PCRs))
+			if int(n) >= len(pcrs) {
+				return fmt.Errorf("the quote selects PCR %d, the file has %d values", n, len(pcrs))
 			}
-			v, err := hex.DecodeString(f.PCRs[n])
-			if err != nil {
-				return fmt.Errorf("PCR %d: %w", n, err)
-			}
-			values = append(values, v...)
+			values = append(values, pcrs[n]...)
 		}
 	}
 	im.Bundle.Set(poclog.ItemTPMPCRs, values)

@@ -28,7 +28,7 @@ type AzureVM struct {
 var userDataWait = 15 * time.Second
 
 // Import takes the VM's evidence: the HCL report; of a TDX VM the TD quote of its TDREPORT, of a SEV-SNP VM the chip's certificates; and a TPM quote over
-// what the TEE quoted. Certificates in PEM complete the AK's chain up to its root.
+// what the TEE quoted. Files of certificates complete the AK's chain up to its root.
 func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) {
 	im := newAzure(poclog.AzureTDXvTPM)
 	item, report, err := v.report(ctx)
@@ -38,13 +38,11 @@ func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) 
 	if _, err := im.setHCL(item); err != nil {
 		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
 	}
-	var texts []string
+	var pool [][]byte
 	if im.Profile == poclog.AzureSNPvTPM {
-		vcek, chain, err := v.IMDS.AMDCertificates(ctx)
-		if err != nil {
+		if pool, err = v.IMDS.AMDCertificates(ctx); err != nil {
 			return nil, fmt.Errorf("Azure VM: %w", err)
 		}
-		texts = append(texts, vcek, chain)
 	} else {
 		quote, err := v.IMDS.TDQuote(ctx, report.HardwareReport)
 		if err != nil {
@@ -61,10 +59,15 @@ func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) 
 	if err != nil {
 		return nil, fmt.Errorf("Azure VM: AK certificate: %w", err)
 	}
-	for _, c := range certs {
-		texts = append(texts, string(c))
+	pool = append(pool, der)
+	for i, c := range certs {
+		list, err := azureCertificates(c)
+		if err != nil {
+			return nil, fmt.Errorf("Azure VM: file %d of certificates: %w", i+1, err)
+		}
+		pool = append(pool, list...)
 	}
-	if err := im.azureCertificates([][]byte{der}, texts...); err != nil {
+	if err := im.setAzureCertificates(pool); err != nil {
 		return nil, fmt.Errorf("Azure VM: %w", err)
 	}
 	return im, nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/go-tpm/tpm2"
+
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -20,7 +22,17 @@ type MissingIssuer struct {
 
 // Error names the issuer.
 func (m MissingIssuer) Error() string {
-	return fmt.Sprintf("the certificate of the issuer %q is missing: give its file too", m.Last.Issuer)
+	return fmt.Sprintf("the certificate of the issuer %q is missing", m.Last.Issuer)
+}
+
+// A MissingAKError says that the evidence has no certificate of the AK, and where the machine has it.
+type MissingAKError struct {
+	NV tpm2.TPMHandle // the index, in which it may be padded with zeros
+}
+
+// Error says what is missing.
+func (m MissingAKError) Error() string {
+	return fmt.Sprintf("the certificate of the AK is missing: the machine's TPM has it in NV index %#08x", uint32(m.NV))
 }
 
 // Chain orders certificates into a chain from the leaf to a self-signed root, and concatenates their DER. The leaf comes first; the others in
@@ -82,7 +94,8 @@ func (im *Import) setChain(ders [][]byte) error {
 	var missing MissingIssuer
 	switch {
 	case errors.As(err, &missing):
-		im.note("the AK's chain is left out, so that nobody vouches for the TPM: %v", err)
+		im.note("the AK's chain is left out: its end is missing, and with it who vouches for the TPM")
+		im.Missing = append(im.Missing, missing)
 		return nil
 	case err != nil:
 		return fmt.Errorf("AK certificate: %w", err)

@@ -1,49 +1,79 @@
 package importer
 
 import (
-	"encoding/hex"
+	"cmp"
+	"crypto/x509"
 	"fmt"
 
 	"github.com/poclog/poclog"
 )
 
-// dcapCollateral is Intel's collateral as dcap-qvl and attested-tls write it: JSON bodies apart from their signatures, CRLs in hexadecimal,
-// chains in PEM.
-type dcapCollateral struct {
-	PCKCRLIssuerChain     string `json:"pck_crl_issuer_chain"`
-	RootCACRL             string `json:"root_ca_crl"`
-	PCKCRL                string `json:"pck_crl"`
-	TCBInfoIssuerChain    string `json:"tcb_info_issuer_chain"`
-	TCBInfo               string `json:"tcb_info"`
-	TCBInfoSignature      string `json:"tcb_info_signature"`
-	QEIdentityIssuerChain string `json:"qe_identity_issuer_chain"`
-	QEIdentity            string `json:"qe_identity"`
-	QEIdentitySignature   string `json:"qe_identity_signature"`
+// Collateral imports Intel's collateral in the form of dcap-qvl (QuoteCollateralV3) in JSON or YAML: JSON bodies apart from their signatures, CRLs in
+// hexadecimal, base64 or PEM, chains in PEM.
+func Collateral(file []byte) (*poclog.Collateral, error) {
+	m, err := parseMembers(file)
+	if err != nil {
+		return nil, fmt.Errorf("collateral: %w", err)
+	}
+	c := new(poclog.Collateral)
+	for _, piece := range []func(members) (poclog.CollateralItem, error){dcapTCBInfo, dcapQEIdentity, dcapPCKCRL, dcapRootCRL} {
+		it, err := piece(m)
+		if err != nil {
+			return nil, fmt.Errorf("collateral: %w", err)
+		}
+		c = c.With(it)
+	}
+	return c, nil
 }
 
-// Collateral imports Intel's collateral in the form of dcap-qvl (QuoteCollateralV3 as JSON).
-func Collateral(file []byte) (*poclog.Collateral, error) {
-	var f dcapCollateral
-	if err := decodeJSON("collateral", file, &f); err != nil {
+func dcapTCBInfo(m members) (poclog.CollateralItem, error) {
+	return m.signed(poclog.TDXTCBInfo, "tcbInfo", "tcb_info")
+}
+
+func dcapQEIdentity(m members) (poclog.CollateralItem, error) {
+	return m.signed(poclog.TDXQEIdentity, "enclaveIdentity", "qe_identity")
+}
+
+// signed puts a body and its signature together as Intel does.
+func (m members) signed(kind poclog.CollateralKind, member, name string) (it poclog.CollateralItem, err error) {
+	var body, signature string
+	if it.Chain, err = m.text(name + "_issuer_chain"); err != nil {
+		return it, err
+	}
+	if err := cmp.Or(m.decode(name, &body), m.decode(name+"_signature", &signature)); err != nil {
+		return it, err
+	}
+	it.Kind, it.Body = kind, fmt.Appendf(nil, `{"%s":%s,"signature":"%s"}`, member, body, signature)
+	return it, nil
+}
+
+func dcapPCKCRL(m members) (it poclog.CollateralItem, err error) {
+	it.Kind = poclog.IntelPCKCRL
+	if it.Chain, err = m.text("pck_crl_issuer_chain"); err == nil {
+		it.Body, err = m.crl("pck_crl")
+	}
+	return it, err
+}
+
+func dcapRootCRL(m members) (it poclog.CollateralItem, err error) {
+	it.Kind = poclog.IntelRootCRL
+	it.Body, err = m.crl("root_ca_crl")
+	return it, err
+}
+
+func (m members) crl(name string) (der []byte, err error) {
+	if err := m.octets(name, &der); err != nil {
 		return nil, err
 	}
-	rootCRL, err := hex.DecodeString(f.RootCACRL)
-	if err != nil {
-		return nil, fmt.Errorf("collateral: root_ca_crl: %w", err)
+	if _, err := x509.ParseRevocationList(der); err != nil {
+		return nil, fmt.Errorf("%s: no CRL in DER, whether in hexadecimal, base64 or PEM: %w", name, err)
 	}
-	pckCRL, err := hex.DecodeString(f.PCKCRL)
-	if err != nil {
-		return nil, fmt.Errorf("collateral: pck_crl: %w", err)
-	}
-	if f.TCBInfo == "" || f.QEIdentity == "" || len(rootCRL) == 0 || len(pckCRL) == 0 {
-		return nil, fmt.Errorf("collateral: want tcb_info, qe_identity, pck_crl and root_ca_crl")
-	}
-	return new(poclog.Collateral).With(
-		poclog.CollateralItem{Kind: poclog.TDXTCBInfo, Chain: []byte(f.TCBInfoIssuerChain),
-			Body: fmt.Appendf(nil, `{"tcbInfo":%s,"signature":"%s"}`, f.TCBInfo, f.TCBInfoSignature)},
-		poclog.CollateralItem{Kind: poclog.TDXQEIdentity, Chain: []byte(f.QEIdentityIssuerChain),
-			Body: fmt.Appendf(nil, `{"enclaveIdentity":%s,"signature":"%s"}`, f.QEIdentity, f.QEIdentitySignature)},
-		poclog.CollateralItem{Kind: poclog.IntelPCKCRL, Chain: []byte(f.PCKCRLIssuerChain), Body: pckCRL},
-		poclog.CollateralItem{Kind: poclog.IntelRootCRL, Body: rootCRL},
-	), nil
+	return der, nil
+}
+
+// text reads a member that is text.
+func (m members) text(name string) ([]byte, error) {
+	var s string
+	err := m.decode(name, &s)
+	return []byte(s), err
 }

@@ -82,7 +82,7 @@ func (d *dstack) take(file []byte) error {
 	trimmed := bytes.TrimSpace(file)
 	switch {
 	case bytes.HasPrefix(trimmed, []byte("-----BEGIN")):
-		ders, err := certificates(string(trimmed))
+		ders, err := Certificates(trimmed)
 		d.certs = append(d.certs, ders...)
 		return err
 	case bytes.HasPrefix(trimmed, []byte("{")):

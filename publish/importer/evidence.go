@@ -8,10 +8,7 @@ package importer
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -29,29 +26,13 @@ type Import struct {
 	Bundle  *poclog.Bundle
 	Notes   []string // sentences for people: what was cut and what was left out
 	How     []string // commands and steps by which this tool's evidence carries every check
+	Missing []error  // what another file can mend: each a [MissingAKError] or a [MissingIssuer]
 
 	padded []byte // the TD quote as it came, if it had padding
 }
 
 func (im *Import) note(format string, args ...any) {
 	im.Notes = append(im.Notes, fmt.Sprintf(format, args...))
-}
-
-// decodeText decodes base64url, base64, or hexadecimal; other tools use all three.
-func decodeText(name, s string) ([]byte, error) {
-	s = strings.TrimSpace(s)
-	if b, err := hex.DecodeString(s); err == nil {
-		return b, nil
-	}
-	s = strings.TrimRight(s, "=")
-	if b, err := base64.RawURLEncoding.DecodeString(s); err == nil {
-		return b, nil
-	}
-	b, err := base64.RawStdEncoding.DecodeString(s)
-	if err != nil {
-		return nil, fmt.Errorf("%s: neither hexadecimal nor base64", name)
-	}
-	return b, nil
 }
 
 // decodeJSON decodes a JSON object of another tool; members that we do not use are ignored.
@@ -109,27 +90,4 @@ func distinctMembers(file []byte) error {
 			return fmt.Errorf("JSON: over %d levels deep", maxDepth)
 		}
 	}
-}
-
-// certificates returns the DER of every certificate of PEM texts, in order.
-func certificates(texts ...string) ([][]byte, error) {
-	var list [][]byte
-	for _, text := range texts {
-		rest := []byte(text)
-		for {
-			var block *pem.Block
-			block, rest = pem.Decode(rest)
-			if block == nil {
-				break
-			}
-			if block.Type != "CERTIFICATE" {
-				return nil, fmt.Errorf("PEM block %q: want CERTIFICATE", block.Type)
-			}
-			list = append(list, block.Bytes)
-		}
-		if strings.TrimSpace(string(rest)) != "" {
-			return nil, fmt.Errorf("%.30q after the last certificate", strings.TrimSpace(string(rest)))
-		}
-	}
-	return list, nil
 }

@@ -178,17 +178,20 @@ func tdxBytes(q *tdxpb.QuoteV4) (raw []byte, err error) {
 
 func gotpmChain(im *Import, a *attest.Attestation, certs [][]byte) error {
 	if len(a.GetAkCert()) == 0 {
-		im.note("the AK has no certificate: nobody vouches for the TPM, and no place can be shown (gotpm attest --key gceAK uses the certified one)")
+		im.note("the AK has no certificate: no one vouches for the TPM, and no place can be shown (gotpm attest --key gceAK uses the certified one)")
 		return nil
 	}
-	var texts []string
-	for _, c := range certs {
-		texts = append(texts, string(c))
-	}
-	extra, err := certificates(texts...)
+	leaf, err := Certificates(a.GetAkCert())
 	if err != nil {
-		return err
+		return fmt.Errorf("AK certificate: %w", err)
 	}
-	ders := append([][]byte{a.GetAkCert()}, a.GetIntermediateCerts()...)
-	return im.setChain(append(ders, extra...))
+	ders := append(leaf, a.GetIntermediateCerts()...)
+	for i, c := range certs {
+		extra, err := Certificates(c)
+		if err != nil {
+			return fmt.Errorf("file %d of certificates: %w", i+1, err)
+		}
+		ders = append(ders, extra...)
+	}
+	return im.setChain(ders)
 }

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/poclog/poclog/internal/octets"
 )
 
 // AzureIMDS is where the instance metadata service listens inside every Azure VM.
@@ -47,7 +49,11 @@ func (m *IMDS) TDQuote(ctx context.Context, report []byte) ([]byte, error) {
 	if answer.Quote == "" {
 		return nil, errors.New("instance metadata service: the answer to /acc/tdquote has no quote")
 	}
-	return decodeText("quote of /acc/tdquote", answer.Quote)
+	quote, err := octets.Text(answer.Quote)
+	if err != nil {
+		return nil, fmt.Errorf("instance metadata service: quote of /acc/tdquote: %w", err)
+	}
+	return quote, nil
 }
 
 // amdCertification is the service's answer on a chip of AMD's: certificates in PEM.
@@ -56,16 +62,24 @@ type amdCertification struct {
 	Chain string `json:"certificateChain"`
 }
 
-// AMDCertificates returns the VCEK of the chip on which an SEV-SNP VM runs, ASK and ARK, in PEM (GET /metadata/THIM/amd/certification).
-func (m *IMDS) AMDCertificates(ctx context.Context) (vcek, chain string, err error) {
+func (a *amdCertification) certificates() ([][]byte, error) {
+	if a.VCEK == "" || a.Chain == "" {
+		return nil, errors.New("chip's certificates: vcekCert or certificateChain is missing")
+	}
+	return Certificates([]byte(a.VCEK + "\n" + a.Chain))
+}
+
+// AMDCertificates returns the VCEK of the chip on which an SEV-SNP VM runs, ASK and ARK, in DER (GET /metadata/THIM/amd/certification).
+func (m *IMDS) AMDCertificates(ctx context.Context) ([][]byte, error) {
 	var answer amdCertification
 	if err := m.ask(ctx, http.MethodGet, "/metadata/THIM/amd/certification", nil, &answer); err != nil {
-		return "", "", err
+		return nil, err
 	}
-	if answer.VCEK == "" || answer.Chain == "" {
-		return "", "", errors.New("instance metadata service: the answer to /metadata/THIM/amd/certification lacks vcekCert or certificateChain")
+	list, err := answer.certificates()
+	if err != nil {
+		return nil, fmt.Errorf("instance metadata service: %w", err)
 	}
-	return answer.VCEK, answer.Chain, nil
+	return list, nil
 }
 
 // ask makes one request and decodes the JSON of its answer.

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/amd"
+	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/publish/importer"
 )
 
@@ -21,8 +24,15 @@ func base64URL(t *testing.T, s string) []byte {
 	return b
 }
 
+// chipCertificates are VCEK, and ASK with ARK, of a chip of the laboratory's, in PEM.
+func chipCertificates() [][]byte {
+	certs := amd.Certificates(attack.NewWorldOf(poclog.AzureSNPvTPM).Honest().Get(poclog.ItemSNPCerts))
+	return [][]byte{pemOf(certs[0]), pemOf(certs[1:]...)}
+}
+
 // azureService replays a capture: it makes the captured quote of the captured report, and of no other.
 func azureService(t *testing.T, quote, report []byte) *httptest.Server {
+	chip := chipCertificates()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /acc/tdquote", func(w http.ResponseWriter, r *http.Request) {
 		var q struct{ Report string }
@@ -41,7 +51,7 @@ func azureService(t *testing.T, quote, report []byte) *httptest.Server {
 			http.Error(w, "want the header Metadata", http.StatusBadRequest)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(map[string]string{"vcekCert": "VCEK", "tcbm": "00", "certificateChain": "ASK ARK"}) // as above
+		_ = json.NewEncoder(w).Encode(map[string]string{"vcekCert": string(chip[0]), "tcbm": "00", "certificateChain": string(chip[1])}) // as above
 	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
@@ -62,8 +72,8 @@ func TestInstanceMetadataServiceMakesTheQuote(t *testing.T) {
 	if _, err := m.TDQuote(t.Context(), nil); err == nil {
 		t.Error("a report of no bytes is asked for")
 	}
-	if vcek, chain, err := m.AMDCertificates(t.Context()); err != nil || vcek != "VCEK" || chain != "ASK ARK" {
-		t.Errorf("%q, %q: %v", vcek, chain, err)
+	if certs, err := m.AMDCertificates(t.Context()); err != nil || len(certs) != 3 || !bytes.Equal(pemOf(certs...), bytes.Join(chipCertificates(), nil)) {
+		t.Errorf("%d certificates: %v", len(certs), err)
 	}
 }
 
@@ -85,8 +95,8 @@ func TestInstanceMetadataServiceIsNotBelieved(t *testing.T) {
 		if b, err := m.TDQuote(t.Context(), make([]byte, 1024)); err == nil {
 			t.Errorf("%s: quote %x", name, b)
 		}
-		if vcek, _, err := m.AMDCertificates(t.Context()); err == nil {
-			t.Errorf("%s: certificate %q", name, vcek)
+		if certs, err := m.AMDCertificates(t.Context()); err == nil {
+			t.Errorf("%s: certificates %x", name, certs)
 		}
 		s.Close()
 	}

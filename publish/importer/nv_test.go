@@ -2,13 +2,11 @@ package importer_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/pem"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
 
-	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/publish/importer"
 )
@@ -16,15 +14,8 @@ import (
 // azureCapture is what the capture of a real Azure VM holds, as octets.
 func azureCapture(t *testing.T) (quote, report, cert []byte) {
 	t.Helper()
-	var f struct {
-		Quote  string `json:"td_quote"`
-		Report string `json:"hcl_report"`
-		Cert   string `json:"ak_cert"`
-	}
-	if err := json.Unmarshal(realdata.File(t, "azure-tdx-2026-06-08", "evidence.json"), &f); err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode([]byte(f.Cert))
+	f := azureOriginal(t)
+	block, _ := pem.Decode([]byte(f.TPM.Cert))
 	return base64URL(t, f.Quote), base64URL(t, f.Report), block.Bytes
 }
 

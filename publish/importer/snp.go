@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -133,27 +132,15 @@ func certificateTable(table []byte) (certs [][]byte, err error) {
 
 // amdCertificates reads certificates in PEM, in DER, or in a certificate table.
 func amdCertificates(file []byte) ([][]byte, error) {
-	if len(file) > MaxFile {
-		return nil, fmt.Errorf("%d bytes: want at most %d", len(file), MaxFile)
-	}
-	if block, _ := pem.Decode(file); block != nil {
-		return certificates(string(file))
-	}
-	if len(file) > 0 && file[0] == 0x30 { // SEQUENCE
-		list, err := x509.ParseCertificates(file)
-		var ders [][]byte
-		for _, c := range list {
-			ders = append(ders, c.Raw)
-		}
+	if ders, err := Certificates(file); err == nil || len(file) > MaxFile || bytes.HasPrefix(bytes.TrimSpace(file), []byte("-----BEGIN")) {
 		return ders, err
 	}
 	return certificateTable(file)
 }
 
 // isAMD tells AMD's certificates from those of attestation keys, by the names that AMD gives to all of its own.
-func isAMD(der []byte) bool {
-	c, err := x509.ParseCertificate(der)
-	return err == nil && (strings.HasPrefix(c.Subject.CommonName, "SEV-") || strings.HasPrefix(c.Subject.CommonName, "ARK-"))
+func isAMD(c *x509.Certificate) bool {
+	return strings.HasPrefix(c.Subject.CommonName, "SEV-") || strings.HasPrefix(c.Subject.CommonName, "ARK-")
 }
 
 // setSNPCerts finds the chain of the report's key among certificates. Without it nobody looks at the bundle, and the notes say so.

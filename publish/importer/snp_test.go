@@ -184,8 +184,9 @@ func azureSNPFile(t *testing.T, b *poclog.Bundle) (file, ak, chip []byte) {
 		pcrs = append(pcrs, hex.EncodeToString(value))
 	}
 	if file, err = json.Marshal(map[string]any{
-		"hcl_report": base64.RawURLEncoding.EncodeToString(append(bytes.Clone(b.Get(poclog.ItemHCLReport)), make([]byte, 50)...)), "ak_cert": string(pemOf(chain[0].Raw)),
-		"ak_inter": []string{string(pemOf(chain[1].Raw))}, "pcrs": pcrs, "msg": hex.EncodeToString(q.Attest), "sig": hex.EncodeToString(item[len(item)-256:]),
+		"version":    1,
+		"hcl_report": base64.RawURLEncoding.EncodeToString(append(bytes.Clone(b.Get(poclog.ItemHCLReport)), make([]byte, 50)...)),
+		"tpm_quote":  map[string]any{"pcrs": pcrs, "message": hex.EncodeToString(q.Attest), "signature": hex.EncodeToString(item[len(item)-256:])},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -193,14 +194,14 @@ func azureSNPFile(t *testing.T, b *poclog.Bundle) (file, ak, chip []byte) {
 	if chip, err = json.Marshal(map[string]string{"vcekCert": string(pemOf(certs[0])), "tcbm": "DB18000000000004", "certificateChain": string(pemOf(certs[1:]...))}); err != nil {
 		t.Fatal(err)
 	}
-	return file, pemOf(chain[2].Raw), chip
+	return file, pemOf(chain[0].Raw, chain[1].Raw, chain[2].Raw), chip
 }
 
 func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 	b := attack.NewWorldOf(poclog.AzureSNPvTPM).Honest()
-	file, root, chip := azureSNPFile(t, b)
+	file, ak, chip := azureSNPFile(t, b)
 	inPEM := pemOf(amd.Certificates(b.Get(poclog.ItemSNPCerts))...)
-	for name, certs := range map[string][][]byte{"the service's JSON": {root, chip}, "PEM": {inPEM, root}} {
+	for name, certs := range map[string][][]byte{"the service's JSON": {ak, chip}, "PEM": {inPEM, ak}} {
 		im, err := importer.Azure(file, certs...)
 		if err != nil {
 			t.Fatal(err)
@@ -224,14 +225,25 @@ func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 			}
 		}
 	}
-	im, err := importer.Azure(file, root)
+	// Confidential Containers give the chip's own certificate alone: the others come from AMD.
+	var members map[string]any
+	if err := json.Unmarshal(file, &members); err != nil {
+		t.Fatal(err)
+	}
+	certs := amd.Certificates(b.Get(poclog.ItemSNPCerts))
+	members["vcek"] = base64.RawURLEncoding.EncodeToString(certs[0])
+	withVCEK, err := importer.Azure(asJSON(t, members), ak, pemOf(certs[1:]...))
+	if err != nil || !bytes.Equal(withVCEK.Bundle.Get(poclog.ItemSNPCerts), b.Get(poclog.ItemSNPCerts)) {
+		t.Errorf("with vcek: %v", err)
+	}
+	im, err := importer.Azure(file, ak)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if have, level := states(t, im); level != importer.LevelNone || have[verify.TEEChain].State != importer.Lost || have[verify.TEEChain].How == "" {
 		t.Errorf("without the chip's certificates: level %d, %+v", level, have[verify.TEEChain])
 	}
-	if _, err := importer.Azure(append([]byte(`{"td_quote":"00",`), file[1:]...), root, chip); err == nil || !strings.Contains(err.Error(), "td_quote beside") {
+	if _, err := importer.Azure(append([]byte(`{"td_quote":"00",`), file[1:]...), ak, chip); err == nil || !strings.Contains(err.Error(), "a TD quote beside") {
 		t.Errorf("a TD quote beside an SNP report: %v", err)
 	}
 }
