@@ -106,8 +106,12 @@ func checkP256(c *x509.Certificate) error {
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // CheckSignature verifies the quote's two signatures: the QE report's by the chip's PCK key, which vouches for the attestation key, and the
-// attestation key's over the quote. The chain must have been checked. Failures are [verify.TEESignature].
+// attestation key's over the quote. The enclave with that key is Intel's: the chip certifies any enclave's report that is shown to it. The chain must have
+// been checked. Failures are [verify.TEESignature].
 func (q *Quote) CheckSignature() error {
+	if err := q.checkEnclave(); err != nil {
+		return verify.Failf(verify.TEESignature, "%w", err)
+	}
 	pck, ok := q.PCK.PublicKey.(*ecdsa.PublicKey)
 	if !ok || pck.Curve != elliptic.P256() {
 		return verify.Failf(verify.TEESignature, "the PCK certificate's key is not one on P-256")
@@ -170,7 +174,39 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// qeReportFields of an SGX report body that the QE identity judges (Intel SGX SDK, sgx_report_body_t).
+// Identity of Intel's TD quoting enclave, as every QE identity of Intel's has it: who signed it, which of the signer's enclaves it is, and the attributes that
+// an enclave has while it runs, with access to the provisioning key. What may change with a version (MISCSELECT, other attributes, ISVSVN) the QE identity judges.
+var intelSigner = [32]byte{
+	0xdc, 0x9e, 0x2a, 0x7c, 0x6f, 0x94, 0x8f, 0x17, 0x47, 0x4e, 0x34, 0xa7, 0xfc, 0x43, 0xed, 0x03,
+	0x0f, 0x7c, 0x15, 0x63, 0xf1, 0xba, 0xbd, 0xdf, 0x63, 0x40, 0xc8, 0x2e, 0x0e, 0x54, 0xa8, 0xc5,
+}
+
+const (
+	intelQEProduct = 2
+
+	// ATTRIBUTES.FLAGS (Intel SDM volume 3D, "ATTRIBUTES").
+	attributeInit         = 1 << 0
+	attributeDebug        = 1 << 1
+	attributeProvisionKey = 1 << 4
+)
+
+// checkEnclave refuses an enclave that is not Intel's, or one whose memory its host can read, and the attestation key with it.
+func (q *Quote) checkEnclave() error {
+	_, attributes, signer, product, _ := q.qeFields()
+	switch flags := attributes[0]; {
+	case [32]byte(signer) != intelSigner:
+		return fmt.Errorf("the quoting enclave is signed by %x: want Intel's, %x", signer, intelSigner)
+	case product != intelQEProduct:
+		return fmt.Errorf("the quoting enclave is product %d of its signer: want %d, the TD quoting enclave", product, intelQEProduct)
+	case flags&attributeDebug != 0:
+		return fmt.Errorf("quoting enclave with attributes %x: it runs under debug, its host has the attestation key", attributes)
+	case flags&attributeInit == 0 || flags&attributeProvisionKey == 0:
+		return fmt.Errorf("quoting enclave with attributes %x: want INIT and PROVISIONKEY", attributes)
+	}
+	return nil
+}
+
+// qeFields of an SGX report body that the QE identity judges (Intel SGX SDK, sgx_report_body_t).
 func (q *Quote) qeFields() (misc uint32, attributes, mrsigner []byte, prodID, svn uint16) {
 	r := q.qeReport
 	return binary.LittleEndian.Uint32(r[16:]), r[48:64], r[128:160], binary.LittleEndian.Uint16(r[256:]), binary.LittleEndian.Uint16(r[258:])

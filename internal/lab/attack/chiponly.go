@@ -52,6 +52,12 @@ var ChipOnly = slices.Concat(
 			b.Set(poclog.ItemTDXQuote, quote)
 			return b
 		}},
+		{Name: "enclave-own", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
+			// Intel's collateral knows its enclave: whoever judges by none would not.
+			w.Collateral = new(poclog.Collateral)
+			own := w.VM.Platform().WithEnclave(func(report []byte) { report[128] ^= 1 })
+			return w.quoted(own.Quote(w.VM.TD(w.Challenge.ReportData(nil))))
+		}},
 		{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
 			own := chip.NewMaker("a garage", start)
 			w.Collateral = own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})

@@ -10,6 +10,7 @@ import (
 // descriptions say what each attacker does, in the words of docs/threat-model.md.
 var descriptions = map[string]string{
 	"quote-forged":             "changes a bit of the signature of the TEE's quote, and has his TPM quote the result",
+	"enclave-own":              "quotes a TD that need not exist with an enclave of his own, on a genuine chip, and brings no collateral",
 	"lab-root-in-production":   "brings a chip maker of his own, with collateral that it signed",
 	"pck-revoked":              "uses a chip whose certificate was revoked",
 	"tcb-revoked":              "uses a chip whose security version was revoked",
