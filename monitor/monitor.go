@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -99,8 +100,8 @@ func Init(dir string) error {
 			return fmt.Errorf("make the monitor's folder: %w", err)
 		}
 	}
-	if err := createState(filepath.Join(dir, stateFile)); err != nil {
-		return err
+	if err := sqlite.Create(filepath.Join(dir, stateFile), schema); err != nil {
+		return fmt.Errorf("create the monitor's state: %w", err)
 	}
 	return errors.Join(syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir))))
 }

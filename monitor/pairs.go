@@ -7,18 +7,8 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/sqlite"
 )
-
-// one wants a statement to have changed one row.
-func one(res sql.Result, err error) error {
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return fmt.Errorf("%w (%d rows, %v)", errRace, n, err)
-	}
-	return nil
-}
 
 // Checkpoints that are kept: one a minute for two days, then one an hour.
 const (
@@ -34,7 +24,7 @@ func (s *state) adopt(ctx context.Context, l *logState, cp *client.Checkpoint, l
 	}
 	return s.tx(ctx, fmt.Sprintf("record the checkpoint of %q", l.origin), func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, "UPDATE log SET checkpoint = ?, looked = ? WHERE number = ? AND checkpoint IS ?", cp.Signed, looked.Unix(), l.number, old)
-		if err := one(res, err); err != nil {
+		if err := sqlite.OneRow(res, err); err != nil {
 			return err
 		}
 		res, err = tx.ExecContext(ctx, `INSERT INTO covering (log, size, time, signed) SELECT ?, ?, ?, ?

@@ -7,6 +7,8 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+
+	"github.com/poclog/poclog/internal/sqlite"
 )
 
 // rootRows is how many records' challenges are held to the trees at once.
@@ -44,7 +46,7 @@ func (t *tail) checkRoots(ctx context.Context) error {
 				}
 			}
 			res, err := tx.ExecContext(ctx, "UPDATE log SET roots = ? WHERE number = ? AND roots = ?", int64(to), t.l.number, int64(t.l.roots))
-			return one(res, err)
+			return sqlite.OneRow(res, err)
 		})
 		if err != nil {
 			return err

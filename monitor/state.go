@@ -6,23 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// schemaVersion is the user_version of the state. A monitor refuses a state of another version.
-const schemaVersion = 1
-
 // The cursor of a log, and whatever its entries caused, move in one transaction. Records themselves lie in a file beside, which is durable
 // before the cursor moves past them: what lies beyond the cursor was never there.
-const schema = `
+var schema = sqlite.Schema{`
 CREATE TABLE log (
 	number     INTEGER PRIMARY KEY,
 	origin     TEXT NOT NULL UNIQUE,
@@ -77,69 +70,22 @@ CREATE TABLE mark (                         -- how far readers of the records ca
 	next   INTEGER NOT NULL,
 	PRIMARY KEY (reader, log)
 ) STRICT;
-PRAGMA user_version = 1;
-`
+`}
 
 // A state is the SQLite database of a monitor.
-type state struct{ db *sql.DB }
+type state struct{ db *sqlite.DB }
 
-var (
-	errNoLog = errors.New("unknown log")
-	errRace  = errors.New("another process moved the cursor")
-)
-
-func connect(path string) (*state, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("open the monitor's state: %w", err)
-	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", u.String())
-	if err != nil {
-		return nil, fmt.Errorf("open the monitor's state: %w", err)
-	}
-	db.SetMaxOpenConns(1) // transactions are short: several connections would contend for the one write lock
-	return &state{db}, nil
-}
-
-// createState makes the database. The file must not exist.
-func createState(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("create the monitor's state: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("create the monitor's state: %w", err)
-	}
-	s, err := connect(path)
-	if err != nil {
-		return err
-	}
-	if _, err := s.db.Exec("BEGIN IMMEDIATE;" + schema + "COMMIT;"); err != nil {
-		return errors.Join(fmt.Errorf("create the monitor's state: %w", err), s.close())
-	}
-	return s.close()
-}
+var errNoLog = errors.New("unknown log")
 
 func openState(path string) (*state, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	db, err := sqlite.Open(path, schema)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no monitor here: %w", err)
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open the monitor's state: %w", err)
 	}
-	s, err := connect(path)
-	if err != nil {
-		return nil, err
-	}
-	var version int
-	if err := s.db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the monitor's state %s: %w", path, err), s.close())
-	}
-	if version != schemaVersion {
-		return nil, errors.Join(fmt.Errorf("open the monitor's state %s: version %d: want %d", path, version, schemaVersion), s.close())
-	}
-	return s, nil
+	return &state{db}, nil
 }
 
 func (s *state) close() error { return s.db.Close() }
@@ -247,15 +193,7 @@ func (s *state) removeLog(ctx context.Context, origin string) error {
 
 // tx does something in one transaction, which is durable once tx returns nil.
 func (s *state) tx(ctx context.Context, what string, do func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	defer tx.Rollback() // after a commit this does nothing
-	if err := do(tx); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if err := tx.Commit(); err != nil {
+	if err := s.db.Tx(ctx, do); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -331,7 +332,7 @@ func (t *tail) commit(ctx context.Context) error {
 			}
 		}
 		res, err := tx.ExecContext(ctx, "UPDATE log SET next = ? WHERE number = ? AND next = ?", int64(next), t.l.number, int64(t.l.next))
-		return one(res, err)
+		return sqlite.OneRow(res, err)
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"filippo.io/mldsa"
+
+	"github.com/poclog/poclog/internal/sqlite"
 )
 
 // The signature types of note keys (https://c2sp.org/signed-note, signature types).
@@ -99,7 +101,10 @@ func initDir(dir, name, file, content string) error {
 	}
 	// The state comes last and is created empty here, once: Open refuses a folder without it, for a witness that has forgotten what
 	// it signed must not sign.
-	return createState(filepath.Join(dir, stateFile))
+	if err := sqlite.Create(filepath.Join(dir, stateFile), schema); err != nil {
+		return fmt.Errorf("create the state: %w", err)
+	}
+	return nil
 }
 
 // skey encodes a note signer key: PRIVATE+KEY+<name>+<hash>+<base64 of type and seed>. The hash is that of the note key of this

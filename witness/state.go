@@ -7,20 +7,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
-	"path/filepath"
+	"io/fs"
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"github.com/poclog/poclog/internal/sqlite"
 )
-
-// schemaVersion is the user_version of the state. A witness refuses a state of another version.
-const schemaVersion = 1
 
 // The one row of a log carries what the next checkpoint must be consistent with. A row is never deleted: a log that is removed and
 // added again goes on from where it was.
-const schema = `
+var schema = sqlite.Schema{`
 CREATE TABLE log (
 	origin     TEXT PRIMARY KEY,
 	hash       TEXT NOT NULL UNIQUE,       -- hex SHA-256 of the origin, for the monitoring API
@@ -43,17 +39,13 @@ CREATE TABLE conflict (                    -- signed checkpoints of a size that 
 	ours   BLOB NOT NULL,                  -- the checkpoint that we had cosigned
 	PRIMARY KEY (origin, size, root)
 ) STRICT;
-PRAGMA user_version = 1;
-`
+`}
 
 // maxConflicts is how many conflicting checkpoints are kept for one log. One is proof enough.
 const maxConflicts = 16
 
 // A state is the SQLite database of a witness. Several processes can have it open: every decision is made by one statement.
-type state struct {
-	write *sql.DB // one connection: several would contend for the one write lock
-	read  *sql.DB
-}
+type state struct{ db *sqlite.DB }
 
 // A head is what a witness knows of a log at one moment.
 type head struct {
@@ -66,75 +58,24 @@ type head struct {
 
 var errNoLog = errors.New("unknown log")
 
-func dataSource(path string, pragmas ...string) string {
-	q := url.Values{"_txlock": {"immediate"}}
-	for _, p := range append(pragmas, "busy_timeout(10000)", "foreign_keys(1)") {
-		q.Add("_pragma", p)
-	}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
-	return u.String()
-}
-
-// createState makes the database. The file must not exist.
-func createState(path string) error {
-	if err := create(path, nil); err != nil {
-		return err
-	}
-	s, err := connect(path)
-	if err != nil {
-		return err
-	}
-	if _, err := s.write.Exec("BEGIN IMMEDIATE;" + schema + "COMMIT;"); err != nil {
-		return errors.Join(fmt.Errorf("create the state: %w", err), s.close())
-	}
-	return s.close()
-}
-
 func openState(path string) (*state, error) {
-	s, err := connect(path)
-	if err != nil {
-		return nil, err
+	db, err := sqlite.Open(path, schema)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the state, without which a witness must not sign: %w", err)
 	}
-	var version int
-	if err := s.read.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the state %s: %w", path, err), s.close())
-	}
-	if version != schemaVersion {
-		return nil, errors.Join(fmt.Errorf("open the state %s: version %d: want %d", path, version, schemaVersion), s.close())
-	}
-	return s, nil
-}
-
-func connect(path string) (*state, error) {
-	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the state: %w", err)
 	}
-	write, err := sql.Open("sqlite", dataSource(path, "journal_mode(WAL)", "synchronous(FULL)"))
-	if err != nil {
-		return nil, fmt.Errorf("open the state: %w", err)
-	}
-	write.SetMaxOpenConns(1)
-	// The write connection first: it sets the journal mode that the readers depend on.
-	if err := write.Ping(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the state %s: %w", path, err), write.Close())
-	}
-	read, err := sql.Open("sqlite", dataSource(path, "query_only(1)"))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the state: %w", err), write.Close())
-	}
-	read.SetMaxOpenConns(4)
-	read.SetMaxIdleConns(4)
-	return &state{write: write, read: read}, nil
+	return &state{db}, nil
 }
 
-func (s *state) close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (s *state) close() error { return s.db.Close() }
 
 // head returns what is known of a log, or errNoLog.
 func (s *state) head(ctx context.Context, origin string) (*head, error) {
 	var h head
 	var root []byte
-	err := s.read.QueryRowContext(ctx, `SELECT size, root, cosigned, checkpoint,
+	err := s.db.Read.QueryRowContext(ctx, `SELECT size, root, cosigned, checkpoint,
 		(SELECT coalesce(group_concat(vkey, char(10) ORDER BY vkey), '') FROM vkey WHERE vkey.origin = log.origin)
 		FROM log WHERE origin = ?`, origin).Scan(&h.size, &root, &h.cosigned, &h.checkpoint, &h.vkeys)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -162,7 +103,7 @@ type advance struct {
 // compareAndSet replaces the head of a log if it still is what the decision was made on. It is durable once it returns true. One
 // statement does it, so no two decisions are made on one head, in however many processes.
 func (s *state) compareAndSet(ctx context.Context, a advance) (bool, error) {
-	res, err := s.write.ExecContext(ctx, `UPDATE log SET size = ?, root = ?, cosigned = ?, checkpoint = ?
+	res, err := s.db.ExecContext(ctx, `UPDATE log SET size = ?, root = ?, cosigned = ?, checkpoint = ?
 		WHERE origin = ? AND size = ? AND root = ? AND cosigned <= ? AND (checkpoint IS NULL) = ?`,
 		int64(a.size), a.root[:], a.cosigned, a.checkpoint, a.origin, int64(a.from.size), a.from.root[:], a.cosigned, a.from.checkpoint == nil)
 	if err != nil {
@@ -178,7 +119,7 @@ func (s *state) compareAndSet(ctx context.Context, a advance) (bool, error) {
 // published returns the latest cosigned checkpoint of the log whose origin has this hex SHA-256, or errNoLog if there is none.
 func (s *state) published(ctx context.Context, hash string) ([]byte, error) {
 	var cp []byte
-	err := s.read.QueryRowContext(ctx, "SELECT checkpoint FROM log WHERE hash = ? AND checkpoint IS NOT NULL", hash).Scan(&cp)
+	err := s.db.Read.QueryRowContext(ctx, "SELECT checkpoint FROM log WHERE hash = ? AND checkpoint IS NOT NULL", hash).Scan(&cp)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errNoLog
 	}
@@ -190,28 +131,26 @@ func (s *state) published(ctx context.Context, hash string) ([]byte, error) {
 
 // addLog makes sure that the log is known and trusts the keys, and returns how many of them are new.
 func (s *state) addLog(ctx context.Context, origin string, vkeys []string) (added int, err error) {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, fmt.Errorf("add log %q: %w", origin, err)
-	}
-	defer tx.Rollback() // after a commit this does nothing
 	hash := sha256.Sum256([]byte(origin))
-	if _, err := tx.ExecContext(ctx, "INSERT INTO log (origin, hash, size, root) VALUES (?, ?, 0, ?) ON CONFLICT DO NOTHING",
-		origin, hex.EncodeToString(hash[:]), emptyRoot[:]); err != nil {
-		return 0, fmt.Errorf("add log %q: %w", origin, err)
-	}
-	for _, k := range vkeys {
-		res, err := tx.ExecContext(ctx, "INSERT INTO vkey (origin, vkey) VALUES (?, ?) ON CONFLICT DO NOTHING", origin, k)
-		if err != nil {
-			return 0, fmt.Errorf("add log %q: %w", origin, err)
+	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO log (origin, hash, size, root) VALUES (?, ?, 0, ?) ON CONFLICT DO NOTHING",
+			origin, hex.EncodeToString(hash[:]), emptyRoot[:]); err != nil {
+			return err
 		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return 0, fmt.Errorf("add log %q: %w", origin, err)
+		for _, k := range vkeys {
+			res, err := tx.ExecContext(ctx, "INSERT INTO vkey (origin, vkey) VALUES (?, ?) ON CONFLICT DO NOTHING", origin, k)
+			if err != nil {
+				return err
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			added += int(n)
 		}
-		added += int(n)
-	}
-	if err := tx.Commit(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return 0, fmt.Errorf("add log %q: %w", origin, err)
 	}
 	return added, nil
@@ -219,7 +158,7 @@ func (s *state) addLog(ctx context.Context, origin string, vkeys []string) (adde
 
 // removeKeys stops trusting every key of a log. What was cosigned stays.
 func (s *state) removeKeys(ctx context.Context, origin string) error {
-	res, err := s.write.ExecContext(ctx, "DELETE FROM vkey WHERE origin = ?", origin)
+	res, err := s.db.ExecContext(ctx, "DELETE FROM vkey WHERE origin = ?", origin)
 	if err != nil {
 		return fmt.Errorf("remove log %q: %w", origin, err)
 	}
@@ -231,7 +170,7 @@ func (s *state) removeKeys(ctx context.Context, origin string) error {
 
 // addConflict keeps a checkpoint that contradicts one we cosigned. It is kept once, and only so many of one log.
 func (s *state) addConflict(ctx context.Context, origin string, c Conflict) error {
-	_, err := s.write.ExecContext(ctx, `INSERT INTO conflict (origin, size, root, seen, theirs, ours)
+	_, err := s.db.ExecContext(ctx, `INSERT INTO conflict (origin, size, root, seen, theirs, ours)
 		SELECT ?, ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM conflict WHERE origin = ?) < ? ON CONFLICT DO NOTHING`,
 		origin, int64(c.Size), c.Root[:], c.Seen.Unix(), c.Theirs, c.Ours, origin, maxConflicts)
 	if err != nil {
@@ -241,7 +180,7 @@ func (s *state) addConflict(ctx context.Context, origin string, c Conflict) erro
 }
 
 func (s *state) conflicts(ctx context.Context, origin string) ([]Conflict, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT size, root, seen, theirs, ours FROM conflict WHERE origin = ? ORDER BY seen, size", origin)
+	rows, err := s.db.Read.QueryContext(ctx, "SELECT size, root, seen, theirs, ours FROM conflict WHERE origin = ? ORDER BY seen, size", origin)
 	if err != nil {
 		return nil, fmt.Errorf("read the conflicts of %q: %w", origin, err)
 	}
@@ -266,7 +205,7 @@ func (s *state) conflicts(ctx context.Context, origin string) ([]Conflict, error
 
 // logs returns every log that is witnessed, by origin.
 func (s *state) logs(ctx context.Context) ([]Log, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT origin, size, cosigned, checkpoint IS NOT NULL,
+	rows, err := s.db.Read.QueryContext(ctx, `SELECT origin, size, cosigned, checkpoint IS NOT NULL,
 		(SELECT group_concat(vkey, char(10) ORDER BY vkey) FROM vkey WHERE vkey.origin = log.origin) AS keys,
 		(SELECT count(*) FROM conflict WHERE conflict.origin = log.origin)
 		FROM log WHERE keys IS NOT NULL ORDER BY origin`)

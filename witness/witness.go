@@ -22,7 +22,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -96,11 +95,7 @@ func Open(dir string, cfg Config) (*Witness, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, stateFile)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open the state, without which a witness must not sign: %w", err)
-	}
-	s, err := openState(path)
+	s, err := openState(filepath.Join(dir, stateFile))
 	if err != nil {
 		return nil, err
 	}

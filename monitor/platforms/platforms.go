@@ -13,20 +13,18 @@ package platforms
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/monitor"
 )
 
@@ -42,9 +40,7 @@ const (
 	collateralDir = "collateral"
 )
 
-const schemaVersion = 1
-
-const schema = `
+var schema = sqlite.Schema{`
 CREATE TABLE platform (
 	realm      TEXT NOT NULL,
 	chip       TEXT NOT NULL,
@@ -68,8 +64,7 @@ CREATE TABLE issue (                        -- the newest of each piece of colla
 	number  TEXT NOT NULL,                  -- evaluation or CRL number, decimal
 	issued  INTEGER NOT NULL                -- Unix seconds
 ) STRICT;
-PRAGMA user_version = 1;
-`
+`}
 
 // Source is where platforms come from, and alerts go: a [monitor.Monitor].
 type Source interface {
@@ -86,7 +81,7 @@ type Evidence func(ctx context.Context, origin string, digest poclog.Digest) ([]
 // A Keeper keeps the platforms of one realm in a monitor's folder. One process at a time should have it.
 type Keeper struct {
 	dir      string
-	db       *sql.DB
+	db       *sqlite.DB
 	source   Source
 	evidence Evidence
 	policy   *poclog.Policy
@@ -99,49 +94,15 @@ func Open(dir string, source Source, evidence Evidence, policy *poclog.Policy, c
 	if err := os.MkdirAll(filepath.Join(dir, collateralDir), 0o700); err != nil {
 		return nil, fmt.Errorf("open the platforms: %w", err)
 	}
-	path, err := filepath.Abs(filepath.Join(dir, stateFile))
-	if err != nil {
-		return nil, fmt.Errorf("open the platforms: %w", err)
+	path := filepath.Join(dir, stateFile)
+	if err := sqlite.Create(path, schema); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("begin the platforms: %w", err)
 	}
-	// SQLite would make it readable by others.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	var err error
+	if k.db, err = sqlite.Open(path, schema); err != nil {
 		return nil, fmt.Errorf("open the platforms: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open the platforms: %w", err)
-	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)"}}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
-	if k.db, err = sql.Open("sqlite", u.String()); err != nil {
-		return nil, fmt.Errorf("open the platforms: %w", err)
-	}
-	k.db.SetMaxOpenConns(1)
-	if err := k.prepare(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the platforms %s: %w", path, err), k.db.Close())
 	}
 	return k, nil
-}
-
-// prepare makes the tables where there are none, and refuses those of another version.
-func (k *Keeper) prepare() error {
-	tx, err := k.db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // after a commit this does nothing
-	var version int
-	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return err
-	}
-	if version == 0 {
-		if _, err := tx.Exec(schema); err != nil {
-			return err
-		}
-	} else if version != schemaVersion {
-		return fmt.Errorf("version %d: want %d", version, schemaVersion)
-	}
-	return tx.Commit()
 }
 
 // Close closes the files.

@@ -52,17 +52,15 @@ func (k *Keeper) platform(ctx context.Context, chip poclog.Identity) (*platform,
 
 // save keeps platforms, all or none.
 func (k *Keeper) save(ctx context.Context, list ...*platform) error {
-	tx, err := k.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("keep platforms: %w", err)
-	}
-	defer tx.Rollback() // after a commit this does nothing
-	for _, p := range list {
-		if err := k.put(ctx, tx, p); err != nil {
-			return fmt.Errorf("keep platform %s: %w", p.chip, err)
+	err := k.db.Tx(ctx, func(tx *sql.Tx) error {
+		for _, p := range list {
+			if err := k.put(ctx, tx, p); err != nil {
+				return fmt.Errorf("%s: %w", p.chip, err)
+			}
 		}
-	}
-	if err := tx.Commit(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("keep platforms: %w", err)
 	}
 	return nil

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -118,7 +119,10 @@ func Init(dir, name string) error {
 	if err := witness.InitGated(dir, name); err != nil {
 		return err
 	}
-	return createState(filepath.Join(dir, stateFile))
+	if err := sqlite.Create(filepath.Join(dir, stateFile), schema); err != nil {
+		return fmt.Errorf("create the audit state: %w", err)
+	}
+	return nil
 }
 
 // Open opens the auditor that Init made in a folder. Nothing is audited before Serve, Follow or a request.

@@ -8,22 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// schemaVersion is the user_version of the state. An auditor refuses a state of another version.
-const schemaVersion = 1
-
-const schema = `
+var schema = sqlite.Schema{`
 CREATE TABLE log (
 	origin        TEXT PRIMARY KEY,
 	hash          TEXT NOT NULL UNIQUE,        -- hex SHA-256 of the origin
@@ -59,8 +52,7 @@ CREATE TABLE split (                           -- evidence that a log signed two
 	seen     INTEGER NOT NULL,
 	PRIMARY KEY (origin, evidence)
 ) STRICT;
-PRAGMA user_version = 1;
-`
+`}
 
 const (
 	maxRefused = 1024 // kept of one log
@@ -68,65 +60,19 @@ const (
 )
 
 // A state is the SQLite database of an auditor.
-type state struct{ db *sql.DB }
+type state struct{ db *sqlite.DB }
 
-var (
-	errNoLog = errors.New("unknown log")
-	errRace  = errors.New("another process audits this log")
-)
-
-func connect(path string) (*state, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("open the audit state: %w", err)
-	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", u.String())
-	if err != nil {
-		return nil, fmt.Errorf("open the audit state: %w", err)
-	}
-	db.SetMaxOpenConns(1) // a batch is one short transaction: several connections would contend for the one write lock
-	return &state{db}, nil
-}
-
-// createState makes the database. The file must not exist.
-func createState(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("create the audit state: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("create the audit state: %w", err)
-	}
-	s, err := connect(path)
-	if err != nil {
-		return err
-	}
-	if _, err := s.db.Exec("BEGIN IMMEDIATE;" + schema + "COMMIT;"); err != nil {
-		return errors.Join(fmt.Errorf("create the audit state: %w", err), s.close())
-	}
-	return s.close()
-}
+var errNoLog = errors.New("unknown log")
 
 func openState(path string) (*state, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	db, err := sqlite.Open(path, schema)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no auditor here: %w", err)
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open the audit state: %w", err)
 	}
-	s, err := connect(path)
-	if err != nil {
-		return nil, err
-	}
-	var version int
-	if err := s.db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the audit state %s: %w", path, err), s.close())
-	}
-	if version != schemaVersion {
-		return nil, errors.Join(fmt.Errorf("open the audit state %s: version %d: want %d", path, version, schemaVersion), s.close())
-	}
-	return s, nil
+	return &state{db}, nil
 }
 
 func (s *state) close() error { return s.db.Close() }
@@ -237,20 +183,8 @@ func (s *state) adopt(ctx context.Context, r *record, target []byte, seen time.T
 	}
 	res, err := s.db.ExecContext(ctx, "UPDATE log SET target = ?, seen = ? WHERE origin = ? AND target IS ? AND audited = ?",
 		target, seen.Unix(), r.origin, old, r.audited)
-	return one(res, err, r.origin)
-}
-
-// one wants a statement to have changed one row.
-func one(res sql.Result, err error, origin string) error {
-	if err != nil {
-		return fmt.Errorf("record the audit of %q: %w", origin, err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return fmt.Errorf("record the audit of %q: %w", origin, err)
-	}
-	if n != 1 {
-		return fmt.Errorf("record the audit of %q: %w", origin, errRace)
+	if err := sqlite.OneRow(res, err); err != nil {
+		return fmt.Errorf("record the target of %q: %w", r.origin, err)
 	}
 	return nil
 }
@@ -266,20 +200,19 @@ type step struct {
 
 // save records a batch, durably, if nothing else was recorded since r was read.
 func (s *state) save(ctx context.Context, r *record, b *step) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
+	if err := s.db.Tx(ctx, func(tx *sql.Tx) error { return b.write(ctx, tx, r) }); err != nil {
 		return fmt.Errorf("record the audit of %q: %w", r.origin, err)
 	}
-	defer tx.Rollback() // after a commit this does nothing
+	return nil
+}
+
+func (b *step) write(ctx context.Context, tx *sql.Tx, r *record) error {
 	digest := ""
 	if b.inForce != (poclog.Blob{}) {
 		digest = b.inForce.SHA256.String()
 	}
-	res, err := tx.ExecContext(ctx, "UPDATE log SET audited = ?, in_force = ?, in_force_size = ? WHERE origin = ? AND audited = ?",
-		b.audited, digest, b.inForce.Size, r.origin, r.audited)
-	if err := one(res, err, r.origin); err != nil {
-		return err
-	}
+	err := sqlite.OneRow(tx.ExecContext(ctx, "UPDATE log SET audited = ?, in_force = ?, in_force_size = ? WHERE origin = ? AND audited = ?",
+		b.audited, digest, b.inForce.Size, r.origin, r.audited))
 	exec := func(query string, args ...any) {
 		if err == nil {
 			_, err = tx.ExecContext(ctx, query, args...)
@@ -293,13 +226,7 @@ func (s *state) save(ctx context.Context, r *record, b *step) error {
 		exec(`INSERT INTO refused (origin, entry, chk, detail, seen) SELECT ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM refused WHERE origin = ?) < ?
 			ON CONFLICT DO UPDATE SET chk = excluded.chk, detail = excluded.detail`, r.origin, f.Entry, f.Check, f.Detail, b.at.Unix(), r.origin, maxRefused)
 	}
-	if err == nil {
-		err = tx.Commit()
-	}
-	if err != nil {
-		return fmt.Errorf("record the audit of %q: %w", r.origin, err)
-	}
-	return nil
+	return err
 }
 
 // addSplit keeps the evidence of a split view.

@@ -1,0 +1,184 @@
+// Package sqlite opens the SQLite databases in which the services keep their state.
+//
+// Every database has one connection that writes, a write-ahead log, synchronous=FULL and immediate transactions: what a
+// transaction wrote is on disk once it returns, and a transaction that began can commit. One connection is faster than several,
+// which would contend for the one write lock. Several processes may have one database open.
+//
+// A database is made whole or not at all. Open makes no tables: the state of a service that forgot what it did must be missed, not
+// begun again. The tests are the evidence.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/poclog/poclog/internal/durable"
+)
+
+const (
+	busyTimeout = "busy_timeout(10000)" // milliseconds for which a transaction waits for another process
+	readers     = 4                     // connections that read beside the one that writes
+)
+
+// A Schema is the statements that make a database, step by step: step i takes it from version i to i+1, and the first makes the
+// tables. Steps must not begin or end transactions, nor set the version.
+type Schema []string
+
+// A DB is an open database. Its own methods use the one connection that writes: while rows of a query are open, they wait.
+type DB struct {
+	*sql.DB
+	Read *sql.DB // connections that cannot write, and do not wait for who does
+}
+
+// Create makes a database with the tables of a schema, for its owner alone. It is durable and whole once Create returns. If there
+// is a file already, the error wraps fs.ErrExist.
+func Create(path string, s Schema) error {
+	b, err := s.file()
+	if err != nil {
+		return fmt.Errorf("make the tables of %s: %w", path, err)
+	}
+	return durable.Create(path, b, 0o600)
+}
+
+// file returns the bytes of a new database.
+func (s Schema) file() (b []byte, err error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // each has a database of its own
+	if err := s.migrate(&DB{DB: db}, 0); err != nil {
+		return nil, err
+	}
+	c, err := db.Conn(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	err = c.Raw(func(driver any) error {
+		b, err = driver.(interface{ Serialize() ([]byte, error) }).Serialize()
+		return err
+	})
+	return b, err
+}
+
+// Open opens a database that Create made, and brings it to the schema's version. If there is none, the error wraps
+// fs.ErrNotExist. A database of a later version, and one without tables, is refused.
+func Open(path string, s Schema) (*DB, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, err // SQLite would make it
+	}
+	db, err := connect(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := s.migrate(db, 1); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+func connect(path string) (*DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := open(path, 1, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Ping(); err != nil { // before any reader: this sets the journal mode
+		return nil, errors.Join(err, db.Close())
+	}
+	read, err := open(path, readers, "query_only(1)")
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &DB{DB: db, Read: read}, nil
+}
+
+func open(path string, conns int, pragmas ...string) (*sql.DB, error) {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{busyTimeout}, pragmas...)}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// migrate takes a database that is at least of a version to the newest, in one transaction.
+func (s Schema) migrate(db *DB, least int) error {
+	version, err := s.version(db, least)
+	if err != nil || version == len(s) {
+		return err // the lock that a transaction takes is not needed
+	}
+	return db.Tx(context.Background(), func(tx *sql.Tx) error {
+		version, err := s.version(tx, least) // another process may have been faster
+		if err != nil {
+			return err
+		}
+		for i, step := range s[version:] {
+			if _, err := tx.Exec(step); err != nil {
+				return fmt.Errorf("make version %d: %w", version+i+1, err)
+			}
+		}
+		_, err = tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", len(s)))
+		return err
+	})
+}
+
+// version returns the version of a database, which must be at least least, and at most the schema's.
+func (s Schema) version(q interface{ QueryRow(string, ...any) *sql.Row }, least int) (version int, err error) {
+	if err := q.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return 0, err
+	}
+	if version < least || version > len(s) {
+		return 0, fmt.Errorf("version %d: want %d", version, len(s))
+	}
+	return version, nil
+}
+
+// Close closes all connections.
+func (d *DB) Close() error { return errors.Join(d.Read.Close(), d.DB.Close()) }
+
+// Tx does something in one transaction, which is durable once Tx returns nil. If do fails, nothing is changed.
+func (d *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := d.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after a commit this does nothing
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// ErrRace says that a statement found another state than the one on which it was decided.
+var ErrRace = errors.New("another process was faster")
+
+// OneRow passes on the outcome of a statement that must have changed exactly one row: else the error wraps ErrRace.
+func OneRow(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("%d rows changed: %w", n, ErrRace)
+	}
+	return nil
+}
