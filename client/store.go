@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -31,7 +32,7 @@ type FileStore struct{ dir string }
 
 // NewFileStore returns the store in a folder, which it creates if there is none.
 func NewFileStore(dir string) (*FileStore, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("checkpoint store: %w", err)
 	}
 	return &FileStore{dir: dir}, nil
@@ -66,16 +67,16 @@ func (s *FileStore) Load(origin string) ([]byte, error) {
 
 // Replace implements [CheckpointStore].
 func (s *FileStore) Replace(origin string, seen, next []byte) (bool, error) {
-	unlock, err := lockFile(filepath.Join(s.dir, "lock"))
+	unlock, err := durable.Lock(filepath.Join(s.dir, "lock"))
 	if err != nil {
 		return false, fmt.Errorf("checkpoint store: %w", err)
 	}
-	defer unlock()
+	defer unlock() // the lock ends with the process in any case
 	now, err := s.Load(origin)
 	if err != nil || !bytes.Equal(now, seen) {
 		return false, err
 	}
-	if err := s.write(s.path(origin, ".checkpoint"), next); err != nil {
+	if err := durable.Replace(s.path(origin, ".checkpoint"), next, 0o600); err != nil {
 		return false, fmt.Errorf("checkpoint store: %w", err)
 	}
 	return true, nil
@@ -88,29 +89,8 @@ func (s *FileStore) Keep(origin string, splitView []byte) (string, error) {
 	}
 	sum := sha256.Sum256(splitView)
 	path := s.path(origin, "-"+hex.EncodeToString(sum[:8])+".split-view.json")
-	if err := s.write(path, splitView); err != nil {
+	if err := durable.Replace(path, splitView, 0o600); err != nil {
 		return "", fmt.Errorf("checkpoint store: %w", err)
 	}
 	return path, nil
-}
-
-// write replaces a file, which afterwards holds the new bytes or, if the machine stops before, the old ones.
-func (s *FileStore) write(path string, b []byte) error {
-	tmp, err := os.CreateTemp(s.dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

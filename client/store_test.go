@@ -22,7 +22,7 @@ func openStore(t testing.TB, dir string) *client.FileStore {
 func TestFileStoreConforms(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "checkpoints")
 	clienttest.TestStore(t, func(t testing.TB) client.CheckpointStore { return openStore(t, dir) })
-	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
+	left, err := filepath.Glob(filepath.Join(dir, ".poclog-unfinished-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("temporary files are left: %v, %v", left, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 )
 
 // Defaults and bounds of a [Cache].
@@ -291,7 +292,7 @@ func (c *Cache) remember(k Key, m mark) (err error) {
 	if old, ok := c.seen[k]; ok && !old.before(m) {
 		return nil
 	}
-	unlock, err := lockFile(filepath.Join(c.dir, fileLock))
+	unlock, err := durable.Lock(filepath.Join(c.dir, fileLock))
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", k, err)
 	}
@@ -315,7 +316,7 @@ func (c *Cache) remember(k Key, m mark) (err error) {
 	all[k] = m
 	b, err := marshalSeen(all)
 	if err == nil {
-		err = replaceFile(filepath.Join(c.dir, fileSeen), b)
+		err = durable.Replace(filepath.Join(c.dir, fileSeen), b, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", k, err)

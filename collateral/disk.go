@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 )
 
 // Files of a cache: an item is DIR/<key>.collateral.json, a collateral file of one item.
@@ -42,41 +43,12 @@ func readBounded(path string, max int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, max))
 }
 
-// replaceFile writes a file so that after a crash it has the old or the new content. It is durable once it returns.
-func replaceFile(path string, b []byte) error {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // prepare makes the folder and removes what a killed process left.
 func prepare(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
-	for _, f := range left {
-		// Another process may be writing one: only old ones were left.
-		if info, e := os.Lstat(f); e == nil && time.Since(info.ModTime()) > time.Hour {
-			err = errors.Join(err, os.Remove(f))
-		}
-	}
-	return err
+	return durable.Sweep(dir)
 }
 
 // itemFiles returns the keys of the folder's items.
@@ -118,7 +90,7 @@ func writeItem(dir string, k Key, it *poclog.CollateralItem) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(itemPath(dir, k), b)
+	return durable.Replace(itemPath(dir, k), b, 0o644)
 }
 
 // seenFile is what was seen, by key in ascending order.

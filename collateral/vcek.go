@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/snp"
 )
 
@@ -93,7 +94,7 @@ func (k *KDS) certificates(ctx context.Context, p snp.Product, r *snp.Report) ([
 		return nil, fmt.Errorf("VCEK of a %s: the KDS's answer is of no use: %w", p, err)
 	}
 	if kept != "" {
-		if err := replaceFile(kept, item); err != nil {
+		if err := durable.Replace(kept, item, 0o644); err != nil {
 			return nil, fmt.Errorf("keep VCEK: %w", err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"filippo.io/mldsa"
 
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/sqlite"
 )
 
@@ -51,14 +52,14 @@ func Init(dir, name string) error {
 // InitGated is Init for keys that state more than consistency, such as an auditor's. Open refuses the folder unless Config.Before is set, so
 // that no plain witness signs with them by mistake.
 func InitGated(dir, name string) error {
-	if err := mkdirAll(dir); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(filepath.Join(dir, stateFile)); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: there is a witness already", dir)
 	}
 	// The gate comes before the keys. It is there already if an earlier attempt was cut short.
-	err := create(filepath.Join(dir, gatedFile), []byte("These keys sign only what has passed an audit.\n"))
+	err := durable.Create(filepath.Join(dir, gatedFile), []byte("These keys sign only what has passed an audit.\n"), 0o600)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -81,7 +82,7 @@ func checkGate(dir string, gate bool) error {
 
 // initDir writes what every kind of witness has, and one file that names its Ed25519 key.
 func initDir(dir, name, file, content string) error {
-	if err := mkdirAll(dir); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for _, f := range []string{ed25519File, agentFile, mldsaFile, stateFile} {
@@ -93,10 +94,10 @@ func initDir(dir, name, file, content string) error {
 	if err != nil {
 		return fmt.Errorf("generate the ML-DSA-44 key: %w", err)
 	}
-	if err := create(filepath.Join(dir, mldsaFile), []byte(skey(name, algMLDSA44, pq.PublicKey().Bytes(), pq.Bytes()))); err != nil {
+	if err := durable.Create(filepath.Join(dir, mldsaFile), []byte(skey(name, algMLDSA44, pq.PublicKey().Bytes(), pq.Bytes())), 0o600); err != nil {
 		return err
 	}
-	if err := create(filepath.Join(dir, file), []byte(content)); err != nil {
+	if err := durable.Create(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 		return err
 	}
 	// The state comes last and is created empty here, once: Open refuses a folder without it, for a witness that has forgotten what

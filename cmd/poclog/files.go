@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog/internal/durable"
 )
 
 // readFile reads a file, or standard input for "-", of at most max bytes.
@@ -54,12 +56,14 @@ func (o *output) check() error {
 	if o.path == "-" {
 		return nil
 	}
-	if _, err := os.Lstat(o.path); err == nil && !o.force {
+	if info, err := os.Lstat(o.path); err == nil && !o.force {
 		return o.exists()
+	} else if err == nil && !info.Mode().IsRegular() {
+		return usagef("%s is no regular file: --force would replace it", o.path)
 	}
-	probe, err := o.temporary()
+	probe, err := os.CreateTemp(filepath.Dir(o.path), ".poclog-probe-*")
 	if err != nil {
-		return err
+		return o.failed(err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
@@ -72,17 +76,13 @@ func (o *output) exists() error {
 	return hint(err, "--force overwrites it")
 }
 
-// temporary makes the file that becomes the output once it is whole.
-func (o *output) temporary() (*os.File, error) {
+// failed says why the file cannot be written.
+func (o *output) failed(err error) error {
 	dir := filepath.Dir(o.path)
-	f, err := os.CreateTemp(dir, ".poclog-*")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(undecided(fmt.Errorf("write %s: there is no folder %s", o.path, dir)), "mkdir -p %s", dir)
+	if _, serr := os.Stat(dir); errors.Is(serr, fs.ErrNotExist) {
+		return hint(undecided(fmt.Errorf("write %s: there is no folder %s", o.path, dir)), "mkdir -p %s", dir)
 	}
-	if err != nil {
-		return nil, undecided(fmt.Errorf("write %s: %w", o.path, err))
-	}
-	return f, nil
+	return undecided(fmt.Errorf("write %s: %w", o.path, err))
 }
 
 // write writes the result. A file appears whole or not at all.
@@ -91,27 +91,20 @@ func (o *output) write(cmd *cobra.Command, b []byte) error {
 		_, err := cmd.OutOrStdout().Write(b)
 		return err
 	}
-	tmp, err := o.temporary()
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
 	mode := o.mode
 	if mode == 0 {
 		mode = 0o644
 	}
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err == nil && o.force {
-		err = os.Rename(tmp.Name(), o.path)
-	} else if err == nil {
-		err = os.Link(tmp.Name(), o.path)
+	put := durable.Create
+	if o.force {
+		put = durable.Replace
 	}
+	err := put(o.path, b, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return o.exists()
 	}
 	if err != nil {
-		return undecided(err)
+		return o.failed(err)
 	}
 	return nil
 }

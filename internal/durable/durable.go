@@ -126,6 +126,11 @@ func (s FS) write(path string, b []byte, mode fs.FileMode, name func(tmp string)
 		dir = filepath.Dir(path)
 	}
 	var f *os.File
+	defer func() {
+		if f != nil {
+			f.Close() // for a hook that panics: the lock ends as with a process
+		}
+	}()
 	err := s.call(Call{Op: OpCreate, Path: dir}, func() (err error) { f, err = createUnfinished(dir); return err })
 	if f == nil {
 		return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/publish/importer"
 )
 
@@ -147,10 +148,10 @@ func (s *Issuers) kept(address string) (*x509.Certificate, error) {
 
 // keep remembers an issuer. Where it cannot, it is fetched again: nothing depends on the cache.
 func (s *Issuers) keep(address string, c *x509.Certificate) {
-	if s.Cache == "" || os.MkdirAll(s.Cache, 0o700) != nil {
+	if s.Cache == "" || durable.MkdirAll(s.Cache, 0o700) != nil {
 		return
 	}
-	_ = replaceFile(s.path(address), c.Raw, 0o600)
+	_ = durable.Replace(s.path(address), c.Raw, 0o600)
 }
 
 // azureIssuers returns, in PEM, what completes the chain of the AK certificate in an Azure VM's TPM.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -35,6 +36,7 @@ type life struct {
 	calls   int
 	dieAt   int // the call at which the process dies; 0: never
 	keep    int
+	disk    bool // it may die at the calls by which files are kept, too
 	events  []Event
 }
 
@@ -87,10 +89,17 @@ func (l *life) make(_ context.Context, key poclog.Digest) ([]byte, error) {
 // live runs one process until it dies or the time is over.
 func (l *life) live(ctx context.Context) (err error, dead bool) {
 	l.t.Helper()
-	st, err := OpenState(l.dir, "https://log.test")
+	open := false // deaths while it opens are those of TestKilledAtEveryDurableStepNoWindowIsDoubledOrLost (cmd/poclog)
+	st, err := openState(durable.FS{Fault: func(durable.Call, bool) error {
+		if open && l.disk {
+			l.seam()
+		}
+		return nil
+	}}, l.dir, "https://log.test")
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	open = true
 	defer func() {
 		if err := st.Close(); err != nil { // as the lock of a process that ends
 			l.t.Error(err)
@@ -146,17 +155,22 @@ func (l *life) check() (windows []time.Time) {
 		}
 		windows = append(windows, w)
 	}
-	if left := append(l.files("*.bundle.json"), l.files(".new-*")...); len(left) > 0 && filepath.Base(left[0]) != refusedFile {
+	if left := append(l.files("*.bundle.json"), l.files(".poclog-unfinished-*")...); len(left) > 0 && filepath.Base(left[0]) != refusedFile {
 		l.t.Errorf("left over: %v", left)
 	}
 	return windows
 }
 
 // Wherever a process dies, the next one finishes what was begun: each window has one proof.
-func TestNoWindowIsDoubledOrLostWhereverTheProcessDies(t *testing.T) {
+func TestNoWindowIsDoubledOrLostWhereverTheProcessDies(t *testing.T) { diesEverywhere(t, 4, false) }
+
+// So it is where it dies before or after a call by which a file is kept.
+func TestNoWindowIsDoubledOrLostWhereverAFileIsKept(t *testing.T) { diesEverywhere(t, 1, true) }
+
+func diesEverywhere(t *testing.T, n int, disk bool) {
 	for dieAt, dead := 1, true; dead; dieAt++ {
-		l := newLife(t, 4)
-		l.dieAt = dieAt
+		l := newLife(t, n)
+		l.dieAt, l.disk = dieAt, disk
 		if _, dead = l.live(t.Context()); dead {
 			if err, again := l.live(t.Context()); err != nil || again {
 				t.Fatalf("after the death at call %d: %v", dieAt, err)
@@ -170,7 +184,7 @@ func TestNoWindowIsDoubledOrLostWhereverTheProcessDies(t *testing.T) {
 				t.Errorf("death at call %d: windows %v", dieAt, windows)
 			}
 		}
-		if len(windows) < 4 || len(windows) > 5 {
+		if len(windows) < n || len(windows) > n+1 {
 			t.Errorf("death at call %d: %d windows", dieAt, len(windows))
 		}
 	}
@@ -382,7 +396,7 @@ func TestHalfKeptReceiptsAreFinished(t *testing.T) {
 	dir := t.TempDir()
 	name := stem(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), poclog.Digest{1})
 	for file, text := range map[string]string{
-		name + bundleSuffix: "bundle", name + receiptSuffix: "receipt", latestFile: "an older one", tempPrefix + "1": "half", "notes.txt": "the operator's",
+		name + bundleSuffix: "bundle", name + receiptSuffix: "receipt", latestFile: "an older one", ".poclog-unfinished-1": "half", "notes.txt": "the operator's", ".new-notes.txt": "the operator's",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -402,7 +416,7 @@ func TestHalfKeptReceiptsAreFinished(t *testing.T) {
 		names = append(names, e.Name())
 	}
 	latest, err := os.ReadFile(filepath.Join(dir, latestFile))
-	if got := strings.Join(names, " "); err != nil || string(latest) != "receipt" || got != name+receiptSuffix+" latest.tlog-proof lock notes.txt state.json" {
+	if got := strings.Join(names, " "); err != nil || string(latest) != "receipt" || got != ".new-notes.txt "+name+receiptSuffix+" latest.tlog-proof lock notes.txt state.json" {
 		t.Errorf("%s: latest %q: %v", got, latest, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 )
 
 // Names in the state's folder.
@@ -41,6 +42,7 @@ const (
 // <window> is its start, <key> the beginning of the user data's digest: a new key gets a proof of its own. One process at a time has a State open.
 type State struct {
 	dir    string
+	disk   durable.FS
 	seed   uint32
 	unlock func() error
 }
@@ -56,13 +58,15 @@ type stateJSON struct {
 var ErrOtherLog = errors.New("the folder holds the state for another log")
 
 // OpenState opens the state for a log's URL in a folder, which it makes if there is none. It finishes what a stopped process left half done.
-func OpenState(dir, log string) (*State, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+func OpenState(dir, log string) (*State, error) { return openState(durable.FS{}, dir, log) }
+
+func openState(disk durable.FS, dir, log string) (*State, error) {
+	s := &State{dir: dir, disk: disk}
+	err := disk.MkdirAll(dir, 0o755)
+	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	s := &State{dir: dir}
-	var err error
-	if s.unlock, err = lockFile(filepath.Join(dir, lockName)); err != nil {
+	if s.unlock, err = durable.TryLock(filepath.Join(dir, lockName)); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if err = s.load(log); err == nil {
@@ -85,7 +89,7 @@ func (s *State) load(log string) error {
 		if b, err = json.Marshal(stateJSON{V: 1, Log: log, Seed: s.seed}); err != nil {
 			return err
 		}
-		return replaceFile(path, append(b, '\n'), 0o644)
+		return s.disk.Replace(path, append(b, '\n'), 0o644)
 	}
 	if err != nil {
 		return err
@@ -108,16 +112,8 @@ func (s *State) load(log string) error {
 
 // recover removes what a stopped process left: files that were not finished, and bundles whose receipt is here.
 func (s *State) recover() error {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
+	if err := durable.Sweep(s.dir); err != nil {
 		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) {
-			if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil {
-				return err
-			}
-		}
 	}
 	pending, err := s.list(bundleSuffix)
 	if err != nil {
@@ -173,7 +169,7 @@ func (s *State) done(stem string) bool {
 
 // begin keeps a bundle before it is sent.
 func (s *State) begin(stem string, bundle []byte) error {
-	return replaceFile(s.path(stem, bundleSuffix), bundle, 0o600)
+	return s.disk.Replace(s.path(stem, bundleSuffix), bundle, 0o600)
 }
 
 // pending returns the bundles that have no receipt yet.
@@ -185,7 +181,7 @@ func (s *State) bundle(stem string) ([]byte, error) {
 
 // finish keeps a receipt; its bundle goes.
 func (s *State) finish(stem string, receipt []byte) error {
-	if err := replaceFile(s.path(stem, receiptSuffix), receipt, 0o644); err != nil {
+	if err := s.disk.Replace(s.path(stem, receiptSuffix), receipt, 0o644); err != nil {
 		return err
 	}
 	return s.finished(stem)
@@ -197,21 +193,15 @@ func (s *State) finished(stem string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(s.dir, latestFile), receipt, 0o644); err != nil {
+	if err := s.disk.Replace(filepath.Join(s.dir, latestFile), receipt, 0o644); err != nil {
 		return err
 	}
-	if err := os.Remove(s.path(stem, bundleSuffix)); err != nil {
-		return err
-	}
-	return syncDir(s.dir)
+	return s.disk.Remove(s.path(stem, bundleSuffix))
 }
 
 // refuse puts a bundle aside that the log refuses for good.
 func (s *State) refuse(stem string) error {
-	if err := os.Rename(s.path(stem, bundleSuffix), filepath.Join(s.dir, refusedFile)); err != nil {
-		return err
-	}
-	return syncDir(s.dir)
+	return s.disk.Rename(s.path(stem, bundleSuffix), filepath.Join(s.dir, refusedFile))
 }
 
 // prune removes the oldest receipts but for a number of them, and never the one of a window.
@@ -224,7 +214,7 @@ func (s *State) prune(keep int, spare string) error {
 		if stem == spare {
 			continue
 		}
-		if err := os.Remove(s.path(stem, receiptSuffix)); err != nil {
+		if err := s.disk.Remove(s.path(stem, receiptSuffix)); err != nil {
 			return err
 		}
 	}
