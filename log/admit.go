@@ -160,7 +160,7 @@ func onlySigned(file []byte) error {
 // logEntry appends a new entry. Budgets are taken before anything is fetched: charged says that they were.
 func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal, charged bool) (*admission, error) {
 	if !charged {
-		if err := s.limits.entry(&a.Entry, s.cfg.Now()); err != nil {
+		if err := s.budget.spend(ctx, &a.Entry, s.cfg.Now()); err != nil {
 			return nil, err
 		}
 	}

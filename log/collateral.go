@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )
@@ -127,7 +128,7 @@ func (s *Service) charge(ctx context.Context, sub *poclog.Submission) error {
 	if err != nil {
 		return err
 	}
-	return s.limits.entry(&a.Entry, s.cfg.Now())
+	return s.budget.spend(ctx, &a.Entry, s.cfg.Now())
 }
 
 // leastPolicy is a policy that admits whatever is genuine, and judges as the given one otherwise.
@@ -152,7 +153,7 @@ func (s *Service) outage(c *poclog.Collateral, why error) (*poclog.Collateral, e
 		why = errors.New("collateral expired while it was asked for")
 	}
 	if !s.cfg.UnsafeWithoutCollateral {
-		return nil, refuse(kindCollateral, "%w", verify.Failf(verify.Collateral, "%w", why))
+		return nil, &httpd.Refusal{Kind: kindCollateral, Err: verify.Failf(verify.Collateral, "%w", why), Detail: why.Error(), Check: string(verify.Collateral)}
 	}
 	without := new(poclog.Collateral)
 	for _, it := range c.Items {

@@ -311,8 +311,8 @@ func TestForgedEvidenceMakesTheLogAskNobody(t *testing.T) {
 
 func TestBudgetIsTakenBeforeAnythingIsFetched(t *testing.T) {
 	m := newMarket(t, func(c *log.Config, _ *poclog.Policy, caching *collateral.Config) {
-		c.UnsafeUnlimited, c.Budget, c.Rate = false, 4, 1000
-		caching.Backoff = time.Nanosecond // every submission would ask
+		c.UnsafeUnlimited, c.Budget, c.Limits.Rate = false, 2, 1000 // one at once from one address
+		caching.Backoff = time.Nanosecond                           // every submission would ask
 	})
 	m.server.Instead(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	if p := problemOf(t, m.testLog, m.prove(t)); p.Status != http.StatusServiceUnavailable {

@@ -1,12 +1,14 @@
 package log
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"mime"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,36 +19,40 @@ import (
 	"github.com/transparency-dev/tessera/api/layout"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 )
 
 // Handler serves the log, docs/format.md §12.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /checkpoint", s.getCheckpoint)
-	mux.HandleFunc("GET /tile/", s.getTile)
-	mux.HandleFunc("POST /v1/proofs", s.postProof)
-	mux.HandleFunc("GET /v1/evidence/sha256/{digest}", s.getEvidence)
-	mux.HandleFunc("GET /v1/policy", s.getPolicy)
-	mux.HandleFunc("GET /health", s.getHealth)
-	mux.HandleFunc("GET /metrics", s.getMetrics)
-	mux.HandleFunc("GET /{$}", s.getHome)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.writeProblem(w, r, refuse(kindNotFound, "no %.200q here", r.URL.Path))
-	})
+	mux.Handle("GET /checkpoint", s.http.Read(s.getCheckpoint))
+	mux.Handle("GET /tile/", s.http.Read(s.getTile))
+	mux.Handle("POST /v1/proofs", s.http.Write(s.postProof))
+	mux.Handle("GET /v1/evidence/sha256/{digest}", s.http.Read(s.getEvidence))
+	mux.Handle("GET /v1/policy", s.http.Read(s.getPolicy))
+	mux.Handle("GET /health", s.http.Status(s.getHealth))
+	mux.Handle("GET /metrics", s.http.ServeMetrics())
+	mux.Handle("GET /{$}", s.http.Read(s.getHome))
+	mux.Handle("/", s.http.NotFound())
 	return mux
 }
 
+// Serve serves the log on a listener until the context ends, and lets running requests finish. The log stays open.
+func (s *Service) Serve(ctx context.Context, l net.Listener) error {
+	return s.http.Serve(ctx, l, s.Handler())
+}
+
 // getCheckpoint answers from memory, so that the tiles of what it shows are served too.
-func (s *Service) getCheckpoint(w http.ResponseWriter, r *http.Request) {
+func (s *Service) getCheckpoint(w http.ResponseWriter, _ *http.Request) error {
 	checkpoint := s.published.latest()
 	if checkpoint == nil {
-		s.writeProblem(w, r, refuse(kindUnavailable, "no checkpoint was published yet"))
-		return
+		return refuse(kindUnavailable, "no checkpoint was published yet")
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
 	_, _ = w.Write(checkpoint) // the client may be gone
+	return nil
 }
 
 // tilePath is what clients may read of the tiles' folder: it also holds Tessera's own state.
@@ -84,29 +90,27 @@ func inTree(level, index, width, size uint64) bool {
 	return index < 1<<55 && index*layout.TileWidth+width <= size>>(8*level)
 }
 
-func (s *Service) getTile(w http.ResponseWriter, r *http.Request) {
+func (s *Service) getTile(w http.ResponseWriter, r *http.Request) error {
 	path := r.URL.Path
 	level, index, width, err := parseTilePath(path)
 	size, _, _ := s.published.state()
 	if err != nil || !inTree(level, index, width, size) {
-		s.writeProblem(w, r, refuse(kindNotFound, "no tile %.200q in the tree of size %d", path, size))
-		return
+		return refuse(httpd.KindNotFound, "no tile %.200q in the tree of size %d", path, size)
 	}
 	f, err := os.Open(filepath.Join(s.dir, dirTiles, filepath.FromSlash(path)))
 	if err != nil {
-		s.writeProblem(w, r, notFound(err, "no tile %q", path))
-		return
+		return notFound(err, "no tile %q", path)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		s.writeProblem(w, r, refuse(kindNotFound, "no tile %q", path))
-		return
+		return refuse(httpd.KindNotFound, "no tile %q", path)
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	immutable(w)
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
 	_, _ = io.Copy(w, f) // the client may be gone
+	return nil
 }
 
 func immutable(w http.ResponseWriter) {
@@ -115,23 +119,19 @@ func immutable(w http.ResponseWriter) {
 
 func notFound(err error, format string, args ...any) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return refuse(kindNotFound, format, args...)
+		return refuse(httpd.KindNotFound, format, args...)
 	}
 	return err
 }
 
-func (s *Service) postProof(w http.ResponseWriter, r *http.Request) {
-	body := &meter{pool: s.memory}
-	defer body.release()
-	sub, err := s.readSubmission(w, r, body)
+func (s *Service) postProof(w http.ResponseWriter, r *http.Request) error {
+	sub, err := s.readSubmission(w, r)
 	if err != nil {
-		s.writeProblem(w, r, err)
-		return
+		return err
 	}
 	a, err := s.admit(r.Context(), sub)
 	if err != nil {
-		s.writeProblem(w, r, err)
-		return
+		return err
 	}
 	s.metrics.answered(a.isNew)
 	w.Header().Set("Content-Type", poclog.ReceiptType)
@@ -142,31 +142,19 @@ func (s *Service) postProof(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(a.receipt) // the client may be gone: it can ask again
+	return nil
 }
 
 // readSubmission reads a body of one of the media types, no further than its limit.
-func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request, m *meter) (*poclog.Submission, error) {
-	if err := s.limits.client(r.RemoteAddr, s.cfg.Now()); err != nil {
-		return nil, err
-	}
+func (s *Service) readSubmission(w http.ResponseWriter, r *http.Request) (*poclog.Submission, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	limit, ok := map[string]int64{poclog.BundleType: poclog.MaxBundle, poclog.SubmissionType: poclog.MaxSubmission, poclog.EnvelopeType: poclog.MaxEnvelope}[kind]
 	if err != nil || !ok {
 		return nil, refuse(kindMediaType, "media type %.100q: want %s, %s or %s", r.Header.Get("Content-Type"), poclog.BundleType, poclog.SubmissionType, poclog.EnvelopeType)
 	}
-	if r.ContentLength > limit {
-		return nil, refuse(kindTooLarge, "%d bytes: want at most %d", r.ContentLength, limit)
-	}
-	m.r = http.MaxBytesReader(w, r.Body, limit)
-	body, err := io.ReadAll(m)
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, refuse(kindTooLarge, "over %d bytes", limit)
-	case errors.Is(err, errMemory):
-		return nil, refuse(kindUnavailable, "%w", err)
-	case err != nil:
-		return nil, refuse(kindMalformed, "read the body: %w", err)
+	body, err := s.http.ReadBody(w, r, limit)
+	if err != nil {
+		return nil, err
 	}
 	return parseSubmission(kind, body)
 }
@@ -202,35 +190,33 @@ func openEnvelope(file []byte) (*poclog.Submission, error) {
 	return sub, nil
 }
 
-func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) {
+func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 	d, err := poclog.ParseDigest(r.PathValue("digest"))
 	if err != nil {
-		s.writeProblem(w, r, refuse(kindNotFound, "%w", err))
-		return
+		return refuse(httpd.KindNotFound, "%w", err)
 	}
 	list, err := withheld(filepath.Join(s.dir, fileWithheld))
 	if err != nil {
-		s.writeProblem(w, r, err)
-		return
+		return err
 	}
 	if list[d] {
-		s.writeProblem(w, r, refuse(kindWithheld, "evidence %s: its entry stays, and can no longer be audited", d))
-		return
+		return refuse(kindWithheld, "evidence %s: its entry stays, and can no longer be audited", d)
 	}
 	b, err := s.store.get(d)
 	if err != nil {
-		s.writeProblem(w, r, notFound(err, "no evidence %s", d))
-		return
+		return notFound(err, "no evidence %s", d)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	immutable(w)
 	_, _ = w.Write(b) // the client may be gone
+	return nil
 }
 
-func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) {
+func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
 	_, _ = w.Write(s.file) // the client may be gone
+	return nil
 }
 
 // health says whether the log publishes; its JSON is a stable schema.
@@ -259,10 +245,11 @@ func (s *Service) health() health {
 		h.Status = "failing"
 	}
 	h.Collateral, h.Warnings = s.collateralState()
+	h.Warnings = append(h.Warnings, s.http.Warnings()...)
 	return h
 }
 
-func (s *Service) getHealth(w http.ResponseWriter, _ *http.Request) {
+func (s *Service) getHealth(w http.ResponseWriter, _ *http.Request) error {
 	h := s.health()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -270,17 +257,14 @@ func (s *Service) getHealth(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(h) // the client may be gone
+	return nil
 }
 
-func (s *Service) getMetrics(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	s.metrics.write(w, s.health())
-}
-
-func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) {
+func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	size, _, _ := s.published.state()
 	fmt.Fprintf(w, "%s: a Proof-of-Cloud log with %d entries.\n\n"+
 		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\n"+
 		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /health, /metrics\n", s.origin, size)
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/log"
 )
@@ -102,7 +103,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 	_, text := get(t, l.url+"/metrics")
 	for _, want := range []string{
 		"poclog_submissions_total{result=\"new\"} 1\n", "poclog_submissions_total{result=\"duplicate\"} 1\n", "poclog_appraisal_seconds_count 3\n",
-		"poclog_tree_size 2\n", "poclog_healthy 1\n", "poclog_refusals_total{kind=",
+		"poclog_tree_size 2\n", "poclog_healthy 1\n", "poclog_refusals_total{check=",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
@@ -112,7 +113,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 
 func TestBudgetOfAChipHoldsForNewEntriesOnly(t *testing.T) {
 	f := newFab()
-	l := serve(t, f.initLog(t), log.Config{Budget: 8, Rate: 1000}) // two at once, eight an hour
+	l := serve(t, f.initLog(t), log.Config{Budget: 4, Limits: httpd.Config{Rate: 1000}}) // two at once from one address
 	for i := range 2 {
 		submit(t, l, f.submission(t, uint64(i)))
 	}

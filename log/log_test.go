@@ -15,6 +15,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/profile"
@@ -238,7 +239,7 @@ func TestOnlyTheTreeIsServed(t *testing.T) {
 }
 
 func TestFloodFromOneAddressIsSlowedDown(t *testing.T) {
-	l := serve(t, initLog(t), log.Config{Rate: 1})
+	l := serve(t, initLog(t), log.Config{Limits: httpd.Config{Rate: 1}})
 	var last *http.Response
 	for range 10 {
 		resp, err := http.Post(l.url+"/v1/proofs", poclog.BundleType, strings.NewReader("x"))

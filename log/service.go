@@ -16,10 +16,10 @@ import (
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/storage/posix"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -30,13 +30,11 @@ import (
 const (
 	DefaultCheckpointInterval = time.Second
 	DefaultRepublish          = 60 * time.Second
-	DefaultRate               = 20.0 // submissions a second from one address
-	DefaultBudget             = 600  // entries an hour of one chip, key or instance
+	DefaultBudget             = 600 // entries an hour of one chip, key or instance
 	DefaultPublishTimeout     = 30 * time.Second
 	batchSize                 = 256
 	batchAge                  = 50 * time.Millisecond
 	pollInterval              = 20 * time.Millisecond
-	memoryLimit               = 256 << 20 // of the bodies of submissions that are in flight
 	queueTimeout              = 10 * time.Second
 	witnessTimeout            = 10 * time.Second // for the quorum's cosignatures on one checkpoint
 	failingTimeout            = 5 * time.Second  // for publication at the end, where the last checkpoint could not be signed
@@ -67,9 +65,9 @@ type Config struct {
 	// submission finds it later.
 	PublishTimeout time.Duration
 
-	Rate   float64 // submissions a second from one address; 0 is DefaultRate
-	Budget int     // entries an hour of one chip, key or instance; 0 is DefaultBudget
-	// UnsafeUnlimited removes rate and budget: for benchmarks and laboratories.
+	Limits httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
+	Budget int          // entries an hour of one chip, key or instance; 0 is DefaultBudget
+	// UnsafeUnlimited removes budgets and the limits of Limits: for benchmarks and laboratories.
 	UnsafeUnlimited bool
 }
 
@@ -98,17 +96,16 @@ func (c *Config) setDefaults(dir string) error {
 	if c.PublishTimeout == 0 {
 		c.PublishTimeout = DefaultPublishTimeout
 	}
-	if c.Rate == 0 {
-		c.Rate = DefaultRate
-	}
 	if c.Budget == 0 {
 		c.Budget = DefaultBudget
 	}
 	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.PublishTimeout < c.CheckpointInterval ||
-		c.Rate < 0 || c.Budget < 0 {
-		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, rate %g, budget %d: want at least 100ms, at most 60s, not less than the first, and none negative",
-			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Rate, c.Budget)
+		c.Budget < 0 {
+		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d: want at least 100ms, at most 60s, not less than the first, and none negative",
+			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget)
 	}
+	c.Limits.Refusal, c.Limits.Now, c.Limits.Logger = refusal, c.Now, c.Logger
+	c.Limits.UnsafeUnlimited = c.Limits.UnsafeUnlimited || c.UnsafeUnlimited
 	return nil
 }
 
@@ -127,13 +124,13 @@ type Service struct {
 	store     *store
 	index     *index
 	guard     *guard
-	limits    *limits
+	http      *httpd.Server
+	budget    *budget
 	metrics   *metrics
 	disk      *disk
 	published *publisher
 	inflight  singleflight.Group
 	appraisal chan struct{} // a token for each concurrent appraisal
-	memory    *semaphore.Weighted
 
 	own      *tlogpolicy.Policy // policy.txt
 	registry *http.Client       // asks providers for their chips
@@ -156,9 +153,10 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), index: newIndex(), metrics: newMetrics(),
-		limits: newLimits(&cfg), disk: newDisk(dir), registry: registryClient(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)), memory: semaphore.NewWeighted(memoryLimit),
+		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), index: newIndex(), http: httpd.New(cfg.Limits),
+		disk: newDisk(dir), registry: registryClient(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))
 	}
@@ -301,6 +299,9 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 		number = got.number
 	case <-ctx.Done():
 		return 0, nil, fmt.Errorf("the tree did not take the entry within %s: %w", s.cfg.PublishTimeout, context.Cause(ctx))
+	}
+	if err := httpd.Wait(ctx); err != nil {
+		return 0, nil, err
 	}
 	checkpoint, err = s.published.wait(ctx, number+1)
 	return number, checkpoint, err

@@ -264,7 +264,7 @@ func TestMetricsNameOnlyKnownLogs(t *testing.T) {
 	for _, line := range []string{
 		`poclog_witness_logs 1`,
 		`poclog_witness_log_size{origin="example.com/log"} 3`,
-		`poclog_witness_cosigned_timestamp_seconds{origin="example.com/log"} 1800000000`,
+		`poclog_witness_cosigned_timestamp_seconds{origin="example.com/log"} 1.8e+09`,
 		`poclog_witness_conflicts{origin="example.com/log"} 0`,
 		`poclog_witness_add_checkpoint_total{origin="",status="400"} 1`,
 		`poclog_witness_add_checkpoint_total{origin="",status="404"} 1`,

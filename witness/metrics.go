@@ -1,32 +1,30 @@
 package witness
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"io"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
-	"sync"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metrics counts answers by log and status. Only logs that the witness knows have labels of their own: what a stranger sends cannot
 // add any.
 type metrics struct {
-	mu    sync.Mutex // guards the rest
-	count map[answer]uint64
-	busy  map[string]time.Duration // by origin
+	count *prometheus.CounterVec // by origin, empty for a request that named no log of ours, and status
+	busy  *prometheus.CounterVec // by origin
 }
 
-type answer struct {
-	origin string // empty for a request that named no log of ours
-	status int
-}
-
-func newMetrics() *metrics {
-	return &metrics{count: make(map[answer]uint64), busy: make(map[string]time.Duration)}
+func newMetrics(w *Witness) *metrics {
+	m := &metrics{
+		count: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "poclog_witness_add_checkpoint_total", Help: "Requests to cosign a checkpoint, by log and HTTP status."},
+			[]string{"origin", "status"}),
+		busy: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "poclog_witness_add_checkpoint_seconds_total", Help: "Time spent on these requests."}, []string{"origin"}),
+	}
+	w.http.Metrics().MustRegister(m.count, m.busy, &logMetrics{w})
+	return m
 }
 
 func (m *metrics) observe(origin string, err error, took time.Duration) {
@@ -37,63 +35,46 @@ func (m *metrics) observe(origin string, err error, took time.Duration) {
 	} else if err != nil {
 		status = http.StatusInternalServerError
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.count[answer{origin, status}]++
-	m.busy[origin] += took
+	m.count.WithLabelValues(origin, strconv.Itoa(status)).Inc()
+	m.busy.WithLabelValues(origin).Add(max(0, took.Seconds()))
 }
 
-// write writes the counters in the text exposition format of Prometheus, in a fixed order.
-func (m *metrics) write(w io.Writer) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	family(w, "poclog_witness_add_checkpoint_total", "counter", "Requests to cosign a checkpoint, by log and HTTP status.")
-	for _, a := range slices.SortedFunc(maps.Keys(m.count), func(a, b answer) int {
-		if c := strings.Compare(a.origin, b.origin); c != 0 {
-			return c
-		}
-		return a.status - b.status
-	}) {
-		fmt.Fprintf(w, "poclog_witness_add_checkpoint_total{origin=%s,status=\"%d\"} %d\n", label(a.origin), a.status, m.count[a])
-	}
-	family(w, "poclog_witness_add_checkpoint_seconds_total", "counter", "Time spent on these requests.")
-	for _, o := range slices.Sorted(maps.Keys(m.busy)) {
-		fmt.Fprintf(w, "poclog_witness_add_checkpoint_seconds_total{origin=%s} %g\n", label(o), m.busy[o].Seconds())
+var (
+	descLogs      = prometheus.NewDesc("poclog_witness_logs", "Logs that are witnessed.", nil, nil)
+	descSize      = prometheus.NewDesc("poclog_witness_log_size", "Size of the latest cosigned checkpoint.", []string{"origin"}, nil)
+	descCosigned  = prometheus.NewDesc("poclog_witness_cosigned_timestamp_seconds", "When that was; absent before the first.", []string{"origin"}, nil)
+	descConflicts = prometheus.NewDesc("poclog_witness_conflicts", "Signed checkpoints on record that contradict a cosigned one. Anything but 0 is a split view.", []string{"origin"}, nil)
+)
+
+// logMetrics are what is on record of each log.
+type logMetrics struct{ w *Witness }
+
+func (*logMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descLogs, descSize, descCosigned, descConflicts} {
+		out <- d
 	}
 }
 
-func (w *Witness) serveMetrics(rw http.ResponseWriter, req *http.Request) {
-	logs, err := w.state.logs(req.Context())
+// metricsTimeout bounds how long metrics wait for the state.
+const metricsTimeout = 10 * time.Second
+
+func (c *logMetrics) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
+	defer cancel()
+	logs, err := c.w.state.logs(ctx)
 	if err != nil {
-		w.log.Error("metrics cannot be read", "error", err)
-		http.Error(rw, "the witness has failed", http.StatusInternalServerError)
+		out <- prometheus.NewInvalidMetric(descLogs, err)
 		return
 	}
-	rw.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	family(rw, "poclog_witness_logs", "gauge", "Logs that are witnessed.")
-	fmt.Fprintf(rw, "poclog_witness_logs %d\n", len(logs))
-	family(rw, "poclog_witness_log_size", "gauge", "Size of the latest cosigned checkpoint.")
-	for _, l := range logs {
-		fmt.Fprintf(rw, "poclog_witness_log_size{origin=%s} %d\n", label(l.Origin), l.Size)
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	family(rw, "poclog_witness_cosigned_timestamp_seconds", "gauge", "When that was; absent before the first.")
+	gauge(descLogs, float64(len(logs)))
 	for _, l := range logs {
+		gauge(descSize, float64(l.Size), l.Origin)
+		gauge(descConflicts, float64(l.Conflicts), l.Origin)
 		if l.Started {
-			fmt.Fprintf(rw, "poclog_witness_cosigned_timestamp_seconds{origin=%s} %d\n", label(l.Origin), l.Cosigned.Unix())
+			gauge(descCosigned, float64(l.Cosigned.Unix()), l.Origin)
 		}
 	}
-	family(rw, "poclog_witness_conflicts", "gauge", "Signed checkpoints on record that contradict a cosigned one. Anything but 0 is a split view.")
-	for _, l := range logs {
-		fmt.Fprintf(rw, "poclog_witness_conflicts{origin=%s} %d\n", label(l.Origin), l.Conflicts)
-	}
-	w.metrics.write(rw)
-}
-
-func family(w io.Writer, name, kind, help string) {
-	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
-}
-
-// label quotes a label value as the text format wants it.
-func label(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/poclog/poclog/internal/httpd"
 )
 
 // Handler serves, below one prefix, what tlog-witness calls the submission prefix and the monitoring prefix:
@@ -17,107 +17,102 @@ import (
 //	GET  /<hex SHA-256(origin)>/checkpoint       the latest cosigned checkpoint of a log; 404 before the first
 //	GET  /health                                 200 if the witness can work
 //	GET  /metrics                                per log, in the text format of Prometheus
+//
+// Refusals but 409 are RFC 9457 problem documents.
 func (w *Witness) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /add-checkpoint", w.serveAddCheckpoint)
-	mux.HandleFunc("GET /{hash}/checkpoint", w.serveCheckpoint)
-	mux.HandleFunc("GET /health", w.serveHealth)
-	mux.HandleFunc("GET /metrics", w.serveMetrics)
+	mux.Handle("POST /add-checkpoint", w.http.Write(w.serveAddCheckpoint))
+	mux.Handle("GET /{hash}/checkpoint", w.http.Read(w.serveCheckpoint))
+	mux.Handle("GET /health", w.http.Status(w.serveHealth))
+	mux.Handle("GET /metrics", w.http.ServeMetrics())
+	mux.Handle("/", w.http.NotFound())
 	return mux
 }
 
-// Serve answers on a listener until the context ends, then lets running requests finish.
-func (w *Witness) Serve(ctx context.Context, l net.Listener) error { return Serve(ctx, l, w.Handler()) }
+// HTTP is what holds strangers to their shares, for handlers that are served beside the witness's.
+func (w *Witness) HTTP() *httpd.Server { return w.http }
 
-// Serve answers on a listener with a handler, such as a witness's with more beside it, until the context ends, then lets running requests
-// finish.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       20 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		stopped <- srv.Shutdown(grace)
-	})
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		stop()
-		return fmt.Errorf("serve the witness: %w", err)
-	}
-	if err := <-stopped; err != nil {
-		return fmt.Errorf("stop the witness: %w", err)
-	}
-	return nil
+// Serve answers on a listener until the context ends, then lets running requests finish.
+func (w *Witness) Serve(ctx context.Context, l net.Listener) error {
+	return w.http.Serve(ctx, l, w.Handler())
 }
 
-func (w *Witness) serveAddCheckpoint(rw http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, MaxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		http.Error(rw, fmt.Sprintf("body of more than %d bytes", MaxBody), http.StatusRequestEntityTooLarge)
-		return
-	}
+func (w *Witness) serveAddCheckpoint(rw http.ResponseWriter, req *http.Request) error {
+	body, err := w.http.ReadBody(rw, req, MaxBody)
 	if err != nil {
-		http.Error(rw, "the body cannot be read", http.StatusBadRequest)
-		return
+		return err
 	}
 	// A client that hangs up does not undo a decision.
 	cosignatures, err := w.AddCheckpoint(context.WithoutCancel(req.Context()), body)
-	var refusal *Refusal
-	switch {
-	case errors.As(err, &refusal):
-		writeRefusal(rw, refusal)
-	case err != nil:
-		w.log.Error("add-checkpoint failed", "error", err)
-		http.Error(rw, "the witness has failed", http.StatusInternalServerError)
-	default:
-		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		rw.Write(cosignatures) // whether it arrives changes nothing here
+	if refusal := (*Refusal)(nil); errors.As(err, &refusal) && refusal.Status == http.StatusConflict {
+		rw.Header().Set("Content-Type", "text/x.tlog.size") // tlog-witness, add-checkpoint
+		rw.WriteHeader(http.StatusConflict)
+		fmt.Fprintf(rw, "%d\n", refusal.Size)
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	rw.Write(cosignatures) // whether it arrives changes nothing here
+	return nil
 }
 
-func writeRefusal(rw http.ResponseWriter, r *Refusal) {
-	switch r.Status {
-	case http.StatusConflict:
-		// Not http.Error, which would set another type.
-		rw.Header().Set("Content-Type", "text/x.tlog.size")
-		rw.WriteHeader(r.Status)
-		fmt.Fprintf(rw, "%d\n", r.Size)
-		return
-	case http.StatusTooManyRequests:
-		rw.Header().Set("Retry-After", "1")
-	case http.StatusServiceUnavailable:
-		if r.RetryAfter > 0 {
-			rw.Header().Set("Retry-After", strconv.Itoa(int(r.RetryAfter.Seconds())))
-		}
-	}
-	http.Error(rw, r.Detail, r.Status)
+// kinds are the refusals of tlog-witness, by status.
+var kinds = map[int]httpd.Kind{
+	http.StatusBadRequest:          httpd.KindMalformed,
+	http.StatusForbidden:           {Name: "not-signed", Title: "No signature of a trusted key", Status: http.StatusForbidden},
+	http.StatusNotFound:            httpd.KindNotFound,
+	http.StatusUnprocessableEntity: {Name: "inconsistent", Title: "The checkpoint does not extend the latest cosigned one", Status: http.StatusUnprocessableEntity},
+	http.StatusTooManyRequests:     {Name: httpd.KindTooMany.Name, Title: httpd.KindTooMany.Title, Status: http.StatusTooManyRequests, Retry: time.Second},
+	http.StatusServiceUnavailable:  {Name: "unavailable", Title: "The witness cannot cosign now", Status: http.StatusServiceUnavailable},
 }
 
-func (w *Witness) serveCheckpoint(rw http.ResponseWriter, req *http.Request) {
+// costRefused is what a checkpoint without a good signature costs its address, in requests.
+const costRefused = 4
+
+// describe is the problem that a refusal is.
+func describe(err error) *httpd.Refusal {
+	var r *Refusal
+	if !errors.As(err, &r) {
+		return nil
+	}
+	k, ok := kinds[r.Status]
+	if !ok {
+		return nil
+	}
+	if r.RetryAfter > 0 {
+		k.Retry = r.RetryAfter
+	}
+	out := &httpd.Refusal{Kind: k, Err: err, Detail: r.Detail}
+	if r.Status == http.StatusForbidden {
+		out.Cost = costRefused
+	}
+	return out
+}
+
+func (w *Witness) serveCheckpoint(rw http.ResponseWriter, req *http.Request) error {
 	cp, err := w.state.published(req.Context(), req.PathValue("hash"))
-	switch {
-	case errors.Is(err, errNoLog):
-		http.Error(rw, "no checkpoint of such a log was cosigned", http.StatusNotFound)
-	case err != nil:
-		w.log.Error("checkpoint cannot be read", "error", err)
-		http.Error(rw, "the witness has failed", http.StatusInternalServerError)
-	default:
-		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		rw.Header().Set("Cache-Control", "no-cache")
-		rw.Write(cp)
+	if errors.Is(err, errNoLog) {
+		return httpd.Refuse(httpd.KindNotFound, "no checkpoint of such a log was cosigned")
 	}
+	if err != nil {
+		return err
+	}
+	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	rw.Header().Set("Cache-Control", "no-cache")
+	rw.Write(cp) // whether it arrives changes nothing here
+	return nil
 }
 
-func (w *Witness) serveHealth(rw http.ResponseWriter, req *http.Request) {
+func (w *Witness) serveHealth(rw http.ResponseWriter, req *http.Request) error {
+	rw.Header().Set("Cache-Control", "no-store")
 	if err := w.Check(req.Context()); err != nil {
-		http.Error(rw, oneLine(err), http.StatusServiceUnavailable)
-		return
+		return httpd.Refuse(kinds[http.StatusServiceUnavailable], "%s", oneLine(err))
 	}
 	fmt.Fprintln(rw, "ok")
+	for _, warning := range w.http.Warnings() {
+		fmt.Fprintln(rw, "warning:", warning)
+	}
+	return nil
 }

@@ -30,6 +30,8 @@ import (
 	"github.com/poclog/poclog/verify"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/time/rate"
+
+	"github.com/poclog/poclog/internal/httpd"
 )
 
 const (
@@ -38,6 +40,9 @@ const (
 
 	// DefaultBurst is how many checkpoints one log gets cosigned at once.
 	DefaultBurst = 200
+
+	// DefaultAddressRate is how many requests a second one address gets answered.
+	DefaultAddressRate = 100.0
 )
 
 // A Config holds what can be chosen when a witness starts. The zero value is safe.
@@ -50,6 +55,10 @@ type Config struct {
 	// is DefaultRate and DefaultBurst; rate.Inf is no limit.
 	Rate  rate.Limit
 	Burst int
+
+	// Limits says what strangers can take of the service; the witness sets Refusal and Logger. Its Rate counts for every request of an
+	// address, whatever log it names; zero is DefaultAddressRate. Where Rate is rate.Inf nothing of it is limited.
+	Limits httpd.Config
 
 	// Agent connects to the ssh-agent that holds the Ed25519 key of a witness made by InitAgent. Others do not need it.
 	Agent func() (net.Conn, error)
@@ -70,6 +79,7 @@ type Witness struct {
 	log       *slog.Logger
 	limit     rate.Limit
 	burst     int
+	http      *httpd.Server
 	metrics   *metrics
 
 	verifiers sync.Map // of note.Verifiers by the keys of a log, as head gives them
@@ -100,7 +110,7 @@ func Open(dir string, cfg Config) (*Witness, error) {
 		return nil, err
 	}
 	w := &Witness{state: s, cosigners: cosigners, before: cfg.Before, clock: cfg.Clock, log: cfg.Logger,
-		limit: cfg.Rate, burst: cfg.Burst, metrics: newMetrics()}
+		limit: cfg.Rate, burst: cfg.Burst}
 	if w.clock == nil {
 		w.clock = time.Now
 	}
@@ -113,6 +123,13 @@ func Open(dir string, cfg Config) (*Witness, error) {
 	if w.burst == 0 {
 		w.burst = DefaultBurst
 	}
+	cfg.Limits.Refusal, cfg.Limits.Logger = describe, w.log
+	cfg.Limits.UnsafeUnlimited = cfg.Limits.UnsafeUnlimited || cfg.Rate == rate.Inf
+	if cfg.Limits.Rate == 0 {
+		cfg.Limits.Rate = DefaultAddressRate
+	}
+	w.http = httpd.New(cfg.Limits)
+	w.metrics = newMetrics(w)
 	return w, nil
 }
 

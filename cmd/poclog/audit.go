@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/witness"
 	"github.com/poclog/poclog/witness/audit"
 )
 
@@ -76,12 +77,17 @@ func newAuditServeCmd() *cobra.Command {
 			if cfg.Interval <= 0 || cfg.Refresh <= 0 || cfg.Wait <= 0 || cfg.Parallel < 0 {
 				return usagef("--interval %s, --refresh %s, --wait %s, --parallel %d: want none negative, and times above 0", cfg.Interval, cfg.Refresh, cfg.Wait, cfg.Parallel)
 			}
+			if err := checkHTTP(&cfg.Limits); err != nil {
+				return err
+			}
 			cfg.Logger, cfg.Agent = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), softwareName()
 			return serveAuditor(cmd, args[0], listen, cfg)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&listen, "listen", os.Getenv("POCLOG_AUDIT_LISTEN"), "address and port; port 0 takes a free one")
+	registerHTTP(f, &cfg.Limits)
+	f.Float64Var(&cfg.Limits.Rate, "address-rate", witness.DefaultAddressRate, "requests a second from one address, whatever log they name")
 	f.DurationVar(&cfg.Interval, "interval", audit.DefaultInterval, "time between two looks at a log")
 	f.DurationVar(&cfg.Refresh, "refresh", audit.DefaultRefresh, "time after which an unchanged checkpoint is cosigned again")
 	f.DurationVar(&cfg.Wait, "wait", audit.DefaultWait, "time that add-checkpoint waits for the audit, at most 20s")

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/profile"
@@ -104,7 +104,8 @@ func newLogServeCmd() *cobra.Command {
 	f.StringVar(&s.cfg.Guard, "guard", "", "the guard file (default: DIR.guard)")
 	f.DurationVar(&s.cfg.CheckpointInterval, "checkpoint-interval", log.DefaultCheckpointInterval, "time between checkpoints of a growing log, at least 100ms")
 	f.DurationVar(&s.cfg.Republish, "republish", log.DefaultRepublish, "time between checkpoints of an idle log, at most 60s")
-	f.Float64Var(&s.cfg.Rate, "rate", log.DefaultRate, "submissions a second from one address")
+	registerHTTP(f, &s.cfg.Limits)
+	f.Float64Var(&s.cfg.Limits.Rate, "rate", httpd.DefaultRate, "submissions a second from one address")
 	f.IntVar(&s.cfg.Budget, "budget", log.DefaultBudget, "entries an hour of one chip, key or instance")
 	s.collateral.register(c)
 	f.BoolVar(&s.cfg.UnsafeWithoutCollateral, "unsafe-without-collateral", false,
@@ -113,6 +114,9 @@ func newLogServeCmd() *cobra.Command {
 }
 
 func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
+	if err := checkHTTP(&s.cfg.Limits); err != nil {
+		return err
+	}
 	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	quietTessera()
 	s.cfg.Software, s.cfg.Logger = softwareName(), logger
@@ -127,11 +131,8 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	return serveUntilDone(cmd.Context(), s.listen, svc.Handler(), logger, svc.Close)
+	return serveUntilDone(cmd.Context(), s.listen, logger, svc)
 }
-
-// maxConnections leaves file descriptors for the log itself: without one it cannot write.
-const maxConnections = 512
 
 // quietTessera keeps the library's own messages off standard error: what matters of them is in /health.
 func quietTessera() {
@@ -139,28 +140,24 @@ func quietTessera() {
 	klog.SetOutput(io.Discard)
 }
 
-// serveUntilDone serves HTTP until the context ends; then it lets requests finish and closes the service.
-func serveUntilDone(ctx context.Context, listen string, h http.Handler, logger *slog.Logger, closeService func(context.Context) error) error {
+// serveUntilDone serves until the context ends; then it lets requests finish and closes the log.
+func serveUntilDone(ctx context.Context, listen string, logger *slog.Logger, svc *log.Service) error {
 	l, err := net.Listen("tcp", listen)
+	if err == nil {
+		logger.Info("serving", "address", l.Addr().String())
+		err = svc.Serve(ctx, l)
+	}
 	if err != nil {
-		return errors.Join(undecided(err), closeService(context.WithoutCancel(ctx)))
-	}
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, WriteTimeout: 120 * time.Second, IdleTimeout: 120 * time.Second,
-		MaxHeaderBytes: 1 << 16, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(log.LimitConnections(l, maxConnections)) }()
-	logger.Info("serving", "address", l.Addr().String())
-	select {
-	case err = <-done:
-	case <-ctx.Done():
+		err = undecided(err)
 	}
 	logger.Info("stopping")
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 60*time.Second)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	return errors.Join(err, srv.Shutdown(stop), closeService(stop))
+	return errors.Join(err, svc.Close(stop))
 }
+
+// closeTimeout is how long a log has to publish and answer what it admitted.
+const closeTimeout = 60 * time.Second
 
 func newLogFsckCmd() *cobra.Command {
 	var policy string

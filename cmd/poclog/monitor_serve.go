@@ -10,11 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/profile"
-	"github.com/poclog/poclog/witness"
 )
 
 // A monitorServeCmd answers over HTTP what a monitor knows.
@@ -78,7 +78,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Addr()); err != nil {
 			return undecided(err)
 		}
-		if err := witness.Serve(cmd.Context(), l, query.NewServer(m, cfg).Handler()); err != nil {
+		if err := httpd.New(httpd.Config{Logger: cfg.Logger}).Serve(cmd.Context(), l, query.NewServer(m, cfg).Handler()); err != nil {
 			return undecided(err)
 		}
 		return nil

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/time/rate"
 
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/witness"
 	"github.com/poclog/poclog/witness/conformance"
 )
@@ -94,6 +95,7 @@ func newWitnessServeCmd() *cobra.Command {
 	var listen, agentSocket string
 	var perSecond float64
 	var burst int
+	var limits httpd.Config
 	c := &cobra.Command{
 		Use:   "serve DIR --listen ADDR",
 		Short: "Serve a witness",
@@ -108,7 +110,10 @@ func newWitnessServeCmd() *cobra.Command {
 			if perSecond <= 0 || burst < 1 {
 				return usagef("--rate %v and --burst %d: want a rate above 0 and a burst of at least 1", perSecond, burst)
 			}
-			cfg := witness.Config{Rate: rate.Limit(perSecond), Burst: burst, Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))}
+			if err := checkHTTP(&limits); err != nil {
+				return err
+			}
+			cfg := witness.Config{Rate: rate.Limit(perSecond), Burst: burst, Limits: limits, Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))}
 			if agentSocket != "" {
 				cfg.Agent = func() (net.Conn, error) { return net.DialTimeout("unix", agentSocket, 5*time.Second) }
 			}
@@ -117,6 +122,8 @@ func newWitnessServeCmd() *cobra.Command {
 	}
 	c.Flags().StringVar(&listen, "listen", os.Getenv("POCLOG_WITNESS_LISTEN"), "address and port; port 0 takes a free one")
 	c.Flags().StringVar(&agentSocket, "agent", os.Getenv("POCLOG_AGENT"), "socket of the ssh-agent that holds the key, if one does")
+	registerHTTP(c.Flags(), &limits)
+	c.Flags().Float64Var(&limits.Rate, "address-rate", witness.DefaultAddressRate, "requests a second from one address, whatever log they name")
 	c.Flags().Float64Var(&perSecond, "rate", float64(witness.DefaultRate), "checkpoints a second that one log gets cosigned")
 	c.Flags().IntVar(&burst, "burst", witness.DefaultBurst, "checkpoints that one log gets cosigned at once")
 	return c

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -59,9 +60,11 @@ type Config struct {
 	Refresh  time.Duration // after which an unchanged checkpoint is cosigned again; 0 is DefaultRefresh
 	Wait     time.Duration // that add-checkpoint waits for the audit, at most 20 s; 0 is DefaultWait
 	Parallel int           // entries at once; 0 is twice GOMAXPROCS
+
+	Limits httpd.Config // what strangers can take, see [witness.Config]
 }
 
-// maxWait is below the time that witness.Serve gives an answer.
+// maxWait is below the time that a log gives a cosigner.
 const maxWait = 20 * time.Second
 
 func (c *Config) setDefaults() error {
@@ -136,10 +139,11 @@ func Open(dir string, cfg Config) (*Auditor, error) {
 	}
 	a := &Auditor{cfg: cfg, state: s, runs: make(map[string]*run), refused: make(map[string]refusal), trouble: make(map[string]string)}
 	a.background, a.stop = context.WithCancel(context.Background())
-	a.witness, err = witness.Open(dir, witness.Config{Clock: cfg.Clock, Logger: cfg.Logger, Before: a.gate})
+	a.witness, err = witness.Open(dir, witness.Config{Clock: cfg.Clock, Logger: cfg.Logger, Limits: cfg.Limits, Before: a.gate})
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	a.witness.HTTP().Metrics().MustRegister(&auditMetrics{a})
 	return a, nil
 }
 

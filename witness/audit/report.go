@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/witness"
+	"github.com/poclog/poclog/internal/httpd"
 )
 
 // A Finding is an entry that was refused.
@@ -82,14 +82,9 @@ func (a *Auditor) report(ctx context.Context, hash string, from uint64) (*Report
 
 // Handler serves what a witness serves, and GET /audit/<hex SHA-256(origin)>: a [Report].
 func (a *Auditor) Handler() http.Handler {
-	w := a.witness.Handler()
 	mux := http.NewServeMux()
-	mux.Handle("/", w)
-	mux.HandleFunc("GET /audit/{hash}", a.serveReport)
-	mux.HandleFunc("GET /metrics", func(rw http.ResponseWriter, req *http.Request) {
-		w.ServeHTTP(rw, req)
-		a.writeMetrics(req.Context(), rw)
-	})
+	mux.Handle("/", a.witness.Handler())
+	mux.Handle("GET /audit/{hash}", a.witness.HTTP().Read(a.serveReport))
 	return mux
 }
 
@@ -101,30 +96,26 @@ func (a *Auditor) Serve(ctx context.Context, l net.Listener) error {
 		defer close(followed)
 		a.Follow(ctx)
 	}()
-	err := witness.Serve(ctx, l, a.Handler())
+	err := a.witness.HTTP().Serve(ctx, l, a.Handler())
 	cancel()
 	<-followed
 	return err
 }
 
-func (a *Auditor) serveReport(rw http.ResponseWriter, req *http.Request) {
+func (a *Auditor) serveReport(rw http.ResponseWriter, req *http.Request) error {
 	from := uint64(0)
 	if s := req.URL.Query().Get("from"); s != "" {
 		var err error
 		if from, err = strconv.ParseUint(s, 10, 63); err != nil {
-			http.Error(rw, "from: want the number of an entry", http.StatusBadRequest)
-			return
+			return httpd.Refuse(httpd.KindMalformed, "from %.40q: want the number of an entry", s)
 		}
 	}
 	r, err := a.report(req.Context(), req.PathValue("hash"), from)
-	switch {
-	case errors.Is(err, errNoLog):
-		http.Error(rw, "no such log is audited", http.StatusNotFound)
-		return
-	case err != nil:
-		a.cfg.Logger.Error("the report cannot be made", "error", err)
-		http.Error(rw, "the auditor has failed", http.StatusInternalServerError)
-		return
+	if errors.Is(err, errNoLog) {
+		return httpd.Refuse(httpd.KindNotFound, "no such log is audited")
+	}
+	if err != nil {
+		return fmt.Errorf("make the report: %w", err)
 	}
 	rw.Header().Set("Content-Type", "application/json")
 	rw.Header().Set("Cache-Control", "no-cache")
@@ -132,38 +123,5 @@ func (a *Auditor) serveReport(rw http.ResponseWriter, req *http.Request) {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(r) // the client may be gone
-}
-
-func (a *Auditor) writeMetrics(ctx context.Context, rw http.ResponseWriter) {
-	logs, err := a.state.logs(ctx)
-	if err != nil {
-		a.cfg.Logger.Error("metrics cannot be read", "error", err)
-		return
-	}
-	for _, m := range []struct {
-		name, help string
-		value      func(*record) uint64
-	}{
-		{"poclog_audit_size", "Entries that were verified.", func(r *record) uint64 { return r.audited }},
-		{"poclog_audit_target_size", "Entries that are to be.", func(r *record) uint64 {
-			if r.target == nil {
-				return 0
-			}
-			return r.target.Size
-		}},
-	} {
-		fmt.Fprintf(rw, "# HELP %s %s\n# TYPE %s gauge\n", m.name, m.help, m.name)
-		for _, r := range logs {
-			fmt.Fprintf(rw, "%s{origin=%q} %d\n", m.name, r.origin, m.value(r))
-		}
-	}
-	fmt.Fprint(rw, "# HELP poclog_audit_refused Entries that are refused, and split views. Anything but 0 implicates the log.\n# TYPE poclog_audit_refused gauge\n")
-	for _, r := range logs {
-		n, err := a.state.faults(ctx, r.origin)
-		if err != nil {
-			a.cfg.Logger.Error("metrics cannot be read", "error", err)
-			return
-		}
-		fmt.Fprintf(rw, "poclog_audit_refused{origin=%q} %d\n", r.origin, n)
-	}
+	return nil
 }
