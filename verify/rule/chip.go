@@ -35,9 +35,9 @@ var piidOnTwoPPIDs = Rule{
 // chipStaticChanged: what does not change on a chip did: FMSPC or PCEID of a PPID, or the product of a CHIP_ID. Two chips answer to one name.
 //
 // Honest operation: firmware updates change the security version, and provisioning anew the PIID; neither changes these. All stand in the maker's
-// certificates. A masked CHIP_ID is no identity. No order and no clock is asked.
+// certificates. A masked CHIP_ID is no identity. No order and no clock is asked. Under a VLEK the CHIP_ID is in no certificate ([onFirmwaresWord]).
 //
-// Implicated: the chip maker's CA. Affected: the chip. Severity: contradiction.
+// Implicated: the chip maker's CA. Affected: the chip. Severity: contradiction, or alert under a VLEK.
 var chipStaticChanged = Rule{
 	ID:     "chip-static-changed",
 	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), static(c.Entry)) },
@@ -51,11 +51,11 @@ var chipStaticChanged = Rule{
 		if chip.Kind() == poclog.AMDChipID {
 			maker = "maker:amd"
 		}
-		return &Finding{
+		return onFirmwaresWord(e, f, &Finding{
 			Rule: "chip-static-changed", Severity: Contradiction, Subject: chip, Implicated: []string{maker}, Affected: ids(chip),
 			Seen:    fmt.Sprintf("%s is a chip of %s, and one of %s.", chip, one, two),
 			Meaning: "No update changes this: two chips have one name, certified by their maker or by somebody who has its key.",
-		}
+		})
 	},
 }
 
@@ -68,4 +68,19 @@ func static(e *poclog.Entry) string {
 		return "FMSPC " + hexOf(e.CVM.FMSPC) + " and PCEID " + hexOf(e.CVM.PCEID)
 	}
 	return ""
+}
+
+// chipCertified reports whether the maker's certificate names an entry's chip. A VLEK's certificate names a cloud: CHIP_ID is then what the firmware says.
+func chipCertified(e *poclog.Entry) bool { return e.CVM.SNP == nil || e.CVM.SNP.Signer != "vlek" }
+
+// onFirmwaresWord makes an alert of a contradiction between chips that are not both certified. Whoever has one cloud's VLEK, or old firmware that signs
+// what it is told, writes any CHIP_ID into a report. So it convicts neither the chip's maker nor whoever else signed, and does not show where the chip is.
+func onFirmwaresWord(e, f *Claim, out *Finding) *Finding {
+	if out == nil || out.Severity != Contradiction || chipCertified(e.Entry) && chipCertified(f.Entry) {
+		return out
+	}
+	out.Severity, out.Implicated = Alert, nil
+	out.Affected = ids(append(out.Affected, akOf(e.Entry), akOf(f.Entry))...)
+	out.Meaning = "A report under a VLEK names its chip on the word of a cloud's firmware alone: that firmware is wrong or old, or somebody has the cloud's VLEK, or what the entries say is so."
+	return out
 }

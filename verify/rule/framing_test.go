@@ -3,11 +3,14 @@ package rule_test
 import (
 	"crypto/sha256"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify/profile"
@@ -24,7 +27,7 @@ type stage struct {
 func newStage(t *testing.T, p poclog.Profile) *stage {
 	s := &stage{World: attack.NewWorldOf(p), t: t}
 	s.Policy.Registries = nil
-	admit := []poclog.Profile{poclog.AzureTDXvTPM, poclog.BareMetalTDXTPM, poclog.GCETDXvTPM, poclog.TDX}
+	admit := []poclog.Profile{poclog.AzureSNPvTPM, poclog.AzureTDXvTPM, poclog.BareMetalTDXTPM, poclog.GCETDXvTPM, poclog.SNP, poclog.TDX}
 	s.Policy.Admit = nil
 	for _, p := range admit {
 		s.Policy.Admit = append(s.Policy.Admit, poclog.Admission{Profile: p, Level: poclog.LevelChip, Historical: true})
@@ -76,6 +79,25 @@ func (s *stage) must(origin string, b *poclog.Bundle) {
 	if !s.logged(origin, b, -5*time.Second, 5*time.Second) {
 		s.t.Fatal("not admitted")
 	}
+}
+
+// anotherHost is one of the cloud's, with a chip of AMD's.
+func (s *stage) anotherHost() *azure.Host {
+	return s.Azure.NewHost(s.Azure.Regions[0], "Milan")
+}
+
+// reported is a bundle of a SEV-SNP report alone, which answers the challenge.
+func (s *stage) reported(report, certs []byte) *poclog.Bundle {
+	s.t.Helper()
+	item, err := s.Challenge.Marshal()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b := new(poclog.Bundle)
+	b.Set(poclog.ItemSNPReport, report)
+	b.Set(poclog.ItemSNPCerts, certs)
+	b.Set(poclog.ItemChallenge, item)
+	return b
 }
 
 func drop(b *poclog.Bundle, items ...poclog.Item) *poclog.Bundle {
@@ -198,6 +220,69 @@ var framings = []struct {
 		evil.Set(poclog.ItemTPMEKChain, other.EKChain)
 		s.must("b.test", evil)
 	}, true},
+	{"a SEV-SNP VM's public bundle submitted again, without its challenge and in parts", poclog.AzureSNPvTPM, func(s *stage) {
+		b := s.Honest()
+		s.must("a.test", b)
+		s.must("b.test", b)
+		s.must("b.test", drop(b, poclog.ItemTPMAK))
+		s.must("b.test", drop(b, poclog.ItemChallenge))
+		bare := new(poclog.Bundle)
+		bare.Set(poclog.ItemSNPReport, b.Get(poclog.ItemSNPReport))
+		bare.Set(poclog.ItemSNPCerts, b.Get(poclog.ItemSNPCerts))
+		s.must("b.test", bare)
+	}, false},
+	{"a SEV-SNP VM is moved, and what was before it is logged last", poclog.AzureSNPvTPM, func(s *stage) {
+		before := s.Honest()
+		s.AzureVM.Move(s.anotherHost())
+		s.Challenge.Salt[1]++
+		s.must("a.test", s.Honest())
+		s.must("a.test", before)
+	}, false},
+	{"a rented TPM quotes the victim's SEV-SNP report", poclog.AzureSNPvTPM, func(s *stage) {
+		b := s.Honest()
+		s.must("a.test", b)
+		rented := s.anotherHost().NewVM(azure.VMConfig{})
+		sum := sha256.Sum256(b.Get(poclog.ItemSNPReport))
+		item, values, err := rented.TPM.QuoteOf(sum[:], attack.Now, azure.Selection)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		stolen := drop(b, poclog.ItemTPMAK, poclog.ItemChallenge)
+		stolen.Set(poclog.ItemTPMQuote, item)
+		stolen.Set(poclog.ItemTPMPCRs, values)
+		// The HCL report names the victim's key: without the rented key's certificate nobody takes it, with it nobody binds it.
+		if s.logged("b.test", stolen, 0, 0) {
+			s.t.Error("a stranger's TPM quote passes under the victim's certificate")
+		}
+		stolen.Set(poclog.ItemTPMAKChain, rented.TPM.Chain)
+		if s.logged("b.test", stolen, 0, 0) {
+			s.t.Error("a stranger's TPM quote passes beside the victim's HCL report")
+		}
+	}, false},
+	{"who has a cloud's VLEK names the victim's chip as one of another product", poclog.SNP, func(s *stage) {
+		victim := amd.NewMaker("AMD", "Milan", attack.Now.AddDate(-1, 0, 0))
+		s.Policy.Roots = append(s.Policy.Roots, poclog.Root{Use: poclog.RootAMDARK, SHA256: poclog.Sum(victim.Root()), Name: "ARK-Milan"})
+		slices.SortFunc(s.Policy.Roots, func(a, b poclog.Root) int {
+			return strings.Compare(string(a.Use)+a.SHA256.String(), string(b.Use)+b.SHA256.String())
+		})
+		for _, kind := range []string{"vcek", "vlek"} {
+			s.Collateral = s.Collateral.With(victim.CRL(amd.CRLOptions{At: attack.Now.AddDate(0, 0, -3), Kind: kind}))
+		}
+		guest, his := amd.Guest{ReportData: s.Challenge.ReportData(nil)}, victim.NewChip("the victim's", [8]byte{})
+		s.must("a.test", s.reported(his.Report(guest, nil), his.Certs()))
+		cloud := s.Azure.AMD["Genoa"]
+		key, own := cloud.NewCloudKey("azure", [8]byte{}), cloud.NewChip("the framer's", [8]byte{})
+		report := own.Report(guest, key)
+		copy(report[0x1a0:], his.ID[:])
+		own.Sign(report, key)
+		s.must("b.test", s.reported(report, key.Certs()))
+	}, true},
+	{"a host's firmware says under the cloud's VLEK that the VM is on another chip", poclog.AzureSNPvTPM, func(s *stage) {
+		key := s.Azure.AMD["Milan"].NewCloudKey("azure", [8]byte{})
+		s.must("a.test", s.Compose(attack.AzureMix{Loaded: key}))
+		s.Challenge.Salt[1]++
+		s.must("a.test", s.Compose(attack.AzureMix{Loaded: key, Host: s.anotherHost()}))
+	}, false},
 	{"two VMs on two sockets of a host", poclog.GCETDXvTPM, func(s *stage) {
 		s.must("a.test", s.Honest())
 		vm, err := s.Host.NewVM(1, gce.VMConfig{})
@@ -234,7 +319,7 @@ func TestNobodyIsFramed(t *testing.T) {
 					t.Errorf("a contradiction of honest entries")
 				}
 				for _, who := range found.Implicated {
-					if slices.Contains(victims, who) || who == "provider:"+attack.MetalName {
+					if slices.Contains(victims, who) || who == "provider:"+attack.MetalName || who == "maker:amd" {
 						t.Errorf("%s is framed by rule %s", who, found.Rule)
 					}
 				}

@@ -18,9 +18,9 @@ const Moved = "moved"
 // however near, and an alert only if it was certainly made after a later boot: a snapshot was restored or the TPM cleared, or there are two of it.
 //
 // A stranger cannot bring an AK and a chip together: the TEE's quote has to name the AK, and the AK to sign for that quote ([Joined]). A tenant who has his
-// key answer for another's chip implicates his key.
+// key answer for another's chip implicates his key. Under a VLEK the chip is the firmware's word, and the finding an alert ([onFirmwaresWord]).
 //
-// Implicated: the AK. Affected: both chips. Severity: contradiction.
+// Implicated: the AK. Affected: both chips. Severity: contradiction, or alert under a VLEK.
 var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, Joined)
 
 // ekOnTwoChips: one EK stands for the TPMs of two machines: the provider was made to certify keys under it for both, or a TPM answers for two machines.
@@ -54,7 +54,7 @@ func onTwoChips(id string, subject func(*poclog.Entry) poclog.Identity, counts f
 			if s == "" || s != subject(f.Entry) || chip == "" || other == "" || chip == other || !counts(e.Entry) || !counts(f.Entry) {
 				return nil
 			}
-			return seenOnTwoChips(id, s, e, f)
+			return onFirmwaresWord(e, f, seenOnTwoChips(id, s, e, f))
 		},
 	}
 }

@@ -49,7 +49,7 @@ func (w where) differs(o where) bool {
 // provider who moves a machine has to withdraw the certificates that place it.
 //
 // Implicated: nobody. A tenant may bind a key that he rents elsewhere to a chip that he shares with others, and no key says where it is: its certificate
-// does, by whom the appraisal policy lists. Affected: the chip. Severity: contradiction.
+// does, by whom the appraisal policy lists. Affected: the chip. Severity: contradiction, or alert under a VLEK ([onFirmwaresWord]).
 var chipInTwoPlaces = Rule{
 	ID:     "chip-in-two-places",
 	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), placeOf(c.Entry).String()) },
@@ -74,7 +74,7 @@ var chipInTwoPlaces = Rule{
 			out.Seen = fmt.Sprintf("%s is said to stand in %s and in %s, at times that are not known to be %s apart.", chip, here, there, took)
 			out.Meaning = "The provider relocated the machine, or the chip's key answers elsewhere."
 		}
-		return out
+		return onFirmwaresWord(e, f, out)
 	},
 }
 

@@ -19,6 +19,7 @@ var (
 	chipX, chipY = poclog.Identity("intel:tdx:ppid:" + hexes("1a", 16)), poclog.Identity("intel:tdx:ppid:" + hexes("1b", 16))
 	piidX, piidY = poclog.Identity("intel:tdx:piid:" + hexes("2a", 16)), poclog.Identity("intel:tdx:piid:" + hexes("2b", 16))
 	amdX         = poclog.Identity("amd:snp:chipid:" + hexes("3a", 64))
+	amdY         = poclog.Identity("amd:snp:chipid:" + hexes("3b", 64))
 	ekA, ekB     = poclog.Identity("tpm:ek:" + hexes("4a", 32)), poclog.Identity("tpm:ek:" + hexes("4b", 32))
 	akA, akB     = poclog.Identity("tpm:ak:" + hexes("5a", 32)), poclog.Identity("tpm:ak:" + hexes("5b", 32))
 	quoteP       = poclog.Identity("quote:" + hexes("6a", 32))
@@ -159,6 +160,20 @@ var cases = []struct {
 	{"chip-static-changed", "two products", poclog.SNP, hour,
 		[]change{on(amdX), entry(func(e *poclog.Entry) { e.CVM.SNP = &poclog.SNPReport{Product: "Milan"} })},
 		[]change{on(amdX), entry(func(e *poclog.Entry) { e.CVM.SNP = &poclog.SNPReport{Product: "Genoa"} })}, "contradiction", "maker:amd"},
+	{"chip-static-changed", "of AMD, where one report is under a VLEK", poclog.SNP, hour,
+		[]change{on(amdX), reportBy("Milan", "vcek")}, []change{on(amdX), reportBy("Genoa", "vlek")}, "alert", ""},
+	{"ak-on-two-chips", "in one boot, on the word of a VLEK's firmware", poclog.AzureSNPvTPM, hour,
+		[]change{on(amdX), reportBy("Genoa", "vcek")}, []change{on(amdY), reportBy("Genoa", "vlek")}, "alert", ""},
+	{"ak-on-two-chips", "in another boot, on the word of a VLEK's firmware", poclog.AzureSNPvTPM, hour,
+		[]change{on(amdX), reportBy("Genoa", "vcek")}, []change{on(amdY), reportBy("Genoa", "vlek"), in(6, 0)}, "moved", ""},
+	{"ak-on-two-chips", "in one boot, by VCEKs", poclog.AzureSNPvTPM, hour,
+		[]change{on(amdX), reportBy("Genoa", "vcek")}, []change{on(amdY), reportBy("Genoa", "vcek")}, "contradiction", string(akA)},
+	{"instance-on-two-chips", "in one boot, on the word of a VLEK's firmware", poclog.AzureSNPvTPM, hour,
+		[]change{on(amdX), reportBy("Genoa", "vlek")}, []change{on(amdY), reportBy("Genoa", "vlek")}, "alert", ""},
+	{"ek-on-two-chips", "in one boot, on the word of a VLEK's firmware", poclog.AzureSNPvTPM, hour,
+		[]change{on(amdX), reportBy("Genoa", "vlek")}, []change{on(amdY), reportBy("Genoa", "vcek")}, "alert", ""},
+	{"chip-in-two-places", "on the word of a VLEK's firmware", poclog.AzureSNPvTPM, time.Minute,
+		[]change{on(amdX), reportBy("Genoa", "vcek")}, []change{on(amdX), reportBy("Genoa", "vlek"), entry(func(e *poclog.Entry) { e.Place.Provider.Value = "metal" })}, "alert", ""},
 	{"chip-static-changed", "a firmware update", poclog.TDX, hour, nil, []change{entry(func(e *poclog.Entry) { e.CVM.TCB = &poclog.TCB{Status: "OutOfDate", Evaluation: 18} })}, "", ""},
 	{"chip-static-changed", "masked", poclog.SNP, hour,
 		[]change{on(""), entry(func(e *poclog.Entry) { e.CVM.SNP = &poclog.SNPReport{Product: "Milan"} })},
@@ -231,6 +246,10 @@ var cases = []struct {
 	{"collateral-regressed", "without collateral", poclog.GCETDXvTPM, hour, nil, []change{entry(func(e *poclog.Entry) { e.CVM.TCB = nil })}, "", ""},
 	{"collateral-regressed", "two makers of a laboratory", poclog.GCETDXvTPM, hour, []change{inLab}, []change{evaluation(16), on(chipY), inLab}, "", ""},
 	{"collateral-regressed", "one chip of a laboratory", poclog.GCETDXvTPM, hour, []change{inLab}, []change{evaluation(16), inLab}, "contradiction", "log:a.test"},
+}
+
+func reportBy(product, signer string) change {
+	return entry(func(e *poclog.Entry) { e.CVM.SNP = &poclog.SNPReport{Product: product, Signer: signer} })
 }
 
 func inLab(c *rule.Claim) { c.Entry.Realm = poclog.Lab }
