@@ -2,6 +2,8 @@ package poclog
 
 import (
 	"fmt"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // An Item names one piece of evidence in a bundle.
@@ -90,20 +92,27 @@ func (b *Bundle) Marshal() ([]byte, error) {
 	if len(have) == 0 || len(have) != len(b.items) {
 		return nil, fmt.Errorf("bundle: %d items of which %d are known: want at least one, and no unknown one", len(b.items), len(have))
 	}
-	e := encoder{buf: []byte{'{'}}
-	e.str(collectionMember, collectionType)
-	for _, i := range have {
-		e.open(string(i), '[')
-		e.quote(i.MediaType())
-		e.buf = append(e.buf, ',')
-		e.bare64(b.items[i])
-		e.buf = append(e.buf, ","+evidenceMessage+"]"...)
+	file, err := canon.Write(MaxBundle, b.code)
+	if err != nil {
+		return nil, fmt.Errorf("encode bundle: %w", err)
 	}
-	e.char('}')
-	if len(e.buf) > MaxBundle {
-		return nil, fmt.Errorf("bundle of %d bytes: want at most %d", len(e.buf), MaxBundle)
-	}
-	return e.buf, nil
+	return file, nil
+}
+
+func (b *Bundle) code(c *canon.Codec) {
+	c.Object(func() {
+		c.Member(collectionMember).Lit(`"` + collectionType + `"`)
+		for _, i := range items {
+			if !c.Optional(string(i), b.Has(i)) {
+				continue
+			}
+			value := b.items[i]
+			c.Lit(`["` + i.MediaType() + `",`)
+			c.Base64(&value, MaxBundle)
+			c.Lit("," + evidenceMessage + "]")
+			b.Set(i, value)
+		}
+	})
 }
 
 // ParseBundle parses a bundle's file. It refuses unknown, repeated, empty and misordered items.
@@ -112,20 +121,7 @@ func ParseBundle(file []byte) (*Bundle, error) {
 		return nil, fmt.Errorf("bundle of %d bytes: want at most %d", len(file), MaxBundle)
 	}
 	b := new(Bundle)
-	d := decoder{b: file}
-	d.lit("{")
-	d.name(collectionMember)
-	d.lit(`"` + collectionType + `"`)
-	for _, i := range items {
-		if !d.has(string(i)) {
-			continue
-		}
-		d.lit(`["` + i.MediaType() + `",`)
-		b.Set(i, d.base64(MaxBundle))
-		d.lit("," + evidenceMessage + "]")
-	}
-	d.lit("}")
-	if err := d.end(); err != nil {
+	if err := canon.Read(file, b.code); err != nil {
 		return nil, fmt.Errorf("parse bundle: %w", err)
 	}
 	if len(b.items) == 0 {

@@ -3,6 +3,8 @@ package poclog
 import (
 	"crypto/sha256"
 	"fmt"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // A Challenge ties evidence to a moment: its nonce is made from a signed checkpoint, whose witnesses' timestamped cosignatures
@@ -51,22 +53,20 @@ func (c *Challenge) HCLUserData() [64]byte {
 
 // Marshal returns the challenge as a bundle's item.
 func (c *Challenge) Marshal() ([]byte, error) {
-	if _, err := ParseProfile(string(c.Profile)); err != nil {
-		return nil, fmt.Errorf("challenge: %w", err)
+	item, err := canon.Write(MaxChallenge, c.code)
+	if err != nil {
+		return nil, fmt.Errorf("encode challenge: %w", err)
 	}
-	if len(c.Checkpoint) == 0 {
-		return nil, fmt.Errorf("challenge: no checkpoint")
-	}
-	e := encoder{buf: []byte(`{"v":1`)}
-	e.str("profile", string(c.Profile))
-	e.base64("checkpoint", c.Checkpoint)
-	e.hex("salt", c.Salt[:])
-	e.hex("user_data", c.UserData[:])
-	e.char('}')
-	if len(e.buf) > MaxChallenge {
-		return nil, fmt.Errorf("challenge of %d bytes: want at most %d", len(e.buf), MaxChallenge)
-	}
-	return e.buf, nil
+	return item, nil
+}
+
+func (c *Challenge) code(x *canon.Codec) {
+	x.Lit(`{"v":1`)
+	canon.OneOf(x.Member("profile"), "profile", &c.Profile, profileList)
+	x.Member("checkpoint").Base64(&c.Checkpoint, MaxChallenge)
+	x.Member("salt").Hex(c.Salt[:])
+	x.Member("user_data").Hex(c.UserData[:])
+	x.Lit("}")
 }
 
 // ParseChallenge parses a challenge item. It does not look into the checkpoint.
@@ -75,20 +75,7 @@ func ParseChallenge(item []byte) (*Challenge, error) {
 		return nil, fmt.Errorf("challenge of %d bytes: want at most %d", len(item), MaxChallenge)
 	}
 	var c Challenge
-	d := decoder{b: item}
-	d.lit(`{"v":1`)
-	p, err := ParseProfile(d.str("profile", 40))
-	if d.err == nil && err != nil {
-		d.fail("%w", err)
-	}
-	c.Profile = p
-	d.name("checkpoint")
-	c.Checkpoint = d.base64(MaxChallenge)
-	d.name("salt")
-	d.hexInto(c.Salt[:])
-	c.UserData = d.digest("user_data")
-	d.lit("}")
-	if err := d.end(); err != nil {
+	if err := canon.Read(item, c.code); err != nil {
 		return nil, fmt.Errorf("parse challenge: %w", err)
 	}
 	return &c, nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // A CollateralKind says what a piece of collateral is and who signed it.
@@ -107,7 +109,7 @@ func (it *CollateralItem) check() error {
 	switch {
 	case slices.Index(collateralKinds, it.Kind) < 0:
 		return fmt.Errorf("collateral %.40q: unknown kind", it.Kind)
-	case !printable(it.URL) || len(it.URL) > maxURL:
+	case !canon.Printable(it.URL) || len(it.URL) > maxURL:
 		return fmt.Errorf("collateral %s: URL %.80q: want at most %d printable ASCII bytes", it.Kind, it.URL, maxURL)
 	case it.Kind.Signed() && (len(it.Body) == 0 || it.Status != 0 || !it.Time.IsZero()):
 		return fmt.Errorf("collateral %s: want a body, and neither time nor status", it.Kind)
@@ -126,18 +128,17 @@ func (c *Collateral) Marshal() ([]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	e := encoder{buf: []byte(`{"v":1`)}
-	e.open("items", '[')
-	for _, it := range c.Items {
-		e.sep()
-		it.encode(&e)
+	file, err := canon.Write(MaxCollateral, c.code)
+	if err != nil {
+		return nil, fmt.Errorf("encode collateral: %w", err)
 	}
-	e.char(']')
-	e.char('}')
-	if len(e.buf) > MaxCollateral {
-		return nil, fmt.Errorf("collateral of %d bytes: want at most %d", len(e.buf), MaxCollateral)
-	}
-	return e.buf, nil
+	return file, nil
+}
+
+func (c *Collateral) code(x *canon.Codec) {
+	x.Lit(`{"v":1`)
+	canon.List(x.Member("items"), "items", &c.Items, maxCollateralItems, func(it *CollateralItem) { it.code(x) })
+	x.Lit("}")
 }
 
 func (c *Collateral) check() error {
@@ -155,26 +156,23 @@ func (c *Collateral) check() error {
 	return nil
 }
 
-func (it *CollateralItem) encode(e *encoder) {
-	e.char('{')
-	e.str("kind", string(it.Kind))
-	if it.URL != "" {
-		e.str("url", it.URL)
-	}
-	if !it.Kind.Signed() {
-		e.time("time", it.Time)
-		e.uint32("status", it.Status)
-	}
-	if it.Shown != 0 {
-		e.uint32("quote_size", it.Shown)
-	}
-	if len(it.Chain) > 0 {
-		e.base64("chain", it.Chain)
-	}
-	if len(it.Body) > 0 {
-		e.base64("body", it.Body)
-	}
-	e.char('}')
+func (it *CollateralItem) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.Str(c.Member("kind"), &it.Kind, 40)
+		if c.Optional("url", it.URL != "") {
+			canon.Word(c, "url", &it.URL, maxURL)
+		}
+		if !it.Kind.Signed() {
+			c.Member("time").Time(&it.Time)
+			c.Member("status").Uint32(&it.Status)
+		}
+		if c.Optional("quote_size", it.Shown != 0) {
+			c.Uint32(&it.Shown)
+			c.Check(it.Shown != 0, "quote_size: 0 is left out")
+		}
+		c.OptionalBase64("chain", &it.Chain, MaxCollateral)
+		c.OptionalBase64("body", &it.Body, MaxCollateral)
+	})
 }
 
 // ParseCollateral parses a collateral file.
@@ -183,49 +181,11 @@ func ParseCollateral(file []byte) (*Collateral, error) {
 		return nil, fmt.Errorf("collateral of %d bytes: want at most %d", len(file), MaxCollateral)
 	}
 	c := new(Collateral)
-	d := decoder{b: file}
-	d.lit(`{"v":1`)
-	d.open("items", '[')
-	for d.next() {
-		if len(c.Items) == maxCollateralItems {
-			d.fail("more than %d items", maxCollateralItems)
-			break
-		}
-		c.Items = append(c.Items, decodeCollateralItem(&d))
-	}
-	d.lit("}")
-	if err := d.end(); err != nil {
+	if err := canon.Read(file, c.code); err != nil {
 		return nil, fmt.Errorf("parse collateral: %w", err)
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("parse collateral: %w", err)
 	}
 	return c, nil
-}
-
-func decodeCollateralItem(d *decoder) CollateralItem {
-	d.lit("{")
-	it := CollateralItem{Kind: CollateralKind(d.str("kind", 40))}
-	if d.has("url") {
-		if it.URL = d.quoted(maxURL); it.URL == "" {
-			d.fail("url: an empty one is left out")
-		}
-	}
-	if !it.Kind.Signed() {
-		it.Time = d.time("time")
-		it.Status = d.uint32("status")
-	}
-	if d.has("quote_size") {
-		if it.Shown = uint32(d.digits(32)); it.Shown == 0 {
-			d.fail("quote_size: 0 is left out")
-		}
-	}
-	if d.has("chain") {
-		it.Chain = d.base64(MaxCollateral)
-	}
-	if d.has("body") {
-		it.Body = d.base64(MaxCollateral)
-	}
-	d.lit("}")
-	return it
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // Limits of a contradiction's file.
@@ -41,47 +43,46 @@ type Showing struct {
 
 // Marshal returns the file.
 func (c *Contradiction) Marshal() ([]byte, error) {
-	e := encoder{buf: []byte(`{"v":1`)}
-	e.str("rule", c.Rule)
-	if len(c.Policy) > 0 {
-		e.base64("policy", c.Policy)
-	}
-	e.open("claims", '[')
-	for _, s := range c.Claims {
-		e.sep()
-		e.char('{')
-		e.base64("receipt", s.Receipt)
-		if len(s.Covered) > 0 {
-			e.hashes("covered", s.Covered)
-		}
-		e.char('}')
-	}
-	e.char(']')
-	if len(c.Evidence) > 0 {
-		e.open("evidence", '[')
-		for _, f := range c.Evidence {
-			e.sep()
-			e.bare64(f)
-		}
-		e.char(']')
-	}
-	// What the policy and strangers' signatures say is nobody's word: the digest shows damage to them, too.
-	sum := Sum(e.buf)
-	e.hex("sha256", sum[:])
-	e.char('}')
-	if _, err := ParseContradiction(e.buf); err != nil {
+	file, err := canon.Write(MaxContradiction, c.code)
+	if err != nil {
 		return nil, fmt.Errorf("encode contradiction: %w", err)
 	}
-	return e.buf, nil
+	return file, nil
 }
 
-func (e *encoder) hashes(name string, list [][sha256.Size]byte) {
-	e.open(name, '[')
-	for i := range list {
-		e.sep()
-		e.bareHex(list[i][:])
+func (c *Contradiction) code(x *canon.Codec) {
+	x.Lit(`{"v":1`)
+	canon.Str(x.Member("rule"), &c.Rule, maxRuleID)
+	x.Check(isRuleID(c.Rule), "rule %q: want lower-case words with hyphens between", c.Rule)
+	x.OptionalBase64("policy", &c.Policy, maxTlogPolicy)
+	canon.List(x.Member("claims"), "claims", &c.Claims, 2, func(s *Showing) { s.code(x) })
+	x.Check(len(c.Claims) > 0, "claims: none")
+	canon.OptionalList(x, "evidence", &c.Evidence, maxEvidenceFiles, func(f *[]byte) { x.Base64(f, MaxEnvelope) })
+	codeDigests(x, "evidence", c.Evidence)
+	// What the policy and strangers' signatures say is signed by no log: the digest shows damage to them, too.
+	var sum, have Digest
+	x.Before(func(file []byte) { sum = Sum(file) })
+	have = sum
+	x.Member("sha256").Hex(have[:])
+	x.Check(have == sum, "sha256 %s: what stands before it has %s", have, sum)
+	x.Lit("}")
+}
+
+// codeDigests holds files to the order of their digests.
+func codeDigests(x *canon.Codec, what string, files [][]byte) {
+	var last Digest
+	for i, f := range files {
+		sum := Sum(f)
+		x.Check(i == 0 || bytes.Compare(last[:], sum[:]) < 0, "%s: file %s after %s: want ascending digests without repeats", what, sum, last)
+		last = sum
 	}
-	e.char(']')
+}
+
+func (s *Showing) code(c *canon.Codec) {
+	c.Object(func() {
+		c.Member("receipt").Base64(&s.Receipt, MaxReceipt)
+		canon.OptionalList(c, "covered", &s.Covered, maxProofHashes, func(h *[sha256.Size]byte) { c.Hex(h[:]) })
+	})
 }
 
 // ParseContradiction parses a file. It looks neither into the receipts nor into the evidence.
@@ -89,25 +90,8 @@ func ParseContradiction(file []byte) (*Contradiction, error) {
 	if len(file) > MaxContradiction {
 		return nil, fmt.Errorf("contradiction of %d bytes: want at most %d", len(file), MaxContradiction)
 	}
-	d := decoder{b: file}
 	c := new(Contradiction)
-	d.lit(`{"v":1`)
-	if c.Rule = d.str("rule", maxRuleID); d.err == nil && !isRuleID(c.Rule) {
-		d.fail("rule %q: want lower-case words with hyphens between", c.Rule)
-	}
-	if d.has("policy") {
-		c.Policy = d.base64(maxTlogPolicy)
-	}
-	d.claims(c)
-	if d.has("evidence") {
-		d.evidenceFiles(c)
-	}
-	sum := Sum(d.b[:d.off])
-	if have := d.digest("sha256"); d.err == nil && have != sum {
-		d.fail("sha256 %s: what stands before it has %s", have, sum)
-	}
-	d.lit("}")
-	if err := d.end(); err != nil {
+	if err := canon.Read(file, c.code); err != nil {
 		return nil, fmt.Errorf("parse contradiction: %w", err)
 	}
 	return c, nil
@@ -120,65 +104,6 @@ func isRuleID(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-func (d *decoder) claims(c *Contradiction) {
-	d.open("claims", '[')
-	for d.next() {
-		if len(c.Claims) == 2 {
-			d.fail("claims: more than two")
-			return
-		}
-		var s Showing
-		d.lit("{")
-		d.name("receipt")
-		s.Receipt = d.base64(MaxReceipt)
-		if d.has("covered") {
-			if s.Covered = d.hashList(); d.err == nil && len(s.Covered) == 0 {
-				d.fail("covered: an empty proof is left out")
-			}
-		}
-		d.lit("}")
-		c.Claims = append(c.Claims, s)
-	}
-	if d.err == nil && len(c.Claims) == 0 {
-		d.fail("claims: none")
-	}
-}
-
-// hashList reads the hashes of an inclusion proof.
-func (d *decoder) hashList() [][sha256.Size]byte {
-	var list [][sha256.Size]byte
-	d.lit("[")
-	for d.next() {
-		if len(list) == maxProofHashes {
-			d.fail("more than %d hashes", maxProofHashes)
-			break
-		}
-		list = append(list, [sha256.Size]byte{})
-		d.hexInto(list[len(list)-1][:])
-	}
-	return list
-}
-
-func (d *decoder) evidenceFiles(c *Contradiction) {
-	d.lit("[")
-	var last Digest
-	for d.next() {
-		if len(c.Evidence) == maxEvidenceFiles {
-			d.fail("evidence: more than %d files", maxEvidenceFiles)
-			return
-		}
-		f := d.base64(MaxEnvelope)
-		sum := Sum(f)
-		if d.err == nil && len(c.Evidence) > 0 && bytes.Compare(last[:], sum[:]) >= 0 {
-			d.fail("evidence: file %s after %s: want ascending digests without repeats", sum, last)
-		}
-		c.Evidence, last = append(c.Evidence, f), sum
-	}
-	if d.err == nil && len(c.Evidence) == 0 {
-		d.fail("evidence: none is left out")
-	}
 }
 
 // AddEvidence adds a file that an entry names, in its order, unless it is there or empty.

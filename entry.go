@@ -1,9 +1,15 @@
 package poclog
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // Appraisal is the newest appraisal specification (docs/format.md §8). An entry names the one that made it; any change to any claim
@@ -25,6 +31,9 @@ const (
 	maxAdvisories = 64
 	maxBanks      = 8
 	maxSays       = 255 // printable ASCII; no DNS name is longer
+	maxCheckID    = 40  // of a check, or of a source of a place
+	maxTCBWord    = 40  // a status or an advisory
+	maxPCRs       = 32  // of a bank
 )
 
 // An Entry is what the log says of one bundle: the leaf of kind "proof", docs/format.md §7. It is a function of bundle,
@@ -55,6 +64,27 @@ type Entry struct {
 
 	Evidence  EvidenceDigests
 	Appraised time.Time // when validity was judged: UTC, whole seconds
+}
+
+// An Endorsement is what someone who is neither chip maker nor provider signed about the machine. It is no place: docs/format.md §7 says what may be
+// relied on.
+type Endorsement struct {
+	Kind  CollateralKind // AllianceToken or OwnerEndorsement
+	By    Digest         // who signed: an alliance's Ed25519 key itself, or the SHA-256 of an owner's root certificate, as the policy lists them
+	Of    Identity       // what it is about: the chip or, for an owner, the platform instance; one of the entry's chassis
+	Says  string         // the registry's label of the machine, or the owner's name; see [CanSay]
+	From  time.Time      // when the registry said so, zero where it gives no time; or from when the machine is the owner's; whole seconds
+	Until time.Time      // until when it is the owner's; zero for a registry's, which says nothing of later
+}
+
+var endorsementKinds = []CollateralKind{AllianceToken, OwnerEndorsement}
+
+// CanSay reports whether s can stand in an entry as what an endorsement says.
+func CanSay(s string) bool { return s != "" && len(s) <= maxSays && canon.Printable(s) }
+
+// CompareEndorsements gives the order of an entry's list: by kind, then by signer.
+func CompareEndorsements(a, b Endorsement) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), slices.Compare(a.By[:], b.By[:]))
 }
 
 // A Place is where the chassis stands, as far as it is known.
@@ -119,6 +149,18 @@ type TPM struct {
 	Firmware     uint64
 }
 
+const maxKeyType = 8 // bytes: "rsa-2048"
+
+// isKeyType reports whether s names a type of attestation keys: those whose quotes verify.
+func isKeyType(s string) bool {
+	bits, isRSA := strings.CutPrefix(s, "rsa-")
+	if !isRSA {
+		return s == "ecc-p256" || s == "ecc-p384"
+	}
+	n, err := strconv.Atoi(bits)
+	return err == nil && n >= 2048 && n <= 4096 && len(bits) == 4
+}
+
 // A PCRBank is a bank's selected registers.
 type PCRBank struct {
 	Alg      string  // "sha1", "sha256", "sha384" or "sha512"
@@ -170,16 +212,23 @@ func ParseLeaf(leaf []byte) (Leaf, error) {
 	if len(leaf) > MaxEntry {
 		return Leaf{}, fmt.Errorf("entry of %d bytes: want at most %d", len(leaf), MaxEntry)
 	}
-	d := decoder{b: leaf}
+	var l Leaf
+	var code func(*canon.Codec)
+	start, kind := proofStart, "entry"
 	switch {
-	case d.try(`{"v":1,"kind":"proof"`):
-		e, err := d.entry()
-		return Leaf{Proof: e}, err
-	case d.try(`{"v":1,"kind":"config"`):
-		c, err := d.config()
-		return Leaf{Config: c}, err
+	case bytes.HasPrefix(leaf, []byte(proofStart)):
+		l.Proof = new(Entry)
+		code = l.Proof.code
+	case bytes.HasPrefix(leaf, []byte(configStart)):
+		l.Config = new(Config)
+		start, kind, code = configStart, "config entry", l.Config.code
+	default:
+		return Leaf{}, nil
 	}
-	return Leaf{}, nil
+	if err := canon.Read(leaf, func(c *canon.Codec) { c.Lit(start); code(c) }); err != nil {
+		return Leaf{}, fmt.Errorf("parse %s: %w", kind, err)
+	}
+	return l, nil
 }
 
 // ParseEntry parses a leaf that must be a proof.
@@ -213,29 +262,24 @@ func (e *Entry) Identities() []Identity {
 	return append(ids, e.Quote)
 }
 
-// Marshal returns the leaf. It fails if a member is out of its range or the leaf is over MaxEntry.
-func (c *Config) Marshal() ([]byte, error) {
-	if c.Software == "" || len(c.Software) > maxName || !printable(c.Software) {
-		return nil, fmt.Errorf("config entry: software %.80q: want 1 to %d bytes of printable ASCII", c.Software, maxName)
+// configStart is how each leaf of kind "config" that this software knows begins.
+const configStart = `{"v":1,"kind":"config"`
+
+// Marshal returns the leaf. It fails if a member is out of its range.
+func (f *Config) Marshal() ([]byte, error) {
+	leaf, err := canon.Write(MaxEntry, func(c *canon.Codec) {
+		c.Lit(configStart)
+		f.code(c)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode config entry: %w", err)
 	}
-	e := encoder{buf: []byte(`{"v":1,"kind":"config"`)}
-	e.blob("policy", c.Policy)
-	e.str("software", c.Software)
-	e.time("time", c.Time)
-	e.char('}')
-	return e.buf, nil
+	return leaf, nil
 }
 
-func (d *decoder) config() (*Config, error) {
-	var c Config
-	c.Policy = d.blob("policy")
-	if c.Software = d.str("software", maxName); c.Software == "" {
-		d.fail("software: want a name")
-	}
-	c.Time = d.time("time")
-	d.lit("}")
-	if err := d.end(); err != nil {
-		return nil, fmt.Errorf("parse config entry: %w", err)
-	}
-	return &c, nil
+func (f *Config) code(c *canon.Codec) {
+	f.Policy.code(c.Member("policy"))
+	canon.Word(c.Member("software"), "software", &f.Software, maxName)
+	c.Member("time").Time(&f.Time)
+	c.Lit("}")
 }

@@ -4,413 +4,255 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // Marshal returns the leaf. It fails if a member is out of its range or the leaf is over MaxEntry.
 func (e *Entry) Marshal() ([]byte, error) {
-	w := encoder{buf: make([]byte, 0, 4096)}
-	w.entry(e)
-	// The decoder knows every rule, so that there is one place for them: what it refuses is not written.
-	back, err := ParseLeaf(w.buf)
-	if err == nil && back.Proof == nil {
-		err = fmt.Errorf("not a proof")
-	}
+	leaf, err := canon.Write(MaxEntry, func(c *canon.Codec) {
+		c.Lit(proofStart)
+		e.code(c)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("encode entry: %w", err)
 	}
-	return w.buf, nil
+	return leaf, nil
 }
 
-func (w *encoder) entry(e *Entry) {
-	w.buf = append(w.buf, `{"v":1,"kind":"proof"`...)
-	w.uint32("appraisal", e.Appraisal)
-	w.str("profile", string(e.Profile))
-	w.uint32("level", e.Level)
-	w.str("realm", string(e.Realm))
-	encodeStrings(w, "chassis", e.Chassis)
-	encodeStrings(w, "keys", e.Keys)
-	if e.Instance != "" {
-		w.str("instance", string(e.Instance))
-	}
-	w.str("quote", string(e.Quote))
-	if e.Boot != nil {
-		w.hex("boot", e.Boot[:])
-	}
-	w.place(e.Place)
-	w.endorsements(e.Endorsements)
-	w.cvm(&e.CVM)
-	w.tpm(e.TPM)
-	w.fresh(e.Fresh)
-	w.publishers(e.Publishers)
-	encodeStrings(w, "checks", e.Checks)
-	encodeStrings(w, "absent", e.Absent)
-	w.evidence(&e.Evidence)
-	w.time("appraised", e.Appraised)
-	w.char('}')
-}
+// proofStart is how each leaf of kind "proof" that this software knows begins.
+const proofStart = `{"v":1,"kind":"proof"`
 
-func (w *encoder) place(p *Place) {
-	if p == nil {
-		return
-	}
-	w.open("place", '{')
-	for _, c := range []struct {
-		name  string
-		claim Claim
-	}{{"provider", p.Provider}, {"region", p.Region}, {"zone", p.Zone}} {
-		if c.claim.Value == "" {
-			continue
-		}
-		w.open(c.name, '{')
-		w.str("value", c.claim.Value)
-		encodeStrings(w, "by", c.claim.By)
-		w.char('}')
-	}
-	w.char('}')
-}
-
-func (w *encoder) cvm(c *CVM) {
-	w.open("cvm", '{')
-	w.str("technology", c.Technology)
-	w.hex("measurement", c.Measurement)
-	if c.EndorsedBy != "" {
-		w.str("endorsed_by", c.EndorsedBy)
-	}
-	if len(c.RTMRs) > 0 {
-		w.open("rtmrs", '[')
-		for i := range c.RTMRs {
-			w.sep()
-			w.bareHex(c.RTMRs[i][:])
-		}
-		w.char(']')
-	}
-	w.hex("report_data", c.ReportData[:])
-	w.optionalHex("mrowner", c.MROwner)
-	w.optionalHex("mrconfigid", c.MRConfigID)
-	if t := c.TCB; t != nil {
-		w.open("tcb", '{')
-		w.str("status", t.Status)
-		w.time("date", t.Date)
-		encodeStrings(w, "advisories", t.Advisories)
-		w.uint32("evaluation", t.Evaluation)
-		w.char('}')
-	}
-	w.optionalHex("fmspc", c.FMSPC)
-	w.optionalHex("pceid", c.PCEID)
-	w.snp(c.SNP)
-	w.char('}')
-}
-
-func (w *encoder) optionalHex(name string, b []byte) {
-	if len(b) > 0 {
-		w.hex(name, b)
-	}
-}
-
-func (w *encoder) fresh(f *Fresh) {
-	w.name("fresh")
-	if f == nil {
-		w.buf = append(w.buf, "null"...)
-		return
-	}
-	w.char('{')
-	w.str("origin", f.Origin)
-	w.uint64("size", f.Size)
-	w.hex("root", f.Root[:])
-	w.hex("checkpoint", f.Checkpoint[:])
-	w.hex("salt", f.Salt[:])
-	w.hex("user_data", f.UserData[:])
-	w.char('}')
-}
-
-func (w *encoder) evidence(v *EvidenceDigests) {
-	w.open("evidence", '{')
-	w.blob("bundle", v.Bundle)
-	if v.Envelope != (Blob{}) {
-		w.blob("envelope", v.Envelope)
-	}
-	if v.Collateral != (Blob{}) {
-		w.blob("collateral", v.Collateral)
-	}
-	w.blob("policy", v.Policy)
-	w.char('}')
-}
-
-func (w *encoder) blob(name string, b Blob) {
-	w.open(name, '{')
-	w.hex("sha256", b.SHA256[:])
-	w.uint32("size", b.Size)
-	w.char('}')
-}
-
-// entry reads a proof from after its kind.
-func (d *decoder) entry() (*Entry, error) {
-	var e Entry
-	if e.Appraisal = d.uint32("appraisal"); e.Appraisal == 0 {
-		d.fail("appraisal 0: want at least 1")
-	}
-	d.enum("profile", (*string)(&e.Profile), profileNames)
-	if e.Level = d.uint32("level"); e.Level != LevelChip && e.Level != LevelBound {
-		d.fail("level %d: want 0 or 2", e.Level)
-	}
-	d.enum("realm", (*string)(&e.Realm), realmNames)
-	d.identities(&e)
-	if d.has("place") {
-		e.Place = d.place()
-	}
-	if d.has("endorsements") {
-		e.Endorsements = d.endorsements(e.Chassis)
-	}
-	d.cvm(&e.CVM)
-	if d.has("tpm") {
-		e.TPM = d.tpm()
-	}
-	e.Fresh = d.fresh()
-	e.Publishers = d.publishers()
-	e.Checks = decodeStrings[string](d, "checks", 40, maxChecks)
-	e.Absent = decodeStrings[string](d, "absent", 40, maxChecks)
-	d.evidence(&e.Evidence)
-	e.Appraised = d.time("appraised")
-	d.lit("}")
-	if err := d.end(); err != nil {
-		return nil, fmt.Errorf("parse entry: %w", err)
-	}
-	if (e.TPM == nil) != (e.Boot == nil) {
-		return nil, fmt.Errorf("parse entry: boot and tpm come together or not at all")
-	}
-	if (len(e.Publishers) == 0) != (e.Evidence.Envelope == Blob{}) {
-		return nil, fmt.Errorf("parse entry: publishers and their envelope come together or not at all")
-	}
-	return &e, nil
+// code is a proof from after its kind.
+func (e *Entry) code(c *canon.Codec) {
+	c.Member("appraisal").Uint32(&e.Appraisal)
+	c.Check(e.Appraisal > 0, "appraisal 0: want at least 1")
+	canon.OneOf(c.Member("profile"), "profile", &e.Profile, profileList)
+	c.Member("level").Uint32(&e.Level)
+	c.Check(e.Level == LevelChip || e.Level == LevelBound, "level %d: want 0 or 2", e.Level)
+	canon.OneOf(c.Member("realm"), "realm", &e.Realm, realmList)
+	e.codeIdentities(c)
+	canon.OptionalOf(c, "place", &e.Place, func(p *Place) { p.code(c) })
+	e.codeEndorsements(c)
+	e.CVM.code(c.Member("cvm"))
+	canon.OptionalOf(c, "tpm", &e.TPM, func(t *TPM) { t.code(c) })
+	e.codeFresh(c)
+	codePublishers(c, &e.Publishers)
+	canon.Strings(c, "checks", &e.Checks, maxCheckID, maxChecks)
+	canon.Strings(c, "absent", &e.Absent, maxCheckID, maxChecks)
+	e.Evidence.code(c.Member("evidence"))
+	c.Member("appraised").Time(&e.Appraised)
+	c.Lit("}")
+	c.Check((e.TPM == nil) == (e.Boot == nil), "boot and tpm come together or not at all")
+	c.Check((len(e.Publishers) == 0) == (e.Evidence.Envelope == Blob{}), "publishers and their envelope come together or not at all")
 }
 
 var (
-	profileNames = names(Profiles())
-	realmNames   = names([]Realm{Production, Lab})
-	algNames     = []string{"sha1", "sha256", "sha384", "sha512"}
+	profileList = Profiles()
+	realmList   = []Realm{Production, Lab}
+	algNames    = []string{"sha1", "sha256", "sha384", "sha512"}
 
 	technologyNames = []string{"tdx", "snp"}
 	endorserNames   = []string{"provider", "policy"}
 )
 
-func names[S ~string](list []S) []string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = string(s)
+func (e *Entry) codeIdentities(c *canon.Codec) {
+	for _, l := range []struct {
+		name string
+		list *[]Identity
+	}{{"chassis", &e.Chassis}, {"keys", &e.Keys}} {
+		canon.OptionalList(c, l.name, l.list, maxIdentities, func(id *Identity) { codeIdentity(c, id) })
+		canon.Ascending(c, l.name, *l.list, func(a, b Identity) bool { return a < b })
 	}
-	return out
+	if c.Optional("instance", e.Instance != "") {
+		codeIdentity(c, &e.Instance)
+	}
+	codeIdentity(c.Member("quote"), &e.Quote)
+	c.Check(e.Quote.Kind() == QuoteKind, "quote %s: want kind %s", e.Quote, QuoteKind)
+	canon.OptionalOf(c, "boot", &e.Boot, func(d *Digest) { c.Hex(d[:]) })
 }
 
-// enum reads a member whose value is one of a few.
-func (d *decoder) enum(name string, dst *string, values []string) {
-	d.name(name)
-	d.oneOf(name, dst, values)
+func codeIdentity(c *canon.Codec, id *Identity) {
+	canon.Str(c, id, maxIdentity)
+	if c.Err() != nil {
+		return
+	}
+	if _, err := ParseIdentity(string(*id)); err != nil {
+		c.Failf("%w", err)
+	}
 }
 
-func (d *decoder) oneOf(name string, dst *string, values []string) {
-	raw, _ := d.raw(maxName)
-	for _, v := range values {
-		if string(raw) == v {
-			*dst = v
-			return
+func (p *Place) code(c *canon.Codec) {
+	c.Object(func() {
+		p.Provider.code(c, "provider")
+		p.Region.code(c, "region")
+		p.Zone.code(c, "zone")
+	})
+	c.Check(p.Provider.Value != "", "place without provider")
+}
+
+func (x *Claim) code(c *canon.Codec, name string) {
+	if !c.Optional(name, x.Value != "") {
+		return
+	}
+	c.Object(func() {
+		canon.Word(c.Member("value"), name, &x.Value, maxName)
+		canon.Sorted(c, "by", &x.By, maxCheckID, maxSources)
+	})
+	c.Check(len(x.By) > 0, "%s: want who said so", name)
+}
+
+func (m *CVM) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.OneOf(c.Member("technology"), "technology", &m.Technology, technologyNames)
+		c.Member("measurement").HexBytes(&m.Measurement, 48, 48)
+		if c.Optional("endorsed_by", m.EndorsedBy != "") {
+			canon.OneOf(c, "endorsed_by", &m.EndorsedBy, endorserNames)
 		}
-	}
-	d.fail("%s %.40q: unknown", name, raw)
+		m.codeRTMRs(c)
+		c.Member("report_data").Hex(m.ReportData[:])
+		c.OptionalRegister("mrowner", &m.MROwner, 48)
+		c.OptionalRegister("mrconfigid", &m.MRConfigID, 48)
+		canon.OptionalOf(c, "tcb", &m.TCB, func(t *TCB) { t.code(c) })
+		c.OptionalHex("fmspc", &m.FMSPC, 6)
+		c.OptionalHex("pceid", &m.PCEID, 2)
+		canon.OptionalOf(c, "snp", &m.SNP, func(s *SNPReport) { s.code(c) })
+	})
+	c.Check((m.SNP != nil) == (m.Technology == "snp"), "snp: want it for technology snp, and for no other")
 }
 
-func (d *decoder) identities(e *Entry) {
-	e.Chassis = d.identityList("chassis")
-	e.Keys = d.identityList("keys")
-	if d.has("instance") {
-		e.Instance = d.identity()
-	}
-	d.name("quote")
-	if e.Quote = d.identity(); d.err == nil && e.Quote.Kind() != QuoteKind {
-		d.fail("quote %s: want kind %s", e.Quote, QuoteKind)
-	}
-	if d.has("boot") {
-		e.Boot = new(Digest)
-		d.hexInto(e.Boot[:])
-	}
+func (m *CVM) codeRTMRs(c *canon.Codec) {
+	canon.OptionalList(c, "rtmrs", &m.RTMRs, 4, func(r *[48]byte) { c.Hex(r[:]) })
+	isZero := !slices.ContainsFunc(m.RTMRs, func(r [48]byte) bool { return r != [48]byte{} })
+	c.Check(len(m.RTMRs) == 0 || len(m.RTMRs) == 4 && !isZero, "rtmrs: want four; all zero are left out")
 }
 
-func (d *decoder) identity() Identity {
-	raw, _ := d.raw(maxIdentity)
-	if d.err != nil {
-		return ""
-	}
-	id, err := ParseIdentity(string(raw))
-	if err != nil {
-		d.fail("%w", err)
-	}
-	return id
+func (t *TCB) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.Word(c.Member("status"), "status", &t.Status, maxTCBWord)
+		c.Member("date").Time(&t.Date)
+		canon.Sorted(c, "advisories", &t.Advisories, maxTCBWord, maxAdvisories)
+		c.Member("evaluation").Uint32(&t.Evaluation)
+	})
 }
 
-func (d *decoder) identityList(name string) []Identity {
-	list := decodeSorted[Identity](d, name, maxIdentity, maxIdentities)
-	for _, s := range list {
-		if _, err := ParseIdentity(string(s)); err != nil {
-			d.fail("%w", err)
-			return nil
+// snpSigners are the keys that sign SEV-SNP reports.
+var snpSigners = []string{"vcek", "vlek"}
+
+func (s *SNPReport) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.OneOf(c.Member("product"), "product", &s.Product, snpProducts)
+		canon.OneOf(c.Member("signer"), "signer", &s.Signer, snpSigners)
+		c.Member("policy").Uint64(&s.Policy)
+		c.Member("guest_svn").Uint32(&s.GuestSVN)
+		c.Member("reported_tcb").Hex(s.Reported[:])
+		c.Member("committed_tcb").Hex(s.Committed[:])
+		c.Member("launch_tcb").Hex(s.Launch[:])
+		c.OptionalRegister("id_key", &s.IDKey, 48)
+		c.OptionalRegister("host_data", &s.HostData, 32)
+	})
+}
+
+func (t *TPM) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.Str(c.Member("key_type"), &t.KeyType, maxKeyType)
+		c.Check(isKeyType(t.KeyType), "key_type %q: want rsa-2048 to rsa-4096, ecc-p256 or ecc-p384", t.KeyType)
+		canon.List(c.Member("pcrs"), "pcrs", &t.PCRs, maxBanks, func(b *PCRBank) { b.code(c) })
+		c.Member("pcr_digest").HexBytes(&t.PCRDigest, 1, 64)
+		if c.Optional("extra_data", len(t.ExtraData) > 0) {
+			c.HexBytes(&t.ExtraData, 1, 64)
 		}
-	}
-	return list
+		c.Member("clock").Uint64(&t.Clock)
+		c.Member("reset_count").Uint32(&t.ResetCount)
+		c.Member("restart_count").Uint32(&t.RestartCount)
+		c.Member("safe").Bool(&t.Safe)
+		c.Member("firmware").Uint64(&t.Firmware)
+	})
 }
 
-func (d *decoder) place() *Place {
-	p := new(Place)
-	d.lit("{")
-	for _, c := range []struct {
-		name  string
-		claim *Claim
-	}{{"provider", &p.Provider}, {"region", &p.Region}, {"zone", &p.Zone}} {
-		if !d.has(c.name) {
-			continue
+func (b *PCRBank) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.OneOf(c.Member("alg"), "alg", &b.Alg, algNames)
+		canon.List(c.Member("selected"), "selected", &b.Selected, maxPCRs, func(n *uint8) {
+			canon.Uint(c, n, 8)
+			c.Check(*n < maxPCRs, "selected PCR %d: want ascending numbers from 0 to 31", *n)
+		})
+		canon.Ascending(c, "selected", b.Selected, func(a, b uint8) bool { return a < b })
+		canon.OptionalOf(c, "firmware", &b.Firmware, func(d *Digest) { c.Hex(d[:]) })
+	})
+}
+
+func (e *Entry) codeFresh(c *canon.Codec) {
+	if c.Member("fresh").Either("null", e.Fresh == nil) {
+		return
+	}
+	if c.Reading() {
+		e.Fresh = new(Fresh)
+	}
+	f := e.Fresh
+	c.Object(func() {
+		canon.Word(c.Member("origin"), "fresh", &f.Origin, maxName)
+		c.Member("size").Uint64(&f.Size)
+		c.Member("root").Hex(f.Root[:])
+		c.Member("checkpoint").Hex(f.Checkpoint[:])
+		c.Member("salt").Hex(f.Salt[:])
+		c.Member("user_data").Hex(f.UserData[:])
+	})
+}
+
+func (e *Entry) codeEndorsements(c *canon.Codec) {
+	canon.OptionalList(c, "endorsements", &e.Endorsements, maxCollateralItems, func(x *Endorsement) {
+		x.code(c)
+		c.Check(slices.Contains(e.Chassis, x.Of), "endorsement of %s: it is none of the chassis", x.Of)
+	})
+	for i := 1; i < len(e.Endorsements); i++ {
+		x := e.Endorsements[i]
+		c.Check(CompareEndorsements(e.Endorsements[i-1], x) < 0, "endorsements: %s by %s: repeated or out of order", x.Kind, x.By)
+	}
+}
+
+func (x *Endorsement) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.OneOf(c.Member("kind"), "kind", &x.Kind, endorsementKinds)
+		c.Member("by").Hex(x.By[:])
+		codeIdentity(c.Member("of"), &x.Of)
+		canon.Word(c.Member("says"), "says", &x.Says, maxSays)
+		if x.Kind != OwnerEndorsement {
+			c.OptionalTime("from", &x.From)
+		} else {
+			c.Member("from").Time(&x.From)
+			c.Member("until").Time(&x.Until)
+			c.Check(!x.Until.Before(x.From), "endorsement: it ends before it begins")
 		}
-		d.lit("{")
-		if c.claim.Value = d.str("value", maxName); c.claim.Value == "" {
-			d.fail("%s: an empty value is left out", c.name)
-		}
-		c.claim.By = decodeSorted[string](d, "by", 40, maxSources)
-		if len(c.claim.By) == 0 {
-			d.fail("%s: want who said so", c.name)
-		}
-		d.lit("}")
-	}
-	d.lit("}")
-	if p.Provider.Value == "" {
-		d.fail("place without provider")
-	}
-	return p
+	})
 }
 
-func (d *decoder) cvm(c *CVM) {
-	d.open("cvm", '{')
-	d.enum("technology", &c.Technology, technologyNames)
-	d.name("measurement")
-	c.Measurement = d.fixedHex(48)
-	if d.has("endorsed_by") {
-		d.oneOf("endorsed_by", &c.EndorsedBy, endorserNames)
-	}
-	if d.has("rtmrs") {
-		c.RTMRs = d.rtmrs()
-	}
-	d.name("report_data")
-	d.hexInto(c.ReportData[:])
-	c.MROwner = d.nonZeroHex("mrowner", 48)
-	c.MRConfigID = d.nonZeroHex("mrconfigid", 48)
-	if d.has("tcb") {
-		c.TCB = d.tcb()
-	}
-	if d.has("fmspc") {
-		c.FMSPC = d.fixedHex(6)
-	}
-	if d.has("pceid") {
-		c.PCEID = d.fixedHex(2)
-	}
-	if d.has("snp") {
-		c.SNP = d.snp()
-	}
-	d.lit("}")
-	if d.err == nil && (c.SNP != nil) != (c.Technology == "snp") {
-		d.fail("snp: want it for technology snp, and for no other")
+func codePublishers(c *canon.Codec, list *[]Digest) {
+	canon.OptionalList(c, "publishers", list, MaxSignatures, func(d *Digest) { c.Hex(d[:]) })
+	canon.Ascending(c, "publishers", *list, func(a, b Digest) bool { return slices.Compare(a[:], b[:]) < 0 })
+}
+
+func (v *EvidenceDigests) code(c *canon.Codec) {
+	c.Object(func() {
+		v.Bundle.code(c.Member("bundle"))
+		v.Envelope.codeOptional(c, "envelope")
+		v.Collateral.codeOptional(c, "collateral")
+		v.Policy.code(c.Member("policy"))
+	})
+}
+
+func (b *Blob) codeOptional(c *canon.Codec, name string) {
+	if c.Optional(name, *b != Blob{}) {
+		b.code(c)
+		c.Check(*b != Blob{}, "%s: none is left out", name)
 	}
 }
 
-func (d *decoder) fixedHex(n int) []byte {
-	b := make([]byte, n)
-	d.hexInto(b)
-	return b
-}
-
-// nonZeroHex reads an optional register that is left out when it is all zero.
-func (d *decoder) nonZeroHex(name string, n int) []byte {
-	if !d.has(name) {
-		return nil
-	}
-	b := d.fixedHex(n)
-	if !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
-		d.fail("%s: all zero is left out", name)
-	}
-	return b
-}
-
-func (d *decoder) rtmrs() [][48]byte {
-	list := make([][48]byte, 0, 4)
-	d.lit("[")
-	for d.next() {
-		if len(list) == 4 {
-			d.fail("rtmrs: more than four")
-			break
-		}
-		list = append(list, [48]byte{})
-		d.hexInto(list[len(list)-1][:])
-	}
-	if len(list) != 4 || list[0] == [48]byte{} && list[1] == list[0] && list[2] == list[0] && list[3] == list[0] {
-		d.fail("rtmrs: want four; all zero are left out")
-	}
-	return list
-}
-
-func (d *decoder) tcb() *TCB {
-	t := new(TCB)
-	d.lit("{")
-	t.Status = d.str("status", 40)
-	t.Date = d.time("date")
-	t.Advisories = decodeSorted[string](d, "advisories", 40, maxAdvisories)
-	t.Evaluation = d.uint32("evaluation")
-	d.lit("}")
-	if t.Status == "" {
-		d.fail("tcb: no status")
-	}
-	return t
-}
-
-func (d *decoder) fresh() *Fresh {
-	d.name("fresh")
-	if d.try("null") {
-		return nil
-	}
-	f := new(Fresh)
-	d.lit("{")
-	if f.Origin = d.str("origin", maxName); f.Origin == "" {
-		d.fail("fresh: no origin")
-	}
-	f.Size = d.uint64("size")
-	f.Root = d.digest("root")
-	f.Checkpoint = d.digest("checkpoint")
-	f.Salt = d.digest("salt")
-	f.UserData = d.digest("user_data")
-	d.lit("}")
-	return f
-}
-
-func (d *decoder) evidence(v *EvidenceDigests) {
-	d.open("evidence", '{')
-	v.Bundle = d.blob("bundle")
-	v.Envelope = d.optionalBlob("envelope")
-	v.Collateral = d.optionalBlob("collateral")
-	v.Policy = d.blob("policy")
-	d.lit("}")
-}
-
-func (d *decoder) blob(name string) Blob { d.name(name); return d.blobBody() }
-
-func (d *decoder) optionalBlob(name string) (b Blob) {
-	if d.has(name) {
-		if b = d.blobBody(); b == (Blob{}) {
-			d.fail("%s: none is left out", name)
-		}
-	}
-	return b
-}
-
-func (d *decoder) blobBody() (b Blob) {
-	d.lit("{")
-	b.SHA256 = d.digest("sha256")
-	b.Size = d.uint32("size")
-	d.lit("}")
-	return b
+func (b *Blob) code(c *canon.Codec) {
+	c.Object(func() {
+		c.Member("sha256").Hex(b.SHA256[:])
+		c.Member("size").Uint32(&b.Size)
+	})
 }
 
 // UnixTime returns the time of a whole number of seconds since 1970, in UTC, as entries hold it.

@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // EnvelopeType is the media type of an envelope.
@@ -42,23 +44,33 @@ type Signature struct {
 
 // Marshal returns the envelope's file.
 func (v *Envelope) Marshal() ([]byte, error) {
-	e := encoder{buf: []byte{'{'}}
-	e.str("payloadType", v.PayloadType)
-	e.std64("payload", v.Payload)
-	e.open("signatures", '[')
-	for _, s := range v.Signatures {
-		e.sep()
-		e.char('{')
-		e.str("keyid", s.KeyID)
-		e.std64("sig", s.Sig)
-		e.char('}')
-	}
-	e.buf = append(e.buf, "]}"...)
-	// The decoder knows every rule: what it refuses is not written.
-	if _, err := ParseEnvelope(e.buf); err != nil {
+	if err := v.checkPayload(); err != nil {
 		return nil, fmt.Errorf("encode envelope: %w", err)
 	}
-	return e.buf, nil
+	file, err := canon.Write(MaxEnvelope, v.code)
+	if err != nil {
+		return nil, fmt.Errorf("encode envelope: %w", err)
+	}
+	return file, nil
+}
+
+func (v *Envelope) code(c *canon.Codec) {
+	c.Object(func() {
+		canon.OneOf(c.Member("payloadType"), "payloadType", &v.PayloadType, []string{BundleType, SubmissionType})
+		c.Member("payload").PaddedBase64(&v.Payload, MaxSubmission)
+		canon.List(c.Member("signatures"), "signatures", &v.Signatures, MaxSignatures, func(s *Signature) {
+			c.Object(func() {
+				canon.Word(c.Member("keyid"), "keyid", &s.KeyID, maxKeyID)
+				c.Member("sig").PaddedBase64(&s.Sig, maxSignature)
+			})
+		})
+		c.Check(len(v.Signatures) > 0, "signatures: none")
+	})
+}
+
+func (v *Envelope) checkPayload() error {
+	_, err := v.Submission()
+	return err
 }
 
 // ParseEnvelope parses an envelope. It verifies no signature, and looks into the payload no further than [Envelope.Submission].
@@ -67,41 +79,13 @@ func ParseEnvelope(file []byte) (*Envelope, error) {
 		return nil, fmt.Errorf("envelope of %d bytes: want at most %d", len(file), MaxEnvelope)
 	}
 	v := new(Envelope)
-	d := decoder{b: file}
-	d.lit("{")
-	d.enum("payloadType", &v.PayloadType, []string{BundleType, SubmissionType})
-	d.name("payload")
-	v.Payload = d.std64(MaxSubmission)
-	d.open("signatures", '[')
-	for d.next() {
-		if len(v.Signatures) == MaxSignatures {
-			d.fail("signatures: more than %d", MaxSignatures)
-			break
-		}
-		v.Signatures = append(v.Signatures, d.signature())
-	}
-	d.lit("}")
-	if d.err == nil && len(v.Signatures) == 0 {
-		d.fail("signatures: none")
-	}
-	if err := d.end(); err != nil {
+	if err := canon.Read(file, v.code); err != nil {
 		return nil, fmt.Errorf("parse envelope: %w", err)
 	}
-	if _, err := v.Submission(); err != nil {
+	if err := v.checkPayload(); err != nil {
 		return nil, fmt.Errorf("parse envelope: %w", err)
 	}
 	return v, nil
-}
-
-func (d *decoder) signature() (s Signature) {
-	d.lit("{")
-	if s.KeyID = d.str("keyid", maxKeyID); s.KeyID == "" {
-		d.fail("keyid: want the key's fingerprint")
-	}
-	d.name("sig")
-	s.Sig = d.std64(maxSignature)
-	d.lit("}")
-	return s
 }
 
 // Submission returns what is signed. Its envelope is not set.
@@ -117,73 +101,6 @@ func (v *Envelope) Submission() (*Submission, error) {
 
 // IsEnvelope reports whether a file looks like an envelope.
 func IsEnvelope(file []byte) bool { return bytes.HasPrefix(file, []byte(`{"payloadType":`)) }
-
-// std64 writes a member in base64 with padding, as DSSE has it.
-func (e *encoder) std64(name string, b []byte) {
-	e.name(name)
-	e.buf = append(e.buf, '"')
-	e.buf = base64.StdEncoding.AppendEncode(e.buf, b)
-	e.buf = append(e.buf, '"')
-}
-
-// std64 reads a non-empty string in base64 with padding, of at most max bytes when decoded.
-func (d *decoder) std64(max int) []byte {
-	raw, escaped := d.raw(base64.StdEncoding.EncodedLen(max))
-	if d.err != nil {
-		return nil
-	}
-	if escaped || len(raw) == 0 {
-		d.fail("want base64")
-		return nil
-	}
-	out := make([]byte, base64.StdEncoding.DecodedLen(len(raw)))
-	n, err := base64.StdEncoding.Strict().Decode(out, raw)
-	if err != nil {
-		d.fail("%w", err)
-		return nil
-	}
-	if n > max {
-		d.fail("%d bytes: want at most %d", n, max)
-		return nil
-	}
-	return out[:n]
-}
-
-// publishers writes the digests of publishers' keys, if there are any.
-func (e *encoder) publishers(list []Digest) {
-	if len(list) == 0 {
-		return
-	}
-	e.open("publishers", '[')
-	for i := range list {
-		e.sep()
-		e.bareHex(list[i][:])
-	}
-	e.char(']')
-}
-
-func (d *decoder) publishers() []Digest {
-	if !d.has("publishers") {
-		return nil
-	}
-	var list []Digest
-	d.lit("[")
-	for d.next() {
-		if len(list) == MaxSignatures {
-			d.fail("publishers: more than %d", MaxSignatures)
-			return nil
-		}
-		var x Digest
-		if d.hexInto(x[:]); len(list) > 0 && bytes.Compare(list[len(list)-1][:], x[:]) >= 0 {
-			d.fail("publishers: %s after %s: want ascending order without repeats", x, list[len(list)-1])
-		}
-		list = append(list, x)
-	}
-	if d.err == nil && len(list) == 0 {
-		d.fail("publishers: an empty list is left out")
-	}
-	return list
-}
 
 // A PublisherKey is a publisher's public key.
 type PublisherKey struct {

@@ -3,7 +3,7 @@
 //
 // The formats are specified in docs/format.md and are forever. Every parser here refuses what the package would not itself write, so
 // that for every accepted x, Marshal(Parse(x)) == x; FuzzMalleability holds them to it. Sizes are bounded before anything is
-// allocated. The package imports the standard library only and judges nothing: package verify and what is below it do.
+// allocated. Beside the standard library the package imports the codec alone, and it judges nothing: verify does.
 package poclog
 
 import (

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // A Policy is an appraisal policy: what a judge accepts, docs/format.md §6. Its file is JSON with members in the order below, two
@@ -330,7 +332,7 @@ func (p *Policy) checkStrings() error {
 		all = append(all, a.Name)
 	}
 	for _, s := range all {
-		if !printable(s) || len(s) > 4096 {
+		if !canon.Printable(s) || len(s) > 4096 {
 			return fmt.Errorf("string %.60q: want at most 4096 bytes of printable ASCII", s)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // Limits of a receipt, in bytes and hashes. A tree of 2^63 leaves has proofs of 63 hashes.
@@ -63,28 +65,24 @@ func (r *Receipt) Marshal() ([]byte, error) {
 }
 
 func (r *Receipt) marshalExtra() ([]byte, error) {
-	if len(r.Entry) == 0 || len(r.Entry) > MaxEntry {
-		return nil, fmt.Errorf("receipt: entry of %d bytes: want 1 to %d", len(r.Entry), MaxEntry)
-	}
 	if err := r.Inclusion.check(); err != nil {
 		return nil, err
 	}
-	e := encoder{buf: []byte(`{"v":1`)}
-	e.base64("entry", r.Entry)
-	if len(r.Challenge) > 0 {
-		e.base64("challenge", r.Challenge)
-	}
-	if r.First != nil {
-		if err := r.First.check(); err != nil {
-			return nil, err
-		}
-		e.open("first", '{')
-		e.hashes("hashes", r.First.Hashes)
-		e.base64("checkpoint", r.First.Checkpoint)
-		e.char('}')
-	}
-	e.char('}')
-	return e.buf, nil
+	return canon.Write(MaxReceipt, r.codeExtra)
+}
+
+// codeExtra is the extra data.
+func (r *Receipt) codeExtra(c *canon.Codec) {
+	c.Lit(`{"v":1`)
+	c.Member("entry").Base64(&r.Entry, MaxEntry)
+	c.OptionalBase64("challenge", &r.Challenge, maxCheckpointLen)
+	canon.OptionalOf(c, "first", &r.First, func(i *Inclusion) {
+		c.Object(func() {
+			canon.List(c.Member("hashes"), "hashes", &i.Hashes, maxProofHashes, func(h *[sha256.Size]byte) { c.Hex(h[:]) })
+			c.Member("checkpoint").Base64(&i.Checkpoint, maxCheckpointLen)
+		})
+	})
+	c.Lit("}")
 }
 
 func (i *Inclusion) check() error {
@@ -129,7 +127,7 @@ func parseReceipt(file []byte) (*Receipt, error) {
 		return nil, fmt.Errorf("line 2: %w", err)
 	}
 	r := new(Receipt)
-	if err := r.parseExtra(extra); err != nil {
+	if err := canon.Read(extra, r.codeExtra); err != nil {
 		return nil, fmt.Errorf("extra data: %w", err)
 	}
 	line, rest, _ = bytes.Cut(rest, []byte("\n"))
@@ -164,30 +162,4 @@ func (r *Receipt) parseProof(rest []byte) error {
 		}
 		r.Inclusion.Hashes = append(r.Inclusion.Hashes, [sha256.Size]byte(h))
 	}
-}
-
-func (r *Receipt) parseExtra(extra []byte) error {
-	d := decoder{b: extra}
-	d.lit(`{"v":1`)
-	d.name("entry")
-	r.Entry = d.base64(MaxEntry)
-	if d.has("challenge") {
-		r.Challenge = d.base64(maxCheckpointLen)
-	}
-	if d.has("first") {
-		r.First = d.inclusion()
-	}
-	d.lit("}")
-	return d.end()
-}
-
-func (d *decoder) inclusion() *Inclusion {
-	i := new(Inclusion)
-	d.lit("{")
-	d.name("hashes")
-	i.Hashes = d.hashList()
-	d.name("checkpoint")
-	i.Checkpoint = d.base64(maxCheckpointLen)
-	d.lit("}")
-	return i
 }

@@ -1,6 +1,9 @@
 package poclog
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // A scanner reads proofs in canonical form without allocating. It takes nothing that the decoder refuses; what it does not take, such as
 // strings with escapes, the decoder is asked about. FuzzProjection holds the two together.
@@ -197,11 +200,6 @@ func (s *scanner) entry(p *Projection) bool {
 	s.lit("}")
 	return !s.bad && s.off == len(s.b) && hasBoot == p.HasTPM && published == enveloped
 }
-
-var (
-	profileList = Profiles()
-	realmList   = []Realm{Production, Lab}
-)
 
 // oneOf returns the value of a list that b spells, or "".
 func oneOf[S ~string](b []byte, list []S) S {
@@ -480,4 +478,64 @@ func (s *scanner) optionalBlob(open string) bool {
 	s.lit("}")
 	s.bad = s.bad || zero && size == 0
 	return true
+}
+
+// endorsements reads the list as the decoder does. named is the part of the entry that names identities, the chassis first.
+func (s *scanner) endorsements(named []byte) {
+	chassis, ok := bytes.CutPrefix(named, []byte(`,"chassis":[`))
+	end := bytes.IndexByte(chassis, ']')
+	if !ok || end < 0 {
+		s.bad = true
+		return
+	}
+	var before, one [1 + 32]byte // kind and signer
+	for n := 0; ; n++ {
+		s.endorsement(&one, chassis[:end])
+		if s.bad || n == maxCollateralItems || n > 0 && bytes.Compare(before[:], one[:]) >= 0 {
+			s.bad = true
+			return
+		}
+		before = one
+		if s.try("]") {
+			return
+		}
+		s.lit(",")
+	}
+}
+
+// noTime is the zero time in Unix seconds.
+var noTime = time.Time{}.Unix()
+
+func (s *scanner) endorsement(key *[1 + 32]byte, chassis []byte) {
+	s.lit(`{"kind":`)
+	key[0] = 0
+	if !s.try(`"alliance-token"`) {
+		s.lit(`"owner-endorsement"`)
+		key[0] = 1
+	}
+	s.lit(`,"by":`)
+	s.hex(key[1:])
+	s.lit(`,"of":`)
+	start := s.off
+	of := s.str(maxIdentity)
+	// Between two quotes of the list stands an identity, or the comma after one.
+	if s.bad || bytes.IndexByte(of, ',') >= 0 || !bytes.Contains(chassis, s.b[start:s.off]) {
+		s.bad = true
+		return
+	}
+	s.lit(`,"says":`)
+	said := s.str(maxSays)
+	s.bad = s.bad || len(said) == 0
+	if s.try(`}`) {
+		s.bad = s.bad || key[0] == 1
+		return
+	}
+	s.lit(`,"from":`)
+	from := s.time()
+	s.bad = s.bad || key[0] == 0 && from == noTime
+	if key[0] == 1 {
+		s.lit(`,"until":`)
+		s.bad = s.time() < from || s.bad
+	}
+	s.lit("}")
 }

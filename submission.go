@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"time"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // MaxSubmission is the largest submission, in bytes: a bundle and collateral of the greatest size, in base64url.
@@ -28,20 +30,19 @@ type Submission struct {
 
 // Marshal returns the submission's file.
 func (s *Submission) Marshal() ([]byte, error) {
-	if len(s.Bundle) == 0 || len(s.Bundle) > MaxBundle || len(s.Collateral) > MaxCollateral {
-		return nil, fmt.Errorf("submission: bundle of %d and collateral of %d bytes: want 1 to %d, and at most %d",
-			len(s.Bundle), len(s.Collateral), MaxBundle, MaxCollateral)
+	file, err := canon.Write(MaxSubmission, s.code)
+	if err != nil {
+		return nil, fmt.Errorf("encode submission: %w", err)
 	}
-	e := encoder{buf: []byte(`{"v":1`)}
-	e.base64("bundle", s.Bundle)
-	if len(s.Collateral) > 0 {
-		e.base64("collateral", s.Collateral)
-	}
-	if !s.Judged.IsZero() {
-		e.time("judged", s.Judged)
-	}
-	e.char('}')
-	return e.buf, nil
+	return file, nil
+}
+
+func (s *Submission) code(c *canon.Codec) {
+	c.Lit(`{"v":1`)
+	c.Member("bundle").Base64(&s.Bundle, MaxBundle)
+	c.OptionalBase64("collateral", &s.Collateral, MaxCollateral)
+	c.OptionalTime("judged", &s.Judged)
+	c.Lit("}")
 }
 
 // ParseSubmission parses a submission. It looks neither into the bundle nor into the collateral.
@@ -50,20 +51,7 @@ func ParseSubmission(file []byte) (*Submission, error) {
 		return nil, fmt.Errorf("submission of %d bytes: want at most %d", len(file), MaxSubmission)
 	}
 	s := new(Submission)
-	d := decoder{b: file}
-	d.lit(`{"v":1`)
-	d.name("bundle")
-	s.Bundle = d.base64(MaxBundle)
-	if d.has("collateral") {
-		s.Collateral = d.base64(MaxCollateral)
-	}
-	if d.has("judged") {
-		if s.Judged = d.bareTime(); s.Judged.IsZero() {
-			d.fail("judged: the zero time is left out")
-		}
-	}
-	d.lit("}")
-	if err := d.end(); err != nil {
+	if err := canon.Read(file, s.code); err != nil {
 		return nil, fmt.Errorf("parse submission: %w", err)
 	}
 	return s, nil

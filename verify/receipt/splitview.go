@@ -3,29 +3,30 @@ package receipt
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/canon"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 // MaxSplitView is the greatest size of a split view's file, in bytes: two checkpoints and the hashes of two compact ranges.
 const MaxSplitView = 2*poclog.MaxChallenge*4/3 + 1<<15
 
-const maxRangeHashes = 126 // of a compact range in a tree of less than 2^63 leaves
+const (
+	maxRangeHashes = 126 // of a compact range in a tree of less than 2^63 leaves
+	maxOrigin      = 128 // bytes, as in entries
+)
 
 // A SplitView is evidence that a log signed two histories (`*.split-view.json`, docs/format.md §10): checkpoints A and B of which no tree
 // has both. Either their sizes are equal and their roots differ; or A is smaller, and the first leaves of B's tree have another
 // root, which Left and Right show.
 //
 // The file is JSON with the members v (1), origin, a, b (base64url of the signed checkpoints), left and right (lists of hexadecimal hashes,
-// absent where empty), in this order, without white space and with a final newline.
+// absent where empty), in this order, in the canonical form of all files.
 type SplitView struct {
 	Origin string
 	A, B   []byte              // signed checkpoints, A not larger than B
@@ -33,34 +34,24 @@ type SplitView struct {
 	Right  [][sha256.Size]byte // nodes of B's tree over the leaves from A's size on
 }
 
-type splitViewFile struct {
-	V      int      `json:"v"`
-	Origin string   `json:"origin"`
-	A      string   `json:"a"`
-	B      string   `json:"b"`
-	Left   []string `json:"left,omitempty"`
-	Right  []string `json:"right,omitempty"`
-}
-
 // Marshal returns the file.
 func (s *SplitView) Marshal() ([]byte, error) {
-	f := splitViewFile{V: 1, Origin: s.Origin, A: base64.RawURLEncoding.EncodeToString(s.A), B: base64.RawURLEncoding.EncodeToString(s.B)}
-	for _, h := range s.Left {
-		f.Left = append(f.Left, hex.EncodeToString(h[:]))
-	}
-	for _, h := range s.Right {
-		f.Right = append(f.Right, hex.EncodeToString(h[:]))
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(f); err != nil {
+	file, err := canon.Write(MaxSplitView, s.code)
+	if err != nil {
 		return nil, fmt.Errorf("encode split view: %w", err)
 	}
-	if buf.Len() > MaxSplitView {
-		return nil, fmt.Errorf("split view of %d bytes: want at most %d", buf.Len(), MaxSplitView)
-	}
-	return buf.Bytes(), nil
+	return file, nil
+}
+
+func (s *SplitView) code(c *canon.Codec) {
+	c.Lit(`{"v":1`)
+	canon.Word(c.Member("origin"), "origin", &s.Origin, maxOrigin)
+	c.Member("a").Base64(&s.A, poclog.MaxChallenge)
+	c.Member("b").Base64(&s.B, poclog.MaxChallenge)
+	hash := func(h *[sha256.Size]byte) { c.Hex(h[:]) }
+	canon.OptionalList(c, "left", &s.Left, maxRangeHashes, hash)
+	canon.OptionalList(c, "right", &s.Right, maxRangeHashes, hash)
+	c.Lit("}")
 }
 
 // ParseSplitView parses a file. It does not look into the checkpoints.
@@ -68,46 +59,11 @@ func ParseSplitView(file []byte) (*SplitView, error) {
 	if len(file) > MaxSplitView {
 		return nil, fmt.Errorf("split view of %d bytes: want at most %d", len(file), MaxSplitView)
 	}
-	var f splitViewFile
-	dec := json.NewDecoder(bytes.NewReader(file))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
+	s := new(SplitView)
+	if err := canon.Read(file, s.code); err != nil {
 		return nil, fmt.Errorf("parse split view: %w", err)
 	}
-	if f.V != 1 {
-		return nil, fmt.Errorf("parse split view: version %d: want 1", f.V)
-	}
-	s := &SplitView{Origin: f.Origin}
-	var errs [4]error
-	s.A, errs[0] = base64.RawURLEncoding.Strict().DecodeString(f.A)
-	s.B, errs[1] = base64.RawURLEncoding.Strict().DecodeString(f.B)
-	s.Left, errs[2] = parseHashes(f.Left)
-	s.Right, errs[3] = parseHashes(f.Right)
-	for _, err := range errs {
-		if err != nil {
-			return nil, fmt.Errorf("parse split view: %w", err)
-		}
-	}
-	// One set of facts has one file.
-	if again, err := s.Marshal(); err != nil || !bytes.Equal(again, file) {
-		return nil, fmt.Errorf("parse split view: not in canonical form")
-	}
 	return s, nil
-}
-
-func parseHashes(list []string) ([][sha256.Size]byte, error) {
-	if len(list) > maxRangeHashes {
-		return nil, fmt.Errorf("%d hashes: want at most %d", len(list), maxRangeHashes)
-	}
-	var out [][sha256.Size]byte
-	for _, s := range list {
-		d, err := poclog.ParseDigest(s)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, d)
-	}
-	return out, nil
 }
 
 // CheckSplitView verifies that a split view's file proves what it says: the origin's own signatures under the policy, and that no

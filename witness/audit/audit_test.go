@@ -311,7 +311,6 @@ func TestSplitViewIsKeptAndNotCosigned(t *testing.T) {
 			if err := json.Compact(&file, r.SplitViews[0]); err != nil {
 				t.Fatal(err)
 			}
-			file.WriteByte('\n')
 			if _, err := receipt.CheckSplitView(file.Bytes(), must(tlogpolicy.Parse([]byte("log "+logKey.VKey+"\nquorum none\n")))); err != nil {
 				t.Errorf("the split view proves nothing: %v", err)
 			}
