@@ -87,19 +87,6 @@ func CompareEndorsements(a, b Endorsement) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), slices.Compare(a.By[:], b.By[:]))
 }
 
-// A Place is where the chassis stands, as far as it is known.
-type Place struct {
-	Provider Claim // "gce", "azure", …
-	Region   Claim // the provider's name of the region
-	Zone     Claim // the provider's name of the zone, without its path
-}
-
-// A Claim is a value with the evidence that said so. A claim without value is absent.
-type Claim struct {
-	Value string
-	By    []string // sources, ascending: "ak-certificate", "vlek", "log-observed", "pzid", "aia-hint"
-}
-
 // CVM is what the TEE quote says of the confidential VM.
 type CVM struct {
 	Technology  string     // "tdx" or "snp"

@@ -59,7 +59,7 @@ type BankFirmware struct {
 	Digest Digest
 }
 
-// A ProjectedClaim is a claim, and whether a source other than a hint makes it.
+// A ProjectedClaim is a claim, and whether the entry proves it ([Entry.ProvenPlace]).
 type ProjectedClaim struct {
 	Value     []byte
 	Authentic bool
@@ -107,7 +107,10 @@ func project(e *Entry) Projection {
 		p.Boot = *e.Boot
 	}
 	if e.Place != nil {
-		p.Provider, p.Region, p.Zone = projectClaim(e.Place.Provider), projectClaim(e.Place.Region), projectClaim(e.Place.Zone)
+		proven := e.ProvenPlace()
+		p.Provider = projectClaim(e.Place.Provider, proven.Provider)
+		p.Region = projectClaim(e.Place.Region, proven.Region)
+		p.Zone = projectClaim(e.Place.Zone, proven.Zone)
 	}
 	p.cvm(&e.CVM)
 	if t := e.TPM; t != nil {
@@ -122,28 +125,8 @@ func project(e *Entry) Projection {
 	if f := e.Fresh; f != nil {
 		p.HasFresh, p.Origin, p.Size, p.Root = true, []byte(f.Origin), f.Size, f.Root
 	}
-	var joins joins
-	for _, c := range e.Checks {
-		joins.take([]byte(c))
-	}
-	p.Joined = joins == allJoins
+	p.Joined = e.Joined()
 	return p
-}
-
-// joins are checks of which all bind an AK and a TEE, a bit each.
-type joins uint8
-
-const allJoins joins = 7
-
-func (j *joins) take(check []byte) {
-	switch string(check) {
-	case "bind.ak-in-tee":
-		*j |= 1
-	case "bind.tee-in-tpm":
-		*j |= 2
-	case "tpm.ak-template":
-		*j |= 4
-	}
 }
 
 func (p *Projection) cvm(c *CVM) {
@@ -162,24 +145,11 @@ func (p *Projection) cvm(c *CVM) {
 	copy(p.PCEID[:], c.PCEID)
 }
 
-func projectClaim(c Claim) ProjectedClaim {
+func projectClaim(c, proven Claim) ProjectedClaim {
 	if c.Value == "" {
 		return ProjectedClaim{}
 	}
-	out := ProjectedClaim{Value: []byte(c.Value)}
-	for _, by := range c.By {
-		out.Authentic = out.Authentic || isAuthority([]byte(by))
-	}
-	return out
-}
-
-// isAuthority reports whether a source authenticates a place (docs/format.md §7). Others are hints, or from a later appraisal.
-func isAuthority(by []byte) bool {
-	switch string(by) {
-	case "ak-certificate", "log-observed", "pzid", "vlek":
-		return true
-	}
-	return false
+	return ProjectedClaim{Value: []byte(c.Value), Authentic: proven.Value != ""}
 }
 
 // identity takes an identity, and reports whether it is one.

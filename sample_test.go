@@ -30,7 +30,7 @@ func sampleEntry() *poclog.Entry {
 		Place: &poclog.Place{
 			Provider: poclog.Claim{Value: "gce", By: []string{"ak-certificate"}},
 			Region:   poclog.Claim{Value: "us-central1", By: []string{"ak-certificate"}},
-			Zone:     poclog.Claim{Value: "us-central1-a", By: []string{"ak-certificate", "pzid"}},
+			Zone:     poclog.Claim{Value: "us-central1-a", By: []string{"ak-certificate", "log-observed"}},
 		},
 		CVM: poclog.CVM{
 			Technology: "tdx", Measurement: fill(48, 0xa1), EndorsedBy: "provider",
@@ -48,7 +48,7 @@ func sampleEntry() *poclog.Entry {
 			Salt: poclog.Sum([]byte("salt")), UserData: poclog.Sum([]byte("key")),
 		},
 		Publishers: sampleDigests(poclog.Sum([]byte("one key")), poclog.Sum([]byte("another key"))),
-		Checks:     []string{"tee.signature", "tee.chain"}, Absent: []string{"place.registry"},
+		Checks:     []string{"tee.signature", "tee.chain", "tpm.ak-template", "bind.ak-in-tee", "bind.tee-in-tpm"}, Absent: []string{"place.registry"},
 		Evidence: poclog.EvidenceDigests{
 			Bundle: poclog.BlobOf([]byte("bundle")), Envelope: poclog.BlobOf([]byte("envelope")), Collateral: poclog.BlobOf([]byte("collateral")), Policy: poclog.BlobOf([]byte("policy")),
 		},

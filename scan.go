@@ -189,8 +189,9 @@ func (s *scanner) entry(p *Projection) bool {
 	if s.try(`,"checks":`) {
 		var joins joins
 		s.strings(40, maxChecks, func(_, check []byte) bool { joins.take(check); return true })
-		p.Joined = joins == allJoins
+		p.Joined = p.HasTPM && joins == allJoins
 	}
+	p.hints()
 	if s.try(`,"absent":`) {
 		s.strings(40, maxChecks, nil)
 	}
@@ -242,17 +243,18 @@ func (s *scanner) identities(p *Projection) {
 
 func (s *scanner) place(p *Projection) {
 	s.lit(`"provider":{`)
-	s.claim(&p.Provider)
+	s.claim(p, &p.Provider)
 	if s.try(`,"region":{`) {
-		s.claim(&p.Region)
+		s.claim(p, &p.Region)
 	}
 	if s.try(`,"zone":{`) {
-		s.claim(&p.Zone)
+		s.claim(p, &p.Zone)
 	}
 	s.lit("}")
 }
 
-func (s *scanner) claim(c *ProjectedClaim) {
+// claim reads a claim. Whether a source may authenticate it also depends on the profile and the provider, which stand before it.
+func (s *scanner) claim(p *Projection, c *ProjectedClaim) {
 	s.lit(`"value":`)
 	c.Value = s.str(maxName)
 	s.lit(`,"by":[`)
@@ -264,7 +266,7 @@ func (s *scanner) claim(c *ProjectedClaim) {
 			return
 		}
 		before = by
-		c.Authentic = c.Authentic || isAuthority(by)
+		c.Authentic = c.Authentic || authenticates(p.Profile, p.Provider.Value, by)
 		if s.try("]") {
 			break
 		}

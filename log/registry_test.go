@@ -97,7 +97,7 @@ func TestManagedVMIsLoggedAtLevelTwoWithItsPlace(t *testing.T) {
 	}
 	userData := poclog.Sum([]byte("tls key"))
 	v, err := receipt.Check(got.Receipt, d.policy, time.Now(), receipt.Demands{
-		UnsafeRealm: poclog.Lab, Place: "gce/" + d.cloud.Zones[0], Require: []string{"place.registry", "bind.instance", "bind.pcr-rtmr"}, UserData: &userData,
+		UnsafeRealm: poclog.Lab, Place: "gce/" + d.cloud.Zones[0], Require: []string{"place.registry", "bind.pcr-rtmr"}, UserData: &userData,
 	})
 	if err != nil {
 		t.Fatal(err)

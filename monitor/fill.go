@@ -57,11 +57,8 @@ func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen
 	return r.fillTerms(p, t)
 }
 
-// authentic says which claims of a place count. Level 0 carries no authenticated place.
+// authentic says which claims of a place the entry proves.
 func authentic(p *poclog.Projection) (flags uint32) {
-	if p.Level < poclog.LevelBound {
-		return 0
-	}
 	for _, c := range []struct {
 		claim poclog.ProjectedClaim
 		flag  uint32

@@ -39,7 +39,6 @@ const (
 	BindTEEInTPM   Check = "bind.tee-in-tpm"   // the TPM quote names the TEE quote
 	BindPCRRTMR    Check = "bind.pcr-rtmr"     // both event logs replay and tell one story
 	BindTXT        Check = "bind.txt"          // PCR 17 and 18 are an allowed measured launch
-	BindInstance   Check = "bind.instance"     // MROWNER names the instance of the AK certificate
 	BindChassis    Check = "bind.chassis"      // the AK certificate names the chip beside its TPM
 	PlaceCert      Check = "place.certificate" // the AK certificate names a production instance and its zone, or the machine's place
 	PlaceRegistry  Check = "place.registry"    // the provider lists this chip
@@ -63,7 +62,7 @@ const (
 var checks = []Check{
 	TEESignature, TEEChain, TEERevocation, TEETCB, TEENoDebug, TEELaunch,
 	TPMSignature, TPMPCRDigest, TPMAKTemplate, TPMAKChain, TPMAKPolicy, TPMTechnology,
-	BindAKInTEE, BindTEEInTPM, BindPCRRTMR, BindTXT, BindInstance, BindChassis,
+	BindAKInTEE, BindTEEInTPM, BindPCRRTMR, BindTXT, BindChassis,
 	PlaceCert, PlaceRegistry, PlaceAgree, EndorseChip, EndorseOwner, FreshChallenge,
 }
 

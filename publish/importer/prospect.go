@@ -213,10 +213,9 @@ var prospects = map[poclog.Profile][]rule{
 		rule{check: verify.BindAKInTEE, look: (*parts).akInReportData, how: howChallenge + "; REPORTDATA is what it prints with --ak"},
 		rule{check: verify.BindTEEInTPM, look: (*parts).teeInTPM, how: howOrder},
 		rule{check: verify.BindPCRRTMR, look: (*parts).logs, how: howLogs},
-		rule{check: verify.BindInstance, optional: true, look: (*parts).mrOwner, how: "the host sets MROWNER: nothing in the VM can"},
 		rule{check: verify.PlaceCert, look: (*parts).gceInstance, how: "sign with the AK that the provider certified for this instance (gceAK)"},
 		rule{check: verify.PlaceRegistry, optional: true, look: (*parts).needQuote, how: howQuote, judge: "the judge asks the provider"},
-		rule{check: verify.PlaceAgree, look: (*parts).gceInstance, how: "sign with the AK that the provider certified for this instance (gceAK)"},
+		rule{check: verify.PlaceAgree, look: (*parts).mrOwner, how: "sign with the AK that the provider certified for this instance (gceAK)"},
 		rule{check: verify.FreshChallenge, look: (*parts).fresh, how: howChallenge},
 	),
 	poclog.AzureTDXvTPM: append(append(teeRules(), azureTPMRules()...),
@@ -420,14 +419,11 @@ func (p *parts) mrOwner() error {
 	if err := p.needQuote(); err != nil {
 		return err
 	}
-	if p.quote.Body.MROwner == [48]byte{} {
-		return lacking{why: "MROWNER is zero: this host does not name its instance"}
-	}
 	if err := p.needChain(); err != nil {
 		return err
 	}
 	g, err := tpm.ParseGCEInstance(p.chain[0])
-	if err == nil && g.PZID() != p.quote.Body.MROwner {
+	if owner := p.quote.Body.MROwner; err == nil && owner != [48]byte{} && owner != g.PZID() {
 		return errors.New("MROWNER is not the hash of the AK certificate's instance")
 	}
 	return err

@@ -164,9 +164,9 @@ func claimAzureVM(s *subject) {
 			e.Instance = id
 		}
 	}
-	e.Place = &poclog.Place{Provider: poclog.Claim{Value: "azure", By: []string{"ak-certificate"}}}
+	e.Place = &poclog.Place{Provider: poclog.Claim{Value: poclog.ProviderAzure, By: []string{poclog.ByAKCertificate}}}
 	if region := azureRegion(s.akChain[0].IssuingCertificateURL); region != "" {
-		e.Place.Region = poclog.Claim{Value: region, By: []string{"aia-hint"}}
+		e.Place.Region = poclog.Claim{Value: region, By: []string{poclog.ByAIAHint}}
 	}
 }
 

@@ -180,13 +180,13 @@ func claimBareMetal(s *subject) {
 	if err != nil {
 		return
 	}
-	by := []string{"ak-certificate"}
+	by := []string{poclog.ByAKCertificate}
 	if zone, err := s.observedZone(p.Provider); err == nil && zone == p.Zone {
-		by = append(by, "log-observed")
+		by = append(by, poclog.ByLogObserved)
 	}
 	e.Place = &poclog.Place{
-		Provider: poclog.Claim{Value: p.Provider, By: []string{"ak-certificate"}},
-		Region:   poclog.Claim{Value: p.Region, By: []string{"ak-certificate"}},
+		Provider: poclog.Claim{Value: p.Provider, By: []string{poclog.ByAKCertificate}},
+		Region:   poclog.Claim{Value: p.Region, By: []string{poclog.ByAKCertificate}},
 		Zone:     poclog.Claim{Value: p.Zone, By: by},
 	}
 }

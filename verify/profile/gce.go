@@ -26,8 +26,7 @@ var gceTDX = profile{
 		step{verify.BindPCRRTMR, required, checkLogs},
 		step{verify.TPMTechnology, required, checkGCETechnology},
 		step{verify.PlaceCert, required, checkGCEInstance},
-		step{verify.BindInstance, optional, checkPZID},
-		step{verify.PlaceRegistry, optional, func(s *subject) error { return s.checkRegistry("gce") }},
+		step{verify.PlaceRegistry, optional, func(s *subject) error { return s.checkRegistry(poclog.ProviderGCE) }},
 		step{verify.PlaceAgree, required, checkGCEPlaces},
 		endorsedChip,
 		endorsedPlatform,
@@ -103,21 +102,6 @@ func checkGCEInstance(s *subject) error {
 		return verify.Failf(verify.PlaceCert, "the AK certificate is not one of a production instance")
 	}
 	s.note(verify.PlaceCert, "instance %q in %s", g.InstanceName, g.Zone)
-	return nil
-}
-
-// checkPZID compares MROWNER, which the host sets and the quote carries, with the hash of the certificate's instance.
-func checkPZID(s *subject) error {
-	if s.quote.Body.MROwner == [48]byte{} {
-		return absentf("MROWNER is zero: this host does not name its instance")
-	}
-	g, err := s.instance()
-	if err != nil {
-		return verify.Failf(verify.BindInstance, "%w", err)
-	}
-	if want := g.PZID(); s.quote.Body.MROwner != want {
-		return verify.Failf(verify.BindInstance, "MROWNER %x is not the hash of the certificate's instance %d in %s", s.quote.Body.MROwner, g.InstanceID, g.Zone)
-	}
 	return nil
 }
 
@@ -198,13 +182,17 @@ func (s *subject) checkRegistry(provider string) error {
 	return nil
 }
 
-// checkGCEPlaces refuses sources of place that contradict each other.
+// checkGCEPlaces refuses sources of place that contradict each other. MROWNER is compared, too, where it is set: Compute Engine puts the hash of
+// instance, project and zone there. That it agrees proves nothing, for the host that creates a TD writes it.
 func checkGCEPlaces(s *subject) error {
 	g, err := s.instance()
 	if err != nil {
 		return verify.Failf(verify.PlaceAgree, "%w", err)
 	}
-	return s.checkSameZone("gce", g.Zone)
+	if owner := s.quote.Body.MROwner; owner != [48]byte{} && owner != g.PZID() {
+		return verify.Failf(verify.PlaceAgree, "MROWNER %x is not the hash of the certificate's instance %d in %s", owner, g.InstanceID, g.Zone)
+	}
+	return s.checkSameZone(poclog.ProviderGCE, g.Zone)
 }
 
 // checkSameZone compares the AK certificate's zone with what the provider's registry says, if it says anything.
@@ -225,19 +213,13 @@ func claimGCE(s *subject) {
 		return
 	}
 	e.Instance = poclog.GCEInstanceIdentity(g.ProjectNumber, g.InstanceID)
-	by := []string{"ak-certificate"}
-	region := []string{"ak-certificate"}
-	if zone, err := s.observedZone("gce"); err == nil && zone == g.Zone {
-		by = append(by, "log-observed")
-		region = append(region, "log-observed")
-	}
-	if s.quote.Body.MROwner == g.PZID() {
-		by = append(by, "pzid")
-		region = append(region, "pzid")
+	by := []string{poclog.ByAKCertificate}
+	if zone, err := s.observedZone(poclog.ProviderGCE); err == nil && zone == g.Zone {
+		by = append(by, poclog.ByLogObserved)
 	}
 	e.Place = &poclog.Place{
-		Provider: poclog.Claim{Value: "gce", By: []string{"ak-certificate"}},
-		Region:   poclog.Claim{Value: tpm.RegionOf(g.Zone), By: region},
+		Provider: poclog.Claim{Value: poclog.ProviderGCE, By: []string{poclog.ByAKCertificate}},
+		Region:   poclog.Claim{Value: tpm.RegionOf(g.Zone), By: by},
 		Zone:     poclog.Claim{Value: g.Zone, By: by},
 	}
 }

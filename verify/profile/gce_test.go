@@ -59,7 +59,7 @@ func TestHonestManagedVMIsBoundToItsPlace(t *testing.T) {
 	if e.Level != poclog.LevelBound || len(e.Absent) != 0 || e.Fresh == nil || e.Fresh.Origin != labOrigin || e.CVM.EndorsedBy != "provider" {
 		t.Errorf("level %d, absent %v, fresh %v, endorsed by %q", e.Level, e.Absent, e.Fresh, e.CVM.EndorsedBy)
 	}
-	if p := e.Place; p == nil || p.Zone.Value != "lab-north1-a" || p.Region.Value != "lab-north1" || !slices.Equal(p.Zone.By, []string{"ak-certificate", "log-observed", "pzid"}) {
+	if p := e.Place; p == nil || p.Zone.Value != "lab-north1-a" || p.Region.Value != "lab-north1" || !slices.Equal(p.Zone.By, []string{"ak-certificate", "log-observed"}) {
 		t.Errorf("place %+v", p)
 	}
 	leaf, err := e.Marshal()

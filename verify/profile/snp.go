@@ -206,7 +206,7 @@ func claimSNP(s *subject) {
 		Launch: r.Launch, IDKey: unlessZero(r.IDKeyDigest[:]), HostData: unlessZero(r.HostData[:]),
 	}
 	if c.CSPID != "" {
-		e.Place = &poclog.Place{Provider: poclog.Claim{Value: c.CSPID, By: []string{"vlek"}}}
+		e.Place = &poclog.Place{Provider: poclog.Claim{Value: c.CSPID, By: []string{poclog.ByVLEK}}}
 	}
 }
 
@@ -214,6 +214,6 @@ func claimAzureSNP(s *subject) {
 	claimSNP(s)
 	claimAzureVM(s)
 	if s.snpChain.CSPID != "" {
-		s.entry.Place.Provider.By = append(s.entry.Place.Provider.By, "vlek")
+		s.entry.Place.Provider.By = append(s.entry.Place.Provider.By, poclog.ByVLEK)
 	}
 }

@@ -179,14 +179,6 @@ func (d *Demands) CheckEntry(e *poclog.Entry) error {
 	return only.check(&Verdict{Entry: e, Verdict: Reappraised}, time.Time{})
 }
 
-// authorities are the sources of place that authenticate it (docs/format.md §7). Others are hints: "aia-hint", and whatever a later
-// appraisal may bring that this software cannot judge.
-var authorities = []string{"ak-certificate", "log-observed", "pzid", "vlek"}
-
-func authenticated(c poclog.Claim) bool {
-	return slices.ContainsFunc(c.By, func(s string) bool { return slices.Contains(authorities, s) })
-}
-
 // placeUnmet compares a place that was asked for with what the entry proves.
 func placeUnmet(want string, e *poclog.Entry) string {
 	if want == "" {
@@ -196,19 +188,15 @@ func placeUnmet(want string, e *poclog.Entry) string {
 		return fmt.Sprintf("level %d carries no authenticated place", e.Level)
 	}
 	provider, within, _ := strings.Cut(want, "/")
-	p := e.Place
-	if !authenticated(p.Provider) || p.Provider.Value != provider {
-		return fmt.Sprintf("the provider is %q by %s, not %q", p.Provider.Value, strings.Join(p.Provider.By, ", "), provider)
+	p := e.ProvenPlace()
+	if p.Provider.Value != provider {
+		said := e.Place.Provider
+		return fmt.Sprintf("the provider is %q by %s in profile %s, not authenticated as %q", said.Value, strings.Join(said.By, ", "), e.Profile, provider)
 	}
-	if within == "" {
+	if within == "" || p.Region.Value == within || p.Zone.Value == within {
 		return ""
 	}
-	for _, c := range []poclog.Claim{p.Region, p.Zone} {
-		if c.Value == within && authenticated(c) {
-			return ""
-		}
-	}
-	return fmt.Sprintf("the place is %s/%s/%s, not authenticated as %q", p.Provider.Value, p.Region.Value, p.Zone.Value, want)
+	return fmt.Sprintf("the place is %s/%s/%s, not authenticated as %q", e.Place.Provider.Value, e.Place.Region.Value, e.Place.Zone.Value, want)
 }
 
 func tooOld(what string, limit time.Duration, since Bound, now time.Time) string {

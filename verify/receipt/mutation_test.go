@@ -137,7 +137,7 @@ func TestVerdictIsWrittenAsItsSchemaSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"v":1,"verdict":"logged","origin":"log.test/2026","index":3,"size":5,"root":"5e2c1f53a62ee5fbd533fac184cd0b0749eeb15daa6406441be6caa4f5a2f01c","leaf_hash":"1a0b1afaa3a42bcab3e78a32333e6710ae58831020f65b47f291d074c0840553","kind":"proof","not_before":{"known":true,"time":"2027-01-15T08:01:31Z"},"not_after":{"known":true,"time":"2027-01-15T08:01:51Z"},"after_size":3,"seen":{"known":true,"time":"2027-01-15T08:01:51Z"},"witnesses":["w1"]}`
+	const want = `{"v":1,"verdict":"logged","origin":"log.test/2026","index":3,"size":5,"root":"d0dc707f249d457517fb9092eca8b95b0a697086d92665cf46d9de7b32bb0c68","leaf_hash":"0b111dc3c17d32c2c64d324fc488242f3e93af474ede7121210d0df9eb283aae","kind":"proof","not_before":{"known":true,"time":"2027-01-15T08:01:31Z"},"not_after":{"known":true,"time":"2027-01-15T08:01:51Z"},"after_size":3,"seen":{"known":true,"time":"2027-01-15T08:01:51Z"},"witnesses":["w1"]}`
 	if got := string(asJSON(t, v)); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

@@ -61,7 +61,7 @@ func entry(challenge []byte, change func(*poclog.Entry)) *poclog.Entry {
 			TCB: &poclog.TCB{Status: "UpToDate", Date: at(0), Evaluation: 17},
 		},
 		TPM:      &poclog.TPM{KeyType: "ecc-p256", PCRs: []poclog.PCRBank{{Alg: "sha384", Selected: []uint8{0, 1}}}, PCRDigest: make([]byte, 32), Clock: 1, Safe: true},
-		Checks:   []string{"tee.signature", "tee.chain", "fresh.challenge"},
+		Checks:   []string{"tee.signature", "tee.chain", "tpm.ak-template", "bind.ak-in-tee", "bind.tee-in-tpm", "fresh.challenge"},
 		Evidence: poclog.EvidenceDigests{Bundle: poclog.BlobOf([]byte("bundle")), Collateral: poclog.BlobOf([]byte("collateral")), Policy: poclog.BlobOf([]byte("policy"))},
 
 		Appraised: at(100),
@@ -304,6 +304,9 @@ func changedVectors(v func(string, *poclog.Receipt, string, wish, string) vector
 		"first-without-entry": v("the first covering checkpoint does not cover the entry", uncovered, "2-of-3", wish{}, "first"),
 		"challenge-surplus":   v("a challenge's checkpoint that the entry does not name", surplus, "2-of-3", wish{Level: level(0)}, "challenge"),
 		"challenge-misnamed":  v("the entry gives the challenge's tree another size", misnamed(), "2-of-3", wish{}, "challenge"),
+		"place-by-mrowner":    v("a place that MROWNER alone agrees with: whoever hosts the TD writes it", of(ownersWord), "2-of-3", wish{Place: "gce/us-central1-a"}, "place"),
+		"place-by-a-namesake": v("a bare-metal provider that calls itself gce", of(namesake), "2-of-3", wish{Place: "gce/us-central1-a"}, "place"),
+		"place-not-joined":    v("a place beside a quote whose TEE does not name the AK", of(notJoined), "2-of-3", wish{Place: "gce/us-central1-a"}, "place"),
 		"place-by-hint":       v("a place that only a hint names", of(hinted), "2-of-3", wish{Place: "gce/us-central1"}, "place"),
 	}
 	zero := v("asked for: no time, for it is historical", of(historical), "2-of-3", wish{Level: level(0)}, "logged")
@@ -339,6 +342,14 @@ func misnamed() *poclog.Receipt {
 
 func unknownSource(e *poclog.Entry) {
 	e.Place.Region.By, e.Place.Zone = []string{"oracle"}, poclog.Claim{}
+}
+
+func ownersWord(e *poclog.Entry) { e.Place.Zone.By = []string{"pzid"} }
+
+func namesake(e *poclog.Entry) { e.Profile = poclog.BareMetalTDXTPM }
+
+func notJoined(e *poclog.Entry) {
+	e.Checks = []string{"tee.signature", "tee.chain", "tpm.ak-template", "bind.tee-in-tpm"}
 }
 
 func hinted(e *poclog.Entry) {

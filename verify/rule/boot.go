@@ -15,20 +15,20 @@ import (
 // these are the same was the quote kept; elsewhere it is an alert. On SEV-SNP under Azure's paravisor it is one, too, for the paravisor may hand out
 // again what it keeps. A bare quote has no boot.
 //
-// A stranger's TPM may sign over anybody's quote: but the quote names the AK that must ([Joined]).
+// A stranger's TPM may sign over anybody's quote: but the quote names the AK that must ([poclog.Entry.Joined]).
 //
 // Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction, or alert.
 var quoteReplayed = Rule{
 	ID: "quote-replayed",
 	Facets: func(c *Claim) []Facet {
-		if !Joined(c.Entry) {
+		if !c.Entry.Joined() {
 			return nil
 		}
 		return facet(c.Entry.Quote, boot(c.Entry.TPM))
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
-		if e.Entry.Quote != f.Entry.Quote || !Joined(e.Entry) || !Joined(f.Entry) || akOf(e.Entry) != akOf(f.Entry) || sameBoot(e.Entry, f.Entry) {
+		if e.Entry.Quote != f.Entry.Quote || !e.Entry.Joined() || !f.Entry.Joined() || akOf(e.Entry) != akOf(f.Entry) || sameBoot(e.Entry, f.Entry) {
 			return nil
 		}
 		ak := akOf(e.Entry)
@@ -98,7 +98,7 @@ func stories(e *poclog.Entry) []story {
 			out = append(out, story{"PCR 0 to 7 (" + b.Alg + ")", b.Firmware.String()})
 		}
 	}
-	if e.Profile == poclog.BareMetalTDXTPM || !Joined(e) {
+	if e.Profile == poclog.BareMetalTDXTPM || !e.Joined() {
 		return out
 	}
 	out = append(out, story{"the launch measurement", hexOf(e.CVM.Measurement)})

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify"
 )
 
 // first returns the identity of a kind among some, or "".
@@ -29,23 +28,8 @@ func ekOf(e *poclog.Entry) poclog.Identity {
 	return first(e.Keys, poclog.TPMEK)
 }
 
-func passed(e *poclog.Entry, checks ...verify.Check) bool {
-	for _, c := range checks {
-		if !slices.Contains(e.Checks, string(c)) {
-			return false
-		}
-	}
-	return true
-}
-
-// Joined reports whether an entry shows that the holder of the AK let it answer for this TEE quote, and that the TEE named this AK. Without both,
-// anybody could put another's quote beside his own.
-func Joined(e *poclog.Entry) bool {
-	return e.TPM != nil && passed(e, verify.BindAKInTEE, verify.BindTEEInTPM, verify.TPMAKTemplate)
-}
-
 // proven reports level 2: what the provider says of instance, EK and place counts.
-func proven(e *poclog.Entry) bool { return e.Level >= poclog.LevelBound && Joined(e) }
+func proven(e *poclog.Entry) bool { return e.Level >= poclog.LevelBound && e.Joined() }
 
 // isAzure: the paravisor's vTPM may start anew, and lose its keys, while the VM stays.
 func isAzure(e *poclog.Entry) bool {

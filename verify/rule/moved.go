@@ -17,11 +17,11 @@ const Moved = "moved"
 // is of its own boot still. So within one boot there is one chip, whatever the times, and no clock is asked. Another boot on another chip is [Moved],
 // however near, and an alert only if it was certainly made after a later boot: a snapshot was restored or the TPM cleared, or there are two of it.
 //
-// A stranger cannot bring an AK and a chip together: the TEE's quote has to name the AK, and the AK to sign for that quote ([Joined]). A tenant who has his
+// A stranger cannot bring an AK and a chip together: the TEE's quote has to name the AK, and the AK to sign for that quote ([poclog.Entry.Joined]). A tenant who has his
 // key answer for another's chip implicates his key. Under a VLEK the chip is the firmware's word, and the finding an alert ([onFirmwaresWord]).
 //
 // Implicated: the AK. Affected: both chips. Severity: contradiction, or alert under a VLEK.
-var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, Joined)
+var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, (*poclog.Entry).Joined)
 
 // ekOnTwoChips: one EK stands for the TPMs of two machines: the provider was made to certify keys under it for both, or a TPM answers for two machines.
 //

@@ -8,24 +8,12 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// authorities are the sources that authenticate a place. Others are hints, and place nothing.
-var authorities = []string{"ak-certificate", "log-observed", "pzid", "vlek"}
-
-func authentic(c poclog.Claim) string {
-	if slices.ContainsFunc(c.By, func(s string) bool { return slices.Contains(authorities, s) }) {
-		return c.Value
-	}
-	return ""
-}
-
 // A where is an authenticated place; empty where nobody says.
 type where struct{ provider, region, zone string }
 
 func placeOf(e *poclog.Entry) where {
-	if e.Place == nil || !proven(e) {
-		return where{}
-	}
-	return where{authentic(e.Place.Provider), authentic(e.Place.Region), authentic(e.Place.Zone)}
+	p := e.ProvenPlace()
+	return where{p.Provider.Value, p.Region.Value, p.Zone.Value}
 }
 
 func (w where) String() string {

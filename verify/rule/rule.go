@@ -3,7 +3,7 @@
 // A rule is a pure function over claims: entries with their place in a log and the bounds of when their evidence was made. It reads nothing but these, so
 // that whoever has two receipts runs it again (verify/receipt.CheckContradiction). docs/format.md lists the rules.
 //
-// Nobody can frame an honest owner. A rule takes two identities together only where the checks that bind them passed ([Joined]), an instance, an EK
+// Nobody can frame an honest owner. A rule takes two identities together only where the checks that bind them passed ([poclog.Entry.Joined]), an instance, an EK
 // or a place only from level 2, and an order only where it is proven ([Before]): whoever presents a file can make an interval wider, never narrower, and a
 // wider one proves less. A finding implicates keys that signed both sides, whoever certified both, or the log; all others are affected, a
 // submitter never. TestNobodyIsFramed tries.

@@ -223,7 +223,10 @@ func azureVM() []Attack {
 			return w.Compose(AzureMix{TPM: &free})
 		}},
 		{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
-			return w.Compose(AzureMix{TPM: w.certifiedBy(azure.New("another provider", start), azure.Confidential)})
+			// The true root stands above CAs of his own, which it did not certify.
+			rogue := w.certifiedBy(azure.New("another provider", start), azure.Confidential)
+			rogue.Chain = underRootOf(w.AzureVM.TPM.Chain, rogue.Chain)
+			return w.Compose(AzureMix{TPM: rogue})
 		}},
 		{Name: "ak-of-another-kind", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 			// The provider certified the key for a VM that is none of the confidential ones: its host runs the TPM.

@@ -185,12 +185,11 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		// The true root stands above a CA of his own, which it did not certify.
 		rogue := metal.NewCA("a garage", "Laboratory AK of "+MetalName, start)
-		chain := bytes.TrimSuffix(rogue.CertifyAK(w.Machine.TPM.Key(), w.Machine.Place), rogue.Root())
-		return w.Seal(MetalMix{AKChain: slices.Concat(chain, w.Metal.CA.Root())})
+		return w.Seal(MetalMix{AKChain: underRootOf(w.Machine.AKChain, rogue.CertifyAK(w.Machine.TPM.Key(), w.Machine.Place))})
 	}},
 	{Name: "ek-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		soft := metal.NewCA("a garage", "Software TPM", start)
-		return w.Seal(MetalMix{EKChain: soft.CertifyEK(w.Machine.TPM.EK)})
+		return w.Seal(MetalMix{EKChain: underRootOf(w.Machine.EKChain, soft.CertifyEK(w.Machine.TPM.EK))})
 	}},
 	{Name: "ek-reuse", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		// Another machine's EK certificate, which is public, stands beside the AK's own.

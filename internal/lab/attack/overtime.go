@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 )
 
@@ -79,8 +78,7 @@ var Series = []OverTime{
 			panic(err) // the laboratory is ours
 		}
 		w.Challenge.Salt[1]++
-		pzid := rented.TPM.Instance.PZID()
-		return []*poclog.Bundle{first, w.Assemble(Mix{TPM: rented.TPM, TD: func(td *chip.TD) { td.MROwner = pzid }})}
+		return []*poclog.Bundle{first, w.Assemble(Mix{TPM: rented.TPM, TD: owned(rented.TPM)})}
 	}},
 }
 

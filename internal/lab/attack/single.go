@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -96,11 +97,13 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{TPM: &free})
 	}},
 	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
+		// The true root stands above a CA of his own, which it did not certify.
 		rogue := *w.VM.TPM
-		var err error
-		if rogue.Chain, err = gce.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance); err != nil {
+		chain, err := gce.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance)
+		if err != nil {
 			panic(err) // the laboratory is ours
 		}
+		rogue.Chain = underRootOf(rogue.Chain, chain)
 		return w.Assemble(Mix{TPM: &rogue})
 	}},
 	{Name: "other-technology", Check: verify.TPMTechnology, Stage: func(w *World) *poclog.Bundle {
@@ -110,7 +113,7 @@ var Single = slices.Concat([]Attack{
 	{Name: "ak-swap", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
 		// X's TD quote names X's AK; Y's TPM quotes it, and Y's key and certificate stand beside it (relay-Mix).
 		y := w.NewVM(gce.VMConfig{})
-		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: noPZID})
+		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: owned(y.TPM)})
 	}},
 	{Name: "relay-mix", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own TD stands beside it.
@@ -118,7 +121,7 @@ var Single = slices.Concat([]Attack{
 		x := w.Host.Sockets[1]
 		w.Observe(x)
 		published := sha256.Sum256(y.Platform().Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
-		return w.Assemble(Mix{Chip: x, TPM: y.TPM, TD: noPZID, Sealed: published[:]})
+		return w.Assemble(Mix{Chip: x, TPM: y.TPM, TD: owned(y.TPM), Sealed: published[:]})
 	}},
 	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
@@ -156,9 +159,9 @@ var Single = slices.Concat([]Attack{
 		}
 		return w.Assemble(Mix{Image: img})
 	}},
-	{Name: "pzid-copied", Check: verify.BindInstance, Stage: func(w *World) *poclog.Bundle {
-		y := w.NewVM(gce.VMConfig{})
-		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MROwner = y.TPM.Instance.PZID() }})
+	{Name: "pzid-copied", Check: verify.PlaceAgree, Stage: func(w *World) *poclog.Bundle {
+		// The host that runs X's TD wrote MROWNER for Y, and X's rented TPM answers for it.
+		return w.Assemble(Mix{TD: owned(w.NewVM(gce.VMConfig{}).TPM)})
 	}},
 	{Name: "not-production", Check: verify.PlaceCert, Stage: func(w *World) *poclog.Bundle {
 		test := *w.VM.TPM
@@ -170,16 +173,30 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{TPM: &test})
 	}},
 	{Name: "relay-vtpm", Check: verify.PlaceRegistry, Stage: func(w *World) *poclog.Bundle {
-		// A genuine chip at home, whose host forwards TPM commands to a rented vTPM.
-		home := w.Cloud.Maker.NewPlatform("at home", nil)
-		w.Observe(home)
-		return w.Assemble(Mix{Chip: home, TD: noPZID})
+		// A genuine chip at home, whose host forwards TPM commands to a rented vTPM, and writes MROWNER as the cloud's hosts would.
+		w.Observe(w.home())
+		return w.Assemble(Mix{Chip: w.home(), TD: owned(w.VM.TPM)})
 	}},
 	{Name: "registry-forged", Check: verify.PlaceRegistry, Stage: func(w *World) *poclog.Bundle {
 		// Another chip's true answer stands under its own address.
-		return w.Assemble(Mix{Chip: w.Cloud.Maker.NewPlatform("at home", nil), TD: noPZID})
+		return w.Assemble(Mix{Chip: w.home(), TD: owned(w.VM.TPM)})
 	}},
 }, everywhere, tokens, owners)
+
+// underRootOf is a chain with the root of another in place of its own.
+func underRootOf(other, chain []byte) []byte {
+	split := func(der []byte) (below, root []byte) {
+		certs, err := x509.ParseCertificates(der)
+		if err != nil {
+			panic(err) // the laboratory is ours
+		}
+		root = certs[len(certs)-1].Raw
+		return der[:len(der)-len(root)], root
+	}
+	below, _ := split(chain)
+	_, root := split(other)
+	return slices.Concat(below, root)
+}
 
 // everywhere are the attacks that are the same under the profiles of a chip of Intel's, a TPM and a register of chips.
 var everywhere = slices.Concat(onIntel, withTPM, registered, challenged)
@@ -276,7 +293,10 @@ func (w *World) chip() *chip.Platform {
 	return w.VM.Platform()
 }
 
-func noPZID(td *chip.TD) { td.MROwner = [48]byte{} }
+// owned has the host write MROWNER for the instance of a TPM: MROWNER is a parameter of TDH.MNG.INIT, and whoever creates a TD chooses it.
+func owned(t *gce.TPM) func(*chip.TD) {
+	return func(td *chip.TD) { td.MROwner = t.Instance.PZID() }
+}
 
 // otherTechnology is an image whose firmware says that it runs on SEV-SNP.
 func otherTechnology(img *gce.Image) *gce.Image {
