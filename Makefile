@@ -6,7 +6,7 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build demo test lint unit year bench fuzz vectors clean
+.PHONY: all build demo test lint unit js year bench fuzz vectors clean
 
 all: build
 
@@ -16,7 +16,7 @@ build: ## the binary, at bin/poclog
 demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last act
 	bin/poclog demo $(if $(ONCE),--once)
 
-test: lint unit ## all that must hold, and the demo once
+test: lint unit js ## all that must hold, and the demo once
 	$(MAKE) demo ONCE=1
 
 lint: ## formatting, vet and staticcheck
@@ -26,6 +26,13 @@ lint: ## formatting, vet and staticcheck
 
 unit: ## the tests, with the race detector
 	$(GO) test -race -timeout 15m $(PACKAGES)
+
+js: ## the TypeScript verifier: types, bundle, every vector
+	@if ! command -v npm >/dev/null; then \
+		echo "js: SKIPPED: Node 20.19 or later is not installed; on Debian: apt-get install nodejs npm"; \
+	else \
+		cd js && npm ci --silent && npm test --silent; \
+	fi
 
 year: ## a year of honest operation with a million entries, in which a monitor must find nothing
 	POCLOG_YEAR=$(YEAR) $(GO) test -run Year -v -count 1 -timeout 60m ./monitor

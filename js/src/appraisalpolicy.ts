@@ -1,0 +1,123 @@
+/** docs/format.md section 6: what a judge of evidence accepts. */
+import { p256, p384 } from "@noble/curves/nist.js";
+import { profileName } from "./challenge.js";
+import { equal, fromHex } from "./bytes.js";
+import { ascending, base64, boolean, checked, constant, hex, hexNotZero, list, number, object, oneOf, optional, parseIndented, text, type Codec, type Cursor, type Of } from "./encoding.js";
+import { MAX_POLICY } from "./limits.js";
+
+const MANY = 1024;
+const name = text(1, 255);
+
+const rule = object({ profile: profileName, level: level, historical: boolean });
+
+function level(c: Cursor): number {
+  const n = number(0, 2)(c);
+  if (n === 1) c.fail("a level that there is not");
+  return n;
+}
+
+function admitRule(c: Cursor): Of<typeof rule> {
+  const r = rule(c);
+  if (r.historical && r.level !== 0) c.fail("historical evidence has level 0");
+  return r;
+}
+
+const USES = ["amd-ark", "azure-ak", "gce-ak", "gce-launch", "intel-sgx", "platform-owner", "provider-ak", "tpm-ek"] as const;
+const root = object({ use: oneOf(...USES), sha256: hex(32), name });
+
+const byte = number(0, 255);
+const anyFirmware = object({
+  product: oneOf("Genoa", "Milan", "Turin"),
+  fmc: optional(number(1, 255)),
+  bootloader: byte,
+  tee: byte,
+  snp: byte,
+  microcode: byte,
+});
+
+function firmware(c: Cursor): Of<typeof anyFirmware> {
+  const f = anyFirmware(c);
+  if (f.fmc !== undefined && f.product !== "Turin") c.fail(`${f.product} has no fmc`);
+  return f;
+}
+
+const launch = object({ profile: profileName, measurement: hex(48), name });
+const snpProfile = oneOf("azure-snp-vtpm", "snp");
+const idKey = object({ profile: snpProfile, digest: hexNotZero(48), guest_svn: number(), name });
+const txt = object({ name, alg: oneOf("sha256", "sha384"), pcr17: hex(32, 48), pcr18: hex(32, 48) });
+const registry = object({ provider: name, url: text(1, 2048) });
+const alliance = object({ name, key: hexNotZero(32) });
+
+/** A public key as DER SubjectPublicKeyInfo. */
+export interface PublisherKey {
+  algorithm: "ed25519" | "p256" | "p384";
+  /** Of Ed25519 32 octets, of a curve an uncompressed point. */
+  octets: Uint8Array;
+  der: Uint8Array;
+}
+
+const PREFIXES = {
+  ed25519: { der: fromHex("302a300506032b6570032100"), octets: 32 },
+  p256: { der: fromHex("3059301306072a8648ce3d020106082a8648ce3d030107034200"), octets: 65 },
+  p384: { der: fromHex("3076301006072a8648ce3d020106052b81040022036200"), octets: 97 },
+} as const;
+
+function publisherKey(c: Cursor): PublisherKey {
+  const der = base64(256)(c);
+  for (const algorithm of ["ed25519", "p256", "p384"] as const) {
+    const { der: prefix, octets: length } = PREFIXES[algorithm];
+    if (der.length !== prefix.length + length || !equal(der.subarray(0, prefix.length), prefix)) continue;
+    const octets = der.subarray(prefix.length);
+    if (!onCurve(algorithm, octets)) c.fail("a key that is no point of its curve");
+    return { algorithm, octets, der };
+  }
+  return c.fail("a key of a kind that does not sign submissions");
+}
+
+function onCurve(algorithm: "ed25519" | "p256" | "p384", octets: Uint8Array): boolean {
+  if (algorithm === "ed25519") return true;
+  try {
+    (algorithm === "p256" ? p256 : p384).Point.fromBytes(octets);
+    return octets[0] === 4;
+  } catch {
+    return false;
+  }
+}
+
+const anyPublishers = object({ threshold: number(1, 16), keys: list(publisherKey, 1, 256) });
+
+function publishers(c: Cursor): Of<typeof anyPublishers> {
+  const p = anyPublishers(c);
+  const seen = new Set(p.keys.map((k) => k.der.join()));
+  if (seen.size !== p.keys.length) c.fail("one key twice");
+  if (p.threshold > p.keys.length) c.fail("a threshold over the number of keys");
+  return p;
+}
+
+function sorted<T>(item: Codec<T>, key: (t: T) => string): Codec<T[]> {
+  return ascending(list(item, 1, MANY), key);
+}
+
+const policy = object({
+  v: constant(1),
+  realm: oneOf("lab", "production"),
+  admit: sorted(admitRule, (r) => `${r.profile} ${r.level} ${r.historical}`),
+  max_challenge_age: number(1, 86400),
+  challenge_policy: optional(list(text(0, 4096), 1, MANY)),
+  roots: optional(sorted(root, (r) => `${r.use} ${r.sha256}`)),
+  tcb: optional(sorted(checked(text(1, 64), (s) => s !== "Revoked", "status that can be listed"), (s) => s)),
+  snp_tcb: optional(sorted(firmware, (f) => f.product)),
+  launch: optional(sorted(launch, (l) => `${l.profile} ${l.measurement}`)),
+  id_keys: optional(sorted(idKey, (k) => `${k.profile} ${k.digest}`)),
+  txt: optional(list(txt, 1, MANY)),
+  registries: optional(sorted(registry, (r) => r.provider)),
+  alliances: optional(ascending(list(alliance, 1, 64), (a) => a.key)),
+  publishers: optional(publishers),
+});
+
+export type AppraisalPolicy = Of<typeof policy>;
+
+/** Reads an appraisal policy. It is not what judges a receipt: that is a tlog-policy. */
+export function parseAppraisalPolicy(file: Uint8Array): AppraisalPolicy {
+  return parseIndented(file, MAX_POLICY, policy);
+}

@@ -1,0 +1,38 @@
+/**
+ * Ed25519 as RFC 8032 section 5.1.7 says, without the cofactor: R is computed and its bytes are
+ * compared. Verifiers that multiply by the cofactor accept signatures that others refuse, and which
+ * a dishonest signer can make.
+ */
+import { ed25519 } from "@noble/curves/ed25519.js";
+import { sha512 } from "@noble/hashes/sha2.js";
+import { equal } from "./bytes.js";
+
+const Point = ed25519.Point;
+const ORDER = Point.Fn.ORDER;
+
+export function verifyEd25519(signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean {
+  if (signature.length !== 64 || key.length !== 32) return false;
+  const s = littleEndian(signature.subarray(32));
+  if (s >= ORDER) return false;
+  try {
+    const a = Point.fromBytes(key, true);
+    const h = sha512.create().update(signature.subarray(0, 32)).update(key).update(message).digest();
+    const k = littleEndian(h) % ORDER;
+    const r = times(Point.BASE, s).subtract(times(a, k));
+    return equal(r.toBytes(), signature.subarray(0, 32));
+  } catch {
+    return false;
+  }
+}
+
+type Ed25519Point = InstanceType<typeof Point>;
+
+function times(p: Ed25519Point, n: bigint): Ed25519Point {
+  return n === 0n ? Point.ZERO : p.multiplyUnsafe(n);
+}
+
+function littleEndian(octets: Uint8Array): bigint {
+  let n = 0n;
+  for (let i = octets.length - 1; i >= 0; i--) n = (n << 8n) | BigInt(octets[i] as number);
+  return n;
+}

@@ -1,0 +1,23 @@
+/**
+ * Checks Proof-of-Cloud receipts, contradictions and split views, without a network and without
+ * trust in whoever sent them. Written from docs/format.md; section numbers are that page's.
+ *
+ * Every function takes octets that may come from anybody. Nothing but PoclogError is thrown.
+ */
+export { PoclogError } from "./errors.js";
+export { parseIdentity } from "./identities.js";
+export { parseBundle, bundleProfile, ITEMS, type Bundle, type Item } from "./bundle.js";
+export { parseCollateral, type Collateral, type CollateralItem } from "./collateral.js";
+export { parseChallenge, nonce, type Challenge } from "./challenge.js";
+export { parseAppraisalPolicy, type AppraisalPolicy } from "./appraisalpolicy.js";
+export { parseEntry, type Entry, type Proof, type Config, type Unknown, type Endorsement } from "./entry.js";
+export { parsePolicy, type Policy } from "./tlogpolicy.js";
+export { parseReceipt, type Receipt } from "./receipt.js";
+export { checkReceipt, type Verdict, type Question } from "./verdict.js";
+export { type Demands } from "./demands.js";
+export { checkSplitView, parseSplitView, type SplitView, type SplitViewVerdict } from "./splitview.js";
+export { parseSubmission, parseEnvelope, checkPublishers, type Submission, type Envelope } from "./submission.js";
+export { checkContradiction, type ContradictionVerdict, type ContradictionQuestion } from "./contradiction.js";
+export { parseContradiction, type Contradiction } from "./contradictionfile.js";
+export { type Step, type State } from "./steps.js";
+export { type Finding, type Severity } from "./rules.js";

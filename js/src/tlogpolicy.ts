@@ -1,0 +1,174 @@
+/** C2SP tlog-policy: which logs count, and how many of which witnesses must have cosigned. */
+import { latin1, shown, toHex } from "./bytes.js";
+import { refuse } from "./errors.js";
+import { COSIGNATURE, ED25519, MLDSA44, parseVerifierKey, type VerifierKey } from "./vkey.js";
+
+const STEP = "policy";
+const MAX_POLICY = 1 << 20;
+
+/** What may stand where a quorum is wanted. */
+export type Quorum = Witness | Group | "none";
+
+export interface Witness {
+  name: string;
+  key: VerifierKey;
+}
+
+export interface Group {
+  name: string;
+  threshold: number;
+  members: (Witness | Group)[];
+}
+
+/** A policy that has been read and found free of faults. */
+export interface Policy {
+  logs: VerifierKey[];
+  witnesses: Witness[];
+  quorum: Quorum;
+  /** The group that makes a receipt audited, if the policy has one of its name. */
+  auditors: Witness | Group | undefined;
+}
+
+/** The name of the group whose cosignatures say that every entry was appraised again. */
+export const AUDITORS = "auditors";
+
+class Reader {
+  readonly logs: VerifierKey[] = [];
+  readonly witnesses: Witness[] = [];
+  readonly names = new Map<string, Witness | Group>();
+  readonly members = new Set<string>();
+  readonly keys = new Set<string>();
+  readonly ids = new Set<string>();
+  quorum: Quorum | undefined;
+  line = 0;
+
+  fail(detail: string): never {
+    refuse(STEP, `line ${this.line}: ${detail}`);
+  }
+
+  read(text: string): void {
+    for (const line of text.split("\n")) {
+      this.line++;
+      this.octets(line);
+      const words = line.replaceAll("\t", " ").split(" ").filter((w) => w !== "");
+      if (words.length > 0 && !(words[0] as string).startsWith("#")) this.statement(words);
+    }
+  }
+
+  octets(line: string): void {
+    for (let i = 0; i < line.length; i++) {
+      const o = line.charCodeAt(i);
+      if ((o < 0x20 && o !== 0x09) || o === 0x7f) this.fail(`byte 0x${o.toString(16).padStart(2, "0")}`);
+    }
+  }
+
+  statement(words: string[]): void {
+    const [keyword, ...rest] = words;
+    if (keyword === "log") this.log(rest);
+    else if (keyword === "witness") this.witness(rest);
+    else if (keyword === "group") this.group(rest);
+    else if (keyword === "quorum") this.quorumLine(rest);
+    else this.fail(`unknown keyword ${shown(keyword ?? "")}`);
+  }
+
+  key(text: string, ...types: number[]): VerifierKey {
+    const key = parseVerifierKey(text);
+    if (typeof key === "string") return this.fail(`key: ${key}`);
+    if (!types.includes(key.type)) this.fail(`key of type 0x0${key.type}`);
+    const octets = toHex(key.key);
+    if (this.keys.has(octets)) this.fail("an earlier line has the same key");
+    if (this.ids.has(`${key.id} ${key.name}`)) this.fail("an earlier line has a key of this name and id");
+    this.keys.add(octets);
+    this.ids.add(`${key.id} ${key.name}`);
+    return key;
+  }
+
+  url(url: string | undefined): void {
+    if (url === undefined) return;
+    const host = url.startsWith("https://") ? url.slice(8) : url.startsWith("http://") ? url.slice(7) : "";
+    if (host === "" || host.startsWith("/")) this.fail(`URL ${shown(url)}`);
+  }
+
+  log(words: string[]): void {
+    if (words.length < 1 || words.length > 2) this.fail("want: log <vkey> [<url>]");
+    this.logs.push(this.key(words[0] as string, ED25519, MLDSA44));
+    this.url(words[1]);
+  }
+
+  witness(words: string[]): void {
+    if (words.length < 2 || words.length > 3) this.fail("want: witness <name> <vkey> [<url>]");
+    const name = words[0] as string;
+    const witness = { name, key: this.key(words[1] as string, COSIGNATURE, MLDSA44) };
+    this.url(words[2]);
+    this.define(name, witness);
+    this.witnesses.push(witness);
+  }
+
+  define(name: string, what: Witness | Group): void {
+    if (name === "none") this.fail("the name none is predefined");
+    if (this.names.has(name)) this.fail(`an earlier line defines ${shown(name)}`);
+    this.names.set(name, what);
+  }
+
+  defined(name: string): Witness | Group {
+    return this.names.get(name) ?? this.fail(`no earlier line defines ${shown(name)}`);
+  }
+
+  group(words: string[]): void {
+    if (words.length < 3) this.fail("want: group <name> all|any|<k> <name>...");
+    const [name, k, ...names] = words as [string, string, ...string[]];
+    const members = names.map((n) => this.defined(n));
+    for (const n of names) {
+      if (this.members.has(n)) this.fail(`${shown(n)} is a member already`);
+      this.members.add(n);
+    }
+    this.define(name, { name, threshold: this.threshold(k, members.length), members });
+  }
+
+  threshold(k: string, n: number): number {
+    if (k === "any") return 1;
+    if (k === "all") return n;
+    const value = Number(k);
+    if (String(value) !== k || value < 1 || value > n) this.fail(`threshold ${shown(k)} of ${n} members`);
+    return value;
+  }
+
+  quorumLine(words: string[]): void {
+    if (words.length !== 1) this.fail("want: quorum <name>");
+    if (this.quorum) this.fail("a second quorum line");
+    this.quorum = words[0] === "none" ? "none" : this.defined(words[0] as string);
+  }
+}
+
+const PARSED = new WeakSet<Policy>();
+
+/** Refuses what parsePolicy did not make: nobody else holds a policy to its rules. */
+export function demandPolicy(p: Policy): void {
+  if (typeof p !== "object" || p === null || !PARSED.has(p)) refuse(STEP, "no policy of parsePolicy: nothing can be accepted");
+}
+
+/** Reads a tlog-policy, strictly. */
+export function parsePolicy(file: Uint8Array | string): Policy {
+  const octets = typeof file === "string" ? new TextEncoder().encode(file) : file;
+  if (!(octets instanceof Uint8Array)) refuse(STEP, "want a policy as text or octets");
+  if (octets.length > MAX_POLICY) refuse(STEP, `${octets.length} bytes: want at most ${MAX_POLICY}`);
+  const r = new Reader();
+  r.read(latin1(octets));
+  if (!r.quorum) return refuse(STEP, "no quorum line");
+  if (r.logs.length === 0) refuse(STEP, "no log line");
+  const policy = Object.freeze({ logs: r.logs, witnesses: r.witnesses, quorum: r.quorum, auditors: r.names.get(AUDITORS) });
+  PARSED.add(policy);
+  return policy;
+}
+
+/**
+ * The rank-th best of what is known of the members of a quorum, by depth: with times of witnesses
+ * this is the time at which the quorum was met. undefined: it is not met.
+ */
+export function met(q: Quorum, of: (w: Witness) => bigint | undefined, better: (a: bigint, b: bigint) => boolean): bigint | undefined {
+  if (q === "none") return undefined;
+  if ("key" in q) return of(q);
+  const known = q.members.map((m) => met(m, of, better)).filter((t) => t !== undefined);
+  known.sort((a, b) => (a === b ? 0 : better(a, b) ? -1 : 1));
+  return known[q.threshold - 1];
+}
