@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
@@ -13,19 +12,6 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
-
-// repeater repeats appraisals as the command does.
-type repeater struct{}
-
-func (repeater) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
-	a, err := profile.Appraise(profile.Input{
-		Bundle: e.Bundle, Envelope: e.Envelope, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.Entry.Marshal()
-}
 
 // From the submissions to a running log to a contradiction that verifies without it. This log has no witnesses: what needs times is an alert.
 func TestMonitorsOfARunningLogFindWhatOnlyTimeExposes(t *testing.T) {
@@ -50,7 +36,7 @@ func TestMonitorsOfARunningLogFindWhatOnlyTimeExposes(t *testing.T) {
 			if err := monitor.Init(dir); err != nil {
 				t.Fatal(err)
 			}
-			m, err := monitor.Open(dir, monitor.Config{Reappraise: repeater{}})
+			m, err := monitor.Open(dir, monitor.Config{Reappraise: profile.Reappraiser{}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +60,7 @@ func TestMonitorsOfARunningLogFindWhatOnlyTimeExposes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				v, err := receipt.CheckContradiction(file, policy, receipt.Terms{Reappraise: repeater{}, UnsafeRealm: poclog.Lab})
+				v, err := receipt.CheckContradiction(file, policy, receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: poclog.Lab})
 				if err != nil || v.Rule != a.Rule || v.Verdict != receipt.Reappraised {
 					t.Errorf("%+v, %v", v, err)
 				}

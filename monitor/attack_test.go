@@ -9,6 +9,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -47,7 +48,7 @@ func TestAttacksOverTimeAreFound(t *testing.T) {
 	for _, a := range attack.AllSeries() {
 		t.Run(a.ID(), func(t *testing.T) {
 			t.Parallel()
-			s, m, dir, out := watched(t, &a, monitor.Config{Reappraise: appraiser{}})
+			s, m, dir, out := watched(t, &a, monitor.Config{Reappraise: profile.Reappraiser{}})
 			if a.Rule == attack.ExistingReceipt {
 				// The log would not have taken the second piece.
 				if out.New["contradiction"]+out.New["alert"] != 0 {
@@ -66,7 +67,7 @@ func TestAttacksOverTimeAreFound(t *testing.T) {
 				t.Fatalf("%d alerts of rule %s: want one", len(found), a.Rule)
 			}
 			policy := must(tlogpolicy.Parse([]byte(s.text)))
-			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), policy, receipt.Terms{Reappraise: appraiser{}, UnsafeRealm: poclog.Lab})
+			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), policy, receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: poclog.Lab})
 			if err != nil {
 				t.Fatal(err)
 			}

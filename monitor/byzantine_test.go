@@ -12,6 +12,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -205,14 +206,14 @@ func TestMalformedEntriesAreProvenAndPassed(t *testing.T) {
 	l := logOf(origin, "a", 300)
 	l.Leaves[270] = []byte(`{"v":1,"kind":"proof","appraisal":1,"profile":"tdx"}`)
 	s := newStation(t, l)
-	m, dir := newMonitor(t, monitor.Config{Reappraise: appraiser{}})
+	m, dir := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}})
 	s.follow(t, m)
 	s.publish(now)
 	if out := once(t, m); out.New["contradiction"] != 1 {
 		t.Fatalf("%+v: want a contradiction", out)
 	}
 	a := onlyAlert(t, m, "entry-not-reproducible")
-	if _, err := receipt.CheckContradiction(fileOf(t, dir, a), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: appraiser{}}); err != nil {
+	if _, err := receipt.CheckContradiction(fileOf(t, dir, a), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: profile.Reappraiser{}}); err != nil {
 		t.Error(err)
 	}
 	if nextOf(t, m, origin) != 300 {
@@ -237,7 +238,7 @@ func TestWithheldEvidenceDelaysTheFileNotTheAlert(t *testing.T) {
 			w := a.NewWorld()
 			s := newStation(t, w.Log)
 			clock := attack.Now.Add(time.Minute)
-			m, dir := newMonitor(t, monitor.Config{Reappraise: appraiser{}, Clock: func() time.Time { return clock }})
+			m, dir := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}, Clock: func() time.Time { return clock }})
 			s.follow(t, m)
 			for _, b := range a.Stage(w) {
 				s.submit(t, w, b)
@@ -267,7 +268,7 @@ func TestWithheldEvidenceDelaysTheFileNotTheAlert(t *testing.T) {
 				t.Errorf("%+v: want nothing new, and nothing left", out)
 			}
 			found = alertsOf(t, m, monitor.AlertFilter{Rule: a.Rule})
-			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: appraiser{}, UnsafeRealm: "lab"})
+			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: "lab"})
 			if err != nil || v.Verdict != receipt.Reappraised {
 				t.Errorf("%+v, %v", v, err)
 			}
@@ -282,7 +283,7 @@ func TestAChallengeOfAnotherHistoryConvictsTheLog(t *testing.T) {
 	s.submit(t, w, w.Honest())
 	// What the monitor is shown has another beginning than what the evidence answers.
 	s.log = &testlog.Log{Origin: s.log.Origin, Leaves: append([][]byte{{9}}, s.log.Leaves[1:]...)}
-	m, dir := newMonitor(t, monitor.Config{Reappraise: appraiser{}, Clock: func() time.Time { return attack.Now.Add(time.Minute) }})
+	m, dir := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}, Clock: func() time.Time { return attack.Now.Add(time.Minute) }})
 	s.follow(t, m)
 	s.publish(attack.Now.Add(2 * time.Second))
 	if out := once(t, m); out.New["contradiction"] != 1 || out.Waiting != 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/profile"
 )
 
 // overTime returns an attack of the series of gce-tdx-vtpm.
@@ -27,7 +28,7 @@ func overTime(name string) *attack.OverTime {
 func watcher(t *testing.T) (m *monitor.Monitor, dir string, clock *time.Time) {
 	t.Helper()
 	at := attack.Now.Add(time.Minute)
-	m, dir = newMonitor(t, monitor.Config{Reappraise: appraiser{}, Clock: func() time.Time { return at }})
+	m, dir = newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}, Clock: func() time.Time { return at }})
 	return m, dir, &at
 }
 
@@ -146,7 +147,7 @@ func TestAChallengeOfALogThatWasNeverReached(t *testing.T) {
 func TestALaterSpecificationFramesNoLog(t *testing.T) {
 	s := newStation(t, logOf(origin, "a", 3))
 	s.log.Leaves[1] = []byte(`{"v":1,"kind":"proof","appraisal":900,"profile":"later","more":1}`)
-	m, _ := newMonitor(t, monitor.Config{Reappraise: appraiser{}})
+	m, _ := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}})
 	s.follow(t, m)
 	s.publish(now)
 	if out := look(t, m); out.New["contradiction"] != 0 || out.New["alert"] != 1 || out.Waiting != 0 {
@@ -224,7 +225,7 @@ func TestALogThatIsOutOfOrderForeverHidesNothing(t *testing.T) {
 	w := a.NewWorld()
 	s := newStation(t, w.Log)
 	m, dir := newMonitor(t, monitor.Config{
-		Reappraise: appraiser{}, Clock: func() time.Time { return attack.Now.Add(time.Minute) }, HTTP: &http.Client{Transport: evidence503{}},
+		Reappraise: profile.Reappraiser{}, Clock: func() time.Time { return attack.Now.Add(time.Minute) }, HTTP: &http.Client{Transport: evidence503{}},
 	})
 	s.follow(t, m)
 	for _, b := range a.Stage(w) {

@@ -18,19 +18,6 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// appraiser repeats appraisals as the command does.
-type appraiser struct{}
-
-func (appraiser) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
-	a, err := profile.Appraise(profile.Input{
-		Bundle: e.Bundle, Envelope: e.Envelope, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.Entry.Marshal()
-}
-
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err) // the laboratory's own
@@ -132,7 +119,7 @@ func (s *station) submit(t testing.TB, w *attack.World, b *poclog.Bundle) time.T
 		t1, _ := v.NotBefore()
 		appraised = t1.Add(5 * time.Second)
 	}
-	leaf, err := appraiser{}.Reappraise(e, appraised, poclog.Appraisal)
+	leaf, err := profile.Reappraiser{}.Reappraise(e, appraised, poclog.Appraisal)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,21 +153,8 @@ func (f *demandFlags) files(cmd *cobra.Command, d *receipt.Demands) error {
 	if e.Policy, err = readAppraisalPolicy(cmd, f.appraisalPolicy); err != nil {
 		return err
 	}
-	d.Evidence, d.Reappraise = e, reappraiser{}
+	d.Evidence, d.Reappraise = e, profile.Reappraiser{}
 	return nil
 }
 
 const maxUserData = 1 << 24
-
-// reappraiser repeats appraisals with this binary's appraiser.
-type reappraiser struct{}
-
-func (reappraiser) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
-	a, err := profile.Appraise(profile.Input{
-		Bundle: e.Bundle, Envelope: e.Envelope, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.Entry.Marshal()
-}

@@ -1,27 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/log"
-	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/profile"
-	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/internal/demo"
 )
 
 func newDemoCmd() *cobra.Command {
@@ -33,165 +17,16 @@ func newDemoCmd() *cobra.Command {
 			"afterwards and says what to try next; with --once it ends, with status 1 if anything was not as told.",
 		Example: "  poclog demo --once",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd, once) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			quietTessera()
+			err := demo.Run(cmd.Context(), demo.Config{Out: cmd.OutOrStdout(), Software: softwareName(), Once: once})
+			var setup *demo.SetupError
+			if errors.As(err, &setup) {
+				return undecided(err)
+			}
+			return err
+		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "end after the last act")
 	return c
-}
-
-// A stage is what the acts of the demonstration share.
-type stage struct {
-	w      io.Writer
-	dir    string
-	url    string
-	policy *tlogpolicy.Policy
-	client *client.Client
-	acts   int
-}
-
-func runDemo(cmd *cobra.Command, once bool) (err error) {
-	quietTessera()
-	dir, err := os.MkdirTemp("", "poclog-demo-*")
-	if err != nil {
-		return undecided(err)
-	}
-	defer os.RemoveAll(dir)
-	s := &stage{w: cmd.OutOrStdout(), dir: dir}
-	s.say("A confidential VM's quote says what runs, and on which genuine chip. It never says where the chip stands.",
-		"A Proof of Cloud adds that, and a log makes it public: nobody can use one chip, key or quote twice unseen.")
-	stop, err := s.openLog(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	for _, act := range []func(context.Context) error{s.actRealEvidence, s.actForgeries} {
-		if err := act(cmd.Context()); err != nil {
-			return err
-		}
-	}
-	if err := s.playCloud(cmd.Context()); err != nil {
-		return err
-	}
-	if once {
-		s.say("Everything was as told.")
-		return nil
-	}
-	s.say("The log stays up until you stop it. Try, in another terminal:",
-		"  "+os.Args[0]+" log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
-		"  "+os.Args[0]+" log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
-		"  "+os.Args[0]+" verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
-		"  curl "+s.url+"/health",
-		"  "+os.Args[0]+" monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
-		"  "+os.Args[0]+" verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
-		"  "+os.Args[0]+" lab attack --list")
-	<-cmd.Context().Done()
-	return nil
-}
-
-// playCloud plays the acts that need a cloud and witnesses.
-func (s *stage) playCloud(ctx context.Context) (err error) {
-	c, err := s.openCloud(ctx)
-	defer func() { err = errors.Join(err, c.stop()) }()
-	if err != nil {
-		return err
-	}
-	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory, c.actMonitor} {
-		if err := act(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *stage) say(lines ...string) {
-	fmt.Fprintf(s.w, "\n%s\n", strings.Join(lines, "\n"))
-}
-
-func (s *stage) act(title string) {
-	s.acts++
-	fmt.Fprintf(s.w, "\n── Act %d. %s ──\n", s.acts, title)
-}
-
-func (s *stage) line(mark, format string, args ...any) {
-	fmt.Fprintf(s.w, "  %-8s %s\n", mark, fmt.Sprintf(format, args...))
-}
-
-// openLog makes the demonstration's log and serves it.
-func (s *stage) openLog(ctx context.Context) (stop func() error, err error) {
-	dir := filepath.Join(s.dir, "log")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, undecided(err)
-	}
-	s.url = "http://" + listener.Addr().String()
-	if err := log.Init(dir, log.InitOptions{Origin: "demo.poclog.example/" + time.Now().UTC().Format("2006"), URL: s.url, Policy: profile.DefaultPolicy(true)}); err != nil {
-		return nil, err
-	}
-	svc, err := log.Open(ctx, dir, log.Config{Software: softwareName(), Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond})
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "policy.txt"))
-	if err != nil {
-		return nil, err
-	}
-	if s.policy, err = tlogpolicy.Parse(text); err != nil {
-		return nil, err
-	}
-	if s.client, err = client.New(client.Config{URL: s.url, Policy: s.policy}); err != nil {
-		return nil, err
-	}
-	srv := &http.Server{Handler: svc.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = srv.Serve(listener) }() // Shutdown ends it, and Close says what went wrong
-	return func() error {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return errors.Join(srv.Shutdown(end), svc.Close(end))
-	}, nil
-}
-
-// expectRefusal holds a step to its promise: this is refused, by this check.
-func (s *stage) expectRefusal(what string, err error, check verify.Check) error {
-	var p *client.Problem
-	got := verify.Check("")
-	detail := ""
-	if c, ok := verify.CheckOf(err); ok {
-		got, detail = c, err.Error()
-	} else if errors.As(err, &p) {
-		got, detail = verify.Check(p.Check), p.Check+": "+p.Detail
-	}
-	if err == nil || got != check {
-		return fmt.Errorf("%s: %q refused, not %q: %w", what, got, check, errOrNone(err))
-	}
-	s.line("refused", "%s", what)
-	s.line("", "└ %s", shorten(detail))
-	return nil
-}
-
-func errOrNone(err error) error {
-	if err == nil {
-		return errors.New("nothing refused it")
-	}
-	return err
-}
-
-// shorten keeps a demonstration's line on a terminal.
-func shorten(s string) string {
-	const width = 118
-	if len(s) > width {
-		return s[:width-1] + "…"
-	}
-	return s
-}
-
-// flip changes one bit of an item at an offset, and returns the bundle's file.
-func flip(b *poclog.Bundle, item poclog.Item, offset int) ([]byte, error) {
-	c := b.Clone()
-	changed := bytes.Clone(c.Get(item))
-	if offset < 0 {
-		offset += len(changed)
-	}
-	changed[offset] ^= 1
-	c.Set(item, changed)
-	return c.Marshal()
 }

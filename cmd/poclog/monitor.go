@@ -17,6 +17,7 @@ import (
 
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -154,7 +155,7 @@ func newMonitorRunCmd() *cobra.Command {
 			if cfg.Interval <= 0 || cfg.Stalled <= 0 || cfg.Limits.MoveTime <= 0 || cfg.Limits.SwapTime <= 0 {
 				return usagef("--interval %s, --stalled %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
 			}
-			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), reappraiser{}
+			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), profile.Reappraiser{}
 			cfg.Silence = notify.SilencesIn(f.folder()).Silencer(time.Now, cfg.Logger)
 			opt.Progress = monitorProgress(cmd)
 			return f.with(cfg, func(m *monitor.Monitor) (err error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -38,7 +39,7 @@ func TestMonitorOnceFindsAnAttackAndTheFileConvinces(t *testing.T) {
 			}
 			files[poclog.Sum(*f.file)] = *f.file
 		}
-		leaf, err := reappraiser{}.Reappraise(e, attack.Now, poclog.Appraisal)
+		leaf, err := profile.Reappraiser{}.Reappraise(e, attack.Now, poclog.Appraisal)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 )
@@ -25,7 +26,7 @@ func (v *verifyCmd) contradiction(cmd *cobra.Command, file []byte, d receipt.Dem
 		return usagef("--move-time %s, --swap-time %s: want more than nothing", v.limits.MoveTime, v.limits.SwapTime)
 	}
 	found, err := receipt.CheckContradiction(file, policy, receipt.Terms{
-		UnsafeRealm: d.UnsafeRealm, Reappraise: reappraiser{}, Limits: v.limits, AuditGroup: v.auditGroup,
+		UnsafeRealm: d.UnsafeRealm, Reappraise: profile.Reappraiser{}, Limits: v.limits, AuditGroup: v.auditGroup,
 	})
 	if err != nil {
 		return v.explain(v.refused(cmd, result{V: 1, Kind: "contradiction"}, err))

@@ -13,6 +13,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -133,7 +134,7 @@ func TestFilesThatShowNoContradictionAreRefused(t *testing.T) {
 		{"a receipt that another log signed", assemble(t, "ak-on-two-chips", pieces[0], ofAnotherLog[0]), terms, receipt.StepCheckpoint, "entry 2"},
 		{"a receipt of another entry", changed(t, good, func(c *poclog.Contradiction) { c.Claims[1].Receipt = withEntry(t, c.Claims[1].Receipt, again.leaf) }), terms, receipt.StepInclusion, "another root"},
 		{"two realms", assemble(t, "ak-on-two-chips", bare(list[0], relabelled)...), terms, receipt.StepClaims, "realms are not compared"},
-		{"a laboratory's, asked for none", good, receipt.Terms{Reappraise: appraiser{}}, "realm", "want production"},
+		{"a laboratory's, asked for none", good, receipt.Terms{Reappraise: profile.Reappraiser{}}, "realm", "want production"},
 		{"evidence, and nobody to judge it", good, receipt.Terms{UnsafeRealm: poclog.Lab}, receipt.StepReappraisal, "nobody"},
 		{"evidence of something else", changed(t, good, func(c *poclog.Contradiction) { c.AddEvidence([]byte("what the neighbours say")) }), terms, receipt.StepReappraisal, "no evidence of an entry"},
 		{"a bundle without its collateral", changed(t, good, func(c *poclog.Contradiction) { dropFile(c, list[0].entry.Evidence.Collateral) }), terms, receipt.StepReappraisal, "no evidence of an entry"},

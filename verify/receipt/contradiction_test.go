@@ -15,21 +15,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// appraiser repeats appraisals as the command does.
-type appraiser struct{}
-
-func (appraiser) Reappraise(e receipt.Evidence, appraised time.Time, appraisal uint32) ([]byte, error) {
-	a, err := profile.Appraise(profile.Input{
-		Bundle: e.Bundle, Envelope: e.Envelope, Collateral: e.Collateral, Policy: e.Policy, Appraised: appraised, Appraisal: appraisal,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.Entry.Marshal()
-}
-
 // terms are a reader's, with what repeats appraisals.
-var terms = receipt.Terms{Reappraise: appraiser{}, UnsafeRealm: poclog.Lab}
+var terms = receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: poclog.Lab}
 
 // labPolicy is the tlog-policy of a reader of the laboratory's log.
 const labWitness = "w"
@@ -83,7 +70,7 @@ func publish(t testing.TB, w *attack.World, log *testlog.Log, b *poclog.Bundle) 
 		t1, _ := v.NotBefore()
 		appraised = t1.Add(5 * time.Second)
 	}
-	if p.leaf, err = (appraiser{}).Reappraise(p.evidence, appraised, poclog.Appraisal); err != nil {
+	if p.leaf, err = (profile.Reappraiser{}).Reappraise(p.evidence, appraised, poclog.Appraisal); err != nil {
 		t.Fatal(err)
 	}
 	if p.entry, err = poclog.ParseEntry(p.leaf); err != nil {

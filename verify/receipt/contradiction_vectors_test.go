@@ -9,6 +9,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/internal/vectors"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -30,7 +31,7 @@ func (v *contradictionVector) check(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := receipt.CheckContradiction([]byte(v.Contradiction), policy, receipt.Terms{UnsafeRealm: v.Realm, Reappraise: appraiser{}})
+	found, err := receipt.CheckContradiction([]byte(v.Contradiction), policy, receipt.Terms{UnsafeRealm: v.Realm, Reappraise: profile.Reappraiser{}})
 	var refused *receipt.Error
 	switch {
 	case errors.As(err, &refused):

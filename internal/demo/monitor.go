@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 )
@@ -88,7 +89,7 @@ func (s *cloudStage) watch(ctx context.Context) (*monitor.Monitor, error) {
 	if err := monitor.Init(dir); err != nil {
 		return nil, err
 	}
-	m, err := monitor.Open(dir, monitor.Config{Agent: softwareName(), Reappraise: reappraiser{}})
+	m, err := monitor.Open(dir, monitor.Config{Agent: s.software, Reappraise: profile.Reappraiser{}})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (s *cloudStage) convince(path string) error {
 	if err != nil {
 		return err
 	}
-	terms := receipt.Terms{UnsafeRealm: poclog.Lab, Reappraise: reappraiser{}}
+	terms := receipt.Terms{UnsafeRealm: poclog.Lab, Reappraise: profile.Reappraiser{}}
 	v, err := receipt.CheckContradiction(file, s.policy, terms)
 	if err != nil {
 		return fmt.Errorf("the contradiction: %w", err)

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ type cloudStage struct {
 func (s *cloudStage) serveOn(h http.Handler) (url string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", undecided(err)
+		return "", &SetupError{err}
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = srv.Serve(l) }() // Close ends it
@@ -78,7 +78,7 @@ func (s *stage) openCloud(ctx context.Context) (*cloudStage, error) {
 	if err := c.hireWitnesses(ctx); err != nil {
 		return c, err
 	}
-	svc, err := log.Open(ctx, c.dir, log.Config{Software: softwareName(), Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond})
+	svc, err := log.Open(ctx, c.dir, log.Config{Software: s.software, Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond})
 	if err != nil {
 		return c, err
 	}
@@ -362,7 +362,7 @@ func (s *cloudStage) actHistory(ctx context.Context) error {
 		body := append(fmt.Appendf(nil, "old %d\n\n", cp.Size), forged...)
 		resp, err := http.Post(url+"/add-checkpoint", "text/plain", bytes.NewReader(body))
 		if err != nil {
-			return undecided(err)
+			return &SetupError{err}
 		}
 		resp.Body.Close()
 		if resp.StatusCode == http.StatusOK {
