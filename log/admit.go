@@ -30,16 +30,17 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		return nil, err
 	}
 	defer s.admissions.Done()
+	sent := sub
 	if _, err := s.publishers.Verify(sub.Envelope, sub.Bundle); err != nil {
-		return s.late(ctx, sub, err)
+		return s.late(ctx, sent, err)
 	}
 	sub, charged, err := s.withCollateral(ctx, sub)
 	if err != nil {
-		return s.late(ctx, sub, err)
+		return s.late(ctx, sent, err)
 	}
 	a, err := s.appraise(ctx, sub)
 	if err != nil {
-		return s.late(ctx, sub, err)
+		return s.late(ctx, sent, err)
 	}
 	e := &a.Entry
 	// What is once begun is finished, whether its submitter waits or not: others may.
@@ -50,7 +51,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
 			mine = true
 			if number, ok := s.index.find(e); ok {
-				return s.existing(ctx, number)
+				return s.existing(ctx, number, sent, sub)
 			}
 			return s.logEntry(ctx, sub, a, charged)
 		})
@@ -74,7 +75,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused error) (*admission, error) {
 	if _, failed := verify.CheckOf(refused); failed {
 		if number, ok := s.index.findBundle(poclog.Sum(sub.Bundle)); ok {
-			return s.existing(ctx, number)
+			return s.existing(ctx, number, sub)
 		}
 	}
 	return nil, refused
@@ -222,8 +223,8 @@ func (s *Service) stale() error {
 	return nil
 }
 
-// existing answers with the receipt of an entry that is in the log.
-func (s *Service) existing(ctx context.Context, number uint64) (*admission, error) {
+// existing answers with the receipt of an entry that is in the log, and restores what its evidence lost, if it was sent again.
+func (s *Service) existing(ctx context.Context, number uint64, sent ...*poclog.Submission) (*admission, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	checkpoint, err := s.published.wait(ctx, number+1)
@@ -237,6 +238,9 @@ func (s *Service) existing(ctx context.Context, number uint64) (*admission, erro
 	e, err := poclog.ParseEntry(leaf)
 	if err != nil {
 		return nil, err
+	}
+	for _, sub := range sent {
+		s.restore(e, sub.Bundle, sub.Envelope, sub.Collateral)
 	}
 	var challenge []byte
 	if e.Fresh != nil {

@@ -23,6 +23,7 @@ import (
 	fnote "github.com/transparency-dev/formats/note"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -87,12 +88,9 @@ func Init(dir string, o InitOptions) error {
 		return err
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "keys"), filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
+		if err := durable.MkdirAll(d, 0o755); err != nil {
 			return fmt.Errorf("make log: %w", err)
 		}
-	}
-	if err := syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
-		return fmt.Errorf("make log: %w", err)
 	}
 	for _, f := range []struct {
 		path string
@@ -106,7 +104,7 @@ func Init(dir string, o InitOptions) error {
 		// The guard comes last: without it nothing is served.
 		{guard, 0o644, []byte(checkpointText(o.Origin, 0, emptyRoot[:]))},
 	} {
-		if err := createFile(f.path, f.b, f.mode); err != nil {
+		if err := durable.Create(f.path, f.b, f.mode); err != nil {
 			return fmt.Errorf("make log: %w", err)
 		}
 	}
@@ -133,42 +131,4 @@ func challengeLines(policy string) []string {
 		}
 	}
 	return lines
-}
-
-// createFile writes a new file durably; an existing one is an error.
-func createFile(path string, b []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// replaceFile writes a file so that after a crash it has the old or the new content. It is durable once it returns.
-func replaceFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

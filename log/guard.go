@@ -21,6 +21,7 @@ import (
 	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -43,8 +44,11 @@ type guard struct {
 	path string
 	tree treeReader
 
-	mu   sync.Mutex // held while signing: there is one order of signatures
-	last tlogpolicy.Checkpoint
+	files durable.FS
+
+	mu    sync.Mutex // held while signing: there is one order of signatures
+	last  tlogpolicy.Checkpoint
+	tried tlogpolicy.Checkpoint // what was written last and perhaps not kept, or last
 
 	told sync.Mutex // guards what follows, which is asked for while a slow key management system signs
 	size uint64     // of last
@@ -68,7 +72,7 @@ func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader)
 	if g.last.Origin != s.Name() {
 		return nil, fmt.Errorf("guard file %s is of log %q, not %q", path, g.last.Origin, s.Name())
 	}
-	g.size = g.last.Size
+	g.size, g.tried = g.last.Size, g.last
 	root, err := rootOf(ctx, g.last.Size, tree)
 	if err != nil {
 		return nil, fmt.Errorf("the log signed size %d, and its tiles do not reach that far: it was restored from an older copy, or lost writes: %w", g.last.Size, err)
@@ -174,18 +178,22 @@ func (g *guard) keep(msg []byte) error {
 	if err != nil {
 		return fmt.Errorf("read the guard file: %w", err)
 	}
-	if kept, err := tlogpolicy.ParseCheckpoint(b); err != nil || kept != g.last {
+	if kept, err := tlogpolicy.ParseCheckpoint(b); err != nil || kept != g.last && kept != g.tried {
 		return fmt.Errorf("guard file %s is not what this process left: another signs with it", g.path)
 	}
 	if err := g.extends(context.Background(), next); err != nil {
 		return err
 	}
-	if next != g.last {
-		if err := replaceFile(g.path, msg); err != nil {
-			return fmt.Errorf("keep the guard file: %w", err)
-		}
-		g.last = next
+	if next == g.last && g.tried == g.last {
+		return nil
 	}
+	// Where writing fails the file holds the last checkpoint or this one, whose signature does not exist yet. Either may be in it at
+	// the next try, which writes again.
+	g.tried = next
+	if err := g.files.Replace(g.path, msg, 0o644); err != nil {
+		return fmt.Errorf("keep the guard file: %w", err)
+	}
+	g.last = next
 	return nil
 }
 

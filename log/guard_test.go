@@ -12,6 +12,8 @@ import (
 
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/poclog/poclog/internal/durable"
 )
 
 // A memoryTree is the level 0 of a tree, and its entries: enough for fewer than 256 leaves. The entries can be others than the leaves.
@@ -206,3 +208,43 @@ var errBroken = errors.New("broken signer")
 type failingSigner struct{ note.Signer }
 
 func (failingSigner) Sign([]byte) ([]byte, error) { return nil, errBroken }
+
+// One failed system call under the guard's file is tried again, whatever of it reached the disk.
+func TestGuardTriesAgainWhatTheDiskFailedOnce(t *testing.T) {
+	for _, op := range []durable.Op{durable.OpCreate, durable.OpWrite, durable.OpChmod, durable.OpSync, durable.OpRename, durable.OpClose, durable.OpSyncDir} {
+		for _, made := range []bool{false, true} {
+			g := newTestGuard(t, &memoryTree{leaves: leavesOf("abcdefgh")})
+			if err := g.signSize(t, 2); err != nil {
+				t.Fatal(err)
+			}
+			g.files.Fault = func(c durable.Call, done bool) error {
+				if c.Op == op && done == made {
+					return errBroken
+				}
+				return nil
+			}
+			for _, n := range []uint64{3, 3, 4} {
+				if err := g.signSize(t, n); !errors.Is(err, errBroken) {
+					t.Fatalf("%s, made %v: size %d: %v", op, made, n, err)
+				}
+			}
+			g.files.Fault = nil
+			if err := g.signSize(t, 4); err != nil {
+				t.Errorf("%s, made %v: the same again, after the fault: %v", op, made, err)
+			}
+			if b, err := os.ReadFile(g.path); err != nil || !strings.Contains(string(b), "\n4\n") {
+				t.Errorf("%s, made %v: guard file %q, %v", op, made, b, err)
+			}
+			if err := g.signSize(t, 8); err != nil {
+				t.Errorf("%s, made %v: the next: %v", op, made, err)
+			}
+			// What contradicts still waits for the operator.
+			if err := os.WriteFile(g.path, []byte(checkpointText("guard.test", 4, make([]byte, 32))), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.signSize(t, 8); err == nil || !strings.Contains(err.Error(), "another signs") {
+				t.Errorf("%s, made %v: a foreign guard file: %v", op, made, err)
+			}
+		}
+	}
+}

@@ -195,21 +195,30 @@ func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refuse(httpd.KindNotFound, "%w", err)
 	}
-	list, err := withheld(filepath.Join(s.dir, fileWithheld))
+	list, err := s.withheld()
 	if err != nil {
 		return err
 	}
 	if list[d] {
 		return refuse(kindWithheld, "evidence %s: its entry stays, and can no longer be audited", d)
 	}
-	b, err := s.store.get(d)
+	f, size, err := s.store.open(d)
 	if err != nil {
+		if _, named := s.index.findBundle(d); named || !errors.Is(err, fs.ErrNotExist) {
+			s.lost.note(d, "file", true)
+		}
 		return notFound(err, "no evidence %s", d)
 	}
+	defer f.Close()
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	immutable(w)
-	_, _ = w.Write(b) // the client may be gone
+	_, _ = io.Copy(w, f) // the client may be gone
 	return nil
+}
+
+func (s *Service) withheld() (map[poclog.Digest]bool, error) {
+	return withheld(filepath.Join(s.dir, fileWithheld))
 }
 
 func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) error {
@@ -222,21 +231,30 @@ func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) error {
 // health says whether the log publishes; its JSON is a stable schema.
 type health struct {
 	V             int      `json:"v"`
-	Status        string   `json:"status"` // "ok" or "failing"
+	Status        string   `json:"status"` // "ok", "degraded" (it publishes, and something is missing) or "failing"
 	Origin        string   `json:"origin"`
 	Size          uint64   `json:"size"`
 	CheckpointAge float64  `json:"checkpoint_age_seconds"`
 	Reasons       []string `json:"reasons,omitempty"`
 
 	Warnings   []string                 `json:"warnings,omitempty"`   // of what does not keep the log from publishing
+	Lost       int                      `json:"lost_files,omitempty"` // that entries name, and the log has not
+	LostSome   []string                 `json:"lost,omitempty"`       // the first of them
 	Collateral []poclog.CollateralState `json:"collateral,omitempty"` // what expires first in front, at most maxStates
 }
 
 func (s *Service) health() health {
 	size, seen, _ := s.published.state()
 	h := health{V: 1, Status: "ok", Origin: s.origin, Size: size, CheckpointAge: time.Since(seen).Seconds()}
+	h.Collateral, h.Warnings = s.collateralState()
+	h.Warnings = append(h.Warnings, s.http.Warnings()...)
+	if h.Lost, h.LostSome = s.lost.list(); h.Lost > 0 {
+		h.Status = "degraded"
+		h.Warnings = append(h.Warnings, fmt.Sprintf("%d files of evidence are missing or damaged: the same bundle, submitted again, restores it", h.Lost))
+	}
 	_, _, refused := s.guard.state()
-	for _, e := range []error{s.stale(), refused, s.disk.check()} {
+	_, unread := s.withheld()
+	for _, e := range []error{s.stale(), refused, s.disk.check(), unread} {
 		if e != nil {
 			h.Reasons = append(h.Reasons, e.Error())
 		}
@@ -244,8 +262,6 @@ func (s *Service) health() health {
 	if len(h.Reasons) > 0 {
 		h.Status = "failing"
 	}
-	h.Collateral, h.Warnings = s.collateralState()
-	h.Warnings = append(h.Warnings, s.http.Warnings()...)
 	return h
 }
 
@@ -253,7 +269,7 @@ func (s *Service) getHealth(w http.ResponseWriter, _ *http.Request) error {
 	h := s.health()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	if h.Status != "ok" {
+	if h.Status == "failing" {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(h) // the client may be gone

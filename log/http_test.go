@@ -3,6 +3,7 @@ package log_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
@@ -82,9 +84,34 @@ func TestWithheldEvidenceIsAnswered451AndItsEntryStays(t *testing.T) {
 	if resp, _ := get(t, l.url+"/tile/entries/000.p/2"); resp.StatusCode != http.StatusOK {
 		t.Errorf("the entry: %d", resp.StatusCode)
 	}
+	closed := func(name string) {
+		t.Helper()
+		if resp, body := get(t, url); resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "tdx-quote") {
+			t.Errorf("%s: %d %.200s: want nothing published", name, resp.StatusCode, body)
+		}
+		if resp, body := get(t, l.url+"/health"); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "what is withheld") {
+			t.Errorf("%s: health %d %s", name, resp.StatusCode, body)
+		}
+	}
 	write("not a digest\n")
-	if resp, body := get(t, url); resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "tdx-quote") {
-		t.Errorf("with a list that cannot be read: %d %s: want nothing published", resp.StatusCode, body)
+	closed("with a line that is no digest")
+	write("# " + strings.Repeat("a long comment ", 10_000) + "\n" + poclog.Sum(sub.Bundle).String() + "\n")
+	if resp, body := get(t, url); resp.StatusCode != http.StatusUnavailableForLegalReasons {
+		t.Errorf("after a long comment: %d %.200s", resp.StatusCode, body)
+	}
+	write(strings.Repeat("0", 100_000) + "\n" + poclog.Sum(sub.Bundle).String() + "\n")
+	closed("with a line of 100 kB")
+	for name, harm := range map[string]func() error{
+		"with a folder":          func() error { return os.Mkdir(list, 0o755) },
+		"with a link to nothing": func() error { return os.Symlink(list+".missing", list) },
+	} {
+		if err := errors.Join(os.Remove(list), harm()); err != nil {
+			t.Fatal(err)
+		}
+		closed(name)
+	}
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
 	}
 	write("")
 	if resp, body := get(t, url); resp.StatusCode != http.StatusOK || body != string(sub.Bundle) {
@@ -123,6 +150,68 @@ func TestBudgetOfAChipHoldsForNewEntriesOnly(t *testing.T) {
 	}
 	if got := submit(t, l, f.submission(t, 0)); got.New {
 		t.Error("a duplicate is new")
+	}
+}
+
+func TestLostEvidenceIsNamedAndRestoredByTheSameBundle(t *testing.T) {
+	f := newFab()
+	l := serve(t, f.initLog(t), logConfig())
+	sub := f.submission(t, 1)
+	submit(t, l, sub)
+	path := evidencePath(l.dir, sub.Bundle)
+	url := l.url + "/v1/evidence/sha256/" + poclog.Sum(sub.Bundle).String()
+	for name, c := range map[string]struct {
+		harm   func() error
+		status int
+	}{
+		"lost":             {func() error { return os.Remove(path) }, http.StatusNotFound},
+		"damaged":          {func() error { return os.WriteFile(path, bytes.Repeat([]byte("x"), len(sub.Bundle)), 0o644) }, http.StatusInternalServerError},
+		"half of it there": {func() error { return os.WriteFile(path, sub.Bundle[:100], 0o644) }, http.StatusInternalServerError},
+	} {
+		if err := c.harm(); err != nil {
+			t.Fatal(err)
+		}
+		if resp, _ := get(t, url); resp.StatusCode != c.status {
+			t.Errorf("%s: %d: want %d", name, resp.StatusCode, c.status)
+		}
+		if resp, body := get(t, l.url+"/health"); resp.StatusCode != 200 || !strings.Contains(body, `"status":"degraded"`) || !strings.Contains(body, poclog.Sum(sub.Bundle).String()) {
+			t.Errorf("%s: health %d %s", name, resp.StatusCode, body)
+		}
+		if _, text := get(t, l.url+"/metrics"); !strings.Contains(text, "poclog_lost_files 1\n") {
+			t.Errorf("%s: not in the metrics", name)
+		}
+		if r := l.fsck(t); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Detail, poclog.Sum(sub.Bundle).String()) {
+			t.Errorf("%s: fsck %+v", name, r.Findings)
+		}
+		if got := submit(t, l, sub); got.New {
+			t.Errorf("%s: the same bundle is new", name)
+		}
+		if resp, body := get(t, url); resp.StatusCode != 200 || body != string(sub.Bundle) {
+			t.Errorf("%s, sent again: %d", name, resp.StatusCode)
+		}
+		if _, body := get(t, l.url+"/health"); !strings.Contains(body, `"status":"ok"`) {
+			t.Errorf("%s, sent again: health %s", name, body)
+		}
+	}
+	if r := l.fsck(t); len(r.Findings) > 0 {
+		t.Errorf("fsck: %+v", r.Findings)
+	}
+}
+
+func TestEvidenceThatWasLostWhileNobodyServedIsNamed(t *testing.T) {
+	l, subs := stopped(t, 2)
+	if err := os.Remove(evidencePath(l.dir, subs[1].Bundle)); err != nil {
+		t.Fatal(err)
+	}
+	l = serve(t, l.dir, logConfig())
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		_, body := get(t, l.url+"/health")
+		if strings.Contains(body, "bundle "+poclog.Sum(subs[1].Bundle).String()) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("health: %s", body)
+		}
 	}
 }
 

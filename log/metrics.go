@@ -35,6 +35,7 @@ var (
 	descSize     = prometheus.NewDesc("poclog_tree_size", "Leaves of the published tree.", nil, nil)
 	descAge      = prometheus.NewDesc("poclog_checkpoint_age_seconds", "Age of the published checkpoint.", nil, nil)
 	descHealthy  = prometheus.NewDesc("poclog_healthy", "1 if the log publishes.", nil, nil)
+	descLost     = prometheus.NewDesc("poclog_lost_files", "Files that entries name and the log has not, or damaged.", nil, nil)
 	descExpires  = prometheus.NewDesc("poclog_collateral_expires_seconds", "Seconds until collateral expires; negative after.", []string{"kind", "for"}, nil)
 	descFailures = prometheus.NewDesc("poclog_collateral_failures", "Failures in a row to refresh collateral.", []string{"kind", "for"}, nil)
 )
@@ -43,7 +44,7 @@ var (
 type healthMetrics struct{ s *Service }
 
 func (*healthMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descAge, descHealthy, descExpires, descFailures} {
+	for _, d := range []*prometheus.Desc{descSize, descAge, descHealthy, descLost, descExpires, descFailures} {
 		out <- d
 	}
 }
@@ -54,12 +55,13 @@ func (c *healthMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	healthy := 0.0
-	if h.Status == "ok" {
+	if h.Status != "failing" {
 		healthy = 1
 	}
 	gauge(descSize, float64(h.Size))
 	gauge(descAge, h.CheckpointAge)
 	gauge(descHealthy, healthy)
+	gauge(descLost, float64(h.Lost))
 	for _, c := range h.Collateral {
 		if !c.NextUpdate.IsZero() {
 			gauge(descExpires, float64(int64(time.Until(c.NextUpdate).Seconds())), string(c.Kind), c.For)

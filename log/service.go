@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -122,6 +123,7 @@ type Service struct {
 	publishers *dsse.Publishers // of the policy
 
 	store     *store
+	lost      *losses
 	index     *index
 	guard     *guard
 	http      *httpd.Server
@@ -144,6 +146,7 @@ type Service struct {
 	closed     bool
 	admissions sync.WaitGroup
 	refreshing sync.WaitGroup
+	patrols    sync.WaitGroup
 }
 
 // Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold what was signed last, reads all entries, and
@@ -153,7 +156,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), index: newIndex(), http: httpd.New(cfg.Limits),
+		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newIndex(), http: httpd.New(cfg.Limits),
 		disk: newDisk(dir), registry: registryClient(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
@@ -174,7 +177,10 @@ func (s *Service) start(ctx context.Context) error {
 	s.origin = ed25519.Name()
 	// Copies of one log that share a guard file are kept apart by its lock.
 	for _, path := range []string{filepath.Join(s.dir, fileLock), s.cfg.Guard + ".lock"} {
-		unlock, err := lock(path)
+		unlock, err := durable.TryLock(path)
+		if errors.Is(err, durable.ErrLocked) {
+			return fmt.Errorf("%s is locked: another process serves this log", path)
+		}
 		if err != nil {
 			return err
 		}
@@ -231,6 +237,7 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.index.scan(ctx, reader, s.cfg.Logger); err != nil {
 		return err
 	}
+	s.patrols.Go(func() { s.patrol(background) })
 	return s.announce(ctx)
 }
 
@@ -350,6 +357,7 @@ func (s *Service) release(ctx context.Context) (err error) {
 		s.cancel()
 	}
 	s.refreshing.Wait()
+	s.patrols.Wait()
 	for _, unlock := range s.unlock {
 		err = errors.Join(err, unlock())
 	}

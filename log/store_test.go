@@ -39,7 +39,7 @@ func TestStoreKeepsWhatItWasGiven(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if left, err := os.ReadDir(s.tmp()); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(s.files.Temp); err != nil || len(left) > 0 {
 		t.Errorf("left: %v %v", left, err)
 	}
 	if _, err := s.get(poclog.Sum(nil)); !errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +76,7 @@ func TestStoreRepairsADamagedFileAndNeverServesOne(t *testing.T) {
 
 func TestStoreSweepsWhatAKilledProcessLeft(t *testing.T) {
 	s := newTestStore(t)
-	left := filepath.Join(s.tmp(), "new-123")
+	left := filepath.Join(s.files.Temp, ".poclog-unfinished-123")
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
