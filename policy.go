@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -111,7 +112,19 @@ type TXTLaunch struct {
 // A Registry is where a provider lists its chips.
 type Registry struct {
 	Provider string `json:"provider"` // "gce"
-	URL      string `json:"url"`      // the chip's identifier is appended
+	URL      string `json:"url"`      // http or https; see [Registry.Address]
+}
+
+// Address is where the registry answers about a chip: its URL with the chip's identifier as the last part of the path, whether or not the URL ends in a
+// slash.
+func (r *Registry) Address(chip string) string { return strings.TrimSuffix(r.URL, "/") + "/" + chip }
+
+func (r *Registry) check() error {
+	u, err := url.Parse(r.URL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || strings.ContainsAny(r.URL, "?#") {
+		return fmt.Errorf("registries: url %.200q: want http or https, a host, and neither user nor query", r.URL)
+	}
+	return nil
 }
 
 // maxPublishers bounds the keys of a policy: each appraisal parses them.
@@ -326,6 +339,9 @@ func (p *Policy) checkStrings() error {
 		all = append(all, t.Name)
 	}
 	for _, r := range p.Registries {
+		if err := r.check(); err != nil {
+			return err
+		}
 		all = append(all, r.Provider, r.URL)
 	}
 	for _, a := range p.Alliances {

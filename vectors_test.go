@@ -124,6 +124,8 @@ func specialVectors(files map[string]string) map[string]vector {
 		"entry-appraisal-zero":  {Desc: "appraisal 0", Format: "entry", Input: strings.Replace(e, `"appraisal":1`, `"appraisal":0`, 1)},
 		"entry-upper-case-hex":  {Desc: "hexadecimal in upper case", Format: "entry", Input: strings.Replace(e, `"a1a1`, `"A1a1`, 1)},
 		"entry-key-type":        {Desc: "an AK of a type whose quotes do not verify", Format: "entry", Input: strings.Replace(e, "rsa-2048", "rsa-1024", 1)},
+		"policy-registry-query": {Desc: "a registry with a query", Format: "policy", Input: strings.Replace(files["policy"], `registry.example/`, `registry.example/?chip=`, 1)},
+		"policy-registry-file":  {Desc: "a registry that is a file", Format: "policy", Input: strings.Replace(files["policy"], `https://registry.example/`, `file:///registry/`, 1)},
 		"policy-level-of-past":  {Desc: "historical evidence at level 2", Format: "policy", Input: strings.Replace(files["policy"], `"historical": false`, `"historical": true`, -1)},
 	}
 }

@@ -2,7 +2,6 @@ package collateral
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -18,18 +17,18 @@ const AMDKDS = "https://kdsintf.amd.com"
 // AMD is AMD's Key Distribution Service ("Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification", 57230), or a mirror of it:
 // the lists of revoked CAs, one for each product and kind of key.
 type AMD struct {
-	base   string
+	base   base
 	public bool // whether the address is AMD's own
 	roots  map[[32]byte]bool
 }
 
 // NewAMD returns the source at a base URL, such as AMDKDS. The roots are the policy's for AMD.
-func NewAMD(base string, roots map[[32]byte]bool) (*AMD, error) {
-	base, err := baseURL(base)
+func NewAMD(address string, roots map[[32]byte]bool) (*AMD, error) {
+	b, err := parseBase(address)
 	if err != nil {
 		return nil, fmt.Errorf("KDS: %w", err)
 	}
-	return &AMD{base: base, public: base == AMDKDS, roots: roots}, nil
+	return &AMD{base: b, public: b.is(AMDKDS), roots: roots}, nil
 }
 
 // listOf names the list for a product and a kind of key, such as "vcek-milan".
@@ -55,13 +54,10 @@ func (s *AMD) Has(k Key) bool { return k.Kind == poclog.AMDCRL && amdListForm.Ma
 // Fetch asks for a list, and for the CA and root beside it.
 func (s *AMD) Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error) {
 	signer, product, _ := strings.Cut(r.For, "-")
-	base := s.base + "/" + signer + "/v1/" + strings.ToUpper(product[:1]) + product[1:]
+	base := s.base.below(signer, "v1", strings.ToUpper(product[:1])+product[1:])
 	var bodies [2][]byte
-	for i, name := range []string{"/cert_chain", "/crl"} {
-		a, err := get(ctx, base+name)
-		if errors.Is(err, ErrNone) {
-			return nil, fmt.Errorf("%s", err) // they always exist
-		}
+	for i, name := range []string{"cert_chain", "crl"} {
+		a, err := get(ctx, base.at(name, nil))
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +65,7 @@ func (s *AMD) Fetch(ctx context.Context, get Getter, r Request) (*poclog.Collate
 	}
 	it := &poclog.CollateralItem{Kind: r.Kind, Chain: bodies[0], Body: bodies[1]}
 	if s.public {
-		it.URL = base + "/crl"
+		it.URL = base.at("crl", nil)
 	}
 	return it, nil
 }

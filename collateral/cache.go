@@ -33,6 +33,7 @@ type Config struct {
 	HTTP      *http.Client  // makes the requests; its redirects and timeout are replaced. Nil is as http.DefaultTransport
 	UserAgent string        // "" is "poclog"
 	Logger    *slog.Logger  // nil is slog.DiscardHandler
+	Patience  Patience      // with issuers that are asked too often. A service needs none: it asks again after Backoff
 
 	Now  func() time.Time // nil is time.Now
 	Rand func() float64   // in [0, 1), spreads the waits; nil is math/rand's
@@ -310,8 +311,8 @@ func (c *Cache) remember(k Key, m mark) (err error) {
 		c.seen = all
 		return fmt.Errorf("%s: %w, by another process", k, errOlder)
 	}
-	if _, ok := all[k]; !ok && len(all) >= 4*maxKeys {
-		return fmt.Errorf("keep %s: %d others were seen: want at most %d", k, len(all), 4*maxKeys)
+	if err := m.check(); err != nil {
+		return fmt.Errorf("keep %s: %w", k, err)
 	}
 	all[k] = m
 	b, err := marshalSeen(all)
@@ -401,7 +402,7 @@ func (c *Cache) resting(k Key) error {
 // ask asks the issuer, once however many want to know, and notes what came of it. Who does not wait any longer does not end it for the others.
 func (c *Cache) ask(ctx context.Context, k Key) error {
 	done := c.group.DoChan(k.String(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout+c.cfg.Patience.For)
 		defer cancel()
 		select {
 		case c.asking <- struct{}{}:

@@ -70,7 +70,7 @@ type Source interface {
 	Needs(b *poclog.Bundle) []Need
 	// Has reports whether a key is one of this source's.
 	Has(k Key) bool
-	// Fetch asks for a key. It believes nothing: Open does. ErrNone says that the issuer answers that there is none.
+	// Fetch asks for a key. It believes nothing: Open does. ErrNone says that the issuer answers that there is none: not that something on the way is missing.
 	Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error)
 	// Open authenticates an item: signed by its issuer under the policy's roots, for this key, valid at a time.
 	Open(k Key, it *poclog.CollateralItem, at time.Time) (*Facts, error)
@@ -83,7 +83,7 @@ type Request struct {
 	Early bool
 }
 
-// A Getter makes a bounded GET request. Statuses other than 200 are errors: ErrNone for 404.
+// A Getter makes a bounded GET request. Statuses other than 200 are errors.
 type Getter func(ctx context.Context, url string) (*Answer, error)
 
 // An Answer is the issuer's.

@@ -23,8 +23,22 @@ const (
 	fileSeen   = "seen.json"
 	fileLock   = "lock"
 	suffixItem = ".collateral.json"
-	maxSeen    = 1 << 20 // bytes
 )
+
+// Bounds of the list of what was seen, for who writes it and who reads it.
+const (
+	maxMarks      = 4 * maxKeys
+	maxSeen       = maxMarks * 400 // bytes: a key, a number and a time take less
+	maxNumberBits = 256
+)
+
+// check refuses a mark that could not be read again.
+func (m mark) check() error {
+	if m.number.Sign() < 0 || m.number.BitLen() > maxNumberBits || m.issued.Year() < 1 || m.issued.Year() > 9999 {
+		return fmt.Errorf("number of %d bits, issued in the year %d: want a number of at most %d bits, and a year of four digits", m.number.BitLen(), m.issued.Year(), maxNumberBits)
+	}
+	return nil
+}
 
 // readBounded reads a regular file of at most max bytes: a link or a device in its place is refused.
 func readBounded(path string, max int64) ([]byte, error) {
@@ -124,7 +138,7 @@ func readSeen(dir string) (map[Key]mark, error) {
 	for _, e := range f.Seen {
 		k, err := parseKey(e.Key)
 		n, ok := new(big.Int).SetString(e.Number, 10)
-		if err != nil || !ok || n.Sign() < 0 || n.BitLen() > 256 {
+		if err != nil || !ok || (mark{n, e.Issued}).check() != nil {
 			return nil, fmt.Errorf("%s: key %.80q with number %.80q: want one that was written here", fileSeen, e.Key, e.Number)
 		}
 		seen[k] = mark{n, e.Issued.UTC()}
@@ -146,5 +160,8 @@ func marshalSeen(seen map[Key]mark) ([]byte, error) {
 	}
 	slices.SortFunc(f.Seen, func(a, b seenEntry) int { return strings.Compare(a.Key, b.Key) })
 	b, err := json.MarshalIndent(f, "", " ")
+	if len(b) >= maxSeen || len(seen) > maxMarks {
+		return nil, fmt.Errorf("%s: %d were seen: want at most %d", fileSeen, len(seen), maxMarks)
+	}
 	return append(b, '\n'), err
 }

@@ -54,16 +54,12 @@ func (c *Cache) get(ctx context.Context, url string) (*Answer, error) {
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
-	resp, err := c.http.Do(req)
+	resp, err := c.cfg.Patience.Do(c.http, req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound:
-		return nil, fmt.Errorf("%s: status 404: %w", url, ErrNone)
-	default:
+	if resp.StatusCode != http.StatusOK {
 		return nil, &statusError{url, resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -74,6 +70,16 @@ func (c *Cache) get(ctx context.Context, url string) (*Answer, error) {
 		return nil, fmt.Errorf("%s: over %d bytes", url, maxAnswer)
 	}
 	return &Answer{Header: resp.Header, Body: body}, nil
+}
+
+// orNone makes a 404 the issuer's word that there is none. It is for the object that was asked for alone, and only where the issuer need not have one:
+// what is missing on the way to it is a failure.
+func orNone(err error) error {
+	var s *statusError
+	if errors.As(err, &s) && s.status == http.StatusNotFound {
+		return fmt.Errorf("%w: %w", s, ErrNone)
+	}
+	return err
 }
 
 // retryAfter reads a header of seconds or a date.

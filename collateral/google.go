@@ -22,7 +22,7 @@ const (
 
 // Google is the bucket of Google's statements on the launch measurements of Compute Engine's firmware.
 type Google struct {
-	base   string
+	base   base
 	public bool
 	roots  map[[32]byte]bool
 	listed map[string]bool // MRTDs that need no statement
@@ -30,12 +30,12 @@ type Google struct {
 
 // NewGoogle returns the source at a bucket's base URL, such as GoogleBucket. The policy says which roots judge, and which measurements it lists
 // itself.
-func NewGoogle(base string, p *poclog.Policy) (*Google, error) {
-	base, err := baseURL(base)
+func NewGoogle(address string, p *poclog.Policy) (*Google, error) {
+	b, err := parseBase(address)
 	if err != nil {
 		return nil, fmt.Errorf("launch endorsements: %w", err)
 	}
-	s := &Google{base: base, public: base == GoogleBucket, roots: p.RootsFor(poclog.RootGCELaunch), listed: make(map[string]bool)}
+	s := &Google{base: b, public: b.is(GoogleBucket), roots: p.RootsFor(poclog.RootGCELaunch), listed: make(map[string]bool)}
 	for _, l := range p.Launch {
 		if l.Profile == poclog.GCETDXvTPM {
 			s.listed[l.Measurement] = true
@@ -70,10 +70,10 @@ func (s *Google) Has(k Key) bool {
 // Fetch asks the bucket. The root's certificate is the one that the statement carries or, where it carries none that is trusted, Google's published one:
 // its digest decides.
 func (s *Google) Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error) {
-	address := s.base + "/ovmf_x64_csm/tdx/" + r.For + ".binarypb"
+	address := s.base.at("ovmf_x64_csm/tdx/"+r.For+".binarypb", nil)
 	a, err := get(ctx, address)
 	if err != nil {
-		return nil, err
+		return nil, orNone(err)
 	}
 	it := &poclog.CollateralItem{Kind: r.Kind, Body: a.Body}
 	if s.public {

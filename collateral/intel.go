@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/octets"
 	"github.com/poclog/poclog/verify/tdx"
 )
 
@@ -25,33 +26,23 @@ const (
 // Intel is Intel's Provisioning Certification Service, or a PCCS that stands for it: API version 4
 // (https://api.portal.trustedservices.intel.com/content/documentation.html).
 type Intel struct {
-	base, rootCRL string
-	public        bool // whether the address is Intel's own
-	roots         map[[32]byte]bool
+	base    base
+	rootCRL string
+	public  bool // whether the address is Intel's own
+	roots   map[[32]byte]bool
 }
 
 // NewIntel returns the source at a base URL: IntelPCS, or a PCCS without path. The roots are the policy's for Intel.
-func NewIntel(base string, roots map[[32]byte]bool) (*Intel, error) {
-	base, err := baseURL(base)
+func NewIntel(address string, roots map[[32]byte]bool) (*Intel, error) {
+	b, err := parseBase(address)
 	if err != nil {
 		return nil, fmt.Errorf("PCS: %w", err)
 	}
-	s := &Intel{base: base, rootCRL: base + "/sgx/certification/v4/rootcacrl", roots: roots}
-	if base == IntelPCS {
+	s := &Intel{base: b, rootCRL: b.at("sgx/certification/v4/rootcacrl", nil), roots: roots}
+	if b.is(IntelPCS) {
 		s.rootCRL, s.public = intelRootCRL, true
 	}
 	return s, nil
-}
-
-func baseURL(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return "", err
-	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", fmt.Errorf("address %.200q: want http or https, a host, and neither user nor query", u.Redacted())
-	}
-	return strings.TrimSuffix(u.String(), "/"), nil
 }
 
 // FMSPCNeeds returns what judges platforms of an FMSPC (12 hexadecimal digits) under a CA ("platform" or "processor").
@@ -124,9 +115,8 @@ const (
 func (s *Intel) Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error) {
 	address, header := s.address(r)
 	a, err := get(ctx, address)
-	if errors.Is(err, ErrNone) && r.Kind != poclog.TDXTCBInfo {
-		// There may be no TCB info for a platform; the others always exist.
-		return nil, fmt.Errorf("%s", err)
+	if r.Kind == poclog.TDXTCBInfo {
+		err = orNone(err) // there may be none for a platform; the others always exist
 	}
 	if err != nil {
 		return nil, err
@@ -137,7 +127,7 @@ func (s *Intel) Fetch(ctx context.Context, get Getter, r Request) (*poclog.Colla
 		it.URL = address
 	}
 	if r.Kind == poclog.IntelPCKCRL || r.Kind == poclog.IntelRootCRL {
-		it.Body = unhex(a.Body)
+		it.Body, _ = octets.Decode(a.Body) // a PCCS gives hexadecimal
 	}
 	if header != "" {
 		if it.Chain, err = chainHeader(a, header); err != nil {
@@ -158,34 +148,20 @@ func (s *Intel) Fetch(ctx context.Context, get Getter, r Request) (*poclog.Colla
 }
 
 func (s *Intel) address(r Request) (address, header string) {
-	early := ""
+	query := make(url.Values)
 	if r.Early {
-		early = "update=early"
+		query.Set("update", "early")
 	}
 	switch r.Kind {
 	case poclog.TDXTCBInfo:
-		return s.base + "/tdx/certification/v4/tcb?fmspc=" + r.For + prefixed("&", early), headerTCBInfo
+		query.Set("fmspc", r.For)
+		return s.base.at("tdx/certification/v4/tcb", query), headerTCBInfo
 	case poclog.TDXQEIdentity:
-		return s.base + "/tdx/certification/v4/qe/identity" + prefixed("?", early), headerQEIdentity
+		return s.base.at("tdx/certification/v4/qe/identity", query), headerQEIdentity
 	case poclog.IntelPCKCRL:
-		return s.base + "/sgx/certification/v4/pckcrl?ca=" + r.For + "&encoding=der", headerPCKCRL
+		return s.base.at("sgx/certification/v4/pckcrl", url.Values{"ca": {r.For}, "encoding": {"der"}}), headerPCKCRL
 	}
 	return s.rootCRL, ""
-}
-
-func prefixed(prefix, s string) string {
-	if s == "" {
-		return ""
-	}
-	return prefix + s
-}
-
-// unhex decodes a CRL that a PCCS gives in hexadecimal.
-func unhex(b []byte) []byte {
-	if der, err := hex.DecodeString(strings.TrimSpace(string(b))); err == nil && len(der) > 0 {
-		return der
-	}
-	return b
 }
 
 func chainHeader(a *Answer, name string) ([]byte, error) {

@@ -3,7 +3,6 @@ package collateral
 import (
 	"context"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/internal/octets"
 	"github.com/poclog/poclog/verify/snp"
 )
 
@@ -20,16 +20,17 @@ import (
 // a chip's key for a TCB version never changes, and the service gives little to who asks often. Nothing is returned that does not lead to the policy's
 // roots and verify the report, kept or not.
 type KDS struct {
-	base, dir string
-	roots     map[[32]byte]bool
-	now       func() time.Time
-	get       Getter
+	base  base
+	dir   string
+	roots map[[32]byte]bool
+	now   func() time.Time
+	get   Getter
 }
 
 // NewKDS returns a client of the service at a base URL, such as AMDKDS, which keeps answers in a folder; an empty one keeps nothing. Of the configuration
-// HTTP, UserAgent and Now count.
-func NewKDS(base, dir string, roots map[[32]byte]bool, cfg Config) (*KDS, error) {
-	base, err := baseURL(base)
+// HTTP, UserAgent, Patience and Now count.
+func NewKDS(address, dir string, roots map[[32]byte]bool, cfg Config) (*KDS, error) {
+	b, err := parseBase(address)
 	if err != nil {
 		return nil, fmt.Errorf("KDS: %w", err)
 	}
@@ -42,7 +43,7 @@ func NewKDS(base, dir string, roots map[[32]byte]bool, cfg Config) (*KDS, error)
 		}
 	}
 	c := &Cache{cfg: cfg, http: httpClient(cfg.HTTP)}
-	return &KDS{base: base, dir: dir, roots: roots, now: cfg.Now, get: c.get}, nil
+	return &KDS{base: b, dir: dir, roots: roots, now: cfg.Now, get: c.get}, nil
 }
 
 // Certificates returns VCEK, ASK and ARK of the chip that made a report, in DER, concatenated: the item of a bundle. A report before version 3 does not name
@@ -72,34 +73,37 @@ func (k *KDS) Certificates(ctx context.Context, report []byte) ([]byte, error) {
 }
 
 func (k *KDS) certificates(ctx context.Context, p snp.Product, r *snp.Report) ([]byte, error) {
-	path := vcekPath(p, r)
+	id, query := vcekOf(p, r)
 	kept := ""
 	if k.dir != "" {
-		id, query, _ := strings.Cut(path, "?")
-		kept = filepath.Join(k.dir, strings.ToLower(string(p))+"-"+id+"-"+strings.NewReplacer("=", "", "&", "-").Replace(query)+".vcek")
-		if item, err := readBounded(kept, maxAnswer); err == nil && k.check(item, r) == nil {
+		kept = filepath.Join(k.dir, strings.ToLower(string(p))+"-"+id+"-"+strings.NewReplacer("=", "", "&", "-").Replace(query.Encode())+".vcek")
+		if item, err := readBounded(kept, maxVCEK); err == nil && k.check(item, r) == nil {
 			return item, nil
 		}
 	}
-	var item []byte
-	base := k.base + "/vcek/v1/" + string(p) + "/"
-	for _, address := range []string{base + path, base + "cert_chain"} {
-		a, err := k.get(ctx, address)
-		if err != nil {
-			return nil, fmt.Errorf("VCEK of a %s: %w", p, err)
-		}
-		item = append(item, ders(a.Body)...)
+	base := k.base.below("vcek", "v1", string(p))
+	leaf, err := k.get(ctx, base.at(id, query))
+	if err != nil {
+		return nil, fmt.Errorf("VCEK of a %s: %w", p, orNone(err))
 	}
+	issuers, err := k.get(ctx, base.at("cert_chain", nil))
+	if err != nil {
+		return nil, fmt.Errorf("issuers of the VCEK of a %s: %w", p, err)
+	}
+	item := append(ders(leaf.Body), ders(issuers.Body)...)
 	if err := k.check(item, r); err != nil {
 		return nil, fmt.Errorf("VCEK of a %s: the KDS's answer is of no use: %w", p, err)
 	}
-	if kept != "" {
+	if kept != "" && len(item) <= maxVCEK {
 		if err := durable.Replace(kept, item, 0o644); err != nil {
 			return nil, fmt.Errorf("keep VCEK: %w", err)
 		}
 	}
 	return item, nil
 }
+
+// maxVCEK bounds a kept file, written and read: three certificates.
+const maxVCEK = 1 << 16
 
 // check verifies certificates, and the report by them.
 func (k *KDS) check(item []byte, r *snp.Report) error {
@@ -113,8 +117,8 @@ func (k *KDS) check(item []byte, r *snp.Report) error {
 	return r.CheckSignature(c)
 }
 
-// vcekPath is what the service is asked for below a product: the chip, and the TCB version by its components.
-func vcekPath(p snp.Product, r *snp.Report) string {
+// vcekOf is what the service is asked for below a product: the chip, and the TCB version by its components.
+func vcekOf(p snp.Product, r *snp.Report) (chip string, tcb url.Values) {
 	id, parts := r.ChipID[:], []struct {
 		name  string
 		octet int
@@ -131,16 +135,11 @@ func vcekPath(p snp.Product, r *snp.Report) string {
 	for _, part := range parts {
 		q.Set(part.name, strconv.Itoa(int(r.Reported[part.octet])))
 	}
-	return hex.EncodeToString(id) + "?" + q.Encode()
+	return hex.EncodeToString(id), q
 }
 
 // ders returns what PEM blocks hold, or the octets themselves where there is none.
-func ders(body []byte) (out []byte) {
-	for block, rest := pem.Decode(body); block != nil; block, rest = pem.Decode(rest) {
-		out = append(out, block.Bytes...)
-	}
-	if out == nil {
-		return body
-	}
-	return out
+func ders(body []byte) []byte {
+	b, _ := octets.Decode(body)
+	return b
 }

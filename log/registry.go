@@ -54,7 +54,7 @@ func (s *Service) question(e *poclog.Entry) string {
 	}
 	for _, r := range s.policy.Registries {
 		if r.Provider == e.Place.Provider.Value {
-			return r.URL + e.Chip().Value()
+			return r.Address(e.Chip().Value())
 		}
 	}
 	return ""

@@ -104,11 +104,21 @@ func (f *cacheFlags) open(cmd *cobra.Command) (*collateral.Cache, []collateral.S
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := collateral.Open(f.folder(), collateral.Config{UserAgent: softwareName()}, sources...)
+	c, err := collateral.Open(f.folder(), collateral.Config{UserAgent: softwareName(), Patience: patience(cmd)}, sources...)
 	if err != nil {
 		return nil, nil, undecided(err)
 	}
 	return c, sources, nil
+}
+
+// commandPatience is how long a command waits for one answer in all, where a server asks it to.
+const commandPatience = 3 * time.Minute
+
+// patience says on standard error why a command waits.
+func patience(cmd *cobra.Command) collateral.Patience {
+	return collateral.Patience{For: commandPatience, Told: func(host string, wait time.Duration) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s asks to be asked later: waiting %s\n", host, wait)
+	}}
 }
 
 func (f *cacheFlags) folder() string {

@@ -53,7 +53,7 @@ func importFromKDS(cmd *cobra.Command, url string, f *cacheFlags, files [][]byte
 	if err != nil {
 		return nil, err
 	}
-	k, err := collateral.NewKDS(url, filepath.Join(f.folder(), "vcek"), p.RootsFor(poclog.RootAMDARK), collateral.Config{UserAgent: softwareName()})
+	k, err := collateral.NewKDS(url, filepath.Join(f.folder(), "vcek"), p.RootsFor(poclog.RootAMDARK), collateral.Config{UserAgent: softwareName(), Patience: patience(cmd)})
 	if err != nil {
 		return nil, usagef("--kds: %w", err)
 	}

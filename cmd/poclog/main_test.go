@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -149,11 +152,19 @@ func cmdVector(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdLab serves what a laboratory's manufacturer and provider publish until the script ends, and sets PCS to its address.
+// cmdLab serves what a laboratory's manufacturer and provider publish until the script ends, and sets PCS to its address: `lab DIR`, or `lab DIR CERTIFICATE`
+// with a certificate of its own, which is written there.
 func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
 	_, f, err := openLab(ts.MkAbs(args[0]))
 	ts.Check(err)
-	srv := httptest.NewServer(f.publish)
+	srv := httptest.NewUnstartedServer(f.publish)
+	if len(args) > 1 {
+		srv.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not know it leave
+		srv.StartTLS()
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o644))
+	} else {
+		srv.Start()
+	}
 	ts.Defer(srv.Close)
 	ts.Setenv("PCS", srv.URL)
 }

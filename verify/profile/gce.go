@@ -121,7 +121,7 @@ func (s *subject) registryAnswer(provider string) (*poclog.CollateralItem, error
 		if r.Provider != provider {
 			continue
 		}
-		it, err := s.answerTo(r.URL + hex.EncodeToString(s.quote.Platform.PPID[:]))
+		it, err := s.answerTo(r.Address(hex.EncodeToString(s.quote.Platform.PPID[:])))
 		if err != nil {
 			return nil, err
 		}

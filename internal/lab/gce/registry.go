@@ -73,9 +73,10 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Write(body)
 }
 
-// Observe returns what a judge would keep who asked the registry at a URL, to which the chip's name is appended, at a time.
+// Observe returns what a judge would keep who asked the registry at a URL at a time.
 func (r *Registry) Observe(base string, ppid [16]byte, at time.Time) poclog.CollateralItem {
 	name := hex.EncodeToString(ppid[:])
 	status, body := r.answer("/" + name)
-	return poclog.CollateralItem{Kind: poclog.ChipRegistry, URL: base + name, Time: at.UTC().Truncate(time.Second), Status: uint32(status), Body: body}
+	address := (&poclog.Registry{URL: base}).Address(name)
+	return poclog.CollateralItem{Kind: poclog.ChipRegistry, URL: address, Time: at.UTC().Truncate(time.Second), Status: uint32(status), Body: body}
 }
