@@ -19,6 +19,7 @@ const anyItem = object({
   url: optional(text(1, 2048)),
   time: optional(time),
   status: optional(number(100, 599)),
+  quote_size: optional(number(1, 65536)),
   chain: optional(base64url(MAX_COLLATERAL)),
   body: optional(base64url(MAX_COLLATERAL)),
 });
@@ -31,6 +32,7 @@ function item(c: Cursor): CollateralItem {
   if ((out.time !== undefined) !== unsigned || (out.status !== undefined) !== unsigned) {
     c.fail(`${out.kind}: time and status are of unsigned kinds`);
   }
+  if (out.quote_size !== undefined && out.kind !== "alliance-token") c.fail(`${out.kind}: quote_size`);
   return out;
 }
 

@@ -4,6 +4,7 @@ import { refuse } from "./errors.js";
 import { PROFILES } from "./challenge.js";
 import { isHex } from "./bytes.js";
 import { isIdentity } from "./identities.js";
+import { authenticated } from "./place.js";
 import { absent, type Steps } from "./steps.js";
 import type { Proven } from "./proven.js";
 
@@ -41,9 +42,6 @@ export const DEMAND_STEPS = [
   "realm", "level", "profile", "place", "chassis", "require", "owner", "endorsed-by", "tcb",
   "measurement", "user-data", "verdict", "max-age", "max-checkpoint-age", "max-interval",
 ];
-
-/** Who authenticates a place. */
-const AUTHORITIES = ["ak-certificate", "log-observed", "vlek"];
 
 const isString = (v: unknown): v is string => typeof v === "string" && v !== "";
 const isList = (v: unknown) => Array.isArray(v) && v.length > 0 && v.every(isString);
@@ -126,17 +124,6 @@ function stands(proof: Proof, asked: string): boolean {
   const [provider, rest] = asked.split("/");
   const place = authenticated(proof);
   return place.provider === provider && (rest === undefined || rest === place.region || rest === place.zone);
-}
-
-/** What authorities say about where an entry's machine stands; nothing below level 2. */
-export function authenticated(proof: Proof): { provider?: string; region?: string; zone?: string } {
-  const out: { provider?: string; region?: string; zone?: string } = {};
-  if (proof.level < 2) return out;
-  for (const part of ["provider", "region", "zone"] as const) {
-    const said = proof.place?.[part];
-    if (said?.by.some((b) => AUTHORITIES.includes(b))) out[part] = said.value;
-  }
-  return out;
 }
 
 function placeOf(proof: Proof): string {

@@ -29,7 +29,7 @@ const anyEndorsement = object({
   by: hexNotZero(32),
   of: identity("intel:", "amd:"),
   says: text(1, 255),
-  from: time,
+  from: optional(time),
   until: optional(time),
 });
 
@@ -37,10 +37,12 @@ export type Endorsement = Of<typeof anyEndorsement>;
 
 function endorsement(c: Cursor): Endorsement {
   const e = anyEndorsement(c);
-  if (e.kind === "alliance-token" ? e.until !== undefined : e.until === undefined) {
-    c.fail("until is of an owner's endorsement");
+  if (e.kind === "alliance-token") {
+    if (e.until !== undefined) c.fail("a token has no end");
+    if (e.from !== undefined && e.from < 1e9) c.fail("a token's time has ten digits");
+  } else if (e.from === undefined || e.until === undefined || e.until < e.from) {
+    c.fail("an owner's endorsement has a beginning and a later end");
   }
-  if (e.until !== undefined && e.until < e.from) c.fail("an end before the beginning");
   return e;
 }
 

@@ -20,4 +20,4 @@ export { parseSubmission, parseEnvelope, checkPublishers, type Submission, type 
 export { checkContradiction, type ContradictionVerdict, type ContradictionQuestion } from "./contradiction.js";
 export { parseContradiction, type Contradiction } from "./contradictionfile.js";
 export { type Step, type State } from "./steps.js";
-export { type Finding, type Severity } from "./rules.js";
+export { compareEntries, type Claim as Compared, type Finding, type Severity } from "./rules.js";

@@ -143,7 +143,7 @@ function latest(first: Opened | undefined, c: Opened, policy: Policy): bigint | 
 function within(proof: Proof, { t1, t2 }: Times, lenient: Leniency): void {
   if (lenient.anyInterval) return;
   const at = BigInt(proof.appraised);
-  if (t1 !== undefined && at < t1) refuse("interval", `appraised at ${at}, before ${t1}`);
+  if (t1 !== undefined && at < t1 - SKEW) refuse("interval", `appraised at ${at}, before ${t1}`);
   if (t2 !== undefined && at > t2 + SKEW) refuse("interval", `appraised at ${at}, after ${t2}`);
 }
 

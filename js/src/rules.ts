@@ -1,6 +1,6 @@
 /** docs/format.md section 15: the rules. Each is a function of entries and times; none asks anybody. */
 import type { Proof, TDX } from "./entry.js";
-import { authenticated } from "./demands.js";
+import { authenticated, joined } from "./place.js";
 import { SKEW, type Times } from "./proven.js";
 
 /** An entry where it stands. */
@@ -48,8 +48,16 @@ const ak = (p: Proof) => named(p.keys, "tpm:ak:");
 const ekOf = (p: Proof) => named(p.keys, "tpm:ek:") ?? named(p.chassis, "tpm:ek:");
 const tdx = (p: Proof): TDX | undefined => (p.cvm.technology === "tdx" ? p.cvm : undefined);
 
-function joined(p: Proof): boolean {
-  return ["bind.ak-in-tee", "bind.tee-in-tpm", "tpm.ak-template"].every((c) => p.checks?.includes(c));
+/** Whether a certificate names the chip: under a VLEK it is the firmware's word. */
+const certified = (p: Proof) => p.cvm.technology !== "snp" || p.cvm.snp.signer !== "vlek";
+
+/** A rule about chips, which convicts nobody where an entry's chip is not certified. */
+function ofChips(rule: Pair): Pair {
+  return (a, b, limits) => {
+    const found = rule(a, b, limits);
+    const convicts = found?.severity !== "contradiction" || (certified(a.entry) && certified(b.entry));
+    return convicts ? found : alert;
+  };
 }
 
 /** Both have a value, and it is one. */
@@ -201,12 +209,12 @@ const collateralRegressed: Pair = (a, b) => {
 /** The rules of two entries. */
 export const PAIRS: Record<string, Pair> = {
   "quote-replayed": quoteReplayed,
-  "ak-on-two-chips": onTwoChips(ak, joined),
-  "ek-on-two-chips": onTwoChips(ekOf, level2),
-  "instance-on-two-chips": onTwoChips((p) => p.instance, level2),
+  "ak-on-two-chips": ofChips(onTwoChips(ak, joined)),
+  "ek-on-two-chips": ofChips(onTwoChips(ekOf, level2)),
+  "instance-on-two-chips": ofChips(onTwoChips((p) => p.instance, level2)),
   "piid-on-two-ppids": piidOnTwoPPIDs,
-  "chip-static-changed": chipStaticChanged,
-  "chip-in-two-places": chipInTwoPlaces,
+  "chip-static-changed": ofChips(chipStaticChanged),
+  "chip-in-two-places": ofChips(chipInTwoPlaces),
   "two-aks-for-instance": twoAKsForInstance,
   "two-tpms-on-chassis": twoTPMsOnChassis,
   "boot-forked": bootForked,
@@ -219,3 +227,14 @@ export const SINGLES: Record<string, Single> = { "interval-inverted": intervalIn
 
 /** The rule whose finding is an appraisal that gives another leaf. */
 export const NOT_REPRODUCIBLE = "entry-not-reproducible";
+
+/** Makes every rule that takes as many entries; "entry-not-reproducible" needs an appraisal. */
+export function compareEntries(claims: Claim[], limits: Limits = LIMITS): (Finding & { rule: string })[] {
+  const [a, b] = claims;
+  if (!a || claims.length > 2) return [];
+  const all = b ? Object.entries(PAIRS) : Object.entries(SINGLES);
+  return all.flatMap(([rule, check]) => {
+    const found = b && a.entry.realm !== b.entry.realm ? undefined : check(a, b as Claim, limits);
+    return found ? [{ rule, ...found }] : [];
+  });
+}

@@ -1,0 +1,91 @@
+/** What this module makes of a file, in the words that the Go test compares. */
+import {
+  bundleProfile, checkContradiction, checkReceipt, checkSplitView, compareEntries, nonce, parseAppraisalPolicy, parseBundle,
+  parseChallenge, parseCollateral, parseContradiction, parseEntry, parseEnvelope, parseIdentity, parsePolicy,
+  parseReceipt, parseSplitView, parseSubmission, PoclogError, type Compared, type Demands,
+} from "poclog-verify";
+import { createHash } from "node:crypto";
+
+export interface Asked {
+  op: string;
+  format?: string;
+  file: string;
+  policy?: string;
+  time?: string;
+  realm?: "production" | "lab";
+  demands?: Demands;
+  /** Of op "rules". */
+  claims?: { leaf: string; origin: string; index: string; t1?: string; t2?: string; after?: boolean }[];
+}
+
+export interface Answer {
+  outcome: string;
+  detail?: string;
+}
+
+const octets = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
+const sum = (b: Uint8Array) => createHash("sha256").update(b).digest("hex").slice(0, 16);
+
+/** Each format's parser, and what is compared of what it read. */
+const FORMATS: Record<string, (file: Uint8Array) => string> = {
+  bundle: (f) => {
+    const b = parseBundle(f);
+    const items = Object.entries(b).map(([n, o]) => `${n} ${sum(o)}`);
+    return [bundleProfile(b) ?? "none", ...items].join(" ");
+  },
+  collateral: (f) => `${parseCollateral(f).items.length}`,
+  challenge: (f) => nonce(parseChallenge(f)),
+  policy: (f) => parseAppraisalPolicy(f).realm,
+  entry: (f) => parseEntry(f).kind,
+  submission: (f) => sum(parseSubmission(f).bundle),
+  envelope: (f) => sum(parseEnvelope(f).bundle),
+  contradiction: (f) => parseContradiction(f).rule,
+  receipt: (f) => `${parseReceipt(f).index} ${sum(parseReceipt(f).entry)}`,
+  "split-view": (f) => parseSplitView(f).origin,
+  identity: (f) => parseIdentity(Buffer.from(f).toString("latin1")),
+  tlogpolicy: (f) => `${parsePolicy(f).logs.length}`,
+};
+
+export function answer(a: Asked): Answer {
+  try {
+    return asked(a);
+  } catch (e) {
+    if (e instanceof PoclogError) return { outcome: "refused", detail: e.message };
+    return { outcome: `threw ${String((e as Error).stack ?? e)}` };
+  }
+}
+
+function asked(a: Asked): Answer {
+  const file = octets(a.file ?? "");
+  if (a.op === "format") {
+    const read = FORMATS[a.format ?? ""];
+    if (!read) throw new Error(`format ${a.format}`);
+    return { outcome: `ok ${read(file)}` };
+  }
+  if (a.op === "rules") return rules(a);
+  const policy = parsePolicy(octets(a.policy ?? ""));
+  if (a.op === "receipt") {
+    const v = checkReceipt(file, policy, { now: new Date(a.time ?? 0), ...a.demands });
+    if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
+    return { outcome: `${v.outcome} ${v.index} of ${v.size} t1 ${v.notBefore ?? "-"} t2 ${v.notAfter ?? "-"}` };
+  }
+  if (a.op === "contradiction") {
+    const v = checkContradiction(file, policy, a.realm ? { realm: a.realm } : {});
+    if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
+    if (v.outcome === "undecided") return { outcome: "undecided" };
+    return { outcome: `${v.severity} ${v.verdict} ${v.implicated.join(" ")}` };
+  }
+  const v = checkSplitView(file, policy);
+  return v.refused ? { outcome: `refused ${v.refused.id}`, detail: v.refused.detail } : { outcome: `split ${v.origin}` };
+}
+
+function rules(a: Asked): Answer {
+  const claims = (a.claims ?? []).map((c): Compared => {
+    const entry = parseEntry(octets(c.leaf));
+    if (entry.kind !== "proof") throw new PoclogError("format", "no proof");
+    const bound = (t: string | undefined) => (t === undefined ? undefined : BigInt(t));
+    return { origin: c.origin, index: BigInt(c.index), t1: bound(c.t1), t2: bound(c.t2), entry, after: c.after ?? false };
+  });
+  const found = compareEntries(claims).map((f) => [f.rule, f.severity, ...f.implicated].join(" "));
+  return { outcome: found.sort().join("; ") || "nothing" };
+}
