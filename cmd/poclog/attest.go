@@ -195,7 +195,15 @@ func (a *attestCmd) take(ctx context.Context, cmd *cobra.Command, userData poclo
 		if a.submit || a.every != 0 {
 			to = a.url
 		}
-		if err := consent(cmd, a.yes, to, append(disclosure(bundle), signedBy(new(poclog.Submission), a.keys)...)); err != nil {
+		sub, err := a.unsigned(cmd, bundle)
+		if err != nil {
+			return nil, err
+		}
+		list, err := disclosed(sub, a.keys)
+		if err != nil {
+			return nil, err
+		}
+		if err := consent(cmd, a.yes, to, list, a.keys); err != nil {
 			return nil, err
 		}
 		a.agreed = true
@@ -227,17 +235,27 @@ func usable(cmd *cobra.Command, im *importer.Import) error {
 	return nil
 }
 
+// unsigned adds collateral to a bundle.
+func (a *attestCmd) unsigned(cmd *cobra.Command, bundle []byte) (*poclog.Submission, error) {
+	sub := &poclog.Submission{Bundle: bundle}
+	if a.collateral == "" {
+		return sub, nil
+	}
+	var err error
+	if sub.Collateral, err = readFile(cmd, a.collateral, poclog.MaxCollateral); err != nil {
+		return nil, err
+	}
+	if _, err := poclog.ParseCollateral(sub.Collateral); err != nil {
+		return nil, fmt.Errorf("%s: %w", a.collateral, err)
+	}
+	return sub, nil
+}
+
 // submission adds collateral and signatures to a bundle.
 func (a *attestCmd) submission(cmd *cobra.Command, bundle []byte) (*poclog.Submission, error) {
-	sub := &poclog.Submission{Bundle: bundle}
-	if a.collateral != "" {
-		var err error
-		if sub.Collateral, err = readFile(cmd, a.collateral, poclog.MaxCollateral); err != nil {
-			return nil, err
-		}
-		if _, err := poclog.ParseCollateral(sub.Collateral); err != nil {
-			return nil, fmt.Errorf("%s: %w", a.collateral, err)
-		}
+	sub, err := a.unsigned(cmd, bundle)
+	if err != nil {
+		return nil, err
 	}
 	return sub, seal(cmd, sub, a.keys)
 }

@@ -223,3 +223,10 @@ func inspectCollateral(file []byte) (any, error) {
 	}
 	return map[string]any{"v": 1, "file": "collateral", "sha256": poclog.Sum(file), "items": items}, nil
 }
+func itemNames(b *poclog.Bundle) string {
+	var names []string
+	for _, i := range b.Items() {
+		names = append(names, string(i))
+	}
+	return strings.Join(names, ", ")
+}

@@ -216,6 +216,11 @@ func (s *signCmd) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	list, err := disclosed(sub, keys)
+	if err != nil {
+		return err
+	}
+	show(cmd, "Signed, to become public for good with this signature:", list, keys)
 	if err := seal(cmd, sub, keys); err != nil {
 		return err
 	}

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -128,7 +126,11 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := consent(cmd, s.yes, s.url, slices.Concat(disclosure(sub.Bundle), vouched(sub.Collateral), signedBy(sub, keys))); err != nil {
+	list, err := disclosed(sub, keys)
+	if err != nil {
+		return err
+	}
+	if err := consent(cmd, s.yes, s.url, list, keys); err != nil {
 		return err
 	}
 	if err := seal(cmd, sub, keys); err != nil {
@@ -243,19 +245,6 @@ func (s *evidenceFlags) signed(path string, file []byte) (*poclog.Submission, er
 	}
 	sub.Envelope = file
 	return sub, nil
-}
-
-// signedBy lists whose signatures become public.
-func signedBy(sub *poclog.Submission, keys []*signer.Signer) (lines []string) {
-	if v, err := poclog.ParseEnvelope(sub.Envelope); err == nil {
-		for _, s := range v.Signatures {
-			lines = append(lines, fmt.Sprintf("signed by key %q", s.KeyID))
-		}
-	}
-	for _, k := range keys {
-		lines = append(lines, fmt.Sprintf("signed by key %s (%s)", k.Key().Digest, k.Ref()))
-	}
-	return lines
 }
 
 func newRefreshCmd() *cobra.Command {
