@@ -172,7 +172,10 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	if err != nil {
 		return nil, err
 	}
-	e := &a.Entry
+	e, challenge := &a.Entry, challengeOf(sub.Bundle)
+	if err := s.inTime(e, challenge); err != nil {
+		return nil, err
+	}
 	leaf, err := e.Marshal()
 	if err != nil {
 		return nil, err
@@ -189,7 +192,7 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
-	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challengeOf(sub.Bundle))
+	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challenge)
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +208,30 @@ func (s *Service) ready() error {
 	if _, _, err := s.guard.state(); err != nil {
 		return refuse(kindUnavailable, "%w", err)
 	}
-	if err := s.stale(); err != nil {
-		return refuse(kindUnavailable, "%w", err)
+	for _, err := range []error{s.stale(), s.roster.clocks()} {
+		if err != nil {
+			return refuse(kindUnavailable, "%w", err)
+		}
+	}
+	return nil
+}
+
+// inTime holds an entry to what every reader will hold it to, when it is about to be appended: it was judged before now, and not before its evidence was
+// made. Clocks may differ by the skew, but t2 will be of witnesses whose clocks may be behind already.
+func (s *Service) inTime(e *poclog.Entry, challenge []byte) error {
+	now := s.cfg.Now()
+	if e.Appraised.After(now) {
+		return refuse(kindUnavailable, "the log's clock was set back, to %s: the evidence was judged at %s", now.UTC().Format(time.RFC3339), e.Appraised.Format(time.RFC3339))
+	}
+	if e.Fresh == nil {
+		return nil
+	}
+	v, err := s.own.Open(challenge)
+	if err != nil {
+		return nil // another log's, or without the quorum: it has no time for the log's clients
+	}
+	if t1, known := v.NotBefore(); known && t1.After(e.Appraised.Add(verify.MaxSkew-s.roster.lag())) {
+		return verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was cosigned at %s, and it is %s here", t1.Format(time.RFC3339), e.Appraised.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -218,7 +243,7 @@ func (s *Service) stale() error {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
 	if limit := 2*s.cfg.Republish + s.cfg.PublishTimeout; time.Since(seen) > limit {
-		return fmt.Errorf("no checkpoint was published for over %s", limit)
+		return fmt.Errorf("no checkpoint was published for over %s%s", limit, s.roster.waiting())
 	}
 	return nil
 }
@@ -227,7 +252,7 @@ func (s *Service) stale() error {
 func (s *Service) existing(ctx context.Context, number uint64, sent ...*poclog.Submission) (*admission, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
-	checkpoint, err := s.published.wait(ctx, number+1)
+	checkpoint, err := s.covering(ctx, number)
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}

@@ -94,13 +94,15 @@ func (m *market) prove(t *testing.T) *poclog.Submission {
 	return &poclog.Submission{Bundle: file}
 }
 
-func (m *market) health(t *testing.T) (h struct {
+func (l *testLog) health(t *testing.T) (h struct {
 	Status     string
+	Size       uint64
+	Reasons    []string
 	Warnings   []string
 	Collateral []poclog.CollateralState
 }) {
 	t.Helper()
-	_, body := get(t, m.url+"/health")
+	_, body := get(t, l.url+"/health")
 	if err := json.Unmarshal([]byte(body), &h); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,22 +33,23 @@ type cosigner struct {
 	policy *tlogpolicy.Policy
 	reader tessera.LogReader
 	http   *http.Client
+	roster *roster
 
 	size uint64 // of the checkpoint that it cosigned last, as far as is known
 }
 
 // cosigners returns those of the policy that have an address and are not of the quorum, one for each address.
-func cosigners(p *tlogpolicy.Policy, r tessera.LogReader) []*cosigner {
+func cosigners(roster *roster, r tessera.LogReader) []*cosigner {
 	var list []*cosigner
+	p := roster.policy
 	for _, w := range p.Witnesses() {
-		u, err := url.Parse(w.URL)
-		if w.URL == "" || err != nil || needed(p, p.Quorum(), w.Name) {
+		address := addCheckpoint(w.URL)
+		if address == "" || needed(p, p.Quorum(), w.Name) {
 			continue
 		}
-		address := u.JoinPath("add-checkpoint").String()
 		at := slices.IndexFunc(list, func(c *cosigner) bool { return c.url == address })
 		if at < 0 {
-			list = append(list, &cosigner{url: address, policy: p, reader: r, http: &http.Client{Timeout: cosignTimeout}})
+			list = append(list, &cosigner{url: address, policy: p, reader: r, roster: roster, http: &http.Client{Timeout: cosignTimeout}})
 			at = len(list) - 1
 		}
 		list[at].names = append(list[at].names, w.Name)
@@ -58,20 +58,19 @@ func cosigners(p *tlogpolicy.Policy, r tessera.LogReader) []*cosigner {
 }
 
 // follow asks for every published checkpoint, until the context ends. What failed is asked again.
-func (c *cosigner) follow(ctx context.Context, p *publisher, report func(error)) {
+func (c *cosigner) follow(ctx context.Context, p *publisher) {
 	var done []byte
 	for {
 		base, changed := p.base()
 		pause := time.Hour
 		if len(base) > 0 && !bytes.Equal(base, done) {
 			lines, err := c.ask(ctx, base)
-			switch {
-			case err != nil && ctx.Err() == nil:
-				report(fmt.Errorf("cosigner %s: %w", strings.Join(c.names, ", "), err))
-				pause = cosignPause
-			case err == nil:
+			if ctx.Err() == nil {
+				c.roster.answered(c.url, err)
+			}
+			if pause = cosignPause; err == nil {
 				p.augment(base, lines)
-				done = base
+				done, pause = base, time.Hour
 			}
 		}
 		select {
@@ -90,13 +89,14 @@ func (c *cosigner) ask(ctx context.Context, base []byte) ([][]byte, error) {
 		return nil, err
 	}
 	for range 3 { // the size that it has may be told, and may change meanwhile
+		asked := c.roster.now()
 		reply, known, err := c.post(ctx, ownSignatures(base, view.Origin), view.Size)
 		if err != nil {
-			return nil, err
+			return nil, reason(err)
 		}
 		if reply != nil {
 			c.size = view.Size
-			return c.pick(base, reply)
+			return c.pick(base, reply, asked)
 		}
 		if known > view.Size {
 			return nil, fmt.Errorf("it has size %d, and %d is published", known, view.Size)
@@ -152,13 +152,13 @@ func (c *cosigner) post(ctx context.Context, checkpoint []byte, size uint64) (re
 		return nil, known, err
 	}
 	if resp.StatusCode != http.StatusOK || len(reply) == 0 {
-		return nil, 0, fmt.Errorf("status %d", resp.StatusCode)
+		return nil, 0, fmt.Errorf("status %d: %s", resp.StatusCode, printable(reply[:min(len(reply), maxAnswer)]))
 	}
 	return reply, 0, nil
 }
 
-// pick keeps lines of a reply that are cosignatures of this cosigner's keys.
-func (c *cosigner) pick(base, reply []byte) ([][]byte, error) {
+// pick keeps lines of a reply that are cosignatures of this cosigner's keys, which was asked at a time.
+func (c *cosigner) pick(base, reply []byte, asked time.Time) ([][]byte, error) {
 	var lines [][]byte
 	for line := range bytes.Lines(reply) {
 		view, err := c.policy.OpenLogged(append(bytes.Clone(base), line...))
@@ -167,6 +167,7 @@ func (c *cosigner) pick(base, reply []byte) ([][]byte, error) {
 		}
 		if slices.ContainsFunc(view.Cosignatures, func(s tlogpolicy.Cosignature) bool { return slices.Contains(c.names, s.Name) }) {
 			lines = append(lines, line)
+			c.roster.observe(view, asked, c.roster.now())
 		}
 	}
 	if len(lines) == 0 {

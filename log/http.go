@@ -247,6 +247,7 @@ func (s *Service) health() health {
 	size, seen, _ := s.published.state()
 	h := health{V: 1, Status: "ok", Origin: s.origin, Size: size, CheckpointAge: time.Since(seen).Seconds()}
 	h.Collateral, h.Warnings = s.collateralState()
+	h.Warnings = append(h.Warnings, s.roster.warnings()...)
 	h.Warnings = append(h.Warnings, s.http.Warnings()...)
 	if h.Lost, h.LostSome = s.lost.list(); h.Lost > 0 {
 		h.Status = "degraded"
@@ -254,7 +255,7 @@ func (s *Service) health() health {
 	}
 	_, _, refused := s.guard.state()
 	_, unread := s.withheld()
-	for _, e := range []error{s.stale(), refused, s.disk.check(), unread} {
+	for _, e := range []error{s.stale(), s.roster.clocks(), refused, s.disk.check(), unread} {
 		if e != nil {
 			h.Reasons = append(h.Reasons, e.Error())
 		}

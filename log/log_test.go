@@ -58,7 +58,12 @@ func readPolicy(t testing.TB, dir string) *tlogpolicy.Policy {
 
 func serve(t testing.TB, dir string, cfg log.Config) *testLog {
 	t.Helper()
-	cfg.Software, cfg.Logger = "poclog test", slog.New(slog.DiscardHandler)
+	return serveLogging(t, dir, cfg, slog.New(slog.DiscardHandler))
+}
+
+func serveLogging(t testing.TB, dir string, cfg log.Config, logger *slog.Logger) *testLog {
+	t.Helper()
+	cfg.Software, cfg.Logger = "poclog test", logger
 	cfg.CheckpointInterval = 100 * time.Millisecond
 	svc, err := log.Open(context.Background(), dir, cfg)
 	if err != nil {

@@ -135,6 +135,7 @@ type Service struct {
 	appraisal chan struct{} // a token for each concurrent appraisal
 
 	own      *tlogpolicy.Policy // policy.txt
+	roster   *roster            // of its witnesses and auditors
 	registry *http.Client       // asks providers for their chips
 	add      tessera.AddFn
 	reader   tessera.LogReader
@@ -189,6 +190,10 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.store.sweep(); err != nil {
 		return fmt.Errorf("prepare the evidence: %w", err)
 	}
+	witnesses, err := s.witnesses(ed25519, mldsa)
+	if err != nil {
+		return err
+	}
 	if err := s.loadPolicy(); err != nil {
 		return err
 	}
@@ -205,11 +210,7 @@ func (s *Service) start(ctx context.Context) error {
 	if err := sweep(tiles); err != nil {
 		return fmt.Errorf("remove what a full disk left: %w", err)
 	}
-	witnesses, err := s.witnesses(ed25519, mldsa)
-	if err != nil {
-		return err
-	}
-	driver, err := posix.New(ctx, posix.Config{Path: tiles, HTTPClient: &http.Client{Timeout: witnessTimeout}})
+	driver, err := posix.New(ctx, posix.Config{Path: tiles, HTTPClient: &http.Client{Timeout: witnessTimeout, Transport: s.roster}})
 	if err != nil {
 		return fmt.Errorf("open tiles: %w", err)
 	}
@@ -231,8 +232,9 @@ func (s *Service) start(ctx context.Context) error {
 	if s.cfg.Collateral != nil {
 		s.refreshing.Go(func() { s.cfg.Collateral.Run(background) })
 	}
-	for _, c := range cosigners(s.own, reader) {
-		go c.follow(background, s.published, func(err error) { s.cfg.Logger.Warn("no cosignature yet", "error", err) })
+	go s.roster.follow(background, s.published)
+	for _, c := range cosigners(s.roster, reader) {
+		go c.follow(background, s.published)
 	}
 	if err := s.index.scan(ctx, reader, s.cfg.Logger); err != nil {
 		return err
@@ -263,10 +265,14 @@ func (s *Service) loadPolicy() (err error) {
 
 // announce appends a config entry where policy or software is not that of the newest one: a policy takes effect only through its entry.
 func (s *Service) announce(ctx context.Context) error {
-	c := poclog.Config{Policy: s.blob, Software: s.cfg.Software, Time: poclog.UnixTime(s.cfg.Now().Unix())}
+	c := poclog.Config{Policy: s.blob, Software: s.cfg.Software}
 	if last := s.index.last; last != nil && last.Policy == c.Policy && last.Software == c.Software {
 		return nil
 	}
+	if err := s.rightClocks(ctx); err != nil {
+		return fmt.Errorf("log the config entry: %w", err)
+	}
+	c.Time = poclog.UnixTime(s.cfg.Now().Unix())
 	leaf, err := c.Marshal()
 	if err != nil {
 		return err
@@ -277,6 +283,25 @@ func (s *Service) announce(ctx context.Context) error {
 	}
 	s.cfg.Logger.Info("policy in force", "entry", number, "policy", c.Policy.SHA256, "software", c.Software)
 	return nil
+}
+
+// rightClocks waits until the published checkpoint shows that the witnesses' clocks are right. One that was published before the log was started may show
+// what was mended since: the next comes soon.
+func (s *Service) rightClocks(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Republish+s.cfg.PublishTimeout)
+	defer cancel()
+	for {
+		base, changed := s.published.base()
+		s.roster.published(base)
+		if err = s.roster.clocks(); err == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // append adds a leaf, which the index knows as soon as it is in the tree, and waits until a published checkpoint covers it. Where publication
@@ -310,8 +335,17 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 	if err := httpd.Wait(ctx); err != nil {
 		return 0, nil, err
 	}
-	checkpoint, err = s.published.wait(ctx, number+1)
+	checkpoint, err = s.covering(ctx, number)
 	return number, checkpoint, err
+}
+
+// covering returns the first published checkpoint that it sees of a tree with an entry. The error names the witnesses that the log waits for.
+func (s *Service) covering(ctx context.Context, number uint64) ([]byte, error) {
+	checkpoint, err := s.published.wait(ctx, number+1)
+	if who := s.roster.waiting(); err != nil && who != "" {
+		err = fmt.Errorf("no checkpoint of size %d is published%s", number+1, who)
+	}
+	return checkpoint, err
 }
 
 // Origin returns the log's name.

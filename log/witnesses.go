@@ -2,7 +2,6 @@ package log
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,12 +33,12 @@ func newQuorum(p *tlogpolicy.Policy) (*quorum, error) {
 		if err != nil {
 			return nil, err
 		}
-		u, err := url.Parse(w.URL)
-		if err != nil {
-			return nil, fmt.Errorf("witness %q: %w", w.Name, err)
+		address := addCheckpoint(w.URL)
+		if address == "" {
+			return nil, fmt.Errorf("witness %q: URL %.200q is none", w.Name, w.URL)
 		}
 		// A witness may have several keys at one address. The fragment keeps them apart, and is not sent.
-		q.endpoints[u.JoinPath("add-checkpoint").String()+fmt.Sprintf("#%08x", v.KeyHash())] = v
+		q.endpoints[address+fmt.Sprintf("#%08x", v.KeyHash())] = v
 	}
 	return q, nil
 }
@@ -89,7 +88,7 @@ func (s *Service) witnesses(ed25519, mldsa note.Signer) (tessera.WitnessGroup, e
 	if err != nil {
 		return tessera.WitnessGroup{}, fmt.Errorf("%s: %w", filePolicy, err)
 	}
-	s.own = p
+	s.own, s.roster = p, newRoster(p, s.cfg.Logger, s.cfg.Now)
 	q, err := newQuorum(p)
 	if err != nil {
 		return tessera.WitnessGroup{}, fmt.Errorf("%s: %w", filePolicy, err)

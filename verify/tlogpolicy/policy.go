@@ -322,6 +322,15 @@ func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []by
 	return v, key[1:], nil
 }
 
+// Meet reports whether cosignatures of some witnesses, by name, meet the quorum.
+func (p *Policy) Meet(witnesses ...string) bool {
+	var by []Cosignature
+	for _, name := range witnesses {
+		by = append(by, Cosignature{Name: name})
+	}
+	return p.satisfied(p.quorum, by)
+}
+
 // SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an outage of one stops a log that waits
 // for it. A witness with several keys counts as one.
 func (p *Policy) SinglePointsOfFailure() []string {
