@@ -152,7 +152,7 @@ func (c *cosigner) post(ctx context.Context, checkpoint []byte, size uint64) (re
 		return nil, known, err
 	}
 	if resp.StatusCode != http.StatusOK || len(reply) == 0 {
-		return nil, 0, fmt.Errorf("status %d: %s", resp.StatusCode, printable(reply[:min(len(reply), maxAnswer)]))
+		return nil, 0, fmt.Errorf("status %d: %s", resp.StatusCode, said(reply))
 	}
 	return reply, 0, nil
 }

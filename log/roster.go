@@ -3,6 +3,7 @@ package log
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -207,8 +209,11 @@ func (r *roster) warnings() (list []string) {
 	return list
 }
 
-// maxAnswer bounds what is read of a refusal.
-const maxAnswer = 300
+// Bounds of a witness's refusal: what is read of it, and what is told of it.
+const (
+	maxAnswer = 4096
+	maxReason = 300
+)
 
 // RoundTrip asks a witness for Tessera, which tells nobody who did not answer.
 func (r *roster) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -238,12 +243,18 @@ func refusedBy(resp *http.Response) error {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(b), resp.Body), resp.Body}
-	return fmt.Errorf("status %d: %s", resp.StatusCode, printable(b))
+	return fmt.Errorf("status %d: %s", resp.StatusCode, said(b))
 }
 
-// printable is a stranger's text, fit for messages: one line of printable ASCII.
-func printable(b []byte) string {
-	return strings.Join(strings.FieldsFunc(string(b), func(c rune) bool { return c <= ' ' || c > '~' }), " ")
+// said is a refusal's text, or a problem document's detail, fit for messages: one line of printable ASCII.
+func said(body []byte) string {
+	text := string(body[:min(len(body), maxAnswer)])
+	var p httpd.Problem
+	if err := json.Unmarshal(body, &p); err == nil {
+		text = p.Detail
+	}
+	text = strings.Join(strings.FieldsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }), " ")
+	return text[:min(len(text), maxReason)]
 }
 
 // reason is an error of asking without the method and address, which the caller names.
