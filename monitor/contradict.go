@@ -52,7 +52,7 @@ func (j *judging) invented(pieces []receipt.Piece) (stands bool, err error) {
 }
 
 func (j *judging) keep(a *Alert, file []byte) error {
-	if err := j.r.m.keep(a, "contradictions", ".contradiction.json", file); err != nil {
+	if err := j.r.m.keep(a, contradictionsDir, ".contradiction.json", file); err != nil {
 		return &folderError{err}
 	}
 	return nil

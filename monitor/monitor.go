@@ -16,15 +16,14 @@ package monitor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -91,19 +90,25 @@ type Monitor struct {
 	state *state
 }
 
-const stateFile = "monitor.db"
+// What lies in a monitor's folder.
+const (
+	stateFile         = "monitor.db"
+	recordsDir        = "records"
+	contradictionsDir = "contradictions"
+	splitViewsDir     = "split-views"
+)
 
 // Init makes the folder of a new monitor. It replaces nothing.
 func Init(dir string) error {
-	for _, sub := range []string{"", "records", "contradictions", "split-views"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+	for _, sub := range []string{recordsDir, contradictionsDir, splitViewsDir} {
+		if err := durable.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return fmt.Errorf("make the monitor's folder: %w", err)
 		}
 	}
 	if err := sqlite.Create(filepath.Join(dir, stateFile), schema); err != nil {
 		return fmt.Errorf("create the monitor's state: %w", err)
 	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir))))
+	return nil
 }
 
 // Open opens the monitor that Init made in a folder. Nothing is asked of any log.

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/poclog/poclog/internal/durable"
 )
 
 // batchRows is how many records are made durable at once, at most.
@@ -22,19 +25,15 @@ type rowFile struct {
 }
 
 func rowPath(dir string, log int) string {
-	return filepath.Join(dir, "records", strconv.Itoa(log)+".rows")
+	return filepath.Join(dir, recordsDir, strconv.Itoa(log)+".rows")
 }
 
 // createRows makes an empty records file, durably, unless there is one.
 func createRows(dir string, log int) error {
-	f, err := os.OpenFile(rowPath(dir, log), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	if err := durable.Create(rowPath(dir, log), nil, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create the records: %w", err)
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("create the records: %w", err)
-	}
-	return syncDir(filepath.Join(dir, "records"))
+	return nil
 }
 
 // openRows opens the records of a log whose cursor is at next. A file that is too short, or longer than a killed process leaves it, is not
@@ -96,17 +95,6 @@ func (r *rowFile) read(at uint64, rows block) error {
 		if !rows.row(i).sealed(at + uint64(i)) {
 			return fmt.Errorf("read records: %s: record %d is damaged", r.f.Name(), at+uint64(i))
 		}
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync the folder: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync the folder %s: %w", dir, err)
 	}
 	return nil
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -70,9 +70,12 @@ func (r *run) limited(ctx context.Context) (context.Context, context.CancelFunc)
 // Run looks at every log once, or follows all until the context ends. Trouble with one log does not end it; the Outcome says what there was. An
 // error means that the folder itself is not to be used, or that another process uses it.
 func (m *Monitor) Run(ctx context.Context, opt Options) (*Outcome, error) {
-	unlock, err := lockFolder(filepath.Join(m.dir, "run.lock"))
+	unlock, err := durable.TryLock(filepath.Join(m.dir, "run.lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("%s: %w", m.dir, ErrRunning)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock the monitor's folder: %w", err)
 	}
 	defer unlock()
 	if err := m.sweep(); err != nil {
@@ -219,28 +222,12 @@ func (r *run) settle(ctx context.Context) error {
 
 // sweep removes files that a killed process had begun to write.
 func (m *Monitor) sweep() error {
-	begun, err := filepath.Glob(filepath.Join(m.dir, "*", ".new-*"))
-	if err != nil {
-		return fmt.Errorf("sweep the monitor's folder: %w", err)
-	}
-	for _, name := range begun {
-		if err := os.Remove(name); err != nil {
+	for _, sub := range []string{contradictionsDir, splitViewsDir} {
+		if err := durable.Sweep(filepath.Join(m.dir, sub)); err != nil {
 			return fmt.Errorf("sweep the monitor's folder: %w", err)
 		}
 	}
 	return nil
-}
-
-// lockFolder takes the exclusive lock of a folder for as long as the process lives.
-func lockFolder(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the monitor's folder: %w", err)
-	}
-	if err := tryLock(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
-	}
-	return func() { f.Close() }, nil
 }
 
 // A tail is the verified tail of one log.

@@ -281,7 +281,7 @@ func (j *judging) unrooted(ctx context.Context, s *side) error {
 			a.Entries = j.refs()
 			j.alerts = append(j.alerts, *a)
 			if split.Err == nil {
-				return j.r.m.keep(&j.alerts[len(j.alerts)-1], "split-views", ".split-view.json", split.Evidence)
+				return j.r.m.keep(&j.alerts[len(j.alerts)-1], splitViewsDir, ".split-view.json", split.Evidence)
 			}
 			return nil
 		case err != nil:

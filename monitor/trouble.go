@@ -7,11 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/rule"
 )
 
@@ -53,7 +53,7 @@ func (t *tail) report(ctx context.Context, trouble error) error {
 	if a := t.alertOf(trouble); a != nil {
 		var split *client.SplitView
 		if errors.As(trouble, &split) && split.Err == nil {
-			if err := t.r.m.keep(a, "split-views", ".split-view.json", split.Evidence); err != nil {
+			if err := t.r.m.keep(a, splitViewsDir, ".split-view.json", split.Evidence); err != nil {
 				return err
 			}
 		}
@@ -175,17 +175,8 @@ func (m *Monitor) keep(a *Alert, folder, suffix string, content []byte) error {
 	sum := sha256.Sum256(content)
 	a.File = filepath.Join(folder, a.ID+"-"+hex.EncodeToString(sum[:4])+suffix)
 	path := filepath.Join(m.dir, a.File)
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
+	if err := durable.Replace(path, content, 0o600); err != nil {
 		return fmt.Errorf("keep the file of alert %s: %w", a.ID, err)
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("keep the file of alert %s: %w", a.ID, err)
-	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/monitor"
 )
 
@@ -149,16 +150,7 @@ func (l *Silences) write(list []Silence) error {
 	if err != nil {
 		return fmt.Errorf("silence list: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(l.path), ".silences-*")
-	if err != nil {
-		return fmt.Errorf("silence list: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(append(b, '\n'))
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), l.path)
-	}
-	if err != nil {
+	if err := durable.Replace(l.path, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("silence list: %w", err)
 	}
 	return nil

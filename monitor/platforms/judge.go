@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/snp"
@@ -81,16 +82,7 @@ func (k *Keeper) keep(col *poclog.Collateral) (string, error) {
 	if have, err := os.ReadFile(path); err == nil && string(have) == string(b) {
 		return name, nil
 	}
-	tmp, err := os.CreateTemp(filepath.Join(k.dir, collateralDir), ".new-*")
-	if err != nil {
-		return "", fmt.Errorf("keep collateral: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
+	if err := durable.Replace(path, b, 0o600); err != nil {
 		return "", fmt.Errorf("keep collateral: %w", err)
 	}
 	return name, nil

@@ -17,13 +17,13 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/monitor"
 )
@@ -91,7 +91,8 @@ type Keeper struct {
 // Open opens what is kept in a monitor's folder, or begins it. The policy gives the realm, the roots that judge, and the least firmware of SEV-SNP.
 func Open(dir string, source Source, evidence Evidence, policy *poclog.Policy, clock func() time.Time) (*Keeper, error) {
 	k := &Keeper{dir: dir, source: source, evidence: evidence, policy: policy, clock: clock}
-	if err := os.MkdirAll(filepath.Join(dir, collateralDir), 0o700); err != nil {
+	files := filepath.Join(dir, collateralDir)
+	if err := errors.Join(durable.MkdirAll(files, 0o700), durable.Sweep(files)); err != nil {
 		return nil, fmt.Errorf("open the platforms: %w", err)
 	}
 	path := filepath.Join(dir, stateFile)
