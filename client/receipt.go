@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/poclog/poclog"
@@ -16,10 +17,11 @@ type ReceiptFor struct {
 	Challenge []byte      // the signed checkpoint that the entry's challenge has; nil for historical evidence and other kinds
 	Under     *Checkpoint // covers the entry and has the quorum
 	First     *Checkpoint // an earlier checkpoint that covers the entry, so that the receipt shows when it was there; nil: Under alone
+	Published bool        // prove that the log published the leaf, even if it is malformed or was judged out of its interval
 }
 
-// Receipt makes the receipt of an entry from the log's tiles, for whoever did not submit it. It verifies under the client's policy, unless the
-// leaf is malformed: then it proves that the log published it.
+// Receipt makes the receipt of an entry from the log's tiles, for a client that did not submit it. It verifies under the client's policy, unless
+// Published asks for less.
 func (c *Client) Receipt(ctx context.Context, in ReceiptFor) ([]byte, error) {
 	r := &poclog.Receipt{Entry: in.Leaf, Index: in.Index, Challenge: in.Challenge}
 	under, err := c.inclusion(ctx, in, in.Under)
@@ -36,13 +38,21 @@ func (c *Client) Receipt(ctx context.Context, in ReceiptFor) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := poclog.ParseLeaf(in.Leaf); err != nil {
+	_, err = receipt.Open(file, c.Policy)
+	if err == nil || in.Published && (malformed(in.Leaf) || outOfInterval(err)) {
 		return file, nil
 	}
-	if _, err := receipt.Open(file, c.Policy); err != nil {
-		return nil, fmt.Errorf("receipt of entry %d: %w", in.Index, err)
-	}
-	return file, nil
+	return nil, fmt.Errorf("receipt of entry %d: %w", in.Index, err)
+}
+
+func malformed(leaf []byte) bool {
+	_, err := poclog.ParseLeaf(leaf)
+	return err != nil
+}
+
+func outOfInterval(err error) bool {
+	var refused *receipt.Error
+	return errors.As(err, &refused) && refused.Step == receipt.StepInterval
 }
 
 func (c *Client) inclusion(ctx context.Context, in ReceiptFor, cp *Checkpoint) (*poclog.Inclusion, error) {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -84,36 +85,43 @@ func (m *Monitor) AddAlerts(ctx context.Context, alerts []Alert) (added int, err
 
 func (m *Monitor) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) (added int, err error) {
 	for i := range alerts {
-		a := &alerts[i]
-		if a.ID == "" {
-			a.ID = AlertID(a.Rule, a.Subject, a.Entries)
-		}
-		if a.Time.IsZero() {
-			a.Time = m.cfg.Clock()
-		}
-		a.Time = a.Time.UTC().Truncate(time.Second)
-		a.Silenced = m.cfg.Silence(a)
-		body, err := json.Marshal(a)
+		isNew, err := m.addAlert(ctx, tx, &alerts[i], quota{most: math.MaxInt64})
 		if err != nil {
 			return 0, err
 		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO alert (id, time, rule, severity, subject, body, silenced) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO NOTHING`, a.ID, a.Time.Unix(), a.Rule, a.Severity, a.Subject, string(body), a.Silenced)
-		if err != nil {
-			return 0, err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return 0, err
-		}
-		added += int(n)
-		if n == 0 && a.File != "" {
-			if _, err := tx.ExecContext(ctx, "UPDATE alert SET body = json_set(body, '$.file', ?) WHERE id = ? AND json_extract(body, '$.file') IS NULL", a.File, a.ID); err != nil {
-				return 0, err
-			}
+		if isNew {
+			added++
 		}
 	}
 	return added, nil
+}
+
+// addAlert keeps an alert, unless there are as many others of its rule, severity and subject as may be.
+func (m *Monitor) addAlert(ctx context.Context, tx *sql.Tx, a *Alert, q quota) (isNew bool, err error) {
+	if a.ID == "" {
+		a.ID = AlertID(a.Rule, a.Subject, a.Entries)
+	}
+	if a.Time.IsZero() {
+		a.Time = m.cfg.Clock()
+	}
+	a.Time = a.Time.UTC().Truncate(time.Second)
+	a.Silenced = m.cfg.Silence(a)
+	body, err := json.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	res, err := tx.ExecContext(ctx, `INSERT INTO alert (id, time, rule, severity, subject, body, silenced) SELECT ?, ?, ?, ?, ?, ?, ?
+		WHERE (`+countOthers+`) < ? ON CONFLICT (id) DO NOTHING`,
+		append([]any{a.ID, a.Time.Unix(), a.Rule, a.Severity, a.Subject, string(body), a.Silenced}, q.others(a)...)...)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil || n == 1 || a.File == "" {
+		return n == 1, err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE alert SET body = json_set(body, '$.file', ?) WHERE id = ? AND json_extract(body, '$.file') IS NULL", a.File, a.ID)
+	return false, err
 }
 
 // maxAlerts is how many alerts are read at once.

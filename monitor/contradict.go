@@ -30,29 +30,33 @@ func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) (stands 
 	}
 	file, err := j.file(f.Rule, pieces...)
 	switch {
-	case err != nil && isReappraisal(err):
-		return j.invented(pieces)
+	case err != nil && refusedAt(err, receipt.StepReappraisal):
+		return j.invented(ctx, pieces)
+	case err != nil && refusedAt(err, receipt.StepInterval) && j.outOfTime():
+		return false, nil
 	case err != nil:
 		j.r.m.cfg.Logger.Error("a contradiction does not verify", "rule", f.Rule, "entries", a.Entries, "error", err)
 		j.incomplete = true
 		return true, nil
 	}
-	return true, j.keep(a, file)
+	return true, j.keep(ctx, a, contradictionsDir, contradictionSuffix, file)
 }
 
 // invented raises an alert for each side that its evidence does not give. What contradicts stands if there is none.
-func (j *judging) invented(pieces []receipt.Piece) (stands bool, err error) {
+func (j *judging) invented(ctx context.Context, pieces []receipt.Piece) (stands bool, err error) {
 	before := len(j.alerts)
 	for i, s := range j.sides {
-		if err := j.notReproducible(s, pieces[i]); err != nil {
+		if err := j.notReproducible(ctx, s, pieces[i]); err != nil {
 			return false, err
 		}
 	}
 	return len(j.alerts) == before, nil
 }
 
-func (j *judging) keep(a *Alert, file []byte) error {
-	if err := j.r.m.keep(a, contradictionsDir, ".contradiction.json", file); err != nil {
+const contradictionSuffix = ".contradiction.json"
+
+func (j *judging) keep(ctx context.Context, a *Alert, folder, suffix string, file []byte) error {
+	if err := j.r.m.keep(context.WithoutCancel(ctx), a, folder, suffix, file); err != nil {
 		return &folderError{err}
 	}
 	return nil
@@ -78,7 +82,7 @@ func (j *judging) file(ruleID string, pieces ...receipt.Piece) ([]byte, error) {
 		return nil, err
 	}
 	_, err = receipt.CheckContradiction(file, policy, receipt.Terms{Reappraise: j.r.m.cfg.Reappraise, Limits: j.r.m.cfg.Limits, UnsafeRealm: j.realm()})
-	if err != nil && !(j.r.m.cfg.Reappraise == nil && isReappraisal(err)) {
+	if err != nil && !(j.r.m.cfg.Reappraise == nil && refusedAt(err, receipt.StepReappraisal)) {
 		return nil, err
 	}
 	return file, nil
@@ -92,9 +96,22 @@ func (j *judging) realm() poclog.Realm {
 	return ""
 }
 
-func isReappraisal(err error) bool {
+// refusedAt reports whether readers refuse a contradiction's file in a step.
+func refusedAt(err error, step receipt.Step) bool {
 	var refused *receipt.Error
-	return errors.As(err, &refused) && refused.Step == receipt.StepReappraisal
+	return errors.As(err, &refused) && refused.Step == step
+}
+
+// outOfTime has the sides judged alone whose times the log made up, and reports whether there are any: readers refuse what is said about such an entry,
+// but for what it says about the log.
+func (j *judging) outOfTime() (found bool) {
+	for i, s := range j.sides {
+		if len(rule.Judge(&s.claim)) > 0 {
+			me := []ref{j.pair.a, j.pair.b}[i]
+			j.more, found = append(j.more, pair{me, me}), true
+		}
+	}
+	return found
 }
 
 // piece makes what a contradiction's file holds of an entry. It is false if there is no receipt without what the log does not give.
@@ -111,7 +128,7 @@ func (j *judging) piece(ctx context.Context, s, other *side, out *receipt.Piece)
 		j.withheld(s)
 		return false, nil
 	}
-	in := client.ReceiptFor{Leaf: s.leaf, Index: s.index, Challenge: s.challenge, Under: s.tail.l.checkpoint, First: s.first}
+	in := client.ReceiptFor{Leaf: s.leaf, Index: s.index, Challenge: s.challenge, Under: s.tail.l.checkpoint, First: s.first, Published: true}
 	if out.Receipt, err = s.tail.cl.Receipt(ctx, in); err != nil {
 		return false, &logError{s.tail, err}
 	}
@@ -166,11 +183,11 @@ func (j *judging) reproduce(ctx context.Context, s *side) error {
 	if err != nil || !ok {
 		return err
 	}
-	return j.notReproducible(s, piece)
+	return j.notReproducible(ctx, s, piece)
 }
 
 // notReproducible raises an alert if an entry's evidence does not give it.
-func (j *judging) notReproducible(s *side, piece receipt.Piece) error {
+func (j *judging) notReproducible(ctx context.Context, s *side, piece receipt.Piece) error {
 	if j.r.m.cfg.Reappraise == nil || piece.Evidence == nil {
 		return nil
 	}
@@ -180,12 +197,8 @@ func (j *judging) notReproducible(s *side, piece receipt.Piece) error {
 	if err != nil {
 		return nil // it is what its evidence gives
 	}
-	a := Alert{
-		Rule: f.Rule, Severity: string(f.Severity), Seen: f.Seen, Meaning: f.Meaning, Subject: string(f.Subject),
-		Implicated: f.Implicated, Affected: f.Affected, Entries: []EntryRef{s.ref()},
-	}
-	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
-	if err := j.keep(&a, file); err != nil {
+	a := alertOf(f, []EntryRef{s.ref()})
+	if err := j.keep(ctx, &a, contradictionsDir, contradictionSuffix, file); err != nil {
 		return err
 	}
 	j.alerts = append(j.alerts, a)

@@ -125,12 +125,3 @@ func waitPair(ctx context.Context, tx *sql.Tx, p pair, now time.Time) error {
 		now.Add(firstRetry).Unix(), p.a.log(), int64(p.a.index()), p.b.log(), int64(p.b.index()))
 	return err
 }
-
-// countOf counts the alerts of an alert's rule, severity and subject, other than itself.
-func (s *state) countOf(ctx context.Context, a *Alert) (n int, err error) {
-	const query = "SELECT count(*) FROM alert WHERE subject = ? AND rule = ? AND severity = ? AND id <> ?"
-	if err := s.db.QueryRowContext(ctx, query, a.Subject, a.Rule, a.Severity, a.ID).Scan(&n); err != nil {
-		return 0, fmt.Errorf("count the alerts: %w", err)
-	}
-	return n, nil
-}

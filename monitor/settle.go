@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -20,10 +21,6 @@ const RuleEvidenceWithheld = "evidence-withheld"
 
 // RuleChallengeUnfounded is that an entry's challenge names a root that its log never had, and nothing shows whose doing it is.
 const RuleChallengeUnfounded = "challenge-unfounded"
-
-// maxOfSubject is how many alerts of one rule and severity are kept of one subject: an identity that was claimed twice so often needs no further proof.
-// Whoever has a part in a chip can raise alerts by the dozen: they take no contradiction's place.
-const maxOfSubject = 64
 
 // comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
 func (r *run) comparePairs(ctx context.Context) error {
@@ -281,7 +278,7 @@ func (j *judging) unrooted(ctx context.Context, s *side) error {
 			a.Entries = j.refs()
 			j.alerts = append(j.alerts, *a)
 			if split.Err == nil {
-				return j.r.m.keep(&j.alerts[len(j.alerts)-1], splitViewsDir, ".split-view.json", split.Evidence)
+				return j.keep(ctx, &j.alerts[len(j.alerts)-1], splitViewsDir, ".split-view.json", split.Evidence)
 			}
 			return nil
 		case err != nil:
@@ -334,22 +331,28 @@ func idOf(a *Alert) string {
 	return AlertID(a.Rule, a.Subject, a.Entries)
 }
 
-// raise makes an alert of a finding, with a contradiction's file if it is more than information.
-func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
+// alertOf is the alert of a finding about entries. What a log alone did is about the log, whatever identities it named: it could name anybody's.
+func alertOf(f *rule.Finding, entries []EntryRef) Alert {
 	a := Alert{
 		Rule: f.Rule, Severity: string(f.Severity), Seen: f.Seen, Meaning: f.Meaning, Subject: string(f.Subject),
-		Implicated: f.Implicated, Affected: f.Affected, Entries: j.refs(),
+		Implicated: f.Implicated, Affected: f.Affected, Entries: entries,
 	}
-	if a.Subject == "" && len(f.Implicated) > 0 {
+	if len(f.Implicated) == 1 && strings.HasPrefix(f.Implicated[0], "log:") {
 		a.Subject = f.Implicated[0]
 	}
 	a.ID = idOf(&a)
+	return a
+}
+
+// raise makes an alert of a finding, with a contradiction's file if it is more than information.
+func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
+	a := alertOf(f, j.refs())
 	if f.Severity != rule.Information {
-		full, err := j.r.m.state.countOf(context.WithoutCancel(ctx), &a)
+		ok, err := j.r.m.hasRoom(context.WithoutCancel(ctx), &a)
 		if err != nil {
 			return &folderError{err}
 		}
-		if full >= maxOfSubject {
+		if !ok {
 			return nil
 		}
 		stands, err := j.prove(ctx, f, &a)

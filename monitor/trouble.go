@@ -2,16 +2,12 @@ package monitor
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/rule"
 )
 
@@ -53,7 +49,7 @@ func (t *tail) report(ctx context.Context, trouble error) error {
 	if a := t.alertOf(trouble); a != nil {
 		var split *client.SplitView
 		if errors.As(trouble, &split) && split.Err == nil {
-			if err := t.r.m.keep(a, splitViewsDir, ".split-view.json", split.Evidence); err != nil {
+			if err := t.r.m.keep(ctx, a, splitViewsDir, ".split-view.json", split.Evidence); err != nil {
 				return err
 			}
 		}
@@ -152,12 +148,12 @@ func oneLine(err error) string {
 // addAlerts keeps alerts and counts the new ones that somebody is to be told of.
 func (r *run) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) error {
 	for i := range alerts {
-		n, err := r.m.addAlerts(ctx, tx, alerts[i:i+1])
+		a := &alerts[i]
+		isNew, err := r.m.addAlert(ctx, tx, a, quotaOf(a, r.m.cfg.Clock()))
 		if err != nil {
 			return err
 		}
-		a := &alerts[i]
-		if n == 0 {
+		if !isNew {
 			continue
 		}
 		r.m.cfg.Logger.Warn("alert", "rule", a.Rule, "severity", a.Severity, "subject", a.Subject, "seen", a.Seen, "id", a.ID, "silenced", a.Silenced)
@@ -166,17 +162,6 @@ func (r *run) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) error {
 			r.out.New[a.Severity]++
 			r.mu.Unlock()
 		}
-	}
-	return nil
-}
-
-// keep writes an alert's file below the folder, durably, and names it in the alert.
-func (m *Monitor) keep(a *Alert, folder, suffix string, content []byte) error {
-	sum := sha256.Sum256(content)
-	a.File = filepath.Join(folder, a.ID+"-"+hex.EncodeToString(sum[:4])+suffix)
-	path := filepath.Join(m.dir, a.File)
-	if err := durable.Replace(path, content, 0o600); err != nil {
-		return fmt.Errorf("keep the file of alert %s: %w", a.ID, err)
 	}
 	return nil
 }

@@ -218,6 +218,9 @@ func (d disputes) about(ids ...poclog.Identity) (alerts []string) {
 	return slices.Compact(alerts)
 }
 
+// lies reports whether a contradiction implicates a log: then its entries prove nothing.
+func (d disputes) lies(origin string) bool { return len(d["log:"+origin]) > 0 }
+
 // proofsOf finds the newest bound proof of a quote's chip that is not disputed, and the quote's own entry. A report that came without certificates counts
 // only if it is logged.
 func (s *Server) proofsOf(ctx context.Context, q *genuine, d disputes) (newest, own *monitor.Record, err error) {
@@ -228,10 +231,10 @@ func (s *Server) proofsOf(ctx context.Context, q *genuine, d disputes) (newest, 
 		if !s.judges(r.Realm) {
 			continue
 		}
-		if r.Quote == q.quote {
+		if r.Quote == q.quote && !d.lies(r.Origin) {
 			own = r
 		}
-		if Proven(r).IsZero() || r.Fresh == nil || len(d.about(r.AK, r.Instance, r.Quote)) > 0 {
+		if Proven(r).IsZero() || r.Fresh == nil || len(d.about(r.AK, r.Instance, r.Quote)) > 0 || d.lies(r.Origin) {
 			continue
 		}
 		if newest == nil || !r.Appraised.Before(newest.Appraised) {

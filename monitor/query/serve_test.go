@@ -25,6 +25,7 @@ import (
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/tdx"
 )
 
 const origin = "log.test"
@@ -329,6 +330,31 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 	if !a.Logged || len(a.Entries) != 2 || len(a.Receipts) != 2 {
 		t.Errorf("%+v", a)
 	}
+}
+
+// A log that is shown to publish what it did not appraise vouches for nothing, and disputes nobody's quote by naming it.
+func TestALogThatLiesVouchesForNothing(t *testing.T) {
+	s, _, host := newQuoted(t)
+	quote := host.Quote(chip.TD{})
+	parsed, err := tdx.ParseQuote(quote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := parsed.ID()
+	honest := proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm, r.Quote = idOf(host), poclog.Lab, own })
+	made := proof(0, 7, 2, func(r *monitor.Record) {
+		r.Origin, r.Chip, r.Realm, r.Quote, r.Place = "liar.test", idOf(host), poclog.Lab, own, authentic("gce", "far", "far-a")
+	})
+	s.records = append(s.records, honest, made)
+	liar := monitor.Alert{Rule: "entry-not-reproducible", Severity: "contradiction", Subject: "log:liar.test", Implicated: []string{"log:liar.test"}, Affected: []poclog.Identity{idOf(host), own}}
+	s.raise(liar)
+	var a query.QuoteAnswer
+	s.ask(quote, 200, &a)
+	if len(a.Entries) != 1 || a.Entries[0].Origin != origin || a.Label != "gce/us-central1/us-central1-a" || !a.Logged {
+		t.Errorf("%+v", a)
+	}
+	s.records = s.records[1:]
+	s.ask(quote, 403, nil)
 }
 
 func TestOnlyGenuineQuotesAreAnswered(t *testing.T) {
