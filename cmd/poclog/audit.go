@@ -77,7 +77,7 @@ func newAuditServeCmd() *cobra.Command {
 			if cfg.Interval <= 0 || cfg.Refresh <= 0 || cfg.Wait <= 0 || cfg.Parallel < 0 {
 				return usagef("--interval %s, --refresh %s, --wait %s, --parallel %d: want none negative, and times above 0", cfg.Interval, cfg.Refresh, cfg.Wait, cfg.Parallel)
 			}
-			if err := checkHTTP(&cfg.Limits); err != nil {
+			if err := limitHTTP(&cfg.Limits); err != nil {
 				return err
 			}
 			cfg.Logger, cfg.Agent = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), softwareName()

@@ -114,7 +114,7 @@ func newLogServeCmd() *cobra.Command {
 }
 
 func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
-	if err := checkHTTP(&s.cfg.Limits); err != nil {
+	if err := limitHTTP(&s.cfg.Limits); err != nil {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))

@@ -110,7 +110,7 @@ func newWitnessServeCmd() *cobra.Command {
 			if perSecond <= 0 || burst < 1 {
 				return usagef("--rate %v and --burst %d: want a rate above 0 and a burst of at least 1", perSecond, burst)
 			}
-			if err := checkHTTP(&limits); err != nil {
+			if err := limitHTTP(&limits); err != nil {
 				return err
 			}
 			cfg := witness.Config{Rate: rate.Limit(perSecond), Burst: burst, Limits: limits, Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	}
 	control := http.NewResponseController(w)
 	in := &body{r: http.MaxBytesReader(w, r.Body, limit), control: control, least: s.cfg.LeastRate, begun: time.Now(), request: requestOf(r.Context()), server: s}
-	b, err := io.ReadAll(in)
+	b, err := readChunks(in)
 	// While a request is answered the server watches its connection: a deadline would end the request.
 	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, Refuse(KindMalformed, "read the body: %w", err)
@@ -41,6 +42,37 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	}
 	return nil, Refuse(KindMalformed, "read the body: %w", err)
 }
+
+// readChunks reads to the end. A slice that grows would leave several times its length behind as garbage.
+func readChunks(r io.Reader) ([]byte, error) {
+	var full []*[maxChunk]byte
+	defer func() {
+		for _, c := range full {
+			chunks.Put(c)
+		}
+	}()
+	length := 0
+	for {
+		if length == len(full)*maxChunk {
+			full = append(full, chunks.Get().(*[maxChunk]byte))
+		}
+		n, err := r.Read(full[len(full)-1][length%maxChunk:])
+		length += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	whole := make([]byte, 0, length)
+	for _, c := range full {
+		whole = append(whole, c[:min(maxChunk, length-len(whole))]...)
+	}
+	return whole, nil
+}
+
+var chunks = sync.Pool{New: func() any { return new([maxChunk]byte) }}
 
 var errMemory = errors.New("too many requests are being read")
 

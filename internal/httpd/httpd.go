@@ -28,7 +28,7 @@ const (
 	DefaultReads       = 256
 	DefaultWrites      = 256
 	DefaultWaiting     = 512
-	DefaultMemory      = 256 << 20
+	DefaultMemory      = 512 << 20
 	DefaultRate        = 20.0
 	DefaultLeastRate   = 16 << 10
 	statusPlaces       = 32
@@ -42,7 +42,7 @@ type Config struct {
 	Reads       int     // reading requests answered at a time; 0 is DefaultReads
 	Writes      int     // writing requests answered at a time; 0 is DefaultWrites
 	Waiting     int     // writing requests that wait for others after their work is done; 0 is DefaultWaiting
-	Memory      int64   // bytes that bodies may take, with the copies made of them; 0 is DefaultMemory
+	Memory      int64   // bytes that the process should stay within; bodies, with the copies made of them, get half. 0 is DefaultMemory
 	Copies      int64   // bytes of memory that a byte of a body takes at worst; 0 is 1
 	Rate        float64 // writing requests a second from one address; 0 is DefaultRate
 	LeastRate   int64   // bytes a second below which a body or an answer is cut off; 0 is DefaultLeastRate
@@ -109,7 +109,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, conns: newConnections(cfg.Connections),
 		reads: size(int64(cfg.Reads)), writes: size(int64(cfg.Writes)), waiting: size(int64(cfg.Waiting)),
-		status: size(statusPlaces), memory: size(cfg.Memory),
+		status: size(statusPlaces), memory: size(cfg.Memory / 2),
 		rate: NewRate(cfg.Rate), proxies: proxies{trusted: cfg.TrustedProxies},
 	}
 	s.metrics = newMetrics(s)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -148,7 +149,7 @@ func TestReadsKeepPlacesThatWritesCannotTake(t *testing.T) {
 }
 
 func TestWaitingTakesNoPlaceOfThoseThatWork(t *testing.T) {
-	s := serve(t, Config{Writes: 2, Waiting: 8, Memory: 1000})
+	s := serve(t, Config{Writes: 2, Waiting: 8, Memory: 4000})
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(s.hold)
@@ -196,8 +197,34 @@ func TestSlowBodiesAreCutOffAndCharged(t *testing.T) {
 	s.counted(t, `poclog_limited_total{limit="slow-body"} 1`)
 }
 
+// What a body says is what arrives, in whatever pieces, or it is refused.
+func TestBodiesAreReadWhole(t *testing.T) {
+	s := serve(t, Config{})
+	for _, n := range []int{0, 1, maxChunk - 1, maxChunk, maxChunk + 1, 3 * maxChunk, 1 << 20} {
+		want := bytes.Repeat([]byte("0123456789abcdef_"), n/17+1)[:n]
+		for _, r := range []io.Reader{bytes.NewReader(want), iotest.HalfReader(bytes.NewReader(want))} {
+			if got, body := s.ask(t, http.DefaultClient, "POST", "/echo", r); got != 200 || body != string(want) {
+				t.Errorf("%d bytes: %d, %d bytes", n, got, len(body))
+			}
+		}
+	}
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ncut")
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != 400 {
+		t.Errorf("a body that is cut: %v %v", resp, err)
+	}
+}
+
 func TestMemoryOfBodiesIsShared(t *testing.T) {
-	s := serve(t, Config{Memory: 8 << 20, Copies: 4})
+	s := serve(t, Config{Memory: 16 << 20, Copies: 4})
 	for range 4 {
 		s.slowBody(t, "127.0.0.2", make([]byte, 900_000))
 	}
