@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,12 +29,13 @@ const (
 	issuerTimeout = 10 * time.Second
 )
 
-// Issuers completes certificate chains with the certificates to which they point (RFC 5280, §4.2.2.1: authority information access). What is fetched is
-// taken only if it signed the certificate that pointed to it; whether anybody trusts its root is not decided here. The zero value fetches
-// and keeps nothing on disk.
+// Issuers completes certificate chains with the certificates to which they point (RFC 5280, §4.2.2.1: authority information access). The certificate that
+// points is not verified yet: only known hosts of makers are asked, at public addresses, without a query, and no redirect is followed. What is fetched is
+// taken only if it signed the certificate that pointed to it; whether anybody trusts its root is not decided here. The zero value fetches and keeps nothing on
+// disk.
 type Issuers struct {
-	Cache  string       // folder in which issuers are kept; "" keeps none
-	Client *http.Client // nil is one with a timeout that follows no redirects
+	Cache     string            // folder in which issuers are kept; "" keeps none
+	Transport http.RoundTripper // asks makers' hosts; nil is one that connects to public addresses only
 }
 
 // complete returns the chain of a certificate up to its root, in a bundle's form, from a pool and from what the certificates point to.
@@ -93,17 +93,19 @@ func signs(issuer, c *x509.Certificate) error {
 }
 
 func (s *Issuers) fetch(ctx context.Context, address string) (*x509.Certificate, error) {
-	u, err := url.Parse(address)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, errors.New("not an address of http or https")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	u, err := parseIssuerURL(address)
 	if err != nil {
 		return nil, err
 	}
-	h := s.Client
-	if h == nil {
-		h = &http.Client{Timeout: issuerTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	h := &http.Client{Timeout: issuerTimeout, CheckRedirect: refuseRedirect, Transport: s.Transport}
+	if s.Transport == nil {
+		if h, err = issuerClient(ctx, u); err != nil {
+			return nil, err
+		}
 	}
 	resp, err := h.Do(req)
 	if err != nil {

@@ -64,11 +64,30 @@ func issue(t *testing.T, name string, parent *ca, aia string, leaf any) *ca {
 	return c
 }
 
-// An authority serves the certificates of a root, two CAs below it, and what a hostile one would.
+// An authority serves the certificates of a root, two CAs below it, and what a hostile one would, at a maker's address.
 type authority struct {
-	url   string
-	asked atomic.Int32
-	serve map[string]http.HandlerFunc
+	url    string
+	server string
+	asked  atomic.Int32
+	serve  map[string]http.HandlerFunc
+}
+
+// maker is an address at which a maker of TPMs publishes.
+const maker = "http://pki.infineon.com"
+
+// RoundTrip brings what is asked of the maker to the server.
+func (a *authority) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host != strings.TrimPrefix(maker, "http://") {
+		return nil, fmt.Errorf("asked %s", r.URL)
+	}
+	r = r.Clone(r.Context())
+	r.URL.Host = strings.TrimPrefix(a.server, "http://")
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// issuers are those of which the authority is asked.
+func (a *authority) issuers(cache string) *attest.Issuers {
+	return &attest.Issuers{Cache: cache, Transport: a}
 }
 
 func bytesHandler(b []byte) http.HandlerFunc {
@@ -87,7 +106,7 @@ func newAuthority(t *testing.T) *authority {
 		http.NotFound(w, r)
 	}))
 	t.Cleanup(srv.Close)
-	a.url = srv.URL
+	a.url, a.server = maker, srv.URL
 	return a
 }
 
@@ -110,7 +129,7 @@ func TestIssuersAreFetchedAndKept(t *testing.T) {
 	a.serve["/upper.crt"], a.serve["/lower.crt"] = bytesHandler(upper.cert.Raw), bytesHandler(lower.cert.Raw)
 	s := certified(t, lower, a.url+"/lower.crt")
 	cache := filepath.Join(t.TempDir(), "issuers")
-	s.m.Issuers = &attest.Issuers{Cache: cache}
+	s.m.Issuers = a.issuers(cache)
 	for round, want := range []int32{3, 3} {
 		im, err := s.take(t)
 		if err != nil {
@@ -156,6 +175,8 @@ func TestHostileIssuersAreRefused(t *testing.T) {
 		"endless":          {serve: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }, why: "over 65536 bytes"},
 		"a file":           {aia: "file:///etc/passwd", why: "not an address of http"},
 		"another protocol": {aia: "ldap://ca.test/", why: "not an address of http"},
+		"a stranger's":     {aia: "http://ca.test/ca.crt", why: "no maker of TPMs and no cloud"},
+		"a query":          {aia: maker + "/ca.crt?shutdown=1", why: "a user or a query"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAuthority(t)
@@ -164,7 +185,7 @@ func TestHostileIssuersAreRefused(t *testing.T) {
 				c.aia = a.url + "/ca.crt"
 			}
 			s := certified(t, root, c.aia)
-			s.m.Issuers = new(attest.Issuers)
+			s.m.Issuers = a.issuers("")
 			wantMissing(t, s, attest.PieceAKChain, c.why)
 		})
 	}
@@ -180,7 +201,7 @@ func TestEndlessChainsAreCut(t *testing.T) {
 	}
 	a.serve["/9"] = bytesHandler(parent.cert.Raw)
 	s := certified(t, parent, a.url+"/9")
-	s.m.Issuers = new(attest.Issuers)
+	s.m.Issuers = a.issuers("")
 	_, err := s.take(t)
 	var m *attest.MissingError
 	if !errors.As(err, &m) || m.Piece != attest.PieceAKChain || a.asked.Load() > 6 {
@@ -199,11 +220,41 @@ func TestFetchingEndsWithItsContext(t *testing.T) {
 		}
 	}
 	s := certified(t, issue(t, "Root", nil, "", nil), a.url+"/ca.crt")
-	s.m.Issuers = new(attest.Issuers)
+	s.m.Issuers = a.issuers("")
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	_, err := s.m.Attest(ctx, s.o, nil)
 	if err == nil || !strings.Contains(err.Error(), "canceled") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A certificate that nobody has verified has the machine ask no address inside of its network: not by an address, not by a name that resolves to one, not on
+// another port; neither when evidence is taken nor when it is only looked for.
+func TestUnverifiedCertificatesReachNoInternalAddress(t *testing.T) {
+	var asked atomic.Int32
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(inside.Close)
+	root := issue(t, "Root", nil, "", nil)
+	for _, aia := range []string{
+		inside.URL + "/ca.crt", inside.URL + "/admin/shutdown?now=1", strings.Replace(inside.URL, "127.0.0.1", "localhost", 1) + "/ca.crt",
+		"http://169.254.169.254/latest/api/token", "http://[::1]:80/", "http://user@pki.infineon.com/ca.crt", "http://pki.infineon.com:8080/ca.crt",
+		"http://pki.infineon.com.evil.test/ca.crt", "http://metadata.google.internal/computeMetadata/v1/",
+		"http://evil-bucket.storage.googleapis.com/ca.crt", "http://privateca-content-62d71773-0000-21da-852e-f4f5e80d7778.storage.googleapis.com:8080/ca.crt",
+	} {
+		s := certified(t, root, aia)
+		s.m.Issuers = new(attest.Issuers)
+		var m *attest.MissingError
+		if _, err := s.take(t); !errors.As(err, &m) || m.Piece != attest.PieceAKChain || !strings.Contains(err.Error(), "not fetched") && !strings.Contains(err.Error(), "a user or a query") {
+			t.Errorf("%s: %v", aia, err)
+		}
+		for _, r := range s.m.Check(t.Context(), s.o, nil).Requirements {
+			if r.Name == attest.PieceAKChain && r.OK {
+				t.Errorf("%s: %+v", aia, r)
+			}
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("a server inside was asked %d times", n)
 	}
 }
