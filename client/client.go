@@ -3,7 +3,7 @@
 //
 // What it returns has been checked against the caller's tlog-policy: checkpoints carry its quorum, receipts verify, entries hash to the
 // checkpoint's root, evidence has the digest that was asked for. Every answer is bounded in size and time; a log can refuse or delay,
-// but neither mislead nor exhaust its client. With a [CheckpointStore], each checkpoint is also proven to extend those seen before, and a
+// but neither mislead nor exhaust its client, nor have it ask private addresses. With a [CheckpointStore], each checkpoint is also proven to extend those seen before, and a
 // log that shows two histories is caught with evidence: see [SplitView].
 //
 // It does not judge evidence, and does not hide which entries a client is interested in: fetching from a mirror does.
@@ -37,7 +37,8 @@ type Config struct {
 	URL    string             // the log's prefix, such as "https://log.example/2026": http or https
 	Policy *tlogpolicy.Policy // whose signatures count; without one New returns receipt.ErrNoPolicy
 
-	// HTTP makes the requests; nil is as http.DefaultTransport. Its redirect policy and timeout are replaced by the client's own.
+	// HTTP makes the requests; nil is as http.DefaultTransport. Its redirect policy and timeout are replaced by the client's own. Over a
+	// transport that is no *http.Transport no redirect is followed away from the log's host.
 	HTTP *http.Client
 	// Store remembers checkpoints, so that a log cannot show two histories to one client. Nil remembers nothing.
 	Store CheckpointStore
@@ -75,7 +76,7 @@ func New(c Config) (*Client, error) {
 	}
 	c.setDefaults()
 	cl := &Client{Config: c, base: strings.TrimSuffix(u.String(), "/") + "/"}
-	cl.getter, cl.poster = c.httpClient(followRedirects), c.httpClient(refuseRedirects)
+	cl.getter, cl.poster = c.httpClient(u, followRedirects), c.httpClient(u, refuseRedirects)
 	return cl, nil
 }
 
@@ -97,7 +98,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-func (c *Config) httpClient(redirects func(*http.Request, []*http.Request) error) *http.Client {
+func (c *Config) httpClient(log *url.URL, redirects func(*http.Request, []*http.Request) error) *http.Client {
 	h := new(http.Client)
 	if c.HTTP != nil {
 		*h = *c.HTTP
@@ -107,7 +108,10 @@ func (c *Config) httpClient(redirects func(*http.Request, []*http.Request) error
 		t.MaxIdleConnsPerHost = prefetch + 2
 		h.Transport = t
 	}
-	h.Timeout, h.CheckRedirect = c.Timeout, redirects
+	if h.Transport == nil {
+		h.Transport = http.DefaultTransport
+	}
+	h.Transport, h.Timeout, h.CheckRedirect = guardRedirects(h.Transport, log), c.Timeout, redirects
 	return h
 }
 
@@ -120,25 +124,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-const maxRedirects = 3
-
-var errRedirect = errors.New("redirect refused")
-
-// followRedirects lets static files move, but neither to another scheme (https alone may replace http) nor for long.
-func followRedirects(req *http.Request, via []*http.Request) error {
-	from := via[len(via)-1].URL.Scheme
-	if req.URL.Scheme != from && req.URL.Scheme != "https" {
-		return fmt.Errorf("%w: from %s to %s", errRedirect, from, req.URL.Scheme)
-	}
-	if len(via) > maxRedirects {
-		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
-	}
-	return nil
-}
-
-// refuseRedirects keeps evidence from being posted to where its publisher did not send it.
-func refuseRedirects(req *http.Request, _ []*http.Request) error {
-	return fmt.Errorf("%w: the log sends submissions to %.200s; submit there if you trust it", errRedirect, req.URL.Redacted())
 }

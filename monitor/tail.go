@@ -89,6 +89,10 @@ func (t *tail) leaves(from uint64, dst [][sha256.Size]byte) error {
 
 // renew takes what commands may have changed of a log: where it is, its policy, and whether it is followed.
 func (t *tail) renew(l *logState) error {
+	if t.l != nil && t.l.url == l.url && t.l.policyText == l.policyText {
+		t.l.removed = l.removed
+		return nil
+	}
 	cl, err := t.r.m.client(l.url, l.policy)
 	if err != nil {
 		return fmt.Errorf("log %q: %w", l.origin, err)
@@ -96,9 +100,7 @@ func (t *tail) renew(l *logState) error {
 	if t.l == nil {
 		t.l = l
 	}
-	if t.l.policyText != l.policyText {
-		t.views = nil
-	}
+	t.views = nil
 	t.cl, t.l.url, t.l.policy, t.l.policyText, t.l.removed = cl, l.url, l.policy, l.policyText, l.removed
 	return nil
 }
