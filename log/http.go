@@ -248,6 +248,7 @@ func (s *Service) health() health {
 	h := health{V: 1, Status: "ok", Origin: s.origin, Size: size, CheckpointAge: time.Since(seen).Seconds()}
 	h.Collateral, h.Warnings = s.collateralState()
 	h.Warnings = append(h.Warnings, s.roster.warnings()...)
+	h.Warnings = append(h.Warnings, s.registry.warnings()...)
 	h.Warnings = append(h.Warnings, s.http.Warnings()...)
 	if h.Lost, h.LostSome = s.lost.list(); h.Lost > 0 {
 		h.Status = "degraded"

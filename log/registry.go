@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )
@@ -15,7 +18,8 @@ import (
 // Limits of a question to a provider's registry.
 const (
 	registryTimeout   = 5 * time.Second
-	maxRegistryAnswer = 1 << 14 // bytes
+	registryPatience  = 3 * time.Second // of these, where it asks to be asked later
+	maxRegistryAnswer = 1 << 14         // bytes
 )
 
 // observe asks the provider whether it lists the chip, for evidence that is fresh and passes without, and judges again with the answer, which the
@@ -27,6 +31,7 @@ func (s *Service) observe(ctx context.Context, sub *poclog.Submission, a *verify
 	}
 	it, err := s.ask(ctx, url)
 	if err != nil {
+		s.registry.note(err)
 		s.cfg.Logger.Warn("the provider's registry did not answer", "error", err)
 		return sub, a, nil
 	}
@@ -44,7 +49,47 @@ func (s *Service) observe(ctx context.Context, sub *poclog.Submission, a *verify
 		Bundle: observed.Bundle, Envelope: observed.Envelope, Collateral: observed.Collateral, Policy: s.file,
 		Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal,
 	})
+	s.registry.note(unobserved(url, again))
 	return &observed, again, err
+}
+
+// unobserved says why an answer was of no use to the judge.
+func unobserved(url string, a *verify.Appraisal) error {
+	if a == nil || !slices.Contains(a.Entry.Absent, string(verify.PlaceRegistry)) {
+		return nil
+	}
+	return fmt.Errorf("ask %s: %s", url, a.Notes[verify.PlaceRegistry])
+}
+
+// A registryState asks providers' registries, and remembers whether the last answer was one: a check that is silently absent from now on shows in /health.
+type registryState struct {
+	http *http.Client
+
+	mu    sync.Mutex // guards what follows
+	since time.Time  // of the first failure in a row; zero: none
+	last  error
+}
+
+func (r *registryState) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.since = time.Time{}
+	case r.since.IsZero():
+		r.since = time.Now()
+	}
+	r.last = err
+}
+
+// warnings are for /health.
+func (r *registryState) warnings() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("a provider's registry does not answer as it should since %s, and entries lack place.registry: %.300s", r.since.UTC().Format(time.RFC3339), r.last)}
 }
 
 // question returns what to ask about an entry's chip, or nothing.
@@ -68,7 +113,8 @@ func (s *Service) ask(ctx context.Context, url string) (*poclog.CollateralItem, 
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", url, err)
 	}
-	resp, err := s.registry.Do(req)
+	patience := collateral.Patience{For: registryPatience}
+	resp, err := patience.Do(s.registry.http, req)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", url, err)
 	}
@@ -85,9 +131,9 @@ func (s *Service) ask(ctx context.Context, url string) (*poclog.CollateralItem, 
 	}, nil
 }
 
-// registryClient follows no redirect: the answer would be another address's.
-func registryClient() *http.Client {
-	return &http.Client{
+// newRegistryState makes requests that follow no redirect: the answer would be another address's.
+func newRegistryState() *registryState {
+	return &registryState{http: &http.Client{
 		Timeout: registryTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	}}
 }

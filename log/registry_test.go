@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -141,7 +142,47 @@ func TestWhatTheProviderSaysOfAChipIsTheJudgesToAsk(t *testing.T) {
 		case c.check == "" && !slices.Contains(got.Verdict.Entry.Absent, "place.registry"):
 			t.Errorf("%s: absent %v", name, got.Verdict.Entry.Absent)
 		}
+		// Operators see that a check is absent, and since when.
+		if warned := strings.Contains(d.health(t), "registry does not answer as it should"); warned != (c.check == "") {
+			t.Errorf("%s: /health warns: %v", name, warned)
+		}
 	}
+}
+
+// A registry's address is a base address, whether or not it ends in a slash; and a registry that asks to wait a moment is asked again.
+func TestTheRegistryIsAskedUnderItsBase(t *testing.T) {
+	d := newDatacenter(t, func(p *poclog.Policy) { p.Registries[0].URL = strings.TrimSuffix(p.Registries[0].URL, "/") })
+	busy := true
+	d.answering(func(w http.ResponseWriter, r *http.Request) {
+		if busy {
+			busy = false
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		d.cloud.Registry.ServeHTTP(w, r)
+	})
+	got, err := d.client.Submit(t.Context(), d.prove(t))
+	if err != nil || !slices.Contains(got.Verdict.Entry.Checks, "place.registry") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if h := d.health(t); strings.Contains(h, "registry") {
+		t.Errorf("/health warns: %s", h)
+	}
+}
+
+func (d *datacenter) health(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get(d.url + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func TestPublishersAnswerIsNotTheProviders(t *testing.T) {

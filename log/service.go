@@ -136,7 +136,7 @@ type Service struct {
 
 	own      *tlogpolicy.Policy // policy.txt
 	roster   *roster            // of its witnesses and auditors
-	registry *http.Client       // asks providers for their chips
+	registry *registryState     // asks providers for their chips
 	add      tessera.AddFn
 	reader   tessera.LogReader
 	shutdown func(context.Context) error
@@ -158,7 +158,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newIndex(), http: httpd.New(cfg.Limits),
-		disk: newDisk(dir), registry: registryClient(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		disk: newDisk(dir), registry: newRegistryState(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {

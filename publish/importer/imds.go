@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -9,7 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/poclog/poclog/internal/octets"
@@ -84,11 +85,11 @@ func (m *IMDS) AMDCertificates(ctx context.Context) ([][]byte, error) {
 
 // ask makes one request and decodes the JSON of its answer.
 func (m *IMDS) ask(ctx context.Context, method, path string, body []byte, into any) error {
-	base := strings.TrimSuffix(m.URL, "/")
-	if base == "" {
-		base = AzureIMDS
+	address, err := url.JoinPath(cmp.Or(m.URL, AzureIMDS), path)
+	if err != nil {
+		return fmt.Errorf("instance metadata service: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("instance metadata service: %w", err)
 	}
