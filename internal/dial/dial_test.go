@@ -43,3 +43,20 @@ func TestNamesAreRefusedByWhatTheyResolveTo(t *testing.T) {
 		}
 	}
 }
+
+func TestPublicOnly(t *testing.T) {
+	for _, address := range []string{
+		"127.0.0.1:80", "[::1]:80", "10.1.2.3:80", "172.16.0.1:443", "192.168.1.1:80", "169.254.169.254:80", "[fe80::1]:80", "[fd00::1]:80", "0.0.0.0:80", "[::]:80",
+		"224.0.0.1:80", "100.100.100.200:80", "255.255.255.255:80", "198.18.0.1:80", "192.0.0.192:80", "[::ffff:169.254.169.254]:80", "[64:ff9b::a9fe:a9fe]:80",
+		"[2002:a9fe:a9fe::1]:80", "[fd00:ec2::254]:80", "pki.infineon.com:80",
+	} {
+		if err := PublicOnly("tcp", address, nil); err == nil {
+			t.Errorf("%s is connected to", address)
+		}
+	}
+	for _, address := range []string{"8.8.8.8:80", "[2606:4700::1111]:443", "13.107.246.40:80"} {
+		if err := PublicOnly("tcp", address, nil); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}

@@ -3,14 +3,13 @@ package attest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
-	"syscall"
+
+	"github.com/poclog/poclog/internal/dial"
 )
 
 // makerHosts are where clouds and makers of TPMs publish the certificates of their CAs. A certificate that nobody has verified yet names the address: without
@@ -46,36 +45,13 @@ func parseIssuerURL(address string) (*url.URL, error) {
 	return nil, errors.New("it is not fetched, for no maker of TPMs and no cloud is known to publish there: the certificate that names it is not verified yet")
 }
 
-// publicOnly refuses to connect to addresses inside of a network, whatever names resolve to them.
-func publicOnly(_, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := at.Addr().Unmap(); !ip.IsGlobalUnicast() || ip.IsPrivate() || reserved(ip) {
-		return fmt.Errorf("%s is not a public address", ip)
-	}
-	return nil
-}
-
-// reserved are networks that are not public and of which net/netip does not say so (RFC 6890): carriers' NAT, benchmarks, protocol assignments, and addresses in
-// which an IPv4 address hides.
-func reserved(ip netip.Addr) bool {
-	for _, p := range []string{"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"} {
-		if netip.MustParsePrefix(p).Contains(ip) {
-			return true
-		}
-	}
-	return false
-}
-
 // issuerClient makes requests to makers. Where the environment names a proxy, that is asked, wherever it is: it resolves names itself.
 func issuerClient(ctx context.Context, u *url.URL) (*http.Client, error) {
 	proxy, err := http.ProxyFromEnvironment((&http.Request{URL: u}).WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: issuerTimeout, Control: publicOnly}
+	dialer := &net.Dialer{Timeout: issuerTimeout, Control: dial.PublicOnly}
 	if proxy != nil {
 		dialer.Control = nil
 	}
