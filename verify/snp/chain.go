@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -16,13 +15,11 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
-// maxChain is the size of the longest chain, in bytes. AMD's are under 5 kB.
-const maxChain = 1 << 14
-
 // Roots are the digests of the root certificates that may judge, by SHA-256 of their DER.
-type Roots = map[[32]byte]bool
+type Roots = chain.Roots
 
 // A Product is a line of AMD's processors with a root of its own.
 type Product string
@@ -51,24 +48,14 @@ type Chain struct {
 
 // ParseChain parses three certificates in DER, concatenated: VCEK or VLEK, ASK or ASVK, ARK. A malformed one is a [verify.Format] error.
 func ParseChain(item []byte) (*Chain, error) {
-	if len(item) > maxChain {
-		return nil, verify.Failf(verify.Format, "SNP certificates of %d bytes: want at most %d", len(item), maxChain)
+	certs, err := chain.Parse(item)
+	if err != nil {
+		return nil, verify.Failf(verify.Format, "SNP certificates: %w", err)
 	}
-	c := new(Chain)
-	rest := item
-	for _, dst := range []**x509.Certificate{&c.Leaf, &c.CA, &c.Root} {
-		var der asn1.RawValue
-		var err error
-		if rest, err = asn1.Unmarshal(rest, &der); err != nil {
-			return nil, verify.Failf(verify.Format, "SNP certificates: want VCEK or VLEK, its CA and the root in DER: %w", err)
-		}
-		if *dst, err = x509.ParseCertificate(der.FullBytes); err != nil {
-			return nil, verify.Failf(verify.Format, "SNP certificates: %w", err)
-		}
+	if len(certs) != 3 {
+		return nil, verify.Failf(verify.Format, "SNP certificates: %d: want VCEK or VLEK, its CA and the root", len(certs))
 	}
-	if len(rest) > 0 {
-		return nil, verify.Failf(verify.Format, "SNP certificates: %d bytes after the root", len(rest))
-	}
+	c := &Chain{Leaf: certs[0], CA: certs[1], Root: certs[2]}
 	if err := c.parseNames(); err != nil {
 		return nil, verify.Failf(verify.Format, "SNP certificates: %w", err)
 	}
@@ -243,13 +230,8 @@ func (c *Chain) parseOwner(hwid, csp []byte) (err error) {
 // CheckChain verifies that the key's certificate leads to one of the roots, with all certificates valid at a time, and that it is the certificate
 // of this report's key: its chip, product and TCB version are the report's. Failures are [verify.TEEChain].
 func (c *Chain) CheckChain(r *Report, roots Roots, at time.Time) error {
-	if sum := sha256.Sum256(c.Root.Raw); !roots[sum] {
-		return verify.Failf(verify.TEEChain, "root certificate %q with digest %x is not one that the policy lists", c.Root.Subject.CommonName, sum)
-	}
-	for _, link := range [][2]*x509.Certificate{{c.Root, c.Root}, {c.CA, c.Root}, {c.Leaf, c.CA}} {
-		if err := checkIssued(link[0], link[1], at); err != nil {
-			return verify.Failf(verify.TEEChain, "certificate of %q: %w", link[0].Subject.CommonName, err)
-		}
+	if err := chain.Check([]*x509.Certificate{c.Leaf, c.CA, c.Root}, roots, at, ofAMD); err != nil {
+		return verify.Failf(verify.TEEChain, "%w", err)
 	}
 	if key, ok := c.Leaf.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P384() {
 		return verify.Failf(verify.TEEChain, "certificate of %q: want a key on P-384", c.Leaf.Subject.CommonName)
@@ -293,20 +275,10 @@ func productOf(family, model uint8) Product {
 	return ""
 }
 
-// checkIssued verifies one link of a chain.
-func checkIssued(c, issuer *x509.Certificate, at time.Time) error {
-	switch {
-	case c.SignatureAlgorithm != x509.SHA384WithRSAPSS:
+// ofAMD holds every certificate of a chain to how AMD signs.
+func ofAMD(c *x509.Certificate, _ int) error {
+	if c.SignatureAlgorithm != x509.SHA384WithRSAPSS {
 		return fmt.Errorf("signed by %s: want RSASSA-PSS with SHA-384", c.SignatureAlgorithm)
-	case !bytes.Equal(c.RawIssuer, issuer.RawSubject):
-		return fmt.Errorf("its issuer is not %q", issuer.Subject.CommonName)
-	case len(c.UnhandledCriticalExtensions) > 0:
-		return fmt.Errorf("unknown critical extension %s", c.UnhandledCriticalExtensions[0])
-	case at.Before(c.NotBefore) || at.After(c.NotAfter):
-		return fmt.Errorf("valid from %s to %s, not at %s", stamp(c.NotBefore), stamp(c.NotAfter), stamp(at))
-	}
-	if err := c.CheckSignatureFrom(issuer); err != nil {
-		return fmt.Errorf("not signed by %q: %w", issuer.Subject.CommonName, err)
 	}
 	return nil
 }

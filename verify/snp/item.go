@@ -1,17 +1,14 @@
 package snp
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // ItemFacts is what an authenticated CRL says of itself.
@@ -30,13 +27,8 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*ItemFacts,
 	if err != nil {
 		return nil, verify.Failf(verify.Collateral, "certificates beside a CRL of AMD's: %w", err)
 	}
-	if sum := sha256.Sum256(c.Root.Raw); !roots[sum] {
-		return nil, verify.Failf(verify.Collateral, "root certificate %q with digest %x is not one that the policy lists", c.Root.Subject.CommonName, sum)
-	}
-	for _, cert := range []*x509.Certificate{c.Root, c.CA} {
-		if err := checkIssued(cert, c.Root, at); err != nil {
-			return nil, verify.Failf(verify.Collateral, "certificate of %q: %w", cert.Subject.CommonName, err)
-		}
+	if err := chain.CheckAuthorities([]*x509.Certificate{c.CA, c.Root}, roots, at, ofAMD); err != nil {
+		return nil, verify.Failf(verify.Collateral, "certificates beside a CRL of AMD's: %w", err)
 	}
 	crl, err := c.openCRL(it.Body, at)
 	if err != nil {
@@ -50,24 +42,14 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*ItemFacts,
 }
 
 // parseAuthorities reads a CA and its root from PEM.
-func parseAuthorities(chain []byte) (*Chain, error) {
-	if len(chain) > maxChain {
-		return nil, fmt.Errorf("%d bytes: want at most %d", len(chain), maxChain)
+func parseAuthorities(text []byte) (*Chain, error) {
+	certs, err := chain.ParsePEM(text)
+	if err != nil {
+		return nil, err
 	}
-	c := new(Chain)
-	rest := chain
-	for _, dst := range []**x509.Certificate{&c.CA, &c.Root} {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return nil, errors.New("want the CA's and the root's in PEM")
-		}
-		var err error
-		if *dst, err = x509.ParseCertificate(block.Bytes); err != nil {
-			return nil, err
-		}
+	if len(certs) != 2 {
+		return nil, fmt.Errorf("%d: want the CA's and the root's", len(certs))
 	}
-	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("want the CA's and the root's in PEM, and no more")
-	}
+	c := &Chain{CA: certs[0], Root: certs[1]}
 	return c, c.parseAuthorityNames()
 }

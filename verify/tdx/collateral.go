@@ -13,6 +13,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // Collateral is what Intel publishes to judge a platform, parsed. [OpenCollateral] gives authenticated collateral only.
@@ -98,42 +99,39 @@ func (c *Collateral) openSigned(it *poclog.CollateralItem, what, member string, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	chain, err := parsePEM(it.Chain)
+	certs, err := chain.ParsePEM(it.Chain)
 	if err != nil {
 		return nil, fmt.Errorf("%s: issuer chain: %w", what, err)
 	}
-	if len(chain) != 2 {
-		return nil, fmt.Errorf("%s: issuer chain of %d certificates: want signer and root", what, len(chain))
+	if len(certs) != 2 {
+		return nil, fmt.Errorf("%s: issuer chain of %d certificates: want signer and root", what, len(certs))
 	}
-	signer, root := chain[0], chain[1]
-	if err := c.checkSigner(signer, root, roots, at); err != nil {
+	if err := c.checkSigner(certs, roots, at); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	if !verifyRaw(signer.PublicKey.(*ecdsa.PublicKey), inner, sig) {
+	if !verifyRaw(certs[0].PublicKey.(*ecdsa.PublicKey), inner, sig) {
 		return nil, fmt.Errorf("%s: not signed by %q", what, nameTCBSigning)
 	}
 	return inner, nil
 }
 
-// checkSigner verifies a TCB signing certificate, once where both answers carry the same.
-func (c *Collateral) checkSigner(signer, root *x509.Certificate, roots Roots, at time.Time) error {
-	if err := checkRoot(root, roots, at); err != nil {
-		return err
-	}
-	c.root = sha256.Sum256(root.Raw)
+// checkSigner verifies a TCB signing certificate under its root, once where both answers carry the same.
+func (c *Collateral) checkSigner(certs []*x509.Certificate, roots Roots, at time.Time) error {
+	signer, root := certs[0], certs[1]
 	for _, known := range c.signers {
-		if bytes.Equal(known.Raw, signer.Raw) {
+		if bytes.Equal(known.Raw, signer.Raw) && sha256.Sum256(root.Raw) == c.root && roots[c.root] {
 			return nil
 		}
 	}
 	if err := checkName(signer, nameTCBSigning); err != nil {
 		return err
 	}
-	if err := checkIssued(signer, root, at); err != nil {
+	if err := chain.Check(certs, roots, at, ofIntel); err != nil {
 		return err
 	}
+	c.root = sha256.Sum256(root.Raw)
 	c.signers = append(c.signers, signer)
-	for _, cert := range []*x509.Certificate{signer, root} {
+	for _, cert := range certs {
 		if err := c.within(cert.Subject.CommonName, cert.NotBefore, cert.NotAfter, at); err != nil {
 			return err
 		}

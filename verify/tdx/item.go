@@ -2,13 +2,13 @@ package tdx
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"math/big"
 	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // Facts is what one authenticated answer of Intel's says of itself.
@@ -50,16 +50,13 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, err
 
 // openChainedCRL opens a CRL by the chain beside it.
 func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, *x509.Certificate, *x509.RevocationList, error) {
-	issuer, root, err := crlChain(it, roots, at)
+	issuer, err := crlIssuer(it, roots, at)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("%s: %w", it.Kind, err)
 	}
 	f := &Facts{Issuer: issuer.Subject.CommonName}
 	if it.Kind == poclog.IntelPCKCRL {
-		if f.CA, err = CAOf(issuer); err == nil {
-			err = checkIssued(issuer, root, at)
-		}
-		if err != nil {
+		if f.CA, err = CAOf(issuer); err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", it.Kind, err)
 		}
 	}
@@ -68,23 +65,25 @@ func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at t
 		return nil, nil, nil, err
 	}
 	if f.Number = crl.Number; f.Number == nil || f.Number.Sign() < 0 {
-		return nil, nil, nil, fmt.Errorf("%s: %w", it.Kind, errors.New("want a CRL number"))
+		return nil, nil, nil, fmt.Errorf("%s: want a CRL number", it.Kind)
 	}
 	return f, issuer, crl, nil
 }
 
-// crlChain parses the chain beside a CRL, and checks its root.
-func crlChain(it *poclog.CollateralItem, roots Roots, at time.Time) (issuer, root *x509.Certificate, err error) {
-	chain, err := parsePEM(it.Chain)
+// crlIssuer verifies the chain beside a CRL, and returns the CA that the list must be of.
+func crlIssuer(it *poclog.CollateralItem, roots Roots, at time.Time) (*x509.Certificate, error) {
+	certs, err := chain.ParsePEM(it.Chain)
 	if err != nil {
-		return nil, nil, fmt.Errorf("issuer chain: %w", err)
+		return nil, fmt.Errorf("issuer chain: %w", err)
 	}
 	want, ok := map[poclog.CollateralKind]int{poclog.IntelPCKCRL: 2, poclog.IntelRootCRL: 1}[it.Kind]
-	if !ok || len(chain) != want {
-		return nil, nil, fmt.Errorf("issuer chain of %d certificates: want %d, of one of Intel's CRLs", len(chain), want)
+	if !ok || len(certs) != want {
+		return nil, fmt.Errorf("issuer chain of %d certificates: want %d, of one of Intel's CRLs", len(certs), want)
 	}
-	issuer, root = chain[0], chain[len(chain)-1]
-	return issuer, root, checkRoot(root, roots, at)
+	if err := chain.CheckAuthorities(certs, roots, at, ofIntel); err != nil {
+		return nil, fmt.Errorf("issuer chain: %w", err)
+	}
+	return certs[0], nil
 }
 
 // CAOf returns which of Intel's PCK CAs a certificate names: "platform" or "processor", as the PCS API calls them.

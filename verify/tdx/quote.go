@@ -19,13 +19,12 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/pem"
-	"fmt"
 	"math/big"
 	"slices"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // Sizes of a quote's parts, in bytes.
@@ -35,7 +34,6 @@ const (
 	bodySize15     = 648 // of TDX 1.5: TEE_TCB_SVN_2 and MRSERVICETD follow
 	descriptorSize = 6   // version 5: body type u16, body size u32
 	qeReportSize   = 384
-	maxChainPEM    = 1 << 14
 	maxQuote       = 1 << 16
 )
 
@@ -233,11 +231,11 @@ func (q *Quote) parseSignatureData(c *cursor) {
 	q.qeSig = c.take(64, "QE report signature")
 	q.authData = c.take(c.u16("QE authentication data size"), "QE authentication data")
 	c.want(c.u16("inner certification data type"), 5, "inner certification data type (PCK chain)")
-	chain := c.take(c.u32("PCK chain size", maxChainPEM), "PCK chain")
+	certificates := c.take(c.u32("PCK chain size", chain.MaxBytes), "PCK chain")
 	c.want(c.off-outerStart, outer, "QE report data size")
 	c.want(c.off-start, all, "signature data size")
 	if c.err == nil {
-		c.err = q.parseChain(chain)
+		c.err = q.parseChain(certificates)
 	}
 }
 
@@ -246,7 +244,7 @@ func (q *Quote) parseChain(text []byte) error {
 	if n := len(text); n > 0 && text[n-1] == 0 {
 		text = text[:n-1]
 	}
-	certs, err := parsePEM(text)
+	certs, err := chain.ParsePEM(text)
 	if err != nil {
 		return verify.Failf(verify.Format, "TDX quote: PCK chain: %w", err)
 	}
@@ -258,41 +256,6 @@ func (q *Quote) parseChain(text []byte) error {
 		return verify.Failf(verify.Format, "TDX quote: PCK certificate: %w", err)
 	}
 	return nil
-}
-
-const maxPEMCertificates = 4
-
-// parsePEM parses certificates in PEM, with nothing but white space between and after them.
-func parsePEM(text []byte) ([]*x509.Certificate, error) {
-	if len(text) > maxChainPEM {
-		return nil, fmt.Errorf("%d bytes of PEM: want at most %d", len(text), maxChainPEM)
-	}
-	var certs []*x509.Certificate
-	for rest := text; ; {
-		rest = trimSpace(rest)
-		if len(rest) == 0 {
-			return certs, nil
-		}
-		if string(rest[:min(len(rest), 11)]) != "-----BEGIN " {
-			return nil, fmt.Errorf("%.20q between certificates", rest)
-		}
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 || len(certs) == maxPEMCertificates {
-			return nil, fmt.Errorf("PEM block %d: want at most %d of type CERTIFICATE", len(certs), maxPEMCertificates)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", len(certs), err)
-		}
-		certs = append(certs, cert)
-	}
-}
-
-func trimSpace(b []byte) []byte {
-	for len(b) > 0 && (b[0] == '\n' || b[0] == '\r' || b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	return b
 }
 
 // SignedPart returns the bytes that the attestation key signed: header, descriptor of version 5, and body.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // Common names of Intel's certificates: one root certifies keys for several uses, and only the name keeps them apart (SGX PCK Certificate
@@ -30,24 +31,18 @@ const (
 )
 
 // Roots are the digests of the root certificates that may judge, by SHA-256 of their DER.
-type Roots = map[[32]byte]bool
+type Roots = chain.Roots
 
 // CheckChain verifies that the chip's certificate leads to one of the roots, and that all certificates are valid at a time.
 // Failures are [verify.TEEChain].
 func (q *Quote) CheckChain(roots Roots, at time.Time) error {
-	if name := q.CA.Subject.CommonName; name != namePlatformCA && name != nameProcessorCA {
-		return verify.Failf(verify.TEEChain, "the PCK certificate's issuer is %q: want one of Intel's PCK CAs", name)
+	if _, err := CAOf(q.CA); err != nil {
+		return verify.Failf(verify.TEEChain, "the PCK certificate's issuer: %w", err)
 	}
 	if err := checkName(q.PCK, namePCK); err != nil {
 		return verify.Failf(verify.TEEChain, "%w", err)
 	}
-	if err := checkRoot(q.Root, roots, at); err != nil {
-		return verify.Failf(verify.TEEChain, "%w", err)
-	}
-	if err := checkIssued(q.CA, q.Root, at); err != nil {
-		return verify.Failf(verify.TEEChain, "%w", err)
-	}
-	if err := checkIssued(q.PCK, q.CA, at); err != nil {
+	if err := chain.Check([]*x509.Certificate{q.PCK, q.CA, q.Root}, roots, at, ofIntel); err != nil {
 		return verify.Failf(verify.TEEChain, "%w", err)
 	}
 	return nil
@@ -55,50 +50,23 @@ func (q *Quote) CheckChain(roots Roots, at time.Time) error {
 
 func checkName(c *x509.Certificate, want string) error {
 	if c.Subject.CommonName != want {
-		return fmt.Errorf("certificate of %q: want %q", c.Subject.CommonName, want)
+		return fmt.Errorf("certificate of %.80q: want %q", c.Subject.CommonName, want)
 	}
 	return nil
 }
 
-// checkRoot accepts a self-signed certificate by its digest alone.
-func checkRoot(root *x509.Certificate, roots Roots, at time.Time) error {
-	if sum := sha256.Sum256(root.Raw); !roots[sum] {
-		return fmt.Errorf("root certificate %q with digest %x is not one that the policy lists, or not the quote's own", root.Subject.CommonName, sum)
+// ofIntel holds every certificate of a chain to what Intel's are: self-issued is the root alone, and that has its name.
+func ofIntel(c *x509.Certificate, _ int) error {
+	if bytes.Equal(c.RawIssuer, c.RawSubject) {
+		return checkName(c, nameRoot)
 	}
-	if err := checkName(root, nameRoot); err != nil {
-		return err
-	}
-	return checkValid(root, at)
-}
-
-// checkIssued verifies one link of a chain.
-func checkIssued(c, issuer *x509.Certificate, at time.Time) error {
-	if err := checkP256(c); err != nil {
-		return err
-	}
-	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
-		return fmt.Errorf("certificate of %q: its issuer is not %q", c.Subject.CommonName, issuer.Subject.CommonName)
-	}
-	if err := c.CheckSignatureFrom(issuer); err != nil {
-		return fmt.Errorf("certificate of %q: not signed by %q: %w", c.Subject.CommonName, issuer.Subject.CommonName, err)
-	}
-	if len(c.UnhandledCriticalExtensions) > 0 {
-		return fmt.Errorf("certificate of %q: unknown critical extension %s", c.Subject.CommonName, c.UnhandledCriticalExtensions[0])
-	}
-	return checkValid(c, at)
-}
-
-func checkValid(c *x509.Certificate, at time.Time) error {
-	if at.Before(c.NotBefore) || at.After(c.NotAfter) {
-		return fmt.Errorf("certificate of %q: valid from %s to %s, not at %s", c.Subject.CommonName, stamp(c.NotBefore), stamp(c.NotAfter), stamp(at))
-	}
-	return nil
+	return checkP256(c)
 }
 
 func checkP256(c *x509.Certificate) error {
 	key, ok := c.PublicKey.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() || c.SignatureAlgorithm != x509.ECDSAWithSHA256 {
-		return fmt.Errorf("certificate of %q: want ECDSA on P-256 with SHA-256", c.Subject.CommonName)
+		return fmt.Errorf("certificate of %.80q: want ECDSA on P-256 with SHA-256", c.Subject.CommonName)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func checkEK(c *x509.Certificate) (*Device, error) {
 	}
 	const signs = x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment | x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	if c.KeyUsage&want == 0 || c.KeyUsage&signs != 0 {
-		return nil, fmt.Errorf("key usage %#x: want that of a key which decrypts or agrees, and does not sign", c.KeyUsage)
+		return nil, fmt.Errorf("key usage %v: want that of a key which decrypts or agrees, and does not sign", c.KeyUsage)
 	}
 	return deviceOf(c)
 }
@@ -83,6 +83,9 @@ const (
 	tagDirectoryName = 4
 	tagURI           = 6
 )
+
+// oidSAN is the extension subjectAltName.
+var oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // eachName calls f with each name of a certificate's subjectAltName: its tag's number, and its contents.
 func eachName(c *x509.Certificate, f func(tag int, value []byte) error) error {

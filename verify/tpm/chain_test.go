@@ -123,7 +123,7 @@ func TestABrokenChainIsRefusedAndSaysWhere(t *testing.T) {
 		"an expired CA":             {func(c []*x509.Certificate) { c[1].NotAfter = chainTime.Add(-time.Second) }, "certificate 1"},
 		"a CA of tomorrow":          {func(c []*x509.Certificate) { c[2].NotBefore = chainTime.Add(time.Second) }, "certificate 2"},
 		"an expired root":           {func(c []*x509.Certificate) { c[3].NotAfter = chainTime.Add(-time.Second) }, "certificate 3"},
-		"an end entity as issuer":   {func(c []*x509.Certificate) { c[1].IsCA = false }, "certificate 0"},
+		"an end entity as issuer":   {func(c []*x509.Certificate) { c[1].IsCA = false }, "certificate 1"},
 		"a CA that may not certify": {func(c []*x509.Certificate) { c[2].KeyUsage = x509.KeyUsageDigitalSignature }, "certificate 1"},
 		"a path length of zero":     {func(c []*x509.Certificate) { c[2].MaxPathLenZero = true }, "certificate 2"},
 		"the root's path length":    {func(c []*x509.Certificate) { c[3].MaxPathLen = 1 }, "certificate 3"},
@@ -155,6 +155,7 @@ func TestAChainOfOtherCertificatesIsRefused(t *testing.T) {
 	refuse("another root listed", good, map[[32]byte]bool{{1}: true}, verify.TPMAKChain)
 	refuse("a root that the map names but does not list", good, map[[32]byte]bool{sha256.Sum256(good[3]): false}, verify.TPMAKChain)
 	refuse("the root alone", good[3:], good.roots(), verify.TPMAKChain)
+	refuse("the root twice", append(slices.Clone(good), good[3]), good.roots(), verify.TPMAKChain)
 	refuse("a CA left out", testChain{good[0], good[2], good[3]}, good.roots(), verify.TPMAKChain)
 	refuse("CAs in another order", testChain{good[0], good[2], good[1], good[3]}, good.roots(), verify.TPMAKChain)
 	refuse("a CA twice", testChain{good[0], good[1], good[1], good[2], good[3]}, good.roots(), verify.TPMAKChain)

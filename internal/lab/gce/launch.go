@@ -59,25 +59,24 @@ func (l *launchSigner) open() {
 }
 
 // Endorse signs a firmware's launch measurements, in the form of Google's VMLaunchEndorsement (gce-tcb-verifier, proto/endorsement.proto).
-func (c *Cloud) Endorse(f *Firmware) (*poclog.CollateralItem, error) {
+func (c *Cloud) Endorse(f *Firmware) (*poclog.CollateralItem, error) { return c.EndorseAs(f, nil) }
+
+// EndorseAs is Endorse with a statement that was changed before it was signed.
+func (c *Cloud) EndorseAs(f *Firmware, change func(*endorsement.VMGoldenMeasurement)) (*poclog.CollateralItem, error) {
 	c.launch.open()
 	tdx := &endorsement.VMTdx{Svn: 1}
 	for _, size := range MemorySizes {
 		mrtd := f.MRTD(size)
 		tdx.Measurements = append(tdx.Measurements, &endorsement.VMTdx_Measurement{RamGib: size, Mrtd: mrtd[:]})
 	}
-	golden, err := proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMGoldenMeasurement{
+	golden := &endorsement.VMGoldenMeasurement{
 		Timestamp: timestamppb.New(c.from), ClSpec: 1, Commit: derive(20, c.Seed, f.Name, "commit"), Cert: c.launch.cert.Raw, Digest: f.Digest[:],
 		CaBundle: pemOf(c.launch.root.cert), Tdx: tdx,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
 	}
-	signature, err := signPSS(c.launch.key, golden)
-	if err != nil {
-		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
+	if change != nil {
+		change(golden)
 	}
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMLaunchEndorsement{SerializedUefiGolden: golden, Signature: signature})
+	body, err := c.launch.sign(golden)
 	if err != nil {
 		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
 	}
@@ -86,4 +85,17 @@ func (c *Cloud) Endorse(f *Firmware) (*poclog.CollateralItem, error) {
 		Kind: poclog.LaunchEndorsement, Chain: pemOf(c.launch.root.cert), Body: body,
 		URL: "https://lab.poclog.dev/gce_tcb_integrity/ovmf_x64_csm/tdx/" + hex.EncodeToString(mrtd[:]) + ".binarypb",
 	}, nil
+}
+
+// sign makes a VMLaunchEndorsement of a statement.
+func (l *launchSigner) sign(statement *endorsement.VMGoldenMeasurement) ([]byte, error) {
+	golden, err := proto.MarshalOptions{Deterministic: true}.Marshal(statement)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := signPSS(l.key, golden)
+	if err != nil {
+		return nil, err
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMLaunchEndorsement{SerializedUefiGolden: golden, Signature: signature})
 }

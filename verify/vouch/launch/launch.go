@@ -1,7 +1,9 @@
 // Package launch reads providers' signed statements on launch measurements: which firmware is theirs.
 //
-// Google signs the measurements of Compute Engine's firmware (https://github.com/google/gce-tcb-verifier). Without such a statement an attacker
-// runs firmware of his own in a trust domain and extends its registers with another machine's story. The package is pure.
+// Google signs the measurements of Compute Engine's firmware (https://github.com/google/gce-tcb-verifier, proto/endorsement.proto): RSASSA-PSS with SHA-256
+// over the statement's octets, by a key under a root of its own, whose certificate the statement carries. Without such a statement an attacker runs firmware of
+// his own in a trust domain and extends its registers with another machine's story. The package is pure; TestStatementIsHeldToSignatureChainAndTime and the
+// vectors of attacks are the evidence.
 package launch
 
 import (
@@ -9,68 +11,124 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/gce-tcb-verifier/proto/endorsement"
-	gce "github.com/google/gce-tcb-verifier/verify"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // maxStatement is the size of the largest statement, in bytes.
 const maxStatement = 1 << 17
 
+// mrtdSize is the size of a launch measurement, in bytes.
+const mrtdSize = 48
+
+// provenanceFrom is since when every statement says what its firmware was built from. Google signed some earlier ones without.
+var provenanceFrom = time.Date(2024, 8, 2, 0, 0, 0, 0, time.UTC)
+
 // CheckGCE verifies Google's endorsement (VMLaunchEndorsement) under one of the roots, which are named by SHA-256 of their DER, at a time, and
 // that it names an MRTD. The item's chain carries the root's certificate. The result holds from one time to another: those of the certificates.
 // Failures are [verify.TEELaunch].
-func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots map[[32]byte]bool, at time.Time) (from, to time.Time, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = verify.Failf(verify.TEELaunch, "launch endorsement: the verifier fails on it: %.200v", r)
-		}
-	}()
-	if len(item.Body) > maxStatement {
-		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement of %d bytes: want at most %d", len(item.Body), maxStatement)
+func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (from, to time.Time, err error) {
+	if from, to, err = checkGCE(item, mrtd, roots, at); err != nil {
+		err = verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
 	}
-	root, err := rootOf(item.Chain, roots)
+	return from, to, err
+}
+
+func checkGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (from, to time.Time, err error) {
+	s, err := parse(item.Body)
 	if err != nil {
-		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
+		return from, to, err
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(root)
-	statement, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
-	if err := proto.Unmarshal(item.Body, statement); err != nil {
-		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
-	}
-	if err := gce.EndorsementProto(statement, &gce.Options{RootsOfTrust: pool, Now: at}); err != nil {
-		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
-	}
-	if err := proto.Unmarshal(statement.SerializedUefiGolden, golden); err != nil {
-		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
-	}
-	signer, err := x509.ParseCertificate(golden.GetCert())
+	certs, err := s.chain(item.Chain)
 	if err != nil {
-		return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: signer: %w", err)
+		return from, to, err
+	}
+	if err := chain.Check(certs, roots, at, nil); err != nil {
+		return from, to, err
+	}
+	signer, root := certs[0], certs[1]
+	if err := signer.CheckSignature(x509.SHA256WithRSAPSS, s.signed, s.signature); err != nil {
+		return from, to, fmt.Errorf("not signed by %q: %w", signer.Subject, err)
+	}
+	if s.golden.GetTimestamp().AsTime().After(provenanceFrom) && s.golden.GetClSpec() == 0 && len(s.golden.GetCommit()) == 0 {
+		return from, to, errors.New("it does not say what the firmware was built from")
 	}
 	from, to = later(root.NotBefore, signer.NotBefore), earlier(root.NotAfter, signer.NotAfter)
-	for _, m := range golden.GetTdx().GetMeasurements() {
-		if len(m.GetMrtd()) == 48 && bytes.Equal(m.GetMrtd(), mrtd) {
+	named := s.mrtds()
+	for _, m := range named {
+		if bytes.Equal(m, mrtd) {
 			return from, to, nil
 		}
 	}
-	return from, to, verify.Failf(verify.TEELaunch, "launch endorsement: it names %d launch measurements, and not MRTD %x", len(golden.GetTdx().GetMeasurements()), mrtd)
+	return from, to, fmt.Errorf("it names %d launch measurements, and not MRTD %x", len(named), mrtd)
+}
+
+// A statement is what Google signs. Parsing believes nothing of it.
+type statement struct {
+	signed, signature []byte
+	golden            *endorsement.VMGoldenMeasurement
+}
+
+func parse(body []byte) (s *statement, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = nil, fmt.Errorf("the decoder fails on it: %.200v", r)
+		}
+	}()
+	if len(body) > maxStatement {
+		return nil, fmt.Errorf("%d bytes: want at most %d", len(body), maxStatement)
+	}
+	outer, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
+	if err := proto.Unmarshal(body, outer); err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(outer.GetSerializedUefiGolden(), golden); err != nil {
+		return nil, err
+	}
+	return &statement{outer.GetSerializedUefiGolden(), outer.GetSignature(), golden}, nil
+}
+
+// chain returns the signer's certificate, which the statement carries, and the root's, which stands beside it in PEM.
+func (s *statement) chain(beside []byte) ([]*x509.Certificate, error) {
+	signer, err := x509.ParseCertificate(s.golden.GetCert())
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
+	}
+	root, err := chain.ParsePEM(beside)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the root beside it: %w", err)
+	case len(root) != 1:
+		return nil, fmt.Errorf("%d certificates beside it: want the root's", len(root))
+	}
+	return []*x509.Certificate{signer, root[0]}, nil
+}
+
+// mrtds returns the launch measurements of TDX VMs.
+func (s *statement) mrtds() (list [][]byte) {
+	for _, m := range s.golden.GetTdx().GetMeasurements() {
+		if len(m.GetMrtd()) == mrtdSize {
+			list = append(list, m.GetMrtd())
+		}
+	}
+	return list
 }
 
 // CarriedRoot returns, in PEM, the root certificate that a statement carries itself, if its digest is one of the roots. It verifies nothing else.
-func CarriedRoot(body []byte, roots map[[32]byte]bool) []byte {
-	statement, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
-	if len(body) > maxStatement || proto.Unmarshal(body, statement) != nil || proto.Unmarshal(statement.GetSerializedUefiGolden(), golden) != nil {
+func CarriedRoot(body []byte, roots chain.Roots) []byte {
+	s, err := parse(body)
+	if err != nil {
 		return nil
 	}
-	for block, rest := pem.Decode(golden.GetCaBundle()); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(s.golden.GetCaBundle()); block != nil; block, rest = pem.Decode(rest) {
 		if roots[sha256.Sum256(block.Bytes)] {
 			return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})
 		}
@@ -80,17 +138,11 @@ func CarriedRoot(body []byte, roots map[[32]byte]bool) []byte {
 
 // MRTDs returns the launch measurements of TDX VMs that a statement names. It verifies nothing.
 func MRTDs(body []byte) [][]byte {
-	statement, golden := new(endorsement.VMLaunchEndorsement), new(endorsement.VMGoldenMeasurement)
-	if len(body) > maxStatement || proto.Unmarshal(body, statement) != nil || proto.Unmarshal(statement.GetSerializedUefiGolden(), golden) != nil {
+	s, err := parse(body)
+	if err != nil {
 		return nil
 	}
-	var list [][]byte
-	for _, m := range golden.GetTdx().GetMeasurements() {
-		if len(m.GetMrtd()) == 48 {
-			list = append(list, m.GetMrtd())
-		}
-	}
-	return list
+	return s.mrtds()
 }
 
 func later(a, b time.Time) time.Time {
@@ -105,20 +157,4 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// rootOf takes the one root that the chain carries, if its digest is listed.
-func rootOf(chain []byte, roots map[[32]byte]bool) (*x509.Certificate, error) {
-	block, rest := pem.Decode(chain)
-	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("chain of %d bytes: want the root's certificate in PEM", len(chain))
-	}
-	if sum := sha256.Sum256(block.Bytes); !roots[sum] {
-		return nil, fmt.Errorf("root certificate with digest %x is not one that the policy lists", sum)
-	}
-	root, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("root certificate: %w", err)
-	}
-	return root, nil
 }

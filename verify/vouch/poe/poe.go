@@ -16,7 +16,6 @@ import (
 	"crypto/elliptic"
 	"crypto/sha512"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -26,7 +25,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/tpm"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // maxEndorsement is the size of the largest endorsement, in bytes: certificates are most of it.
@@ -205,30 +204,18 @@ func Check(item *poclog.CollateralItem, roots map[[32]byte]bool, at time.Time) (
 }
 
 func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) (*Signed, error) {
-	chain := e.chain
-	if len(root) > 0 {
-		if roots[poclog.Sum(chain[len(chain)-1])] {
-			return nil, errors.New("a root stands beside it, which carries its own")
-		}
-		block, rest := pem.Decode(root)
-		if block == nil || len(bytes.TrimSpace(rest)) > 0 {
-			return nil, errors.New("the chain beside it is not the root's certificate in PEM")
-		}
-		chain = append(chain[:len(chain):len(chain)], block.Bytes)
-	}
-	leaf, err := tpm.CheckChain(verify.EndorseOwner, bytes.Join(chain, nil), roots, at)
-	if failed := (*verify.Error)(nil); errors.As(err, &failed) {
-		return nil, errors.New(failed.Detail)
-	}
-	if err := e.verify(leaf); err != nil {
+	certs, err := e.certificates(root)
+	if err != nil {
 		return nil, err
 	}
-	s := &Signed{Endorsement: e, Root: poclog.Sum(chain[len(chain)-1]), Signer: leaf.Subject.String(), From: e.NotBefore, To: e.NotAfter}
-	for _, der := range chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
+	if err := chain.Check(certs, roots, at, nil); err != nil {
+		return nil, err
+	}
+	if err := e.verify(certs[0]); err != nil {
+		return nil, err
+	}
+	s := &Signed{Endorsement: e, Root: poclog.Sum(certs[len(certs)-1].Raw), Signer: certs[0].Subject.String(), From: e.NotBefore, To: e.NotAfter}
+	for _, c := range certs {
 		if c.NotBefore.After(s.From) {
 			s.From = c.NotBefore
 		}
@@ -242,6 +229,32 @@ func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) 
 	return s, nil
 }
 
+// certificates parses the chain, with the root that stands beside it. Where the endorsement carries its own the chain has the root twice, which is refused.
+func (e *Endorsement) certificates(root []byte) ([]*x509.Certificate, error) {
+	if len(e.chain) > chain.MaxCertificates {
+		return nil, fmt.Errorf("x5chain of %d certificates: want at most %d", len(e.chain), chain.MaxCertificates)
+	}
+	var certs []*x509.Certificate
+	for _, der := range e.chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("x5chain: %w", err)
+		}
+		certs = append(certs, c)
+	}
+	if len(root) == 0 {
+		return certs, nil
+	}
+	beside, err := chain.ParsePEM(root)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the root beside it: %w", err)
+	case len(beside) != 1:
+		return nil, fmt.Errorf("%d certificates beside it: want the root's", len(beside))
+	}
+	return append(certs, beside[0]), nil
+}
+
 // verify checks the signature: of Sig_structure (RFC 9052, §4.4), by the leaf's key.
 func (e *Endorsement) verify(leaf *x509.Certificate) error {
 	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
@@ -249,7 +262,7 @@ func (e *Endorsement) verify(leaf *x509.Certificate) error {
 		return errors.New("the signer's key is not on P-384")
 	}
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
-		return fmt.Errorf("the signer's certificate has key usage %#x: want a key for signatures", leaf.KeyUsage)
+		return fmt.Errorf("the signer's certificate has key usage %v: want a key for signatures", leaf.KeyUsage)
 	}
 	signed, err := cbor.Marshal([]any{"Signature1", e.protected, []byte{}, e.payload})
 	if err != nil {

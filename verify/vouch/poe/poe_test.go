@@ -101,14 +101,18 @@ func TestSignerMustBeTheOwners(t *testing.T) {
 	twice := item
 	twice.Chain = alone.Chain
 	_, err = poe.Check(&twice, roots, at)
-	wantRefused(t, "a root twice", err, "carries its own")
+	wantRefused(t, "a root twice", err, "it issued itself")
 	garbage := alone
 	garbage.Chain = []byte("x")
 	_, err = poe.Check(&garbage, roots, at)
-	wantRefused(t, "garbage for a root", err, "not the root's certificate in PEM")
+	wantRefused(t, "garbage for a root", err, "the root beside it")
 	alone.Chain = nil
 	_, err = poe.Check(&alone, roots, at)
-	wantRefused(t, "no root beside it", err, "not one that the policy lists")
+	wantRefused(t, "no root beside it", err, "chain of 1 certificates")
+	two := alone
+	two.Chain = bytes.Repeat(twice.Chain, 2)
+	_, err = poe.Check(&two, roots, at)
+	wantRefused(t, "two roots beside it", err, "2 certificates beside it")
 }
 
 // splice puts b's signature under a.
