@@ -97,19 +97,33 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 			return nil, err
 		}
 	}
-	if sub.Judged.IsZero() {
+	a, err := s.judgeAt(in, sub.Judged)
+	if err != nil {
+		return nil, err
+	}
+	// An auditor does not ask for it: what is refused here would have been a sound entry.
+	if err := s.cfg.SecondOpinion(sub.Bundle, a.Entry.Appraised); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// judgeAt judges at the time that historical evidence asks for, and now; fresh evidence, which asks for none, now alone.
+func (s *Service) judgeAt(in profile.Input, asked time.Time) (*verify.Appraisal, error) {
+	now := in.Appraised
+	if asked.IsZero() {
 		return s.judge(in)
 	}
-	if sub.Judged.After(now) {
-		return nil, verify.Failf(verify.Format, "judged %s: it is %s now", sub.Judged.Format(time.RFC3339), now.Format(time.RFC3339))
+	if asked.After(now) {
+		return nil, verify.Failf(verify.Format, "judged %s: it is %s now", asked.Format(time.RFC3339), now.Format(time.RFC3339))
 	}
-	in.Appraised = sub.Judged
+	in.Appraised = asked
 	a, err := s.judge(in)
 	if err != nil {
 		return nil, err
 	}
 	if a.Entry.Fresh != nil {
-		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", sub.Judged.Format(time.RFC3339))
+		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", asked.Format(time.RFC3339))
 	}
 	in.Appraised, in.Collateral = now, nil
 	if _, err := s.judge(in); err != nil {
@@ -117,7 +131,7 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 		if !ok {
 			return nil, err
 		}
-		return nil, verify.Failf(check, "at %s it passes, but not now: %w", sub.Judged.Format(time.RFC3339), err)
+		return nil, verify.Failf(check, "at %s it passes, but not now: %w", asked.Format(time.RFC3339), err)
 	}
 	return a, nil
 }

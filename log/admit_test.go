@@ -155,6 +155,33 @@ func TestPanicOfAnAppraiserIsOneAnswer(t *testing.T) {
 	submit(t, l, f.submission(t, 1))
 }
 
+// What another implementation refuses is not admitted, and the answer says so. It is no part of the appraisal: an entry that is in the log by then is as sound
+// as before, so that no upgrade of a library convicts the log.
+func TestSecondOpinionRefusesAtAdmissionAlone(t *testing.T) {
+	f := newFab()
+	cfg := logConfig()
+	var refuses atomic.Bool
+	cfg.SecondOpinion = func(bundle []byte, at time.Time) error {
+		if refuses.Load() {
+			return verify.Failf(verify.SecondOpinion, "a library refuses the quote")
+		}
+		return nil
+	}
+	l := serve(t, f.initLog(t), cfg)
+	first, second := f.submission(t, 1), f.submission(t, 2)
+	before := submit(t, l, first)
+	refuses.Store(true)
+	if p := problemOf(t, l, second); p.Status != http.StatusUnprocessableEntity || p.Check != string(verify.SecondOpinion) {
+		t.Errorf("%+v: want 422 with check %s", p, verify.SecondOpinion)
+	}
+	if again := submit(t, l, first); again.New || again.Verdict.Index != before.Verdict.Index {
+		t.Errorf("what was logged before: new %v, entry %d", again.New, again.Verdict.Index)
+	}
+	if r := l.fsck(t); len(r.Findings) > 0 || r.Proofs != 1 {
+		t.Errorf("fsck: %+v", r)
+	}
+}
+
 // Where the guard cannot keep what it signs, nothing is published; what is in the tree by then is found again, once.
 func TestLostGuardDiskStopsPublicationAndLosesNothing(t *testing.T) {
 	f := newFab()

@@ -49,9 +49,11 @@ type Config struct {
 	Software string // name and version, for the config entry
 	Guard    string // the guard file; empty is GuardPath
 
-	Appraise Appraiser        // nil is profile.Known's Appraise
-	Now      func() time.Time // nil is time.Now
-	Logger   *slog.Logger     // nil is slog.Default
+	Appraise Appraiser // nil is profile.Known's Appraise
+	// SecondOpinion may refuse a bundle that passed its appraisal at a time; nil is profile.Known's SecondOpinion.
+	SecondOpinion func(bundle []byte, at time.Time) error
+	Now           func() time.Time // nil is time.Now
+	Logger        *slog.Logger     // nil is slog.Default
 
 	CheckpointInterval time.Duration // between checkpoints of a growing log: at least 100 ms; 0 is DefaultCheckpointInterval
 	Republish          time.Duration // between checkpoints of an idle log, at most 60 s; 0 is DefaultRepublish
@@ -79,8 +81,12 @@ func (c *Config) setDefaults(dir string) error {
 	if c.Guard == "" {
 		c.Guard = GuardPath(dir)
 	}
+	known := profile.NewKnown()
 	if c.Appraise == nil {
-		c.Appraise = profile.NewKnown().Appraise
+		c.Appraise = known.Appraise
+	}
+	if c.SecondOpinion == nil {
+		c.SecondOpinion = known.SecondOpinion
 	}
 	if c.Now == nil {
 		c.Now = time.Now

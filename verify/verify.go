@@ -57,6 +57,9 @@ const (
 	Policy     Check = "policy"     // the appraisal policy does not allow this
 
 	PublisherSignature Check = "publisher.signature" // the policy's publishers did not sign the submission
+
+	// SecondOpinion refuses at a log's admission alone, and is no part of an appraisal.
+	SecondOpinion Check = "second-opinion" // another implementation refuses the TEE's quote
 )
 
 var checks = []Check{

@@ -23,9 +23,9 @@ func spaced(quote []byte) []byte {
 	return q
 }
 
-// Two judges, of whom one knows the platform, must say the same of a quote that the second implementation refuses: an auditor who computes an
-// entry again would else convict an honest log.
-func TestAKnownPlatformsQuoteIsRefusedWhereANewOnesIs(t *testing.T) {
+// What another implementation alone refuses is refused at admission, whether the platform is known or not, and by no appraisal: an auditor with another version
+// of it who computes an entry again would else convict an honest log.
+func TestSecondOpinionIsNoPartOfTheAppraisal(t *testing.T) {
 	w := newWorld(t)
 	honest := judging(t, w, w.Honest())
 	td := w.VM.TD(w.Challenge.ReportData(w.VM.TPM.Public))
@@ -34,15 +34,41 @@ func TestAKnownPlatformsQuoteIsRefusedWhereANewOnesIs(t *testing.T) {
 	b.Set(poclog.ItemTDXQuote, spaced(w.VM.Platform().Quote(td)))
 	b.Set(poclog.ItemTPMQuote, sealedOver(t, hostile, b.Get(poclog.ItemTDXQuote)))
 	in := judging(t, hostile, b)
-	_, err := Appraise(in)
-	wantCheck(t, "white space after the chain, by a judge without memory", err, verify.TEESignature)
 
 	k := NewKnown()
 	honest.Known = k
 	leafOf(t, honest)
-	in.Known = k
-	_, err = Appraise(in)
-	wantCheck(t, "white space after the chain, by a judge who knows the platform", err, verify.TEESignature)
+	for range 2 {
+		if err := k.SecondOpinion(honest.Bundle, labNow); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := leafOf(t, in)
+	for name, known := range map[string]*Known{"without memory": nil, "who knows the platform": k} {
+		in.Known = known
+		if got := leafOf(t, in); !bytes.Equal(got, want) {
+			t.Errorf("a judge %s gives another entry", name)
+		}
+		wantCheck(t, "white space after the chain, asked by a judge "+name, known.SecondOpinion(in.Bundle, labNow), verify.SecondOpinion)
+	}
+	wantCheck(t, "when the chip's certificate is no longer valid", k.SecondOpinion(honest.Bundle, labNow.AddDate(40, 0, 0)), verify.SecondOpinion)
+}
+
+func TestSecondOpinionOnSNPReports(t *testing.T) {
+	w := attack.NewWorldOf(poclog.SNP)
+	good := judging(t, w, w.Honest())
+	k := NewKnown()
+	for range 2 {
+		if err := k.SecondOpinion(good.Bundle, labNow); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCheck(t, "when the chip's certificate is no longer valid", k.SecondOpinion(good.Bundle, labNow.AddDate(40, 0, 0)), verify.SecondOpinion)
+	wantCheck(t, "no bundle", k.SecondOpinion([]byte("{}"), labNow), verify.Format)
+	empty, err := new(poclog.Bundle).Marshal()
+	if err == nil {
+		wantCheck(t, "a bundle without a quote", k.SecondOpinion(empty, labNow), verify.Profile)
+	}
 }
 
 // sealedOver is the honest TPM's quote over a TD quote.

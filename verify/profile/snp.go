@@ -59,39 +59,23 @@ func snpSteps(launch need, chip bool) []step {
 
 // checkSNPChain verifies the key's certificates, once while they are valid, and each report against them.
 func (s *subject) checkSNPChain(chip bool) error {
-	roots := s.roots(poclog.RootAMDARK)
-	// All that go-sev-guest judges but what is signed: what it would refuse here, it must be asked about, or who remembers accepts more.
-	key := keyOf("snp chain", roots, s.bundle.Get(poclog.ItemSNPCerts), s.report.Frame())
-	if _, s.knownPlatform = s.in.Known.get(key, s.in.Appraised); s.knownPlatform {
-		if err := s.snpChain.CheckReport(s.report); err != nil {
+	c, roots := s.snpChain, s.roots(poclog.RootAMDARK)
+	key := keyOf("snp chain", roots, s.bundle.Get(poclog.ItemSNPCerts))
+	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		if err := c.CheckReport(s.report); err != nil {
 			return err
 		}
-	} else if err := s.snpChain.CheckChain(s.report, roots, s.in.Appraised); err != nil {
+	} else if err := c.CheckChain(s.report, roots, s.in.Appraised); err != nil {
 		return err
 	}
-	if _, ok := s.snpChain.ChipID(s.report); chip && !ok {
+	s.in.Known.put(key, validity(c.Leaf, c.CA, c.Root), s.in.Appraised)
+	if _, ok := c.ChipID(s.report); chip && !ok {
 		return verify.Failf(verify.TEEChain, "the host masks CHIP_ID, and a VLEK names no chip: nobody says which chip this is")
 	}
-	s.platformKey = key
 	return nil
 }
 
-// checkSNPSignature verifies the report, and for a platform that is new asks go-sev-guest, too.
-func checkSNPSignature(s *subject) error {
-	if err := s.report.CheckSignature(s.snpChain); err != nil {
-		return err
-	}
-	if s.knownPlatform {
-		return nil
-	}
-	if err := snp.SecondOpinion(s.report, s.snpChain, s.in.Appraised); err != nil {
-		return err
-	}
-	if s.platformKey != ([32]byte{}) {
-		s.in.Known.put(s.platformKey, validity(s.snpChain.Leaf, s.snpChain.CA, s.snpChain.Root), s.in.Appraised)
-	}
-	return nil
-}
+func checkSNPSignature(s *subject) error { return s.report.CheckSignature(s.snpChain) }
 
 // checkSNPRevocation holds the chain to the root's CRLs. Without any it is absent.
 func checkSNPRevocation(s *subject) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// A judge who knows a platform asks go-sev-guest no more. Whatever a chip could sign, he and one without memory must say the same of it: an auditor who
+// A judge who knows a platform does not verify its chain again. Whatever a chip could sign, he and one without memory must say the same of it: an auditor who
 // computes an entry again would else convict an honest log. Every bit of what a report says is changed in turn and signed anew: one of each byte, or with
 // POCLOG_EVERY_BYTE each.
 func TestAKnownSNPPlatformIsJudgedAsANewOne(t *testing.T) {

@@ -39,9 +39,6 @@ type subject struct {
 
 	launchBank tpm.Alg // whose PCR 17 and 18 hold the AK; 0 before tpm.ak-policy
 
-	knownPlatform bool     // its chain was verified before, with quotes of it
-	platformKey   [32]byte // under which to remember it
-
 	passed []verify.Check
 	notes  map[verify.Check]string
 	entry  poclog.Entry

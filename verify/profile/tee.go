@@ -36,35 +36,19 @@ func tdxSteps(launch need) []step {
 
 // checkTDXChain verifies the chip's certificates, once for a platform while they are valid.
 func checkTDXChain(s *subject) error {
-	roots := s.roots(poclog.RootIntelSGX)
-	// All that go-tdx-guest judges but the body: what it would refuse here, it must be asked about, or who remembers accepts more.
-	key := keyOf("tdx chain", roots, s.quote.Frame())
-	if _, s.knownPlatform = s.in.Known.get(key, s.in.Appraised); s.knownPlatform {
+	q, roots := s.quote, s.roots(poclog.RootIntelSGX)
+	key := keyOf("tdx chain", roots, q.PCK.Raw, q.CA.Raw, q.Root.Raw)
+	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
 		return nil
 	}
-	if err := s.quote.CheckChain(roots, s.in.Appraised); err != nil {
+	if err := q.CheckChain(roots, s.in.Appraised); err != nil {
 		return err
 	}
-	s.platformKey = key
+	s.in.Known.put(key, validity(q.PCK, q.CA, q.Root), s.in.Appraised)
 	return nil
 }
 
-// checkTDXSignature verifies the quote, and for a platform that is new asks go-tdx-guest, too.
-func checkTDXSignature(s *subject) error {
-	if err := s.quote.CheckSignature(); err != nil {
-		return err
-	}
-	if s.knownPlatform {
-		return nil
-	}
-	if err := s.quote.SecondOpinion(s.in.Appraised); err != nil {
-		return err
-	}
-	if s.platformKey != ([32]byte{}) {
-		s.in.Known.put(s.platformKey, validity(s.quote.PCK, s.quote.CA, s.quote.Root), s.in.Appraised)
-	}
-	return nil
-}
+func checkTDXSignature(s *subject) error { return s.quote.CheckSignature() }
 
 var intelKinds = []poclog.CollateralKind{poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL}
 

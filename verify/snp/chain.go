@@ -228,7 +228,7 @@ func (c *Chain) parseOwner(hwid, csp []byte) (err error) {
 }
 
 // CheckChain verifies that the key's certificate leads to one of the roots, with all certificates valid at a time, and that it is the certificate
-// of this report's key: its chip, product and TCB version are the report's. Failures are [verify.TEEChain].
+// of this report's key ([Chain.CheckReport]). Failures are [verify.TEEChain].
 func (c *Chain) CheckChain(r *Report, roots Roots, at time.Time) error {
 	if err := chain.Check([]*x509.Certificate{c.Leaf, c.CA, c.Root}, roots, at, ofAMD); err != nil {
 		return verify.Failf(verify.TEEChain, "%w", err)
@@ -239,7 +239,7 @@ func (c *Chain) CheckChain(r *Report, roots Roots, at time.Time) error {
 	return c.CheckReport(r)
 }
 
-// CheckReport holds a report to what its key's certificate says. Failures are [verify.TEEChain].
+// CheckReport holds a report to what its key's certificate says: chip, product and TCB version are the same. Failures are [verify.TEEChain].
 func (c *Chain) CheckReport(r *Report) error {
 	masked := allZero(r.ChipID[:])
 	switch {

@@ -12,8 +12,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// SecondOpinion asks go-sev-guest whether it accepts chain and signature at a time too. Failures are [verify.TEESignature]: where two implementations
-// differ, nobody is believed.
+// SecondOpinion asks go-sev-guest whether it accepts chain and signature at a time too. Failures are [verify.SecondOpinion]. It is no part of an appraisal,
+// which must be the same with every version of the library.
 //
 // The library (v0.15.0) judges certificates of version 0, Milan's and Genoa's. Of Turin's it knows neither the FMC's version nor identifiers of 8
 // bytes: there it is asked about the signature alone. Processors of which it does not know the model, such as Zen 4c's, it calls unknown: they are given
@@ -21,18 +21,18 @@ import (
 func SecondOpinion(r *Report, c *Chain, at time.Time) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = verify.Failf(verify.TEESignature, "go-sev-guest fails on the report: %.200v", p)
+			err = verify.Failf(verify.SecondOpinion, "go-sev-guest fails on the report: %.200v", p)
 		}
 	}()
 	if c.version != 0 {
 		if err := gsnp.SnpReportSignature(r.raw, c.Leaf); err != nil {
-			return verify.Failf(verify.TEESignature, "go-sev-guest refuses the report: %w", err)
+			return verify.Failf(verify.SecondOpinion, "go-sev-guest refuses the report: %w", err)
 		}
 		return nil
 	}
 	report, err := abi.ReportToProto(r.raw)
 	if err != nil {
-		return verify.Failf(verify.TEESignature, "go-sev-guest refuses the report: %w", err)
+		return verify.Failf(verify.SecondOpinion, "go-sev-guest refuses the report: %w", err)
 	}
 	// Fresh values for each call: the library writes to them.
 	root := trust.AMDRootCertsProduct(string(c.Product))
@@ -49,7 +49,7 @@ func SecondOpinion(r *Report, c *Chain, at time.Time) (err error) {
 	}
 	options := &gsnp.Options{DisableCertFetching: true, Now: at, TrustedRoots: trusted, Getter: noGetter{}}
 	if err := gsnp.SnpAttestation(&sevsnp.Attestation{Report: report, CertificateChain: chain}, options); err != nil {
-		return verify.Failf(verify.TEESignature, "go-sev-guest refuses the report: %w", err)
+		return verify.Failf(verify.SecondOpinion, "go-sev-guest refuses the report: %w", err)
 	}
 	return nil
 }

@@ -4,9 +4,8 @@
 // certificates "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification" (57230) and "Versioned Loaded Endorsement Key (VLEK)
 // Certificate Definition" (58369).
 //
-// A report is never named by its raw bytes: ECDSA's s can be negated by anybody. [Report.ID] is over what is signed. go-sev-guest gives a second
-// opinion on every platform that is new ([SecondOpinion]); it is called behind our own bounds checks and a recover. What it does not know, and so
-// has no opinion on, is said there.
+// A report is never named by its raw bytes: ECDSA's s can be negated by anybody. [Report.ID] is over what is signed. go-sev-guest gives logs a
+// second opinion ([SecondOpinion]); it is called behind our own bounds checks and a recover. What it does not know, and so has no opinion on, is said there.
 //
 // A chip is known by CHIP_ID, or where the host masks it by the identifier in its key's certificate. A VLEK, which AMD makes for a cloud and not for a
 // chip, says whose chip it is, and not which: then CHIP_ID is the firmware's own word.

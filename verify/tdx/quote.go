@@ -5,8 +5,8 @@
 // algorithm of Intel's PCS API v4 ("Get TDX TCB Info", "Get TDX QE Identity").
 //
 // A quote is never named by its raw bytes: padding, ECDSA's s and PEM white space can be changed by anybody. [Quote.ID] is over what
-// is signed. go-tdx-guest gives a second opinion on every quote whose platform is new ([Quote.CheckSignature]); it is called behind bounds
-// checks and a recover, for it panics on crafted lengths.
+// is signed. go-tdx-guest gives logs a second opinion ([Quote.SecondOpinion]); it is called behind bounds checks and a recover, for it panics on
+// crafted lengths.
 //
 // The package is pure: roots, collateral and the time are arguments. It says nothing about where a chip stands. TestReal and
 // TestEveryByte are the evidence.

@@ -101,12 +101,12 @@ func (q *Quote) CheckSignature() error {
 	return nil
 }
 
-// SecondOpinion asks go-tdx-guest whether it accepts chain and signatures at a time too. Failures are [verify.TEESignature]: where two
-// implementations differ, nobody is believed.
+// SecondOpinion asks go-tdx-guest whether it accepts chain and signatures at a time too. Failures are [verify.SecondOpinion]. It is no part of an appraisal,
+// which must be the same with every version of the library.
 func (q *Quote) SecondOpinion(at time.Time) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = verify.Failf(verify.TEESignature, "go-tdx-guest fails on the quote: %.200v", r)
+			err = verify.Failf(verify.SecondOpinion, "go-tdx-guest fails on the quote: %.200v", r)
 		}
 	}()
 	pool := x509.NewCertPool()
@@ -114,7 +114,7 @@ func (q *Quote) SecondOpinion(at time.Time) (err error) {
 	// A fresh value for each call: the library writes to it.
 	options := &gtdx.Options{TrustedRoots: pool, Now: &gtdx.TimeSet{PckCertChain: at, TcbInfo: at, QeIdentity: at, PckCrl: at, RootCaCrl: at}}
 	if err := gtdx.RawTdxQuote(q.raw, options); err != nil {
-		return verify.Failf(verify.TEESignature, "go-tdx-guest refuses the quote: %w", err)
+		return verify.Failf(verify.SecondOpinion, "go-tdx-guest refuses the quote: %w", err)
 	}
 	return nil
 }
