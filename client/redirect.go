@@ -85,7 +85,7 @@ func (g *redirectGuard) proxy(r *http.Request) (bool, error) {
 		return false, err
 	}
 	if ip, err := netip.ParseAddr(r.URL.Hostname()); err == nil && !dial.IsPublic(ip) {
-		return false, fmt.Errorf("%w: the log sends to %.200s: %w", errRedirect, r.URL.Host, dial.ErrNotPublic)
+		return false, fmt.Errorf("%w: the log sends to %s, which %w", errRedirect, ip, dial.ErrNotPublic)
 	}
 	return true, nil
 }

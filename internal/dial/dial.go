@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNotPublic says that an address is not public.
-var ErrNotPublic = errors.New("not a public address")
+var ErrNotPublic = errors.New("is not a public address")
 
 // reserved are networks that are not public and of which net/netip does not say so (RFC 6890): carriers' NAT, benchmarks, protocol
 // assignments, and addresses in which an IPv4 address hides.
@@ -46,7 +46,7 @@ func PublicOnly(_, address string, _ syscall.RawConn) error {
 		return err
 	}
 	if !IsPublic(at.Addr()) {
-		return fmt.Errorf("%s: %w", at.Addr(), ErrNotPublic)
+		return fmt.Errorf("%s %w", at.Addr(), ErrNotPublic)
 	}
 	return nil
 }
