@@ -48,7 +48,7 @@ func GuardPath(dir string) string { return filepath.Clean(dir) + ".guard" }
 type InitOptions struct {
 	Origin string         // the log's name, such as "log.example/2026": the first line of its checkpoints
 	URL    string         // where it will be served, for policy.txt; may be empty
-	Policy *poclog.Policy // what it admits; an empty ChallengePolicy becomes the log's own tlog-policy
+	Policy *poclog.Policy // what it admits; without a ChallengePolicy the log's own tlog-policy is that
 	Guard  string         // the guard file; empty is GuardPath
 	Key    *signer.Signer // the Ed25519 key, in a key management system; nil makes one in a file
 }
@@ -76,12 +76,13 @@ func Init(dir string, o InitOptions) error {
 		return fmt.Errorf("make ML-DSA-44 key for origin %q: %w", o.Origin, err)
 	}
 	policy := clientPolicy(o, ed25519VKey, mldsaVKey)
-	if _, err := tlogpolicy.Parse([]byte(policy)); err != nil {
+	clients, err := tlogpolicy.Parse([]byte(policy))
+	if err != nil {
 		return fmt.Errorf("origin %q: %w", o.Origin, err)
 	}
 	appraisal := *o.Policy
 	if len(appraisal.ChallengePolicy) == 0 {
-		appraisal.ChallengePolicy = challengeLines(policy)
+		appraisal.ChallengePolicy = challengeLines(clients)
 	}
 	file, err := appraisal.Marshal()
 	if err != nil {
@@ -120,15 +121,4 @@ func clientPolicy(o InitOptions, vkeys ...string) string {
 	}
 	b.WriteString("quorum none\n")
 	return b.String()
-}
-
-// challengeLines are a tlog-policy's lines without its comments.
-func challengeLines(policy string) []string {
-	var lines []string
-	for _, l := range strings.Split(strings.TrimSpace(policy), "\n") {
-		if !strings.HasPrefix(l, "#") {
-			lines = append(lines, l)
-		}
-	}
-	return lines
 }

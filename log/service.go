@@ -256,6 +256,9 @@ func (s *Service) loadPolicy() (err error) {
 	if s.policy, err = poclog.ParsePolicy(s.file); err != nil {
 		return fmt.Errorf("%s: %w", fileAppraisal, err)
 	}
+	if err := s.followPolicy(); err != nil {
+		return fmt.Errorf("%s: %w", fileAppraisal, err)
+	}
 	if err := profile.CheckPolicy(s.policy); err != nil {
 		return fmt.Errorf("%s: %w", fileAppraisal, err)
 	}
@@ -267,6 +270,19 @@ func (s *Service) loadPolicy() (err error) {
 	}
 	s.blob, err = s.store.put(s.file)
 	return err
+}
+
+// followPolicy makes the challenge policy follow policy.txt, in the file, too: it is the policy in force.
+func (s *Service) followPolicy() error {
+	changed, err := challengePolicy(s.policy, s.own)
+	if err != nil || !changed {
+		return err
+	}
+	if s.file, err = s.policy.Marshal(); err != nil {
+		return err
+	}
+	s.cfg.Logger.Info("the challenge policy follows "+filePolicy, "quorum", s.own.Quorum())
+	return durable.Replace(filepath.Join(s.dir, fileAppraisal), s.file, 0o644)
 }
 
 // announce appends a config entry where policy or software is not that of the newest one: a policy takes effect only through its entry.

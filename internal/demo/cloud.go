@@ -141,10 +141,7 @@ func (s *cloudStage) hireWitnesses(ctx context.Context) error {
 		return err
 	}
 	// The log takes challenges only if its quorum timed them.
-	if err := os.WriteFile(path, []byte(policy), 0o644); err != nil {
-		return err
-	}
-	return s.timedChallenges(policy)
+	return os.WriteFile(path, []byte(policy), 0o644)
 }
 
 // hireAuditor starts an auditor, which cosigns only what it re-verified, and returns its line in a policy.
@@ -190,29 +187,6 @@ func (s *cloudStage) audited(ctx context.Context, file []byte) error {
 		}
 	}
 	return fmt.Errorf("the receipt did not become audited: %w", err)
-}
-
-// timedChallenges makes the appraisal policy ask for the witnesses' times.
-func (s *cloudStage) timedChallenges(policy string) error {
-	path := filepath.Join(s.dir, "appraisal.json")
-	file, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	p, err := poclog.ParsePolicy(file)
-	if err != nil {
-		return err
-	}
-	p.ChallengePolicy = nil
-	for _, l := range strings.Split(strings.TrimSpace(policy), "\n") {
-		if !strings.HasPrefix(l, "#") {
-			p.ChallengePolicy = append(p.ChallengePolicy, l)
-		}
-	}
-	if file, err = p.Marshal(); err != nil {
-		return err
-	}
-	return os.WriteFile(path, file, 0o644)
 }
 
 // submission is evidence with today's collateral.
