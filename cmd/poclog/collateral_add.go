@@ -15,7 +15,7 @@ import (
 type collateralAddCmd struct {
 	out                output
 	token, owner, root string
-	url                string
+	bundle, url        string
 }
 
 func newCollateralAddCmd() *cobra.Command {
@@ -25,15 +25,18 @@ func newCollateralAddCmd() *cobra.Command {
 		Short: "Put a registry's token or an owner's endorsement into a collateral file",
 		Long: "Put what others vouch for into a collateral file, new or after what is in one: the token of a registry of hardware, as the Proof of Cloud Alliance's\n" +
 			"servers answer it (the answer, or its jwt), on the bundle's own TEE quote; and Intel's Platform Ownership Endorsement (CBOR). Both are read strictly,\n" +
-			"and believed by nobody yet: whose count, a judge's policy says. One of a kind and URL is replaced.",
+			"and believed by nobody yet: whose count, a judge's policy says. One of a kind and URL is replaced.\n\n" +
+			"With --bundle a token is held to the bundle's quote. The registry may have been shown it with padding, as machines give it; how much there was is\n" +
+			"found out, and stands in the file beside the token.",
 		Example: "  poclog inspect vm.bundle.json --item tdx-quote | xxd -p | tr -d '\\n' > quote.hex    # what the registry is to be asked about\n" +
-			"  poclog collateral add --alliance-token answer.json -o vm.collateral.json\n" +
+			"  poclog collateral add --alliance-token answer.json --bundle vm.bundle.json -o vm.collateral.json\n" +
 			"  poclog collateral add vm.collateral.json --owner-endorsement poe.cbor --root owner-root.pem -o all.collateral.json",
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.run,
 	}
 	a.out.flags(c, "collateral")
 	c.Flags().StringVar(&a.token, "alliance-token", "", "a registry's token: compact JWS, or the JSON answer with it")
+	c.Flags().StringVar(&a.bundle, "bundle", "", "the bundle whose quote the registry was shown")
 	c.Flags().StringVar(&a.owner, "owner-endorsement", "", "a Platform Ownership Endorsement: COSE_Sign1")
 	c.Flags().StringVar(&a.root, "root", "", "the root certificate of its signer in PEM, where the endorsement leaves it out")
 	c.Flags().StringVar(&a.url, "url", "", "where it was asked for: tells several of a kind apart")
@@ -46,6 +49,9 @@ func (a *collateralAddCmd) run(cmd *cobra.Command, args []string) error {
 	}
 	if a.root != "" && a.owner == "" {
 		return usagef("--root goes with --owner-endorsement")
+	}
+	if a.bundle != "" && a.token == "" {
+		return usagef("--bundle goes with --alliance-token")
 	}
 	if err := a.out.check(); err != nil {
 		return err
@@ -74,15 +80,11 @@ func (a *collateralAddCmd) run(cmd *cobra.Command, args []string) error {
 // items reads what is to be added.
 func (a *collateralAddCmd) items(cmd *cobra.Command) (items []poclog.CollateralItem, err error) {
 	if a.token != "" {
-		file, err := readFile(cmd, a.token, maxEndorsementFile)
+		it, err := a.tokenItem(cmd)
 		if err != nil {
-			return nil, err
-		}
-		body := tokenOf(file)
-		if _, err := alliance.Parse(body); err != nil {
 			return nil, fmt.Errorf("%s: %w", a.token, err)
 		}
-		items = append(items, poclog.CollateralItem{Kind: poclog.AllianceToken, URL: a.url, Body: body})
+		items = append(items, it)
 	}
 	if a.owner == "" {
 		return items, nil
@@ -100,6 +102,53 @@ func (a *collateralAddCmd) items(cmd *cobra.Command) (items []poclog.CollateralI
 		}
 	}
 	return append(items, it), nil
+}
+
+// tokenItem reads a registry's answer, and finds with which padding it was shown the bundle's quote.
+func (a *collateralAddCmd) tokenItem(cmd *cobra.Command) (it poclog.CollateralItem, err error) {
+	file, err := readFile(cmd, a.token, maxEndorsementFile)
+	if err != nil {
+		return it, err
+	}
+	it = poclog.CollateralItem{Kind: poclog.AllianceToken, URL: a.url, Body: tokenOf(file)}
+	t, err := alliance.Parse(it.Body)
+	if err != nil {
+		return it, err
+	}
+	if a.bundle == "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: the token is taken as one on the quote as a bundle has it; --bundle finds out whether the registry was shown it with padding")
+		return it, nil
+	}
+	b, err := readBundle(cmd, a.bundle)
+	if err != nil {
+		return it, err
+	}
+	size, ok := t.SizeShown(teeQuote(b))
+	if !ok {
+		return it, fmt.Errorf("the token is on a quote with SHA-256 %s: that of %s is another, with any padding of zeros", t.QuoteHash, a.bundle)
+	}
+	it.Shown = uint32(size)
+	return it, nil
+}
+
+func readBundle(cmd *cobra.Command, path string) (*poclog.Bundle, error) {
+	file, err := readFile(cmd, path, poclog.MaxBundle)
+	if err != nil {
+		return nil, err
+	}
+	b, err := poclog.ParseBundle(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// teeQuote is what a registry of hardware is shown of a bundle.
+func teeQuote(b *poclog.Bundle) []byte {
+	if b.Has(poclog.ItemSNPReport) {
+		return b.Get(poclog.ItemSNPReport)
+	}
+	return b.Get(poclog.ItemTDXQuote)
 }
 
 const maxEndorsementFile = 1 << 16

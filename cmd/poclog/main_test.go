@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/realdata"
 )
@@ -203,6 +205,13 @@ func cmdEndorsed(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("token.jwt"), append(w.Token(b), '\n'), 0o644))
 	ts.Check(os.WriteFile(ts.MkAbs("answer.json"), fmt.Appendf(nil, `{"machineId":"x","label":"y","jwt":%q}`, w.Token(b)), 0o644))
+	// The answers of 2026 have no time; this one is on the quote as configfs pads it, and on the quote alone.
+	quote := b.Get(poclog.ItemTDXQuote)
+	for name, shown := range map[string][]byte{"bare.json": quote, "padded.json": append(bytes.Clone(quote), make([]byte, 8000-len(quote))...)} {
+		ppid := w.VM.Platform().PPID
+		token := w.Alliance().BareToken(shown, ppid[:], "rack 8")
+		ts.Check(os.WriteFile(ts.MkAbs(name), fmt.Appendf(nil, `{"machineId":"%x","label":"rack 8","jwt":%q}`, ppid, token), 0o644))
+	}
 	ts.Check(os.WriteFile(ts.MkAbs("poe.cbor"), item.Body, 0o644))
 	ts.Check(os.WriteFile(ts.MkAbs("root.pem"), item.Chain, 0o644))
 	ts.Setenv("ALLIANCE", w.Alliance().Key().String())
