@@ -187,12 +187,16 @@ type Config struct {
 	Time     time.Time // when it took effect: UTC, whole seconds
 }
 
-// A Leaf is any leaf: exactly one of Proof and Config is set, or neither for kinds and versions that this software does not know,
+// A Leaf is any leaf: one of Proof, Config and Index is set, or none for kinds and versions that this software does not know,
 // which are still leaves.
 type Leaf struct {
 	Proof  *Entry
 	Config *Config
+	Index  *IndexEntry
 }
+
+// Known reports whether the leaf is of a kind and version that this software knows.
+func (l *Leaf) Known() bool { return l.Proof != nil || l.Config != nil || l.Index != nil }
 
 // ParseLeaf parses the bytes of a leaf. Kinds and versions that it does not know are no error; a malformed leaf of a known kind is.
 func ParseLeaf(leaf []byte) (Leaf, error) {
@@ -200,20 +204,22 @@ func ParseLeaf(leaf []byte) (Leaf, error) {
 		return Leaf{}, fmt.Errorf("entry of %d bytes: want at most %d", len(leaf), MaxEntry)
 	}
 	var l Leaf
-	var code func(*canon.Codec)
-	start, kind := proofStart, "entry"
+	start, code := "", func(*canon.Codec) {}
 	switch {
 	case bytes.HasPrefix(leaf, []byte(proofStart)):
 		l.Proof = new(Entry)
-		code = l.Proof.code
+		start, code = proofStart, l.Proof.code
 	case bytes.HasPrefix(leaf, []byte(configStart)):
 		l.Config = new(Config)
-		start, kind, code = configStart, "config entry", l.Config.code
+		start, code = configStart, l.Config.code
+	case bytes.HasPrefix(leaf, []byte(indexStart)):
+		l.Index = new(IndexEntry)
+		start, code = indexStart, l.Index.code
 	default:
 		return Leaf{}, nil
 	}
 	if err := canon.Read(leaf, func(c *canon.Codec) { c.Lit(start); code(c) }); err != nil {
-		return Leaf{}, fmt.Errorf("parse %s: %w", kind, err)
+		return Leaf{}, fmt.Errorf("parse entry: %w", err)
 	}
 	return l, nil
 }

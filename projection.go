@@ -73,6 +73,7 @@ const (
 	LeafUnknown LeafKind = iota // of a kind or version that this software does not know
 	LeafProof
 	LeafConfig
+	LeafIndex
 )
 
 // Read reads a leaf as [ParseLeaf] does, and takes the same. A proof is projected into p; its slices point into the leaf and stay valid
@@ -93,6 +94,8 @@ func (p *Projection) Read(leaf []byte) (LeafKind, error) {
 	case l.Config != nil:
 		*p = Projection{Appraised: l.Config.Time.Unix()}
 		return LeafConfig, nil
+	case l.Index != nil:
+		return LeafIndex, nil
 	}
 	return LeafUnknown, nil
 }

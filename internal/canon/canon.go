@@ -379,6 +379,50 @@ func (c *Codec) OptionalBase64(name string, b *[]byte, max int) {
 	}
 }
 
+// Raw is an object in the same form, whose members are not looked at here: it is 2 to max bytes long.
+func (c *Codec) Raw(b *[]byte, max int) {
+	if c.writing {
+		c.Check(len(*b) <= max && extent(*b) == len(*b), "want an object of at most %d bytes", max)
+		c.buf = append(c.buf, *b...)
+		return
+	}
+	if c.err != nil {
+		return
+	}
+	rest := c.buf[c.off:]
+	n := extent(rest[:min(len(rest), max)])
+	if n == 0 {
+		c.Failf("want an object of at most %d bytes, have %.24q", max, rest)
+		return
+	}
+	*b = rest[:n:n]
+	c.off += n
+}
+
+// extent returns the length of the object at the beginning of b, or 0 if b does not begin with a whole one.
+func extent(b []byte) int {
+	if len(b) == 0 || b[0] != '{' {
+		return 0
+	}
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch x := b[i]; {
+		case inString && x == '\\':
+			i++
+		case x == '"':
+			inString = !inString
+		case inString:
+		case x == '{' || x == '[':
+			depth++
+		case x == '}' || x == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
 // Uint is a number of at most 32 bits, without leading zeros.
 func Uint[U ~uint8 | ~uint32](c *Codec, n *U, bits int) {
 	if c.writing {
