@@ -35,6 +35,8 @@ var formats = []format{
 	{"receipt", func(t testing.TB) []byte { return must(t, sampleReceipt()) }, reencode(poclog.ParseReceipt)},
 	{"envelope", func(t testing.TB) []byte { return must(t, sampleEnvelope()) }, reencode(poclog.ParseEnvelope)},
 	{"config", func(t testing.TB) []byte { return must(t, sampleConfig()) }, reencode(parseConfig)},
+	{"index", func(t testing.TB) []byte { return must(t, sampleIndexEntry()) }, reencode(parseIndexEntry)},
+	{"dossier", func(t testing.TB) []byte { return must(t, sampleDossier(t)) }, reencode(poclog.ParseDossier)},
 }
 
 func parseConfig(leaf []byte) (*poclog.Config, error) {
@@ -45,11 +47,19 @@ func parseConfig(leaf []byte) (*poclog.Config, error) {
 	return l.Config, nil
 }
 
+func parseIndexEntry(leaf []byte) (*poclog.IndexEntry, error) {
+	l, err := poclog.ParseLeaf(leaf)
+	if err != nil || l.Index == nil {
+		return nil, errOther{err}
+	}
+	return l.Index, nil
+}
+
 type errOther struct{ error }
 
 func (e errOther) Error() string {
 	if e.error == nil {
-		return "not a config entry"
+		return "an entry of another kind"
 	}
 	return e.error.Error()
 }

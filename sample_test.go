@@ -185,6 +185,26 @@ func sampleConfig() *poclog.Config {
 	return &poclog.Config{Policy: poclog.BlobOf([]byte("policy")), Software: "poclog v1.0.0", Time: time.Unix(1780922561, 0).UTC()}
 }
 
+func sampleIndexEntry() *poclog.IndexEntry {
+	return &poclog.IndexEntry{Algorithm: 1, Size: 48211, Checkpoint: poclog.Sum([]byte("checkpoint")), Root: poclog.Sum([]byte("map"))}
+}
+
+func sampleDossier(t testing.TB) *poclog.Dossier {
+	before := poclog.Sum([]byte("before"))
+	return &poclog.Dossier{
+		Index: must(t, sampleReceipt()), Checkpoint: []byte("a checkpoint"), Since: []byte("an older one"),
+		Names: []poclog.DossierName{
+			{Name: "config", Proof: []byte("proof"), Numbers: []uint64{0}},
+			{Name: "intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20", Proof: []byte("proof"), Before: &before, Numbers: []uint64{7, 8, 1 << 40}},
+		},
+		Pages: []poclog.DossierPage{
+			{Entries: []poclog.DossierEntry{{Number: 0, Leaf: must(t, sampleConfig())}, {Number: 7, Leaf: must(t, sampleEntry()), Challenge: 1, First: 2}}, Proof: [][32]byte{{1}, {2}}},
+			{Entries: []poclog.DossierEntry{{Number: 8, Leaf: []byte(`{"a":"}]\\\""}`)}}},
+		},
+		Checkpoints: []poclog.DossierCheckpoint{{Checkpoint: []byte("challenge")}, {Checkpoint: []byte("first"), Consistency: [][32]byte{{3}}}},
+	}
+}
+
 // must returns the bytes of a noun that is known to be valid.
 func must(t testing.TB, n interface{ Marshal() ([]byte, error) }) []byte {
 	t.Helper()

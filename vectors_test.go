@@ -44,6 +44,10 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParseSubmission)(in)
 	case "envelope":
 		return reencode(poclog.ParseEnvelope)(in)
+	case "dossier":
+		return reencode(poclog.ParseDossier)(in)
+	case "index-entry":
+		return reencode(parseIndexEntry)(in)
 	}
 	return nil, fmt.Errorf("format %q", v.Format)
 }
@@ -55,6 +59,7 @@ func makeVectors(t *testing.T) map[string]vector {
 		"bundle": string(must(t, sampleBundle())), "collateral": string(must(t, sampleCollateral())), "challenge": string(must(t, sampleChallenge())),
 		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
 		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())),
+		"dossier": string(must(t, sampleDossier(t))), "index-entry": string(must(t, sampleIndexEntry())),
 	}
 	all := make(map[string]vector)
 	for format, file := range files {

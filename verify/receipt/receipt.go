@@ -84,6 +84,15 @@ func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	return v, err
 }
 
+// OpenAs is [Open] that also says whether the policy's group of auditors vouches for the entry; "" is [DefaultAuditGroup].
+func OpenAs(file []byte, policy *tlogpolicy.Policy, auditGroup string) (*Verdict, error) {
+	v, _, err := open(file, policy)
+	if err == nil {
+		v.askAuditors(auditGroup)
+	}
+	return v, err
+}
+
 func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, error) {
 	v, r, err := openAny(file, policy)
 	if err == nil {
@@ -121,7 +130,7 @@ func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt,
 	}
 	v := &Verdict{
 		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
-		Entry: leaf.Proof, Config: leaf.Config, checkpoint: cp, malformed: malformed,
+		Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, checkpoint: cp, malformed: malformed,
 	}
 	v.describe()
 	return v, r, v.bound(r, policy)
@@ -152,8 +161,8 @@ func (v *Verdict) bound(r *poclog.Receipt, policy *tlogpolicy.Policy) error {
 	if err != nil {
 		return err
 	}
-	v.T2 = earliest(notAfter(first), notAfter(v.checkpoint))
-	v.Seen = notBefore(v.checkpoint)
+	v.T2 = earliest(NotAfter(first), NotAfter(v.checkpoint))
+	v.Seen = NotBefore(v.checkpoint)
 	v.T1, err = v.challenged(r.Challenge, policy)
 	return err
 }
@@ -222,5 +231,5 @@ func (v *Verdict) challenged(challenge []byte, policy *tlogpolicy.Policy) (Bound
 	if err != nil {
 		return Bound{Why: "the policy does not vouch for the challenge's checkpoint: " + err.Error()}, nil
 	}
-	return notBefore(cp), nil
+	return NotBefore(cp), nil
 }

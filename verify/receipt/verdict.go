@@ -31,7 +31,7 @@ type Verdict struct {
 	Size     uint64        `json:"size"` // of the receipt's checkpoint
 	Root     poclog.Digest `json:"root"`
 	LeafHash poclog.Digest `json:"leaf_hash"`
-	Kind     string        `json:"kind"` // "proof", "config", "unknown", or "malformed" where that is what a contradiction shows
+	Kind     string        `json:"kind"` // "proof", "config", "index", "unknown", or "malformed" where that is what a contradiction shows
 
 	T1    Bound  `json:"not_before"` // the evidence was made after it
 	T2    Bound  `json:"not_after"`  // and before it
@@ -40,8 +40,9 @@ type Verdict struct {
 
 	Witnesses []string `json:"witnesses,omitempty"` // of the policy, whose cosignatures the checkpoint has
 
-	Entry  *poclog.Entry  `json:"-"` // nil for other kinds
-	Config *poclog.Config `json:"-"`
+	Entry      *poclog.Entry      `json:"-"` // nil for other kinds
+	Config     *poclog.Config     `json:"-"`
+	IndexEntry *poclog.IndexEntry `json:"-"`
 
 	checkpoint *tlogpolicy.View
 	malformed  error // of a leaf that says it is of a known kind
@@ -57,6 +58,8 @@ func (v *Verdict) describe() {
 		}
 	case v.Config != nil:
 		v.Kind = "config"
+	case v.IndexEntry != nil:
+		v.Kind = "index"
 	case v.malformed != nil:
 		v.Kind = "malformed"
 	default:

@@ -1,0 +1,284 @@
+// Package dossier checks dossiers, offline: that every entry of a log that states some names is in the file, and what these
+// entries say together. docs/format.md §17 has the algorithm, in numbered steps.
+//
+// [Check] needs the file, the reader's C2SP tlog-policy and the time. Like verify/receipt it is pure. What it refuses is a
+// [*receipt.Error] that names the step or the demand.
+//
+// A dossier speaks for one log. Completeness stands on the word of the log, unless auditors of the reader's policy cosigned the
+// checkpoint that covers the index entry: they recompute the index. Nothing here can know what other logs hold.
+package dossier
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/index"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/rule"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// The steps of checking a dossier, in order, beside those of the receipt of its index entry. The names of demands are those of
+// the command's flags.
+const (
+	StepIndex   receipt.Step = "index"   // the receipt is of an index entry of an algorithm that the reader knows, and names the checkpoint
+	StepMap     receipt.Step = "map"     // the map proofs lead to the index entry's root
+	StepNumbers receipt.Step = "numbers" // the numbers of each name give the value in the map, from the size of the checkpoint "since" on
+	StepEntries receipt.Step = "entries" // the leaves are those that the names list, and state these names
+	StepTree    receipt.Step = "tree"    // the leaves are in the tree of the receipt's checkpoint
+	StepTimes   receipt.Step = "times"   // the checkpoints that entries refer to are theirs
+)
+
+// Demands are what a reader asks of a dossier. The zero value asks for complete lists on the log's word, of any age.
+type Demands struct {
+	Names       []string         // all of these must be covered
+	Standing    receipt.Standing // at least this: Logged ("") or Audited
+	AuditGroup  string           // the policy's group of auditors; "" is receipt.DefaultAuditGroup
+	MaxAge      time.Duration    // now − the time by which the index's checkpoint was signed; 0: any
+	Since       time.Time        // everything that was logged from then on is listed; zero: everything
+	UnsafeRealm poclog.Realm     // look at entries of another realm than production
+	Limits      rule.Limits
+}
+
+// An Answer is what a dossier shows. Its JSON is a stable schema, version V.
+type Answer struct {
+	V       int              `json:"v"`
+	Verdict receipt.Standing `json:"verdict"` // on whose word the lists are complete
+	Origin  string           `json:"origin"`
+	Size    uint64           `json:"size"`  // the lists are complete for entries below it
+	Number  uint64           `json:"index"` // of the index entry
+	Seen    receipt.Bound    `json:"seen"`  // the quorum signed the checkpoint of that size at this time or later
+	From    uint64           `json:"from"`  // entries below it may be left out: 0 if all are listed
+	Since   receipt.Bound    `json:"since"` // all that was logged after it is listed; unknown where From is 0
+
+	Names    []Name          `json:"names"`
+	Entries  []Entry         `json:"entries"`
+	Findings []*rule.Finding `json:"findings"` // contradictions, alerts and information, of entries of the realm that was asked for
+}
+
+// A Name is what the index has of one name.
+type Name struct {
+	Name    string   `json:"name"`
+	Present bool     `json:"present"`
+	Numbers []uint64 `json:"numbers"` // all, or all from Answer.From on and some before
+}
+
+// An Entry is a listed entry.
+type Entry struct {
+	Number uint64        `json:"number"`
+	T1     receipt.Bound `json:"not_before"`
+	T2     receipt.Bound `json:"not_after"`
+
+	Leaf poclog.Leaf `json:"-"`
+}
+
+// Check verifies a dossier's file under the reader's policy, and holds it to the reader's demands at a time.
+func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Answer, error) {
+	if policy == nil {
+		return nil, receipt.ErrNoPolicy
+	}
+	d, err := poclog.ParseDossier(file)
+	if err != nil {
+		return nil, refuse(receipt.StepFormat, "%w", err)
+	}
+	k := &checking{file: d, policy: policy, demands: demands}
+	for _, step := range []func() error{k.openIndex, k.openSince, k.lookUp, k.list, k.included, k.bound} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	k.compare()
+	if err := k.demand(now); err != nil {
+		return nil, err
+	}
+	return k.answer, nil
+}
+
+// checking is a dossier as far as it was checked.
+type checking struct {
+	file    *poclog.Dossier
+	policy  *tlogpolicy.Policy
+	demands Demands
+
+	answer *Answer
+	head   *receipt.Verdict                        // of the index entry
+	hashes map[uint64][32]byte                     // of the leaves, by number
+	own    map[poclog.Digest]tlogpolicy.Checkpoint // of the log's history, by digest of the signed checkpoint
+}
+
+func refuse(step receipt.Step, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &receipt.Error{Step: step, Detail: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// openIndex checks the receipt of the index entry and the checkpoint that it names.
+func (k *checking) openIndex() error {
+	v, err := receipt.OpenAs(k.file.Index, k.policy, k.demands.AuditGroup)
+	if err != nil {
+		return err
+	}
+	e := v.IndexEntry
+	switch {
+	case e == nil:
+		return refuse(StepIndex, "entry %d is of kind %s: want an index entry", v.Index, v.Kind)
+	case e.Algorithm != index.Algorithm:
+		return refuse(StepIndex, "index of algorithm %d: this software knows %d", e.Algorithm, index.Algorithm)
+	case e.Size > v.Index:
+		return refuse(StepIndex, "index of %d entries in entry %d: want at most as many as stand before it", e.Size, v.Index)
+	case e.Checkpoint != poclog.Sum(k.file.Checkpoint):
+		return refuse(StepIndex, "checkpoint has digest %s: the index entry names %s", poclog.Sum(k.file.Checkpoint), e.Checkpoint)
+	}
+	cp, err := k.policy.Open(k.file.Checkpoint)
+	if err != nil {
+		return refuse(StepIndex, "the index entry's checkpoint: %w", err)
+	}
+	if cp.Origin != v.Origin || cp.Size != e.Size {
+		return refuse(StepIndex, "checkpoint of %q at size %d: want one of %q at size %d", cp.Origin, cp.Size, v.Origin, e.Size)
+	}
+	k.head = v
+	k.answer = &Answer{V: 1, Verdict: v.Verdict, Origin: v.Origin, Size: e.Size, Number: v.Index, Seen: receipt.NotBefore(cp)}
+	return nil
+}
+
+// openSince checks the checkpoint from whose size on everything is listed.
+func (k *checking) openSince() error {
+	if len(k.file.Since) == 0 {
+		k.answer.Since = receipt.Bound{Why: "all entries are listed, from the log's first on"}
+		return nil
+	}
+	cp, err := k.policy.Open(k.file.Since)
+	if err != nil {
+		return refuse(StepNumbers, "the checkpoint since which entries are listed: %w", err)
+	}
+	if cp.Origin != k.answer.Origin || cp.Size > k.answer.Size {
+		return refuse(StepNumbers, "checkpoint of %q at size %d: want one of %q at size %d or less", cp.Origin, cp.Size, k.answer.Origin, k.answer.Size)
+	}
+	k.answer.From, k.answer.Since = cp.Size, receipt.NotAfter(cp)
+	return nil
+}
+
+// lookUp checks each name's map proof, and that its numbers give the value in the map.
+func (k *checking) lookUp() error {
+	for _, n := range k.file.Names {
+		if err := index.ParseName(n.Name); err != nil {
+			return refuse(StepMap, "%w", err)
+		}
+		want, present, err := index.Lookup(k.head.IndexEntry.Root, n.Name, n.Proof)
+		if err != nil {
+			return refuse(StepMap, "%s: %w", n.Name, err)
+		}
+		if err := k.numbers(&n, want, present); err != nil {
+			return err
+		}
+		k.answer.Names = append(k.answer.Names, Name{Name: n.Name, Present: present, Numbers: append([]uint64{}, n.Numbers...)})
+	}
+	return nil
+}
+
+// numbers holds a name's numbers to its value. A list that does not begin with the first number must begin below the size of the
+// checkpoint "since": then nothing from there on is missing.
+func (k *checking) numbers(n *poclog.DossierName, want index.Value, present bool) error {
+	from := index.Value{}
+	if n.Before != nil {
+		from = index.Value(*n.Before)
+	}
+	switch last := len(n.Numbers) - 1; {
+	case !present && (last >= 0 || n.Before != nil):
+		return refuse(StepNumbers, "%s has numbers, and is not in the map", n.Name)
+	case !present:
+		return nil
+	case last < 0:
+		return refuse(StepNumbers, "%s is in the map: want its numbers", n.Name)
+	case n.Numbers[last] >= k.answer.Size:
+		return refuse(StepNumbers, "%s has number %d in an index of %d entries", n.Name, n.Numbers[last], k.answer.Size)
+	case n.Before != nil && n.Numbers[0] >= k.answer.From:
+		return refuse(StepNumbers, "%s begins with entry %d: want one below %d, so that none is missing from there on", n.Name, n.Numbers[0], k.answer.From)
+	case from.Chain(n.Numbers) != want:
+		return refuse(StepNumbers, "%s: its numbers do not give the value in the map: one is missing, or one too many", n.Name)
+	}
+	return nil
+}
+
+// list parses the leaves, and holds them to what the names list.
+func (k *checking) list() error {
+	listed := make(map[uint64][]string) // the names that list a number
+	for _, n := range k.answer.Names {
+		for _, number := range n.Numbers {
+			listed[number] = append(listed[number], n.Name)
+		}
+	}
+	k.hashes = make(map[uint64][32]byte)
+	for _, p := range k.file.Pages {
+		for i := range p.Entries {
+			e := &p.Entries[i]
+			if err := k.states(e, listed[e.Number]); err != nil {
+				return err
+			}
+			delete(listed, e.Number)
+		}
+	}
+	for number, names := range listed {
+		return refuse(StepEntries, "entry %d, which %s lists, is missing", number, names[0])
+	}
+	return nil
+}
+
+// states takes a leaf that states the names that list it.
+func (k *checking) states(e *poclog.DossierEntry, names []string) error {
+	leaf, err := poclog.ParseLeaf(e.Leaf)
+	if err != nil {
+		return refuse(StepEntries, "entry %d: %w", e.Number, err)
+	}
+	if len(names) == 0 {
+		return refuse(StepEntries, "entry %d is listed by no name", e.Number)
+	}
+	stated := index.NamesOf(leaf)
+	for _, n := range names {
+		if !slices.Contains(stated, n) {
+			return refuse(StepEntries, "entry %d does not state %s, which lists it: the index is wrong", e.Number, n)
+		}
+	}
+	k.hashes[e.Number] = receipt.LeafHash(e.Leaf)
+	k.answer.Entries = append(k.answer.Entries, Entry{Number: e.Number, Leaf: leaf})
+	return nil
+}
+
+// included checks each page's proof.
+func (k *checking) included() error {
+	for i, p := range k.file.Pages {
+		leaves := make([]Leaf, len(p.Entries))
+		for j, e := range p.Entries {
+			leaves[j] = Leaf{Number: e.Number, Hash: k.hashes[e.Number]}
+		}
+		root, err := RootOf(k.head.Size, leaves, p.Proof)
+		if err != nil {
+			return refuse(StepTree, "page %d: %w", i, err)
+		}
+		if root != k.head.Root {
+			return refuse(StepTree, "page %d: its entries are not in the tree of size %d: the proof leads to another root", i, k.head.Size)
+		}
+	}
+	return nil
+}
+
+// compare runs the rules over the entries of the realm that was asked for.
+func (k *checking) compare() {
+	want := poclog.Production
+	if k.demands.UnsafeRealm != "" {
+		want = k.demands.UnsafeRealm
+	}
+	var claims []*rule.Claim
+	for i := range k.answer.Entries {
+		e := &k.answer.Entries[i]
+		if e.Leaf.Proof == nil || e.Leaf.Proof.Realm != want {
+			continue
+		}
+		claims = append(claims, &rule.Claim{
+			Origin: k.answer.Origin, Index: e.Number, Entry: e.Leaf.Proof, T1: e.T1.Time, T2: e.T2.Time, Rooted: k.rooted(e.Leaf.Proof),
+		})
+	}
+	k.answer.Findings = k.demands.Limits.Across(claims)
+}

@@ -1,0 +1,120 @@
+package dossier
+
+import (
+	"crypto/sha256"
+
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// A moment is a checkpoint that entries refer to.
+type moment struct {
+	view *tlogpolicy.View // nil where the policy does not vouch for it
+	own  bool             // it is one of the log, and of one history with the receipt's checkpoint
+	why  string           // there is no view
+}
+
+// bound finds t1 and t2 of each entry. What the file does not show stays unknown, which clears nothing; what it shows wrongly is
+// refused.
+func (k *checking) bound() error {
+	moments := make([]moment, len(k.file.Checkpoints))
+	k.own = make(map[poclog.Digest]tlogpolicy.Checkpoint)
+	for i, c := range k.file.Checkpoints {
+		m, err := k.moment(&c)
+		if err != nil {
+			return refuse(StepTimes, "checkpoint %d: %w", i+1, err)
+		}
+		moments[i] = m
+	}
+	i := 0
+	for _, p := range k.file.Pages {
+		for _, e := range p.Entries {
+			if err := k.boundEntry(&k.answer.Entries[i], &e, moments); err != nil {
+				return err
+			}
+			i++
+		}
+	}
+	return nil
+}
+
+func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
+	body, err := tlogpolicy.ParseCheckpoint(c.Checkpoint)
+	if err != nil {
+		return moment{}, err
+	}
+	m := moment{}
+	if body.Origin == k.answer.Origin && body.Size <= k.head.Size && body.Size > 0 && consistent(body, k.head, c.Consistency) == nil {
+		m.own = true
+		k.own[poclog.Sum(c.Checkpoint)] = body
+	}
+	view, err := k.policy.Open(c.Checkpoint)
+	if err != nil {
+		m.why = "the policy does not vouch for the checkpoint: " + err.Error()
+		return m, nil
+	}
+	m.view = view
+	return m, nil
+}
+
+func consistent(older tlogpolicy.Checkpoint, head *receipt.Verdict, hashes [][sha256.Size]byte) error {
+	list := make([][]byte, len(hashes))
+	for i := range hashes {
+		list[i] = hashes[i][:]
+	}
+	return proof.VerifyConsistency(rfc6962.DefaultHasher, older.Size, head.Size, list, older.Root[:], head.Root[:])
+}
+
+func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []moment) error {
+	if int(e.Challenge) > len(moments) || int(e.First) > len(moments) {
+		return refuse(StepTimes, "entry %d refers to checkpoint %d of %d", e.Number, max(e.Challenge, e.First), len(moments))
+	}
+	var err error
+	if out.T1, err = k.made(out, e, moments); err != nil {
+		return err
+	}
+	out.T2 = receipt.Bound{Why: "the file has no checkpoint that covered it first"}
+	if e.First == 0 {
+		return nil
+	}
+	m := moments[e.First-1]
+	switch {
+	case !m.own || m.view == nil && m.why == "":
+		return refuse(StepTimes, "entry %d: checkpoint %d is not shown to be of the log's history", e.Number, e.First)
+	case m.view == nil:
+		out.T2 = receipt.Bound{Why: m.why}
+	case m.view.Size <= e.Number:
+		return refuse(StepTimes, "entry %d is not covered by checkpoint %d, of size %d", e.Number, e.First, m.view.Size)
+	default:
+		out.T2 = receipt.NotAfter(m.view)
+	}
+	return nil
+}
+
+// made returns when the evidence was made at the earliest: after the checkpoint that its challenge has.
+func (k *checking) made(out *Entry, e *poclog.DossierEntry, moments []moment) (receipt.Bound, error) {
+	p := out.Leaf.Proof
+	switch {
+	case e.Challenge == 0:
+		return receipt.Bound{Why: "the file does not have the challenge's checkpoint"}, nil
+	case p == nil || p.Fresh == nil:
+		return receipt.Bound{}, refuse(StepTimes, "entry %d answers no challenge, and refers to checkpoint %d as one", e.Number, e.Challenge)
+	}
+	if have := poclog.Sum(k.file.Checkpoints[e.Challenge-1].Checkpoint); have != p.Fresh.Checkpoint {
+		return receipt.Bound{}, refuse(StepTimes, "entry %d: checkpoint %d has digest %s: the entry names %s", e.Number, e.Challenge, have, p.Fresh.Checkpoint)
+	}
+	m := moments[e.Challenge-1]
+	if m.view == nil {
+		return receipt.Bound{Why: m.why}, nil
+	}
+	return receipt.NotBefore(m.view), nil
+}
+
+// rooted reports whether an entry's challenge is known to be of the log's history: then its tree shows which entries came before.
+func (k *checking) rooted(p *poclog.Entry) bool {
+	return p.Fresh != nil && k.own[p.Fresh.Checkpoint] == tlogpolicy.Checkpoint{Origin: p.Fresh.Origin, Size: p.Fresh.Size, Root: p.Fresh.Root}
+}
