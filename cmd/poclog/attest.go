@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/publish/attest"
+	"github.com/poclog/poclog/publish/disclose"
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/receipt"
 )
@@ -35,7 +38,7 @@ type attestCmd struct {
 	options *attest.Options
 	log     *client.Client
 	keys    []*signer.Signer
-	agreed  bool // to publishing, in this process
+	made    []byte // the last bundle, until it is written
 }
 
 // defaultKeep is a week of receipts, one every ten minutes.
@@ -145,6 +148,16 @@ func (a *attestCmd) run(cmd *cobra.Command) error {
 	if err != nil {
 		return attestFailed(err)
 	}
+	list, err := a.discloses(cmd, bundle)
+	if err != nil {
+		return err
+	}
+	if err := a.ask(cmd, list, false); err != nil {
+		return err
+	}
+	if err := a.writeBundle(cmd, bundle); err != nil {
+		return err
+	}
 	if !a.submit {
 		return nil
 	}
@@ -175,7 +188,7 @@ func (a *attestCmd) readUserData(cmd *cobra.Command) (poclog.Digest, error) {
 	return poclog.Sum(b), err
 }
 
-// take takes evidence, shows what it tells, asks once, and writes the bundle if it is to be written.
+// take takes evidence.
 func (a *attestCmd) take(ctx context.Context, cmd *cobra.Command, userData poclog.Digest) ([]byte, error) {
 	im, err := a.machine.Attest(ctx, a.options, func(ctx context.Context, p poclog.Profile) (*poclog.Challenge, error) {
 		return a.log.Challenge(ctx, p, userData)
@@ -186,32 +199,38 @@ func (a *attestCmd) take(ctx context.Context, cmd *cobra.Command, userData poclo
 	if err := usable(cmd, im); err != nil {
 		return nil, err
 	}
-	bundle, err := im.Bundle.Marshal()
+	a.made, err = im.Bundle.Marshal()
+	return a.made, err
+}
+
+// discloses lists what a bundle tells, with the collateral and the signatures that it is sent with.
+func (a *attestCmd) discloses(cmd *cobra.Command, bundle []byte) ([]disclose.Fact, error) {
+	sub, err := a.unsigned(cmd, bundle)
 	if err != nil {
 		return nil, err
 	}
-	if !a.agreed {
-		to := ""
-		if a.submit || a.every != 0 {
-			to = a.url
-		}
-		sub, err := a.unsigned(cmd, bundle)
-		if err != nil {
-			return nil, err
-		}
-		list, err := disclosed(sub, a.keys)
-		if err != nil {
-			return nil, err
-		}
-		if err := consent(cmd, a.yes, to, list, a.keys); err != nil {
-			return nil, err
-		}
-		a.agreed = true
+	return disclosed(sub, a.keys)
+}
+
+// ask shows what becomes public, and asks. --yes is for what this process takes, and not for what it finds.
+func (a *attestCmd) ask(cmd *cobra.Command, list []disclose.Fact, found bool) error {
+	to := ""
+	if a.submit || a.every != 0 {
+		to = a.url
 	}
-	if a.out.path != "" {
-		return bundle, a.out.write(cmd, bundle)
+	if found {
+		fmt.Fprintln(cmd.ErrOrStderr(), "The state's folder holds evidence that was not published. It may be another's.")
 	}
-	return bundle, nil
+	return consent(cmd, a.yes && !found, to, list, a.keys)
+}
+
+// writeBundle writes the bundle that was taken last, if it is to be written.
+func (a *attestCmd) writeBundle(cmd *cobra.Command, bundle []byte) error {
+	if a.out.path == "" || !bytes.Equal(bundle, a.made) {
+		return nil
+	}
+	a.made = nil
+	return a.out.write(cmd, bundle)
 }
 
 // usable refuses evidence that contradicts itself, which every judge would refuse, and says what a judge could not prove with it.
@@ -253,6 +272,9 @@ func (a *attestCmd) unsigned(cmd *cobra.Command, bundle []byte) (*poclog.Submiss
 
 // submission adds collateral and signatures to a bundle.
 func (a *attestCmd) submission(cmd *cobra.Command, bundle []byte) (*poclog.Submission, error) {
+	if err := a.writeBundle(cmd, bundle); err != nil {
+		return nil, err
+	}
 	sub, err := a.unsigned(cmd, bundle)
 	if err != nil {
 		return nil, err
@@ -279,11 +301,30 @@ func (a *attestCmd) runSeries(cmd *cobra.Command) error {
 		Make:       func(ctx context.Context, userData poclog.Digest) ([]byte, error) { return a.take(ctx, cmd, userData) },
 		Submission: func(bundle []byte) (*poclog.Submission, error) { return a.submission(cmd, bundle) },
 		Tell:       func(e attest.Event) { a.tell(cmd, e) },
+		Terms:      a.terms(),
+		Discloses:  func(bundle []byte) ([]disclose.Fact, error) { return a.discloses(cmd, bundle) },
+		Ask:        func(_ context.Context, list []disclose.Fact, found bool) error { return a.ask(cmd, list, found) },
+		Ready:      func(context.Context) error { return a.machine.Present(a.options) },
 	}
 	if a.every == 0 {
 		return attestFailed(s.Once(cmd.Context()))
 	}
 	return attestFailed(s.Run(cmd.Context()))
+}
+
+// terms are what the publisher agrees to beside the evidence.
+func (a *attestCmd) terms() attest.Terms {
+	var t attest.Terms
+	var origins []string
+	for _, l := range a.log.Policy.Logs() {
+		origins = append(origins, l.Origin)
+	}
+	slices.Sort(origins)
+	t.Origin = strings.Join(slices.Compact(origins), " ")
+	for _, k := range a.keys {
+		t.Keys = append(t.Keys, k.Key().Digest)
+	}
+	return t
 }
 
 // attestFailed gives an error its exit status and says how to get what is missing.

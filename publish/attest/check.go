@@ -83,6 +83,27 @@ func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
 	return r
 }
 
+// Present returns an error unless a TEE is here that could have made evidence. It takes a TD quote over zeros, which nobody gets to see.
+func (m *Machine) Present(o *Options) error {
+	p, err := m.Profile(o)
+	if err != nil {
+		return err
+	}
+	if p != poclog.AzureTDXvTPM && p != poclog.AzureSNPvTPM {
+		_, err := m.tdQuote([64]byte{})
+		return err
+	}
+	t, err := m.openTPM()
+	if err != nil {
+		return err
+	}
+	defer t.Close() // it was read
+	if _, err := readHCL(t); err != nil {
+		return &MissingError{PieceTEE, err, howHCL}
+	}
+	return nil
+}
+
 func (m *Machine) describe(o *Options, p poclog.Profile) string {
 	where := map[Cloud]string{GCE: "a VM of Compute Engine", Azure: "a VM of Azure", Other: "neither of Compute Engine nor of Azure"}[m.Cloud()]
 	text := fmt.Sprintf("%s; profile %s", where, p)

@@ -26,6 +26,7 @@ const (
 	refusedFile   = "refused.bundle.json"
 	receiptSuffix = ".tlog-proof"
 	bundleSuffix  = ".bundle.json"
+	consentSuffix = ".consent.json"
 	stampForm     = "20060102T150405Z"
 	maxStateFile  = 4096
 )
@@ -35,11 +36,14 @@ const (
 //
 //	state.json                   which log, and when in a window this publisher acts
 //	<window>-<key>.bundle.json   sent, or about to be: its receipt is not yet here
+//	<window>-<key>.consent.json  that the publisher agreed to that bundle, for which log and with which keys
 //	<window>-<key>.tlog-proof    the receipt; public
 //	latest.tlog-proof            a copy of the last one
-//	refused.bundle.json          the last bundle that the log refused
+//	refused.bundle.json          the last bundle that was put aside: refused, too old, or not agreed to
 //
 // <window> is its start, <key> the beginning of the user data's digest: a new key gets a proof of its own. One process at a time has a State open.
+//
+// What lies in the folder is published: a folder that others can write is refused, and so are files of theirs.
 type State struct {
 	dir    string
 	disk   durable.FS
@@ -66,10 +70,16 @@ func openState(disk durable.FS, dir, log string) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
+	if err := durable.CheckPrivate(dir); err != nil {
+		return nil, fmt.Errorf("state: others could have their own evidence published: %w", err)
+	}
 	if s.unlock, err = durable.TryLock(filepath.Join(dir, lockName)); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	if err = s.load(log); err == nil {
+	if err = s.checkFiles(); err == nil {
+		err = s.load(log)
+	}
+	if err == nil {
 		err = s.recover()
 	}
 	if err != nil {
@@ -110,7 +120,30 @@ func (s *State) load(log string) error {
 	return nil
 }
 
-// recover removes what a stopped process left: files that were not finished, and bundles whose receipt is here.
+// checkFiles refuses files of others: the folder may have been theirs before.
+func (s *State) checkFiles() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		ours := slices.Contains([]string{stateFile, lockName, latestFile, refusedFile}, e.Name())
+		for _, suffix := range []string{bundleSuffix, consentSuffix, receiptSuffix} {
+			name, ok := strings.CutSuffix(e.Name(), suffix)
+			_, isStem := windowOf(name)
+			ours = ours || ok && isStem
+		}
+		if !ours {
+			continue
+		}
+		if err := durable.CheckOwn(filepath.Join(s.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recover removes what a stopped process left: files that were not finished, bundles whose receipt is here, and consents without a bundle.
 func (s *State) recover() error {
 	if err := durable.Sweep(s.dir); err != nil {
 		return err
@@ -122,6 +155,18 @@ func (s *State) recover() error {
 	for _, stem := range pending {
 		if s.done(stem) {
 			if err := s.finished(stem); err != nil {
+				return err
+			}
+		}
+	}
+	consents, err := s.list(consentSuffix)
+	if err != nil {
+		return err
+	}
+	for _, stem := range consents {
+		if _, err := os.Lstat(s.path(stem, bundleSuffix)); errors.Is(err, fs.ErrNotExist) {
+			err = s.disk.Remove(s.path(stem, consentSuffix))
+			if err != nil {
 				return err
 			}
 		}
@@ -167,8 +212,11 @@ func (s *State) done(stem string) bool {
 	return err == nil
 }
 
-// begin keeps a bundle before it is sent.
-func (s *State) begin(stem string, bundle []byte) error {
+// begin keeps a bundle and the consent to it before it is sent.
+func (s *State) begin(stem string, bundle []byte, c *consent) error {
+	if err := s.keepConsent(stem, c); err != nil {
+		return err
+	}
 	return s.disk.Replace(s.path(stem, bundleSuffix), bundle, 0o600)
 }
 
@@ -196,19 +244,39 @@ func (s *State) finished(stem string) error {
 	if err := s.disk.Replace(filepath.Join(s.dir, latestFile), receipt, 0o644); err != nil {
 		return err
 	}
-	return s.disk.Remove(s.path(stem, bundleSuffix))
+	if err := s.disk.Remove(s.path(stem, bundleSuffix)); err != nil {
+		return err
+	}
+	return s.forget(stem)
 }
 
-// refuse puts a bundle aside that the log refuses for good.
+// forget removes the consent to a bundle that has gone.
+func (s *State) forget(stem string) error {
+	err := s.disk.Remove(s.path(stem, consentSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// refuse puts a bundle aside: it is not sent again.
 func (s *State) refuse(stem string) error {
-	return s.disk.Rename(s.path(stem, bundleSuffix), filepath.Join(s.dir, refusedFile))
+	if err := s.disk.Rename(s.path(stem, bundleSuffix), filepath.Join(s.dir, refusedFile)); err != nil {
+		return err
+	}
+	return s.forget(stem)
 }
 
-// prune removes the oldest receipts but for a number of them, and never the one of a window.
+// prune removes the oldest receipts but for a number of them, and never the one of a window. Receipts of later windows, which a clock
+// that ran ahead made, go first.
 func (s *State) prune(keep int, spare string) error {
 	stems, err := s.list(receiptSuffix)
 	if err != nil || keep <= 0 || len(stems) <= keep {
 		return err
+	}
+	later := slices.IndexFunc(stems, func(stem string) bool { return stem[:len(stampForm)] > spare[:len(stampForm)] })
+	if later >= 0 {
+		stems = slices.Concat(stems[later:], stems[:later])
 	}
 	for _, stem := range stems[:len(stems)-keep] {
 		if stem == spare {
@@ -221,11 +289,16 @@ func (s *State) prune(keep int, spare string) error {
 	return nil
 }
 
-// newest returns the start of the newest window with a receipt.
-func (s *State) newest() (window time.Time, ok bool) {
+// newestBefore returns the start of the newest window with a receipt before a time.
+func (s *State) newestBefore(at time.Time) (window time.Time, ok bool) {
 	stems, err := s.list(receiptSuffix)
-	if err != nil || len(stems) == 0 {
+	if err != nil {
 		return time.Time{}, false
 	}
-	return windowOf(stems[len(stems)-1])
+	for _, stem := range slices.Backward(stems) {
+		if w, _ := windowOf(stem); w.Before(at) {
+			return w, true
+		}
+	}
+	return time.Time{}, false
 }
