@@ -18,9 +18,12 @@ type keyer struct {
 func newKeyer(x *index, t *terms) *keyer { return &keyer{x: x, terms: t, buf: make([]byte, 0, 512)} }
 
 // term hashes a term's text.
-func (k *keyer) term(id uint16) uint64 {
+func (k *keyer) term(id term) uint64 {
+	if id&digested != 0 {
+		return k.x.hash([]byte(k.terms.text(id)))
+	}
 	for int(id) >= len(k.hashes) {
-		k.hashes = append(k.hashes, k.x.hash([]byte(k.terms.text(uint16(len(k.hashes))))))
+		k.hashes = append(k.hashes, k.x.hash([]byte(k.terms.text(term(len(k.hashes))))))
 	}
 	return k.hashes[id]
 }
@@ -83,7 +86,7 @@ func (k *keyer) facets(r *row) []facet {
 	if r.has(flagTPM) {
 		k.tpm(r, chip)
 	}
-	if r.has(flagFresh) && r.u16(offTCB) != 0 && !r.has(flagChipID) {
+	if r.has(flagFresh) && r.term(offTCB) != 0 && !r.has(flagChipID) {
 		k.rise(k.key(ofCollateral, r, r[offFMSPC:offFMSPC+6]), uint64(r.u32(offEvaluation)))
 	}
 	return k.list
@@ -133,7 +136,7 @@ func (k *keyer) place(r *row) uint64 {
 		flag uint32
 	}{{offProvider, flagProviderAuthentic}, {offRegion, flagRegionAuthentic}, {offZone, flagZoneAuthentic}} {
 		if r.has(p.flag) {
-			binary.LittleEndian.PutUint64(parts[8*i:], k.term(r.u16(p.at)))
+			binary.LittleEndian.PutUint64(parts[8*i:], k.term(r.term(p.at)))
 		}
 	}
 	return k.x.hash(parts[:])
@@ -189,7 +192,7 @@ func (k *keyer) ak(r *row, ak, boot, chip []byte) {
 	}
 	if r.profile() == poclog.GCETDXvTPM && r.has(flagGCEInstance) {
 		var keyType [8]byte
-		binary.LittleEndian.PutUint64(keyType[:], k.term(r.u16(offKeyType)))
+		binary.LittleEndian.PutUint64(keyType[:], k.term(r.term(offKeyType)))
 		k.put(k.key(ofInstanceKey, r, r[offInstance:offInstance+16], keyType[:]), k.value(ak))
 	}
 }

@@ -18,7 +18,7 @@ var (
 const severalBanks = 0xff
 
 // fill makes a row of what a leaf says.
-func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen int64, t *terms) error {
+func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen int64, t *terms) {
 	*r = row{}
 	r[offKind] = byte(kind)
 	copy(r[offLeaf:], leaf[:])
@@ -27,7 +27,7 @@ func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen
 		r.put64(offAppraised, uint64(p.Appraised))
 	}
 	if kind != KindProof {
-		return nil
+		return
 	}
 	r[offProfile], r[offLevel], r[offRealm] = byte(1+slices.Index(profiles, p.Profile)), byte(p.Level), 1
 	if p.Realm == poclog.Lab {
@@ -54,7 +54,7 @@ func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen
 	}
 	flags |= authentic(p)
 	r.put32(offFlags, flags)
-	return r.fillTerms(p, t)
+	r.fillTerms(p, t)
 }
 
 // authentic says which claims of a place the entry proves.
@@ -129,16 +129,11 @@ func (r *row) fillTPM(p *poclog.Projection) (flags uint32) {
 	return flags | flagTPM
 }
 
-func (r *row) fillTerms(p *poclog.Projection, t *terms) error {
+func (r *row) fillTerms(p *poclog.Projection, t *terms) {
 	for _, s := range []struct {
 		at   int
 		text []byte
 	}{{offOrigin, p.Origin}, {offProvider, p.Provider.Value}, {offRegion, p.Region.Value}, {offZone, p.Zone.Value}, {offTCB, p.TCB}, {offKeyType, p.KeyType}} {
-		id, err := t.id(s.text)
-		if err != nil {
-			return err
-		}
-		r.put16(s.at, id)
+		r.put32(s.at, uint32(t.id(s.text)))
 	}
-	return nil
 }

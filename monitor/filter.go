@@ -109,10 +109,10 @@ func (f *Filter) compile(t *terms) func(*row) bool {
 	id := matchIdentity(f.Identity)
 	proofs := f.Profile != "" || f.Realm != "" || f.MinLevel > 0 || f.Provider != "" || f.Region != "" || f.Zone != "" || f.Identity != ""
 	places := []struct {
-		want string
+		want term // 0: any
 		at   int
 		flag uint32
-	}{{f.Provider, offProvider, flagProviderAuthentic}, {f.Region, offRegion, flagRegionAuthentic}, {f.Zone, offZone, flagZoneAuthentic}}
+	}{{t.find(f.Provider), offProvider, flagProviderAuthentic}, {t.find(f.Region), offRegion, flagRegionAuthentic}, {t.find(f.Zone), offZone, flagZoneAuthentic}}
 	return func(r *row) bool {
 		if f.Kind != 0 && r.kind() != f.Kind || proofs && r.kind() != KindProof {
 			return false
@@ -124,7 +124,7 @@ func (f *Filter) compile(t *terms) func(*row) bool {
 			return false
 		}
 		for _, p := range places {
-			if p.want != "" && (t.text(r.u16(p.at)) != p.want || f.Authentic && !r.has(p.flag)) {
+			if p.want != 0 && (r.term(p.at) != p.want || f.Authentic && !r.has(p.flag)) {
 				return false
 			}
 		}

@@ -125,14 +125,14 @@ const (
 	offBundle      = 400
 	offFreshSize   = 432
 	offFreshRoot   = 440
-	offOrigin      = 472 // terms, two bytes each: of the challenge's origin,
-	offProvider    = 474
-	offRegion      = 476
-	offZone        = 478
-	offTCB         = 480
-	offKeyType     = 482
-	offBank        = 484 // one byte: 1 + place in banks, or severalBanks
-	offProduct     = 485 // one byte: 1 + place in products
+	offOrigin      = 472 // terms, four bytes each: of the challenge's origin,
+	offProvider    = 476
+	offRegion      = 480
+	offZone        = 484
+	offTCB         = 488
+	offKeyType     = 492
+	offBank        = 496 // one byte: 1 + place in banks, or severalBanks
+	offProduct     = 497 // one byte: 1 + place in products
 )
 
 // Flags of a row.
@@ -169,13 +169,12 @@ func (r *row) seal(index uint64) { r.put32(offSum, r.sum(index)) }
 // sealed reports whether a row is whole and stands where it was written.
 func (r *row) sealed(index uint64) bool { return r.u32(offSum) == r.sum(index) }
 
-func (r *row) u16(at int) uint16               { return binary.LittleEndian.Uint16(r[at:]) }
 func (r *row) u32(at int) uint32               { return binary.LittleEndian.Uint32(r[at:]) }
 func (r *row) u64(at int) uint64               { return binary.LittleEndian.Uint64(r[at:]) }
-func (r *row) put16(at int, v uint16)          { binary.LittleEndian.PutUint16(r[at:], v) }
 func (r *row) put32(at int, v uint32)          { binary.LittleEndian.PutUint32(r[at:], v) }
 func (r *row) put64(at int, v uint64)          { binary.LittleEndian.PutUint64(r[at:], v) }
 func (r *row) digest(at int) (d poclog.Digest) { copy(d[:], r[at:]); return d }
+func (r *row) term(at int) term                { return term(r.u32(at)) }
 func (r *row) has(flag uint32) bool            { return r.u32(offFlags)&flag != 0 }
 func (r *row) kind() Kind                      { return Kind(r[offKind]) }
 func (r *row) appraised() int64                { return int64(r.u64(offAppraised)) }
@@ -224,18 +223,18 @@ func (r *row) record(origin string, index uint64, terms *terms) *Record {
 func (r *row) proof(out *Record, terms *terms) {
 	out.Profile, out.Level, out.Realm = r.profile(), uint32(r[offLevel]), r.realm()
 	if r.has(flagFresh) {
-		out.Fresh = &Fresh{Origin: terms.text(r.u16(offOrigin)), Size: r.u64(offFreshSize), Root: r.digest(offFreshRoot)}
+		out.Fresh = &Fresh{Origin: terms.text(r.term(offOrigin)), Size: r.u64(offFreshSize), Root: r.digest(offFreshRoot)}
 	}
 	out.Place = Place{
-		Provider: terms.text(r.u16(offProvider)), ProviderAuthentic: r.has(flagProviderAuthentic),
-		Region: terms.text(r.u16(offRegion)), RegionAuthentic: r.has(flagRegionAuthentic),
-		Zone: terms.text(r.u16(offZone)), ZoneAuthentic: r.has(flagZoneAuthentic),
+		Provider: terms.text(r.term(offProvider)), ProviderAuthentic: r.has(flagProviderAuthentic),
+		Region: terms.text(r.term(offRegion)), RegionAuthentic: r.has(flagRegionAuthentic),
+		Zone: terms.text(r.term(offZone)), ZoneAuthentic: r.has(flagZoneAuthentic),
 	}
 	out.Chip = r.chip()
 	out.PIID = r.identity(flagPIID, poclog.IntelPIID, offPIID, 16)
 	out.EK = r.identity(flagEK, poclog.TPMEK, offEK, 32)
 	out.AK = r.identity(flagAK, poclog.TPMAK, offAK, 32)
-	out.KeyType = terms.text(r.u16(offKeyType))
+	out.KeyType = terms.text(r.term(offKeyType))
 	out.Instance = r.instance()
 	out.Quote = r.identity(flagQuote, poclog.QuoteKind, offQuote, 32)
 	out.More, out.Safe, out.Joined = r.has(flagMore), r.has(flagSafe), r.has(flagJoined)
@@ -246,7 +245,7 @@ func (r *row) proof(out *Record, terms *terms) {
 		copy(out.FMSPC[:], r[offFMSPC:])
 		copy(out.PCEID[:], r[offPCEID:])
 	}
-	out.TCB, out.Evaluation = terms.text(r.u16(offTCB)), r.u32(offEvaluation)
+	out.TCB, out.Evaluation = terms.text(r.term(offTCB)), r.u32(offEvaluation)
 }
 
 // profiles are numbered by their places here, from 1: a new one goes to the end.

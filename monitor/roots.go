@@ -59,6 +59,7 @@ func (t *tail) checkRoots(ctx context.Context) error {
 // demands reads what roots entries name.
 func (t *tail) demands(from, to uint64) ([]demand, error) {
 	var list []demand
+	logs := t.byOrigin()
 	buf := newBlock(maxRead)
 	for at := from; at < to; {
 		part := buf[:min(maxRead, to-at)*rowSize]
@@ -70,7 +71,7 @@ func (t *tail) demands(from, to uint64) ([]demand, error) {
 			if !row.has(flagFresh) {
 				continue
 			}
-			if of := t.r.tailOf(t.terms.text(row.u16(offOrigin))); of != nil {
+			if of := logs[row.term(offOrigin)]; of != nil {
 				list = append(list, demand{of, row.u64(offFreshSize), row.digest(offFreshRoot), at + uint64(i)})
 			}
 		}

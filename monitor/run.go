@@ -244,6 +244,8 @@ type tail struct {
 	proj  poclog.Projection
 	batch batch
 
+	toldFull bool // that there are more terms than are kept
+
 	began time.Time     // of the last look
 	busy  bool          // it ended among entries, of which there are many
 	due   time.Time     // of the next look

@@ -246,7 +246,7 @@ const tightenRows = 1 << 14
 // tighten finds the next entry of the log whose challenge is made of a tree that covers this one: witnesses had signed that by then, and an entry
 // that was read long after it came may have no tighter bound.
 func (s *side) tighten(ctx context.Context) error {
-	buf := newBlock(maxRead)
+	buf, own := newBlock(maxRead), s.tail.terms.find(s.tail.l.origin)
 	end := min(s.tail.l.next, s.index+tightenRows)
 	for at := s.index + 1; at < end; {
 		part := buf[:min(maxRead, end-at)*rowSize]
@@ -255,7 +255,7 @@ func (s *side) tighten(ctx context.Context) error {
 		}
 		for i := range part.len() {
 			row := part.row(i)
-			if row.has(flagFresh) && row.u64(offFreshSize) > s.index && s.tail.terms.text(row.u16(offOrigin)) == s.tail.l.origin {
+			if row.has(flagFresh) && row.u64(offFreshSize) > s.index && row.term(offOrigin) == own {
 				return s.coverBy(ctx, at+uint64(i))
 			}
 		}

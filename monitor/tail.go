@@ -209,17 +209,15 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 	}
 	begun := t.l.next
 	defer func() { t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0] }()
-	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: make(map[uint16]int)}
+	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: t.byOrigin()}
 	if at, ok := cp.View.NotAfter(); ok {
 		s.latest = at.Add(verify.MaxSkew).Unix()
 	}
 	for b, problem := range t.cl.Bundles(net, cp.Tree, t.rangeTo(cp.Size)) {
-		if problem == nil {
-			problem = t.take(&b, &s)
-		}
 		if trouble = problem; trouble != nil {
 			break
 		}
+		t.take(&b, &s)
 		if t.batch.n > batchRows-bundleWidth {
 			if err := t.commit(ctx); err != nil {
 				return nil, err
@@ -252,26 +250,23 @@ type scanning struct {
 	seen   int64          // Unix seconds
 	latest int64          // an entry that says it was judged later is out of its time; 0: nobody knows
 	logs   []int          // all that are followed
-	after  map[uint16]int // logs by the terms of their origins; 0: not followed
+	after  map[term]*tail // all that are followed, by the terms of their origins
 }
 
 // take makes records of a bundle's entries, and finds what they are to be compared with.
-func (t *tail) take(b *client.Bundle, s *scanning) error {
+func (t *tail) take(b *client.Bundle, s *scanning) {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
 	for i, leaf := range b.Entries {
 		index := b.First + uint64(i)
 		row := t.batch.rows.row(t.batch.n)
 		kind := t.kind(leaf)
-		if err := row.fill(kind, &t.proj, b.Hashes[i], s.seen, t.terms); err != nil {
-			return fmt.Errorf("entry %d: %w", index, err)
-		}
+		row.fill(kind, &t.proj, b.Hashes[i], s.seen, t.terms)
 		row.seal(index)
 		t.tree.add(b.Hashes[i])
 		t.batch.n++
 		t.enter(row, index, s)
 	}
-	return nil
 }
 
 func (t *tail) kind(leaf []byte) Kind {
@@ -291,7 +286,9 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	me := refOf(t.l.number, index)
 	a := arrival{log: t.l.number, index: index}
 	if row.has(flagFresh) {
-		a.after, a.treeSize = t.afterLog(row.u16(offOrigin), s), row.u64(offFreshSize)
+		if of := s.after[row.term(offOrigin)]; of != nil {
+			a.after, a.treeSize = of.l.number, row.u64(offFreshSize)
+		}
 	}
 	alone := row.kind() == KindMalformed || row.has(flagMore) || a.after == t.l.number && a.treeSize > index ||
 		row.has(flagFresh) && s.latest != 0 && row.appraised() > s.latest
@@ -303,16 +300,13 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	}
 }
 
-// afterLog returns the log whose origin is a term, or 0.
-func (t *tail) afterLog(origin uint16, s *scanning) int {
-	n, ok := s.after[origin]
-	if !ok {
-		if other := t.r.tailOf(t.terms.text(origin)); other != nil {
-			n = other.l.number
-		}
-		s.after[origin] = n
+// byOrigin returns all logs, by the terms that their origins have in the records of this one.
+func (t *tail) byOrigin() map[term]*tail {
+	out := make(map[term]*tail)
+	for _, of := range t.r.logs {
+		out[t.terms.find(of.l.origin)] = of
 	}
-	return n
+	return out
 }
 
 // commit makes a batch durable: records first, then in one transaction the cursor and what the entries are to be compared with.

@@ -2,44 +2,67 @@ package monitor
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 )
 
-// maxTerms bounds the strings of one log: a row has two bytes for each. No cloud has so many zones; a log that makes them up stops itself.
-const maxTerms = 1<<16 - 1
+// maxTerms bounds the strings of one log that are kept. No cloud has so many zones, but a log can make them up: further ones are kept as a part of
+// their digests, by which they are still found and told apart.
+var maxTerms = 1 << 16 // a variable for the tests alone
+
+// A term stands for a string of one log: its number, or digested and 31 bits of its SHA-256.
+type term uint32
+
+const digested term = 1 << 31
 
 // terms are the strings of one log's records, such as zones, by number. Number 0 is the empty string.
 type terms struct {
 	texts []string
-	ids   map[string]uint16
+	ids   map[string]term
 	saved int // how many of texts are durable
 }
 
 func newTerms() *terms {
-	return &terms{texts: []string{""}, ids: map[string]uint16{"": 0}, saved: 1}
+	return &terms{texts: []string{""}, ids: map[string]term{"": 0}, saved: 1}
 }
 
-// text returns a term, or "" for a number that was never given.
-func (t *terms) text(id uint16) string {
-	if int(id) < len(t.texts) {
+// full reports whether strings that are new are kept as digests.
+func (t *terms) full() bool { return len(t.texts) >= maxTerms }
+
+// text returns the string of a term, or of one that is kept as a digest "#" and that. It is "" for a number that was never given.
+func (t *terms) text(id term) string {
+	switch {
+	case id&digested != 0:
+		return fmt.Sprintf("#%08x", uint32(id&^digested))
+	case int(id) < len(t.texts):
 		return t.texts[id]
 	}
 	return ""
 }
 
-// id returns the number of a string, a new one if need be.
-func (t *terms) id(s []byte) (uint16, error) {
-	if id, ok := t.ids[string(s)]; ok {
-		return id, nil
+// find returns the term of a string: no record has it if the string is new.
+func (t *terms) find(text string) term {
+	if id, ok := t.ids[text]; ok {
+		return id
 	}
-	if len(t.texts) > maxTerms {
-		return 0, fmt.Errorf("more than %d names of places, statuses and logs in one log", maxTerms)
+	sum := sha256.Sum256([]byte(text))
+	return digested | term(binary.BigEndian.Uint32(sum[:]))&^digested
+}
+
+// id returns the term of a string, a new one if need be.
+func (t *terms) id(s []byte) term {
+	if id, ok := t.ids[string(s)]; ok {
+		return id
 	}
 	text := string(s)
-	id := uint16(len(t.texts))
+	if t.full() {
+		return t.find(text)
+	}
+	id := term(len(t.texts))
 	t.texts, t.ids[text] = append(t.texts, text), id
-	return id, nil
+	return id
 }
 
 // save writes the new terms of a log into a transaction. The caller sets saved once it is committed.
@@ -66,10 +89,10 @@ func (s *state) terms(ctx context.Context, log int) (*terms, error) {
 		if err := rows.Scan(&id, &text); err != nil {
 			return nil, fmt.Errorf("read the terms: %w", err)
 		}
-		if id != len(t.texts) || id > maxTerms {
+		if id != len(t.texts) {
 			return nil, fmt.Errorf("read the terms: %d follows %d", id, len(t.texts)-1)
 		}
-		t.texts, t.ids[text] = append(t.texts, text), uint16(id)
+		t.texts, t.ids[text] = append(t.texts, text), term(id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the terms: %w", err)

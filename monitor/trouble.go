@@ -18,6 +18,7 @@ const (
 	RuleStalled   = "log-stalled"   // it shows no fresh checkpoint
 	RuleWithholds = "log-withholds" // it does not serve what it signed
 	RuleCorrupt   = "log-corrupt"   // it serves something else than it signed
+	RuleNames     = "log-names"     // it has more names of places than there can be
 )
 
 // shrunk is a log that shows a checkpoint that is smaller than its last.
@@ -57,6 +58,9 @@ func (t *tail) report(ctx context.Context, trouble error) error {
 	}
 	if a := t.stalled(trouble); a != nil {
 		alerts = append(alerts, *a)
+	}
+	if t.terms.full() && !t.toldFull {
+		alerts, t.toldFull = append(alerts, *t.namesTooMuch()), true
 	}
 	if len(alerts) == 0 {
 		return nil
@@ -137,6 +141,16 @@ func (t *tail) stalled(trouble error) *Alert {
 	}
 	a.Meaning = "It or its witnesses are out of order, or somebody keeps this monitor from seeing what is new."
 	a.ID = AlertID(a.Rule, a.Subject, nil, fmt.Sprint(t.l.looked.Unix()))
+	return a
+}
+
+// namesTooMuch returns the alert for a log with more names than are kept.
+func (t *tail) namesTooMuch() *Alert {
+	a := t.alert(rule.Alert)
+	a.Rule, a.Implicated = RuleNames, nil
+	a.Seen = fmt.Sprintf("%s has over %d names of providers, regions, zones, statuses and logs by entry %d.", t.l.origin, maxTerms-1, t.l.next)
+	a.Meaning = "It makes them up, or takes them from evidence that does. Further ones are listed as digests; what they contradict is still found."
+	a.ID = AlertID(a.Rule, a.Subject, nil)
 	return a
 }
 
