@@ -15,9 +15,9 @@ var rules = []struct {
 	from string
 	not  []string
 }{
-	{"", paths("cmd", "log", "witness", "publish", "monitor", "client", "collateral", "verify", "internal/signer", "internal/lab", "internal/durable", "internal/sqlite", "internal/httpd")}, // the nouns import the codec alone
+	{"", paths("cmd", "log", "witness", "publish", "monitor", "client", "collateral", "verify", "internal/signer", "internal/lab", "internal/durable", "internal/sqlite", "internal/httpd", "internal/indexmap")}, // the nouns import the codec alone
 	{"internal/canon", []string{module}},
-	{"verify", append(paths("cmd", "log", "witness", "publish", "monitor", "client", "collateral", "internal/signer", "internal/lab", "internal/durable", "internal/sqlite", "internal/httpd"), "net/http", "os", tessera)},
+	{"verify", append(paths("cmd", "log", "witness", "publish", "monitor", "client", "collateral", "internal/signer", "internal/lab", "internal/durable", "internal/sqlite", "internal/httpd", "internal/indexmap"), "net/http", "os", tessera)},
 	{"verify/receipt", append(paths("verify/tdx", "verify/snp", "verify/tpm", "verify/profile"), "github.com/google/go-tdx-guest")},
 	{"client", append(paths("cmd", "log", "witness", "publish", "monitor", "collateral", "verify/profile"), tessera)},
 	{"collateral", append(paths("cmd", "log", "witness", "publish", "monitor", "client"), tessera)},
