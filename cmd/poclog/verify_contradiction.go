@@ -56,12 +56,17 @@ func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	case implicated != "":
 	case c.Severity == rule.Contradiction:
 		implicated = "nobody: the entries do not show whose doing it is"
+	case len(c.Withheld) > 0:
+		implicated = "nobody: the evidence of both entries is needed for that, and is not in the file"
 	default:
 		implicated = "nobody: there may be an honest explanation"
 	}
 	fmt.Fprintf(w, "  implicated %s\n", implicated)
 	for _, id := range c.Affected {
 		labelled(w, "  affected   ", string(id)+": its owner may be a victim, and is not accused")
+	}
+	for _, origin := range c.Withheld {
+		labelled(w, "  withheld   ", "by "+origin+": ask it for the evidence")
 	}
 	for _, e := range c.Entries {
 		fmt.Fprintf(w, "  entry      %d of %d, %s%s\n", e.Index, e.Size, e.Origin, realmOf(e.Entry))

@@ -37,7 +37,8 @@ type ContradictionVerdict struct {
 
 // CheckContradiction verifies a contradiction's file under the reader's policy: the receipts, the appraisals as far as the evidence is in the file, and
 // the rule, which is run again. Whatever does not show what it says is an [*Error]. The verdict may be an alert, which calls for an explanation; see
-// its Severity.
+// its Severity. Without the evidence of both entries it is one, about the logs that withhold it: an auditor's word that an entry is sound is not enough to
+// implicate a key.
 func CheckContradiction(file []byte, policy *tlogpolicy.Policy, terms Terms) (*ContradictionVerdict, error) {
 	if policy == nil {
 		return nil, ErrNoPolicy
@@ -252,7 +253,17 @@ func (k *checking) compare() (*rule.Finding, error) {
 	case finding.Severity == rule.Information:
 		return nil, refuse(StepRule, "no contradiction: %s %s", finding.Seen, finding.Meaning)
 	}
-	return finding, nil
+	return finding.Unseen(k.unseen()...), nil
+}
+
+// unseen are the origins of the entries of which the file has no evidence. Where it has it, it gave the entry.
+func (k *checking) unseen() (origins []string) {
+	for i, v := range k.verdicts {
+		if k.evidence[i] == nil {
+			origins = append(origins, v.Origin)
+		}
+	}
+	return origins
 }
 
 // others says which rules would find something.

@@ -2,6 +2,7 @@ package receipt_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,6 +62,12 @@ func makeContradictionVectors(t *testing.T) map[string]contradictionVector {
 		_, _, pieces := series(t, a.ID())
 		if a.ID() == "tpm-rewound" {
 			add("evidence", "with all that was judged: the appraisals are repeated", assemble(t, a.Rule, pieces...))
+		}
+		if a.ID() == "clone-ak" {
+			add("evidence-both", "with the evidence of both entries: their key is implicated", assemble(t, a.Rule, pieces...))
+			one := slices.Clone(pieces)
+			one[1].Evidence = nil
+			add("evidence-one", "with the evidence of one entry: the log may have invented the other", assemble(t, a.Rule, one...))
 		}
 		for i := range pieces {
 			pieces[i].Evidence = nil

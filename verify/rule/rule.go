@@ -3,6 +3,9 @@
 // A rule is a pure function over claims: entries with their place in a log and the bounds of when their evidence was made. It reads nothing but these, so
 // that whoever has two receipts runs it again (verify/receipt.CheckContradiction). docs/format.md lists the rules.
 //
+// A rule judges what entries say. Whether they are what their evidence gives is the judge's to know: a log could invent an entry, with anybody's key in it. What a
+// finding is worth without the evidence of all its entries [Finding.Unseen] says.
+//
 // Nobody can frame an honest owner. A rule takes two identities together only where the checks that bind them passed ([poclog.Entry.Joined]), an instance, an EK
 // or a place only from level 2, and an order only where it is proven ([Before]): whoever presents a file can make an interval wider, never narrower, and a
 // wider one proves less. A finding implicates keys that signed both sides, whoever certified both, or the log; all others are affected, a
@@ -10,7 +13,9 @@
 package rule
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -51,6 +56,29 @@ type Finding struct {
 	Subject    poclog.Identity   `json:"subject,omitempty"`    // what was claimed twice; empty where it is a log's doing alone
 	Implicated []string          `json:"implicated,omitempty"` // keys that signed both sides; "provider:gce" or "maker:<name>", whose CA certified both; "log:<origin>"
 	Affected   []poclog.Identity `json:"affected,omitempty"`   // whose owners may be victims
+	Withheld   []string          `json:"withheld,omitempty"`   // logs whose evidence of these entries the judge did not see, by origin
+}
+
+// Unseen is what a finding is worth to a judge who did not see the evidence of all its entries, or whom it does not give them: an alert about the logs that
+// withhold it, named by origin. It implicates nobody, for those logs may have invented the entries. What implicates a log stands: it signed the entries itself. So does
+// information. With no log it is the finding.
+func (f *Finding) Unseen(origins ...string) *Finding {
+	byLog := len(f.Implicated) > 0 && !slices.ContainsFunc(f.Implicated, func(who string) bool { return !strings.HasPrefix(who, "log:") })
+	if len(origins) == 0 || f.Severity == Information || byLog {
+		return f
+	}
+	out := *f
+	out.Severity, out.Implicated = Alert, nil
+	out.Affected = slices.Clone(f.Affected)
+	for _, who := range f.Implicated {
+		if id, err := poclog.ParseIdentity(who); err == nil {
+			out.Affected = append(out.Affected, id)
+		}
+	}
+	out.Affected = ids(out.Affected...)
+	out.Withheld = slices.Compact(slices.Sorted(slices.Values(origins)))
+	out.Meaning = fmt.Sprintf("The evidence was not seen that %s judged: until it is, these entries may be the log's invention.", strings.Join(out.Withheld, " and "))
+	return &out
 }
 
 // A Rule compares two claims, or judges one.
