@@ -58,6 +58,9 @@ func Profiles() []Profile {
 	return []Profile{GCETDXvTPM, BareMetalTDXTPM, AzureTDXvTPM, AzureSNPvTPM, TDX, SNP}
 }
 
+// ChipOnly reports whether a profile has no TPM, so that it binds the VM to no place and level 2 is not possible.
+func (p Profile) ChipOnly() bool { return p == TDX || p == SNP }
+
 // ParseProfile parses the name of a profile.
 func ParseProfile(s string) (Profile, error) {
 	for _, p := range Profiles() {

@@ -81,6 +81,9 @@ func (s *Submitted) answers(sent *poclog.Submission) error {
 	if quote, ok := quoteIdentity(b); !ok || e.Quote != quote {
 		return fmt.Errorf("it is of an entry with another quote: %s", e.Quote)
 	}
+	if e.Evidence.Bundle == poclog.BlobOf(sent.Bundle) {
+		return nil // its entry names no boot where its TPM's quote and its TEE's are not bound to each other
+	}
 	if boot, ok := bootIdentity(b); ok && (e.Boot == nil || *e.Boot != boot) {
 		return fmt.Errorf("it is of an entry with another TPM quote")
 	}

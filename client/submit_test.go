@@ -104,6 +104,7 @@ func TestReceiptsOfOthersEvidenceAreRefused(t *testing.T) {
 		{"the entry of the same quotes", whole, 200, entryOf(t, whole, v4, true), ""},
 		{"the entry of the same quote of version 5", five, 200, entryOf(t, five, v5, false), ""},
 		{"the entry of another quote", mine, 200, entryOf(t, five, v5, false), "another quote"},
+		{"the entry of the file, whose parts are not bound to each other", whole, 200, entryOf(t, whole, v4, false), ""},
 		{"the entry of the quote without the boot that was sent", whole, 200, entryOf(t, mine, v4, false), "another TPM quote"},
 	} {
 		leaf, err := c.entry.Marshal()

@@ -45,7 +45,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 	e := &a.Entry
 	// What is once begun is finished, whether its submitter waits or not: others may.
 	ctx = context.WithoutCancel(ctx)
-	key := keyOf(e.Quote, e.Boot)
+	key := ownKey(e)
 	for {
 		mine := false
 		out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {

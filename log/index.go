@@ -41,6 +41,24 @@ func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
 	return [16]byte(sum[:16])
 }
 
+// ownKey is the key of which all evidence says the same as an entry's: its quote with its boot, or the quote alone. A bundle whose TEE and TPM are
+// not bound to each other is known by its file alone, for it may be put together from others' evidence.
+func ownKey(e *poclog.Entry) [16]byte {
+	if e.Joined() || e.Profile.ChipOnly() {
+		return keyOf(e.Quote, e.Boot)
+	}
+	return keyOfBundle(e.Evidence.Bundle.SHA256)
+}
+
+// answered are the keys for which an entry answers: of a bundle that is not bound together, its own alone.
+func answered(e *poclog.Entry) [][16]byte {
+	own, bundle := ownKey(e), keyOfBundle(e.Evidence.Bundle.SHA256)
+	if own == bundle {
+		return [][16]byte{bundle}
+	}
+	return [][16]byte{own, keyOf(e.Quote, nil), bundle}
+}
+
 // keyOfBundle is the key of a bundle's file.
 func keyOfBundle(d poclog.Digest) [16]byte { return [16]byte(d[:16]) }
 
@@ -71,7 +89,7 @@ func (x *index) add(number uint64, leaf poclog.Leaf) {
 	}
 	if e := leaf.Proof; e != nil {
 		now := known{number, provedBy(e)}
-		for _, key := range [][16]byte{keyOf(e.Quote, e.Boot), keyOf(e.Quote, nil), keyOfBundle(e.Evidence.Bundle.SHA256)} {
+		for _, key := range answered(e) {
 			old, ok := x.known[key]
 			if !ok || !old.answers(now.proved) || old.proved == now.proved && number < old.number {
 				x.known[key] = now
@@ -84,7 +102,7 @@ func (x *index) add(number uint64, leaf poclog.Leaf) {
 func (x *index) find(e *poclog.Entry) (uint64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	k, ok := x.known[keyOf(e.Quote, e.Boot)]
+	k, ok := x.known[ownKey(e)]
 	return k.number, ok && k.answers(provedBy(e))
 }
 

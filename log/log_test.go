@@ -158,23 +158,22 @@ func TestRealEvidenceIsLoggedProvenAndCheckedOffline(t *testing.T) {
 
 // A part of an entry's evidence, in a bundle of its own, is the entry's.
 func TestPartOfAnEntrysEvidenceGetsItsReceipt(t *testing.T) {
-	l := serve(t, initLog(t), log.Config{})
-	whole := azureSubmission(t)
-	first, err := l.client.Submit(t.Context(), whole)
+	d := newDatacenter(t, func(p *poclog.Policy) {
+		p.Admit = append(p.Admit, poclog.Admission{Profile: poclog.TDX, Level: poclog.LevelChip, Historical: true})
+	})
+	whole := d.prove(t)
+	first := submit(t, d.testLog, whole)
+	all, err := poclog.ParseBundle(whole.Bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
-	azure, _ := realdata.Azure(t)
 	b := new(poclog.Bundle)
-	b.Set(poclog.ItemTDXQuote, azure.Get(poclog.ItemTDXQuote))
+	b.Set(poclog.ItemTDXQuote, all.Get(poclog.ItemTDXQuote))
 	file, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	part, err := l.client.Submit(t.Context(), &poclog.Submission{Bundle: file, Judged: realdata.AzureTime})
-	if err != nil {
-		t.Fatal(err)
-	}
+	part := submit(t, d.testLog, &poclog.Submission{Bundle: file, Judged: first.Verdict.Entry.Appraised})
 	if part.New || part.Verdict.Index != first.Verdict.Index {
 		t.Errorf("new %v, entry %d: want entry %d", part.New, part.Verdict.Index, first.Verdict.Index)
 	}

@@ -144,11 +144,11 @@ func (k *keyer) place(r *row) uint64 {
 
 // tpm takes what a TPM's quote says; chip is nil where the entry names none.
 func (k *keyer) tpm(r *row, chip []byte) {
-	boot := r[offReset : offReset+8]
-	joined := r.has(flagJoined)
-	if joined {
-		k.put(k.key(ofQuote, r, r[offQuote:offQuote+32]), binary.LittleEndian.Uint64(boot))
+	if !r.has(flagJoined) {
+		return // whoever puts another's TPM quote beside his own TEE's says nothing of either's keys
 	}
+	boot := r[offReset : offReset+8]
+	k.put(k.key(ofQuote, r, r[offQuote:offQuote+32]), binary.LittleEndian.Uint64(boot))
 	if r.has(flagAK) {
 		k.ak(r, r[offAK:offAK+32], boot, chip)
 	}
@@ -173,19 +173,17 @@ func (r *row) instanceOctets() []byte {
 	return nil
 }
 
-// ak takes what one AK signed. Whoever has no part in the AK cannot add to what is joined.
+// ak takes what one AK signed.
 func (k *keyer) ak(r *row, ak, boot, chip []byte) {
 	k.put(k.key(ofBoot, r, ak, boot), k.value(r[offBank:offBank+1], r[offPCRs:offPCRs+32]))
-	if r.has(flagJoined) {
-		if chip != nil {
-			k.put(k.key(ofAK, r, ak), k.value(chip))
-		}
-		tee := r[offMeasurement : offRTMRs+32]
-		if r.isMetal() {
-			tee = nil // one TPM, many TDs
-		}
-		k.put(k.key(ofBootTEE, r, ak, boot), k.value(tee, chip))
+	if chip != nil {
+		k.put(k.key(ofAK, r, ak), k.value(chip))
 	}
+	tee := r[offMeasurement : offRTMRs+32]
+	if r.isMetal() {
+		tee = nil // one TPM, many TDs
+	}
+	k.put(k.key(ofBootTEE, r, ak, boot), k.value(tee, chip))
 	if r.has(flagFresh) {
 		k.rise(k.key(ofCounters, r, ak), uint64(r.u32(offReset))<<32|uint64(r.u32(offRestart)))
 		k.rise(k.key(ofClock, r, ak, boot), r.u64(offClock))

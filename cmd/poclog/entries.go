@@ -41,7 +41,7 @@ func newLogEntriesCmd() *cobra.Command {
 	}
 	c.Flags().StringVar(&lf.policy, "policy", "", "tlog-policy: whose signatures count")
 	c.Flags().StringVar(&f.identity, "identity", "", "entries that name this chip, key, instance or quote")
-	c.Flags().StringVar(&f.place, "place", "", "entries that claim this place: provider, provider/region or provider/zone")
+	c.Flags().StringVar(&f.place, "place", "", "entries that claim this place, proven or not: provider, provider/region or provider/zone")
 	c.Flags().StringVar(&f.since, "since", "", "entries appraised at this time or later, RFC 3339")
 	c.Flags().StringVar(&f.until, "until", "", "entries appraised before this time, RFC 3339")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a line: index and entry")
@@ -130,11 +130,7 @@ func (f *filter) print(w io.Writer, leaf client.Leaf, l poclog.Leaf) error {
 	var err error
 	switch {
 	case l.Proof != nil:
-		place := "-"
-		if l.Proof.Place != nil {
-			place = placeText(l.Proof.Place)
-		}
-		_, err = fmt.Fprintf(w, "%8d  %s  level %d  %-16s  %s  %s\n", leaf.Index, l.Proof.Appraised.Format(time.RFC3339), l.Proof.Level, l.Proof.Profile, l.Proof.Chip(), place)
+		_, err = fmt.Fprintf(w, "%8d  %s  level %d  %-16s  %s  %s\n", leaf.Index, l.Proof.Appraised.Format(time.RFC3339), l.Proof.Level, l.Proof.Profile, l.Proof.Chip(), placeText(l.Proof))
 	case l.Config != nil:
 		_, err = fmt.Fprintf(w, "%8d  %s  config   policy %.16s…  %s\n", leaf.Index, l.Config.Time.Format(time.RFC3339), l.Config.Policy.SHA256.String(), l.Config.Software)
 	default:

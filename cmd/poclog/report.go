@@ -16,6 +16,9 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 	meaning := "every required check passed: the VM is bound to its place"
 	if e.Level == poclog.LevelChip {
 		meaning = "a genuine chip; its place is unproven"
+		if !e.Joined() && !e.Profile.ChipOnly() {
+			meaning = "a genuine chip; the TPM beside it is not bound to it, and the entry names nothing of it"
+		}
 	}
 	fmt.Fprintf(w, "  level      %d: %s\n", e.Level, meaning)
 	fmt.Fprintf(w, "  profile    %s, realm %s\n", e.Profile, e.Realm)
@@ -25,8 +28,8 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 	for _, key := range e.Publishers {
 		fmt.Fprintf(w, "  publisher  key %s\n", key)
 	}
-	if p := e.Place; p != nil {
-		fmt.Fprintf(w, "  place      %s\n", placeText(p))
+	if e.Place != nil {
+		fmt.Fprintf(w, "  place      %s\n", placeText(e))
 	}
 	for _, x := range e.Endorsements {
 		fmt.Fprintf(w, "  endorsed   %s\n", endorsementText(&x))
@@ -50,14 +53,26 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 	}
 }
 
-func placeText(p *poclog.Place) string {
-	var parts []string
-	for _, c := range []poclog.Claim{p.Provider, p.Region, p.Zone} {
-		if c.Value != "" {
-			parts = append(parts, fmt.Sprintf("%s (%s)", c.Value, strings.Join(c.By, ", ")))
+// placeText is an entry's place and who says so, or "-" where nobody does. Parts that the entry does not prove come last, and are called so.
+func placeText(e *poclog.Entry) string {
+	if e.Place == nil {
+		return "-"
+	}
+	var proven, hints []string
+	p := e.ProvenPlace()
+	for _, c := range []struct{ said, proven poclog.Claim }{{e.Place.Provider, p.Provider}, {e.Place.Region, p.Region}, {e.Place.Zone, p.Zone}} {
+		text := fmt.Sprintf("%s (%s)", c.said.Value, strings.Join(c.said.By, ", "))
+		switch {
+		case c.proven.Value != "":
+			proven = append(proven, text)
+		case c.said.Value != "":
+			hints = append(hints, text)
 		}
 	}
-	return strings.Join(parts, ", ")
+	if len(hints) > 0 {
+		proven = append(proven, "unproven: "+strings.Join(hints, ", "))
+	}
+	return strings.Join(proven, ", ")
 }
 
 func endorsed(by string) string {

@@ -83,9 +83,6 @@ func (s *stage) logCapture(ctx context.Context, c capture) error {
 	e := got.Verdict.Entry
 	s.line("logged", "entry %d, judged at %s, receipt after %s", got.Verdict.Index, c.at.Format("2006-01-02 15:04:05"), time.Since(begun).Round(10*time.Millisecond))
 	s.line("chip", "%s", e.Chip())
-	if e.Place != nil {
-		s.line("place", "%s/%s, by %s", e.Place.Provider.Value, e.Place.Region.Value, strings.Join(e.Place.Provider.By, ", "))
-	}
 	s.line("passed", "%s", strings.Join(e.Checks, " "))
 	s.line("absent", "%s", strings.Join(e.Absent, " "))
 	file := filepath.Join(s.dir, c.name+".tlog-proof")

@@ -106,7 +106,7 @@ func (im *Import) Prospects() (list []Prospect, level int, err error) {
 		return nil, LevelNone, fmt.Errorf("profile %s: nothing is known of its checks", im.Profile)
 	}
 	level = poclog.LevelBound
-	if im.Profile == poclog.TDX || im.Profile == poclog.SNP {
+	if im.Profile.ChipOnly() {
 		level = poclog.LevelChip
 	}
 	for _, r := range rules {

@@ -16,7 +16,6 @@ import (
 // azureTDX is a TDX VM of Azure: its paravisor runs the vTPM inside the TD, and its HCL report ties the vTPM's keys to the TD's report.
 var azureTDX = profile{
 	name:     poclog.AzureTDXvTPM,
-	binding:  true,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemChallenge},
 	steps: append(append(tdxSteps(required), tpmSteps(checkAzureAK, checkAzurePCRs)...),
@@ -30,7 +29,8 @@ var azureTDX = profile{
 		endorsedPlatform,
 		step{verify.FreshChallenge, required, func(s *subject) error { return s.checkFresh(s.azureNonce) }},
 	),
-	claims: claimAzure,
+	claims: claimTDX,
+	bound:  claimAzureVM,
 }
 
 // checkAzurePCRs also wants the firmware's registers, in a bank that nobody makes collide: a quote that leaves them out says of a boot only that there was
@@ -145,15 +145,9 @@ func (s *subject) azureNonce() []byte {
 	return s.hcl.UserData[:32]
 }
 
-func claimAzure(s *subject) {
-	claimTDX(s)
-	claimAzureVM(s)
-}
-
 // claimAzureVM fills in what Azure says of its VM, whatever the TEE. EK and VM are named by the HCL report alone, which is the paravisor's word: of firmware
 // that nobody vouches for they are left out, or anybody could put another's names beside a chip of his own.
 func claimAzureVM(s *subject) {
-	claimTPM(s)
 	e := &s.entry
 	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))
 	if slices.Contains(s.passed, verify.TEELaunch) {

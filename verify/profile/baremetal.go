@@ -13,8 +13,7 @@ import (
 // TDs of this machine alone follows from the launch that it is tied to: the key signs only while PCR 17 and 18 hold a launch of the policy, and
 // the policy lists launches that keep the TPM's commands to their own TDs.
 var bareMetal = profile{
-	name:    poclog.BareMetalTDXTPM,
-	binding: true,
+	name: poclog.BareMetalTDXTPM,
 	required: []poclog.Item{
 		poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAK, poclog.ItemTPMAKChain, poclog.ItemTPMEKChain,
 	},
@@ -35,7 +34,8 @@ var bareMetal = profile{
 			return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
 		}},
 	),
-	claims: claimBareMetal,
+	claims: claimTDX,
+	bound:  claimBareMetal,
 }
 
 // checkBareMetalChains verifies that the provider certified the AK, that a maker of TPMs or the provider certified the EK, and that the AK's certificate
@@ -170,9 +170,8 @@ func checkBareMetalPlaces(s *subject) error {
 	return s.checkSameZone(p.Provider, p.Zone)
 }
 
+// claimBareMetal fills in what the provider says of the machine.
 func claimBareMetal(s *subject) {
-	claimTDX(s)
-	claimTPM(s)
 	e := &s.entry
 	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))
 	e.Chassis = append(e.Chassis, keyIdentity(poclog.TPMEK, s.ek()))

@@ -17,7 +17,6 @@ import (
 // quote names the TD's quote.
 var gceTDX = profile{
 	name:     poclog.GCETDXvTPM,
-	binding:  true,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemTCGLog, poclog.ItemCCEL, poclog.ItemChallenge},
 	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootGCEAK), checkPCRs)...),
@@ -34,7 +33,8 @@ var gceTDX = profile{
 			return s.checkFresh(func() []byte { return s.quote.Body.ReportData[32:] })
 		}},
 	),
-	claims: claimGCE,
+	claims: claimTDX,
+	bound:  claimGCE,
 }
 
 // checkAKInReportData ties the AK to the TD: REPORTDATA begins with the hash of its TPMT_PUBLIC.
@@ -203,9 +203,8 @@ func (s *subject) checkSameZone(provider, certified string) error {
 	return nil
 }
 
+// claimGCE fills in what Compute Engine says of the VM.
 func claimGCE(s *subject) {
-	claimTDX(s)
-	claimTPM(s)
 	e := &s.entry
 	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))
 	g, err := s.instance()

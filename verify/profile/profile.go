@@ -61,11 +61,11 @@ func absentf(format string, args ...any) error { return absent{fmt.Sprintf(forma
 // A profile lists its items, its steps in the order in which they are made, and what it claims beyond them.
 type profile struct {
 	name     poclog.Profile
-	binding  bool // whether it binds the VM to a place: level 2 is possible
 	required []poclog.Item
 	allowed  []poclog.Item // beside the required ones
 	steps    []step
-	claims   func(*subject)
+	claims   func(*subject) // what the entry says of the TEE
+	bound    func(*subject) // what it says of the TPM beside it, where they are bound to each other
 }
 
 // appraise judges a bundle, leaving out checks that a test removes to show what each of them stops.
@@ -87,7 +87,7 @@ func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error
 		return nil, err
 	}
 	level := uint32(poclog.LevelBound)
-	if !p.binding {
+	if p.name.ChipOnly() {
 		level = poclog.LevelChip
 	}
 	missing := make(map[verify.Check]string)
@@ -115,8 +115,9 @@ func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error
 	if err := s.admit(p, level, missing); err != nil {
 		return nil, err
 	}
-	p.claims(s)
-	s.finish(p, level, missing)
+	s.list(missing)
+	s.claim(p)
+	s.finish(p, level)
 	return &verify.Appraisal{Entry: s.entry, Notes: s.notes}, nil
 }
 
@@ -148,8 +149,23 @@ func (s *subject) note(c verify.Check, format string, args ...any) {
 	s.notes[c] = fmt.Sprintf(format, args...)
 }
 
+// claim fills in what the entry names. Evidence whose parts are not bound to each other is not one VM's: anybody can put another's TPM quote
+// beside his own TEE's, or another TEE's beside his own TPM's. Such an entry names the chip and what it signed, and nothing of the TPM.
+func (s *subject) claim(p *profile) {
+	p.claims(s)
+	if p.bound == nil {
+		return
+	}
+	claimTPM(s)
+	if !s.entry.Joined() {
+		s.entry.TPM, s.entry.Boot = nil, nil
+		return
+	}
+	p.bound(s)
+}
+
 // finish fills in what every profile's entry has.
-func (s *subject) finish(p *profile, level uint32, missing map[verify.Check]string) {
+func (s *subject) finish(p *profile, level uint32) {
 	e := &s.entry
 	e.Appraisal, e.Profile, e.Level, e.Realm = s.in.Appraisal, p.name, level, s.policy.Realm
 	e.Chassis, e.Keys = sortedIdentities(e.Chassis), sortedIdentities(e.Keys)
@@ -161,11 +177,15 @@ func (s *subject) finish(p *profile, level uint32, missing map[verify.Check]stri
 	if len(s.in.Collateral) > 0 {
 		e.Evidence.Collateral = poclog.BlobOf(s.in.Collateral)
 	}
+}
+
+// list names the checks that passed, and those that could not be made.
+func (s *subject) list(missing map[verify.Check]string) {
 	for _, c := range verify.Checks() {
 		if slices.Contains(s.passed, c) {
-			e.Checks = append(e.Checks, string(c))
+			s.entry.Checks = append(s.entry.Checks, string(c))
 		} else if _, ok := missing[c]; ok {
-			e.Absent = append(e.Absent, string(c))
+			s.entry.Absent = append(s.entry.Absent, string(c))
 		}
 	}
 }

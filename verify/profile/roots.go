@@ -62,7 +62,7 @@ func DefaultPolicy(historical bool) *poclog.Policy {
 		V: 1, Realm: poclog.Production, MaxChallengeAge: 600, Roots: ProductionRoots(), TCB: []string{"SWHardeningNeeded", "UpToDate"},
 	}
 	for _, d := range profiles {
-		if d.binding {
+		if !d.name.ChipOnly() {
 			p.Admit = append(p.Admit, poclog.Admission{Profile: d.name, Level: poclog.LevelBound})
 		}
 		if historical {

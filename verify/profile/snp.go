@@ -15,8 +15,7 @@ import (
 
 // azureSNP is a SEV-SNP VM of Azure: as azureTDX, with the processor's report inside the HCL report.
 var azureSNP = profile{
-	name:    poclog.AzureSNPvTPM,
-	binding: true,
+	name: poclog.AzureSNPvTPM,
 	required: []poclog.Item{
 		poclog.ItemSNPReport, poclog.ItemSNPCerts, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport,
 	},
@@ -31,7 +30,8 @@ var azureSNP = profile{
 		endorsedChip,
 		step{verify.FreshChallenge, required, func(s *subject) error { return s.checkFresh(s.azureNonce) }},
 	),
-	claims: claimAzureSNP,
+	claims: claimSNP,
+	bound:  claimAzureSNP,
 }
 
 // snpOnly is the chip-only profile of SEV-SNP: a genuine chip, and what runs on it; level 0.
@@ -195,7 +195,6 @@ func claimSNP(s *subject) {
 }
 
 func claimAzureSNP(s *subject) {
-	claimSNP(s)
 	claimAzureVM(s)
 	if s.snpChain.CSPID != "" {
 		s.entry.Place.Provider.By = append(s.entry.Place.Provider.By, poclog.ByVLEK)

@@ -58,7 +58,7 @@ var bootForked = Rule{
 	ID: "boot-forked",
 	Facets: func(c *Claim) []Facet {
 		e := c.Entry
-		if e.TPM == nil || akOf(e) == "" {
+		if akOf(e) == "" {
 			return nil
 		}
 		var out []Facet
@@ -70,7 +70,7 @@ var bootForked = Rule{
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
 		ak := akOf(e.Entry)
-		if e.Entry.TPM == nil || f.Entry.TPM == nil || ak == "" || ak != akOf(f.Entry) || !sameBoot(e.Entry, f.Entry) {
+		if ak == "" || ak != akOf(f.Entry) || !sameBoot(e.Entry, f.Entry) {
 			return nil
 		}
 		for _, s := range stories(e.Entry) {
@@ -98,7 +98,7 @@ func stories(e *poclog.Entry) []story {
 			out = append(out, story{"PCR 0 to 7 (" + b.Alg + ")", b.Firmware.String()})
 		}
 	}
-	if e.Profile == poclog.BareMetalTDXTPM || !e.Joined() {
+	if e.Profile == poclog.BareMetalTDXTPM {
 		return out
 	}
 	out = append(out, story{"the launch measurement", hexOf(e.CVM.Measurement)})
@@ -119,14 +119,14 @@ var tpmRewound = Rule{
 	ID:     "tpm-rewound",
 	Rising: true,
 	Facets: func(c *Claim) []Facet {
-		if c.Entry.TPM == nil || c.Entry.Fresh == nil {
+		if c.Entry.Fresh == nil || akOf(c.Entry) == "" {
 			return nil
 		}
 		return facet(akOf(c.Entry), boot(c.Entry.TPM)+fmt.Sprintf(".%016x", c.Entry.TPM.Clock))
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		switch {
-		case e.Entry.TPM == nil || f.Entry.TPM == nil || e.Entry.Fresh == nil || f.Entry.Fresh == nil || akOf(e.Entry) == "" || akOf(e.Entry) != akOf(f.Entry):
+		case e.Entry.Fresh == nil || f.Entry.Fresh == nil || akOf(e.Entry) == "" || akOf(e.Entry) != akOf(f.Entry):
 			return nil
 		case Before(f, e):
 			e, f = f, e

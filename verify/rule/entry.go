@@ -18,7 +18,13 @@ func first(ids []poclog.Identity, kind string) poclog.Identity {
 	return ""
 }
 
-func akOf(e *poclog.Entry) poclog.Identity { return first(e.Keys, poclog.TPMAK) }
+// akOf returns the AK that an entry binds to its TEE. An entry that is not joined names none ([poclog.Entry.Joined]).
+func akOf(e *poclog.Entry) poclog.Identity {
+	if !e.Joined() {
+		return ""
+	}
+	return first(e.Keys, poclog.TPMAK)
+}
 
 // ekOf returns the endorsement key: the chassis's own on bare metal, the VM's where the paravisor has one.
 func ekOf(e *poclog.Entry) poclog.Identity {

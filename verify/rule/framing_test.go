@@ -259,6 +259,19 @@ var framings = []struct {
 			s.t.Error("a stranger's TPM quote passes beside the victim's HCL report")
 		}
 	}, false},
+	{"a SEV-SNP chip at home names the victim's key, beside the victim's TPM quote", poclog.AzureSNPvTPM, func(s *stage) {
+		b := s.Honest()
+		s.must("a.test", b)
+		// Firmware of his own says what he likes; all else is the victim's, with its AK's TPMT_PUBLIC and without.
+		fake := s.Compose(attack.AzureMix{Host: s.anotherHost(), Guest: func(g *amd.Guest) { g.Measurement[0] ^= 1 }})
+		fake.Set(poclog.ItemTPMQuote, b.Get(poclog.ItemTPMQuote))
+		for _, items := range [][]poclog.Item{{poclog.ItemChallenge}, {poclog.ItemChallenge, poclog.ItemTPMAK}} {
+			s.must("b.test", drop(fake, items...))
+			if e := s.claims[len(s.claims)-1].Entry; len(e.Keys) > 0 || e.Instance != "" || e.Place != nil {
+				s.t.Errorf("it names %v, %s and %+v", e.Keys, e.Instance, e.Place)
+			}
+		}
+	}, false},
 	{"who has a cloud's VLEK names the victim's chip as one of another product", poclog.SNP, func(s *stage) {
 		victim := amd.NewMaker("AMD", "Milan", attack.Now.AddDate(-1, 0, 0))
 		s.Policy.Roots = append(s.Policy.Roots, poclog.Root{Use: poclog.RootAMDARK, SHA256: poclog.Sum(victim.Root()), Name: "ARK-Milan"})
