@@ -67,7 +67,9 @@ func TestRealEvidenceThatIsNotBoundNamesItsChipAlone(t *testing.T) {
 	l := serve(t, initLog(t), log.Config{})
 	got := submit(t, l, azureSubmission(t))
 	ids := got.Verdict.Entry.Identities()
-	if slices.ContainsFunc(ids, func(id poclog.Identity) bool { return !id.IsChip() && id.Kind() != poclog.IntelPIID && id.Kind() != poclog.QuoteKind }) {
+	if slices.ContainsFunc(ids, func(id poclog.Identity) bool {
+		return !id.IsChip() && id.Kind() != poclog.IntelPIID && id.Kind() != poclog.QuoteKind
+	}) {
 		t.Errorf("it names %v", ids)
 	}
 	azure, _ := realdata.Azure(t)
