@@ -7,9 +7,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
+
+	"github.com/poclog/poclog/internal/terminal"
 )
 
 const maxProblem = 1 << 16
@@ -59,23 +59,9 @@ func readProblem(in call, resp *http.Response) *Problem {
 		p.Detail = in.method + " /" + in.path
 		return p
 	}
-	p.Type, p.Check, p.Detail = oneLine(doc.Type, 200), oneLine(doc.Check, 40), oneLine(doc.Detail, 1000)
+	p.Type, p.Check, p.Detail = terminal.Line(doc.Type, 200), terminal.Line(doc.Check, 40), terminal.Line(doc.Detail, 1000)
 	if p.Detail == "" {
-		p.Detail = oneLine(doc.Title, 200)
+		p.Detail = terminal.Line(doc.Title, 200)
 	}
 	return p
-}
-
-// oneLine makes a stranger's text safe to print: no controls, no line breaks, no more than max bytes.
-func oneLine(s string, max int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > max {
-		s = strings.ToValidUTF8(s[:max], "") + "…"
-	}
-	return strings.TrimSpace(s)
 }

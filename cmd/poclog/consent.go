@@ -4,14 +4,13 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/signer"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/publish/disclose"
 )
 
@@ -45,11 +44,14 @@ func consent(cmd *cobra.Command, yes bool, to string, list []disclose.Fact, keys
 
 // canAsk refuses where nobody can answer.
 func canAsk(cmd *cobra.Command) error {
-	if f, ok := cmd.InOrStdin().(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(cmd.InOrStdin()) {
 		return hint(usagef("there is no terminal to ask"), "--yes publishes without asking")
 	}
 	return nil
 }
+
+// maxFactLine bounds a fact's line. Facts have bounds of their own, before characters become escapes.
+const maxFactLine = 1 << 13
 
 // show lists facts on standard error. A key that signs is shown with its reference.
 func show(cmd *cobra.Command, title string, list []disclose.Fact, keys []*signer.Signer) {
@@ -62,7 +64,7 @@ func show(cmd *cobra.Command, title string, list []disclose.Fact, keys []*signer
 				line += " (" + k.Ref() + ")"
 			}
 		}
-		fmt.Fprintln(w, "  "+line)
+		fmt.Fprintln(w, "  "+terminal.Line(line, maxFactLine))
 	}
 }
 

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/internal/terminal"
 )
 
 // readFile reads a file, or standard input for "-", of at most max bytes.
@@ -32,6 +34,21 @@ func readFile(cmd *cobra.Command, path string, max int) ([]byte, error) {
 		return nil, fmt.Errorf("%s: over %d bytes", path, max)
 	}
 	return b, nil
+}
+
+// rawOutput is standard output for the bytes of files. A terminal gets them as text.
+func rawOutput(cmd *cobra.Command) io.Writer {
+	raw := terminal.Unwrap(cmd.OutOrStdout())
+	if isTerminal(raw) {
+		return cmd.OutOrStdout()
+	}
+	return raw
+}
+
+// isTerminal reports whether a reader or writer is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // An output is where a command's result goes: the flags -o and --force.
@@ -88,7 +105,7 @@ func (o *output) failed(err error) error {
 // write writes the result. A file appears whole or not at all.
 func (o *output) write(cmd *cobra.Command, b []byte) error {
 	if o.path == "-" {
-		_, err := cmd.OutOrStdout().Write(b)
+		_, err := rawOutput(cmd).Write(b)
 		return err
 	}
 	mode := o.mode

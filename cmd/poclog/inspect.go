@@ -51,7 +51,7 @@ func extract(cmd *cobra.Command, file []byte, item poclog.Item) error {
 	if !b.Has(item) {
 		return fmt.Errorf("the bundle has no item %q: it has %s", item, itemNames(b))
 	}
-	_, err = cmd.OutOrStdout().Write(b.Get(item))
+	_, err = rawOutput(cmd).Write(b.Get(item))
 	return err
 }
 

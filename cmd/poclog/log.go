@@ -8,18 +8,17 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"k8s.io/klog/v2"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/signer"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/profile"
 )
@@ -235,8 +234,8 @@ func printFsck(cmd *cobra.Command, r *log.Report, asJSON bool) error {
 
 // progress shows how far long work is, on a terminal only.
 func progress(cmd *cobra.Command, what string) func(done, total uint64) {
-	f, ok := cmd.ErrOrStderr().(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f := terminal.Unwrap(cmd.ErrOrStderr()) // what is printed here is all our own
+	if !isTerminal(f) {
 		return nil
 	}
 	begun, shown := time.Now(), time.Time{}

@@ -6,6 +6,7 @@
 //   - "-" is standard input or output; -o never overwrites a file without --force.
 //   - A flag goes before its POCLOG_* variable, and that before the file in the XDG config folder. There is no other configuration.
 //   - Colour and progress appear on a terminal only.
+//   - Text from outside is printed with its control and format characters as \u escapes (internal/terminal); bytes of files are not changed.
 //
 // Each command has a file of its own that parses flags, calls a package and prints.
 package main
@@ -14,12 +15,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog/internal/terminal"
 )
 
 // Exit statuses.
@@ -132,22 +136,39 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Whatever is printed may hold text from outside. Bytes that are no text go around these writers: see rawOutput.
+	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
 	root := newRootCmd()
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
+	if err != nil {
+		printError(stderr, err)
 	}
-	fmt.Fprintf(os.Stderr, "poclog: %s\n", strings.TrimRight(err.Error(), "\n"))
-	var e *exitError
-	if errors.As(err, &e) && e.hint != "" {
-		fmt.Fprintf(os.Stderr, "hint: %s\n", e.hint)
+	if ferr := errors.Join(stdout.Flush(), stderr.Flush()); err == nil && ferr != nil {
+		return exitUndecided
 	}
 	return statusOf(err)
 }
 
+// printError tells people what failed, and what to do about it. Further lines stand under the first: a text from outside cannot look like another message.
+func printError(w io.Writer, err error) {
+	lines := func(label, text string) {
+		fmt.Fprintf(w, "%s: %s\n", label, strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  "))
+	}
+	lines("poclog", err.Error())
+	var e *exitError
+	if errors.As(err, &e) && e.hint != "" {
+		lines("hint", e.hint)
+	}
+}
+
 // statusOf returns the exit status of an error.
 func statusOf(err error) int {
+	if err == nil {
+		return 0
+	}
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.status

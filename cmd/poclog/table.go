@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/terminal"
 )
 
 // A column of a table. Where a terminal is too narrow, columns with a drop number are left out, the lowest first; 0 stays.
@@ -42,7 +43,7 @@ func (t *table) omit(name, usual string) {
 
 // widthOf is how wide a terminal is, or 0 where the output is none.
 func widthOf(w io.Writer) int {
-	f, ok := w.(*os.File)
+	f, ok := terminal.Unwrap(w).(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return 0
 	}

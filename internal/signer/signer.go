@@ -21,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -29,6 +28,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
@@ -152,16 +152,10 @@ func oneLine(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, err.Error())
-	if text == err.Error() && len(text) <= 400 {
-		return err
+	if text := terminal.Line(err.Error(), 400); text != err.Error() {
+		return errors.New(text)
 	}
-	return fmt.Errorf("%.400s", text)
+	return err
 }
 
 // Sign signs a message, and verifies the signature.
