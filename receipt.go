@@ -22,7 +22,7 @@ const (
 // file gives claim, proof and interval (docs/format.md §9):
 //
 //	c2sp.org/tlog-proof@v1
-//	extra <base64 of {"v":1,"entry":…,"challenge":…,"first":…}>
+//	extra <base64 of {"v":1,"entry":…,"challenge":…,"first":…,"exceptions":[…]}>
 //	index 42
 //	<base64 of a hash, from the leaf up>
 //
@@ -33,6 +33,9 @@ type Receipt struct {
 	Inclusion Inclusion  // its place under the receipt's checkpoint
 	Challenge []byte     // the signed challenge checkpoint as the challenge has it; empty for historical evidence
 	First     *Inclusion // the first covering checkpoint, in a receipt that was moved to a later one; nil otherwise
+
+	// Exceptions are files of auditors' notes on the tree of the receipt's checkpoint: at most MaxNotes.
+	Exceptions [][]byte
 }
 
 // An Inclusion is the proof that a leaf is in the tree of a checkpoint.
@@ -82,6 +85,7 @@ func (r *Receipt) codeExtra(c *canon.Codec) {
 			c.Member("checkpoint").Base64(&i.Checkpoint, maxCheckpointLen)
 		})
 	})
+	canon.OptionalList(c, "exceptions", &r.Exceptions, MaxNotes, func(f *[]byte) { c.Base64(f, MaxExceptions) })
 	c.Lit("}")
 }
 

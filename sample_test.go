@@ -181,6 +181,20 @@ func sampleReceipt() *poclog.Receipt {
 	}
 }
 
+func sampleExceptions() *poclog.Exceptions {
+	return &poclog.Exceptions{
+		Auditor: "auditor.example/a1/except", Origin: "log.example/2026", Size: 1 << 40, Root: poclog.Sum([]byte("root")), Except: []uint64{0, 7, 1 << 33},
+		Signatures: []poclog.NoteSignature{{ID: [4]byte{1}, Sig: fill(64, 1)}, {ID: [4]byte{1, 2}, Sig: fill(2420, 2)}},
+	}
+}
+
+// sampleExcepted is a receipt with notes of exceptions.
+func sampleExcepted(t testing.TB) *poclog.Receipt {
+	r := sampleReceipt()
+	r.Exceptions = [][]byte{must(t, sampleExceptions()), []byte("another")}
+	return r
+}
+
 func sampleConfig() *poclog.Config {
 	return &poclog.Config{Policy: poclog.BlobOf([]byte("policy")), Software: "poclog v1.0.0", Time: time.Unix(1780922561, 0).UTC()}
 }

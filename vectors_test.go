@@ -2,6 +2,8 @@ package poclog_test
 
 import (
 	"fmt"
+	"maps"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,7 +14,7 @@ import (
 // A vector is a file of one format, and whether a reader takes it.
 type vector struct {
 	Desc   string `json:"desc"`
-	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission", "contradiction", "envelope"
+	Format string `json:"format"` // "identity", "bundle", "collateral", "challenge", "policy", "entry", "submission", "contradiction", "envelope", "exceptions"
 	Input  string `json:"input"`
 	Expect string `json:"expect"`           // "ok", or a part of the error
 	Digest string `json:"digest,omitempty"` // of accepted files: SHA-256
@@ -40,6 +42,8 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParseEntry)(in)
 	case "contradiction":
 		return reencode(poclog.ParseContradiction)(in)
+	case "exceptions":
+		return reencode(poclog.ParseExceptions)(in)
 	case "submission":
 		return reencode(poclog.ParseSubmission)(in)
 	case "envelope":
@@ -58,7 +62,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	files := map[string]string{
 		"bundle": string(must(t, sampleBundle())), "collateral": string(must(t, sampleCollateral())), "challenge": string(must(t, sampleChallenge())),
 		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
-		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())),
+		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())), "exceptions": string(must(t, sampleExceptions())),
 		"dossier": string(must(t, sampleDossier(t))), "index-entry": string(must(t, sampleIndexEntry())),
 	}
 	all := make(map[string]vector)
@@ -82,6 +86,7 @@ func makeVectors(t *testing.T) map[string]vector {
 			all[format+"-"+name] = vector{Desc: bad.desc, Format: format, Input: bad.input, Expect: expectOf(t, format, bad.input)}
 		}
 	}
+	maps.Copy(all, exceptionVectors(t, files["exceptions"]))
 	for name, v := range snpVectors(t) {
 		all[name] = v
 	}
@@ -233,4 +238,38 @@ func TestVectors(t *testing.T) {
 			}
 		}
 	})
+}
+
+// exceptionVectors are notes of exceptions that say what none may say.
+func exceptionVectors(t *testing.T, good string) map[string]vector {
+	t.Helper()
+	all := make(map[string]vector)
+	for name, c := range map[string]struct{ desc, old, new string }{
+		"own-key":    {"signed by an auditor's own key", `a1/except"`, `a1"`},
+		"nameless":   {"of an auditor without a name", `auditor.example/a1/except"`, `/except"`},
+		"none":       {"without an entry", `["0","7","8589934592"]`, `[]`},
+		"repeated":   {"an entry twice", `"7",`, `"7","7",`},
+		"descending": {"entries that do not ascend", `"0","7"`, `"7","0"`},
+		"beyond":     {"an entry beyond the tree", `8589934592`, `1099511627776`},
+		"number":     {"an entry's number that is no string", `"7"`, `7`},
+		"zeros":      {"a number with a leading zero", `"7"`, `"07"`},
+		"huge":       {"more entries than a note lists", `"0","7","8589934592"`, manyNumbers(poclog.MaxExcepted + 1)},
+		"unsigned":   {"without a signature", good[strings.Index(good, `,"signatures"`):], `,"signatures":[]}`},
+		"one-key":    {"two signatures of one key", `"id":"01020000"`, `"id":"01000000"`},
+	} {
+		in := strings.Replace(good, c.old, c.new, 1)
+		if in == good {
+			t.Fatalf("%s: %q is not in the note", name, c.old)
+		}
+		all["exceptions-"+name] = vector{Desc: c.desc, Format: "exceptions", Input: in, Expect: expectOf(t, "exceptions", in)}
+	}
+	return all
+}
+
+func manyNumbers(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("%q", strconv.Itoa(i))
+	}
+	return strings.Join(list, ",")
 }

@@ -44,12 +44,12 @@ func challengeLines(p *tlogpolicy.Policy) []string {
 		lines = append(lines, "log "+l.VKey)
 	}
 	for _, w := range p.Witnesses() {
-		if needed(p, p.Quorum(), w.Name) {
+		if p.Contains(p.Quorum(), w.Name) {
 			lines = append(lines, "witness "+w.Name+" "+w.VKey)
 		}
 	}
 	for _, g := range p.Groups() {
-		if needed(p, p.Quorum(), g.Name) {
+		if p.Contains(p.Quorum(), g.Name) {
 			lines = append(lines, fmt.Sprintf("group %s %d %s", g.Name, g.Threshold, strings.Join(g.Members, " ")))
 		}
 	}

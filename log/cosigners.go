@@ -44,7 +44,7 @@ func cosigners(roster *roster, r tessera.LogReader) []*cosigner {
 	p := roster.policy
 	for _, w := range p.Witnesses() {
 		address := addCheckpoint(w.URL)
-		if address == "" || needed(p, p.Quorum(), w.Name) {
+		if address == "" || p.Contains(p.Quorum(), w.Name) {
 			continue
 		}
 		at := slices.IndexFunc(list, func(c *cosigner) bool { return c.url == address })

@@ -56,7 +56,7 @@ func newRoster(p *tlogpolicy.Policy, logger *slog.Logger, now func() time.Time) 
 			r.members = append(r.members, &member{url: address})
 		}
 		m := r.members[at]
-		m.names, m.quorum = append(m.names, w.Name), m.quorum || needed(p, p.Quorum(), w.Name)
+		m.names, m.quorum = append(m.names, w.Name), m.quorum || p.Contains(p.Quorum(), w.Name)
 	}
 	return r
 }
@@ -152,7 +152,7 @@ func (r *roster) clocks() error {
 			all = append(all, m.clock())
 		}
 	}
-	if r.policy.Quorum() == tlogpolicy.None || !r.policy.Meet(ahead...) && !r.policy.Meet(behind...) {
+	if r.policy.Quorum() == tlogpolicy.None || !r.policy.Satisfied(r.policy.Quorum(), ahead...) && !r.policy.Satisfied(r.policy.Quorum(), behind...) {
 		return nil
 	}
 	return fmt.Errorf("clocks differ by over %s, the log's or its witnesses': %s", verify.MaxSkew, strings.Join(all, ", "))

@@ -23,7 +23,7 @@ type quorum struct {
 func newQuorum(p *tlogpolicy.Policy) (*quorum, error) {
 	q := &quorum{policy: p, endpoints: make(map[string]note.Verifier)}
 	for _, w := range p.Witnesses() {
-		if !needed(p, p.Quorum(), w.Name) {
+		if !p.Contains(p.Quorum(), w.Name) {
 			continue
 		}
 		if w.URL == "" {
@@ -41,24 +41,6 @@ func newQuorum(p *tlogpolicy.Policy) (*quorum, error) {
 		q.endpoints[address+fmt.Sprintf("#%08x", v.KeyHash())] = v
 	}
 	return q, nil
-}
-
-// needed reports whether a witness is a member, over however many groups, of a name.
-func needed(p *tlogpolicy.Policy, of, witness string) bool {
-	if of == witness {
-		return true
-	}
-	for _, g := range p.Groups() {
-		if g.Name != of {
-			continue
-		}
-		for _, m := range g.Members {
-			if needed(p, m, witness) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Satisfied reports whether a checkpoint carries the quorum.

@@ -3,6 +3,7 @@
 package testlog
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -43,6 +44,14 @@ type Signer struct {
 	VKey string
 	id   uint32
 	sign func(text string, c checkpoint, at time.Time) []byte
+	raw  func(message []byte) []byte
+}
+
+// Sign signs a note of exceptions.
+func (s *Signer) Sign(message []byte) poclog.NoteSignature {
+	out := poclog.NoteSignature{Sig: s.raw(message)}
+	binary.BigEndian.PutUint32(out.ID[:], s.id)
+	return out
 }
 
 type checkpoint struct {
@@ -70,6 +79,7 @@ func WitnessKey(name string) *Signer {
 	k := ed25519.NewKeyFromSeed(seed("witness " + name))
 	s := &Signer{Name: name}
 	s.VKey, s.id = vkey(name, append([]byte{typeCosignature}, k.Public().(ed25519.PublicKey)...))
+	s.raw = func(message []byte) []byte { return ed25519.Sign(k, message) }
 	s.sign = func(text string, _ checkpoint, at time.Time) []byte {
 		t := binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))
 		return append(t, ed25519.Sign(k, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at.Unix(), text))...)
@@ -86,6 +96,13 @@ func MLDSAKey(name string) *Signer {
 	s := &Signer{Name: name}
 	s.VKey, s.id = vkey(name, append([]byte{typeMLDSA}, k.PublicKey().Bytes()...))
 	skey := fmt.Sprintf("PRIVATE+KEY+%s+%08x+%s", name, s.id, base64.StdEncoding.EncodeToString(append([]byte{typeMLDSA}, k.Bytes()...)))
+	s.raw = func(message []byte) []byte {
+		sig, err := k.Sign(nil, message, crypto.Hash(0))
+		if err != nil {
+			panic(err) // without a context
+		}
+		return sig
+	}
 	signer, err := fnote.NewMLDSASigner(skey)
 	if err != nil {
 		panic(err) // a key of the right form

@@ -37,6 +37,7 @@ const (
 	StepInclusion   Step = "inclusion"   // the entry is in the checkpoint's tree
 	StepFirst       Step = "first"       // so it is in the first covering checkpoint's, of the same log and not larger
 	StepChallenge   Step = "challenge"   // the challenge checkpoint is the one that the entry names
+	StepExceptions  Step = "exceptions"  // auditors' notes are on the receipt's checkpoint, and signed
 	StepInterval    Step = "interval"    // t1 − 60 s ≤ appraised ≤ t2 + 60 s
 	StepReappraisal Step = "reappraisal" // the evidence at hand is the entry's and gives the entry again
 	StepConsistency Step = "consistency" // of a split view: no tree has both checkpoints
@@ -130,10 +131,13 @@ func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt,
 	}
 	v := &Verdict{
 		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
-		Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, checkpoint: cp, malformed: malformed,
+		Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, checkpoint: cp, policy: policy, malformed: malformed,
 	}
 	v.describe()
-	return v, r, v.bound(r, policy)
+	if err := v.bound(r, policy); err != nil {
+		return nil, nil, err
+	}
+	return v, r, v.readNotes(r.Exceptions)
 }
 
 // LeafHash is the hash of a leaf: SHA-256(0x00 ‖ leaf), RFC 6962 §2.1.

@@ -233,6 +233,7 @@ func makeVectors() map[string]vector {
 		"unknown-log":       v("a log that the policy does not list", good, "other", wish{}, "checkpoint"),
 	}
 	maps.Copy(all, endorsedVectors(v))
+	maps.Copy(all, exceptedVectors(v))
 	for name, vec := range changedVectors(v) {
 		all[name] = vec
 	}
@@ -484,6 +485,7 @@ func TestImports(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	s := newScene(nil)
 	f.Add(marshal(s.receipt(5, s.log.Checkpoint(5, signedBy(110)...))))
+	f.Add(marshal(s.excepted(noteFile(s.noteOn([]uint64{1, 4}, except, stranger)))))
 	p, err := tlogpolicy.Parse([]byte(policies["2-of-3"]))
 	if err != nil {
 		f.Fatal(err)

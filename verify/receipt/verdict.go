@@ -3,6 +3,8 @@ package receipt
 import (
 	"bytes"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -40,11 +42,17 @@ type Verdict struct {
 
 	Witnesses []string `json:"witnesses,omitempty"` // of the policy, whose cosignatures the checkpoint has
 
+	// Of an audited entry: the names of the auditors' keys, and how many other entries of the tree one of them did not see, at most.
+	Auditors []string `json:"auditors,omitempty"`
+	Unseen   int      `json:"unseen,omitempty"`
+
 	Entry      *poclog.Entry      `json:"-"` // nil for other kinds
 	Config     *poclog.Config     `json:"-"`
 	IndexEntry *poclog.IndexEntry `json:"-"`
 
 	checkpoint *tlogpolicy.View
+	policy     *tlogpolicy.Policy
+	notes      []note
 	malformed  error // of a leaf that says it is of a known kind
 }
 
@@ -73,13 +81,32 @@ func (v *Verdict) describe() {
 // DefaultAuditGroup is the group of a policy whose cosigners re-verify entries, unless a reader says otherwise.
 const DefaultAuditGroup = "auditors"
 
-// askAuditors raises the verdict if the audit group's cosigners signed the checkpoint.
+// askAuditors raises the verdict if the audit group verified the entry: an auditor's own key on the checkpoint says that it verified every entry, and its note
+// of exceptions, that it verified those which the note does not list. An exceptions' key on the checkpoint says of no entry that it was verified.
 func (v *Verdict) askAuditors(group string) {
 	if group == "" {
 		group = DefaultAuditGroup
 	}
-	if v.Verdict == Logged && group != tlogpolicy.None && v.checkpoint.Satisfies(group) {
-		v.Verdict = Audited
+	if v.Verdict != Logged || group == tlogpolicy.None {
+		return
+	}
+	var counted, names []string
+	for _, c := range v.checkpoint.Cosignatures {
+		if v.policy.Contains(group, c.Name) && !strings.HasSuffix(c.KeyName, poclog.ExceptSuffix) {
+			counted, names = append(counted, c.Name), append(names, c.KeyName)
+		}
+	}
+	unseen := 0
+	for _, n := range v.notes {
+		for _, w := range n.standsFor {
+			if v.policy.Contains(group, w) && !slices.Contains(counted, w) {
+				counted, names, unseen = append(counted, w), append(names, n.auditor), max(unseen, n.unseen)
+			}
+		}
+	}
+	if v.policy.Satisfied(group, counted...) {
+		slices.Sort(names)
+		v.Verdict, v.Auditors, v.Unseen = Audited, slices.Compact(names), unseen
 	}
 }
 

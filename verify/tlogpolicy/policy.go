@@ -45,6 +45,8 @@ type Witness struct {
 	URL     string // empty if the line has none
 
 	verifier note.Verifier
+	alg      byte // type of the key: ed25519Cosignature or mldsa44
+	public   []byte
 }
 
 // A Group is a "group" line: met if at least Threshold members are.
@@ -193,7 +195,7 @@ func (p *Policy) witnessLine(args []string, keys keyLines, number int) error {
 		return fmt.Errorf("witness %q: %w", args[0], err)
 	}
 	url, err := urlOf(args[2:])
-	p.witnesses = append(p.witnesses, Witness{Name: args[0], VKey: args[1], KeyName: v.Name(), URL: url, verifier: v})
+	p.witnesses = append(p.witnesses, Witness{Name: args[0], VKey: args[1], KeyName: v.Name(), URL: url, verifier: v, alg: algOf(v), public: public})
 	return err
 }
 
@@ -322,13 +324,22 @@ func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []by
 	return v, key[1:], nil
 }
 
-// Meet reports whether cosignatures of some witnesses, by name, meet the quorum.
-func (p *Policy) Meet(witnesses ...string) bool {
+// Satisfied reports whether cosignatures of some witnesses, by name, meet a witness or group of the policy, or None. An unknown name is not met.
+func (p *Policy) Satisfied(name string, witnesses ...string) bool {
 	var by []Cosignature
-	for _, name := range witnesses {
-		by = append(by, Cosignature{Name: name})
+	for _, w := range witnesses {
+		by = append(by, Cosignature{Name: w})
 	}
-	return p.satisfied(p.quorum, by)
+	return p.satisfied(name, by)
+}
+
+// Contains reports whether a witness or group is a member, over however many groups, of a name, or is of that name.
+func (p *Policy) Contains(of, name string) bool {
+	if of == name {
+		return true
+	}
+	i := p.group(of)
+	return i >= 0 && slices.ContainsFunc(p.groups[i].Members, func(m string) bool { return p.Contains(m, name) })
 }
 
 // SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an outage of one stops a log that waits
