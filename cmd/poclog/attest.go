@@ -18,6 +18,7 @@ import (
 	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/publish/disclose"
 	"github.com/poclog/poclog/publish/importer"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -235,17 +236,17 @@ func (a *attestCmd) writeBundle(cmd *cobra.Command, bundle []byte) error {
 
 // usable refuses evidence that contradicts itself, which every judge would refuse, and says what a judge could not prove with it.
 func usable(cmd *cobra.Command, im *importer.Import) error {
-	list, level, err := im.Prospects()
+	o, err := outlookOf(im)
 	if err != nil {
 		return err
 	}
-	for _, p := range list {
-		if p.State == importer.Refused {
-			return hint(fmt.Errorf("the evidence contradicts itself: %s: %s", p.Check, p.Why), "%s", p.How)
+	for _, c := range o.Checks {
+		if c.State == profile.Refused {
+			return hint(fmt.Errorf("the evidence contradicts itself: %s: %s", c.Check, c.Why), "%s", howToCarry(o.Profile, &c))
 		}
 	}
-	if level < poclog.LevelBound && im.Profile != poclog.TDX {
-		printProspects(cmd.ErrOrStderr(), im, list, level)
+	if o.Level < poclog.LevelBound && im.Profile != poclog.TDX {
+		printOutlook(cmd.ErrOrStderr(), im, o, nil)
 		return nil
 	}
 	for _, n := range im.Notes {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/publish/importer"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
 )
 
 func newImportCmd() *cobra.Command {
@@ -98,7 +100,7 @@ func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*i
 	if err != nil {
 		return err
 	}
-	list, level, err := im.Prospects()
+	o, err := outlookOf(im)
 	if err != nil {
 		return err
 	}
@@ -109,28 +111,55 @@ func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*i
 	if f.out.path == "-" {
 		w = cmd.ErrOrStderr()
 	}
+	how := recipe(cmd.Name(), im.Profile)
 	if f.asJSON {
-		return printProspectsJSON(w, im, list, level)
+		return printOutlookJSON(w, im, o, how)
 	}
-	printProspects(w, im, list, level)
+	printOutlook(w, im, o, how)
 	return nil
 }
 
-func printProspectsJSON(w io.Writer, im *importer.Import, list []importer.Prospect, level int) error {
+// outlookOf says which checks an import can carry.
+func outlookOf(im *importer.Import) (*profile.Outlook, error) {
+	o, err := profile.Look(im.Profile, im.Bundle)
+	if err != nil || !im.QuotesPadding() {
+		return o, err
+	}
+	for i := range o.Checks {
+		if c := &o.Checks[i]; c.Check == verify.BindTEEInTPM && c.State != profile.Carried {
+			c.Why = "the TPM quote's extraData is the SHA-256 of the TD quote with its padding, which a bundle does not hold"
+		}
+	}
+	return o, nil
+}
+
+// A prospectJSON is a check in the table.
+type prospectJSON struct {
+	Check verify.Check  `json:"check"`
+	State profile.State `json:"state"`
+	Why   string        `json:"why,omitempty"`
+	Lacks []poclog.Item `json:"lacks,omitempty"`
+	How   string        `json:"how,omitempty"`
+}
+
+func printOutlookJSON(w io.Writer, im *importer.Import, o *profile.Outlook, how []string) error {
 	out := struct {
-		V       int                 `json:"v"`
-		Profile poclog.Profile      `json:"profile"`
-		Level   *int                `json:"level"` // that a judge can give at most; null if none accepts the bundle
-		Items   []poclog.Item       `json:"items"`
-		Checks  []importer.Prospect `json:"checks"`
-		Notes   []string            `json:"notes"`
-		Missing []string            `json:"missing"` // what another file can mend
-		How     []string            `json:"how"`
-	}{1, im.Profile, &level, im.Bundle.Items(), list, append([]string{}, im.Notes...), []string{}, append([]string{}, im.How...)}
+		V       int            `json:"v"`
+		Profile poclog.Profile `json:"profile"`
+		Level   *int           `json:"level"` // that a judge can give at most; null if none accepts the bundle
+		Items   []poclog.Item  `json:"items"`
+		Checks  []prospectJSON `json:"checks"`
+		Notes   []string       `json:"notes"`
+		Missing []string       `json:"missing"` // what another file can mend
+		How     []string       `json:"how"`
+	}{1, o.Profile, &o.Level, im.Bundle.Items(), nil, append([]string{}, im.Notes...), []string{}, append([]string{}, how...)}
+	for _, c := range o.Checks {
+		out.Checks = append(out.Checks, prospectJSON{c.Check, c.State, c.Why, c.Lacks, howToCarry(o.Profile, &c)})
+	}
 	for _, m := range im.Missing {
 		out.Missing = append(out.Missing, m.Error()+": "+howMissing(m))
 	}
-	if level == importer.LevelNone {
+	if o.Level == profile.LevelNone {
 		out.Level = nil
 	}
 	e := json.NewEncoder(w)
@@ -139,24 +168,24 @@ func printProspectsJSON(w io.Writer, im *importer.Import, list []importer.Prospe
 	return e.Encode(out)
 }
 
-// printProspects shows each check on a line, and under what is lost how to get it.
-func printProspects(w io.Writer, im *importer.Import, list []importer.Prospect, level int) {
-	verdict := fmt.Sprintf("level %d at most", level)
-	if level == importer.LevelNone {
+// printOutlook shows each check on a line, and under what is lost how to get it.
+func printOutlook(w io.Writer, im *importer.Import, o *profile.Outlook, how []string) {
+	verdict := fmt.Sprintf("level %d at most", o.Level)
+	if o.Level == profile.LevelNone {
 		verdict = "no judge accepts it"
 	}
-	fmt.Fprintf(w, "profile %s: %s\n", im.Profile, verdict)
+	fmt.Fprintf(w, "profile %s: %s\n", o.Profile, verdict)
 	said := make(map[string]bool) // each way once: one quote that is missing loses many checks
-	for _, p := range list {
-		labelled(w, fmt.Sprintf("  %-8s %-18s ", p.State, p.Check), p.Why)
-		if p.How != "" && !said[p.How] {
-			labelled(w, fmt.Sprintf("  %-8s %-18s to get it: ", "", ""), p.How)
-			said[p.How] = true
+	for _, c := range o.Checks {
+		labelled(w, fmt.Sprintf("  %-8s %-18s ", c.State, c.Check), c.Why)
+		if way := howToCarry(o.Profile, &c); way != "" && !said[way] {
+			labelled(w, fmt.Sprintf("  %-8s %-18s to get it: ", "", ""), way)
+			said[way] = true
 		}
 	}
-	if len(said) > 0 && len(im.How) > 0 {
+	if len(said) > 0 && len(how) > 0 {
 		fmt.Fprintln(w, "to carry all that can be carried:")
-		for i, h := range im.How {
+		for i, h := range how {
 			fmt.Fprintf(w, "  %d. %s\n", i+1, h)
 		}
 	}
@@ -167,19 +196,6 @@ func printProspects(w io.Writer, im *importer.Import, list []importer.Prospect, 
 		labelled(w, "missing: ", m.Error())
 		labelled(w, "  to get it: ", howMissing(m))
 	}
-}
-
-// howMissing says how another file mends an import.
-func howMissing(err error) string {
-	var ak importer.MissingAKError
-	if errors.As(err, &ak) {
-		return fmt.Sprintf("in the VM, as root: tpm2_nvread -C o %#08x -o ak.der; then give ak.der here, too", uint32(ak.NV))
-	}
-	var issuer importer.MissingIssuer
-	if errors.As(err, &issuer) && len(issuer.Last.IssuingCertificateURL) > 0 {
-		return fmt.Sprintf("the certificate before it says where its issuer publishes it, which nobody vouches for: %.200q", issuer.Last.IssuingCertificateURL[0])
-	}
-	return "give its file, in PEM or DER"
 }
 
 func newImportTDXCmd() *cobra.Command {
@@ -244,7 +260,11 @@ func newImportDstackCmd() *cobra.Command {
 				if err != nil {
 					return nil, err
 				}
-				return importer.Dstack(files...)
+				im, err := importer.Dstack(files...)
+				if errors.Is(err, importer.ErrAttestationV0) {
+					return nil, hint(err, `set "event_log_version": 2 in the app-compose.json, or give the JSON of GetQuote and of dstack-util tpm-quote`)
+				}
+				return im, err
 			})
 		},
 	}

@@ -64,7 +64,7 @@ type pieces struct {
 	selection        []tpm.PCRSelection
 }
 
-// Attest takes the machine's evidence under a challenge. Its [importer.Import.Prospects] say which checks it can carry.
+// Attest takes the machine's evidence under a challenge. Which checks it can carry, verify/profile.Look says.
 func (m *Machine) Attest(ctx context.Context, o *Options, ask Asker) (*importer.Import, error) {
 	p, err := m.Profile(o)
 	if err != nil {

@@ -96,16 +96,16 @@ func (s *stage) appraise(t *testing.T, im *importer.Import) *verify.Appraisal {
 // wantLevel2 holds that a judge gives what the import promises: level 2, with nothing absent but what the profile never has.
 func (s *stage) wantLevel2(t *testing.T, im *importer.Import, absent int) {
 	t.Helper()
-	list, level, err := im.Prospects()
-	if err != nil || level != poclog.LevelBound {
-		t.Errorf("level %d is promised (%v): %+v", level, err, list)
+	o, err := profile.Look(im.Profile, im.Bundle)
+	if err != nil || o.Level != poclog.LevelBound {
+		t.Errorf("level %d is promised (%v): %+v", o.Level, err, o.Checks)
 	}
 	a := s.appraise(t, im)
 	if a.Entry.Level != poclog.LevelBound || len(a.Entry.Absent) != absent || a.Entry.Fresh == nil {
 		t.Errorf("level %d, absent %v, fresh %+v", a.Entry.Level, a.Entry.Absent, a.Entry.Fresh)
 	}
-	for _, p := range list {
-		if carried := slices.Contains(a.Entry.Checks, string(p.Check)); carried != (p.State == importer.Carried) {
+	for _, p := range o.Checks {
+		if carried := slices.Contains(a.Entry.Checks, string(p.Check)); carried != (p.State == profile.Carried) {
 			t.Errorf("%s is said to be %s, the judge lists it: %v", p.Check, p.State, carried)
 		}
 	}
@@ -193,9 +193,9 @@ func TestAzureVMsAreBound(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			list, level, err := im.Prospects()
-			if err != nil || level != poclog.LevelBound || im.Profile != p {
-				t.Errorf("profile %s, level %d is promised (%v): %+v", im.Profile, level, err, list)
+			o, err := profile.Look(im.Profile, im.Bundle)
+			if err != nil || o.Level != poclog.LevelBound || im.Profile != p {
+				t.Errorf("profile %s, level %d is promised (%v): %+v", im.Profile, o.Level, err, o.Checks)
 			}
 			if a := s.appraise(t, im); a.Entry.Level != poclog.LevelBound || a.Entry.Fresh == nil || a.Entry.Profile != p {
 				t.Errorf("entry %+v", a.Entry)
@@ -273,9 +273,9 @@ func TestChipAloneProvesNoPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, level, err := im.Prospects()
-	if im.Profile != poclog.TDX || err != nil || level != poclog.LevelChip || len(im.Bundle.Items()) != 2 {
-		t.Errorf("profile %s, level %d, %v, items %v: %v", im.Profile, level, list, im.Bundle.Items(), err)
+	o, err := profile.Look(im.Profile, im.Bundle)
+	if im.Profile != poclog.TDX || err != nil || o.Level != poclog.LevelChip || len(im.Bundle.Items()) != 2 {
+		t.Errorf("profile %s, level %d, %v, items %v: %v", im.Profile, o.Level, o.Checks, im.Bundle.Items(), err)
 	}
 }
 

@@ -28,7 +28,7 @@ func azureImport(evidence []byte, certs [][]byte) (*Import, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := newAzure(poclog.AzureTDXvTPM)
+	im := &Import{Profile: poclog.AzureTDXvTPM, Bundle: new(poclog.Bundle)}
 	if err := im.setAzureQuotes(f); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func azureCertificates(file []byte) ([][]byte, error) {
 
 // setAzureCertificates sorts certificates: AMD's are the chip's, the others the AK's. Its own is the one of the key that the HCL report names.
 func (im *Import) setAzureCertificates(pool [][]byte) error {
-	var chip, ak, cas [][]byte
+	var chip, ak [][]byte
 	for _, der := range pool {
 		c, err := x509.ParseCertificate(der)
 		switch {
@@ -65,10 +65,6 @@ func (im *Import) setAzureCertificates(pool [][]byte) error {
 			return err
 		case isAMD(c):
 			chip = append(chip, der)
-		case c.IsCA:
-			cas = append(cas, der)
-		case im.isAK(c):
-			ak = append([][]byte{der}, ak...)
 		default:
 			ak = append(ak, der)
 		}
@@ -80,23 +76,11 @@ func (im *Import) setAzureCertificates(pool [][]byte) error {
 	} else if len(chip) > 0 {
 		im.note("%d certificates of AMD's are left out: this is a TDX VM", len(chip))
 	}
-	if len(ak) == 0 {
-		im.Missing = append(im.Missing, MissingAKError{NVAzureAKCert})
-		return nil
-	}
-	return im.setChain(append(ak, cas...))
-}
-
-func (im *Import) isAK(c *x509.Certificate) bool {
 	hcl, err := tpm.ParseHCL(im.Bundle.Get(poclog.ItemHCLReport))
-	return err == nil && sameKey(hcl.AK, c.PublicKey)
-}
-
-func newAzure(p poclog.Profile) *Import {
-	return &Import{Profile: p, Bundle: new(poclog.Bundle), How: []string{
-		"poclog challenge --log URL --profile " + string(p) + " -o challenge.json",
-		"poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json   (in the VM, with access to its TPM)",
-	}}
+	if err != nil {
+		return err
+	}
+	return im.setAKCertificates(ak, hcl.AK, NVAzureAKCert)
 }
 
 // setHCL takes an HCL report, and the SNP report in it where there is one: that says of which profile the evidence is.
@@ -116,7 +100,7 @@ func (im *Import) setHCL(padded []byte) (*tpm.HCL, error) {
 	if _, err := snp.ParseReport(hcl.HardwareReport); err != nil {
 		return nil, err
 	}
-	im.Profile, im.How = poclog.AzureSNPvTPM, newAzure(poclog.AzureSNPvTPM).How
+	im.Profile = poclog.AzureSNPvTPM
 	im.Bundle.Set(poclog.ItemSNPReport, hcl.HardwareReport)
 	return hcl, nil
 }

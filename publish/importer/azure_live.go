@@ -30,7 +30,7 @@ var userDataWait = 15 * time.Second
 // Import takes the VM's evidence: the HCL report; of a TDX VM the TD quote of its TDREPORT, of a SEV-SNP VM the chip's certificates; and a TPM quote over
 // what the TEE quoted. Files of certificates complete the AK's chain up to its root.
 func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) {
-	im := newAzure(poclog.AzureTDXvTPM)
+	im := &Import{Profile: poclog.AzureTDXvTPM, Bundle: new(poclog.Bundle)}
 	item, report, err := v.report(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
@@ -133,6 +133,14 @@ func writeUserData(t transport.TPM, data []byte) error {
 		return fmt.Errorf("write user data to NV index %#08x: %w", uint32(NVAzureUserData), err)
 	}
 	return nil
+}
+
+// teeItem is the item that a TPM quotes: the SNP report, or the TD quote.
+func teeItem(b *poclog.Bundle) []byte {
+	if b.Has(poclog.ItemSNPReport) {
+		return b.Get(poclog.ItemSNPReport)
+	}
+	return b.Get(poclog.ItemTDXQuote)
 }
 
 // azureSelection is every register of the SHA-256 bank.

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -86,6 +87,35 @@ func issuer(pool []*x509.Certificate, c *x509.Certificate) (*x509.Certificate, e
 		return nil, bad
 	}
 	return nil, MissingIssuer{c}
+}
+
+// setAKCertificates takes certificates in any order: the AK's own is that of its key or, where there is none, the first that is no CA's. Without any the
+// import says in which NV index the machine has it.
+func (im *Import) setAKCertificates(pool [][]byte, key crypto.PublicKey, nv tpm2.TPMHandle) error {
+	var leaves, cas [][]byte
+	for i, der := range pool {
+		c, err := x509.ParseCertificate(der)
+		switch {
+		case err != nil:
+			return fmt.Errorf("certificate %d: %w", i+1, err)
+		case c.IsCA:
+			cas = append(cas, der)
+		case sameKey(key, c.PublicKey):
+			leaves = append([][]byte{der}, leaves...)
+		default:
+			leaves = append(leaves, der)
+		}
+	}
+	if len(leaves) == 0 {
+		im.Missing = append(im.Missing, MissingAKError{nv})
+		return nil
+	}
+	return im.setChain(append(leaves, cas...))
+}
+
+func sameKey(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
 }
 
 // setChain takes the AK's chain. A root or intermediate that is not there leaves the chain out, and the notes say so.

@@ -39,23 +39,18 @@ type dstackPCR struct {
 	Value     string `json:"value"`
 }
 
+// ErrAttestationV0 says that an attestation is in dstack's first encoding, which does not name its parts. An app has its agent write another with
+// "event_log_version": 2 in its app-compose.json; the JSON of GetQuote and of dstack-util tpm-quote is read in any case.
+var ErrAttestationV0 = errors.New("attestation of version 0, whose encoding does not name its parts")
+
 // maxAttestation is the largest attestation that is decoded, in bytes.
 const maxAttestation = 1 << 20
-
-// dstackHow says what dstack's evidence can be made to carry.
-var dstackHow = []string{
-	"gotpm attest --key gceAK --algo ecc --nonce 00 --output ak.pb; poclog import gotpm ak.pb -o ak.bundle.json; " +
-		"poclog inspect ak.bundle.json --item tpm-ak > ak.pub   (dstack uses the AK on P-256)",
-	"poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json",
-	"GetQuote or Attest with the report_data that is printed; of GetQuote's quote without padding, the SHA-256 as the TPM quote's qualifying data",
-	"poclog import dstack attest.json intermediate.pem root.pem --ak ak.pub --challenge challenge.json -o vm.bundle.json",
-}
 
 // Dstack imports what dstack gives (https://github.com/Dstack-TEE/dstack), in any number of files: a TD quote, with a TPM quote over its SHA-256 where
 // the VM runs on Compute Engine. Each file is the JSON of GetQuote, of Attest or of a TPM quote, an attestation of version 1 as octets, or
 // certificates in PEM. What is there twice is refused, and so is an attestation of version 0, whose encoding does not name its parts.
 func Dstack(files ...[]byte) (*Import, error) {
-	d := &dstack{im: &Import{Profile: poclog.TDX, Bundle: new(poclog.Bundle), How: dstackHow}}
+	d := &dstack{im: &Import{Profile: poclog.TDX, Bundle: new(poclog.Bundle)}}
 	for i, f := range files {
 		if len(f) > MaxFile {
 			return nil, fmt.Errorf("dstack: file %d of %d bytes: want at most %d", i+1, len(f), MaxFile)
@@ -224,7 +219,7 @@ func (d *dstack) takeAttestation(b []byte) error {
 	case len(b) == 0 || len(b) > maxAttestation:
 		return fmt.Errorf("attestation of %d bytes: want 1 to %d", len(b), maxAttestation)
 	case b[0] == 0:
-		return errors.New("attestation of version 0: ask an agent of version 0.6 or later, or give the JSON of GetQuote and of dstack-util tpm-quote")
+		return ErrAttestationV0
 	}
 	v, err := decodePack(b)
 	if err != nil {

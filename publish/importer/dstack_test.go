@@ -15,6 +15,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -163,12 +164,12 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 		}
 		have, level := states(t, im)
 		for _, c := range []verify.Check{verify.TPMSignature, verify.TPMPCRDigest, verify.TPMAKChain, verify.BindTEEInTPM, verify.PlaceCert} {
-			if have[c].State != importer.Carried {
+			if have[c].State != profile.Carried {
 				t.Errorf("%s: %+v", form, have[c])
 			}
 		}
 		for _, c := range []verify.Check{verify.TPMAKTemplate, verify.BindAKInTEE, verify.BindPCRRTMR, verify.TPMTechnology, verify.FreshChallenge} {
-			if have[c].State != importer.Lost {
+			if have[c].State != profile.Lost {
 				t.Errorf("%s: %+v", form, have[c])
 			}
 		}
@@ -181,7 +182,7 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 		}
 		have, _ = states(t, im)
 		for _, c := range []verify.Check{verify.TPMAKTemplate, verify.BindAKInTEE, verify.FreshChallenge} {
-			if have[c].State != importer.Carried {
+			if have[c].State != profile.Carried {
 				t.Errorf("%s: with AK and challenge: %+v", form, have[c])
 			}
 		}
@@ -213,7 +214,7 @@ func TestDstackPaddingLosesTheBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, _ := states(t, im); have[verify.BindTEEInTPM].State != importer.Lost || !strings.Contains(have[verify.BindTEEInTPM].Why, "with its padding") {
+	if have, _ := states(t, im); have[verify.BindTEEInTPM].State != profile.Lost || !im.QuotesPadding() {
 		t.Errorf("%+v", have[verify.BindTEEInTPM])
 	}
 }
@@ -282,8 +283,8 @@ func FuzzDstack(f *testing.F) {
 		if _, err := poclog.ParseBundle(b); err != nil {
 			t.Errorf("the bundle does not parse: %v", err)
 		}
-		if _, _, err := im.Prospects(); err != nil {
-			t.Errorf("its prospects: %v", err)
+		if _, err := profile.Look(im.Profile, im.Bundle); err != nil {
+			t.Errorf("its outlook: %v", err)
 		}
 	})
 }

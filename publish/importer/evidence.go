@@ -1,13 +1,14 @@
 // Package importer turns what machines and other tools emit into bundles and collateral.
 //
-// It judges nothing: whoever reads the bundle does. It refuses what does not parse and what it cannot carry without loss, and says of every import
-// which checks the result can carry, which it lost and why, and how to take evidence that carries them ([Import.Prospects]). Bundles hold no
-// padding, so that importers cut it. Beside files it reads what a machine itself gives: NV indices of a TPM ([ReadNV]) and Azure's instance
-// metadata service ([IMDS]).
+// It judges nothing: whoever reads the bundle does. It refuses what does not parse and what it
+// cannot carry without loss. Which checks the result can carry, verify/profile.Look says. Bundles
+// hold no padding, so that importers cut it. Beside files it reads what a machine itself gives: NV
+// indices of a TPM ([ReadNV]) and Azure's instance metadata service ([IMDS]).
 package importer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/tpm"
 )
 
 // MaxFile is the largest file that an importer reads, in bytes.
@@ -25,10 +27,19 @@ type Import struct {
 	Profile poclog.Profile // for which the evidence was taken, whether or not it suffices
 	Bundle  *poclog.Bundle
 	Notes   []string // sentences for people: what was cut and what was left out
-	How     []string // commands and steps by which this tool's evidence carries every check
 	Missing []error  // what another file can mend: each a [MissingAKError] or a [MissingIssuer]
 
 	padded []byte // the TD quote as it came, if it had padding
+}
+
+// QuotesPadding reports whether the TPM quoted the TD quote as it came, with padding that a bundle does not hold: why bind.tee-in-tpm is lost.
+func (im *Import) QuotesPadding() bool {
+	q, err := tpm.ParseQuote(im.Bundle.Get(poclog.ItemTPMQuote))
+	if err != nil || len(im.padded) == 0 {
+		return false
+	}
+	sum := sha256.Sum256(im.padded)
+	return bytes.Equal(q.ExtraData, sum[:])
 }
 
 func (im *Import) note(format string, args ...any) {

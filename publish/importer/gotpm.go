@@ -1,8 +1,10 @@
 package importer
 
 import (
+	"crypto/rsa"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-tdx-guest/abi"
 	tdxpb "github.com/google/go-tdx-guest/proto/tdx"
@@ -29,7 +31,7 @@ func GoTPM(file []byte, certs ...[]byte) (*Import, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gotpm attestation: %w", err)
 	}
-	im := &Import{Profile: poclog.GCETDXvTPM, Bundle: new(poclog.Bundle), How: gotpmHow}
+	im := &Import{Profile: poclog.GCETDXvTPM, Bundle: new(poclog.Bundle)}
 	for _, step := range []func() error{
 		func() error { return gotpmQuote(im, a) },
 		func() error { return gotpmLog(im, a) },
@@ -41,19 +43,6 @@ func GoTPM(file []byte, certs ...[]byte) (*Import, error) {
 		}
 	}
 	return im, nil
-}
-
-// gotpmHow is how `gotpm attest` takes evidence that carries every check. With --tee-technology it takes the TD quote after the TPM's, so that no
-// TPM quote covers it: the TD quote must be there before. Flags are those of go-tpm-tools v0.4.10, cmd/attest.go and cmd/flags.go.
-// TestGotpmRecipeCarriesEveryCheck follows it with that library and a TPM.
-var gotpmHow = []string{
-	"gotpm attest --key gceAK --nonce 00 --output ak.pb; poclog import gotpm ak.pb -o ak.bundle.json; poclog inspect ak.bundle.json --item tpm-ak > ak.pub",
-	"poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json",
-	"take the TD quote over the report_data that is printed (/sys/kernel/config/tsm/report), to quote.bin",
-	"poclog import tdx quote.bin -o td.bundle.json; NONCE=$(poclog inspect td.bundle.json --item tdx-quote | sha256sum | cut -d' ' -f1)",
-	"gotpm attest --key gceAK --nonce $NONCE --output attestation.pb   (without --tee-technology: gotpm takes that quote after the TPM's)",
-	"poclog import gotpm attestation.pb intermediate.pem root.pem --tdx-quote quote.bin --ccel /sys/firmware/acpi/tables/data/CCEL --challenge challenge.json " +
-		"-o vm.bundle.json",
 }
 
 // parseGoTPM decodes the three forms. Binary files begin with the tag of ak_pub (0x0a, which text reads as white space), so that binary is
@@ -140,7 +129,6 @@ func gotpmLog(im *Import, a *attest.Attestation) error {
 		im.note("canonical_event_log is left out: no check reads it")
 	}
 	if len(a.GetEventLog()) == 0 {
-		im.note("the event log is missing: what booted cannot be replayed")
 		return nil
 	}
 	trimmed, err := tcglog.Trim(tcglog.TPM, a.GetEventLog())
@@ -157,7 +145,6 @@ func gotpmTEE(im *Import, a *attest.Attestation) error {
 		if a.GetSevSnpAttestation() != nil {
 			im.note("the SEV-SNP report is left out: this importer carries TDX quotes only")
 		}
-		im.note("there is no TDX quote: nothing shows a genuine chip, nor that this TPM belongs to one; no judge accepts the bundle without --tdx-quote")
 		return nil
 	}
 	raw, err := tdxBytes(q)
@@ -177,21 +164,31 @@ func tdxBytes(q *tdxpb.QuoteV4) (raw []byte, err error) {
 }
 
 func gotpmChain(im *Import, a *attest.Attestation, certs [][]byte) error {
-	if len(a.GetAkCert()) == 0 {
-		im.note("the AK has no certificate: no one vouches for the TPM, and no place can be shown (gotpm attest --key gceAK uses the certified one)")
-		return nil
+	var own, extra [][]byte
+	if len(a.GetAkCert()) > 0 {
+		var err error
+		if own, err = Certificates(a.GetAkCert()); err != nil {
+			return fmt.Errorf("AK certificate: %w", err)
+		}
 	}
-	leaf, err := Certificates(a.GetAkCert())
-	if err != nil {
-		return fmt.Errorf("AK certificate: %w", err)
-	}
-	ders := append(leaf, a.GetIntermediateCerts()...)
 	for i, c := range certs {
-		extra, err := Certificates(c)
+		list, err := Certificates(c)
 		if err != nil {
 			return fmt.Errorf("file %d of certificates: %w", i+1, err)
 		}
-		ders = append(ders, extra...)
+		extra = append(extra, list...)
 	}
-	return im.setChain(ders)
+	pool := slices.Concat(own, a.GetIntermediateCerts(), extra)
+	if len(own) > 0 {
+		return im.setChain(pool)
+	}
+	public, err := tpm.ParsePublic(a.GetAkPub())
+	if err != nil {
+		return err
+	}
+	nv := NVGCEAKCertECC
+	if _, ok := public.Key().(*rsa.PublicKey); ok {
+		nv = NVGCEAKCertRSA
+	}
+	return im.setAKCertificates(pool, public.Key(), nv)
 }

@@ -2,12 +2,14 @@ package importer_test
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,21 +101,21 @@ func mustMarshal(t testing.TB, m proto.Message) []byte {
 	return b
 }
 
-// states returns the prospects of an import by check.
-func states(t testing.TB, im *importer.Import) (map[verify.Check]importer.Prospect, int) {
+// states returns what becomes of an import's checks.
+func states(t testing.TB, im *importer.Import) (map[verify.Check]profile.Prospect, int) {
 	t.Helper()
-	list, level, err := im.Prospects()
+	o, err := profile.Look(im.Profile, im.Bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := make(map[verify.Check]importer.Prospect)
-	for _, p := range list {
+	m := make(map[verify.Check]profile.Prospect)
+	for _, p := range o.Checks {
 		m[p.Check] = p
-		if p.State != importer.Carried && (p.Why == "" || p.How == "") {
-			t.Errorf("%s is %s, and nothing says why or what to do", p.Check, p.State)
+		if p.State != profile.Carried && p.Why == "" {
+			t.Errorf("%s is %s, and nothing says why", p.Check, p.State)
 		}
 	}
-	return m, level
+	return m, o.Level
 }
 
 func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
@@ -139,17 +141,20 @@ func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
 			t.Errorf("%s: the AK or the event log is lost: %v", form, im.Bundle.Items())
 		}
 		notes := strings.Join(im.Notes, "\n")
-		for _, want := range []string{"there is no TDX quote", "the AK's chain is left out", "the quote over the SHA256 bank is left out"} {
+		for _, want := range []string{"the AK's chain is left out", "the quote over the SHA256 bank is left out"} {
 			if !strings.Contains(notes, want) {
 				t.Errorf("%s: notes lack %q:\n%s", form, want, notes)
 			}
 		}
 		// What its missing TEE quote means is said.
 		have, level := states(t, im)
-		if level != importer.LevelNone || have[verify.TEESignature].State != importer.Lost || have[verify.BindTEEInTPM].State != importer.Lost {
+		if !strings.Contains(have[verify.TEESignature].Why, "no TDX quote") || !slices.Equal(have[verify.TEESignature].Lacks, []poclog.Item{poclog.ItemTDXQuote}) {
+			t.Errorf("%s: %+v", form, have[verify.TEESignature])
+		}
+		if level != profile.LevelNone || have[verify.TEESignature].State != profile.Lost || have[verify.BindTEEInTPM].State != profile.Lost {
 			t.Errorf("%s: level %d: %+v", form, level, have)
 		}
-		if have[verify.TPMPCRDigest].State != importer.Carried {
+		if have[verify.TPMPCRDigest].State != profile.Carried {
 			t.Errorf("%s: %+v", form, have[verify.TPMPCRDigest])
 		}
 	}
@@ -172,10 +177,10 @@ func TestGoTPMCarriesTheTDQuote(t *testing.T) {
 	sum := sha256.Sum256(productionQuote)
 	for name, c := range map[string]struct {
 		nonce []byte
-		state string
+		state profile.State
 	}{
-		"the TPM quotes its hash":         {sum[:], importer.Carried},
-		"gotpm's order: TPM, then the TD": {[]byte("a nonce of 32 octets, shared by both quotes")[:32], importer.Lost},
+		"the TPM quotes its hash":         {sum[:], profile.Carried},
+		"gotpm's order: TPM, then the TD": {[]byte("a nonce of 32 octets, shared by both quotes")[:32], profile.Lost},
 	} {
 		a, chain := labGoTPM(t, attack.NewWorld(), c.nonce, tpm.SHA256)
 		a.TeeAttestation = &attest.Attestation_TdxAttestation{TdxAttestation: q.(*tdxpb.QuoteV4)}
@@ -187,7 +192,7 @@ func TestGoTPMCarriesTheTDQuote(t *testing.T) {
 			t.Errorf("%s: the quote is another", name)
 		}
 		have, level := states(t, im)
-		if have[verify.BindTEEInTPM].State != c.state || have[verify.TEESignature].State != importer.Carried || level != poclog.LevelChip {
+		if have[verify.BindTEEInTPM].State != c.state || have[verify.TEESignature].State != profile.Carried || level != poclog.LevelChip {
 			t.Errorf("%s: level %d, %+v", name, level, have[verify.BindTEEInTPM])
 		}
 		// One quote over one bank: without SHA-384 the logs prove nothing, and both say so.
@@ -232,7 +237,7 @@ func TestGoTPMChainsAreWholeOrRefused(t *testing.T) {
 			continue
 		}
 		have, _ := states(t, im)
-		if have[verify.TPMAKChain].State != importer.Lost || len(im.Missing) != 1 || !errors.As(im.Missing[0], new(importer.MissingIssuer)) {
+		if have[verify.TPMAKChain].State != profile.Lost || len(im.Missing) != 1 || !errors.As(im.Missing[0], new(importer.MissingIssuer)) {
 			t.Errorf("%s: %+v, %v", name, have[verify.TPMAKChain], im.Notes)
 		}
 	}
@@ -327,7 +332,7 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 	}
 	have, level := states(t, im)
 	for check, p := range have {
-		if p.State != importer.Carried {
+		if p.State != profile.Carried {
 			t.Errorf("%s is %s: %s", check, p.State, p.Why)
 		}
 	}
@@ -343,7 +348,7 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 	if err := im.Add(importer.Extras{TDXQuote: padded}); err != nil {
 		t.Fatal(err)
 	}
-	if have, _ = states(t, im); !strings.Contains(have[verify.BindTEEInTPM].Why, "with its padding") {
+	if have, _ = states(t, im); !im.QuotesPadding() || have[verify.BindTEEInTPM].State == profile.Carried {
 		t.Errorf("%+v", have[verify.BindTEEInTPM])
 	}
 }
@@ -416,8 +421,28 @@ func FuzzGotpm(f *testing.F) {
 		if _, err := poclog.ParseBundle(b); err != nil {
 			t.Errorf("the bundle does not parse: %v", err)
 		}
-		if _, _, err := im.Prospects(); err != nil {
-			t.Errorf("its prospects: %v", err)
+		if _, err := profile.Look(im.Profile, im.Bundle); err != nil {
+			t.Errorf("its outlook: %v", err)
 		}
 	})
+}
+
+// An attestation with an AK that no certificate is of says where the machine has it, and takes the file.
+func TestGoTPMWithoutTheAKsCertificateSaysWhereItIs(t *testing.T) {
+	w := attack.NewWorld()
+	a, chain := labGoTPM(t, w, []byte("nonce"), tpm.SHA384)
+	leaf := a.AkCert
+	a.AkCert = nil
+	im, err := importer.GoTPM(mustMarshal(t, a))
+	var missing importer.MissingAKError
+	if err != nil || len(im.Missing) != 1 || !errors.As(im.Missing[0], &missing) {
+		t.Fatalf("missing %v: %v", im.Missing, err)
+	}
+	if _, isRSA := w.VM.TPM.AK.Public().(*rsa.PublicKey); isRSA != (missing.NV == importer.NVGCEAKCertRSA) {
+		t.Errorf("NV index %#x of an AK on RSA: %v", missing.NV, isRSA)
+	}
+	padded := append(bytes.Clone(leaf), make([]byte, 1000)...)
+	if im, err = importer.GoTPM(mustMarshal(t, a), pemOf(chain...), padded); err != nil || !bytes.Equal(im.Bundle.Get(poclog.ItemTPMAKChain), w.VM.TPM.Chain) {
+		t.Errorf("with the index: %v, %v", im.Missing, err)
+	}
 }

@@ -42,10 +42,6 @@ func SNP(file []byte, certs ...[]byte) (*Import, error) {
 		return nil, fmt.Errorf("SNP evidence: %w", err)
 	}
 	im.note("a SEV-SNP report alone shows a genuine chip and what runs on it, not where the chip stands: level 0")
-	im.How = []string{
-		"for a place, take the vTPM's evidence too, in an Azure VM: poclog import azure --live",
-		"for freshness: poclog challenge --profile snp, its report_data as REPORT_DATA, and --challenge here",
-	}
 	return im, nil
 }
 

@@ -97,11 +97,11 @@ func TestSNPReportsInEveryForm(t *testing.T) {
 				t.Errorf("%s, %s: another report or other certificates: %v", which, form, im.Notes)
 			}
 			have, level := states(t, im)
-			if have[verify.TEESignature].State != importer.Carried || have[verify.TEEChain].State != importer.Carried || have[verify.FreshChallenge].State != importer.Lost {
+			if have[verify.TEESignature].State != profile.Carried || have[verify.TEEChain].State != profile.Carried || have[verify.FreshChallenge].State != profile.Lost {
 				t.Errorf("%s, %s: %+v", which, form, have)
 			}
 			// The real guest ran under debug: the table says that no judge takes it.
-			if want := map[string]int{"real": importer.LevelNone, "lab": poclog.LevelChip}[which]; level != want {
+			if want := map[string]int{"real": profile.LevelNone, "lab": poclog.LevelChip}[which]; level != want {
 				t.Errorf("%s, %s: level %d", which, form, level)
 			}
 		}
@@ -129,7 +129,7 @@ func TestSNPImportSaysWhatIsMissing(t *testing.T) {
 			continue
 		}
 		have, level := states(t, im)
-		if im.Bundle.Has(poclog.ItemSNPCerts) || !strings.Contains(strings.Join(im.Notes, "\n"), c.say) || level != importer.LevelNone || have[verify.TEEChain].State != importer.Lost {
+		if im.Bundle.Has(poclog.ItemSNPCerts) || !strings.Contains(strings.Join(im.Notes, "\n"), c.say) || level != profile.LevelNone || have[verify.TEEChain].State != profile.Lost {
 			t.Errorf("%s: level %d, notes %q", name, level, im.Notes)
 		}
 	}
@@ -162,7 +162,7 @@ func TestSNPChallengeIsCarried(t *testing.T) {
 	if err := im.Add(importer.Extras{Challenge: b.Get(poclog.ItemChallenge)}); err != nil {
 		t.Fatal(err)
 	}
-	if have, level := states(t, im); have[verify.FreshChallenge].State != importer.Carried || level != poclog.LevelChip {
+	if have, level := states(t, im); have[verify.FreshChallenge].State != profile.Carried || level != poclog.LevelChip {
 		t.Errorf("level %d, %+v", level, have[verify.FreshChallenge])
 	}
 }
@@ -210,7 +210,7 @@ func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 			t.Fatal(err)
 		}
 		have, level := states(t, im)
-		if im.Profile != poclog.AzureSNPvTPM || level != poclog.LevelChip || have[verify.TPMAKTemplate].State != importer.Lost {
+		if im.Profile != poclog.AzureSNPvTPM || level != poclog.LevelChip || have[verify.TPMAKTemplate].State != profile.Lost {
 			t.Errorf("%s: profile %s, level %d", name, im.Profile, level)
 		}
 		if err := im.Add(importer.Extras{AK: b.Get(poclog.ItemTPMAK)}); err != nil {
@@ -240,7 +240,7 @@ func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, level := states(t, im); level != importer.LevelNone || have[verify.TEEChain].State != importer.Lost || have[verify.TEEChain].How == "" {
+	if have, level := states(t, im); level != profile.LevelNone || have[verify.TEEChain].State != profile.Lost || !slices.Contains(have[verify.TEEChain].Lacks, poclog.ItemSNPCerts) {
 		t.Errorf("without the chip's certificates: level %d, %+v", level, have[verify.TEEChain])
 	}
 	if _, err := importer.Azure(append([]byte(`{"td_quote":"00",`), file[1:]...), ak, chip); err == nil || !strings.Contains(err.Error(), "a TD quote beside") {
@@ -328,7 +328,7 @@ func FuzzSNP(f *testing.F) {
 		if _, err := im.Bundle.Marshal(); err != nil {
 			t.Errorf("imported, and no bundle: %v", err)
 		}
-		if _, _, err := im.Prospects(); err != nil {
+		if _, err := profile.Look(im.Profile, im.Bundle); err != nil {
 			t.Error(err)
 		}
 	})

@@ -9,9 +9,5 @@ func TDX(quote []byte) (*Import, error) {
 		return nil, err
 	}
 	im.note("a TDX quote alone shows a genuine chip and what runs on it, not where the chip stands: level 0")
-	im.How = []string{
-		"for a place, take the vTPM's evidence too: poclog import gotpm, azure or dstack",
-		"for freshness: poclog challenge --profile tdx, its report_data as REPORTDATA, and --challenge here",
-	}
 	return im, nil
 }

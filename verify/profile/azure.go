@@ -68,10 +68,10 @@ func akChainTo(roots poclog.RootUse) func(*subject) error {
 
 // checkAzureAK demands the certificate of a confidential VM's key: the same root certifies others.
 func checkAzureAK(s *subject) error {
-	if err := s.checkAKChain(poclog.RootAzureAK); err != nil {
+	if err := tpm.CheckAzureAK(s.akChain[0]); err != nil {
 		return err
 	}
-	return tpm.CheckAzureAK(s.akChain[0])
+	return s.checkAKChain(poclog.RootAzureAK)
 }
 
 // tpmSteps are the checks of a TPM quote and the key that signed it.
@@ -82,7 +82,7 @@ func tpmSteps(chain, pcrs func(*subject) error) []step {
 		{verify.TPMPCRDigest, required, pcrs},
 		{verify.TPMAKTemplate, required, func(s *subject) error {
 			if s.public == nil {
-				return absentf("the bundle lacks the AK's TPMT_PUBLIC: whether the AK signs only what the TPM made is not shown")
+				return lacksf(poclog.ItemTPMAK, "the bundle lacks the AK's TPMT_PUBLIC: whether the AK signs only what the TPM made is not shown")
 			}
 			return tpm.CheckAKTemplate(s.public, s.tpmQuote, s.ak())
 		}},
@@ -91,6 +91,9 @@ func tpmSteps(chain, pcrs func(*subject) error) []step {
 
 // checkAKChain verifies the AK's certificates, once while they are valid.
 func (s *subject) checkAKChain(use poclog.RootUse) error {
+	if err := s.judge("if the policy lists the chain's root"); err != nil {
+		return err
+	}
 	item, roots := s.bundle.Get(poclog.ItemTPMAKChain), s.roots(use)
 	key := keyOf("ak chain", roots, item)
 	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {

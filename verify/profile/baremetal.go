@@ -41,13 +41,13 @@ var bareMetal = profile{
 // checkBareMetalChains verifies that the provider certified the AK, that a maker of TPMs or the provider certified the EK, and that the AK's certificate
 // names this EK: without that, anybody's EK could stand beside the AK.
 func checkBareMetalChains(s *subject) error {
+	if err := tpm.CheckAKCertificate(s.akChain[0], s.ekChain[0]); err != nil {
+		return err
+	}
 	if err := s.checkAKChain(poclog.RootProviderAK); err != nil {
 		return err
 	}
-	if err := s.checkEKChain(); err != nil {
-		return err
-	}
-	return tpm.CheckAKCertificate(s.akChain[0], s.ekChain[0])
+	return s.checkEKChain()
 }
 
 // checkEKChain verifies the EK's certificates, once while they are valid.
@@ -89,6 +89,9 @@ func checkTXT(s *subject) error {
 		if !ok {
 			continue
 		}
+		if err := s.judge("if the policy lists the launch"); err != nil {
+			return err
+		}
 		for _, l := range s.policy.TXT {
 			if l.Alg == alg.String() && l.PCR17 == hex.EncodeToString(pcr17) && l.PCR18 == hex.EncodeToString(pcr18) {
 				s.note(verify.BindTXT, "launched %q", l.Name)
@@ -126,6 +129,9 @@ func (s *subject) platform() (*tpm.Platform, error) { return tpm.ParsePlatform(s
 func checkBareMetalPlace(s *subject) error {
 	p, err := s.platform()
 	if err != nil {
+		return err
+	}
+	if err := s.judge("if the policy lists the root as that provider's"); err != nil {
 		return err
 	}
 	root := poclog.Sum(s.akChain[len(s.akChain)-1].Raw)

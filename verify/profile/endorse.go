@@ -17,7 +17,7 @@ var endorsedPlatform = step{verify.EndorseOwner, optional, checkOwners}
 
 // checkTokens verifies every token there is: one that is wrong is not passed over, for whoever brought it says that it counts.
 func checkTokens(s *subject) error {
-	if len(s.policy.Alliances) == 0 {
+	if s.policy == nil || len(s.policy.Alliances) == 0 {
 		return errUnasked
 	}
 	tokens := s.collateral.All(poclog.AllianceToken)
@@ -60,6 +60,9 @@ func (s *subject) chip() (id poclog.Identity) {
 // checkOwners verifies every ownership endorsement there is. A root speaks for one owner, whom the policy names: else each of several could give his
 // machines another's name. And a machine has one owner.
 func checkOwners(s *subject) error {
+	if s.policy == nil {
+		return errUnasked
+	}
 	roots := s.roots(poclog.RootPlatformOwner)
 	if len(roots) == 0 {
 		return errUnasked

@@ -41,7 +41,7 @@ var gceTDX = profile{
 func checkAKInReportData(s *subject) error {
 	item := s.bundle.Get(poclog.ItemTPMAK)
 	if len(item) == 0 {
-		return absentf("the bundle lacks the AK's TPMT_PUBLIC, whose hash REPORTDATA would carry")
+		return lacksf(poclog.ItemTPMAK, "the bundle lacks the AK's TPMT_PUBLIC, whose hash REPORTDATA would carry")
 	}
 	sum := sha256.Sum256(item)
 	if bytes.Equal(s.quote.Body.ReportData[:32], sum[:]) {
@@ -56,7 +56,7 @@ func checkAKInReportData(s *subject) error {
 // checkLogs replays both logs to what was signed, and compares them.
 func checkLogs(s *subject) error {
 	if s.tpmLog == nil || s.tdLog == nil {
-		return absentf("the bundle lacks an event log: the TPM's, the TD's, or both")
+		return absent{"the bundle lacks an event log: the TPM's, the TD's, or both", []poclog.Item{poclog.ItemTCGLog, poclog.ItemCCEL}}
 	}
 	if err := s.tpmLog.CheckPCRs(s.pcrs); err != nil {
 		return err
@@ -75,7 +75,7 @@ func checkLogs(s *subject) error {
 // checkGCETechnology reads the kind of VM from the log's NonHostInfo event, once the log replays PCR 0.
 func checkGCETechnology(s *subject) error {
 	if s.tpmLog == nil {
-		return absentf("the bundle lacks the TPM's event log")
+		return lacksf(poclog.ItemTCGLog, "the bundle lacks the TPM's event log")
 	}
 	if err := s.tpmLog.CheckPCR(s.pcrs, 0); err != nil {
 		return verify.Failf(verify.TPMTechnology, "%w", err)
@@ -174,6 +174,9 @@ func (s *subject) observedZone(provider string) (string, error) {
 
 // checkRegistry asks whether the provider lists the chip.
 func (s *subject) checkRegistry(provider string) error {
+	if err := s.judge("if the judge asks the provider, and it lists the chip"); err != nil {
+		return err
+	}
 	zone, err := s.observedZone(provider)
 	if err != nil {
 		return err
@@ -197,6 +200,9 @@ func checkGCEPlaces(s *subject) error {
 
 // checkSameZone compares the AK certificate's zone with what the provider's registry says, if it says anything.
 func (s *subject) checkSameZone(provider, certified string) error {
+	if err := s.judge("by what the provider's registry says, if it is asked"); err != nil {
+		return err
+	}
 	if zone, err := s.observedZone(provider); err == nil && zone != certified {
 		return verify.Failf(verify.PlaceAgree, "the AK certificate says %s, the provider's registry %s", certified, zone)
 	}

@@ -49,14 +49,22 @@ const (
 )
 
 // absent is what a step returns when the profile or the evidence cannot make its check.
-type absent struct{ why string }
+type absent struct {
+	why   string
+	lacks []poclog.Item // that the evidence could have
+}
 
 func (a absent) Error() string { return a.why }
 
 // errUnasked is what a step returns when the policy does not ask for its check: the entry does not speak of it.
 var errUnasked = errors.New("the policy does not ask")
 
-func absentf(format string, args ...any) error { return absent{fmt.Sprintf(format, args...)} }
+func absentf(format string, args ...any) error { return absent{why: fmt.Sprintf(format, args...)} }
+
+// lacksf is absentf for evidence that could have an item.
+func lacksf(item poclog.Item, format string, args ...any) error {
+	return absent{fmt.Sprintf(format, args...), []poclog.Item{item}}
+}
 
 // A profile lists its items, its steps in the order in which they are made, and what it claims beyond them.
 type profile struct {

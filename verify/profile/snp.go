@@ -59,26 +59,28 @@ func snpSteps(launch need, chip bool) []step {
 
 // checkSNPChain verifies the key's certificates, once while they are valid, and each report against them.
 func (s *subject) checkSNPChain(chip bool) error {
-	c, roots := s.snpChain, s.roots(poclog.RootAMDARK)
-	key := keyOf("snp chain", roots, s.bundle.Get(poclog.ItemSNPCerts))
-	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
-		if err := c.CheckReport(s.report); err != nil {
-			return err
-		}
-	} else if err := c.CheckChain(s.report, roots, s.in.Appraised); err != nil {
+	c := s.snpChain
+	if err := c.CheckReport(s.report); err != nil {
 		return err
 	}
-	s.in.Known.put(key, validity(c.Leaf, c.CA, c.Root), s.in.Appraised)
 	if _, ok := c.ChipID(s.report); chip && !ok {
 		return verify.Failf(verify.TEEChain, "the host masks CHIP_ID, and a VLEK names no chip: nobody says which chip this is")
 	}
-	return nil
+	if err := s.judge("if the policy lists the product's root"); err != nil {
+		return err
+	}
+	roots := s.roots(poclog.RootAMDARK)
+	key := keyOf("snp chain", roots, s.bundle.Get(poclog.ItemSNPCerts))
+	return s.in.Known.once(key, validity(c.Leaf, c.CA, c.Root), s.in.Appraised, func() error { return c.CheckChain(s.report, roots, s.in.Appraised) })
 }
 
 func checkSNPSignature(s *subject) error { return s.report.CheckSignature(s.snpChain) }
 
 // checkSNPRevocation holds the chain to the root's CRLs. Without any it is absent.
 func checkSNPRevocation(s *subject) error {
+	if err := s.judge("by AMD's list of revoked CAs"); err != nil {
+		return err
+	}
 	if s.collateral.Get(poclog.AMDCRL) == nil {
 		return absentf("there is no CRL of AMD's for %s", s.snpChain.Product)
 	}
@@ -103,6 +105,9 @@ func checkSNPRevocation(s *subject) error {
 
 // checkSNPTCB holds the firmware to the policy's minimum. Nobody publishes one: without it the firmware's standing is unknown.
 func checkSNPTCB(s *subject) error {
+	if err := s.judge("if the policy says which firmware is too old (snp_tcb)"); err != nil {
+		return err
+	}
 	product := string(s.snpChain.Product)
 	i := slices.IndexFunc(s.policy.SNPTCB, func(t poclog.SNPTCB) bool { return t.Product == product })
 	if i < 0 {
@@ -120,10 +125,10 @@ func checkSNPLaunch(s *subject) error {
 	if err := s.report.CheckVMPL(); err != nil {
 		return err
 	}
-	name, err := Of(s.bundle)
-	if err != nil {
+	if err := s.judge("if the policy lists the measurement or its ID key"); err != nil {
 		return err
 	}
+	name := s.name
 	measurement, idKey := hex.EncodeToString(s.report.Measurement[:]), hex.EncodeToString(s.report.IDKeyDigest[:])
 	for _, l := range s.policy.Launch {
 		if l.Profile == name && l.Measurement == measurement {

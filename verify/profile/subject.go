@@ -20,8 +20,9 @@ import (
 type subject struct {
 	in         Input
 	bundle     *poclog.Bundle
+	name       poclog.Profile // the bundle's
 	collateral *poclog.Collateral
-	policy     *poclog.Policy
+	policy     *poclog.Policy // nil while a bundle is looked at without a judge
 
 	quote     *tdx.Quote
 	report    *snp.Report
@@ -92,6 +93,7 @@ func (s *subject) choose() (*profile, error) {
 		return nil, verify.Failf(verify.Profile, "profile %s: this software does not appraise it", name)
 	}
 	p := profiles[i]
+	s.name = name
 	for _, item := range p.required {
 		if !s.bundle.Has(item) {
 			return nil, verify.Failf(verify.Profile, "profile %s: item %s is missing", name, item)

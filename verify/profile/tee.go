@@ -36,6 +36,9 @@ func tdxSteps(launch need) []step {
 
 // checkTDXChain verifies the chip's certificates, once for a platform while they are valid.
 func checkTDXChain(s *subject) error {
+	if err := s.judge("if the policy lists the root"); err != nil {
+		return err
+	}
 	q, roots := s.quote, s.roots(poclog.RootIntelSGX)
 	key := keyOf("tdx chain", roots, q.PCK.Raw, q.CA.Raw, q.Root.Raw)
 	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
@@ -82,7 +85,13 @@ func (s *subject) openIntel() error {
 	return err
 }
 
+// byIntel is what a judge brings to a TDX platform's standing.
+const byIntel = "by Intel's collateral for this platform"
+
 func checkTDXRevocation(s *subject) error {
+	if err := s.judge(byIntel); err != nil {
+		return err
+	}
 	if err := s.openIntel(); err != nil {
 		return err
 	}
@@ -90,6 +99,9 @@ func checkTDXRevocation(s *subject) error {
 }
 
 func checkTDXTCB(s *subject) error {
+	if err := s.judge(byIntel); err != nil {
+		return err
+	}
 	if err := s.openIntel(); err != nil {
 		return err
 	}
@@ -107,19 +119,18 @@ func checkTDXTCB(s *subject) error {
 
 // checkLaunch asks who vouches for the launch measurement. Without it an attacker runs firmware of his own that answers all other checks.
 func checkLaunch(s *subject) error {
-	mrtd := hex.EncodeToString(s.quote.Body.MRTD[:])
-	profile, err := Of(s.bundle)
-	if err != nil {
+	if err := s.judge("if the provider's endorsement or the policy lists the launch measurement"); err != nil {
 		return err
 	}
+	mrtd := hex.EncodeToString(s.quote.Body.MRTD[:])
 	for _, l := range s.policy.Launch {
-		if l.Profile == profile && l.Measurement == mrtd {
+		if l.Profile == s.name && l.Measurement == mrtd {
 			s.entry.CVM.EndorsedBy = "policy"
 			s.note(verify.TEELaunch, "listed in the policy as %q", l.Name)
 			return nil
 		}
 	}
-	if it := s.collateral.Get(poclog.LaunchEndorsement); it != nil && profile == poclog.GCETDXvTPM {
+	if it := s.collateral.Get(poclog.LaunchEndorsement); it != nil && s.name == poclog.GCETDXvTPM {
 		if err := s.checkEndorsement(it); err != nil {
 			return err
 		}
@@ -192,17 +203,20 @@ func nonceAlone(rd *[64]byte) []byte {
 func (s *subject) checkFresh(have func() []byte) error {
 	c := s.challenge
 	if c == nil {
-		return absentf("the evidence answers no challenge: it is historical")
+		return lacksf(poclog.ItemChallenge, "the evidence answers no challenge: it is historical")
 	}
-	if want, err := Of(s.bundle); err != nil || c.Profile != want {
-		return verify.Failf(verify.FreshChallenge, "the challenge is for profile %s, the evidence of %s", c.Profile, want)
+	if c.Profile != s.name {
+		return verify.Failf(verify.FreshChallenge, "the challenge is for profile %s, the evidence of %s", c.Profile, s.name)
+	}
+	if nonce := c.Nonce(); string(have()) != string(nonce[:]) {
+		return verify.Failf(verify.FreshChallenge, "the evidence does not carry the challenge's nonce %x", nonce)
+	}
+	if err := s.judge("if the policy accepts the challenge's checkpoint"); err != nil {
+		return err
 	}
 	view, err := s.challengeView()
 	if err != nil {
 		return err
-	}
-	if nonce := c.Nonce(); string(have()) != string(nonce[:]) {
-		return verify.Failf(verify.FreshChallenge, "the evidence does not carry the challenge's nonce %x", nonce)
 	}
 	s.entry.Fresh = &poclog.Fresh{
 		Origin: view.Origin, Size: view.Size, Root: view.Root, Checkpoint: poclog.Sum(c.Checkpoint), Salt: c.Salt, UserData: c.UserData,
