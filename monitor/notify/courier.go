@@ -3,7 +3,7 @@
 //
 // The monitor's folder is the outbox: an alert is kept before anybody is told, and is marked as taken after the sink has answered. A process that is
 // killed between the two tells it again, with the same id: at least once, and idempotent. A sink that fails is asked again with growing waits, and
-// no alert is ever given up.
+// no alert is ever given up. One that the sink does not take holds up no other, whatever the sink answers; contradictions are told first.
 //
 // Webhooks follow "Standard Webhooks" 1.0.0 (https://www.standardwebhooks.com), symmetric signatures. Addresses and secrets are in no message: who has
 // the address of a webhook can often post to it.
@@ -18,6 +18,7 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/poclog/poclog/monitor"
@@ -41,7 +42,10 @@ type Outbox interface {
 }
 
 // A RefusedError says that a sink does not take one alert, though it may take others.
-type RefusedError struct{ Err error }
+type RefusedError struct {
+	Err     error
+	Perhaps bool // it may be that the sink takes no alert now
+}
 
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
@@ -60,6 +64,7 @@ const (
 	DefaultPoll = time.Second
 	minBackoff  = 5 * time.Second
 	maxBackoff  = time.Hour
+	maxDoubt    = time.Minute // until another alert is tried, where one was refused and perhaps all are
 )
 
 // A Config says how a courier goes about it. The zero value is safe.
@@ -72,14 +77,14 @@ type Config struct {
 	Wait  func(ctx context.Context, d time.Duration) error // nil waits by the clock
 }
 
-// A Courier brings alerts from an outbox to one sink, in the order in which they came.
+// A Courier brings alerts from an outbox to one sink: contradictions first, and otherwise in the order in which they came.
 type Courier struct {
 	outbox Outbox
 	sink   Sink
 	cfg    Config
 
-	sinkTries tries            // of the sink as a whole
-	refused   map[string]tries // by alert
+	sinkTries tries             // of the sink as a whole
+	refused   map[string]*tries // by alert
 }
 
 // tries is how often something failed in a row, and when it is tried again.
@@ -105,7 +110,7 @@ func NewCourier(outbox Outbox, sink Sink, cfg Config) *Courier {
 	if cfg.Wait == nil {
 		cfg.Wait = wait
 	}
-	return &Courier{outbox: outbox, sink: sink, cfg: cfg, refused: make(map[string]tries)}
+	return &Courier{outbox: outbox, sink: sink, cfg: cfg, refused: make(map[string]*tries)}
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -150,7 +155,11 @@ func (c *Courier) Flush(ctx context.Context) (left int, err error) {
 
 // due is how long until something that failed is to be tried again.
 func (c *Courier) due() time.Duration {
-	next := c.sinkTries.next
+	now := c.cfg.Clock()
+	if next := c.sinkTries.next; now.Before(next) {
+		return next.Sub(now)
+	}
+	var next time.Time
 	for _, t := range c.refused {
 		if next.IsZero() || t.next.Before(next) {
 			next = t.next
@@ -159,72 +168,123 @@ func (c *Courier) due() time.Duration {
 	if next.IsZero() {
 		return 0
 	}
-	return next.Sub(c.cfg.Clock())
+	return next.Sub(now)
 }
 
-// round offers every alert that is due, once. It returns how many are left, and the last error.
+// maxQueued is how many alerts of a class are read at once.
+const maxQueued = 64
+
+// Classes of alerts, the first first. What was refused before waits for what was not: one alert that is never taken keeps no other.
+const (
+	newContradiction = iota
+	newOther
+	refusedContradiction
+	refusedOther
+	classes
+)
+
+func (c *Courier) class(a *monitor.Alert) int {
+	n := newContradiction
+	if c.refused[a.ID] != nil {
+		n = refusedContradiction
+	}
+	if a.Severity != "contradiction" {
+		n++
+	}
+	return n
+}
+
+// round offers alerts that are due, once. It returns how many are left, and the last error.
 func (c *Courier) round(ctx context.Context) (left int, last error) {
-	resting := c.cfg.Clock().Before(c.sinkTries.next)
-	f := monitor.AlertFilter{Untaken: c.sink.Name(), Unsilenced: !c.sink.Silenced()}
-	for a, err := range c.outbox.Alerts(ctx, f) {
-		if err != nil {
-			return left, c.failed("", err)
-		}
-		if resting || c.cfg.Clock().Before(c.refused[a.ID].next) {
-			left++
-			continue
+	queue, left, err := c.queue(ctx)
+	if err != nil {
+		return left, c.failed(&c.sinkTries, "", maxBackoff, err)
+	}
+	for _, a := range queue {
+		if c.cfg.Clock().Before(c.sinkTries.next) {
+			break
 		}
 		if err := c.deliver(ctx, a); err != nil {
-			left, last = left+1, err
-			var alone *RefusedError
-			resting = !errors.As(err, &alone)
+			last = err
+			continue
 		}
+		left--
 	}
 	return left, last
 }
 
+// queue reads what is due, by class, and counts all that is left. What is no longer left is forgotten.
+func (c *Courier) queue(ctx context.Context) (due []*monitor.Alert, left int, err error) {
+	var lists [classes][]*monitor.Alert
+	refused := make(map[string]*tries)
+	for a, err := range c.outbox.Alerts(ctx, monitor.AlertFilter{Untaken: c.sink.Name(), Unsilenced: !c.sink.Silenced()}) {
+		if err != nil {
+			return nil, left, err
+		}
+		left++
+		t := c.tries(a.ID)
+		if t.failures > 0 {
+			refused[a.ID] = t
+		}
+		if list := &lists[c.class(a)]; len(*list) < maxQueued && !c.cfg.Clock().Before(t.next) {
+			*list = append(*list, a)
+		}
+	}
+	c.refused = refused
+	return slices.Concat(lists[:]...), left, nil
+}
+
+// deliver offers one alert. Where the sink does not say whether it takes others, another is tried after a short while.
 func (c *Courier) deliver(ctx context.Context, a *monitor.Alert) error {
 	err := c.sink.Deliver(ctx, a)
 	var alone *RefusedError
 	switch {
 	case errors.As(err, &alone):
-		return c.failed(a.ID, err)
+		t := c.tries(a.ID)
+		c.refused[a.ID] = t
+		if alone.Perhaps {
+			c.rest(&c.sinkTries, maxDoubt, err)
+		}
+		return c.failed(t, a.ID, maxBackoff, err)
 	case err != nil:
-		return c.failed("", err)
+		return c.failed(&c.sinkTries, "", maxBackoff, err)
 	}
 	c.sinkTries = tries{}
 	delete(c.refused, a.ID)
 	if err := c.outbox.Taken(ctx, c.sink.Name(), a.ID); err != nil {
-		return c.failed("", err)
+		return c.failed(&c.sinkTries, "", maxBackoff, err)
 	}
 	return nil
 }
 
-// failed notes a failure of one alert or, without its id, of the sink, and says so.
-func (c *Courier) failed(id string, err error) error {
-	t := c.sinkTries
-	if id != "" {
-		t = c.refused[id]
+// tries returns those of an alert.
+func (c *Courier) tries(id string) *tries {
+	if t := c.refused[id]; t != nil {
+		return t
 	}
+	return new(tries)
+}
+
+// rest notes a failure and when to try again.
+func (c *Courier) rest(t *tries, longest time.Duration, err error) {
 	t.failures++
-	pause := c.backoff(t.failures, err)
-	t.next = c.cfg.Clock().Add(pause)
-	if id != "" {
-		c.refused[id] = t
-	} else {
-		c.sinkTries = t
-	}
+	t.next = c.cfg.Clock().Add(c.backoff(t.failures, longest, err))
+}
+
+// failed notes a failure of one alert or, without its id, of the sink, and says so.
+func (c *Courier) failed(t *tries, id string, longest time.Duration, err error) error {
+	c.rest(t, longest, err)
 	c.cfg.Logger.Warn("alerts are not taken", "sink", c.sink.Name(), "alert", id, "failures", t.failures, "again", t.next.UTC().Format(time.RFC3339), "error", err)
 	return err
 }
 
-// backoff doubles from 5 seconds to an hour, between half of it and the whole by chance, and is not less than the sink asks for.
-func (c *Courier) backoff(failures int, err error) time.Duration {
+// backoff doubles from 5 seconds to the longest pause, between half of it and the whole by chance, and is not less than the sink asks for.
+func (c *Courier) backoff(failures int, longest time.Duration, err error) time.Duration {
 	d := minBackoff
-	for i := 1; i < failures && d < maxBackoff; i++ {
+	for i := 1; i < failures && d < longest; i++ {
 		d *= 2
 	}
-	d = min(d, maxBackoff)
+	d = min(d, longest)
 	d = d/2 + time.Duration(c.cfg.Rand()*float64(d/2))
 	var w *waitError
 	if errors.As(err, &w) {

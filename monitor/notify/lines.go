@@ -54,7 +54,7 @@ func (l *Lines) Silenced() bool { return true }
 func (l *Lines) Deliver(_ context.Context, a *monitor.Alert) error {
 	b, err := json.Marshal(a)
 	if err != nil {
-		return &RefusedError{fmt.Errorf("encode alert %s: %w", a.ID, err)}
+		return &RefusedError{Err: fmt.Errorf("encode alert %s: %w", a.ID, err)}
 	}
 	if _, err := l.w.Write(append(b, '\n')); err != nil {
 		return fmt.Errorf("write alerts: %w", err)

@@ -35,6 +35,9 @@ type bench struct {
 	mu    sync.Mutex
 	now   time.Time
 	waits []time.Duration
+
+	end  context.CancelFunc // is called
+	ends time.Time          // then
 }
 
 func newBench(t *testing.T) *bench {
@@ -68,7 +71,10 @@ func (b *bench) wait(ctx context.Context, d time.Duration) error {
 	}
 	b.now = b.now.Add(d)
 	b.waits = append(b.waits, d)
-	return nil
+	if b.end != nil && b.now.After(b.ends) {
+		b.end()
+	}
+	return ctx.Err()
 }
 
 func (b *bench) courier(s notify.Sink) *notify.Courier {

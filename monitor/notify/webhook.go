@@ -115,7 +115,7 @@ type event struct {
 func (w *Webhook) Deliver(ctx context.Context, a *monitor.Alert) error {
 	body, err := json.Marshal(event{"monitor." + a.Severity, a.Time, a})
 	if err != nil {
-		return &RefusedError{fmt.Errorf("encode alert %s: %w", a.ID, err)}
+		return &RefusedError{Err: fmt.Errorf("encode alert %s: %w", a.ID, err)}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
 	if err != nil {
@@ -158,19 +158,20 @@ func withoutAddress(err error) error {
 	return fmt.Errorf("webhook: %w", err)
 }
 
-// answered says what an answer means. What is wrong with one alert must not keep others; all else is tried again with all.
+// answered says what an answer means. What is wrong with one alert must not keep others. An answer that may mean all, such as 403 or 500, may also be
+// that of a firewall or a fault that meets this alert alone.
 func answered(resp *http.Response) error {
-	err := fmt.Errorf("webhook answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	switch resp.StatusCode / 100 {
-	case 2:
+	if resp.StatusCode/100 == 2 {
 		return nil
-	case 4:
-		switch resp.StatusCode {
-		case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusConflict:
-			return &RefusedError{err}
-		}
 	}
-	return &waitError{err, retryAfter(resp.Header)}
+	err := &waitError{fmt.Errorf("webhook answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)), retryAfter(resp.Header)}
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusConflict:
+		return &RefusedError{Err: err}
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return err
+	}
+	return &RefusedError{Err: err, Perhaps: true}
 }
 
 // retryAfter reads a Retry-After header (RFC 9110 §10.2.3) in seconds.
