@@ -44,7 +44,8 @@ func (f *keyFlags) open(cmd *cobra.Command) ([]*signer.Signer, error) {
 }
 
 func openKey(cmd *cobra.Command, ref string) (*signer.Signer, error) {
-	s, err := signer.Open(cmd.Context(), ref, func(path string) ([]byte, error) { return password(cmd, "Password of "+path) })
+	o := signer.Opener{Password: func(path string) ([]byte, error) { return password(cmd, "Password of "+path) }, Notes: cmd.ErrOrStderr()}
+	s, err := o.Open(cmd.Context(), ref)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, hint(undecided(err), "`poclog key new` makes a key")

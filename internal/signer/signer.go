@@ -6,6 +6,9 @@
 // protocol (https://github.com/sigstore/sigstore/tree/main/pkg/signature/kms/cliplugin). No vendor's SDK is part of this module. Any other
 // reference is a file with mode 0600.
 //
+// A plugin runs once for each question, in a process group of its own, with the part of our environment that it may see (docs/operating.md). The group
+// is killed when the question's time is over; what it writes is bounded.
+//
 // Every signature is verified before it leaves this package, within a time: a key management system that answers for another key, with
 // garbage or not at all gives an error. Keys are Ed25519, or ECDSA on P-256 (SHA-256) or P-384 (SHA-384).
 package signer
@@ -16,16 +19,14 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/sigstore/sigstore/pkg/signature/kms"
-	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/terminal"
@@ -40,17 +41,17 @@ const maxKeyFile = 1 << 16
 // A Password returns the password of an encrypted key file. It is asked only for one.
 type Password func(path string) ([]byte, error)
 
-// maxPending bounds the questions of one key that nobody waits for any more, and that are not over: a plugin's own children may outlive it.
+// maxPending bounds the plugins of one key that run at once. Further questions wait.
 const maxPending = 8
 
 // A Signer is a key to sign with. It may be used concurrently.
 type Signer struct {
-	ref     string
-	key     *poclog.PublisherKey
-	pending chan struct{} // a token for each question
+	ref string
+	key *poclog.PublisherKey
 
-	mu   sync.Mutex // guards sign
-	sign signature.Signer
+	file    signature.Signer // of a key file
+	plugin  *plugin          // of a key management system
+	pending chan struct{}    // a token for each of its questions
 }
 
 // Ref returns the reference.
@@ -59,35 +60,46 @@ func (s *Signer) Ref() string { return s.ref }
 // Key returns the public key.
 func (s *Signer) Key() *poclog.PublisherKey { return s.key }
 
+// An Opener opens keys. The zero value opens those that need nobody.
+type Opener struct {
+	Password Password  // nil opens no encrypted file
+	Notes    io.Writer // gets what plugins say to people, such as to touch a token, unfiltered; nil drops it
+}
+
 // Open opens the key that a reference names.
 func Open(ctx context.Context, ref string, password Password) (*Signer, error) {
+	return Opener{Password: password}.Open(ctx, ref)
+}
+
+// Open opens the key that a reference names.
+func (o Opener) Open(ctx context.Context, ref string) (*Signer, error) {
 	if !strings.Contains(ref, "://") {
-		return openFile(ref, password)
+		return openFile(ref, o.Password)
 	}
 	s := &Signer{ref: ref, pending: make(chan struct{}, maxPending)}
-	public, err := ask(ctx, s, func(ctx context.Context) (crypto.PublicKey, error) {
-		sv, err := open(ref, crypto.SHA256)
-		if err != nil {
-			return nil, err
-		}
-		return sv.PublicKey(options.WithContext(ctx))
-	})
+	var err error
+	if s.plugin, err = newPlugin(ref, 0, o.Notes); err != nil {
+		return nil, err
+	}
+	public, err := ask(ctx, s, s.plugin.publicKey)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", ref, err)
 	}
 	if s.key, err = poclog.NewPublisherKey(public); err != nil {
 		return nil, fmt.Errorf("key %s: %w", ref, err)
 	}
-	return s, nil
+	s.plugin, err = newPlugin(ref, dsse.Hash(s.key), o.Notes)
+	return s, err
 }
 
 // Pinned returns a signer for the key that a reference of a key management system named before, which is not asked: it may be out of reach now.
 // Signatures of any other key are errors.
 func Pinned(ref string, key *poclog.PublisherKey) (*Signer, error) {
-	if err := CheckRef(ref); err != nil {
+	p, err := newPlugin(ref, dsse.Hash(key), nil)
+	if err != nil {
 		return nil, err
 	}
-	return &Signer{ref: ref, key: key, pending: make(chan struct{}, maxPending)}, nil
+	return &Signer{ref: ref, key: key, plugin: p, pending: make(chan struct{}, maxPending)}, nil
 }
 
 // reference is the form of a reference to a key management system. Its scheme becomes the name of a program.
@@ -101,50 +113,26 @@ func CheckRef(ref string) error {
 	return nil
 }
 
-// open loads what a reference names. It is not given the caller's context, whose deadline sigstore would tell the plugin of all later calls.
-func open(ref string, hash crypto.Hash) (kms.SignerVerifier, error) {
-	if err := CheckRef(ref); err != nil {
-		return nil, err
-	}
-	if hash == 0 {
-		hash = crypto.SHA256 // what sigstore's own tools say; Ed25519 has no use for it
-	}
-	return kms.Get(context.Background(), ref, hash)
-}
-
-// ask puts a question to a key management system, whose client is not ours: it may panic, and go on when its context has ended.
+// ask puts a question to a key management system, within [Timeout]. What parses its answers is not ours, and may panic.
 func ask[T any](ctx context.Context, s *Signer, question func(context.Context) (T, error)) (answer T, err error) {
-	type reply struct {
-		answer T
-		err    error
-	}
-	select {
-	case s.pending <- struct{}{}:
-	default:
-		return answer, fmt.Errorf("%d earlier questions are still unanswered", maxPending)
-	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	done := make(chan reply, 1)
-	go func() {
-		defer func() { <-s.pending }()
-		defer func() {
-			if p := recover(); p != nil {
-				done <- reply{err: fmt.Errorf("its answer is malformed: %v", p)}
-			}
-		}()
-		answer, err := question(ctx)
-		done <- reply{answer, err}
-	}()
 	select {
-	case r := <-done:
-		if r.err != nil && ctx.Err() != nil {
-			r.err = fmt.Errorf("no answer: %w", context.Cause(ctx))
-		}
-		return r.answer, oneLine(r.err)
+	case s.pending <- struct{}{}:
 	case <-ctx.Done():
-		return answer, fmt.Errorf("no answer: %w", context.Cause(ctx))
+		return answer, fmt.Errorf("%d earlier questions are still unanswered: %w", maxPending, context.Cause(ctx))
 	}
+	defer func() { <-s.pending }()
+	defer func() {
+		if p := recover(); p != nil {
+			err = oneLine(fmt.Errorf("its answer is malformed: %v", p))
+		}
+	}()
+	answer, err = question(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("no answer: %w", context.Cause(ctx))
+	}
+	return answer, oneLine(err)
 }
 
 // oneLine makes a stranger's error safe to print.
@@ -160,13 +148,7 @@ func oneLine(err error) error {
 
 // Sign signs a message, and verifies the signature.
 func (s *Signer) Sign(ctx context.Context, msg []byte) ([]byte, error) {
-	sig, err := ask(ctx, s, func(ctx context.Context) ([]byte, error) {
-		signer, err := s.signer()
-		if err != nil {
-			return nil, err
-		}
-		return signer.SignMessage(bytes.NewReader(msg), options.WithContext(ctx))
-	})
+	sig, err := s.signature(ctx, msg)
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", s.ref, err)
 	}
@@ -180,18 +162,12 @@ func (s *Signer) Sign(ctx context.Context, msg []byte) ([]byte, error) {
 	return sig, nil
 }
 
-// signer loads the key management system's client, once it can.
-func (s *Signer) signer() (signature.Signer, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sign == nil {
-		sv, err := open(s.ref, dsse.Hash(s.key))
-		if err != nil {
-			return nil, err
-		}
-		s.sign = sv
+// signature has a message signed.
+func (s *Signer) signature(ctx context.Context, msg []byte) ([]byte, error) {
+	if s.file != nil {
+		return s.file.SignMessage(bytes.NewReader(msg))
 	}
-	return s.sign, nil
+	return ask(ctx, s, func(ctx context.Context) ([]byte, error) { return s.plugin.sign(ctx, msg) })
 }
 
 func openFile(path string, password Password) (*Signer, error) {
@@ -226,7 +202,7 @@ func openFile(path string, password Password) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", path, err)
 	}
-	return &Signer{ref: path, key: key, sign: sign, pending: make(chan struct{}, maxPending)}, nil
+	return &Signer{ref: path, key: key, file: sign}, nil
 }
 
 // decode reads a private key: PKCS #8 or SEC 1, in PEM, plain or encrypted as OpenSSL or sigstore do it.
