@@ -58,12 +58,16 @@ func (e *Entry) ProvenPlace() Place {
 		}
 		return Claim{}
 	}
-	return Place{Provider: proven(e.Place.Provider), Region: proven(e.Place.Region), Zone: proven(e.Place.Zone)}
+	provider := proven(e.Place.Provider)
+	if provider.Value == "" {
+		return Place{} // names of regions and zones mean nothing without it
+	}
+	return Place{Provider: provider, Region: proven(e.Place.Region), Zone: proven(e.Place.Zone)}
 }
 
 // hints takes the authority from the claims of a projection that proves no place.
 func (p *Projection) hints() {
-	if p.Level < LevelBound || !p.Joined {
+	if p.Level < LevelBound || !p.Joined || !p.Provider.Authentic {
 		p.Provider.Authentic, p.Region.Authentic, p.Zone.Authentic = false, false, false
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // demandFlags are what a reader asks of an entry; the defaults are safe.
 type demandFlags struct {
-	profiles, require, tcb, publishers          []string
+	profiles, require, tcb, publishers, judges  []string
 	level                                       int
 	realm, place, chassis, measurement, verdict string
 	userData, auditGroup                        string
@@ -38,6 +38,7 @@ func (f *demandFlags) register(c *cobra.Command) {
 	fl.StringSliceVar(&f.endorsedBy, "endorsed-by", nil, "demand endorsements by these: registries' keys or digests of owners' roots, in hexadecimal")
 	fl.StringSliceVar(&f.tcb, "tcb", nil, "accept only these TCB statuses")
 	fl.StringSliceVar(&f.publishers, "publisher", nil, "demand that the key with this digest signed the submission")
+	fl.StringSliceVar(&f.judges, "appraisal-digest", nil, "accept only what these appraisal policies judged: SHA-256 of their files, in hexadecimal")
 	fl.StringVar(&f.measurement, "measurement", "", "demand a launch measurement, in hexadecimal")
 	fl.StringVar(&f.userData, "user-data", "", "demand that the proof speaks for this file's content")
 	fl.StringVar(&f.verdict, "verdict", "", "least standing of a receipt: logged, audited or reappraised")
@@ -84,6 +85,13 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 			return d, usagef("--publisher: %w", err)
 		}
 		d.Publishers = append(d.Publishers, key)
+	}
+	for _, text := range f.judges {
+		judge, err := poclog.ParseDigest(text)
+		if err != nil {
+			return d, usagef("--appraisal-digest: %w", err)
+		}
+		d.Appraisals = append(d.Appraisals, judge)
 	}
 	if f.chassis != "" {
 		if d.Chassis, err = poclog.ParseIdentity(f.chassis); err != nil {

@@ -13,8 +13,8 @@ const USAGE = `usage: poclog-verify FILE --policy policy.txt [demands]
 
 FILE is a receipt (*.tlog-proof), a contradiction or a split view; - is standard input.
 Demands of a receipt: --realm --level --profile --place --chassis --require --owner --endorsed-by
---tcb --measurement --user-data --verdict --max-age --max-checkpoint-age --max-interval
-(--profile, --require, --endorsed-by and --tcb may be repeated; ages are in seconds).
+--tcb --measurement --user-data --appraisal-digest --verdict --max-age --max-checkpoint-age --max-interval
+(--profile, --require, --endorsed-by, --tcb and --appraisal-digest may be repeated; ages are in seconds).
 Of a contradiction: --realm. --json prints the verdict.
 
 example: poclog-verify vm.tlog-proof --policy policy.txt --place gce/us-central1 --max-age 3600`;
@@ -25,7 +25,7 @@ const many = { type: "string", multiple: true } as const;
 const OPTIONS = {
   policy: one, json: { type: "boolean" }, help: { type: "boolean" },
   realm: one, level: one, profile: many, place: one, chassis: one, require: many, owner: one,
-  "endorsed-by": many, tcb: many, measurement: one, "user-data": one, verdict: one,
+  "endorsed-by": many, tcb: many, measurement: one, "user-data": one, "appraisal-digest": many, verdict: one,
   "max-age": one, "max-checkpoint-age": one, "max-interval": one,
 } as const;
 

@@ -27,6 +27,8 @@ export interface Demands {
   endorsedBy?: string[];
   /** Any of these. */
   tcb?: string[];
+  /** Any of these: digests of appraisal policies in hexadecimal. */
+  appraisalDigest?: string[];
   /** In hexadecimal. */
   measurement?: string;
   /** In hexadecimal. */
@@ -40,7 +42,7 @@ export interface Demands {
 /** The steps of the demands, in their order. */
 export const DEMAND_STEPS = [
   "realm", "level", "profile", "place", "chassis", "require", "owner", "endorsed-by", "tcb",
-  "measurement", "user-data", "verdict", "max-age", "max-checkpoint-age", "max-interval",
+  "measurement", "user-data", "appraisal-digest", "verdict", "max-age", "max-checkpoint-age", "max-interval",
 ];
 
 const isString = (v: unknown): v is string => typeof v === "string" && v !== "";
@@ -58,6 +60,7 @@ const FORMS: Record<keyof Demands, (v: unknown) => boolean> = {
   owner: isString,
   endorsedBy: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
   tcb: isList,
+  appraisalDigest: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
   measurement: (v) => isString(v) && v.length === 96 && isHex(v),
   userData: (v) => isString(v) && v.length === 64 && isHex(v),
   verdict: among("logged", "audited"),
@@ -107,6 +110,8 @@ export function meetDemands(p: Proven, proof: Proof, d: Demands, now: bigint, st
   made("tcb", d.tcb, !!status && !!d.tcb?.includes(status), status ?? "no status");
   made("measurement", d.measurement, proof.cvm.measurement === d.measurement, proof.cvm.measurement);
   made("user-data", d.userData, proof.fresh?.user_data === d.userData, proof.fresh?.user_data ?? "no challenge");
+  const judge = proof.evidence.policy.sha256;
+  made("appraisal-digest", d.appraisalDigest, !!d.appraisalDigest?.includes(judge), judge);
   const verdict = p.audited ? "audited" : "logged";
   made("verdict", d.verdict, d.verdict === "logged" || p.audited, verdict);
   const atMost = (id: string, asked: number | undefined, age: bigint | undefined) =>

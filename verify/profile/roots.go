@@ -52,6 +52,34 @@ func checkRealm(p *poclog.Policy) error {
 			return verify.Failf(verify.Realm, "the policy of realm production lists %s for %s, which is not a production root", r.SHA256, r.Use)
 		}
 	}
+	if p.Realm == poclog.Production {
+		return checkReserved(p)
+	}
+	return nil
+}
+
+// reserved are the names by which readers ask for a managed cloud, each with the one address of its register of chips in production, or none.
+var reserved = map[string]string{
+	poclog.ProviderGCE:   "https://storage.googleapis.com/confidential-host-registry/",
+	poclog.ProviderAzure: "",
+}
+
+// checkReserved keeps the names of the managed clouds for them: nobody else's root speaks for them, and nobody else's register answers for theirs.
+func checkReserved(p *poclog.Policy) error {
+	for _, r := range p.Roots {
+		if _, taken := reserved[r.Name]; taken && r.Use == poclog.RootProviderAK {
+			return verify.Failf(verify.Realm, "the policy of realm production lists %s for %s as %q: only that cloud's own roots speak for it", r.SHA256, r.Use, r.Name)
+		}
+	}
+	for _, r := range p.Registries {
+		switch url, taken := reserved[r.Provider]; {
+		case !taken || r.URL == url:
+		case url == "":
+			return verify.Failf(verify.Realm, "the policy of realm production has %q asked for chips of %q, which has no register", r.URL, r.Provider)
+		default:
+			return verify.Failf(verify.Realm, "the policy of realm production has %q asked for chips of %q: want %q", r.URL, r.Provider, url)
+		}
+	}
 	return nil
 }
 
@@ -73,8 +101,8 @@ func DefaultPolicy(historical bool) *poclog.Policy {
 	return p
 }
 
-// CheckPolicy refuses a policy whose roots are of another realm than its own or listed for another use than their own, [verify.Realm], and one with
-// a rule that this software cannot keep, [verify.Policy].
+// CheckPolicy refuses a policy whose roots are of another realm than its own or listed for another use than their own, or that gives a managed cloud's
+// name to others, [verify.Realm], and one with a rule that this software cannot keep, [verify.Policy].
 func CheckPolicy(p *poclog.Policy) error {
 	if err := checkRealm(p); err != nil {
 		return err

@@ -49,3 +49,40 @@ func TestAppraisalRefusesARootOfAnotherUse(t *testing.T) {
 	_, err = Appraise(in)
 	wantCheck(t, "a lab's policy with a production root for another use", err, verify.Realm)
 }
+
+// Readers ask for "gce" and "azure" by name. In production nobody else's root and no other register of chips has these names; other providers' have
+// what names they like, and in the laboratory a cloud is what its policy says.
+func TestNamesOfManagedCloudsAreReservedInProduction(t *testing.T) {
+	garage := func(name string) []poclog.Root {
+		return []poclog.Root{{Use: poclog.RootProviderAK, SHA256: poclog.Sum([]byte("a garage's root")), Name: name}}
+	}
+	register := func(provider, url string) []poclog.Registry { return []poclog.Registry{{Provider: provider, URL: url}} }
+	const googles = "https://storage.googleapis.com/confidential-host-registry/"
+	for _, c := range []struct {
+		name       string
+		roots      []poclog.Root
+		registries []poclog.Registry
+		want       verify.Check
+	}{
+		{"a root named gce", garage("gce"), nil, verify.Realm},
+		{"a root named azure", garage("azure"), nil, verify.Realm},
+		{"a root named otherwise", garage("a-garage"), nil, ""},
+		{"another register of gce", nil, register("gce", "https://garage.example/"), verify.Realm},
+		{"Google's register without its folder", nil, register("gce", "https://storage.googleapis.com/"), verify.Realm},
+		{"Google's register", nil, register("gce", googles), ""},
+		{"a register of azure", nil, register("azure", googles), verify.Realm},
+		{"another provider's register", nil, register("a-garage", "https://garage.example/"), ""},
+	} {
+		for _, realm := range []poclog.Realm{poclog.Production, poclog.Lab} {
+			p := &poclog.Policy{V: 1, Realm: realm, MaxChallengeAge: 600, Roots: c.roots, Registries: c.registries}
+			err := CheckPolicy(p)
+			if c.want == "" || realm == poclog.Lab {
+				if err != nil {
+					t.Errorf("%s in realm %s: %v", c.name, realm, err)
+				}
+				continue
+			}
+			wantCheck(t, c.name, err, c.want)
+		}
+	}
+}

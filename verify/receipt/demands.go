@@ -25,6 +25,7 @@ type Demands struct {
 	Measurement []byte           // the launch measurement, 48 bytes
 	UserData    *poclog.Digest   // digest of what the proof speaks for
 	Publishers  []poclog.Digest  // keys, all of which signed the submission
+	Appraisals  []poclog.Digest  // digests of appraisal policies, by one of which it was judged; none: any
 	Standing    Standing         // at least this; "" is Logged
 
 	MaxAge           time.Duration // now − t1; 0: any
@@ -102,6 +103,10 @@ var demandRules = []demand{
 			}
 		}
 		return ""
+	}},
+	{"appraisal-digest", func(d *Demands, v *Verdict, _ time.Time) string {
+		judged := v.Entry.Evidence.Policy.SHA256
+		return unless(len(d.Appraisals) == 0 || slices.Contains(d.Appraisals, judged), "judged by the appraisal policy %s, not one that was asked for", judged)
 	}},
 	{"verdict", func(d *Demands, v *Verdict, _ time.Time) string {
 		return unless(slices.Index(standings, v.Verdict) >= max(0, slices.Index(standings, d.Standing)), "the verdict stands on %q, want %q", v.Verdict, d.Standing)

@@ -134,8 +134,9 @@ type wish struct {
 	Owner            string   `json:"owner,omitempty"`
 	EndorsedBy       []string `json:"endorsed_by,omitempty"` // hexadecimal
 	TCB              []string `json:"tcb,omitempty"`
-	Measurement      []byte   `json:"measurement,omitempty"` // base64
-	UserData         string   `json:"user_data,omitempty"`   // digest
+	Appraisals       []string `json:"appraisal_digest,omitempty"` // hexadecimal
+	Measurement      []byte   `json:"measurement,omitempty"`      // base64
+	UserData         string   `json:"user_data,omitempty"`        // digest
 	Verdict          string   `json:"verdict,omitempty"`
 	MaxAge           int      `json:"max_age,omitempty"` // seconds, as those below
 	MaxCheckpointAge int      `json:"max_checkpoint_age,omitempty"`
@@ -159,6 +160,13 @@ func (w *wish) demands(t testing.TB) receipt.Demands {
 			t.Fatal(err)
 		}
 		d.EndorsedBy = append(d.EndorsedBy, key)
+	}
+	for _, policy := range w.Appraisals {
+		sum, err := poclog.ParseDigest(policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Appraisals = append(d.Appraisals, sum)
 	}
 	if w.UserData != "" {
 		sum, err := poclog.ParseDigest(w.UserData)
@@ -214,6 +222,8 @@ func makeVectors() map[string]vector {
 		"chassis":           v("the chip that was asked for", good, "2-of-3", wish{Chassis: "intel:tdx:ppid:00112233445566778899aabbccddeeff"}, "logged"),
 		"chassis-other":     v("another chip", good, "2-of-3", wish{Chassis: "intel:tdx:ppid:10112233445566778899aabbccddeeff"}, "chassis"),
 		"require":           v("a check that passed", good, "2-of-3", wish{Require: []string{"tee.chain"}}, "logged"),
+		"appraisal-digest":  v("one of the appraisal policies that the reader takes", good, "2-of-3", wish{Appraisals: []string{digestOf("mine"), digestOf("policy")}}, "logged"),
+		"appraisal-other":   v("another appraisal policy", good, "2-of-3", wish{Appraisals: []string{digestOf("mine")}}, "appraisal-digest"),
 		"require-absent":    v("a check that did not", good, "2-of-3", wish{Require: []string{"place.registry"}}, "require"),
 		"profile-other":     v("another profile", good, "2-of-3", wish{Profiles: []string{"azure-tdx-vtpm"}}, "profile"),
 		"tcb-other":         v("another TCB status", good, "2-of-3", wish{TCB: []string{"OutOfDate"}}, "tcb"),
@@ -352,6 +362,8 @@ func namesake(e *poclog.Entry) { e.Profile = poclog.BareMetalTDXTPM }
 func notJoined(e *poclog.Entry) {
 	e.Checks = []string{"tee.signature", "tee.chain", "tpm.ak-template", "bind.tee-in-tpm"}
 }
+
+func digestOf(file string) string { return poclog.Sum([]byte(file)).String() }
 
 func hinted(e *poclog.Entry) {
 	e.Place.Region.By, e.Place.Zone = []string{"aia-hint"}, poclog.Claim{}
