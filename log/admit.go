@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/transparency-dev/tessera/api"
@@ -31,7 +32,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 	}
 	defer s.admissions.Done()
 	sent := sub
-	if _, err := s.publishers.Verify(sub.Envelope, sub.Bundle); err != nil {
+	if _, err := s.rules.publishers.Verify(sub.Envelope, sub.Bundle); err != nil {
 		return s.late(ctx, sent, err)
 	}
 	sub, charged, err := s.withCollateral(ctx, sub)
@@ -91,7 +92,7 @@ func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify
 	defer done()
 	defer s.metrics.appraised(time.Now())
 	now := poclog.UnixTime(s.cfg.Now().Unix())
-	in := profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Policy: s.file, Appraised: now, Appraisal: poclog.Appraisal}
+	in := profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Policy: s.rules.file, Appraised: now, Appraisal: poclog.Appraisal}
 	if len(sub.Collateral) > 0 {
 		if err := onlySigned(sub.Collateral); err != nil {
 			return nil, err
@@ -214,20 +215,24 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	return &admission{receipt: receipt, isNew: true, number: number}, nil
 }
 
-// ready refuses before anything is written what could not be finished: Tessera stops the process where it cannot write.
+// ready refuses before anything is written what could not be finished.
 func (s *Service) ready() error {
-	if err := s.disk.check(); err != nil {
+	for _, err := range s.troubles() {
 		return refuse(kindUnavailable, "%w", err)
-	}
-	if _, _, err := s.guard.state(); err != nil {
-		return refuse(kindUnavailable, "%w", err)
-	}
-	for _, err := range []error{s.stale(), s.roster.clocks()} {
-		if err != nil {
-			return refuse(kindUnavailable, "%w", err)
-		}
 	}
 	return nil
+}
+
+// troubles are why the log admits nothing now, the cause before what follows from it.
+func (s *Service) troubles() (list []error) {
+	_, _, refused := s.tree.guard.state()
+	for _, err := range []error{s.disk.check(), s.opening.state(), refused, s.stale(), s.roster.clocks()} {
+		same := func(e error) bool { return e.Error() == err.Error() }
+		if err != nil && !slices.ContainsFunc(list, same) {
+			list = append(list, err)
+		}
+	}
+	return list
 }
 
 // inTime holds an entry to what every reader will hold it to, when it is about to be appended: it was judged before now, and not before its evidence was
@@ -240,7 +245,7 @@ func (s *Service) inTime(e *poclog.Entry, challenge []byte) error {
 	if e.Fresh == nil {
 		return nil
 	}
-	v, err := s.own.Open(challenge)
+	v, err := s.rules.own.Open(challenge)
 	if err != nil {
 		return nil // another log's, or without the quorum: it has no time for the log's clients
 	}
@@ -255,6 +260,9 @@ func (s *Service) stale() error {
 	_, seen, err := s.published.state()
 	if err != nil {
 		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if since, overdue := s.published.overdue(s.cfg.PublishTimeout / 3); overdue {
+		return fmt.Errorf("entries wait to be published since %s%s", since.UTC().Format(time.RFC3339), s.roster.waiting())
 	}
 	if limit := 2*s.cfg.Republish + s.cfg.PublishTimeout; time.Since(seen) > limit {
 		return fmt.Errorf("no checkpoint was published for over %s%s", limit, s.roster.waiting())
@@ -298,11 +306,11 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...*poclog.S
 
 // leaf reads an entry from its bundle.
 func (s *Service) leaf(ctx context.Context, number uint64) ([]byte, error) {
-	size, err := s.reader.IntegratedSize(ctx)
+	size, err := s.tree.IntegratedSize(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read entry %d: %w", number, err)
 	}
-	bundle, err := client.GetEntryBundle(ctx, s.reader.ReadEntryBundle, number/layout.EntryBundleWidth, size)
+	bundle, err := client.GetEntryBundle(ctx, s.tree.ReadEntryBundle, number/layout.EntryBundleWidth, size)
 	if err != nil {
 		return nil, fmt.Errorf("read entry %d: %w", number, err)
 	}
@@ -322,7 +330,7 @@ func (s *Service) receipt(ctx context.Context, number uint64, leaf, checkpoint, 
 	if err != nil {
 		return nil, err
 	}
-	pb, err := client.NewProofBuilder(ctx, cp.Size, s.reader.ReadTile)
+	pb, err := client.NewProofBuilder(ctx, cp.Size, s.tree.ReadTile)
 	if err != nil {
 		return nil, fmt.Errorf("prove entry %d: %w", number, err)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
-	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/witness"
@@ -166,21 +165,25 @@ func TestClocksThatDifferByMoreThanTheSkewStopAdmission(t *testing.T) {
 	}
 }
 
-// Not even a config entry is logged; and the log goes on by itself once the clocks are right.
-func TestLogStartsOnceClocksAreRight(t *testing.T) {
+// Not even a config entry is logged, nothing is admitted, and the log goes on by itself once the clocks are right.
+func TestLogAdmitsOnceClocksAreRight(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)
 	witnesses := withClocks(t, dir, 1, -verify.MaxSkew-10*time.Second)
-	cfg := log.Config{
-		Software: "poclog test", UnsafeUnlimited: true, CheckpointInterval: 100 * time.Millisecond, Republish: 100 * time.Millisecond, PublishTimeout: 200 * time.Millisecond,
-	}
-	if _, err := log.Open(t.Context(), dir, cfg); err == nil || !strings.Contains(err.Error(), "config entry: clocks differ by over 1m0s") || !strings.Contains(err.Error(), "w0 (") {
-		t.Errorf("%v", err)
-	}
-	time.AfterFunc(300*time.Millisecond, func() { witnesses[0].off.Store(0) })
-	cfg.PublishTimeout = 0
+	cfg := logConfig()
+	cfg.Republish, cfg.PublishTimeout = 100*time.Millisecond, 200*time.Millisecond
 	l := serve(t, dir, cfg)
-	submit(t, l, f.submission(t, 1))
+	for _, want := range []string{"config entry: clocks differ by over 1m0s", "w0 ("} {
+		if h := l.health(t); h.Status != "failing" || h.Size != 0 || !strings.Contains(strings.Join(h.Reasons, "\n"), want) {
+			t.Errorf("%+v: want %q", h, want)
+		}
+	}
+	if p := problemOf(t, l, f.submission(t, 1)); p.Status != http.StatusServiceUnavailable || p.RetryAfter == 0 {
+		t.Errorf("%+v", p)
+	}
+	witnesses[0].off.Store(0)
+	waitHealthy(t, l)
+	eventually(t, l, f.submission(t, 1))
 	audited(t, l)
 }
 

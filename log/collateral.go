@@ -124,7 +124,7 @@ func (s *Service) charge(ctx context.Context, sub *poclog.Submission) error {
 		return err
 	}
 	defer done()
-	a, err := s.judge(profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Policy: s.least, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
+	a, err := s.judge(profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Policy: s.rules.leastFile, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (s *Service) charge(ctx context.Context, sub *poclog.Submission) error {
 }
 
 // leastPolicy is a policy that admits whatever is genuine, and judges as the given one otherwise.
-func leastPolicy(p *poclog.Policy) ([]byte, error) {
+func leastPolicy(p *poclog.Policy) *poclog.Policy {
 	least := *p
 	least.Admit = nil
 	for _, a := range p.Admit {
@@ -141,7 +141,7 @@ func leastPolicy(p *poclog.Policy) ([]byte, error) {
 			least.Admit = append(least.Admit, rule)
 		}
 	}
-	return least.Marshal()
+	return &least
 }
 
 // standing is the collateral that says whether a chip is revoked or out of date: all of it judges, or none.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -31,7 +30,7 @@ type cosigner struct {
 	url    string // of add-checkpoint
 	names  []string
 	policy *tlogpolicy.Policy
-	reader tessera.LogReader
+	reader treeReader
 	http   *http.Client
 	roster *roster
 
@@ -39,7 +38,7 @@ type cosigner struct {
 }
 
 // cosigners returns those of the policy that have an address and are not of the quorum, one for each address.
-func cosigners(roster *roster, r tessera.LogReader) []*cosigner {
+func cosigners(roster *roster, r treeReader) []*cosigner {
 	var list []*cosigner
 	p := roster.policy
 	for _, w := range p.Witnesses() {

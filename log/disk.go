@@ -50,14 +50,17 @@ func (d *disk) check() error {
 // leftover is what Tessera leaves in the public folder where it could not write a checkpoint: one a second while a disk is full.
 var leftover = regexp.MustCompile(`^checkpoint[0-9]+$`)
 
-// sweep removes leftovers. Nobody else may be writing there.
-func sweep(tiles string) error {
+// sweep removes leftovers that are older than some time: zero where nobody else is writing there.
+func sweep(tiles string, age time.Duration) error {
 	names, err := os.ReadDir(tiles)
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
 		if leftover.MatchString(n.Name()) && n.Type().IsRegular() {
+			if info, err := n.Info(); err != nil || time.Since(info.ModTime()) < age {
+				continue
+			}
 			if err := os.Remove(filepath.Join(tiles, n.Name())); err != nil {
 				return err
 			}

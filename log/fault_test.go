@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/log"
 )
@@ -31,32 +32,85 @@ func mountSmall(t *testing.T, size string) string {
 	return dir
 }
 
-func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
-	for _, fault := range []struct {
-		name, reason string
-		begin, end   func(dir string) error
-	}{
-		{"read-only", "cannot be written", func(dir string) (err error) {
-			for range 500 { // busy while a checkpoint is being written
-				if err = syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); !errors.Is(err, syscall.EBUSY) {
-					return err
-				}
-				time.Sleep(time.Millisecond)
-			}
-			return err
-		}, func(dir string) error { return syscall.Mount("", dir, "", syscall.MS_REMOUNT, "") }},
-		{"full", "full", func(dir string) error {
-			f, err := os.Create(filepath.Join(dir, "ballast"))
-			if err != nil {
+// Faults of a disk, and their reasons.
+var faults = []struct {
+	name, reason string
+	begin, end   func(dir string) error
+}{
+	{"read-only", "cannot be written", func(dir string) (err error) {
+		for range 500 { // busy while a checkpoint is being written
+			if err = syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); !errors.Is(err, syscall.EBUSY) {
 				return err
 			}
-			defer f.Close()
-			for err == nil {
-				_, err = f.Write(make([]byte, 1<<20))
+			time.Sleep(time.Millisecond)
+		}
+		return err
+	}, func(dir string) error { return syscall.Mount("", dir, "", syscall.MS_REMOUNT, "") }},
+	{"full", "full", func(dir string) error {
+		f, err := os.Create(filepath.Join(dir, "ballast"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for err == nil {
+			_, err = f.Write(make([]byte, 1<<20))
+		}
+		return nil
+	}, func(dir string) error { return os.Remove(filepath.Join(dir, "ballast")) }},
+}
+
+// A log that cannot write still reads, also if it is started so, and admits without a restart once it can write.
+func TestLogOnADiskThatCannotBeWrittenToStartsAndReads(t *testing.T) {
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			mount := mountSmall(t, "200m")
+			f := newFab()
+			dir := filepath.Join(mount, "log")
+			if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: f.policy()}); err != nil {
+				t.Fatal(err)
 			}
-			return nil
-		}, func(dir string) error { return os.Remove(filepath.Join(dir, "ballast")) }},
-	} {
+			l := serve(t, dir, logConfig())
+			before := submit(t, l, f.submission(t, 1))
+			if err := l.svc.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := fault.begin(mount); err != nil {
+				t.Fatal(err)
+			}
+			l = serve(t, dir, logConfig())
+			for _, path := range []string{"/checkpoint", "/tile/0/000.p/2", "/tile/entries/000.p/2", "/v1/evidence/sha256/" + poclog.Sum(f.submission(t, 1).Bundle).String(), "/v1/policy"} {
+				if resp, _ := get(t, l.url+path); resp.StatusCode != http.StatusOK {
+					t.Errorf("GET %s: %d", path, resp.StatusCode)
+				}
+			}
+			if _, err := l.client.Refresh(t.Context(), before.Receipt); err != nil {
+				t.Errorf("a receipt: %v", err)
+			}
+			if got := submit(t, l, f.submission(t, 1)); got.New {
+				t.Error("an entry from before is new")
+			}
+			if p := problemOf(t, l, f.submission(t, 2)); p.Status != http.StatusServiceUnavailable || p.RetryAfter == 0 || !strings.Contains(p.Detail, fault.reason) {
+				t.Errorf("%+v: want 503, a reason and Retry-After", p)
+			}
+			if h := l.health(t); h.Status != "failing" || len(h.Reasons) != 1 || !strings.Contains(h.Reasons[0], fault.reason) {
+				t.Errorf("%+v", h)
+			}
+			if err := fault.end(mount); err != nil {
+				t.Fatal(err)
+			}
+			waitHealthy(t, l)
+			if got := eventually(t, l, f.submission(t, 2)); !got.New || got.Verdict.Index != 2 {
+				t.Errorf("after the fault: new %v, entry %d", got.New, got.Verdict.Index)
+			}
+			if r := l.fsck(t); len(r.Findings) > 0 || r.Configs != 1 {
+				t.Errorf("fsck: %+v", r)
+			}
+		})
+	}
+}
+
+func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
+	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
 			mount := mountSmall(t, "200m")
 			f := newFab()

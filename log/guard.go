@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,19 +85,15 @@ func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader)
 // checkState compares Tessera's own state with the guard and the tiles, before Tessera sees it: where its state is missing or behind, Tessera
 // would write a second history over the first one's tiles.
 func (g *guard) checkState(ctx context.Context, tiles string) error {
-	b, err := os.ReadFile(filepath.Join(tiles, ".state", "treeState"))
-	if errors.Is(err, fs.ErrNotExist) && g.last.Size == 0 {
-		return nil // it was never served
-	}
+	state, err := readState(tiles)
 	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(tiles, ".state", "treeState")); errors.Is(err, fs.ErrNotExist) {
+		if g.last.Size == 0 {
+			return nil // it was never served
+		}
 		return fmt.Errorf("the log signed size %d, and the state of its tree is lost: %w", g.last.Size, err)
-	}
-	var state struct {
-		Size uint64 `json:"size"`
-		Root []byte `json:"root"`
-	}
-	if err := json.Unmarshal(b, &state); err != nil {
-		return fmt.Errorf("the state of the log's tree: %w", err)
 	}
 	if state.Size < g.last.Size {
 		return fmt.Errorf("the log signed size %d, and its tree is at size %d: it was restored from an older copy, or lost writes", g.last.Size, state.Size)

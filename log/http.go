@@ -224,7 +224,7 @@ func (s *Service) withheld() (map[poclog.Digest]bool, error) {
 func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(s.file) // the client may be gone
+	_, _ = w.Write(s.rules.file) // the client may be gone
 	return nil
 }
 
@@ -254,12 +254,11 @@ func (s *Service) health() health {
 		h.Status = "degraded"
 		h.Warnings = append(h.Warnings, fmt.Sprintf("%d files of evidence are missing or damaged: the same bundle, submitted again, restores it", h.Lost))
 	}
-	_, _, refused := s.guard.state()
-	_, unread := s.withheld()
-	for _, e := range []error{s.stale(), s.roster.clocks(), refused, s.disk.check(), unread} {
-		if e != nil {
-			h.Reasons = append(h.Reasons, e.Error())
-		}
+	for _, err := range s.troubles() {
+		h.Reasons = append(h.Reasons, err.Error())
+	}
+	if _, err := s.withheld(); err != nil {
+		h.Reasons = append(h.Reasons, err.Error())
 	}
 	if len(h.Reasons) > 0 {
 		h.Status = "failing"

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/api"
 	"github.com/transparency-dev/tessera/client"
 
@@ -114,11 +113,18 @@ func (x *index) findBundle(d poclog.Digest) (uint64, bool) {
 	return k.number, ok
 }
 
+// config returns the newest config entry, or nil.
+func (x *index) config() *poclog.Config {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last
+}
+
 // scanNote is how often a long scan says how far it is.
 const scanNote = 5 * time.Second
 
 // scan reads every leaf of the log.
-func (x *index) scan(ctx context.Context, r tessera.LogReader, logger *slog.Logger) error {
+func (x *index) scan(ctx context.Context, r *tree, logger *slog.Logger) error {
 	size, err := r.IntegratedSize(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log's size: %w", err)

@@ -80,12 +80,12 @@ func (s *Service) patrol(ctx context.Context) {
 }
 
 func (s *Service) patrolOnce(ctx context.Context) error {
-	size, err := s.reader.IntegratedSize(ctx)
+	size, err := s.tree.IntegratedSize(ctx)
 	if err != nil {
 		return err
 	}
 	for first := uint64(0); first < size; first += layout.EntryBundleWidth {
-		bundle, err := client.GetEntryBundle(ctx, s.reader.ReadEntryBundle, first/layout.EntryBundleWidth, size)
+		bundle, err := client.GetEntryBundle(ctx, s.tree.ReadEntryBundle, first/layout.EntryBundleWidth, size)
 		if err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (s *Service) observe(ctx context.Context, sub *poclog.Submission, a *verify
 		return nil, nil, fmt.Errorf("keep the registry's answer: %w", err)
 	}
 	again, err := s.judge(profile.Input{
-		Bundle: observed.Bundle, Envelope: observed.Envelope, Collateral: observed.Collateral, Policy: s.file,
+		Bundle: observed.Bundle, Envelope: observed.Envelope, Collateral: observed.Collateral, Policy: s.rules.file,
 		Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal,
 	})
 	s.registry.note(unobserved(url, again))
@@ -97,7 +97,7 @@ func (s *Service) question(e *poclog.Entry) string {
 	if e.Fresh == nil || e.Place == nil || e.Chip() == "" {
 		return ""
 	}
-	for _, r := range s.policy.Registries {
+	for _, r := range s.rules.policy.Registries {
 		if r.Provider == e.Place.Provider.Value {
 			return r.Address(e.Chip().Value())
 		}

@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -212,4 +213,71 @@ func TestChangeOfSoftwareOrPolicyIsAnEntry(t *testing.T) {
 func vkeyOf(t *testing.T, dir string) string {
 	t.Helper()
 	return readPolicy(t, dir).Logs()[0].VKey
+}
+
+// Tessera reckons a checkpoint's age by its file's time: a clock that was wrong once would stop publication for as long as it was ahead.
+func TestCheckpointFileOfTheFutureIsSetBack(t *testing.T) {
+	f := newFab()
+	dir := f.initLog(t)
+	runOnce(t, dir, nil)
+	checkpoint := filepath.Join(dir, "tiles", "checkpoint")
+	future := time.Now().AddDate(1, 0, 0)
+	set := func() {
+		t.Helper()
+		if err := os.Chtimes(checkpoint, future, future); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set()
+	l := serve(t, dir, logConfig())
+	submit(t, l, f.submission(t, 1))
+	set()
+	submit(t, l, f.submission(t, 2))
+	if h := l.health(t); h.Status != "ok" {
+		t.Errorf("%+v", h)
+	}
+}
+
+// A log whose entries wait for a checkpoint says so within a third of the time that a submitter waits, and takes no more of them.
+func TestEntriesThatWaitToBePublishedAreReportedSoon(t *testing.T) {
+	f := newFab()
+	dir := f.initLog(t)
+	witnesses := withWitnesses(t, dir)
+	cfg := logConfig()
+	cfg.PublishTimeout = 3 * time.Second
+	l := serve(t, dir, cfg)
+	down := func(is bool) {
+		for _, w := range witnesses[:2] {
+			w.down.Store(is)
+		}
+	}
+	down(true)
+	first := make(chan error, 1)
+	sub := f.submission(t, 1)
+	go func() {
+		_, err := l.client.Submit(t.Context(), sub)
+		first <- err
+	}()
+	for l.health(t).Status == "ok" {
+		select {
+		case err := <-first:
+			t.Fatalf("the submitter was answered before the health: %v", err)
+		default:
+		}
+	}
+	if p := problemOf(t, l, f.submission(t, 2)); p.Status != http.StatusServiceUnavailable || !strings.Contains(p.Detail, "entries wait to be published since") || !strings.Contains(p.Detail, "w0-ed") {
+		t.Errorf("%+v", p)
+	}
+	if err := <-first; err == nil {
+		t.Error("a receipt without the quorum")
+	}
+	state, err := os.ReadFile(filepath.Join(dir, "tiles", ".state", "treeState"))
+	if err != nil || !strings.Contains(string(state), `"size":2,`) {
+		t.Errorf("%s, %v: want the config entry and the first in the tree, not the second", state, err)
+	}
+	down(false)
+	waitHealthy(t, l)
+	if got := eventually(t, l, f.submission(t, 1)); got.New || got.Verdict.Index != 1 {
+		t.Errorf("after the outage: new %v, entry %d", got.New, got.Verdict.Index)
+	}
 }

@@ -2,8 +2,6 @@ package log
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/transparency-dev/tessera"
@@ -58,27 +56,6 @@ func (q *quorum) group() tessera.WitnessGroup {
 		return tessera.NewWitnessGroup(0)
 	}
 	return tessera.NewWitnessGroup(1, q)
-}
-
-// witnesses reads who must cosign from DIR/policy.txt, and warns of a policy that one outage can stop.
-func (s *Service) witnesses(ed25519, mldsa note.Signer) (tessera.WitnessGroup, error) {
-	text, err := os.ReadFile(filepath.Join(s.dir, filePolicy))
-	if err != nil {
-		return tessera.WitnessGroup{}, err
-	}
-	p, err := ownPolicy(text, ed25519, mldsa)
-	if err != nil {
-		return tessera.WitnessGroup{}, fmt.Errorf("%s: %w", filePolicy, err)
-	}
-	s.own, s.roster = p, newRoster(p, s.cfg.Logger, s.cfg.Now)
-	q, err := newQuorum(p)
-	if err != nil {
-		return tessera.WitnessGroup{}, fmt.Errorf("%s: %w", filePolicy, err)
-	}
-	if single := p.SinglePointsOfFailure(); len(single) > 0 {
-		s.cfg.Logger.Warn("one outage stops publication: the quorum needs each of these witnesses", "witnesses", strings.Join(single, " "))
-	}
-	return q.group(), nil
 }
 
 // ownPolicy reads DIR/policy.txt, which must list the log's own keys: clients and the log share it.

@@ -17,7 +17,15 @@ func lock(path string, wait bool) (unlock func() error, err error) {
 	if !wait {
 		how |= syscall.LOCK_NB
 	}
-	if err := flock(f, how); err != nil {
+	err = flock(f, how)
+	if errors.Is(err, syscall.EBADF) { // NFS gives an exclusive lock only to those who could write
+		f.Close()
+		if f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+			return nil, err
+		}
+		err = flock(f, how)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -1,0 +1,292 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/client"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/internal/httpd"
+)
+
+// Times of a start.
+const (
+	startPatience = 10 * time.Second // in which a log should be ready to admit; it goes on trying after it
+	startAgain    = time.Second      // after a failure
+)
+
+// start takes the directory, reads what is there, and proves it. What contradicts is an error. What may get well by itself, such as a full disk or a
+// witness that does not answer, keeps the log from admitting until it does: it reads meanwhile.
+func (s *Service) start(ctx context.Context) error {
+	ed25519, mldsa, err := signers(s.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no log here (%w): `poclog log init` makes one", err)
+	}
+	if err != nil {
+		return err
+	}
+	s.origin = ed25519.Name()
+	if err := s.lock(); err != nil {
+		return err
+	}
+	if s.rules, err = loadRules(s.dir, ed25519, mldsa); err != nil {
+		return err
+	}
+	if err := s.prove(ctx, ed25519, mldsa); err != nil {
+		return err
+	}
+	if err := s.index.scan(ctx, s.tree, s.cfg.Logger); err != nil {
+		return err
+	}
+	// What runs in the background ends with cancel, not with the caller's context: a shutdown must still publish.
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.published = newPublisher(background, s.tree.read)
+	s.accompany(background)
+	s.opening.begin(background, s.admitting, func(err error) { s.cfg.Logger.Error("the log admits nothing yet", "error", err) })
+	return nil
+}
+
+// lock takes the locks of the directory and of the guard: copies of one log that share a guard file are kept apart by it.
+func (s *Service) lock() error {
+	for _, path := range []string{filepath.Join(s.dir, fileLock), s.cfg.Guard + ".lock"} {
+		unlock, err := durable.TryLock(path)
+		if errors.Is(err, durable.ErrLocked) {
+			return fmt.Errorf("%s is locked: another process serves this log", path)
+		}
+		if err != nil {
+			return err
+		}
+		s.unlock = append(s.unlock, unlock)
+	}
+	return nil
+}
+
+// prove opens the tree for reading, and proves that it is what was signed last.
+func (s *Service) prove(ctx context.Context, ed25519, mldsa note.Signer) error {
+	q, err := newQuorum(s.rules.own)
+	if err != nil {
+		return fmt.Errorf("%s: %w", filePolicy, err)
+	}
+	if single := s.rules.own.SinglePointsOfFailure(); len(single) > 0 {
+		s.cfg.Logger.Warn("one outage stops publication: the quorum needs each of these witnesses", "witnesses", strings.Join(single, " "))
+	}
+	s.roster = newRoster(s.rules.own, s.cfg.Logger, s.cfg.Now)
+	tiles := filepath.Join(s.dir, dirTiles)
+	s.tree = &tree{
+		FileFetcher: client.FileFetcher{Root: tiles}, signers: []note.Signer{mldsa}, witnesses: q.group(), asking: s.roster,
+		interval: s.cfg.CheckpointInterval, republish: s.cfg.Republish, logger: s.cfg.Logger,
+	}
+	if s.tree.guard, err = openGuard(ctx, s.cfg.Guard, ed25519, s.tree); err != nil {
+		return err
+	}
+	return s.tree.guard.checkState(ctx, tiles)
+}
+
+// accompany begins what runs beside admission.
+func (s *Service) accompany(ctx context.Context) {
+	if s.cfg.Collateral != nil {
+		s.running.Go(func() { s.cfg.Collateral.Run(ctx) })
+	}
+	s.running.Go(func() { s.roster.follow(ctx, s.published) })
+	for _, c := range cosigners(s.roster, s.tree) {
+		s.running.Go(func() { c.follow(ctx, s.published) })
+	}
+	s.running.Go(func() { s.patrol(ctx) })
+}
+
+// admitting makes the log ready to admit: the disk can be written to, the tree is open, and the policy is in force. Each step is made once, and again if it
+// failed.
+func (s *Service) admitting(ctx context.Context) error {
+	if err := s.disk.check(); err != nil {
+		return err
+	}
+	if err := s.store.sweep(); err != nil {
+		return fmt.Errorf("prepare the evidence: %w", err)
+	}
+	if err := s.rules.keep(s.dir, s.cfg.Logger); err != nil {
+		return err
+	}
+	if _, err := s.store.put(s.rules.file); err != nil {
+		return err
+	}
+	if err := s.tree.open(ctx); err != nil {
+		return err
+	}
+	size, err := s.tree.IntegratedSize(ctx)
+	if err != nil {
+		return err
+	}
+	s.published.want(size)
+	s.published.poll(ctx, s.tree.read) // a new log has its first checkpoint now
+	return s.announce(ctx)
+}
+
+// announce appends a config entry where policy or software is not that of the newest one: a policy takes effect only through its entry.
+func (s *Service) announce(ctx context.Context) error {
+	c := poclog.Config{Policy: poclog.BlobOf(s.rules.file), Software: s.cfg.Software}
+	if last := s.index.config(); last != nil && last.Policy == c.Policy && last.Software == c.Software {
+		return nil
+	}
+	if err := s.rightClocks(ctx); err != nil {
+		return fmt.Errorf("log the config entry: %w", err)
+	}
+	c.Time = poclog.UnixTime(s.cfg.Now().Unix())
+	leaf, err := c.Marshal()
+	if err != nil {
+		return err
+	}
+	number, _, err := s.append(ctx, leaf, poclog.Leaf{Config: &c})
+	if err != nil {
+		return fmt.Errorf("log the config entry: %w", err)
+	}
+	s.cfg.Logger.Info("policy in force", "entry", number, "policy", c.Policy.SHA256, "software", c.Software)
+	return nil
+}
+
+// rightClocks waits until the published checkpoint shows that the witnesses' clocks are right. One that was published before the log was started may show
+// what was mended since: the next comes soon.
+func (s *Service) rightClocks(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Republish+s.cfg.PublishTimeout)
+	defer cancel()
+	for {
+		base, changed := s.published.base()
+		s.roster.published(base)
+		if err = s.roster.clocks(); err == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// append adds a leaf, which the index knows as soon as it is in the tree, and waits until a published checkpoint covers it. Where publication
+// takes too long, a later submission of the same evidence finds the leaf.
+func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (number uint64, checkpoint []byte, err error) {
+	add := s.tree.appender()
+	if add == nil {
+		return 0, nil, errors.New("the tree cannot be written yet")
+	}
+	future := add(ctx, tessera.NewEntry(leaf))
+	// The future blocks without a context: Tessera settles it within a batch.
+	type settled struct {
+		number uint64
+		err    error
+	}
+	done := make(chan settled, 1)
+	go func() {
+		i, err := future()
+		if err == nil {
+			s.index.add(i.Index, parsed)
+			s.published.want(i.Index + 1)
+		}
+		done <- settled{i.Index, err}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
+	defer cancel()
+	select {
+	case got := <-done:
+		if got.err != nil {
+			return 0, nil, got.err
+		}
+		number = got.number
+	case <-ctx.Done():
+		return 0, nil, fmt.Errorf("the tree did not take the entry within %s: %w", s.cfg.PublishTimeout, context.Cause(ctx))
+	}
+	checkpoint, err = s.covering(ctx, number)
+	return number, checkpoint, err
+}
+
+// covering returns the first published checkpoint that it sees of a tree with an entry. The error names the witnesses that the log waits for.
+func (s *Service) covering(ctx context.Context, number uint64) ([]byte, error) {
+	if size, _, _ := s.published.state(); size <= number {
+		if err := httpd.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	checkpoint, err := s.published.wait(ctx, number+1)
+	if who := s.roster.waiting(); err != nil && who != "" {
+		err = fmt.Errorf("no checkpoint of size %d is published%s", number+1, who)
+	}
+	return checkpoint, err
+}
+
+// opening is work that is tried until it is done.
+type opening struct {
+	stop  context.CancelFunc
+	ended chan struct{}
+
+	mu   sync.Mutex // guards what follows
+	done bool
+	err  error // of the last try
+}
+
+// begin tries until the work is done or the context ends. It returns once that was so, or failed once, or took startPatience.
+func (o *opening) begin(ctx context.Context, work func(context.Context) error, report func(error)) {
+	o.err = errors.New("the log is starting")
+	ctx, o.stop = context.WithCancel(ctx)
+	o.ended = make(chan struct{})
+	tried := make(chan struct{}, 1)
+	go func() {
+		defer close(o.ended)
+		told := ""
+		for {
+			err := work(ctx)
+			o.mu.Lock()
+			o.done, o.err = err == nil, err
+			o.mu.Unlock()
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			if err.Error() != told {
+				told = err.Error()
+				report(err)
+			}
+			select {
+			case tried <- struct{}{}:
+			default:
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(startAgain):
+			}
+		}
+	}()
+	select {
+	case <-o.ended:
+	case <-tried:
+	case <-time.After(startPatience):
+	}
+}
+
+// state is why the work is not done, or nil.
+func (o *opening) state() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
+		return nil
+	}
+	return o.err
+}
+
+// close ends the tries, and waits for the last.
+func (o *opening) close() {
+	if o.stop != nil {
+		o.stop()
+		<-o.ended
+	}
+}
