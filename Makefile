@@ -48,6 +48,9 @@ fuzz: ## every fuzz target for FUZZTIME each; minimizing is kept short, for it w
 		done; \
 	done
 
+mutate: ## changes the conditions of PKG one at a time, and reports what no test notices
+	$(GO) run ./internal/mutate $(or $(PKG),./verify/...)
+
 vectors: ## writes the vectors in testdata anew
 	$(GO) test $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/vectors/ {print $$1}') -run Vectors -update
 
