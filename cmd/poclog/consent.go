@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,30 +22,15 @@ func consent(cmd *cobra.Command, yes bool, to string, list []disclose.Fact, keys
 	if yes {
 		return nil
 	}
-	if err := canAsk(cmd); err != nil {
-		return err
-	}
 	question := "Publish?"
 	if to == "" {
 		question = "Write it?"
 	}
-	fmt.Fprint(cmd.ErrOrStderr(), question+" [y/N] ")
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil {
-		return undecided(err)
+	yes, err := agrees(cmd, question)
+	if err == nil && !yes {
+		err = errors.New("not published")
 	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("not published")
-	}
-	return nil
-}
-
-// canAsk refuses where nobody can answer.
-func canAsk(cmd *cobra.Command) error {
-	if !isTerminal(cmd.InOrStdin()) {
-		return hint(usagef("there is no terminal to ask"), "--yes publishes without asking")
-	}
-	return nil
+	return err
 }
 
 // maxFactLine bounds a fact's line. Facts have bounds of their own, before characters become escapes.

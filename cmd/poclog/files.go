@@ -26,7 +26,7 @@ func readFile(cmd *cobra.Command, path string, max int) ([]byte, error) {
 		defer f.Close()
 		r = f
 	}
-	b, err := io.ReadAll(io.LimitReader(r, int64(max)+1))
+	b, err := interruptible(cmd.Context(), func() ([]byte, error) { return io.ReadAll(io.LimitReader(r, int64(max)+1)) })
 	if err != nil {
 		return nil, undecided(fmt.Errorf("read %s: %w", path, err))
 	}

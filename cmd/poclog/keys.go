@@ -10,15 +10,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
-
-// passwordVariable holds the password of an encrypted key where nobody is there to be asked.
-const passwordVariable = "POCLOG_KEY_PASSWORD"
 
 // keyFlags are the keys that a publisher signs with.
 type keyFlags struct{ refs []string }
@@ -53,21 +49,6 @@ func openKey(cmd *cobra.Command, ref string) (*signer.Signer, error) {
 		return nil, hint(undecided(err), "keys of a system NAME:// need its sigstore plugin, the program sigstore-kms-NAME, on the PATH")
 	}
 	return s, err
-}
-
-// password returns the password of a key: of the variable or, on a terminal, as it is typed.
-func password(cmd *cobra.Command, prompt string) ([]byte, error) {
-	if p, ok := os.LookupEnv(passwordVariable); ok {
-		return []byte(p), nil
-	}
-	f, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, fmt.Errorf("it needs a password, and there is no terminal to ask: %s", passwordVariable)
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: ", prompt)
-	p, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(cmd.ErrOrStderr())
-	return p, err
 }
 
 func newKeyCmd() *cobra.Command {
@@ -120,11 +101,17 @@ func newKeyNewCmd() *cobra.Command {
 // newPassword asks twice: a slip would lose the key.
 func newPassword(cmd *cobra.Command) ([]byte, error) {
 	first, err := password(cmd, "Password for the new key")
+	if errors.Is(err, errInterrupted) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, usagef("--encrypt: %w", err)
 	}
 	if _, set := os.LookupEnv(passwordVariable); !set {
 		again, err := password(cmd, "The same again")
+		if errors.Is(err, errInterrupted) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, usagef("--encrypt: %w", err)
 		}

@@ -136,6 +136,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it does
 	// Whatever is printed may hold text from outside. Bytes that are no text go around these writers: see rawOutput.
 	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
 	root := newRootCmd()

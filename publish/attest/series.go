@@ -94,7 +94,7 @@ func (s *Series) Run(ctx context.Context) error {
 	for pause := firstPause; ; {
 		window := s.window(s.now())
 		err := s.step(ctx, window)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.As(err, new(*DeclinedError)) {
 			return nil
 		}
 		again := window.Add(s.Every).Sub(s.now())
