@@ -8,6 +8,12 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
+// DossierType is the media type of a dossier, and DossierPageType that of a further page.
+const (
+	DossierType     = "application/vnd.poclog.dossier+json"
+	DossierPageType = "application/vnd.poclog.dossier-page+json"
+)
+
 // Limits of a dossier.
 const (
 	// MaxDossier is the largest file, in bytes.
@@ -141,6 +147,27 @@ func (p *DossierPage) code(c *canon.Codec) {
 		c.Check(len(p.Entries) > 0, "entries: none")
 		canon.OptionalList(c, "proof", &p.Proof, maxPageProof, func(h *[sha256.Size]byte) { c.Hex(h[:]) })
 	})
+}
+
+// Marshal returns the page as a file of its own, for logs that answer in several.
+func (p *DossierPage) Marshal() ([]byte, error) {
+	file, err := canon.Write(MaxDossier, p.code)
+	if err != nil {
+		return nil, fmt.Errorf("encode page of a dossier: %w", err)
+	}
+	return file, nil
+}
+
+// ParseDossierPage parses a page's file.
+func ParseDossierPage(file []byte) (*DossierPage, error) {
+	if len(file) > MaxDossier {
+		return nil, fmt.Errorf("page of a dossier of %d bytes: want at most %d", len(file), MaxDossier)
+	}
+	p := new(DossierPage)
+	if err := canon.Read(file, p.code); err != nil {
+		return nil, fmt.Errorf("parse page of a dossier: %w", err)
+	}
+	return p, nil
 }
 
 func (e *DossierEntry) code(c *canon.Codec) {

@@ -37,6 +37,7 @@ const (
 	dirTiles      = "tiles"          // what Tessera writes, and the public tree
 	dirEvidence   = "evidence"
 	fileLock      = "lock"
+	dirState      = "state"        // databases: the index, which is derived, and published checkpoints that receipts and dossiers need again
 	fileWithheld  = "withheld.txt" // digests of evidence that a law withholds, one a line
 )
 

@@ -118,6 +118,10 @@ func TestDiskFaultsAreAnsweredWith503AndLoseNothing(t *testing.T) {
 			if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: f.policy()}); err != nil {
 				t.Fatal(err)
 			}
+			// A database that is open keeps the kernel from making its disk read-only.
+			if err := os.Symlink(t.TempDir(), filepath.Join(dir, "state")); err != nil {
+				t.Fatal(err)
+			}
 			cfg := logConfig()
 			cfg.Republish = 200 * time.Millisecond // so that publication is tried during the fault
 			l := serve(t, dir, cfg)

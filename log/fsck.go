@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -87,6 +89,7 @@ type Report struct {
 	Size     uint64    `json:"size"`
 	Proofs   uint64    `json:"proofs"`
 	Configs  uint64    `json:"configs"`
+	Indexes  uint64    `json:"indexes"`
 	Unknown  uint64    `json:"unknown"`
 	Wrong    uint64    `json:"wrong"`              // entries of which something is wrong
 	Findings []Finding `json:"findings,omitempty"` // the first maxFindings of them
@@ -99,7 +102,7 @@ var ErrUnread = errors.New("the log is not to be read")
 
 // Fsck recomputes a whole log: the tree and every tile from the entries, under the checkpoint of a log in the policy; and each entry from its
 // evidence, byte for byte. Progress, if set, is called with entries done and to do. An error means that the log could not be read or that
-// its tree is not what was signed.
+// its tree is not what was signed. The index of each index entry is recomputed, in a temporary file.
 func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise Appraiser, progress func(done, total uint64)) (*Report, error) {
 	signed, err := src.Tiles.ReadCheckpoint(ctx)
 	if err != nil {
@@ -113,6 +116,11 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 		return nil, err
 	}
 	f := &checker{src: src, appraise: appraise, report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
+	closeIndex, err := f.openIndex()
+	if err != nil {
+		return nil, err
+	}
+	defer closeIndex()
 	root, err := f.run(ctx, cp.Size, progress)
 	if err != nil {
 		return nil, err
@@ -150,7 +158,8 @@ type checker struct {
 	src      Source
 	appraise Appraiser
 	report   *Report
-	policy   poclog.Blob // in force: that of the newest config entry
+	policy   poclog.Blob   // in force: that of the newest config entry
+	index    *indexmap.Map // of the entries so far; nil once an index entry was wrong
 }
 
 // run reads bundle after bundle, and judges the entries of each concurrently. It returns the root of what it judged: a log that is read over the
@@ -195,6 +204,7 @@ func (f *checker) run(ctx context.Context, size uint64, progress func(done, tota
 
 func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) error {
 	details := make([]string, len(entries))
+	whole := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, leaf := range entries {
@@ -208,6 +218,8 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 			f.report.Configs++
 			f.policy = parsed.Config.Policy
 			details[i] = f.blob(ctx, "policy", f.policy)
+		case parsed.Index != nil:
+			f.report.Indexes++
 		case parsed.Proof != nil:
 			f.report.Proofs++
 			inForce := f.policy
@@ -219,7 +231,7 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 			f.report.Unknown++
 		}
 	}
-	err := g.Wait()
+	err := errors.Join(g.Wait(), f.follow(whole, first, entries, details))
 	for i, d := range details {
 		if d == "" {
 			continue
@@ -228,6 +240,37 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 		if len(f.report.Findings) < maxFindings {
 			f.report.Findings = append(f.report.Findings, Finding{Entry: first + uint64(i), Detail: d})
 		}
+	}
+	return err
+}
+
+// openIndex makes the index that entries are held to.
+func (f *checker) openIndex() (closeIndex func(), err error) {
+	dir, err := os.MkdirTemp("", "poclog-fsck-*")
+	if err != nil {
+		return nil, err
+	}
+	if f.index, err = indexmap.Open(filepath.Join(dir, "index.db"), nil); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	opened := f.index
+	return func() {
+		_ = opened.Close() // it is thrown away
+		_ = os.RemoveAll(dir)
+	}, nil
+}
+
+// follow holds index entries to the entries before them. After a wrong one there is nothing to hold later ones to.
+func (f *checker) follow(ctx context.Context, first uint64, entries [][]byte, details []string) error {
+	if f.index == nil {
+		return nil
+	}
+	err := f.index.Follow(ctx, first, entries)
+	var wrong *indexmap.WrongError
+	if errors.As(err, &wrong) {
+		f.index = nil
+		details[wrong.Entry-first] = wrong.What + "; later index entries were not checked"
+		return nil
 	}
 	return err
 }

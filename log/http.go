@@ -30,6 +30,8 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /tile/", s.http.Read(s.getTile))
 	mux.Handle("POST /v1/proofs", s.http.Write(s.postProof))
 	mux.Handle("GET /v1/evidence/sha256/{digest}", s.http.Read(s.getEvidence))
+	mux.Handle("GET /v1/index", s.http.Read(s.getIndex))
+	mux.Handle("GET /v1/dossiers", s.http.Read(s.getDossier))
 	mux.Handle("GET /v1/policy", s.http.Read(s.getPolicy))
 	mux.Handle("GET /health", s.http.Status(s.getHealth))
 	mux.Handle("GET /metrics", s.http.ServeMetrics())
@@ -238,6 +240,7 @@ type health struct {
 	Reasons       []string `json:"reasons,omitempty"`
 
 	Warnings   []string                 `json:"warnings,omitempty"`   // of what does not keep the log from publishing
+	IndexLag   uint64                   `json:"index_lag"`            // published entries that the newest index entry does not cover
 	Lost       int                      `json:"lost_files,omitempty"` // that entries name, and the log has not
 	LostSome   []string                 `json:"lost,omitempty"`       // the first of them
 	Collateral []poclog.CollateralState `json:"collateral,omitempty"` // what expires first in front, at most maxStates
@@ -250,6 +253,7 @@ func (s *Service) health() health {
 	h.Warnings = append(h.Warnings, s.roster.warnings()...)
 	h.Warnings = append(h.Warnings, s.registry.warnings()...)
 	h.Warnings = append(h.Warnings, s.http.Warnings()...)
+	h.Warnings, h.IndexLag = append(h.Warnings, s.indexer.warnings()...), s.indexer.lag()
 	if h.Lost, h.LostSome = s.lost.list(); h.Lost > 0 {
 		h.Status = "degraded"
 		h.Warnings = append(h.Warnings, fmt.Sprintf("%d files of evidence are missing or damaged: the same bundle, submitted again, restores it", h.Lost))
@@ -282,6 +286,6 @@ func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) error {
 	size, _, _ := s.published.state()
 	fmt.Fprintf(w, "%s: a Proof-of-Cloud log with %d entries.\n\n"+
 		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\n"+
-		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /health, /metrics\n", s.origin, size)
+		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /v1/index, /v1/dossiers?name=…  every entry that states a name, with proof\nGET  /health, /metrics\n", s.origin, size)
 	return nil
 }

@@ -45,6 +45,7 @@ type Config struct {
 	Logger        *slog.Logger     // nil is slog.Default
 
 	CheckpointInterval time.Duration // between checkpoints of a growing log: at least 100 ms; 0 is DefaultCheckpointInterval
+	IndexInterval      time.Duration // between index entries of a growing log; 0 is DefaultIndexInterval
 	Republish          time.Duration // between checkpoints of an idle log, at most 60 s; 0 is DefaultRepublish
 
 	// Collateral is asked for what judges fresh evidence; nil: publishers bring it themselves.
@@ -86,6 +87,9 @@ func (c *Config) setDefaults(dir string) error {
 	if c.CheckpointInterval == 0 {
 		c.CheckpointInterval = DefaultCheckpointInterval
 	}
+	if c.IndexInterval == 0 {
+		c.IndexInterval = DefaultIndexInterval
+	}
 	if c.Republish == 0 {
 		c.Republish = DefaultRepublish
 	}
@@ -115,13 +119,15 @@ type Service struct {
 	store   *store
 	lost    *losses
 	disk    *disk
-	index   *index
+	index   *duplicates
 	http    *httpd.Server
 	budget  *budget
 	metrics *metrics
 
 	tree      *tree
 	published *publisher
+	kept      *checkpoints
+	indexer   *indexer
 	roster    *roster // of the witnesses and auditors
 	opening   opening // why nothing is admitted yet
 
@@ -146,9 +152,10 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newIndex(), http: httpd.New(cfg.Limits),
+		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newDuplicates(), http: httpd.New(cfg.Limits),
 		disk: newDisk(dir), registry: newRegistryState(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	s.kept, s.indexer = newCheckpoints(dir), newIndexer(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))
@@ -200,6 +207,7 @@ func (s *Service) release(ctx context.Context) (err error) {
 		s.cancel()
 	}
 	s.running.Wait()
+	err = errors.Join(err, s.kept.close())
 	for _, unlock := range s.unlock {
 		err = errors.Join(err, unlock())
 	}

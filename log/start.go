@@ -103,6 +103,8 @@ func (s *Service) accompany(ctx context.Context) {
 		s.running.Go(func() { c.follow(ctx, s.published) })
 	}
 	s.running.Go(func() { s.patrol(ctx) })
+	s.running.Go(func() { s.keepCheckpoints(ctx) })
+	s.running.Go(func() { s.indexer.run(ctx) })
 }
 
 // admitting makes the log ready to admit: the disk can be written to, the tree is open, and the policy is in force. Each step is made once, and again if it

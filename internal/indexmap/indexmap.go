@@ -6,8 +6,8 @@
 // database when the map is opened. What a method wrote is durable once it returns: a process that is killed goes on where it was.
 // No entry is missed or counted twice, because the database knows which entry is next. TestKilledMapsGoOn is the evidence.
 //
-// Entries are taken as they come ([Map.Add]). The tree stays at the size of an index entry until it is moved to the next one
-// ([Map.Advance]): proofs are then those of a published root.
+// Entries are taken as they come ([Map.Follow]). The tree stays at the size of an index entry until the next one comes, which must have
+// the root that the entries give: proofs are those of a published root.
 package indexmap
 
 import (
@@ -29,8 +29,8 @@ import (
 // schema: pending has what entries from size on state; numbers has what those below it do. A name's value is that of its numbers
 // in numbers.
 var schema = sqlite.Schema{`
-	CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, next INTEGER NOT NULL) STRICT;
-	INSERT INTO state VALUES (1, 0, 0);
+	CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, entry INTEGER NOT NULL, next INTEGER NOT NULL) STRICT;
+	INSERT INTO state VALUES (1, 0, 0, 0);
 	CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value BLOB NOT NULL) STRICT;
 	CREATE TABLE numbers (name INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (name, number)) STRICT, WITHOUT ROWID;
 	CREATE TABLE pending (number INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (number, name)) STRICT, WITHOUT ROWID;
@@ -43,9 +43,15 @@ type Map struct {
 	// mu is held to write by whoever changes the database or the tree, and to read by whoever needs both to agree.
 	mu   sync.RWMutex
 	tree mpt.Tree
-	size uint64 // the tree is of the entries below it
-	next uint64 // the next entry to be added
-	root poclog.Digest
+	at   State
+}
+
+// A State is how far a map is.
+type State struct {
+	Size  uint64 // the tree is of the entries below it
+	Entry uint64 // number of the index entry that committed to the tree; 0: none did
+	Root  poclog.Digest
+	Next  uint64 // the next entry to be added
 }
 
 // Open opens the map in a file, and makes an empty one where there is none. Progress, if not nil, is told how many names of how
@@ -73,7 +79,7 @@ func (m *Map) Close() error {
 }
 
 func (m *Map) load(progress func(done, total int)) error {
-	if err := m.db.QueryRow(`SELECT size, next FROM state`).Scan(&m.size, &m.next); err != nil {
+	if err := m.db.QueryRow(`SELECT size, entry, next FROM state`).Scan(&m.at.Size, &m.at.Entry, &m.at.Next); err != nil {
 		return err
 	}
 	total := 0
@@ -113,57 +119,106 @@ func (m *Map) set(name string, value []byte) error {
 
 // snap computes the root.
 func (m *Map) snap() error {
-	s, err := m.tree.Snap(int64(m.size))
-	m.root = poclog.Digest(s.Hash)
+	s, err := m.tree.Snap(int64(m.at.Size))
+	m.at.Root = poclog.Digest(s.Hash)
 	return err
 }
 
-// Size returns the size that the tree is of, and its root there.
-func (m *Map) Size() (uint64, poclog.Digest) {
+// State returns how far the map is.
+func (m *Map) State() State {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.size, m.root
-}
-
-// Next returns the number of the entry that is to be added next.
-func (m *Map) Next() uint64 {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.next
+	return m.at
 }
 
 // ErrOrder says that entries were added that are not the next ones, or that a size is out of reach.
 var ErrOrder = errors.New("out of order")
 
-// Add takes the next entries. It takes all or none. A malformed leaf states nothing: what becomes of a log that publishes one is
-// for the caller to say.
-func (m *Map) Add(ctx context.Context, first uint64, leaves [][]byte) error {
+// A WrongError says that an index entry is not of the entries before it: its log lies, or its software is at fault.
+type WrongError struct {
+	Entry uint64 // number of the index entry
+	What  string
+	Right poclog.Digest // the root that it should have; zero where it is not the root that is wrong
+}
+
+func (e *WrongError) Error() string { return fmt.Sprintf("index entry %d: %s", e.Entry, e.What) }
+
+// Follow takes the next entries, each index entry among them included: the tree moves to its size, and must have its root there. An
+// index entry that is wrong is a [*WrongError], and what stands before it is taken. A malformed leaf states nothing: what becomes of
+// a log that publishes one is for the caller to say.
+func (m *Map) Follow(ctx context.Context, first uint64, leaves [][]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if first != m.next {
-		return fmt.Errorf("add entry %d to an index that waits for entry %d: %w", first, m.next, ErrOrder)
+	if first != m.at.Next {
+		return fmt.Errorf("add entry %d to an index that waits for entry %d: %w", first, m.at.Next, ErrOrder)
 	}
-	next := first + uint64(len(leaves))
-	err := m.db.Tx(ctx, func(tx *sql.Tx) error {
-		put, err := tx.Prepare(`INSERT INTO pending VALUES (?, ?)`)
-		if err != nil {
+	from := 0
+	for i, leaf := range leaves {
+		l, err := poclog.ParseLeaf(leaf)
+		if err != nil || l.Index == nil {
+			continue
+		}
+		if err := m.take(ctx, leaves[from:i], nil); err != nil {
 			return err
 		}
-		defer put.Close()
-		for i, leaf := range leaves {
-			names, _ := index.Names(leaf)
-			for _, name := range names {
-				if _, err := put.Exec(int64(first)+int64(i), name); err != nil {
-					return err
-				}
+		if err := m.take(ctx, leaves[i:i+1], l.Index); err != nil {
+			return err
+		}
+		from = i + 1
+	}
+	return m.take(ctx, leaves[from:], nil)
+}
+
+// take adds entries and, where the one is an index entry, moves the tree: all or nothing.
+func (m *Map) take(ctx context.Context, leaves [][]byte, head *poclog.IndexEntry) error {
+	if len(leaves) == 0 {
+		return nil
+	}
+	to := m.at
+	to.Next += uint64(len(leaves))
+	var list []change
+	err := m.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		if err := m.add(tx, leaves); err != nil {
+			return err
+		}
+		if head != nil {
+			to.Size, to.Entry = head.Size, m.at.Next
+			if list, err = m.advance(tx, head); err != nil {
+				return err
 			}
 		}
-		return sqlite.OneRow(tx.Exec(`UPDATE state SET next = ? WHERE next = ?`, int64(next), int64(first)))
+		return sqlite.OneRow(tx.Exec(`UPDATE state SET size = ?, entry = ?, next = ? WHERE next = ?`, int64(to.Size), int64(to.Entry), int64(to.Next), int64(m.at.Next)))
 	})
 	if err != nil {
-		return fmt.Errorf("add entries %d to %d to the index: %w", first, next, err)
+		return fmt.Errorf("take entries %d to %d into the index: %w", m.at.Next, to.Next-1, err)
 	}
-	m.next = next
+	m.at = to
+	if head == nil {
+		return nil
+	}
+	// The database has it: what fails from here on is a programmer's bug, and opening the map again mends it.
+	for _, c := range list {
+		if err := m.set(c.name, c.value[:]); err != nil {
+			return err
+		}
+	}
+	return m.snap()
+}
+
+func (m *Map) add(tx *sql.Tx, leaves [][]byte) error {
+	put, err := tx.Prepare(`INSERT INTO pending VALUES (?, ?)`)
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	for i, leaf := range leaves {
+		names, _ := index.Names(leaf)
+		for _, name := range names {
+			if _, err := put.Exec(int64(m.at.Next)+int64(i), name); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -173,14 +228,6 @@ type change struct {
 	id      int64 // 0: the name is new
 	value   index.Value
 	numbers []uint64
-}
-
-// reachable refuses a size below the tree's, and one beyond what was added.
-func (m *Map) reachable(size uint64) error {
-	if size < m.size || size > m.next {
-		return fmt.Errorf("index of %d entries: want %d to %d: %w", size, m.size, m.next, ErrOrder)
-	}
-	return nil
 }
 
 // changes returns what the pending entries below a size change, in any order.
@@ -218,13 +265,17 @@ func changes(q interface {
 func (m *Map) Predict(size uint64) (poclog.Digest, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if err := m.reachable(size); err != nil {
-		return poclog.Digest{}, err
+	if size < m.at.Size || size > m.at.Next {
+		return poclog.Digest{}, fmt.Errorf("index of %d entries: want %d to %d: %w", size, m.at.Size, m.at.Next, ErrOrder)
 	}
 	list, err := changes(m.db.Read, size)
 	if err != nil {
 		return poclog.Digest{}, fmt.Errorf("read the index: %w", err)
 	}
+	return m.predict(list)
+}
+
+func (m *Map) predict(list []change) (poclog.Digest, error) {
 	pairs := make([]mpt.KeyVal, len(list))
 	for i, c := range list {
 		pairs[i] = mpt.KeyVal{Key: mpt.Key(index.KeyOf(c.name)), Val: mpt.Val(c.value)}
@@ -234,38 +285,34 @@ func (m *Map) Predict(size uint64) (poclog.Digest, error) {
 	return poclog.Digest(root), err
 }
 
-// Advance moves the tree to a size, and returns its root there.
-func (m *Map) Advance(ctx context.Context, size uint64) (poclog.Digest, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.reachable(size); err != nil {
-		return poclog.Digest{}, err
+// advance holds an index entry, which is the next entry, to what the entries before it state, and moves the database to its size.
+func (m *Map) advance(tx *sql.Tx, head *poclog.IndexEntry) ([]change, error) {
+	wrong := &WrongError{Entry: m.at.Next}
+	switch {
+	case head.Algorithm != index.Algorithm:
+		wrong.What = fmt.Sprintf("algorithm %d: this software knows %d", head.Algorithm, index.Algorithm)
+		return nil, wrong
+	case head.Size > m.at.Next || head.Size < m.at.Size:
+		wrong.What = fmt.Sprintf("size %d: want %d to %d", head.Size, m.at.Size, m.at.Next)
+		return nil, wrong
 	}
-	var list []change
-	err := m.db.Tx(ctx, func(tx *sql.Tx) (err error) {
-		if list, err = changes(tx, size); err != nil {
-			return err
-		}
-		if err := apply(tx, list); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(`DELETE FROM pending WHERE number < ?`, int64(size)); err != nil {
-			return err
-		}
-		return sqlite.OneRow(tx.Exec(`UPDATE state SET size = ? WHERE size = ?`, int64(size), int64(m.size)))
-	})
+	list, err := changes(tx, head.Size)
 	if err != nil {
-		return poclog.Digest{}, fmt.Errorf("move the index to %d entries: %w", size, err)
+		return nil, err
 	}
-	// The database has it: what fails from here on is a programmer's bug, and opening the map again mends it.
-	for _, c := range list {
-		if err := m.set(c.name, c.value[:]); err != nil {
-			return poclog.Digest{}, err
-		}
+	root, err := m.predict(list)
+	if err != nil {
+		return nil, err
 	}
-	m.size = size
-	err = m.snap()
-	return m.root, err
+	if root != head.Root {
+		wrong.What, wrong.Right = fmt.Sprintf("root %s at size %d: the entries give %s", head.Root, head.Size, root), root
+		return nil, wrong
+	}
+	if err := apply(tx, list); err != nil {
+		return nil, err
+	}
+	_, err = tx.Exec(`DELETE FROM pending WHERE number < ?`, int64(head.Size))
+	return list, err
 }
 
 func apply(tx *sql.Tx, list []change) error {
@@ -292,22 +339,33 @@ func apply(tx *sql.Tx, list []change) error {
 	return nil
 }
 
-// Lookup returns what the index of a size has of a name: a map proof, and its numbers. Of those below since only the greatest is
-// there; Before is then the value before it. The root is that of the tree's size at this time, which is returned with it.
-func (m *Map) Lookup(name string, since uint64) (n poclog.DossierName, size uint64, err error) {
-	if err := index.ParseName(name); err != nil {
-		return n, 0, err
-	}
+// Lookup returns what the index has of names: map proofs, and numbers, all of one state. Of those below since only the greatest is
+// there; Before is then the value before it.
+func (m *Map) Lookup(names []string, since uint64) (list []poclog.DossierName, at State, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	for _, name := range names {
+		n, err := m.lookup(name, since)
+		if err != nil {
+			return nil, State{}, err
+		}
+		list = append(list, n)
+	}
+	return list, m.at, nil
+}
+
+func (m *Map) lookup(name string, since uint64) (n poclog.DossierName, err error) {
+	if err := index.ParseName(name); err != nil {
+		return n, err
+	}
 	proof, err := m.tree.Prove(mpt.Key(index.KeyOf(name)))
 	if err != nil {
-		return n, 0, fmt.Errorf("prove %s: %w", name, err)
+		return n, fmt.Errorf("prove %s: %w", name, err)
 	}
 	n = poclog.DossierName{Name: name, Proof: proof}
 	numbers, err := m.numbers(name)
 	if err != nil {
-		return n, 0, fmt.Errorf("read the numbers of %s: %w", name, err)
+		return n, fmt.Errorf("read the numbers of %s: %w", name, err)
 	}
 	from, _ := slices.BinarySearch(numbers, since)
 	if from--; from > 0 {
@@ -315,7 +373,7 @@ func (m *Map) Lookup(name string, since uint64) (n poclog.DossierName, size uint
 		n.Before, numbers = &before, numbers[from:]
 	}
 	n.Numbers = numbers
-	return n, m.size, nil
+	return n, nil
 }
 
 // numbers returns all numbers of a name below the tree's size.

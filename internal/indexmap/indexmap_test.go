@@ -1,6 +1,7 @@
 package indexmap_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,10 +70,11 @@ func want(list [][]byte, name string) (numbers []uint64) {
 // hold compares a map at a size with the specification.
 func hold(t *testing.T, m *indexmap.Map, list [][]byte, size uint64) {
 	t.Helper()
-	at, root := m.Size()
-	if at != size {
-		t.Fatalf("size %d, want %d", at, size)
+	at := m.State()
+	if at.Size != size {
+		t.Fatalf("size %d, want %d", at.Size, size)
 	}
+	root := at.Root
 	for chip := range 22 {
 		for _, prefix := range []string{"", "unproven:"} {
 			name := prefix + fmt.Sprintf("intel:tdx:ppid:%032x", chip+1)
@@ -85,10 +87,11 @@ func hold(t *testing.T, m *indexmap.Map, list [][]byte, size uint64) {
 
 func holdName(t *testing.T, m *indexmap.Map, root poclog.Digest, name string, since uint64, all []uint64) {
 	t.Helper()
-	n, _, err := m.Lookup(name, since)
+	list, _, err := m.Lookup([]string{name}, since)
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := list[0]
 	value, present, err := index.Lookup(root, name, n.Proof)
 	if err != nil || present != (len(all) > 0) {
 		t.Fatalf("%s: present %v, %v; want %v", name, present, err, all)
@@ -108,106 +111,152 @@ func holdName(t *testing.T, m *indexmap.Map, root poclog.Digest, name string, si
 	}
 }
 
+// head is the index entry of a size that a map gives.
+func head(t testing.TB, m *indexmap.Map, size uint64) []byte {
+	t.Helper()
+	root, err := m.Predict(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return must(t, poclog.IndexEntry{Algorithm: index.Algorithm, Size: size, Root: root})
+}
+
+func must(t testing.TB, e poclog.IndexEntry) []byte {
+	t.Helper()
+	b, err := e.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestMapsHoldWhatEntriesState(t *testing.T) {
-	ctx, list := t.Context(), leaves(t, 300)
-	m := open(t, filepath.Join(t.TempDir(), "index.db"))
-	hold(t, m, list, 0)
-	for i := 0; i < len(list); i += 50 {
-		if err := m.Add(ctx, uint64(i), list[i:i+50]); err != nil {
+	ctx, m := t.Context(), open(t, filepath.Join(t.TempDir(), "index.db"))
+	hold(t, m, nil, 0)
+	var list [][]byte // the log
+	for i, batch := range slices.Collect(slices.Chunk(leaves(t, 300), 50)) {
+		first := uint64(len(list))
+		list = append(list, batch...)
+		if err := m.Follow(ctx, first, batch); err != nil {
 			t.Fatal(err)
 		}
-		size := uint64(i + 37)
-		predicted, err := m.Predict(size)
-		if err != nil {
+		size := first + 37
+		entry := head(t, m, size)
+		if i%2 == 0 { // alone, or among others
+			batch = [][]byte{entry}
+		} else {
+			batch = [][]byte{leaf(t, 1, 1, 2), entry, leaf(t, 2, 2, 2), head(t, m, size)}
+		}
+		if err := m.Follow(ctx, uint64(len(list)), batch); err != nil {
 			t.Fatal(err)
 		}
-		root, err := m.Advance(ctx, size)
-		if err != nil || root != predicted {
-			t.Fatalf("root %s, predicted %s, %v", root, predicted, err)
-		}
+		list = append(list, batch...)
 		hold(t, m, list, size)
-		if again, err := m.Advance(ctx, size); err != nil || again != root {
-			t.Fatalf("the same size again: %s, %v", again, err)
+		if at := m.State(); at.Next != uint64(len(list)) || !bytes.Contains(list[at.Entry], []byte(`"index"`)) {
+			t.Fatalf("state %+v of %d entries", at, len(list))
 		}
+	}
+}
+
+func TestWrongIndexEntriesAreRefused(t *testing.T) {
+	ctx, m := t.Context(), open(t, filepath.Join(t.TempDir(), "index.db"))
+	list := leaves(t, 20)
+	if err := m.Follow(ctx, 0, list); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Follow(ctx, 20, [][]byte{head(t, m, 10)}); err != nil {
+		t.Fatal(err)
+	}
+	right, err := m.Predict(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := m.State()
+	for what, c := range map[string]struct {
+		entry poclog.IndexEntry
+		right poclog.Digest
+	}{
+		"another root":         {poclog.IndexEntry{Algorithm: 1, Size: 20, Root: poclog.Sum(nil)}, right},
+		"the root of a size":   {poclog.IndexEntry{Algorithm: 1, Size: 21, Root: poclog.Sum(nil)}, right},
+		"an older size":        {poclog.IndexEntry{Algorithm: 1, Size: 9, Root: right}, poclog.Digest{}},
+		"more than there is":   {poclog.IndexEntry{Algorithm: 1, Size: 22, Root: right}, poclog.Digest{}},
+		"an unknown algorithm": {poclog.IndexEntry{Algorithm: 2, Size: 20, Root: right}, poclog.Digest{}},
+		"an entry is left out": {poclog.IndexEntry{Algorithm: 1, Size: 20, Root: before.Root}, right},
+	} {
+		err := m.Follow(ctx, 21, [][]byte{must(t, c.entry)})
+		var wrong *indexmap.WrongError
+		if !errors.As(err, &wrong) || wrong.Entry != 21 || wrong.Right != c.right {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if at := m.State(); at != before {
+		t.Errorf("a wrong entry changed %+v to %+v", before, at)
+	}
+	if err := m.Follow(ctx, 21, [][]byte{leaf(t, 1, 1, 2), must(t, poclog.IndexEntry{Algorithm: 1, Size: 22, Root: poclog.Sum(nil)})}); err == nil || m.State().Next != 22 {
+		t.Errorf("what stands before a wrong entry is not taken: %+v, %v", m.State(), err)
 	}
 }
 
 func TestOtherEntriesThanTheNextAreRefused(t *testing.T) {
 	ctx, list := t.Context(), leaves(t, 20)
 	m := open(t, filepath.Join(t.TempDir(), "index.db"))
-	if err := m.Add(ctx, 0, list[:10]); err != nil {
+	if err := m.Follow(ctx, 0, list[:10]); err != nil {
 		t.Fatal(err)
 	}
 	for _, first := range []uint64{0, 9, 11} {
-		if err := m.Add(ctx, first, list[:1]); !errors.Is(err, indexmap.ErrOrder) {
+		if err := m.Follow(ctx, first, list[:1]); !errors.Is(err, indexmap.ErrOrder) {
 			t.Errorf("entry %d after entry 9: %v", first, err)
 		}
 	}
-	if _, err := m.Advance(ctx, 11); !errors.Is(err, indexmap.ErrOrder) {
+	if _, err := m.Predict(11); !errors.Is(err, indexmap.ErrOrder) {
 		t.Errorf("a size beyond what was added: %v", err)
 	}
-	if _, err := m.Advance(ctx, 8); err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []uint64{7, 11} {
-		if _, err := m.Predict(size); !errors.Is(err, indexmap.ErrOrder) {
-			t.Errorf("predict size %d: %v", size, err)
-		}
-		if _, err := m.Advance(ctx, size); !errors.Is(err, indexmap.ErrOrder) {
-			t.Errorf("advance to size %d: %v", size, err)
-		}
-	}
-	if _, _, err := m.Lookup("quote:1", 0); err == nil {
+	if _, _, err := m.Lookup([]string{"quote:1"}, 0); err == nil {
 		t.Error("a name that no entry could state was looked up")
 	}
 }
 
 // A map that is opened again is the one that was closed, and one that was cut off within a transaction is as before it.
 func TestKilledMapsGoOn(t *testing.T) {
-	list, path := leaves(t, 200), filepath.Join(t.TempDir(), "index.db")
-	fresh := open(t, filepath.Join(t.TempDir(), "fresh.db"))
-	if err := fresh.Add(t.Context(), 0, list); err != nil {
-		t.Fatal(err)
-	}
-	want, err := fresh.Advance(t.Context(), 200)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := rand.New(rand.NewPCG(3, 4))
+	fresh := open(t, filepath.Join(t.TempDir(), "fresh.db"))
+	var list [][]byte
+	for _, batch := range slices.Collect(slices.Chunk(leaves(t, 200), 10)) {
+		if err := fresh.Follow(t.Context(), uint64(len(list)), batch); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, batch...)
+		entry := head(t, fresh, fresh.State().Size+uint64(r.IntN(int(fresh.State().Next-fresh.State().Size)+1)))
+		if err := fresh.Follow(t.Context(), uint64(len(list)), [][]byte{entry}); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, entry)
+	}
+	path := filepath.Join(t.TempDir(), "index.db")
 	m := open(t, path)
-	for cut := 0; ; cut++ {
+	for cut := 0; m.State() != fresh.State(); cut++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		if r.IntN(2) == 0 {
-			cancel() // as late as the commit
+			go cancel() // as late as the commit
 		}
-		next := m.Next()
-		_ = m.Add(ctx, next, list[next:min(next+uint64(r.IntN(20)), 200)])
-		if size, _ := m.Size(); m.Next() > size {
-			_, _ = m.Advance(ctx, size+uint64(r.IntN(int(m.Next()-size)+1)))
-		}
+		next := m.State().Next
+		_ = m.Follow(ctx, next, list[next:min(next+uint64(r.IntN(30)), uint64(len(list)))])
 		cancel()
-		if r.IntN(3) == 0 {
-			size, root := m.Size()
+		if at := m.State(); r.IntN(3) == 0 {
 			m.Close()
 			m = open(t, path)
-			if s, again := m.Size(); s != size || again != root {
-				t.Fatalf("opened at size %d with root %s, closed at %d with %s", s, again, size, root)
+			if again := m.State(); again != at {
+				t.Fatalf("opened at %+v, closed at %+v", again, at)
 			}
-		}
-		if size, root := m.Size(); size == 200 {
-			if root != want {
-				t.Fatalf("root %s after %d cuts, want %s", root, cut, want)
-			}
-			break
 		}
 		if cut > 5000 {
 			t.Fatal("it does not get on")
 		}
 	}
-	hold(t, m, list, 200)
+	hold(t, m, list, fresh.State().Size)
 }
 
-func BenchmarkAddAndAdvance(b *testing.B) {
+func BenchmarkFollow(b *testing.B) {
 	const batch = 1000
 	list := make([][]byte, batch)
 	m := open(b, filepath.Join(b.TempDir(), "index.db"))
@@ -219,10 +268,10 @@ func BenchmarkAddAndAdvance(b *testing.B) {
 			next++
 		}
 		b.StartTimer()
-		if err := m.Add(b.Context(), m.Next(), list); err != nil {
+		if err := m.Follow(b.Context(), m.State().Next, list); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := m.Advance(b.Context(), m.Next()); err != nil {
+		if err := m.Follow(b.Context(), m.State().Next, [][]byte{head(b, m, m.State().Next)}); err != nil {
 			b.Fatal(err)
 		}
 	}

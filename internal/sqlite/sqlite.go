@@ -17,7 +17,8 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	driver "modernc.org/sqlite" // the driver "sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/poclog/poclog/internal/durable"
 )
@@ -144,7 +145,7 @@ func (s Schema) version(q interface{ QueryRow(string, ...any) *sql.Row }, least 
 		return 0, err
 	}
 	if version < least || version > len(s) {
-		return 0, fmt.Errorf("version %d: want %d", version, len(s))
+		return 0, fmt.Errorf("version %d: want %d: %w", version, len(s), errVersion)
 	}
 	return version, nil
 }
@@ -164,6 +165,15 @@ func (d *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
 	}
 	return tx.Commit()
 }
+
+// IsDamaged reports whether an error says that a file is no whole database, or of no version that the schema knows: who can make its
+// content anew does so.
+func IsDamaged(err error) bool {
+	var e *driver.Error
+	return errors.Is(err, errVersion) || errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
+}
+
+var errVersion = errors.New("a version that is unknown")
 
 // ErrRace says that a statement found another state than the one on which it was decided.
 var ErrRace = errors.New("another process was faster")

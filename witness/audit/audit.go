@@ -15,7 +15,7 @@
 // checkpoint must be proven to extend that one.
 //
 // It does not say that the evidence is true beyond what the appraisal checks, that what the log withheld was right, or that entries which it
-// never saw do not exist. It asks no registry: of what only the log saw, the log's record is judged. Tests in this package are the evidence.
+// never saw do not exist. Index entries are recomputed: each must have the root that the entries before it give. It asks no registry: of what only the log saw, the log's record is judged. Tests in this package are the evidence.
 package audit
 
 import (
@@ -31,6 +31,7 @@ import (
 
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -100,6 +101,7 @@ func (c *Config) setDefaults() error {
 // never contradict each other.
 type Auditor struct {
 	cfg     Config
+	dir     string
 	state   *state
 	witness *witness.Witness
 
@@ -109,8 +111,9 @@ type Auditor struct {
 
 	mu      sync.Mutex // guards what follows
 	runs    map[string]*run
-	refused map[string]refusal // the latest, by origin
-	trouble map[string]string  // by origin: why the last look or audit could not decide; absent after one that could
+	indexes map[string]*indexmap.Map // by origin, as far as they were needed
+	refused map[string]refusal       // the latest, by origin
+	trouble map[string]string        // by origin: why the last look or audit could not decide; absent after one that could
 }
 
 // stateFile holds what was audited, beside the files of the witness.
@@ -137,7 +140,9 @@ func Open(dir string, cfg Config) (*Auditor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Auditor{cfg: cfg, state: s, runs: make(map[string]*run), refused: make(map[string]refusal), trouble: make(map[string]string)}
+	a := &Auditor{
+		cfg: cfg, dir: dir, state: s, runs: make(map[string]*run), indexes: make(map[string]*indexmap.Map),
+		refused: make(map[string]refusal), trouble: make(map[string]string)}
 	a.background, a.stop = context.WithCancel(context.Background())
 	a.witness, err = witness.Open(dir, witness.Config{Clock: cfg.Clock, Logger: cfg.Logger, Limits: cfg.Limits, Before: a.gate})
 	if err != nil {
@@ -151,7 +156,11 @@ func Open(dir string, cfg Config) (*Auditor, error) {
 func (a *Auditor) Close() error {
 	a.stop()
 	a.running.Wait()
-	return errors.Join(a.witness.Close(), a.state.close())
+	errs := []error{a.witness.Close(), a.state.close()}
+	for _, m := range a.indexes {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // VKeys returns the verifier keys, Ed25519 first.

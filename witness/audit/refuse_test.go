@@ -113,6 +113,24 @@ func badEntries() []bad {
 		}},
 		{"a leaf that is malformed", audit.CheckLeaf, "", func(*lab) []byte { return []byte(`{"v":1,"kind":"proof",`) }},
 		{"a leaf of an unknown kind", audit.CheckLeaf, "does not know", func(*lab) []byte { return []byte(`{"v":1,"kind":"endorsement"}`) }},
+		{"an index that leaves out an entry", audit.CheckIndex, "the entries give", func(l *lab) []byte {
+			right := l.index(l.size() - 1)
+			return l.indexEntry(func(e *poclog.IndexEntry) { e.Root = must(poclog.ParseLeaf(right)).Index.Root })
+		}},
+		{"an index of another root", audit.CheckIndex, "the entries give", func(l *lab) []byte {
+			return l.indexEntry(func(e *poclog.IndexEntry) { e.Root[0] ^= 1 })
+		}},
+		{"an index of more entries than there are", audit.CheckIndex, "size", func(l *lab) []byte {
+			return l.indexEntry(func(e *poclog.IndexEntry) { e.Size = l.size() + 1 })
+		}},
+		{"an index of an unknown algorithm", audit.CheckIndex, "algorithm 2", func(l *lab) []byte {
+			return l.indexEntry(func(e *poclog.IndexEntry) { e.Algorithm = 2 })
+		}},
+		{"an index that falls back", audit.CheckIndex, "want", func(l *lab) []byte {
+			l.add(l.index(l.size()))
+			l.publish()
+			return l.index(1)
+		}},
 		{"an empty leaf", audit.CheckLeaf, "does not know", func(*lab) []byte { return []byte{} }},
 	}
 }

@@ -146,6 +146,9 @@ const logInterval = 10 * time.Second
 func (a *Auditor) advance(ctx context.Context, cl *client.Client, r *record) error {
 	x := &examiner{files: newFiles(cl.Evidence), appraise: a.cfg.Appraise, policy: r.policy, seen: r.seen}
 	begun, said, first := time.Now(), time.Now(), r.audited
+	if err := a.catchUp(ctx, cl, r); err != nil {
+		return err
+	}
 	batch := make([]client.Leaf, 0, batchSize)
 	for leaf, err := range cl.Entries(ctx, r.target.Tree, client.Range{From: r.audited, To: r.target.Size}) {
 		if err != nil {
@@ -172,6 +175,13 @@ func (a *Auditor) advance(ctx context.Context, cl *client.Client, r *record) err
 // first entry that did not pass.
 func (a *Auditor) batch(ctx context.Context, x *examiner, r *record, leaves []client.Leaf) error {
 	verdicts, policies := a.examine(ctx, x, r.inForce, leaves)
+	wrong, err := a.follow(ctx, r.origin, leaves)
+	if err != nil {
+		return fmt.Errorf("keep the index of %s: %w", r.origin, err)
+	}
+	if wrong != nil {
+		verdicts[wrong.Entry-leaves[0].Index].refused = &verify.Error{Check: CheckIndex, Detail: wrong.What}
+	}
 	out := step{audited: r.audited, inForce: r.inForce, at: a.cfg.Clock()}
 	var undecided error
 	passing := true
@@ -233,6 +243,8 @@ func (x *examiner) entry(ctx context.Context, leaf client.Leaf, parsed poclog.Le
 		return verify.Failf(CheckConfig, "the first entry is no config entry")
 	case parsed.Config != nil:
 		return x.config(ctx, parsed.Config)
+	case parsed.Index != nil:
+		return nil // it is followed once those before it are known
 	case parsed.Proof != nil:
 		return x.proof(ctx, leaf.Entry, parsed.Proof, inForce)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// An index finds the entry of evidence that was submitted before: about 50 bytes for each entry's quote, boot and bundle.
-type index struct {
+// Duplicates find the entry of evidence that was submitted before: about 50 bytes for each entry's quote, boot and bundle.
+type duplicates struct {
 	mu    sync.Mutex // guards what follows
 	known map[[16]byte]known
 	last  *poclog.Config // the newest config entry
@@ -28,7 +28,7 @@ type known struct {
 	proved uint32 // what it proved
 }
 
-func newIndex() *index { return &index{known: make(map[[16]byte]known)} }
+func newDuplicates() *duplicates { return &duplicates{known: make(map[[16]byte]known)} }
 
 // keyOf is the key of a quote with a boot, or of the quote alone.
 func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
@@ -80,7 +80,7 @@ func provedBy(e *poclog.Entry) uint32 {
 func (k known) answers(set uint32) bool { return set == k.proved || set&k.proved != k.proved }
 
 // add notes a leaf. The first entry of a quote answers for its parts.
-func (x *index) add(number uint64, leaf poclog.Leaf) {
+func (x *duplicates) add(number uint64, leaf poclog.Leaf) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if leaf.Config != nil {
@@ -98,7 +98,7 @@ func (x *index) add(number uint64, leaf poclog.Leaf) {
 }
 
 // find returns the number of the entry that answers for an entry's evidence.
-func (x *index) find(e *poclog.Entry) (uint64, bool) {
+func (x *duplicates) find(e *poclog.Entry) (uint64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	k, ok := x.known[ownKey(e)]
@@ -106,7 +106,7 @@ func (x *index) find(e *poclog.Entry) (uint64, bool) {
 }
 
 // findBundle returns the number of the entry of a bundle's file.
-func (x *index) findBundle(d poclog.Digest) (uint64, bool) {
+func (x *duplicates) findBundle(d poclog.Digest) (uint64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	k, ok := x.known[keyOfBundle(d)]
@@ -114,7 +114,7 @@ func (x *index) findBundle(d poclog.Digest) (uint64, bool) {
 }
 
 // config returns the newest config entry, or nil.
-func (x *index) config() *poclog.Config {
+func (x *duplicates) config() *poclog.Config {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.last
@@ -124,7 +124,7 @@ func (x *index) config() *poclog.Config {
 const scanNote = 5 * time.Second
 
 // scan reads every leaf of the log.
-func (x *index) scan(ctx context.Context, r *tree, logger *slog.Logger) error {
+func (x *duplicates) scan(ctx context.Context, r *tree, logger *slog.Logger) error {
 	size, err := r.IntegratedSize(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log's size: %w", err)

@@ -1,0 +1,333 @@
+package log
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
+	"github.com/transparency-dev/tessera/client"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/verify/dossier"
+	"github.com/poclog/poclog/verify/index"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Bounds of what one answer costs: a bundle of 256 entries is read for each entry that stands alone.
+const (
+	maxAskedNames  = 16
+	maxPageBundles = 256
+	bundleWidth    = 256
+)
+
+// getIndex answers with the receipt of the newest index entry.
+func (s *Service) getIndex(w http.ResponseWriter, r *http.Request) error {
+	_, h, err := s.indexer.newest(r.Context(), nil, 0)
+	if err != nil {
+		return err
+	}
+	_, receipt, err := s.headReceipt(r.Context(), h)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", poclog.ReceiptType)
+	w.Header().Set("Cache-Control", "public, max-age=10")
+	_, _ = w.Write(receipt) // the client may be gone
+	return nil
+}
+
+// headReceipt returns the receipt of an index entry in the published tree, and that tree's size.
+func (s *Service) headReceipt(ctx context.Context, h headOf) (size uint64, receipt []byte, err error) {
+	checkpoint := s.published.latest()
+	cp, err := tlogpolicy.ParseCheckpoint(checkpoint)
+	if err != nil {
+		return 0, nil, err
+	}
+	receipt, err = s.receipt(ctx, h.State.Entry, h.leaf, checkpoint, nil)
+	return cp.Size, receipt, err
+}
+
+// getDossier answers with a dossier (docs/format.md §17) whose first page holds as much as one answer may. A link of relation "next"
+// leads to the next page, in the tree of the first.
+func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuestion(r.URL.Query())
+	if err != nil {
+		return refuse(httpd.KindMalformed, "%w", err)
+	}
+	if q.tree > 0 {
+		return s.getPage(w, r, q)
+	}
+	d, size, err := s.dossier(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	file, err := d.Marshal()
+	if err != nil {
+		return err
+	}
+	if last := lastOf(d); last != nil && *last < greatest(d) {
+		q.link(w, *last, size)
+	}
+	w.Header().Set("Content-Type", poclog.DossierType)
+	w.Header().Set("Cache-Control", "public, max-age=10")
+	_, _ = w.Write(file) // the client may be gone
+	return nil
+}
+
+// getPage answers with a further page, in the tree of a size.
+func (s *Service) getPage(w http.ResponseWriter, r *http.Request, q *question) error {
+	size, _, _ := s.published.state()
+	if q.tree > size {
+		return refuse(httpd.KindMalformed, "tree of size %d: the log has size %d", q.tree, size)
+	}
+	names, _, err := s.indexer.newest(r.Context(), q.names, q.from)
+	if err != nil {
+		return err
+	}
+	numbers := slices.DeleteFunc(union(names), func(n uint64) bool { return n <= q.after || n >= q.index })
+	page, err := s.page(r.Context(), numbers, q.tree)
+	if err != nil {
+		return err
+	}
+	if page == nil {
+		return refuse(httpd.KindMalformed, "no page after entry %d", q.after)
+	}
+	file, err := page.Marshal()
+	if err != nil {
+		return err
+	}
+	if last := page.Entries[len(page.Entries)-1].Number; last < numbers[len(numbers)-1] {
+		q.link(w, last, q.tree)
+	}
+	w.Header().Set("Content-Type", poclog.DossierPageType)
+	immutable(w)
+	_, _ = w.Write(file) // the client may be gone
+	return nil
+}
+
+// A question is what a client asks a dossier of.
+type question struct {
+	names     []string
+	since     time.Time // everything that was logged from then on; zero: everything
+	intervals bool
+
+	// Of further pages, as the link to them says: the tree, the size of the index, from which number on, and after which.
+	tree, index, from, after uint64
+}
+
+func parseQuestion(v url.Values) (*question, error) {
+	q := &question{names: slices.Clone(v["name"]), intervals: v.Get("intervals") == "1"}
+	slices.Sort(q.names)
+	q.names = slices.Compact(q.names)
+	if len(q.names) == 0 || len(q.names) > maxAskedNames {
+		return nil, fmt.Errorf("%d names: want 1 to %d", len(q.names), maxAskedNames)
+	}
+	for _, n := range q.names {
+		if err := index.ParseName(n); err != nil {
+			return nil, err
+		}
+	}
+	if s := v.Get("since"); s != "" {
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return nil, fmt.Errorf("since: %w", err)
+		}
+		q.since = t
+	}
+	for name, n := range map[string]*uint64{"tree": &q.tree, "index": &q.index, "from": &q.from, "after": &q.after} {
+		s := v.Get(name)
+		if s == "" {
+			continue
+		}
+		var err error
+		if *n, err = strconv.ParseUint(s, 10, 62); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return q, nil
+}
+
+// link names the next page.
+func (q *question) link(w http.ResponseWriter, after, tree uint64) {
+	v := url.Values{"name": q.names}
+	for name, n := range map[string]uint64{"tree": tree, "index": q.index, "from": q.from, "after": after} {
+		v.Set(name, strconv.FormatUint(n, 10))
+	}
+	if q.intervals {
+		v.Set("intervals", "1")
+	}
+	w.Header().Set("Link", "</v1/dossiers?"+v.Encode()+`>; rel="next"`)
+}
+
+// dossier answers a question up to its first page.
+func (s *Service) dossier(ctx context.Context, q *question) (*poclog.Dossier, uint64, error) {
+	d := new(poclog.Dossier)
+	if !q.since.IsZero() {
+		signed, err := s.kept.before(q.since)
+		if err != nil {
+			return nil, 0, err
+		}
+		if cp, err := tlogpolicy.ParseCheckpoint(signed); err == nil {
+			d.Since, q.from = signed, cp.Size
+		}
+	}
+	names, h, err := s.indexer.newest(ctx, q.names, q.from)
+	if err != nil {
+		return nil, 0, err
+	}
+	q.index = h.entry.Size
+	if q.from > q.index {
+		d.Since, q.from = nil, 0 // nothing is newer than the index: there is nothing to leave out
+		if names, h, err = s.indexer.newest(ctx, q.names, 0); err != nil {
+			return nil, 0, err
+		}
+		q.index = h.entry.Size
+	}
+	d.Names, d.Checkpoint = names, h.signed
+	size, receipt, err := s.headReceipt(ctx, h)
+	if err != nil {
+		return nil, 0, err
+	}
+	d.Index = receipt
+	page, err := s.page(ctx, union(names), size)
+	if err != nil {
+		return nil, 0, err
+	}
+	if page != nil {
+		d.Pages = []poclog.DossierPage{*page}
+	}
+	return d, size, nil
+}
+
+// union returns the numbers of all names, ascending, each once.
+func union(names []poclog.DossierName) []uint64 {
+	all := make(map[uint64]bool)
+	for _, n := range names {
+		for _, x := range n.Numbers {
+			all[x] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func greatest(d *poclog.Dossier) (most uint64) {
+	for _, n := range d.Names {
+		if len(n.Numbers) > 0 {
+			most = max(most, n.Numbers[len(n.Numbers)-1])
+		}
+	}
+	return most
+}
+
+func lastOf(d *poclog.Dossier) *uint64 {
+	if len(d.Pages) == 0 {
+		return nil
+	}
+	entries := d.Pages[len(d.Pages)-1].Entries
+	return &entries[len(entries)-1].Number
+}
+
+// page returns the first of some entries, as many as one answer may have, with their proof in the tree of a size; nil where there are none.
+func (s *Service) page(ctx context.Context, numbers []uint64, size uint64) (*poclog.DossierPage, error) {
+	p := new(poclog.DossierPage)
+	var have [][]byte // the leaves of a bundle
+	bundle, bundles := ^uint64(0), 0
+	for _, n := range numbers {
+		if at := n / bundleWidth; at != bundle {
+			if bundles++; bundles > maxPageBundles {
+				break
+			}
+			var err error
+			if have, err = s.entries(ctx, at*bundleWidth, min(bundleWidth, size-at*bundleWidth)); err != nil {
+				return nil, err
+			}
+			bundle = at
+		}
+		p.Entries = append(p.Entries, poclog.DossierEntry{Number: n, Leaf: have[n%bundleWidth]})
+		if len(p.Entries) == poclog.MaxPage {
+			break
+		}
+	}
+	if len(p.Entries) == 0 {
+		return nil, nil
+	}
+	var err error
+	t := subtrees{ctx: ctx, read: s.tree.ReadTile, size: size, tiles: make(map[[2]uint64][][]byte)}
+	p.Proof, err = dossier.ProofOf(size, numbers[:len(p.Entries)], t.root)
+	return p, err
+}
+
+// subtrees reads the roots of subtrees from tiles.
+type subtrees struct {
+	ctx   context.Context
+	read  client.TileFetcherFunc
+	size  uint64 // of the tree
+	tiles map[[2]uint64][][]byte
+}
+
+// root returns the root of the leaves [at, at+n): a whole subtree, or one that reaches to the end of the tree.
+func (t *subtrees) root(at, n uint64) (h [sha256.Size]byte, err error) {
+	if n&(n-1) != 0 {
+		half := uint64(1)
+		for half<<1 < n {
+			half <<= 1
+		}
+		left, err := t.root(at, half)
+		if err != nil {
+			return h, err
+		}
+		right, err := t.root(at+half, n-half)
+		if err != nil {
+			return h, err
+		}
+		return [sha256.Size]byte(rfc6962.DefaultHasher.HashChildren(left[:], right[:])), nil
+	}
+	level := uint64(0) // of the tile whose hashes the subtree is over
+	width := n
+	for width >= layout.TileWidth {
+		level, width = level+1, width/layout.TileWidth
+	}
+	first := at >> (layout.TileHeight * level)
+	tile, err := t.tile(level, first/layout.TileWidth)
+	if err != nil {
+		return h, err
+	}
+	row := tile[min(first%layout.TileWidth, uint64(len(tile))):]
+	if uint64(len(row)) < width {
+		return h, fmt.Errorf("tile %d of level %d has %d hashes: want %d more", first/layout.TileWidth, level, len(tile), width)
+	}
+	row = slices.Clone(row[:width])
+	for len(row) > 1 {
+		for i := range len(row) / 2 {
+			row[i] = rfc6962.DefaultHasher.HashChildren(row[2*i], row[2*i+1])
+		}
+		row = row[:len(row)/2]
+	}
+	return [sha256.Size]byte(row[0]), nil
+}
+
+func (t *subtrees) tile(level, index uint64) ([][]byte, error) {
+	key := [2]uint64{level, index}
+	if have, ok := t.tiles[key]; ok {
+		return have, nil
+	}
+	b, err := t.read(t.ctx, level, index, layout.PartialTileSize(level, index, t.size))
+	if err != nil {
+		return nil, fmt.Errorf("read tile %d of level %d: %w", index, level, err)
+	}
+	if len(b)%sha256.Size != 0 {
+		return nil, fmt.Errorf("tile %d of level %d has %d bytes", index, level, len(b))
+	}
+	hashes := slices.Collect(slices.Chunk(b, sha256.Size))
+	t.tiles[key] = hashes
+	return hashes, nil
+}
