@@ -391,6 +391,11 @@ func (p *Policy) Admits(profile Profile, level int, historical bool) bool {
 	})
 }
 
+// AdmitsProfile reports whether a rule of the policy admits appraisals of a profile, of whatever level.
+func (p *Policy) AdmitsProfile(profile Profile) bool {
+	return slices.ContainsFunc(p.Admit, func(a Admission) bool { return a.Profile == profile })
+}
+
 // AllianceKeys returns the keys of the registries whose tokens count, in the policy's order.
 func (p *Policy) AllianceKeys() []Digest {
 	var keys []Digest

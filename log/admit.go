@@ -150,13 +150,17 @@ func (s *Service) turn(ctx context.Context) (done func(), err error) {
 }
 
 // judge appraises. A panic is this software's fault, and must not end the log's process.
-func (s *Service) judge(in profile.Input) (a *verify.Appraisal, err error) {
+func (s *Service) judge(in profile.Input) (*verify.Appraisal, error) {
+	return s.judgeBy(s.cfg.Appraise, in)
+}
+
+func (s *Service) judgeBy(by Appraiser, in profile.Input) (a *verify.Appraisal, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a, err = nil, fmt.Errorf("the appraisal of bundle %s panicked: %v", poclog.Sum(in.Bundle), p)
 		}
 	}()
-	return s.cfg.Appraise(in)
+	return by(in)
 }
 
 // onlySigned refuses collateral that its submitter could have written.

@@ -124,24 +124,11 @@ func (s *Service) charge(ctx context.Context, sub *poclog.Submission) error {
 		return err
 	}
 	defer done()
-	a, err := s.judge(profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Policy: s.rules.leastFile, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
+	a, err := s.judgeBy(s.cfg.Genuine, profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Policy: s.rules.file, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
 	if err != nil {
 		return err
 	}
 	return s.budget.spend(ctx, &a.Entry, s.cfg.Now())
-}
-
-// leastPolicy is a policy that admits whatever is genuine, and judges as the given one otherwise.
-func leastPolicy(p *poclog.Policy) *poclog.Policy {
-	least := *p
-	least.Admit = nil
-	for _, a := range p.Admit {
-		rule := poclog.Admission{Profile: a.Profile, Level: poclog.LevelChip, Historical: true}
-		if !slices.Contains(least.Admit, rule) {
-			least.Admit = append(least.Admit, rule)
-		}
-	}
-	return &least
 }
 
 // standing is the collateral that says whether a chip is revoked or out of date: all of it judges, or none.

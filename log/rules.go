@@ -18,9 +18,7 @@ import (
 // rules are what a log admits and who must cosign it: appraisal.json and policy.txt, as they were when it started.
 type rules struct {
 	policy     *poclog.Policy
-	file       []byte // of the policy
-	least      *poclog.Policy
-	leastFile  []byte             // of a policy that admits whatever is genuine
+	file       []byte             // of the policy
 	publishers *dsse.Publishers   // of the policy
 	own        *tlogpolicy.Policy // policy.txt
 	changed    bool               // whether the challenge policy had to follow policy.txt: the file is another than appraisal.json
@@ -72,10 +70,6 @@ func (r *rules) appraisal() (err error) {
 		}
 	}
 	if err := profile.CheckPolicy(r.policy); err != nil {
-		return err
-	}
-	r.least = leastPolicy(r.policy)
-	if r.leastFile, err = r.least.Marshal(); err != nil {
 		return err
 	}
 	r.publishers, err = dsse.New(r.policy.Publishers)

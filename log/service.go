@@ -39,6 +39,7 @@ type Config struct {
 	Guard    string // the guard file; empty is GuardPath
 
 	Appraise Appraiser // nil is profile.Known's Appraise
+	Genuine  Appraiser // nil is profile.Known's Genuine
 	// SecondOpinion may refuse a bundle that passed its appraisal at a time; nil is profile.Known's SecondOpinion.
 	SecondOpinion func(bundle []byte, at time.Time) error
 	Now           func() time.Time // nil is time.Now
@@ -74,6 +75,9 @@ func (c *Config) setDefaults(dir string) error {
 	known := profile.NewKnown()
 	if c.Appraise == nil {
 		c.Appraise = known.Appraise
+	}
+	if c.Genuine == nil {
+		c.Genuine = known.Genuine
 	}
 	if c.SecondOpinion == nil {
 		c.SecondOpinion = known.SecondOpinion

@@ -97,6 +97,12 @@ func validity(certs ...*x509.Certificate) known {
 	return r
 }
 
+// Genuine is [Genuine] with what is known.
+func (k *Known) Genuine(in Input) (*verify.Appraisal, error) {
+	in.Known = k
+	return Genuine(in)
+}
+
 // Appraise is [Appraise] with what is known: for judges of many bundles.
 func (k *Known) Appraise(in Input) (*verify.Appraisal, error) {
 	in.Known = k

@@ -25,6 +25,8 @@ type Input struct {
 	Appraised  time.Time // when validity is judged: whole seconds
 	Appraisal  uint32    // the appraisal specification: 1 to poclog.Appraisal
 
+	anyLevel bool // pass evidence of any level: Genuine
+
 	// Known, if set, saves work that was done before. It changes no result.
 	Known *Known
 }
@@ -32,6 +34,13 @@ type Input struct {
 // Appraise judges a bundle. A failed check is an [*verify.Error]. It passes only what the policy admits: evidence that lacks a check
 // for the level that the policy asks for is refused with that check.
 func Appraise(in Input) (*verify.Appraisal, error) { return appraise(in, nil) }
+
+// Genuine judges a bundle as [Appraise] does, and passes it at any level, historical or not, of a profile that the policy admits at all. It says whether
+// the evidence is genuine before all that judges it is at hand. Its entry is for no log.
+func Genuine(in Input) (*verify.Appraisal, error) {
+	in.anyLevel = true
+	return appraise(in, nil)
+}
 
 // A step makes one check of a profile.
 type step struct {
@@ -75,6 +84,9 @@ type profile struct {
 	claims   func(*subject) // what the entry says of the TEE
 	bound    func(*subject) // what it says of the TPM beside it, where they are bound to each other
 }
+
+// profiles is every profile that this software appraises.
+var profiles = []*profile{&azureSNP, &azureTDX, &bareMetal, &gceTDX, &snpOnly, &tdxOnly}
 
 // appraise judges a bundle, leaving out checks that a test removes to show what each of them stops.
 func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error) {
@@ -132,7 +144,7 @@ func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error
 // admit holds the appraisal to the policy. The error names the first check whose absence is to blame.
 func (s *subject) admit(p *profile, level uint32, missing map[verify.Check]string) error {
 	historical := s.challenge == nil
-	if s.policy.Admits(p.name, int(level), historical) {
+	if s.policy.Admits(p.name, int(level), historical) || s.in.anyLevel && s.policy.AdmitsProfile(p.name) {
 		return nil
 	}
 	for _, st := range p.steps {

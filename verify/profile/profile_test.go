@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
@@ -353,4 +354,40 @@ func BenchmarkAppraise(b *testing.B) {
 			b.ReportMetric(float64(mean)/float64(signatureFloor(b, bench.bundle, c)), "×floor")
 		})
 	}
+}
+
+// Whether evidence is genuine is asked before its collateral is at hand: of profiles that the policy admits, and no check is left out.
+func TestGenuineEvidencePassesAtAnyLevel(t *testing.T) {
+	w := newWorld(t)
+	w.Collateral = new(poclog.Collateral)
+	in := judging(t, w, w.Honest())
+	_, err := Appraise(in)
+	wantCheck(t, "without collateral", err, verify.TEERevocation)
+	for name, genuine := range map[string]func(Input) (*verify.Appraisal, error){"": Genuine, " with what is known": NewKnown().Genuine} {
+		if a, err := genuine(in); err != nil || a.Entry.Level != poclog.LevelChip {
+			t.Errorf("genuine evidence%s: %v", name, err)
+		}
+	}
+	old := in
+	b := w.Honest()
+	b.Set(poclog.ItemChallenge, nil)
+	if old.Bundle, err = b.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Genuine(old); err != nil {
+		t.Errorf("historical evidence: %v", err)
+	}
+	forged := in
+	b = w.Assemble(attack.Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
+	if forged.Bundle, err = b.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Genuine(forged)
+	wantCheck(t, "a forged quote", err, verify.TEESignature)
+	w.Policy.Admit = []poclog.Admission{{Profile: poclog.TDX, Level: poclog.LevelChip, Historical: true}}
+	if in.Policy, err = w.Policy.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Genuine(in)
+	wantCheck(t, "a profile that the policy does not admit", err, verify.Policy)
 }

@@ -2,6 +2,8 @@ package profile
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -99,6 +101,11 @@ func DefaultPolicy(historical bool) *poclog.Policy {
 	}
 	sortAdmissions(p.Admit)
 	return p
+}
+
+func sortAdmissions(list []poclog.Admission) {
+	key := func(a poclog.Admission) string { return string(a.Profile) + string(rune('0'+a.Level)) }
+	slices.SortFunc(list, func(a, b poclog.Admission) int { return strings.Compare(key(a), key(b)) })
 }
 
 // CheckPolicy refuses a policy whose roots are of another realm than its own or listed for another use than their own, or that gives a managed cloud's

@@ -1,0 +1,145 @@
+package profile
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tpm"
+)
+
+// tpmSteps are the checks of a TPM quote and the key that signed it.
+func tpmSteps(chain, pcrs func(*subject) error) []step {
+	return []step{
+		{verify.TPMAKChain, required, chain},
+		{verify.TPMSignature, required, func(s *subject) error { return s.tpmQuote.Verify(s.ak()) }},
+		{verify.TPMPCRDigest, required, pcrs},
+		{verify.TPMAKTemplate, required, func(s *subject) error {
+			if s.public == nil {
+				return lacksf(poclog.ItemTPMAK, "the bundle lacks the AK's TPMT_PUBLIC: whether the AK signs only what the TPM made is not shown")
+			}
+			return tpm.CheckAKTemplate(s.public, s.tpmQuote, s.ak())
+		}},
+	}
+}
+
+// akChainTo is the check of an AK whose certificate alone says all.
+func akChainTo(roots poclog.RootUse) func(*subject) error {
+	return func(s *subject) error { return s.checkAKChain(roots) }
+}
+
+// checkAKChain verifies the AK's certificates, once while they are valid.
+func (s *subject) checkAKChain(use poclog.RootUse) error {
+	if err := s.judge("if the policy lists the chain's root"); err != nil {
+		return err
+	}
+	item, roots := s.bundle.Get(poclog.ItemTPMAKChain), s.roots(use)
+	key := keyOf("ak chain", roots, item)
+	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		return nil
+	}
+	_, err := tpm.CheckChain(verify.TPMAKChain, item, roots, s.in.Appraised)
+	if err == nil {
+		s.in.Known.put(key, validity(s.akChain...), s.in.Appraised)
+	}
+	return err
+}
+
+// checkAzurePCRs also wants the firmware's registers, in a bank that nobody makes collide: a quote that leaves them out says of a boot only that there was
+// one, and two stories of it would not contradict. Elsewhere other checks want them.
+func checkAzurePCRs(s *subject) error {
+	if err := checkPCRs(s); err != nil {
+		return err
+	}
+	for _, alg := range tpm.LaunchBanks {
+		covered := 0
+		for n := range firmwarePCRs {
+			if _, ok := s.pcrs.Get(alg, n); ok {
+				covered++
+			}
+		}
+		if covered == firmwarePCRs {
+			return nil
+		}
+	}
+	return absentf("the TPM quote does not cover PCR 0 to %d in one bank of SHA-256 or SHA-384: what booted is not shown", firmwarePCRs-1)
+}
+
+// firmwarePCRs are the registers from 0 on that hold the firmware's story.
+const firmwarePCRs = 8
+
+func checkPCRs(s *subject) error {
+	_, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
+	return err
+}
+
+// checkAKInReportData ties the AK to the TD: REPORTDATA begins with the hash of its TPMT_PUBLIC.
+func checkAKInReportData(s *subject) error {
+	item := s.bundle.Get(poclog.ItemTPMAK)
+	if len(item) == 0 {
+		return lacksf(poclog.ItemTPMAK, "the bundle lacks the AK's TPMT_PUBLIC, whose hash REPORTDATA would carry")
+	}
+	sum := sha256.Sum256(item)
+	if bytes.Equal(s.quote.Body.ReportData[:32], sum[:]) {
+		return nil
+	}
+	if s.challenge == nil {
+		return absentf("REPORTDATA does not begin with the AK's hash")
+	}
+	return verify.Failf(verify.BindAKInTEE, "REPORTDATA %x does not begin with the AK's hash %x", s.quote.Body.ReportData[:32], sum)
+}
+
+func sameKey(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
+// checkTEEInTPM ties the TEE's quote to the TPM: what the TPM signed names it. Historical evidence was made under rules of its own.
+func checkTEEInTPM(s *subject) error {
+	sum := sha256.Sum256(s.tee())
+	if bytes.Equal(s.tpmQuote.ExtraData, sum[:]) {
+		return nil
+	}
+	if s.challenge == nil {
+		return absentf("the TPM quote's extraData is not the hash of the TEE quote")
+	}
+	return verify.Failf(verify.BindTEEInTPM, "extraData %x of the TPM quote is not the hash of the TEE quote, %x", s.tpmQuote.ExtraData, sum)
+}
+
+func keyIdentity(kind string, key any) poclog.Identity {
+	id, err := poclog.KeyIdentity(kind, key)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// claimTPM fills in what a TPM quote says.
+func claimTPM(s *subject) {
+	q := s.tpmQuote
+	boot := q.Boot()
+	s.entry.Boot = &boot
+	t := &poclog.TPM{
+		KeyType:   tpm.KeyType(s.ak()),
+		PCRDigest: q.PCRDigest, ExtraData: q.ExtraData, Clock: q.Clock, ResetCount: q.ResetCount, RestartCount: q.RestartCount, Safe: q.Safe,
+		Firmware: q.Firmware,
+	}
+	for _, sel := range q.Selection {
+		bank := poclog.PCRBank{Alg: sel.Alg.String()}
+		var firmware []byte
+		for _, n := range sel.PCRs {
+			bank.Selected = append(bank.Selected, uint8(n))
+			if v, ok := s.pcrs.Get(sel.Alg, n); ok && n < firmwarePCRs {
+				firmware = append(firmware, v...)
+			}
+		}
+		if len(bank.Selected) >= firmwarePCRs && bank.Selected[firmwarePCRs-1] == firmwarePCRs-1 {
+			sum := poclog.Sum(firmware)
+			bank.Firmware = &sum
+		}
+		t.PCRs = append(t.PCRs, bank)
+	}
+	s.entry.TPM = t
+}
