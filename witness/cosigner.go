@@ -11,6 +11,7 @@ import (
 
 	"filippo.io/mldsa"
 	"filippo.io/torchwood"
+	"github.com/poclog/poclog"
 	"golang.org/x/crypto/cryptobyte"
 )
 
@@ -77,6 +78,18 @@ func (s *Cosigner) message(c torchwood.Checkpoint, t uint64) ([]byte, error) {
 		return cosignedMessage(s.verifier.Name(), c, t)
 	}
 	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", t, c), nil
+}
+
+// Statement signs a message that is no checkpoint, as docs/format.md §9.1 says: with neither time nor name in it. Its first line must say what it is, and be
+// none with which a cosigned checkpoint begins.
+func (s *Cosigner) Statement(message []byte) (poclog.NoteSignature, error) {
+	sig, err := s.key.Sign(nil, message, crypto.Hash(0))
+	if err != nil {
+		return poclog.NoteSignature{}, fmt.Errorf("sign with %s: %w", s.verifier.Name(), err)
+	}
+	out := poclog.NoteSignature{Sig: sig}
+	binary.BigEndian.PutUint32(out.ID[:], s.verifier.KeyHash())
+	return out, nil
 }
 
 // cosignedMessage encodes the cosigned_message of tlog-cosignature for a whole tree.

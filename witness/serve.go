@@ -19,9 +19,14 @@ import (
 //	GET  /metrics                                per log, in the text format of Prometheus
 //
 // Refusals but 409 are RFC 9457 problem documents.
-func (w *Witness) Handler() http.Handler {
+func (w *Witness) Handler() http.Handler { return w.HandlerFor(w.AddCheckpoint) }
+
+// HandlerFor is Handler with another answer to the body of an add-checkpoint request.
+func (w *Witness) HandlerFor(add func(ctx context.Context, body []byte) (cosignatures []byte, err error)) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /add-checkpoint", w.http.Write(w.serveAddCheckpoint))
+	mux.Handle("POST /add-checkpoint", w.http.Write(func(rw http.ResponseWriter, req *http.Request) error {
+		return w.serveAddCheckpoint(rw, req, add)
+	}))
 	mux.Handle("GET /{hash}/checkpoint", w.http.Read(w.serveCheckpoint))
 	mux.Handle("GET /health", w.http.Status(w.serveHealth))
 	mux.Handle("GET /metrics", w.http.ServeMetrics())
@@ -37,13 +42,13 @@ func (w *Witness) Serve(ctx context.Context, l net.Listener) error {
 	return w.http.Serve(ctx, l, w.Handler())
 }
 
-func (w *Witness) serveAddCheckpoint(rw http.ResponseWriter, req *http.Request) error {
+func (w *Witness) serveAddCheckpoint(rw http.ResponseWriter, req *http.Request, add func(context.Context, []byte) ([]byte, error)) error {
 	body, err := w.http.ReadBody(rw, req, MaxBody)
 	if err != nil {
 		return err
 	}
 	// A client that hangs up does not undo a decision.
-	cosignatures, err := w.AddCheckpoint(context.WithoutCancel(req.Context()), body)
+	cosignatures, err := add(context.WithoutCancel(req.Context()), body)
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) && refusal.Status == http.StatusConflict {
 		rw.Header().Set("Content-Type", "text/x.tlog.size") // tlog-witness, add-checkpoint
 		rw.WriteHeader(http.StatusConflict)

@@ -15,6 +15,7 @@
 package witness
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -23,10 +24,12 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"filippo.io/torchwood"
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/time/rate"
@@ -174,6 +177,28 @@ func (w *Witness) VKeys() []string { return vkeys(w.cosigners) }
 
 // Name returns the name under which the witness signs.
 func (w *Witness) Name() string { return w.cosigners[0].verifier.Name() }
+
+// Statement signs a message that is no checkpoint with every key, ascending by key id: see [Cosigner.Statement].
+func (w *Witness) Statement(message []byte) (signatures []poclog.NoteSignature, err error) {
+	for _, c := range w.cosigners {
+		s, err := c.Statement(message)
+		if err != nil {
+			return nil, err
+		}
+		signatures = append(signatures, s)
+	}
+	slices.SortFunc(signatures, func(a, b poclog.NoteSignature) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return signatures, nil
+}
+
+// Published returns the latest cosigned checkpoint of the log whose origin has a hex SHA-256, or nil before the first.
+func (w *Witness) Published(ctx context.Context, hash string) ([]byte, error) {
+	cp, err := w.state.published(ctx, hash)
+	if errors.Is(err, errNoLog) {
+		return nil, nil
+	}
+	return cp, err
+}
 
 func vkeys(cosigners []*Cosigner) []string {
 	var list []string

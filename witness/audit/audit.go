@@ -6,10 +6,13 @@
 // the background. It also follows the logs by itself. What it refuses it reports with entry, check and detail, see [Report]; it never cosigns a
 // tree that contains a refused entry, and goes on serving what it cosigned before.
 //
+// It has two names, and keys for each (docs/format.md §9.1). Its own keys sign a tree only if it verified every entry from evidence that it saw. Entries
+// whose evidence the log withheld by law (451) before it was seen are listed in a note of exceptions, and keys named <name>/except sign the tree and the note. Such
+// an entry is still held to what its leaf and the policy show, and is looked at again now and then.
+//
 // Of each proof entry it checks, in this order: its form; that the policy in force judged it; that bundle, collateral and policy are to be had
 // and have the digests that it names; that the time of appraisal lies within its bounds (docs/format.md §7); and that appraising again gives
-// the same leaf. A file that the log withholds by law (451) excludes its entry from the statement, and a list names it; any other absence is
-// the log's fault and refuses the entry.
+// the same leaf. Any absence of a file but 451 is the log's fault and refuses the entry.
 //
 // What was audited is durable batch by batch, with the checkpoint under which it was: a restarted auditor goes on from there, and every later
 // checkpoint must be proven to extend that one.
@@ -26,9 +29,11 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/indexmap"
@@ -103,7 +108,8 @@ type Auditor struct {
 	cfg     Config
 	dir     string
 	state   *state
-	witness *witness.Witness
+	witness *witness.Witness // signs what was verified whole
+	except  *witness.Witness // signs what was verified but for exceptions
 
 	background context.Context // of audits: they outlive the request that began them
 	stop       context.CancelFunc
@@ -114,15 +120,25 @@ type Auditor struct {
 	indexes map[string]*indexmap.Map // by origin, as far as they were needed
 	refused map[string]refusal       // the latest, by origin
 	trouble map[string]string        // by origin: why the last look or audit could not decide; absent after one that could
+	notes   map[string]note          // of exceptions, the latest of each log, by origin
 }
 
-// stateFile holds what was audited, beside the files of the witness.
-const stateFile = "audit.db"
+// What is in the folder beside the files of the witness.
+const (
+	stateFile    = "audit.db" // what was audited
+	exceptFolder = "except"   // of the witness that signs trees with exceptions
+)
 
-// Init makes the folder of a new auditor: its name, an Ed25519 and an ML-DSA-44 key, and an empty state. It replaces nothing. The name
-// should be a URL without scheme and differ from every witness's.
+// Init makes the folder of a new auditor: its name, an Ed25519 and an ML-DSA-44 key, the same for trees with exceptions, and an empty state. It replaces
+// nothing. The name should be a URL without scheme and differ from every witness's.
 func Init(dir, name string) error {
+	if strings.HasSuffix(name, poclog.ExceptSuffix) {
+		return fmt.Errorf("name %q: %s ends the name of an auditor's keys for exceptions", name, poclog.ExceptSuffix)
+	}
 	if err := witness.InitGated(dir, name); err != nil {
+		return err
+	}
+	if err := witness.InitGated(filepath.Join(dir, exceptFolder), name+poclog.ExceptSuffix); err != nil {
 		return err
 	}
 	if err := sqlite.Create(filepath.Join(dir, stateFile), schema); err != nil {
@@ -142,11 +158,16 @@ func Open(dir string, cfg Config) (*Auditor, error) {
 	}
 	a := &Auditor{
 		cfg: cfg, dir: dir, state: s, runs: make(map[string]*run), indexes: make(map[string]*indexmap.Map),
-		refused: make(map[string]refusal), trouble: make(map[string]string)}
+		refused: make(map[string]refusal), trouble: make(map[string]string), notes: make(map[string]note),
+	}
 	a.background, a.stop = context.WithCancel(context.Background())
 	a.witness, err = witness.Open(dir, witness.Config{Clock: cfg.Clock, Logger: cfg.Logger, Limits: cfg.Limits, Before: a.gate})
 	if err != nil {
 		return nil, errors.Join(err, s.close())
+	}
+	a.except, err = witness.Open(filepath.Join(dir, exceptFolder), witness.Config{Clock: cfg.Clock, Logger: cfg.Logger, Before: a.gateExcept})
+	if err != nil {
+		return nil, errors.Join(err, a.witness.Close(), s.close())
 	}
 	a.witness.HTTP().Metrics().MustRegister(&auditMetrics{a})
 	return a, nil
@@ -156,7 +177,7 @@ func Open(dir string, cfg Config) (*Auditor, error) {
 func (a *Auditor) Close() error {
 	a.stop()
 	a.running.Wait()
-	errs := []error{a.witness.Close(), a.state.close()}
+	errs := []error{a.witness.Close(), a.except.Close(), a.state.close()}
 	for _, m := range a.indexes {
 		errs = append(errs, m.Close())
 	}
@@ -165,6 +186,18 @@ func (a *Auditor) Close() error {
 
 // VKeys returns the verifier keys, Ed25519 first.
 func (a *Auditor) VKeys() []string { return a.witness.VKeys() }
+
+// ExceptVKeys returns the verifier keys for trees with exceptions, Ed25519 first.
+func (a *Auditor) ExceptVKeys() []string { return a.except.VKeys() }
+
+// Keys returns the verifier keys of the auditor in a folder, and those for exceptions, Ed25519 first.
+func Keys(dir string) (own, except []string, err error) {
+	if own, err = witness.Keys(dir); err != nil {
+		return nil, nil, err
+	}
+	except, err = witness.Keys(filepath.Join(dir, exceptFolder))
+	return own, except, err
+}
 
 // Name returns the name under which the auditor signs.
 func (a *Auditor) Name() string { return a.witness.Name() }
@@ -194,13 +227,15 @@ func (a *Auditor) AddLog(ctx context.Context, url, policy string) (origin string
 	if err := a.state.addLog(ctx, origin, url, policy); err != nil {
 		return "", err
 	}
-	return origin, a.witness.AddLog(ctx, keys...)
+	return origin, errors.Join(a.witness.AddLog(ctx, keys...), a.except.AddLog(ctx, keys...))
 }
 
 // RemoveLog makes the auditor leave a log alone. What was audited and cosigned stays on record and is served.
 func (a *Auditor) RemoveLog(ctx context.Context, origin string) error {
-	if err := a.witness.RemoveLog(ctx, origin); err != nil {
-		return err
+	for _, w := range []*witness.Witness{a.witness, a.except} {
+		if err := w.RemoveLog(ctx, origin); err != nil {
+			return err
+		}
 	}
 	return a.state.removeLog(ctx, origin)
 }

@@ -188,37 +188,6 @@ func TestFirstEntryMustBeAConfig(t *testing.T) {
 	}
 }
 
-func TestWithheldEvidenceIsExcludedAndListed(t *testing.T) {
-	l := newLab(t)
-	l.good(1)
-	leaf := l.entry(evidence{collateral: true}, nil)
-	bundle := must(poclog.ParseEntry(leaf)).Evidence.Bundle.SHA256
-	l.answer(bundle, http.StatusUnavailableForLegalReasons)
-	l.add(leaf)
-	l.good(1)
-	l.publish()
-	a, _ := l.auditor(audit.Config{})
-	look(t, a)
-	wantServed(t, a, 4)
-	r := report(t, a)
-	if r.WithheldTotal != 1 || len(r.Withheld) != 1 || r.Withheld[0].Entry != 2 || r.Withheld[0].Part != "bundle" || r.Withheld[0].Digest != bundle || len(r.Refused) != 0 {
-		t.Errorf("%+v", r)
-	}
-	if w := get(t, a, "/audit/"+originHash()+"?from=3"); strings.Contains(w.Body.String(), bundle.String()) || w.Code != http.StatusOK {
-		t.Errorf("the list from entry 3 on: %d: %s", w.Code, w.Body)
-	}
-	// What is withheld is still held to its policy and its time.
-	late := l.entry(evidence{appraised: l.start.Add(time.Hour)}, nil)
-	l.answer(must(poclog.ParseEntry(late)).Evidence.Bundle.SHA256, http.StatusUnavailableForLegalReasons)
-	l.add(late)
-	l.publish()
-	if err := a.Look(t.Context(), origin); err == nil || !strings.Contains(err.Error(), "entry 4: audit.appraised") {
-		t.Errorf("a withheld entry of the future: %v", err)
-	}
-	// What is withheld after it was seen changes nothing.
-	wantServed(t, a, 4)
-}
-
 func TestEvidenceThatComesBackResolvesARefusal(t *testing.T) {
 	l := newLab(t)
 	leaf := l.entry(evidence{}, nil)

@@ -89,6 +89,21 @@ func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFo
 		return verify.Failf(CheckAppraised, "appraised at %s: a checkpoint that covers it was seen by %s", e.Appraised.Format(time.RFC3339), x.seen.Format(time.RFC3339))
 	}
 	in := profile.Input{Appraised: e.Appraised, Appraisal: e.Appraisal}
+	withheld, err := x.evidence(ctx, e, &in)
+	if err != nil {
+		return err
+	}
+	if withheld != nil {
+		return x.unseen(e, in.Policy, withheld)
+	}
+	if err := x.notBefore(e, in.Bundle); err != nil {
+		return err
+	}
+	return x.recompute(leaf, in)
+}
+
+// evidence fetches what an entry names, all of it but what is withheld by law: of that it returns the first.
+func (x *examiner) evidence(ctx context.Context, e *poclog.Entry, in *profile.Input) (withheld *withheldError, err error) {
 	for _, part := range []struct {
 		what   string
 		blob   poclog.Blob
@@ -104,15 +119,34 @@ func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFo
 			continue
 		}
 		b, err := x.fetch(ctx, part.what, part.blob, part.shared)
-		if err != nil {
-			return err
+		var w *withheldError
+		switch {
+		case errors.As(err, &w) && withheld == nil:
+			withheld = w
+		case err != nil && w == nil:
+			return nil, err
 		}
 		*part.dst = b
 	}
-	if err := x.notBefore(e, in.Bundle); err != nil {
-		return err
+	return withheld, nil
+}
+
+// unseen holds an entry whose evidence is withheld to what its leaf and the policy show. If it passes, the error is the withheldError.
+func (x *examiner) unseen(e *poclog.Entry, policy []byte, withheld *withheldError) error {
+	if policy == nil {
+		return verify.Failf(CheckEvidence, "%w: what it admits cannot be shown", withheld)
 	}
-	return x.recompute(leaf, in)
+	p, err := poclog.ParsePolicy(policy)
+	if err != nil {
+		return verify.Failf(CheckPolicy, "%w", err)
+	}
+	if e.Realm != p.Realm {
+		return verify.Failf(CheckPolicy, "an entry of realm %s, whose evidence is withheld, under a policy of realm %s", e.Realm, p.Realm)
+	}
+	if !p.Admits(e.Profile, int(e.Level), e.Fresh == nil) {
+		return verify.Failf(CheckPolicy, "an entry of profile %s at level %d, whose evidence is withheld: the policy does not admit it", e.Profile, e.Level)
+	}
+	return withheld
 }
 
 // notBefore holds the time of appraisal to the challenge's: evidence cannot have been judged before it was made.

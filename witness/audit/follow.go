@@ -10,7 +10,9 @@ import (
 
 	"filippo.io/torchwood"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/witness"
 )
 
@@ -20,8 +22,73 @@ const retryAfter = 5 * time.Second
 // errPending is the cause of a wait that ended before the audit did.
 var errPending = errors.New("the audit is under way")
 
-// gate is the witness's last condition: every entry of the tree was verified. It waits for that only so long.
+// addCheckpoint answers a log with the cosignatures that its tree gets: with exceptions or without. The sizes on record of the two may differ, which a 409
+// tells.
+func (a *Auditor) addCheckpoint(ctx context.Context, body []byte) ([]byte, error) {
+	w := a.witness
+	if r, err := witness.ParseRequest(body); err == nil {
+		if w, err = a.signer(ctx, r.Checkpoint.Origin, uint64(r.Checkpoint.N)); err != nil {
+			return nil, err
+		}
+	}
+	cosignatures, err := w.AddCheckpoint(ctx, body)
+	if errors.Is(err, errExceptions) {
+		return a.except.AddCheckpoint(ctx, body)
+	}
+	return cosignatures, err
+}
+
+// signer returns the witness whose keys say what is true of a tree, as far as it was audited.
+func (a *Auditor) signer(ctx context.Context, origin string, size uint64) (*witness.Witness, error) {
+	n, err := a.state.unseen(ctx, origin, size)
+	if err != nil || n == 0 {
+		return a.witness, err
+	}
+	return a.except, nil
+}
+
+// errExceptions is the cause of a refusal to sign with the auditor's own keys.
+var errExceptions = errors.New("evidence was withheld before it was seen")
+
+// gate is the last condition of the auditor's own keys: every entry of the tree was verified.
 func (a *Auditor) gate(ctx context.Context, c torchwood.Checkpoint, signed []byte) error {
+	n, err := a.verified(ctx, c, signed)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("%w: of %d entries", errExceptions, n)
+	}
+	return nil
+}
+
+// gateExcept is the last condition of the keys for exceptions: every entry was verified but some, which fit into a note.
+func (a *Auditor) gateExcept(ctx context.Context, c torchwood.Checkpoint, signed []byte) error {
+	n, err := a.verified(ctx, c, signed)
+	if err != nil {
+		return err
+	}
+	if n == 0 || n > poclog.MaxExcepted {
+		return &witness.Refusal{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("%d entries were withheld before they were seen: a note of exceptions lists 1 to %d", n, poclog.MaxExcepted)}
+	}
+	return nil
+}
+
+// verified returns how many entries of a tree are exceptions, once all others were verified. It waits for that only so long.
+func (a *Auditor) verified(ctx context.Context, c torchwood.Checkpoint, signed []byte) (exceptions uint64, err error) {
+	if err := a.await(ctx, c, signed); err != nil {
+		return 0, err
+	}
+	if f, err := a.state.fault(ctx, c.Origin, uint64(c.N)); err != nil {
+		return 0, err
+	} else if f != nil {
+		return 0, answer(c, &Refused{Origin: c.Origin, Findings: []Finding{*f}})
+	}
+	return a.state.unseen(ctx, c.Origin, uint64(c.N))
+}
+
+// await waits until a tree was audited.
+func (a *Auditor) await(ctx context.Context, c torchwood.Checkpoint, signed []byte) error {
 	if c.N == 0 {
 		return nil
 	}
@@ -161,7 +228,14 @@ func (a *Auditor) Look(ctx context.Context, origin string) error {
 	if cp.Origin != origin {
 		return fmt.Errorf("the log at %s is %q", r.url, cp.Origin)
 	}
-	head, err := a.head(ctx, origin)
+	if err := a.again(ctx, cl, r); err != nil {
+		return err
+	}
+	w, err := a.signer(ctx, origin, cp.Size)
+	if err != nil {
+		return err
+	}
+	head, err := head(ctx, w, origin)
 	if err != nil {
 		return err
 	}
@@ -169,23 +243,25 @@ func (a *Auditor) Look(ctx context.Context, origin string) error {
 	if settled && a.cfg.Clock().Sub(head.Cosigned) < a.cfg.Refresh {
 		return nil
 	}
-	// The time of the witnesses that the log's policy names is what its readers hold entries to.
-	seen := a.cfg.Clock()
-	if t, known := cp.View.NotAfter(); known && t.Before(seen) {
-		seen = t
-	}
-	if err := a.audit(ctx, target{Checkpoint: cp, seen: seen}); err != nil {
+	if err := a.audit(ctx, target{Checkpoint: cp, seen: a.seen(cp)}); err != nil {
 		return err
 	}
-	if cp.Size < head.Size {
-		return fmt.Errorf("the log serves a checkpoint of size %d, smaller than %d, which was cosigned", cp.Size, head.Size)
-	}
-	return a.cosign(ctx, cl, head, cp)
+	return a.cosign(ctx, cl, cp)
 }
 
-// head returns what was cosigned of a log.
-func (a *Auditor) head(ctx context.Context, origin string) (witness.Log, error) {
-	logs, err := a.witness.Logs(ctx)
+// seen is by when a checkpoint was seen. The time of the witnesses that the log's policy names is what its readers hold entries to; the auditor's own is as
+// good while it is not further behind than clocks may be.
+func (a *Auditor) seen(cp *client.Checkpoint) time.Time {
+	now := a.cfg.Clock()
+	if t, known := cp.View.NotAfter(); known && (t.Before(now) || t.Sub(now) > verify.MaxSkew) {
+		return t
+	}
+	return now
+}
+
+// head returns what a witness cosigned of a log.
+func head(ctx context.Context, w *witness.Witness, origin string) (witness.Log, error) {
+	logs, err := w.Logs(ctx)
 	if err != nil {
 		return witness.Log{}, err
 	}
@@ -197,16 +273,26 @@ func (a *Auditor) head(ctx context.Context, origin string) (witness.Log, error) 
 	return witness.Log{}, fmt.Errorf("log %q: %w", origin, errNoLog)
 }
 
-// cosign asks the auditor's own witness, which decides like for everybody.
-func (a *Auditor) cosign(ctx context.Context, cl *client.Client, head witness.Log, cp *client.Checkpoint) error {
+// cosign asks the auditor's own witness for an audited tree, which decides like for everybody.
+func (a *Auditor) cosign(ctx context.Context, cl *client.Client, cp *client.Checkpoint) error {
+	w, err := a.signer(ctx, cp.Origin, cp.Size)
+	if err != nil {
+		return err
+	}
+	head, err := head(ctx, w, cp.Origin)
+	if err != nil {
+		return err
+	}
+	if cp.Size < head.Size {
+		return fmt.Errorf("the log serves a checkpoint of size %d, smaller than %d, which was cosigned", cp.Size, head.Size)
+	}
 	req := witness.Request{Old: head.Size, Note: cp.Signed}
 	if head.Size > 0 && head.Size < cp.Size {
-		var err error
 		if req.Proof, err = cl.ConsistencyProof(ctx, head.Size, cp.Tree); err != nil {
 			return err
 		}
 	}
-	_, err := a.witness.AddCheckpoint(ctx, req.Marshal())
+	_, err = w.AddCheckpoint(ctx, req.Marshal())
 	var refusal *witness.Refusal
 	if errors.As(err, &refusal) && refusal.Status == http.StatusConflict {
 		return nil // the log itself was faster
@@ -214,7 +300,7 @@ func (a *Auditor) cosign(ctx context.Context, cl *client.Client, head witness.Lo
 	if err != nil {
 		return fmt.Errorf("cosign size %d: %w", cp.Size, err)
 	}
-	a.cfg.Logger.Info("cosigned", "origin", cp.Origin, "size", cp.Size)
+	a.cfg.Logger.Info("cosigned", "origin", cp.Origin, "size", cp.Size, "as", w.Name())
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/witness"
 )
 
 // A Finding is an entry that was refused.
@@ -23,12 +24,14 @@ type Finding struct {
 	Resolved string `json:"resolved,omitempty"` // when it passed after all; absent while it is refused
 }
 
-// Withheld is an entry that the statement excludes, because the log withheld a part of its evidence by law before it was audited.
+// Withheld is an exception: an entry of which the log withheld a part of the evidence by law before the auditor saw it.
 type Withheld struct {
 	Entry  uint64        `json:"entry"`
-	Part   string        `json:"part"` // "bundle", "collateral" or "policy"
+	Part   string        `json:"part"` // "bundle", "envelope" or "collateral": the first that is withheld
 	Digest poclog.Digest `json:"digest"`
-	Seen   string        `json:"seen"` // RFC 3339
+	Seen   string        `json:"seen"` // when it was found withheld, RFC 3339
+
+	judgedBy poclog.Blob // the policy in force for the entry
 }
 
 // A Report is what an auditor says of a log: GET /audit/<hex SHA-256(origin)>. Its JSON is a stable schema, version V.
@@ -36,13 +39,16 @@ type Report struct {
 	V         int      `json:"v"`
 	Auditor   string   `json:"auditor"`
 	VKeys     []string `json:"vkeys"`
+	Except    []string `json:"except_vkeys"` // of the keys that sign trees with exceptions
 	Origin    string   `json:"origin"`
 	Statement string   `json:"statement"`
 
-	Audited  uint64 `json:"audited"`           // every entry below was recomputed from its evidence, but those withheld
-	Target   uint64 `json:"target"`            // the size up to which the log is being audited
-	Cosigned uint64 `json:"cosigned"`          // the size of the latest cosigned checkpoint; 0 before the first
-	At       string `json:"at,omitempty"`      // when that was, RFC 3339
+	Audited  uint64 `json:"audited"`      // every entry below was recomputed from its evidence, but those withheld
+	Target   uint64 `json:"target"`       // the size up to which the log is being audited
+	Cosigned uint64 `json:"cosigned"`     // the size of the latest checkpoint that the auditor's own keys cosigned; 0 before the first
+	At       string `json:"at,omitempty"` // when that was, RFC 3339
+	Excepted uint64 `json:"excepted"`     // the size of the latest checkpoint that the keys for exceptions cosigned; 0 before the first
+	ExceptAt string `json:"except_at,omitempty"`
 	Trouble  string `json:"trouble,omitempty"` // what keeps the audit from going on that is no finding, such as a network
 
 	Refused       []Finding         `json:"refused"`     // by entry; the first unresolved one is where the audit stands
@@ -64,27 +70,52 @@ func (a *Auditor) report(ctx context.Context, hash string, from uint64) (*Report
 	if err != nil {
 		return nil, err
 	}
-	out := &Report{V: 1, Auditor: a.Name(), VKeys: a.VKeys(), Origin: r.origin, Audited: r.audited}
-	out.Statement = fmt.Sprintf("every entry of %s below %d was re-verified from its evidence, but those withheld", r.origin, r.audited)
+	out := &Report{V: 1, Auditor: a.Name(), VKeys: a.VKeys(), Except: a.ExceptVKeys(), Origin: r.origin, Audited: r.audited}
 	if r.target != nil {
 		out.Target = r.target.Size
 	}
-	if head, err := a.head(ctx, r.origin); err == nil && head.Started {
-		out.Cosigned, out.At = head.Size, head.Cosigned.Format(time.RFC3339)
-	} else if err != nil && !errors.Is(err, errNoLog) {
+	if out.Cosigned, out.At, err = cosignedBy(ctx, a.witness, r.origin); err != nil {
+		return nil, err
+	}
+	if out.Excepted, out.ExceptAt, err = cosignedBy(ctx, a.except, r.origin); err != nil {
 		return nil, err
 	}
 	a.mu.Lock()
 	out.Trouble = a.trouble[r.origin]
 	a.mu.Unlock()
-	return out, a.state.lists(ctx, r.origin, from, out)
+	if err := a.state.lists(ctx, r.origin, from, out); err != nil {
+		return nil, err
+	}
+	out.Statement = fmt.Sprintf("every entry of %s below %d was re-verified from its evidence", r.origin, r.audited)
+	if out.WithheldTotal > 0 {
+		out.Statement += fmt.Sprintf(", but %d whose evidence was withheld before it was seen", out.WithheldTotal)
+	}
+	return out, nil
 }
 
-// Handler serves what a witness serves, and GET /audit/<hex SHA-256(origin)>: a [Report].
+// cosignedBy says what a witness cosigned of a log, and when.
+func cosignedBy(ctx context.Context, w *witness.Witness, origin string) (size uint64, at string, err error) {
+	head, err := head(ctx, w, origin)
+	if err != nil && !errors.Is(err, errNoLog) {
+		return 0, "", err
+	}
+	if err != nil || !head.Started {
+		return 0, "", nil
+	}
+	return head.Size, head.Cosigned.Format(time.RFC3339), nil
+}
+
+// Handler serves what a witness serves, with the keys for exceptions as one of its own, and beside it
+//
+//	GET /audit/<hex SHA-256(origin)>               a [Report]
+//	GET /audit/<hex SHA-256(origin)>/exceptions    the note of exceptions on the tree that the keys for exceptions cosigned last; 404 if there is none
+//	GET /except/<hex SHA-256(origin)>/checkpoint   that tree's checkpoint
 func (a *Auditor) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", a.witness.Handler())
+	mux.Handle("/", a.witness.HandlerFor(a.addCheckpoint))
 	mux.Handle("GET /audit/{hash}", a.witness.HTTP().Read(a.serveReport))
+	mux.Handle("GET /audit/{hash}/exceptions", a.witness.HTTP().Read(a.serveExceptions))
+	mux.Handle("GET /except/{hash}/checkpoint", a.witness.HTTP().Read(a.serveExcepted))
 	return mux
 }
 

@@ -195,7 +195,7 @@ func (a *Auditor) batch(ctx context.Context, x *examiner, r *record, leaves []cl
 			undecided = fmt.Errorf("entry %d: %w", n, v.err)
 		case v.withheld != nil && passing:
 			w := *v.withheld
-			w.Entry = n
+			w.Entry, w.judgedBy = n, policies[i]
 			out.withheld = append(out.withheld, w)
 		}
 		if passing {

@@ -29,12 +29,16 @@ CREATE TABLE log (
 	target        BLOB,                        -- the signed checkpoint up to which entries are being or were audited; NULL before the first
 	seen          INTEGER NOT NULL DEFAULT 0   -- Unix seconds by which the target was first seen
 ) STRICT;
-CREATE TABLE withheld (                        -- entries that the statement excludes
-	origin TEXT NOT NULL REFERENCES log(origin),
-	entry  INTEGER NOT NULL,
-	part   TEXT NOT NULL,
-	digest TEXT NOT NULL,
-	seen   INTEGER NOT NULL,
+CREATE TABLE withheld (                        -- exceptions: entries below log.audited whose evidence was not seen
+	origin      TEXT NOT NULL REFERENCES log(origin),
+	entry       INTEGER NOT NULL,
+	part        TEXT NOT NULL,
+	digest      TEXT NOT NULL,
+	seen        INTEGER NOT NULL,              -- Unix seconds at which it was found withheld
+	tried       INTEGER NOT NULL,              -- and at which it was last asked for
+	bound       INTEGER NOT NULL,              -- and by which a checkpoint that covers the entry was seen
+	judged      TEXT NOT NULL,                 -- digest of the policy in force for the entry
+	judged_size INTEGER NOT NULL,
 	PRIMARY KEY (origin, entry)
 ) STRICT;
 CREATE TABLE refused (
@@ -219,9 +223,12 @@ func (b *step) write(ctx context.Context, tx *sql.Tx, r *record) error {
 		}
 	}
 	for _, w := range b.withheld {
-		exec("INSERT INTO withheld (origin, entry, part, digest, seen) VALUES (?, ?, ?, ?, ?)", r.origin, w.Entry, w.Part, w.Digest.String(), b.at.Unix())
+		exec("INSERT INTO withheld (origin, entry, part, digest, seen, tried, bound, judged, judged_size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			r.origin, w.Entry, w.Part, w.Digest.String(), b.at.Unix(), b.at.Unix(), r.seen.Unix(), w.judgedBy.SHA256.String(), w.judgedBy.Size)
 	}
-	exec("UPDATE refused SET resolved = ? WHERE origin = ? AND entry < ? AND resolved = 0", b.at.Unix(), r.origin, b.audited)
+	// Of what is withheld, only looking again tells.
+	exec(`UPDATE refused SET resolved = ? WHERE origin = ? AND entry < ? AND resolved = 0
+		AND entry NOT IN (SELECT entry FROM withheld WHERE withheld.origin = refused.origin)`, b.at.Unix(), r.origin, b.audited)
 	for _, f := range b.refused {
 		exec(`INSERT INTO refused (origin, entry, chk, detail, seen) SELECT ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM refused WHERE origin = ?) < ?
 			ON CONFLICT DO UPDATE SET chk = excluded.chk, detail = excluded.detail`, r.origin, f.Entry, f.Check, f.Detail, b.at.Unix(), r.origin, maxRefused)
