@@ -34,6 +34,9 @@ func (c *Client) Receipt(ctx context.Context, in ReceiptFor) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if r.Exceptions, err = c.Exceptions(ctx, in.Under); err != nil {
+		return nil, err
+	}
 	file, err := r.Marshal()
 	if err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func (c *Client) Challenge(ctx context.Context, profile poclog.Profile, userData
 	return ch, nil
 }
 
-// Refresh moves a receipt to the log's newest checkpoint, which more witnesses or auditors may have signed. Entry, t1 and t2 stay: the first
+// Refresh moves a receipt to the log's newest checkpoint, which more witnesses or auditors may have signed, and adds auditors' notes of exceptions. Entry, t1 and t2 stay: the first
 // covering checkpoint remains in the file. The old receipt needs its log's signature, but not yet the policy's quorum.
 func (c *Client) Refresh(ctx context.Context, file []byte) ([]byte, error) {
 	r, err := poclog.ParseReceipt(file)
@@ -165,6 +165,9 @@ func (c *Client) Refresh(ctx context.Context, file []byte) ([]byte, error) {
 		r.First = &first
 	}
 	r.Inclusion = poclog.Inclusion{Hashes: hashes, Checkpoint: cp.Signed}
+	if r.Exceptions, err = c.Exceptions(ctx, cp); err != nil {
+		return nil, err
+	}
 	moved, err := r.Marshal()
 	if err != nil {
 		return nil, err

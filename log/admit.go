@@ -342,7 +342,9 @@ func (s *Service) receipt(ctx context.Context, number uint64, leaf, checkpoint, 
 	if err != nil {
 		return nil, fmt.Errorf("prove entry %d: %w", number, err)
 	}
-	r := poclog.Receipt{Entry: leaf, Index: number, Challenge: challenge, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}}
+	r := poclog.Receipt{
+		Entry: leaf, Index: number, Challenge: challenge, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}, Exceptions: s.published.notesOn(cp.Size),
+	}
 	for _, h := range path {
 		if len(h) != 32 {
 			return nil, errors.New("prove entry: a hash of another length")

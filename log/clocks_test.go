@@ -116,13 +116,13 @@ func TestClocksThatDifferByLessThanTheSkewCostNothing(t *testing.T) {
 			} else if early := v.T1.Time.After(v.Entry.Appraised); early != (off > time.Second) {
 				t.Errorf("t1 %s, appraised %s", v.T1.Time, v.Entry.Appraised)
 			}
-			audited(t, l)
+			auditWhole(t, l)
 		})
 	}
 }
 
-// audited audits a log with an auditor of its own.
-func audited(t *testing.T, l *testLog) {
+// auditWhole audits a log with an auditor of its own.
+func auditWhole(t *testing.T, l *testLog) {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "audit")
 	if err := audit.Init(folder, "audit.test"); err != nil {
@@ -184,7 +184,7 @@ func TestLogAdmitsOnceClocksAreRight(t *testing.T) {
 	witnesses[0].off.Store(0)
 	waitHealthy(t, l)
 	eventually(t, l, f.submission(t, 1))
-	audited(t, l)
+	auditWhole(t, l)
 }
 
 // One clock of three that is off does not stop a log, and is named: no two of them are off.

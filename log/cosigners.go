@@ -69,6 +69,9 @@ func (c *cosigner) follow(ctx context.Context, p *publisher) {
 			}
 			if pause = cosignPause; err == nil {
 				p.augment(base, lines)
+				if err := c.takeNote(ctx, base, lines, p); err != nil {
+					c.roster.logger.Warn("no note of exceptions", "auditor", strings.Join(c.names, ", "), "error", err)
+				}
 				done, pause = base, time.Hour
 			}
 		}

@@ -33,6 +33,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /v1/index", s.http.Read(s.getIndex))
 	mux.Handle("GET /v1/dossiers", s.http.Read(s.getDossier))
 	mux.Handle("GET /v1/policy", s.http.Read(s.getPolicy))
+	mux.Handle("GET /v1/exceptions", s.http.Read(s.getExceptions))
 	mux.Handle("GET /health", s.http.Status(s.getHealth))
 	mux.Handle("GET /metrics", s.http.ServeMetrics())
 	mux.Handle("GET /{$}", s.http.Read(s.getHome))

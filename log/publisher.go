@@ -18,6 +18,7 @@ type publisher struct {
 	mu         sync.Mutex // guards what follows
 	published  []byte     // as Tessera published it
 	checkpoint []byte     // with the cosignatures that came since
+	notes      [][]byte   // auditors' notes of exceptions on its tree, ascending by auditor
 	size       uint64
 	seen       time.Time     // when this checkpoint was first read
 	err        error         // of the last read
@@ -56,6 +57,9 @@ func (p *publisher) poll(ctx context.Context, read func(context.Context) ([]byte
 	defer p.mu.Unlock()
 	if p.err = err; err != nil || string(b) == string(p.published) {
 		return
+	}
+	if cp.Size != p.size {
+		p.notes = nil
 	}
 	p.published, p.checkpoint, p.size, p.seen = b, b, cp.Size, time.Now()
 	if p.size >= p.wanted {

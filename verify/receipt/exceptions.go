@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 // A note is what an auditor's note of exceptions says for a receipt's entry.
@@ -34,7 +33,7 @@ func (v *Verdict) readNotes(files [][]byte) error {
 		}
 		last = e.Auditor
 		n := note{auditor: strings.TrimSuffix(e.Auditor, poclog.ExceptSuffix), unseen: len(e.Except)}
-		if n.standsFor, err = signedNote(v.policy, e, n.auditor); err != nil {
+		if n.standsFor, err = v.policy.Excepted(e); err != nil {
 			return refuse(StepExceptions, "the note of %q: %w", e.Auditor, err)
 		}
 		if _, listed := slices.BinarySearch(e.Except, v.Index); listed {
@@ -43,17 +42,4 @@ func (v *Verdict) readNotes(files [][]byte) error {
 		v.notes = append(v.notes, n)
 	}
 	return nil
-}
-
-// signedNote returns the witnesses of the policy in whose place a note stands.
-func signedNote(policy *tlogpolicy.Policy, e *poclog.Exceptions, auditor string) ([]string, error) {
-	message, err := e.Message()
-	if err != nil {
-		return nil, err
-	}
-	var signatures []tlogpolicy.KeySignature
-	for _, s := range e.Signatures {
-		signatures = append(signatures, tlogpolicy.KeySignature{ID: s.ID, Sig: s.Sig})
-	}
-	return policy.Statement(e.Auditor, auditor, message, signatures)
 }

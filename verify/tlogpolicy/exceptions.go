@@ -5,37 +5,36 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"filippo.io/mldsa"
+	"github.com/poclog/poclog"
 	fnote "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 )
 
-// A KeySignature is a signature by the key with an id.
-type KeySignature struct {
-	ID  [4]byte
-	Sig []byte
-}
-
-// Statement verifies signatures over a message that is no checkpoint, by keys that the policy's witness lines name. Such a statement has a key name of its own
-// (tlog-cosignature); of is the name of the keys in whose place it stands. It returns the witnesses with a key of that name and of the algorithm of a key that
-// signed. A signature of a known key that is wrong is an error; those of keys that the policy does not name are passed over.
-func (p *Policy) Statement(name, of string, message []byte, signatures []KeySignature) (witnesses []string, err error) {
+// Excepted verifies an auditor's note of exceptions, and returns the witnesses that it stands for (docs/format.md §10): those with a key of the auditor's own
+// name, and of the type of a key for exceptions that signed. A wrong signature of a key that the policy names is an error; those of other keys are ignored.
+func (p *Policy) Excepted(e *poclog.Exceptions) (witnesses []string, err error) {
+	message, err := e.Message()
+	if err != nil {
+		return nil, err
+	}
 	var signed []byte
-	for _, s := range signatures {
+	for _, s := range e.Signatures {
 		i := slices.IndexFunc(p.witnesses, func(w Witness) bool {
-			return w.KeyName == name && w.verifier.KeyHash() == binary.BigEndian.Uint32(s.ID[:])
+			return w.KeyName == e.Auditor && w.verifier.KeyHash() == binary.BigEndian.Uint32(s.ID[:])
 		})
 		if i < 0 {
 			continue
 		}
 		if !p.witnesses[i].verifies(message, s.Sig) {
-			return nil, fmt.Errorf("the signature of %s+%x is wrong", name, s.ID)
+			return nil, fmt.Errorf("the signature of %s+%x is wrong", e.Auditor, s.ID)
 		}
 		signed = append(signed, p.witnesses[i].alg)
 	}
 	for _, w := range p.witnesses {
-		if w.KeyName == of && slices.Contains(signed, w.alg) {
+		if w.KeyName == strings.TrimSuffix(e.Auditor, poclog.ExceptSuffix) && slices.Contains(signed, w.alg) {
 			witnesses = append(witnesses, w.Name)
 		}
 	}
