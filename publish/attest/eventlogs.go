@@ -68,10 +68,13 @@ func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelecti
 		}
 		pcrs, algs = append(pcrs, l.Measured()...), append(slices.Clone(algs), l.Algs...)
 	}
+	if !slices.Contains(banks, tpm.SHA256) {
+		return nil, &MissingError{PieceTPM, fmt.Errorf("the TPM has banks %v and no SHA-256, in which all proofs show what booted", banks), howBanks}
+	}
 	if p == poclog.BareMetalTDXTPM {
 		pcrs = append(pcrs, launchPCRs...)
 	} else if !slices.Contains(banks, tpm.SHA384) {
-		return nil, &MissingError{PieceTPM, errors.New("the TPM has no SHA-384 bank, which is what a TD's registers are compared with"), howSHA384}
+		return nil, &MissingError{PieceTPM, errors.New("the TPM has no SHA-384 bank, which is what a TD's registers are compared with"), howBanks}
 	}
 	slices.Sort(pcrs)
 	pcrs = slices.Compact(pcrs)
@@ -80,9 +83,6 @@ func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelecti
 		if slices.Contains(algs, bank) {
 			selection = append(selection, tpm.PCRSelection{Alg: bank, PCRs: pcrs})
 		}
-	}
-	if len(selection) == 0 {
-		return nil, &MissingError{PieceTPM, fmt.Errorf("the TPM has banks %v: want SHA-256 or SHA-384", banks), howSHA384}
 	}
 	return selection, nil
 }

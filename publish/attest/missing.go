@@ -32,7 +32,7 @@ const (
 	howTEE = "run in a TDX guest with Linux 6.7 or newer (modprobe tdx_guest; mount -t configfs none /sys/kernel/config), as root or with write access to " +
 		"/sys/kernel/config/tsm/report (docs/publishing.md)"
 	howTPM      = "give the process the TPM: run as root or in the group tss, in a container with --device /dev/tpmrm0; --tpm names another device or a socket"
-	howSHA384   = "have the firmware switch on the TPM's SHA-384 bank (tpm2_pcrallocate sha256:all+sha384:all, and reboot)"
+	howBanks    = "have the firmware switch on the TPM's SHA-256 and SHA-384 banks (tpm2_pcrallocate sha256:all+sha384:all, and reboot)"
 	howGCEAK    = "make the VM anew with its vTPM on (gcloud compute instances create --confidential-compute-type=TDX --shielded-vtpm): Compute Engine writes the AK's template and certificate when a VM is made"
 	howPersist  = "choose a free handle for --persist, or leave it out: the AK can be made anew at each use"
 	howMetalAK  = "have the provider certify an AK whose policy is TPM2_PolicyPCR over PCR 17 and 18, and give it: --ak HANDLE or TEMPLATE, --ak-chain CERTIFICATES (docs/publishing.md)"

@@ -17,7 +17,7 @@ var azureTDX = profile{
 	name:     poclog.AzureTDXvTPM,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(checkAzureAK, checkAzurePCRs)...),
+	steps: append(append(tdxSteps(required), tpmSteps(checkAzureAK)...),
 		step{verify.BindAKInTEE, required, checkHCL},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, optional, func(*subject) error { return absentf("Azure leaves the RTMRs zero and gives no event log of the TD") }},

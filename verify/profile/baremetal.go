@@ -18,7 +18,7 @@ var bareMetal = profile{
 		poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAK, poclog.ItemTPMAKChain, poclog.ItemTPMEKChain,
 	},
 	allowed: []poclog.Item{poclog.ItemTCGLog, poclog.ItemCCEL, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(checkBareMetalChains, checkPCRs)...),
+	steps: append(append(tdxSteps(required), tpmSteps(checkBareMetalChains)...),
 		step{verify.TPMAKPolicy, required, checkAKPolicy},
 		step{verify.BindTXT, required, checkTXT},
 		step{verify.BindAKInTEE, required, checkAKInReportData},

@@ -13,7 +13,7 @@ var gceTDX = profile{
 	name:     poclog.GCETDXvTPM,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
 	allowed:  []poclog.Item{poclog.ItemTPMAK, poclog.ItemTCGLog, poclog.ItemCCEL, poclog.ItemChallenge},
-	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootGCEAK), checkPCRs)...),
+	steps: append(append(tdxSteps(required), tpmSteps(akChainTo(poclog.RootGCEAK))...),
 		step{verify.BindAKInTEE, required, checkAKInReportData},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, required, checkLogs},

@@ -20,7 +20,7 @@ var azureSNP = profile{
 		poclog.ItemSNPReport, poclog.ItemSNPCerts, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport,
 	},
 	allowed: []poclog.Item{poclog.ItemTPMAK, poclog.ItemChallenge},
-	steps: append(append(snpSteps(required, true), tpmSteps(checkAzureAK, checkAzurePCRs)...),
+	steps: append(append(snpSteps(required, true), tpmSteps(checkAzureAK)...),
 		step{verify.BindAKInTEE, required, checkSNPHCL},
 		step{verify.BindTEEInTPM, required, checkTEEInTPM},
 		step{verify.BindPCRRTMR, optional, func(*subject) error { return absentf("SEV-SNP has no registers of what boots") }},

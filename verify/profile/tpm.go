@@ -11,11 +11,11 @@ import (
 )
 
 // tpmSteps are the checks of a TPM quote and the key that signed it.
-func tpmSteps(chain, pcrs func(*subject) error) []step {
+func tpmSteps(chain func(*subject) error) []step {
 	return []step{
 		{verify.TPMAKChain, required, chain},
 		{verify.TPMSignature, required, func(s *subject) error { return s.tpmQuote.Verify(s.ak()) }},
-		{verify.TPMPCRDigest, required, pcrs},
+		{verify.TPMPCRDigest, required, checkPCRs},
 		{verify.TPMAKTemplate, required, func(s *subject) error {
 			if s.public == nil {
 				return lacksf(poclog.ItemTPMAK, "the bundle lacks the AK's TPMT_PUBLIC: whether the AK signs only what the TPM made is not shown")
@@ -47,32 +47,21 @@ func (s *subject) checkAKChain(use poclog.RootUse) error {
 	return err
 }
 
-// checkAzurePCRs also wants the firmware's registers, in a bank that nobody makes collide: a quote that leaves them out says of a boot only that there was
-// one, and two stories of it would not contradict. Elsewhere other checks want them.
-func checkAzurePCRs(s *subject) error {
-	if err := checkPCRs(s); err != nil {
-		return err
-	}
-	for _, alg := range tpm.LaunchBanks {
-		covered := 0
-		for n := range firmwarePCRs {
-			if _, ok := s.pcrs.Get(alg, n); ok {
-				covered++
-			}
-		}
-		if covered == firmwarePCRs {
-			return nil
-		}
-	}
-	return absentf("the TPM quote does not cover PCR 0 to %d in one bank of SHA-256 or SHA-384: what booted is not shown", firmwarePCRs-1)
-}
-
 // firmwarePCRs are the registers from 0 on that hold the firmware's story.
 const firmwarePCRs = 8
 
+// checkPCRs holds the values to what was signed, and wants the firmware's registers among them, in one bank for all: a quote that leaves them out, or
+// shows them in another bank, says of a boot only that there was one, and two stories of it would not contradict (package rule, boot-forked).
 func checkPCRs(s *subject) error {
-	_, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs))
-	return err
+	if _, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs)); err != nil {
+		return err
+	}
+	for n := range firmwarePCRs {
+		if _, ok := s.pcrs.Get(tpm.SHA256, n); !ok {
+			return absentf("the TPM quote does not cover PCR %d in the SHA-256 bank: what booted is not shown", n)
+		}
+	}
+	return nil
 }
 
 // checkAKInReportData ties the AK to the TD: REPORTDATA begins with the hash of its TPMT_PUBLIC.

@@ -50,7 +50,8 @@ var quoteReplayed = Rule{
 // values before the operating system runs; launch measurement and RTMR 0 and 1 are those of the one TEE that a vTPM belongs to.
 //
 // Honest operation: later quotes of a boot have other values in PCRs from 8 on, and in RTMR 2 and 3, which are not compared. The TPM of a bare-metal machine
-// hears the host's boot and serves many TDs: of these launch measurement and RTMRs are not compared. Banks are compared with themselves only. That the chip is
+// hears the host's boot and serves many TDs: of these launch measurement and RTMRs are not compared. Banks are compared with themselves only, and every proof of level 2 has SHA-256. RTMRs that an entry leaves out are
+// zeros. That the chip is
 // another is [akOnTwoChips]'s to say.
 //
 // Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction.
@@ -102,8 +103,10 @@ func stories(e *poclog.Entry) []story {
 		return out
 	}
 	out = append(out, story{"the launch measurement", hexOf(e.CVM.Measurement)})
-	if len(e.CVM.RTMRs) == 4 {
-		out = append(out, story{"RTMR 0", hexOf(e.CVM.RTMRs[0][:])}, story{"RTMR 1", hexOf(e.CVM.RTMRs[1][:])})
+	if e.CVM.Technology == "tdx" {
+		var rtmrs [4][48]byte // an entry leaves out what is all zero
+		copy(rtmrs[:], e.CVM.RTMRs)
+		out = append(out, story{"RTMR 0", hexOf(rtmrs[0][:])}, story{"RTMR 1", hexOf(rtmrs[1][:])})
 	}
 	return out
 }

@@ -211,6 +211,8 @@ var cases = []struct {
 	{"boot-forked", "two firmwares of a machine", poclog.BareMetalTDXTPM, hour, nil, []change{firmware("other")}, "contradiction", string(akA)},
 	{"boot-forked", "two launch measurements", poclog.GCETDXvTPM, hour, nil, []change{entry(func(e *poclog.Entry) { e.CVM.Measurement = bytes.Repeat([]byte{8}, 48) })}, "contradiction", string(akA)},
 	{"boot-forked", "two RTMR1", poclog.GCETDXvTPM, hour, nil, []change{entry(func(e *poclog.Entry) { e.CVM.RTMRs = [][48]byte{{1}, {9}, {3}, {}} })}, "contradiction", string(akA)},
+	{"boot-forked", "RTMRs that one of the entries leaves out: zeros", poclog.GCETDXvTPM, hour, nil, []change{entry(func(e *poclog.Entry) { e.CVM.RTMRs = nil })}, "contradiction", string(akA)},
+	{"boot-forked", "RTMRs that both leave out", poclog.GCETDXvTPM, hour, []change{entry(func(e *poclog.Entry) { e.CVM.RTMRs = nil })}, []change{entry(func(e *poclog.Entry) { e.CVM.RTMRs = nil })}, "", ""},
 	{"boot-forked", "many TDs on a machine", poclog.BareMetalTDXTPM, hour, nil, []change{entry(func(e *poclog.Entry) {
 		e.CVM.RTMRs, e.CVM.Measurement = [][48]byte{{8}, {9}, {3}, {}}, bytes.Repeat([]byte{8}, 48)
 	})}, "", ""},

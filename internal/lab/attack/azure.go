@@ -69,11 +69,11 @@ type AzureMix struct {
 	Claims func(*azure.Claims)
 	TD     func(*chip.TD)
 	Guest  func(*amd.Guest)
-	Loaded *amd.CloudKey // which signs in place of the chip's own key
-	Hashed []byte        // the JSON whose hash the chip's report carries, if not that of the HCL report
-	TEE    func([]byte)  // changes the TEE's quote before the TPM covers it
-	Sealed []byte        // the TPM's extraData, if not the hash of the TEE's quote
-	PCRs   []int         // of the SHA-256 bank, which the TPM quotes; nil: all
+	Loaded *amd.CloudKey      // which signs in place of the chip's own key
+	Hashed []byte             // the JSON whose hash the chip's report carries, if not that of the HCL report
+	TEE    func([]byte)       // changes the TEE's quote before the TPM covers it
+	Sealed []byte             // the TPM's extraData, if not the hash of the TEE's quote
+	PCRs   []tpm.PCRSelection // which the TPM quotes; nil: azure.Selection
 }
 
 // Compose puts evidence of an Azure VM together; for the profile snp, the report alone, which carries the nonce itself.
@@ -102,11 +102,10 @@ func (w *World) Compose(m AzureMix) *poclog.Bundle {
 	if w.Profile == poclog.SNP {
 		return b
 	}
-	selection := azure.Selection
-	if m.PCRs != nil {
-		selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: m.PCRs}}
+	if m.PCRs == nil {
+		m.PCRs = azure.Selection
 	}
-	quote, values, err := m.TPM.QuoteOf(m.Sealed, Now, selection)
+	quote, values, err := m.TPM.QuoteOf(m.Sealed, Now, m.PCRs)
 	if err != nil {
 		panic(err) // the laboratory is ours
 	}
@@ -214,7 +213,7 @@ func azureVM() []Attack {
 			return b
 		}},
 		{Name: "pcr-hidden", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
-			return w.Compose(AzureMix{PCRs: []int{0, 1, 2, 3, 4, 5, 6, 16}})
+			return w.Compose(AzureMix{PCRs: hidden(azure.Selection[0].PCRs)})
 		}},
 		{Name: "ak-unrestricted", Check: verify.TPMAKTemplate, Stage: func(w *World) *poclog.Bundle {
 			free := *w.AzureVM.TPM

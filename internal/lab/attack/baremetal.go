@@ -176,6 +176,11 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		b.Set(poclog.ItemTPMPCRs, values)
 		return b
 	}},
+	{Name: "pcr-hidden", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
+		t := *w.Machine.TPM
+		t.Selection = hidden(metal.Selection[0].PCRs)
+		return w.Seal(MetalMix{TPM: &t})
+	}},
 	{Name: "ak-unrestricted", Check: verify.TPMAKTemplate, Stage: func(w *World) *poclog.Bundle {
 		free := *w.Machine.TPM
 		free.Public = bytes.Clone(free.Public)

@@ -63,7 +63,7 @@ var descriptions = map[string]string{
 	"collateral-of-the-future": "has a chip judged by collateral that is not valid yet",
 	"hcl-forged":               "has firmware of his own at home name a rented VM's key in its HCL report",
 	"hcl-edited":               "writes today's nonce into an HCL report that the chip did not sign",
-	"pcr-hidden":               "has the TPM quote no register of the firmware's, so that two stories of one boot do not contradict",
+	"pcr-hidden":               "has the TPM quote the firmware's registers in another bank, so that two stories of one boot do not contradict",
 	"nonce-framed":             "puts an AK's hash, or what he likes, beside the nonce of a proof that has no AK",
 	"ak-of-another-kind":       "uses a key that Azure certified for a VM whose host runs the TPM",
 	"chip-unnamed":             "hides which chip he uses behind a masked CHIP_ID and a cloud's key (VLEK)",

@@ -18,6 +18,7 @@ import (
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tcglog"
+	"github.com/poclog/poclog/verify/tpm"
 )
 
 // An Attack is evidence that must be refused by a check, and would pass without it.
@@ -89,6 +90,9 @@ var Single = slices.Concat([]Attack{
 		}
 		b.Set(poclog.ItemTPMPCRs, values)
 		return b
+	}},
+	{Name: "pcr-hidden", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
+		return w.Assemble(Mix{PCRs: hidden(gce.Selection[0].PCRs)})
 	}},
 	{Name: "ak-unrestricted", Check: verify.TPMAKTemplate, Stage: func(w *World) *poclog.Bundle {
 		free := *w.VM.TPM
@@ -182,6 +186,13 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{Chip: w.home(), TD: owned(w.VM.TPM)})
 	}},
 }, everywhere, tokens, owners)
+
+// hidden is a selection that has every register but one of the firmware's in the SHA-256 bank, and all of them in the SHA-384 bank, of which another
+// boot's quote can show nothing.
+func hidden(pcrs []int) []tpm.PCRSelection {
+	most := slices.DeleteFunc(slices.Clone(pcrs), func(n int) bool { return n == 7 })
+	return []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: most}, {Alg: tpm.SHA384, PCRs: pcrs}}
+}
 
 // underRootOf is a chain with the root of another in place of its own.
 func underRootOf(other, chain []byte) []byte {

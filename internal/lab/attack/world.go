@@ -14,6 +14,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify/tpm"
 )
 
 // The world's constants.
@@ -141,10 +142,11 @@ type Mix struct {
 	Chip   *chip.Platform
 	TD     func(*chip.TD)
 	TPM    *gce.TPM
-	Image  *gce.Image   // of the TD; the TPM has its own
-	AK     []byte       // what REPORTDATA names
-	Quote  func([]byte) // changes the TD quote before the TPM covers it
-	Sealed []byte       // the TPM's extraData, if not the hash of the TD quote
+	Image  *gce.Image         // of the TD; the TPM has its own
+	AK     []byte             // what REPORTDATA names
+	Quote  func([]byte)       // changes the TD quote before the TPM covers it
+	Sealed []byte             // the TPM's extraData, if not the hash of the TD quote
+	PCRs   []tpm.PCRSelection // which the TPM quotes; nil: gce.Selection
 }
 
 // Assemble puts evidence together.
@@ -174,7 +176,10 @@ func (w *World) Assemble(m Mix) *poclog.Bundle {
 		sum := sha256.Sum256(quote)
 		m.Sealed = sum[:]
 	}
-	item, values, err := m.TPM.Quote(m.Sealed, Now)
+	if m.PCRs == nil {
+		m.PCRs = gce.Selection
+	}
+	item, values, err := m.TPM.QuoteOf(m.Sealed, Now, m.PCRs)
 	if err != nil {
 		panic(err) // the laboratory is ours
 	}
