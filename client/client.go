@@ -48,6 +48,9 @@ type Config struct {
 	MaxWait   time.Duration // between two attempts; 0 is DefaultMaxWait
 	UserAgent string        // "" is "poclog"
 
+	// Again is told why an attempt failed, and after what time there is another. Nil tells nobody. It may be called concurrently.
+	Again func(err error, after time.Duration)
+
 	// Wait waits between attempts and returns early with the context's error; nil waits by the clock.
 	Wait func(ctx context.Context, d time.Duration) error
 }

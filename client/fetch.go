@@ -39,7 +39,11 @@ func (c *Client) do(ctx context.Context, in call) (body []byte, status int, err 
 		if err == nil || !Temporary(err) || attempt >= c.Attempts || ctx.Err() != nil {
 			return body, status, err
 		}
-		if werr := c.Wait(ctx, min(max(pause, asked(err)), c.MaxWait)); werr != nil {
+		after := min(max(pause, asked(err)), c.MaxWait)
+		if c.Again != nil {
+			c.Again(err, after)
+		}
+		if werr := c.Wait(ctx, after); werr != nil {
 			return nil, 0, errors.Join(werr, err)
 		}
 		pause *= 2

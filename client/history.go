@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/transparency-dev/merkle/compact"
@@ -47,7 +48,7 @@ func (s *SplitView) Error() string {
 func (s *SplitView) Unwrap() error { return s.Err }
 
 // Checkpoint fetches the log's newest checkpoint. It carries the policy's quorum and, with a store, extends all that were seen before; if
-// it does not, the error is a [*SplitView].
+// it does not, the error is a [*SplitView]; if it cannot be told, a [*HistoryError].
 func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	signed, err := c.get(ctx, "checkpoint", poclog.MaxChallenge)
 	if err != nil {
@@ -76,6 +77,9 @@ func (c *Client) remember(ctx context.Context, cp *Checkpoint) error {
 	}
 	for {
 		seen, err := c.Store.Load(cp.Origin)
+		if errors.Is(err, ErrDamaged) {
+			return c.doubt(nil, cp, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -97,11 +101,14 @@ func (c *Client) larger(ctx context.Context, seen []byte, cp *Checkpoint) ([]byt
 	}
 	v, err := c.Policy.OpenLogged(seen)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint seen before: %w", err)
+		return nil, c.doubt(nil, cp, err)
 	}
 	old := checkpointOf(v, seen)
-	if err := c.Consistent(ctx, old, cp); err != nil || cp.Size <= old.Size {
-		return nil, err
+	if err := c.Consistent(ctx, old, cp); err != nil {
+		return nil, c.doubt(old, cp, err)
+	}
+	if cp.Size <= old.Size {
+		return nil, nil
 	}
 	return cp.Signed, nil
 }

@@ -19,12 +19,15 @@ import (
 // A CheckpointStore remembers the largest checkpoint seen of each log, and keeps evidence. clienttest.TestStore is its
 // conformance test. Its methods may be called concurrently, also by several processes.
 type CheckpointStore interface {
-	// Load returns the signed checkpoint that is remembered for an origin, or nothing if there is none.
+	// Load returns the signed checkpoint that is remembered for an origin, or nothing if there is none. Its error wraps ErrDamaged if there is
+	// something that cannot be one.
 	Load(origin string) ([]byte, error)
 	// Replace remembers next, durably once it returns true, if seen is what is remembered; otherwise it returns false.
 	Replace(origin string, seen, next []byte) (bool, error)
 	// Keep stores a split view's file durably and returns its name for people. Keeping the same file again is no error.
 	Keep(origin string, splitView []byte) (name string, err error)
+	// Name returns for people where the checkpoint of an origin is remembered, such as a file.
+	Name(origin string) string
 }
 
 // A FileStore is a CheckpointStore in a folder: a file for each origin, and one for each split view.
@@ -44,6 +47,9 @@ func (s *FileStore) path(origin, suffix string) string {
 	return filepath.Join(s.dir, hex.EncodeToString(sum[:16])+suffix)
 }
 
+// Name implements [CheckpointStore].
+func (s *FileStore) Name(origin string) string { return s.path(origin, ".checkpoint") }
+
 // Load implements [CheckpointStore].
 func (s *FileStore) Load(origin string) ([]byte, error) {
 	f, err := os.Open(s.path(origin, ".checkpoint"))
@@ -60,7 +66,7 @@ func (s *FileStore) Load(origin string) ([]byte, error) {
 	}
 	if len(b) == 0 || len(b) > poclog.MaxChallenge {
 		// An emptied file must not read as "nothing seen": that would forget the history.
-		return nil, fmt.Errorf("checkpoint store: %s: %d bytes are no checkpoint", f.Name(), len(b))
+		return nil, fmt.Errorf("checkpoint store: %s: %d bytes are %w", f.Name(), len(b), ErrDamaged)
 	}
 	return b, nil
 }

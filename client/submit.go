@@ -21,8 +21,14 @@ type Submitted struct {
 
 // Submit sends evidence to the log, in its envelope if it has one, and returns the receipt, checked against the client's policy: a new entry names the file that was sent,
 // and the entry that answers for a duplicate has its quotes. A [*Problem] is the log's refusal. With a store, the receipt's checkpoint is proven
-// to extend those seen before; if that fails, the receipt is returned beside the error, for it is what the log signed.
+// to extend those seen before; if that fails, the receipt is returned beside the error, for it is what the log signed. What the log shows before it is
+// sent anything is held to that first: what is published is not taken back.
 func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, error) {
+	if c.Store != nil {
+		if _, err := c.Checkpoint(ctx); err != nil {
+			return nil, err
+		}
+	}
 	body, contentType := s.Envelope, poclog.EnvelopeType
 	if len(body) == 0 {
 		var err error

@@ -1,13 +1,16 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +65,13 @@ func entryOf(t testing.TB, bundle, quote []byte, boot bool) *poclog.Entry {
 // answering is a log whose answer to every submission is the receipt of its last leaf.
 func answering(t testing.TB, status int, leaf []byte, store client.CheckpointStore) (*client.Client, *testlog.Log) {
 	t.Helper()
+	cl, l, _ := answeringAfter(t, status, leaf, store, nil)
+	return cl, l
+}
+
+// answeringAfter is that log; where before is not nil, it shows that tree until something is submitted. It counts submissions.
+func answeringAfter(t testing.TB, status int, leaf []byte, store client.CheckpointStore, before *testlog.Log) (*client.Client, *testlog.Log, *atomic.Int32) {
+	t.Helper()
 	l := logOf("a", 300)
 	l.Leaves = append(l.Leaves, leaf)
 	n := uint64(len(l.Leaves))
@@ -72,15 +82,21 @@ func answering(t testing.TB, status int, leaf []byte, store client.CheckpointSto
 	}
 	tiles := new(testlog.Server)
 	tiles.Set(l, signed(l), nil)
+	if before != nil {
+		tiles.Set(before, signed(before), nil)
+	}
+	posts := new(atomic.Int32)
 	mux := http.NewServeMux()
 	mux.Handle("/", tiles)
 	mux.HandleFunc("POST /v1/proofs", func(w http.ResponseWriter, _ *http.Request) {
+		posts.Add(1)
+		tiles.Set(l, signed(l), nil)
 		w.WriteHeader(status)
 		_, _ = w.Write(file)
 	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
-	return newClient(t, srv.URL, store), l
+	return newClient(t, srv.URL, store), l, posts
 }
 
 func TestReceiptsOfOthersEvidenceAreRefused(t *testing.T) {
@@ -173,7 +189,7 @@ func TestASubmittersReceiptMustExtendWhatItSaw(t *testing.T) {
 	if ok, err := store.Replace(origin, nil, signed(logOf("b", 256))); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	cl, _ = answering(t, 201, leaf, store)
+	cl, _, _ = answeringAfter(t, 201, leaf, store, logOf("b", 256)) // it forks with the submission
 	got, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: bundle})
 	var split *client.SplitView
 	if !errors.As(err, &split) || got == nil || len(got.Receipt) == 0 {
@@ -181,6 +197,87 @@ func TestASubmittersReceiptMustExtendWhatItSaw(t *testing.T) {
 	}
 	if _, err := receipt.CheckSplitView(split.Evidence, policy(t)); err != nil {
 		t.Errorf("the evidence does not convince: %v", err)
+	}
+}
+
+// What does not fit with what the client saw before is noticed before anything is published, and said with the file's name.
+func TestNothingIsPublishedWhereTheHistoryIsInDoubt(t *testing.T) {
+	quote := realdata.Quotes()[0]
+	bundle := bundleOf(t, quote, false)
+	leaf, err := entryOf(t, bundle, quote, false).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := logOf("a", 256)
+	flipped := bytes.Clone(signed(other))
+	flipped[len(origin)+2] ^= 1
+	for name, c := range map[string]struct {
+		seen  []byte
+		doubt client.Doubt
+	}{
+		"another key":          {testlog.SignRoot(origin, 256, other.Root(256), testlog.Cosigner{Signer: testlog.LogKey("other.test")}), client.DoubtOtherKey},
+		"a damaged file":       {flipped, client.DoubtDamaged},
+		"a file of rubbish":    {[]byte("rubbish"), client.DoubtDamaged},
+		"an endless file":      {bytes.Repeat([]byte("x"), 1<<20), client.DoubtDamaged},
+		"a log made anew":      {signed(logOf("b", 900)), client.DoubtUnproven},
+		"another history":      {signed(logOf("b", 256)), ""},
+		"the same log, longer": {signed(logOf("a", 256)), "none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := openStore(t, t.TempDir())
+			if ok, err := store.Replace(origin, nil, c.seen); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			cl, _, posts := answeringAfter(t, 201, leaf, store, nil)
+			_, err := cl.Submit(t.Context(), &poclog.Submission{Bundle: bundle})
+			var h *client.HistoryError
+			switch c.doubt {
+			case "none":
+				if err != nil || posts.Load() != 1 {
+					t.Errorf("%v: %d submissions", err, posts.Load())
+				}
+				return
+			case "":
+				if !errors.As(err, new(*client.SplitView)) {
+					t.Errorf("%v: want a split view", err)
+				}
+			default:
+				if !errors.As(err, &h) || h.Doubt != c.doubt || h.Name != store.Name(origin) || h.Origin != origin || !strings.Contains(err.Error(), h.Name) {
+					t.Errorf("%v: %+v", err, h)
+				}
+			}
+			if n := posts.Load(); n != 0 {
+				t.Errorf("%d submissions were sent", n)
+			}
+			if seen, err := store.Load(origin); err == nil && !bytes.Equal(seen, c.seen) {
+				t.Error("what was seen is forgotten")
+			}
+		})
+	}
+}
+
+// A log that is not well says why in the document of its health, whatever the status.
+func TestHealthIsReadAndBounded(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"v":1,"status":"ok"}`: "ok [] []",
+		`{"v":1,"status":"failing","reasons":["the witness w1 does not answer"],"warnings":["slow\u001b[2J"]}`: `failing [the witness w1 does not answer] [slow\u001b[2J]`,
+		`{"status":"failing","reasons":[` + strings.Repeat(`"x",`, 999) + `"x"]}`:                              "failing [" + strings.Repeat("x ", 15) + "x] []",
+		`[]`:   "",
+		`html`: "",
+	} {
+		for _, status := range []int{200, 503, 404} {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte(body))
+			}))
+			h, err := newClient(t, srv.URL, nil).Health(t.Context())
+			srv.Close()
+			if wantErr := want == "" || status == 404; wantErr != (err != nil) {
+				t.Errorf("%d %.80s: %v", status, body, err)
+			} else if err == nil && fmt.Sprintf("%s %v %v", h.Status, h.Reasons, h.Warnings) != want {
+				t.Errorf("%.80s: %v", body, h)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,9 @@ func TestStore(t *testing.T, open func(testing.TB) client.CheckpointStore) {
 		wantSeen(t, open(t), "a.test/1", "one")
 		replace(t, open(t), "a.test/1", "one", "two", true)
 		wantSeen(t, open(t), "a.test/1", "two")
+		if open(t).Name("a.test/1") == "" {
+			t.Error("nobody is told where it is remembered")
+		}
 	})
 	t.Run("who saw less does not overwrite more", func(t *testing.T) {
 		s := open(t)

@@ -166,16 +166,9 @@ func (a *attestCmd) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	got, err := a.log.Submit(cmd.Context(), sub)
-	if got == nil {
-		return unjudged(unsigned(fromLog(err)), a.collateral)
-	}
-	// A receipt is kept even where the log's history could not be followed: it is evidence.
-	if werr := a.receipt.write(cmd, got.Receipt); werr != nil {
-		return werr
-	}
+	got, err := (&sender{cmd, a.log}).submitAndKeep(sub, &a.receipt)
 	if err != nil {
-		return fromLog(err)
+		return unjudged(unsigned(err), a.collateral)
 	}
 	a.tell(cmd, attest.Event{Receipt: a.receipt.path, Verdict: got.Verdict, New: got.New})
 	return nil
@@ -296,8 +289,12 @@ func (a *attestCmd) runSeries(cmd *cobra.Command) error {
 		return hint(undecided(err), "--state DIR names another folder; a single proof needs none: --receipt FILE")
 	}
 	defer st.Close() // the lock ends with the process in any case
+	var log attest.Submitter = &sender{cmd, a.log}
+	if a.every != 0 {
+		log, a.log.Again = a.log, nil // each window's event says it
+	}
 	s := &attest.Series{
-		State: st, Log: a.log, Every: a.every, Keep: a.keep,
+		State: st, Log: log, Every: a.every, Keep: a.keep,
 		UserData:   func() (poclog.Digest, error) { return a.readUserData(cmd) },
 		Make:       func(ctx context.Context, userData poclog.Digest) ([]byte, error) { return a.take(ctx, cmd, userData) },
 		Submission: func(bundle []byte) (*poclog.Submission, error) { return a.submission(cmd, bundle) },
@@ -337,7 +334,7 @@ func attestFailed(err error) error {
 		return err
 	case errors.As(err, &missing):
 		return hint(undecided(err), "to get it: %s", missing.How)
-	case client.StatusOf(err) != 0 || client.Temporary(err) || errors.As(err, new(*client.SplitView)):
+	case client.StatusOf(err) != 0 || client.Temporary(err) || errors.As(err, new(*client.SplitView)) || errors.As(err, new(*client.HistoryError)):
 		return unsigned(fromLog(err))
 	}
 	return err

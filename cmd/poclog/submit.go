@@ -39,7 +39,10 @@ func (f *logFlags) client(cmd *cobra.Command) (*client.Client, error) {
 	if err != nil {
 		return nil, undecided(err)
 	}
-	c, err := client.New(client.Config{URL: f.url, Policy: p, Store: store, UserAgent: softwareName()})
+	again := func(err error, after time.Duration) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s; again in %s\n", err, after.Round(100*time.Millisecond))
+	}
+	c, err := client.New(client.Config{URL: f.url, Policy: p, Store: store, UserAgent: softwareName(), Again: again})
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
@@ -58,19 +61,6 @@ func urlOf(p *tlogpolicy.Policy) string {
 		}
 	}
 	return found
-}
-
-// fromLog gives a log's refusal its exit status: what it refuses is no, what it could not do is undecided.
-func fromLog(err error) error {
-	var p *client.Problem
-	if errors.As(err, &p) && !p.Temporary() {
-		return err
-	}
-	var split *client.SplitView
-	if errors.As(err, &split) {
-		return hint(err, "show the file to others: `poclog verify %s` convinces them", split.File)
-	}
-	return undecided(err)
 }
 
 // evidenceFlags say what is submitted beside a bundle.
@@ -126,6 +116,10 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	// Before anything is asked or published: what this machine saw of the log must fit with what it shows.
+	if _, err := cl.Checkpoint(cmd.Context()); err != nil {
+		return fromLog(err)
+	}
 	list, err := disclosed(sub, keys)
 	if err != nil {
 		return err
@@ -136,22 +130,11 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	if err := seal(cmd, sub, keys); err != nil {
 		return err
 	}
-	got, err := cl.Submit(cmd.Context(), sub)
-	if got == nil {
-		return unjudged(unsigned(fromLog(err)), s.collateral)
-	}
-	// A receipt is kept even where the log's history could not be followed: it is evidence.
-	if werr := s.out.write(cmd, got.Receipt); werr != nil {
-		return werr
-	}
+	got, err := (&sender{cmd, cl}).submitAndKeep(sub, &s.out)
 	if err != nil {
-		return fromLog(err)
+		return unjudged(unsigned(err), s.collateral)
 	}
-	what := "logged as"
-	if !got.New {
-		what = "the log had this evidence already, as"
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s entry %d of %s, level %d\n", what, got.Verdict.Index, got.Verdict.Origin, got.Verdict.Entry.Level)
+	fmt.Fprintln(cmd.ErrOrStderr(), describeLogged(got.Verdict, got.New, new(eventJSON)))
 	return nil
 }
 
@@ -270,10 +253,7 @@ func newRefreshCmd() *cobra.Command {
 				return err
 			}
 			moved, err := cl.Refresh(cmd.Context(), file)
-			if err != nil {
-				return fromLog(err)
-			}
-			return out.write(cmd, moved)
+			return keepReceipt(cmd, &out, moved, err)
 		},
 	}
 	f.register(c)

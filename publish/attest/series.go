@@ -125,7 +125,7 @@ func isSplit(err error) bool { return errors.As(err, new(*client.SplitView)) }
 
 // isLasting reports whether waiting does not help.
 func isLasting(err error) bool {
-	return errors.As(err, new(*MissingError)) || errors.As(err, new(*refusedError))
+	return errors.As(err, new(*MissingError)) || errors.As(err, new(*refusedError)) || errors.As(err, new(*client.HistoryError))
 }
 
 func vary(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }
