@@ -49,15 +49,7 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 	if err := out.answers(s); err != nil {
 		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
-	r, err := poclog.ParseReceipt(file)
-	if err != nil {
-		return nil, err
-	}
-	cp, err := c.open(r.Inclusion.Checkpoint)
-	if err != nil {
-		return nil, err
-	}
-	return out, c.remember(ctx, cp)
+	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
 }
 
 // answers checks that the receipt is of an entry for what was sent, and not of somebody else's. The entry of a duplicate names the publishers

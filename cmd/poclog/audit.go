@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,16 +23,17 @@ func newAuditCmd() *cobra.Command {
 			"for byte. It has a name and keys of its own: never those of a witness. What it refuses it reports at /audit/<hex SHA-256(origin)>.\n" +
 			"Never restore its folder from a backup: make a new auditor instead, with another name.",
 	}
-	c.AddCommand(newAuditInitCmd(), newAuditKeysCmd(), newAuditServeCmd(), newAuditAddLogCmd(), newAuditRemoveLogCmd(), newAuditReportCmd())
+	c.AddCommand(newAuditInitCmd(), newAuditKeysCmd(), newAuditServeCmd(), newAuditAddLogCmd(), newAuditRemoveLogCmd(), newAuditReportCmd(), newAuditExceptionsCmd())
 	return c
 }
 
 func newAuditInitCmd() *cobra.Command {
 	var name string
 	c := &cobra.Command{
-		Use:     "init DIR --name NAME",
-		Short:   "Make an auditor, and print its verifier keys",
-		Long:    "Makes a folder with an Ed25519 and an ML-DSA-44 key and an empty state, and prints both verifier keys, which policies name.",
+		Use:   "init DIR --name NAME",
+		Short: "Make an auditor, and print its verifier keys",
+		Long: "Makes a folder with an Ed25519 and an ML-DSA-44 key, the same for trees with exceptions (NAME/except), and an empty state. Prints the verifier\n" +
+			"keys, which policies name.",
 		Example: "  poclog audit init /var/lib/auditor --name auditor.example/a1",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +43,7 @@ func newAuditInitCmd() *cobra.Command {
 			if err := audit.Init(args[0], name); err != nil {
 				return err
 			}
-			return printWitnessKeys(cmd, args[0])
+			return printAuditorKeys(cmd, args[0])
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "name under which it signs: a URL without scheme")
@@ -50,12 +52,27 @@ func newAuditInitCmd() *cobra.Command {
 
 func newAuditKeysCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:     "keys DIR",
-		Short:   "Print the verifier keys of an auditor",
+		Use:   "keys DIR",
+		Short: "Print the verifier keys of an auditor",
+		Long: "Prints the auditor's own keys, and those named NAME/except, with which it signs trees that have entries whose evidence the log withheld by law\n" +
+			"before the auditor saw it. Policies name all of them, and only its own keys in their group of auditors.",
 		Example: "  poclog audit keys /var/lib/auditor",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return printWitnessKeys(cmd, args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return printAuditorKeys(cmd, args[0]) },
 	}
+}
+
+func printAuditorKeys(cmd *cobra.Command, dir string) error {
+	own, except, err := audit.Keys(dir)
+	if err != nil {
+		return undecided(err)
+	}
+	for _, k := range slices.Concat(own, except) {
+		if _, err := fmt.Fprintln(cmd.OutOrStdout(), k); err != nil {
+			return undecided(err)
+		}
+	}
+	return nil
 }
 
 func newAuditServeCmd() *cobra.Command {
@@ -189,7 +206,37 @@ func newAuditReportCmd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().Uint64Var(&from, "from", 0, "list withheld entries from this one on")
+	c.Flags().Uint64Var(&from, "from", 0, "list exceptions from this entry on")
+	return c
+}
+
+func newAuditExceptionsCmd() *cobra.Command {
+	var out output
+	c := &cobra.Command{
+		Use:   "exceptions DIR ORIGIN",
+		Short: "Write the signed note of a log's exceptions",
+		Long: "Writes the note that the auditor serves at /audit/<hex SHA-256(origin)>/exceptions: the entries of the tree that its keys for exceptions cosigned\n" +
+			"last whose evidence the log withheld by law before the auditor saw it. A receipt that carries the note is audited if its entry is not\n" +
+			"listed. Exit status 1 means that there are no exceptions.",
+		Example: "  poclog audit exceptions /var/lib/auditor log.example/2026 -o log.exceptions.json",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return withAuditor(args[0], func(a *audit.Auditor) error {
+				file, err := a.Exceptions(cmd.Context(), args[1])
+				if errors.Is(err, audit.ErrNoExceptions) {
+					return err
+				}
+				if err != nil {
+					return undecided(err)
+				}
+				return out.write(cmd, file)
+			})
+		},
+	}
+	out.flags(c, "note")
 	return c
 }
 
@@ -201,8 +248,11 @@ func printAudit(cmd *cobra.Command, r *audit.Report, asJSON bool) error {
 		return auditFaults(r)
 	}
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%s: %d of %d entries re-verified, %d of them excluded as withheld; cosigned up to %d %s\n",
+	fmt.Fprintf(out, "%s: %d of %d entries re-verified, but for %d exceptions; cosigned up to %d %s\n",
 		r.Origin, r.Audited, r.Target, r.WithheldTotal, r.Cosigned, r.At)
+	if r.Excepted > 0 {
+		fmt.Fprintf(out, "with exceptions: cosigned up to %d %s\n", r.Excepted, r.ExceptAt)
+	}
 	for _, f := range r.Refused {
 		line := fmt.Sprintf("REFUSED entry %d: %s: %s", f.Entry, f.Check, f.Detail)
 		if f.Resolved != "" {
@@ -211,7 +261,7 @@ func printAudit(cmd *cobra.Command, r *audit.Report, asJSON bool) error {
 		fmt.Fprintln(out, line)
 	}
 	for _, w := range r.Withheld {
-		fmt.Fprintf(out, "withheld entry %d: %s %s\n", w.Entry, w.Part, w.Digest)
+		fmt.Fprintf(out, "exception entry %d: %s %s was withheld by law before it was seen\n", w.Entry, w.Part, w.Digest)
 	}
 	for range r.SplitViews {
 		fmt.Fprintln(out, "SPLIT VIEW: the evidence is in --json")

@@ -68,6 +68,11 @@ func inspect(file []byte) (any, error) {
 		return inspectCollateral(file)
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
 		return inspectContradiction(file)
+	case bytes.HasPrefix(file, []byte(`{"v":1,"auditor":`)):
+		if _, err := poclog.ParseExceptions(file); err != nil {
+			return nil, err
+		}
+		return json.RawMessage(file), nil
 	case bytes.HasPrefix(file, []byte(`{"v":1,"kind":`)):
 		if _, err := poclog.ParseLeaf(file); err != nil {
 			return nil, err
@@ -90,6 +95,17 @@ func inspectReceipt(file []byte) (any, error) {
 		if len(cp) > 0 {
 			out[name] = describeCheckpoint(cp)
 		}
+	}
+	var notes []any
+	for _, n := range r.Exceptions {
+		if _, err := poclog.ParseExceptions(n); err != nil {
+			notes = append(notes, map[string]any{"error": err.Error()})
+			continue
+		}
+		notes = append(notes, json.RawMessage(n))
+	}
+	if len(notes) > 0 {
+		out["exceptions"] = notes
 	}
 	if r.First != nil {
 		out["first"] = describeCheckpoint(r.First.Checkpoint)

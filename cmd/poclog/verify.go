@@ -137,21 +137,32 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	if err != nil {
 		return v.explain(v.refused(cmd, result{V: 1, Kind: "receipt"}, err))
 	}
-	r, err := poclog.ParseReceipt(file)
-	if err != nil {
-		return err
-	}
 	if v.asJSON {
-		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "receipt", Verdict: verdict, Entry: r.Entry})
+		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "receipt", Verdict: verdict, Entry: verdict.Receipt.Entry})
 	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "yes: %s by %s, entry %d of %d\n", verdict.Verdict, verdict.Origin, verdict.Index, verdict.Size)
+	printStanding(w, verdict)
 	printInterval(w, verdict)
 	printEntry(w, verdict.Entry, nil)
 	if v.quoteFile != "" {
 		fmt.Fprintln(w, "  quote      same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
 	}
 	return nil
+}
+
+// printStanding says on whose word a receipt's verdict stands.
+func printStanding(w io.Writer, v *receipt.Verdict) {
+	switch v.Verdict {
+	case receipt.Logged:
+		fmt.Fprintf(w, "yes: logged by %s, entry %d of %d\n", v.Origin, v.Index, v.Size)
+	case receipt.Audited:
+		fmt.Fprintf(w, "yes: audited by %s, entry %d of %d of %s\n", strings.Join(v.Auditors, ", "), v.Index, v.Size, v.Origin)
+	default:
+		fmt.Fprintf(w, "yes: reappraised here, entry %d of %d of %s\n", v.Index, v.Size, v.Origin)
+	}
+	if v.Unseen > 0 {
+		fmt.Fprintf(w, "  exceptions %d other entries, whose evidence the log withheld before its auditors saw it\n", v.Unseen)
+	}
 }
 
 // explain adds what a reader can do about a refusal.

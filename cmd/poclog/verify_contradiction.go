@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,15 @@ func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	return err
 }
 
+// auditorsOf names the auditors on whose word a contradiction stands.
+func auditorsOf(c *receipt.ContradictionVerdict) (names []string) {
+	for _, e := range c.Entries {
+		names = append(names, e.Auditors...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func realmOf(e *poclog.Entry) string {
 	if e == nil {
 		return ""
@@ -91,7 +101,7 @@ func standingText(c *receipt.ContradictionVerdict) string {
 	case len(c.Implicated) == 1 && strings.HasPrefix(c.Implicated[0], "log:"):
 		return "what the log itself published"
 	case c.Verdict == receipt.Audited:
-		return "the auditors of the policy, who repeated the appraisals; the file lacks the evidence, or a part of it"
+		return "the word of " + strings.Join(auditorsOf(c), ", ") + ", who repeated the appraisals; the file lacks the evidence, or a part of it"
 	}
 	return "the logs' word that the appraisals passed: the file lacks the evidence, or a part of it, and shows that both entries were published"
 }

@@ -94,7 +94,6 @@ type checking struct {
 	rule   rule.Rule
 
 	verdicts []*Verdict
-	receipts []*poclog.Receipt
 	evidence []*Evidence // nil where the file lacks it
 	claims   []*rule.Claim
 	files    map[poclog.Blob][]byte
@@ -112,11 +111,11 @@ func (k *checking) within(i int, err error) error {
 
 // open verifies a receipt, and takes its evidence out of the file.
 func (k *checking) open(i int) error {
-	v, r, err := openAny(k.file.Claims[i].Receipt, k.policy)
+	v, err := openAny(k.file.Claims[i].Receipt, k.policy)
 	if err != nil {
 		return k.within(i, err)
 	}
-	k.verdicts, k.receipts = append(k.verdicts, v), append(k.receipts, r)
+	k.verdicts = append(k.verdicts, v)
 	c := &rule.Claim{Origin: v.Origin, Index: v.Index, Entry: v.Entry, T1: v.T1.Time, T2: v.T2.Time}
 	k.claims = append(k.claims, c)
 	k.evidence = append(k.evidence, k.evidenceOf(v.Entry))
@@ -204,7 +203,7 @@ func (k *checking) sound(v *Verdict, i int) error {
 			return err
 		}
 	}
-	return v.repeat(k.terms.Reappraise, k.evidence[i], k.receipts[i].Entry)
+	return v.repeat(k.terms.Reappraise, k.evidence[i], k.verdicts[i].Receipt.Entry)
 }
 
 // comparable holds two entries to what the rules presume, and proves the order that the file claims.
@@ -278,7 +277,7 @@ func (k *checking) others() string {
 
 // notReproducible repeats an appraisal that must not give the entry.
 func (k *checking) notReproducible() (*rule.Finding, error) {
-	v, leaf := k.verdicts[0], k.receipts[0].Entry
+	v, leaf := k.verdicts[0], k.verdicts[0].Receipt.Entry
 	if v.malformed != nil {
 		if !OfKnownSpecification(leaf) {
 			return nil, refuse(StepRule, "the leaf is not of a specification that this software knows: it may be well-formed by a later one")

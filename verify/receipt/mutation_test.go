@@ -150,3 +150,27 @@ func TestVerdictIsWrittenAsItsSchemaSays(t *testing.T) {
 		t.Errorf("%s: want %s", got, untimed)
 	}
 }
+
+// A receipt is parsed once, and each of its checkpoints verified once: twice would cost what the parts cost.
+func TestReceiptIsVerifiedOnce(t *testing.T) {
+	s := newScene(nil)
+	p := parsePolicy(t, policies["2-of-3"])
+	r := s.receipt(5, s.log.Checkpoint(5, signedBy(110)...))
+	file := marshal(r)
+	cost := func(f func() error) float64 {
+		return testing.AllocsPerRun(20, func() {
+			if err := f(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	parse := cost(func() error { _, err := poclog.ParseReceipt(file); return err })
+	open := cost(func() error { _, err := p.Open(r.Inclusion.Checkpoint); return err })
+	parts := parse + open + cost(func() error { _, err := p.Open(r.Challenge); return err }) + cost(func() error { _, err := poclog.ParseLeaf(r.Entry); return err })
+	all := cost(func() error { _, err := receipt.Check(file, p, at(200), receipt.Demands{}); return err })
+	const rest = 44 // the inclusion proof, the challenge's text and the verdict
+	if all > parts+rest || all+min(parse, open) <= parts+rest {
+		t.Errorf("a check allocates %v times, its parts %v (the receipt %v, a checkpoint %v): want at most %v more, and less than one of these", all, parts, parse, open, rest)
+	}
+	t.Logf("a check allocates %v times, its parts %v (the receipt %v, a checkpoint %v)", all, parts, parse, open)
+}

@@ -64,11 +64,11 @@ func refuse(s Step, format string, args ...any) error {
 // Check verifies a receipt's file under the client's policy and holds it to the client's demands at a time. A failed step or demand is
 // an [*Error]; without a policy the error is [ErrNoPolicy].
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
-	v, r, err := open(file, policy)
+	v, err := Open(file, policy)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.repeat(demands.Reappraise, demands.Evidence, r.Entry); err != nil {
+	if err := v.repeat(demands.Reappraise, demands.Evidence, v.Receipt.Entry); err != nil {
 		return nil, err
 	}
 	v.askAuditors(demands.AuditGroup)
@@ -81,21 +81,7 @@ func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demand
 // Open verifies a receipt's file under a policy and says what it proves, of whatever kind, level and realm the entry is. It makes no
 // demand: use [Check] to rely on a receipt.
 func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
-	v, _, err := open(file, policy)
-	return v, err
-}
-
-// OpenAs is [Open] that also says whether the policy's group of auditors vouches for the entry; "" is [DefaultAuditGroup].
-func OpenAs(file []byte, policy *tlogpolicy.Policy, auditGroup string) (*Verdict, error) {
-	v, _, err := open(file, policy)
-	if err == nil {
-		v.askAuditors(auditGroup)
-	}
-	return v, err
-}
-
-func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, error) {
-	v, r, err := openAny(file, policy)
+	v, err := openAny(file, policy)
 	if err == nil {
 		err = v.malformed
 	}
@@ -103,19 +89,28 @@ func open(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, er
 		err = v.checkInterval()
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return v, r, nil
+	return v, nil
 }
 
-// openAny is open for entries that may be malformed, or out of their interval: what a log published so, it published.
-func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt, error) {
+// OpenAs is [Open] that also says whether the policy's group of auditors vouches for the entry; "" is [DefaultAuditGroup].
+func OpenAs(file []byte, policy *tlogpolicy.Policy, auditGroup string) (*Verdict, error) {
+	v, err := Open(file, policy)
+	if err == nil {
+		v.askAuditors(auditGroup)
+	}
+	return v, err
+}
+
+// openAny is Open for entries that may be malformed, or out of their interval: what a log published so, it published.
+func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	if policy == nil {
-		return nil, nil, ErrNoPolicy
+		return nil, ErrNoPolicy
 	}
 	r, err := poclog.ParseReceipt(file)
 	if err != nil {
-		return nil, nil, refuse(StepFormat, "%w", err)
+		return nil, refuse(StepFormat, "%w", err)
 	}
 	leaf, malformed := poclog.ParseLeaf(r.Entry)
 	if malformed != nil {
@@ -123,21 +118,24 @@ func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, *poclog.Receipt,
 	}
 	cp, err := policy.Open(r.Inclusion.Checkpoint)
 	if err != nil {
-		return nil, nil, refuse(StepCheckpoint, "%w", err)
+		return nil, refuse(StepCheckpoint, "%w", err)
 	}
 	hash := LeafHash(r.Entry)
 	if err := included(hash, r.Index, &r.Inclusion, cp); err != nil {
-		return nil, nil, refuse(StepInclusion, "%w", err)
+		return nil, refuse(StepInclusion, "%w", err)
 	}
 	v := &Verdict{
 		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
-		Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, checkpoint: cp, policy: policy, malformed: malformed,
+		Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, Receipt: r, Checkpoint: cp, policy: policy, malformed: malformed,
 	}
 	v.describe()
 	if err := v.bound(r, policy); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return v, r, v.readNotes(r.Exceptions)
+	if err := v.readNotes(r.Exceptions); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // LeafHash is the hash of a leaf: SHA-256(0x00 ‖ leaf), RFC 6962 §2.1.
@@ -165,8 +163,8 @@ func (v *Verdict) bound(r *poclog.Receipt, policy *tlogpolicy.Policy) error {
 	if err != nil {
 		return err
 	}
-	v.T2 = earliest(NotAfter(first), NotAfter(v.checkpoint))
-	v.Seen = NotBefore(v.checkpoint)
+	v.T2 = earliest(NotAfter(first), NotAfter(v.Checkpoint))
+	v.Seen = NotBefore(v.Checkpoint)
 	v.T1, err = v.challenged(r.Challenge, policy)
 	return err
 }
@@ -189,7 +187,7 @@ func (v *Verdict) checkInterval() error {
 // firstCovering returns the checkpoint that covered the entry first: the receipt's own, unless the receipt was moved.
 func (v *Verdict) firstCovering(r *poclog.Receipt, policy *tlogpolicy.Policy) (*tlogpolicy.View, error) {
 	if r.First == nil {
-		return v.checkpoint, nil
+		return v.Checkpoint, nil
 	}
 	// The first checkpoint needs no quorum: before witnesses have signed it, it still shows order, and t2 is the later checkpoint's.
 	first, err := policy.OpenLogged(r.First.Checkpoint)

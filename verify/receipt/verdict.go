@@ -50,10 +50,12 @@ type Verdict struct {
 	Config     *poclog.Config     `json:"-"`
 	IndexEntry *poclog.IndexEntry `json:"-"`
 
-	checkpoint *tlogpolicy.View
-	policy     *tlogpolicy.Policy
-	notes      []note
-	malformed  error // of a leaf that says it is of a known kind
+	Receipt    *poclog.Receipt  `json:"-"` // what was checked
+	Checkpoint *tlogpolicy.View `json:"-"` // the receipt's, verified
+
+	policy    *tlogpolicy.Policy
+	notes     []note
+	malformed error // of a leaf that says it is of a known kind
 }
 
 // describe fills in what the views say.
@@ -73,7 +75,7 @@ func (v *Verdict) describe() {
 	default:
 		v.Kind = "unknown"
 	}
-	for _, c := range v.checkpoint.Cosignatures {
+	for _, c := range v.Checkpoint.Cosignatures {
 		v.Witnesses = append(v.Witnesses, c.Name)
 	}
 }
@@ -91,7 +93,7 @@ func (v *Verdict) askAuditors(group string) {
 		return
 	}
 	var counted, names []string
-	for _, c := range v.checkpoint.Cosignatures {
+	for _, c := range v.Checkpoint.Cosignatures {
 		if v.policy.Contains(group, c.Name) && !strings.HasSuffix(c.KeyName, poclog.ExceptSuffix) {
 			counted, names = append(counted, c.Name), append(names, c.KeyName)
 		}

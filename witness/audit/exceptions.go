@@ -18,8 +18,8 @@ type note struct {
 	file    []byte
 }
 
-// errNoExceptions says that there is no note of exceptions.
-var errNoExceptions = errors.New("there are no exceptions: the auditor's own keys sign")
+// ErrNoExceptions says that no tree of a log was cosigned with exceptions, or that there are none any more.
+var ErrNoExceptions = errors.New("there are no exceptions: the auditor's own keys sign")
 
 // Exceptions returns the signed note of exceptions on the tree of a log that the keys for exceptions cosigned last.
 func (a *Auditor) Exceptions(ctx context.Context, origin string) ([]byte, error) {
@@ -32,7 +32,7 @@ func (a *Auditor) exceptions(ctx context.Context, hash string) ([]byte, error) {
 		return nil, err
 	}
 	if signed == nil {
-		return nil, errNoExceptions
+		return nil, ErrNoExceptions
 	}
 	cp, err := tlogpolicy.ParseCheckpoint(signed)
 	if err != nil {
@@ -49,7 +49,7 @@ func (a *Auditor) exceptions(ctx context.Context, hash string) ([]byte, error) {
 	case f != nil:
 		return nil, &Refused{Origin: cp.Origin, Findings: []Finding{*f}}
 	case len(e.Except) == 0:
-		return nil, errNoExceptions
+		return nil, ErrNoExceptions
 	}
 	return a.sign(e)
 }
@@ -82,7 +82,7 @@ func (a *Auditor) sign(e *poclog.Exceptions) ([]byte, error) {
 
 func (a *Auditor) serveExceptions(rw http.ResponseWriter, req *http.Request) error {
 	file, err := a.exceptions(req.Context(), req.PathValue("hash"))
-	if refused := (*Refused)(nil); errors.Is(err, errNoExceptions) || errors.As(err, &refused) {
+	if refused := (*Refused)(nil); errors.Is(err, ErrNoExceptions) || errors.As(err, &refused) {
 		return httpd.Refuse(httpd.KindNotFound, "%w", err)
 	}
 	if err != nil {
