@@ -24,16 +24,16 @@ const (
 	maxDossierNames   = 64
 	maxDossierNumbers = 1 << 20 // of one name
 	maxDossierPages   = 1 << 14
-	maxCheckpoints    = 1 << 14
-	maxIndexName      = 176     // verify/index.MaxName
-	maxMapProof       = 1 << 14 // verify/index.MaxProof is less
+	maxCheckpoints    = 2 * MaxPage // a challenge and a first covering one of each entry
+	maxIndexName      = 176         // verify/index.MaxName
+	maxMapProof       = 1 << 14     // verify/index.MaxProof is less
 	maxPageProof      = MaxPage * maxProofHashes
 )
 
 // A Dossier is every entry of a log that states some names, since a size, with the proof that there are no others
 // (`*.dossier.json`, docs/format.md §17).
 //
-//	{"v":1,"index":"…","checkpoint":"…","since":"…","names":[…],"pages":[…],"checkpoints":[…]}
+//	{"v":1,"index":"…","checkpoint":"…","since":"…","names":[…],"pages":[…]}
 //
 // Parsing one proves nothing: verify/dossier.Check does.
 type Dossier struct {
@@ -42,9 +42,6 @@ type Dossier struct {
 	Since      []byte // a signed checkpoint of the log: entries from its size on are all listed; empty where all are
 	Names      []DossierName
 	Pages      []DossierPage
-
-	// Checkpoints are those that entries refer to, for their intervals: none where these were not asked for.
-	Checkpoints []DossierCheckpoint
 }
 
 // A DossierName is a name with all numbers that the index has of it, or all from one on.
@@ -59,6 +56,9 @@ type DossierName struct {
 type DossierPage struct {
 	Entries []DossierEntry      // ascending by number, 1 to MaxPage
 	Proof   [][sha256.Size]byte // verify/dossier says in which order
+
+	// Checkpoints are those that the entries refer to, for their intervals: none where these were not asked for.
+	Checkpoints []DossierCheckpoint
 }
 
 // A DossierEntry is a leaf of the log.
@@ -66,7 +66,7 @@ type DossierEntry struct {
 	Number uint64
 	Leaf   []byte // canonical JSON of a kind that the reader knows
 
-	// Challenge and First are numbers in Dossier.Checkpoints, from 1: of the signed challenge checkpoint, and of the first that covered
+	// Challenge and First are numbers in the page's Checkpoints, from 1: of the signed challenge checkpoint, and of the first that covered
 	// the entry. 0 where there is none.
 	Challenge, First uint32
 }
@@ -111,12 +111,6 @@ func (d *Dossier) code(c *canon.Codec) {
 	canon.Ascending(c, "names", d.Names, func(a, b DossierName) bool { return a.Name < b.Name })
 	canon.OptionalList(c, "pages", &d.Pages, maxDossierPages, func(p *DossierPage) { p.code(c) })
 	d.checkOrder(c)
-	canon.OptionalList(c, "checkpoints", &d.Checkpoints, maxCheckpoints, func(x *DossierCheckpoint) {
-		c.Object(func() {
-			c.Member("checkpoint").Base64(&x.Checkpoint, maxCheckpointLen)
-			canon.OptionalList(c, "consistency", &x.Consistency, 2*maxProofHashes, func(h *[sha256.Size]byte) { c.Hex(h[:]) })
-		})
-	})
 	c.Lit("}")
 }
 
@@ -146,6 +140,14 @@ func (p *DossierPage) code(c *canon.Codec) {
 		canon.List(c.Member("entries"), "entries", &p.Entries, MaxPage, func(e *DossierEntry) { e.code(c) })
 		c.Check(len(p.Entries) > 0, "entries: none")
 		canon.OptionalList(c, "proof", &p.Proof, maxPageProof, func(h *[sha256.Size]byte) { c.Hex(h[:]) })
+		canon.OptionalList(c, "checkpoints", &p.Checkpoints, maxCheckpoints, func(x *DossierCheckpoint) { x.code(c) })
+	})
+}
+
+func (x *DossierCheckpoint) code(c *canon.Codec) {
+	c.Object(func() {
+		c.Member("checkpoint").Base64(&x.Checkpoint, maxCheckpointLen)
+		canon.OptionalList(c, "consistency", &x.Consistency, 2*maxProofHashes, func(h *[sha256.Size]byte) { c.Hex(h[:]) })
 	})
 }
 

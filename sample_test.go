@@ -212,10 +212,10 @@ func sampleDossier(t testing.TB) *poclog.Dossier {
 			{Name: "intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20", Proof: []byte("proof"), Before: &before, Numbers: []uint64{7, 8, 1 << 40}},
 		},
 		Pages: []poclog.DossierPage{
-			{Entries: []poclog.DossierEntry{{Number: 0, Leaf: must(t, sampleConfig())}, {Number: 7, Leaf: must(t, sampleEntry()), Challenge: 1, First: 2}}, Proof: [][32]byte{{1}, {2}}},
+			{Entries: []poclog.DossierEntry{{Number: 0, Leaf: must(t, sampleConfig())}, {Number: 7, Leaf: must(t, sampleEntry()), Challenge: 1, First: 2}}, Proof: [][32]byte{{1}, {2}},
+				Checkpoints: []poclog.DossierCheckpoint{{Checkpoint: []byte("challenge")}, {Checkpoint: []byte("first"), Consistency: [][32]byte{{3}}}}},
 			{Entries: []poclog.DossierEntry{{Number: 8, Leaf: []byte(`{"a":"}]\\\""}`)}}},
 		},
-		Checkpoints: []poclog.DossierCheckpoint{{Checkpoint: []byte("challenge")}, {Checkpoint: []byte("first"), Consistency: [][32]byte{{3}}}},
 	}
 }
 

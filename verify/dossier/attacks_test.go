@@ -161,10 +161,10 @@ func cases() map[string]testCase {
 			d.Pages[0].Entries[1].First = d.Pages[0].Entries[0].First
 		}, vectorDemands{}, "refused: times"},
 		"first-of-another-history": {"the checkpoint that is said to have covered an entry first is not shown to be of the log's history", bound(order{names: []string{chipX}, intervals: true}), func(d *poclog.Dossier) {
-			d.Checkpoints[d.Pages[0].Entries[0].First-1].Consistency = nil
+			d.Pages[0].Checkpoints[d.Pages[0].Entries[0].First-1].Consistency = nil
 		}, vectorDemands{}, "refused: times"},
 		"checkpoint-unknown": {"an entry refers to a checkpoint that is not there", bound(order{names: []string{chipX}, intervals: true}), func(d *poclog.Dossier) {
-			d.Pages[0].Entries[0].First = uint32(len(d.Checkpoints)) + 1
+			d.Pages[0].Entries[0].First = uint32(len(d.Pages[0].Checkpoints)) + 1
 		}, vectorDemands{}, "refused: times"},
 		"realm-other": {"entries of a laboratory are not compared where production is asked for", func() *poclog.Dossier {
 			b := honest()

@@ -212,8 +212,8 @@ func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, interva
 			e := poclog.DossierEntry{Number: n, Leaf: b.log.Leaves[n]}
 			if leaf := must(poclog.ParseLeaf(e.Leaf)); intervals && leaf.Proof != nil {
 				second := int(leaf.Proof.Appraised.Sub(at(0)).Seconds())
-				e.Challenge = b.refer(d, leaf.Proof.Fresh.Size, size, signed(second-30))
-				e.First = b.refer(d, n+1, size, signed(second+10))
+				e.Challenge = b.refer(&p, leaf.Proof.Fresh.Size, size, signed(second-30))
+				e.First = b.refer(&p, n+1, size, signed(second+10))
 			}
 			p.Entries = append(p.Entries, e)
 		}
@@ -222,13 +222,13 @@ func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, interva
 }
 
 // refer adds a checkpoint of the log.
-func (b *book) refer(d *poclog.Dossier, n, size uint64, by []testlog.Cosigner) uint32 {
+func (b *book) refer(p *poclog.DossierPage, n, size uint64, by []testlog.Cosigner) uint32 {
 	c := poclog.DossierCheckpoint{Checkpoint: b.log.Checkpoint(n, by...)}
 	for _, h := range must(tlog.ProveTree(int64(size), int64(n), b.stored(size))) {
 		c.Consistency = append(c.Consistency, h)
 	}
-	d.Checkpoints = append(d.Checkpoints, c)
-	return uint32(len(d.Checkpoints))
+	p.Checkpoints = append(p.Checkpoints, c)
+	return uint32(len(p.Checkpoints))
 }
 
 func (b *book) stored(size uint64) tlog.HashReader {

@@ -13,30 +13,39 @@ import (
 
 // A moment is a checkpoint that entries refer to.
 type moment struct {
-	view *tlogpolicy.View // nil where the policy does not vouch for it
-	own  bool             // it is one of the log, and of one history with the receipt's checkpoint
-	why  string           // there is no view
+	digest poclog.Digest
+	view   *tlogpolicy.View // nil where the policy does not vouch for it
+	own    bool             // it is one of the log, and of one history with the receipt's checkpoint
+	why    string           // there is no view
 }
 
 // bound finds t1 and t2 of each entry. What the file does not show stays unknown, which clears nothing; what it shows wrongly is
 // refused.
 func (k *checking) bound() error {
-	moments := make([]moment, len(k.file.Checkpoints))
 	k.own = make(map[poclog.Digest]tlogpolicy.Checkpoint)
-	for i, c := range k.file.Checkpoints {
-		m, err := k.moment(&c)
+	answers := k.answer.Entries
+	for i := range k.file.Pages {
+		p := &k.file.Pages[i]
+		if err := k.boundPage(p, answers[:len(p.Entries)]); err != nil {
+			return err
+		}
+		answers = answers[len(p.Entries):]
+	}
+	return nil
+}
+
+func (k *checking) boundPage(p *poclog.DossierPage, answers []Entry) error {
+	moments := make([]moment, len(p.Checkpoints))
+	for i := range p.Checkpoints {
+		m, err := k.moment(&p.Checkpoints[i])
 		if err != nil {
 			return refuse(StepTimes, "checkpoint %d: %w", i+1, err)
 		}
 		moments[i] = m
 	}
-	i := 0
-	for _, p := range k.file.Pages {
-		for _, e := range p.Entries {
-			if err := k.boundEntry(&k.answer.Entries[i], &e, moments); err != nil {
-				return err
-			}
-			i++
+	for i := range p.Entries {
+		if err := k.boundEntry(&answers[i], &p.Entries[i], moments); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -47,10 +56,10 @@ func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
 	if err != nil {
 		return moment{}, err
 	}
-	m := moment{}
+	m := moment{digest: poclog.Sum(c.Checkpoint)}
 	if body.Origin == k.answer.Origin && body.Size <= k.head.Size && body.Size > 0 && consistent(body, k.head, c.Consistency) == nil {
 		m.own = true
-		k.own[poclog.Sum(c.Checkpoint)] = body
+		k.own[m.digest] = body
 	}
 	view, err := k.policy.Open(c.Checkpoint)
 	if err != nil {
@@ -104,10 +113,10 @@ func (k *checking) made(out *Entry, e *poclog.DossierEntry, moments []moment) (r
 	case p == nil || p.Fresh == nil:
 		return receipt.Bound{}, refuse(StepTimes, "entry %d answers no challenge, and refers to checkpoint %d as one", e.Number, e.Challenge)
 	}
-	if have := poclog.Sum(k.file.Checkpoints[e.Challenge-1].Checkpoint); have != p.Fresh.Checkpoint {
-		return receipt.Bound{}, refuse(StepTimes, "entry %d: checkpoint %d has digest %s: the entry names %s", e.Number, e.Challenge, have, p.Fresh.Checkpoint)
-	}
 	m := moments[e.Challenge-1]
+	if m.digest != p.Fresh.Checkpoint {
+		return receipt.Bound{}, refuse(StepTimes, "entry %d: checkpoint %d has digest %s: the entry names %s", e.Number, e.Challenge, m.digest, p.Fresh.Checkpoint)
+	}
 	if m.view == nil {
 		return receipt.Bound{Why: m.why}, nil
 	}
