@@ -211,7 +211,7 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
-	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challenge)
+	receipt, err := s.receipt(ctx, poclog.Receipt{Entry: leaf, Index: number, Challenge: challenge, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +301,11 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...*poclog.S
 		}
 		challenge = challengeOf(bundle)
 	}
-	receipt, err := s.receipt(ctx, number, leaf, checkpoint, challenge)
+	first, err := s.kept.covering(number)
+	if err != nil { // the receipt is less exact, and still one
+		s.cfg.Logger.Error("read the checkpoint that covered an entry first", "entry", number, "error", err)
+	}
+	receipt, err := s.receipt(ctx, poclog.Receipt{Entry: leaf, Index: number, Challenge: challenge, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}}, first)
 	if err != nil {
 		return nil, err
 	}
@@ -328,30 +332,44 @@ func entryOf(bundle api.EntryBundle, number uint64) ([]byte, error) {
 	return nil, fmt.Errorf("read entry %d: its bundle has %d entries", number, len(bundle.Entries))
 }
 
-// receipt proves a leaf in a checkpoint's tree.
-func (s *Service) receipt(ctx context.Context, number uint64, leaf, checkpoint, challenge []byte) ([]byte, error) {
-	cp, err := tlogpolicy.ParseCheckpoint(checkpoint)
+// receipt fills in the proof that an entry is in the tree of its receipt's checkpoint, and of the first one that covered it, if that is
+// known and another.
+func (s *Service) receipt(ctx context.Context, r poclog.Receipt, first []byte) (file []byte, err error) {
+	size, err := s.include(ctx, r.Index, &r.Inclusion)
 	if err != nil {
 		return nil, err
 	}
+	r.Exceptions = s.published.notesOn(size)
+	if cp, err := tlogpolicy.ParseCheckpoint(first); err == nil && cp.Size < size {
+		r.First = &poclog.Inclusion{Checkpoint: first}
+		if _, err := s.include(ctx, r.Index, r.First); err != nil {
+			return nil, err
+		}
+	}
+	return r.Marshal()
+}
+
+// include proves an entry in the tree of a checkpoint, whose size it returns.
+func (s *Service) include(ctx context.Context, number uint64, in *poclog.Inclusion) (size uint64, err error) {
+	cp, err := tlogpolicy.ParseCheckpoint(in.Checkpoint)
+	if err != nil {
+		return 0, err
+	}
 	pb, err := client.NewProofBuilder(ctx, cp.Size, s.tree.ReadTile)
 	if err != nil {
-		return nil, fmt.Errorf("prove entry %d: %w", number, err)
+		return 0, fmt.Errorf("prove entry %d: %w", number, err)
 	}
 	path, err := pb.InclusionProof(ctx, number)
 	if err != nil {
-		return nil, fmt.Errorf("prove entry %d: %w", number, err)
-	}
-	r := poclog.Receipt{
-		Entry: leaf, Index: number, Challenge: challenge, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}, Exceptions: s.published.notesOn(cp.Size),
+		return 0, fmt.Errorf("prove entry %d: %w", number, err)
 	}
 	for _, h := range path {
 		if len(h) != 32 {
-			return nil, errors.New("prove entry: a hash of another length")
+			return 0, errors.New("prove entry: a hash of another length")
 		}
-		r.Inclusion.Hashes = append(r.Inclusion.Hashes, [32]byte(h))
+		in.Hashes = append(in.Hashes, [32]byte(h))
 	}
-	return r.Marshal()
+	return cp.Size, nil
 }
 
 // challengeOf returns the challenge's checkpoint of a bundle that was appraised, or nothing.

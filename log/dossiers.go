@@ -52,7 +52,7 @@ func (s *Service) headReceipt(ctx context.Context, h headOf) (size uint64, recei
 	if err != nil {
 		return 0, nil, err
 	}
-	receipt, err = s.receipt(ctx, h.State.Entry, h.leaf, checkpoint, nil)
+	receipt, err = s.receipt(ctx, poclog.Receipt{Entry: h.leaf, Index: h.State.Entry, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}}, nil)
 	return cp.Size, receipt, err
 }
 
@@ -94,7 +94,7 @@ func (s *Service) getPage(w http.ResponseWriter, r *http.Request, q *question) e
 		return err
 	}
 	numbers := slices.DeleteFunc(union(names), func(n uint64) bool { return n <= q.after || n >= q.index })
-	page, err := s.page(r.Context(), numbers, q.tree)
+	page, err := s.page(r.Context(), numbers, q.tree, q.intervals)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (s *Service) dossier(ctx context.Context, q *question) (*poclog.Dossier, ui
 		return nil, 0, err
 	}
 	d.Index = receipt
-	page, err := s.page(ctx, union(names), size)
+	page, err := s.page(ctx, union(names), size, q.intervals)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -237,7 +237,7 @@ func lastOf(d *poclog.Dossier) *uint64 {
 }
 
 // page returns the first of some entries, as many as one answer may have, with their proof in the tree of a size; nil where there are none.
-func (s *Service) page(ctx context.Context, numbers []uint64, size uint64) (*poclog.DossierPage, error) {
+func (s *Service) page(ctx context.Context, numbers []uint64, size uint64, intervals bool) (*poclog.DossierPage, error) {
 	p := new(poclog.DossierPage)
 	var have [][]byte // the leaves of a bundle
 	bundle, bundles := ^uint64(0), 0
@@ -262,8 +262,73 @@ func (s *Service) page(ctx context.Context, numbers []uint64, size uint64) (*poc
 	}
 	var err error
 	t := subtrees{ctx: ctx, read: s.tree.ReadTile, size: size, tiles: make(map[[2]uint64][][]byte)}
-	p.Proof, err = dossier.ProofOf(size, numbers[:len(p.Entries)], t.root)
-	return p, err
+	if p.Proof, err = dossier.ProofOf(size, numbers[:len(p.Entries)], t.root); err != nil || !intervals {
+		return p, err
+	}
+	return p, s.intervals(ctx, p, size)
+}
+
+// intervals adds the checkpoints that bound when the page's evidence was made, as far as the log has them.
+func (s *Service) intervals(ctx context.Context, p *poclog.DossierPage, size uint64) error {
+	proofs, err := client.NewProofBuilder(ctx, size, s.tree.ReadTile)
+	if err != nil {
+		return fmt.Errorf("prove checkpoints: %w", err)
+	}
+	at := make(map[poclog.Digest]uint32)
+	refer := func(signed []byte) (uint32, error) {
+		digest := poclog.Sum(signed)
+		cp, err := tlogpolicy.ParseCheckpoint(signed)
+		if n := at[digest]; n != 0 || err != nil {
+			return n, nil // what does not parse is no checkpoint: the interval stays unknown
+		}
+		c := poclog.DossierCheckpoint{Checkpoint: signed}
+		if cp.Origin == s.origin && cp.Size > 0 && cp.Size < size {
+			path, err := proofs.ConsistencyProof(ctx, cp.Size, size)
+			if err != nil {
+				return 0, fmt.Errorf("prove the checkpoint of size %d: %w", cp.Size, err)
+			}
+			for _, h := range path {
+				c.Consistency = append(c.Consistency, [sha256.Size]byte(h))
+			}
+		}
+		p.Checkpoints = append(p.Checkpoints, c)
+		at[digest] = uint32(len(p.Checkpoints))
+		return at[digest], nil
+	}
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		if signed := s.challengeOf(e.Leaf); signed != nil {
+			if e.Challenge, err = refer(signed); err != nil {
+				return err
+			}
+		}
+		signed, err := s.kept.covering(e.Number)
+		if err != nil {
+			return err
+		}
+		if cp, err := tlogpolicy.ParseCheckpoint(signed); err == nil && cp.Size <= size {
+			if e.First, err = refer(signed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// challengeOf returns the challenge's checkpoint of an entry, or nil where there is none or the log cannot show it.
+func (s *Service) challengeOf(leaf []byte) []byte {
+	e, err := poclog.ParseEntry(leaf)
+	if err != nil || e.Fresh == nil {
+		return nil
+	}
+	if list, err := s.withheld(); err != nil || list[e.Evidence.Bundle.SHA256] {
+		return nil
+	}
+	bundle, err := s.store.get(e.Evidence.Bundle.SHA256)
+	if err != nil {
+		return nil
+	}
+	return challengeOf(bundle)
 }
 
 // subtrees reads the roots of subtrees from tiles.

@@ -19,12 +19,12 @@ func newInspectCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what is in a file, believing nothing of it",
-		Long: "Show what is in a receipt, bundle, envelope, collateral, challenge, entry, contradiction or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
+		Long: "Show what is in a receipt, dossier, bundle, envelope, collateral, challenge, entry, contradiction or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
 			"file says. `poclog verify` checks it.",
 		Example: "  poclog inspect vm.tlog-proof\n  poclog inspect vm.bundle.json --item tdx-quote > quote.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := readFile(cmd, args[0], poclog.MaxContradiction)
+			file, err := readFile(cmd, args[0], poclog.MaxDossier)
 			if err != nil {
 				return err
 			}
@@ -66,6 +66,8 @@ func inspect(file []byte) (any, error) {
 		return inspectEnvelope(file)
 	case bytes.HasPrefix(file, []byte(`{"v":1,"items":`)):
 		return inspectCollateral(file)
+	case poclog.IsDossier(file):
+		return inspectDossier(file)
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
 		return inspectContradiction(file)
 	case bytes.HasPrefix(file, []byte(`{"v":1,"auditor":`)):
@@ -109,6 +111,35 @@ func inspectReceipt(file []byte) (any, error) {
 	}
 	if r.First != nil {
 		out["first"] = describeCheckpoint(r.First.Checkpoint)
+	}
+	return out, nil
+}
+
+func inspectDossier(file []byte) (any, error) {
+	d, err := poclog.ParseDossier(file)
+	if err != nil {
+		return nil, err
+	}
+	type listed struct {
+		Name    string   `json:"name"`
+		Numbers []uint64 `json:"numbers,omitempty"`
+		Before  bool     `json:"not_from_the_first,omitempty"`
+	}
+	out := map[string]any{"v": 1, "file": "dossier", "checkpoint": describeCheckpoint(d.Checkpoint)}
+	var names []listed
+	for _, n := range d.Names {
+		names = append(names, listed{n.Name, n.Numbers, n.Before != nil})
+	}
+	entries := 0
+	for _, p := range d.Pages {
+		entries += len(p.Entries)
+	}
+	out["names"], out["entries"], out["pages"] = names, entries, len(d.Pages)
+	if out["index"], err = inspectReceipt(d.Index); err != nil {
+		return nil, err
+	}
+	if len(d.Since) > 0 {
+		out["since"] = describeCheckpoint(d.Since)
 	}
 	return out, nil
 }

@@ -101,6 +101,7 @@ func newLogServeCmd() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "address to listen on")
 	f.StringVar(&s.cfg.Guard, "guard", "", "the guard file (default: DIR.guard)")
+	f.DurationVar(&s.cfg.IndexInterval, "index-interval", log.DefaultIndexInterval, "time between index entries of a growing log; ten times that of an idle one")
 	f.DurationVar(&s.cfg.CheckpointInterval, "checkpoint-interval", log.DefaultCheckpointInterval, "time between checkpoints of a growing log, at least 100ms")
 	f.DurationVar(&s.cfg.Republish, "republish", log.DefaultRepublish, "time between checkpoints of an idle log, at most 60s")
 	registerHTTP(f, &s.cfg.Limits)

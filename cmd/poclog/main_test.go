@@ -63,6 +63,7 @@ func TestCommands(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":  cmdServe,
 			"status": cmdStatus,
+			"until":  cmdUntil,
 			"quote":  cmdQuote,
 			"lab":    cmdLab,
 			"gotpm":  cmdGoTPM,
@@ -136,6 +137,18 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("%s: exit status %d, want %d", strings.Join(args[1:], " "), got, want)
 	}
+}
+
+// cmdUntil runs a command until it succeeds: what is waited for comes, or the script fails.
+func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
+	var err error
+	for range 600 {
+		if err = ts.Exec(args[0], args[1:]...); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%s never succeeds: %v", strings.Join(args, " "), err)
 }
 
 // cmdVector writes the members of a vector of testdata, which are files: `vector contradictions/clone-ak contradiction=FILE policy=FILE`.

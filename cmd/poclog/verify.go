@@ -13,6 +13,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -21,6 +22,7 @@ import (
 
 type verifyCmd struct {
 	demandFlags
+	dossierFlags
 	policy string
 	at     string
 	limits rule.Limits
@@ -31,10 +33,11 @@ func newVerifyCmd() *cobra.Command {
 	v := new(verifyCmd)
 	c := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Check a receipt, a bundle, its envelope, a contradiction or a split view, offline",
+		Short: "Check a receipt, a dossier, a bundle, its envelope, a contradiction or a split view, offline",
 		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n\n" +
 			"Of a contradiction, the receipts are checked, the appraisals repeated and the monitor's rule run again: 0 says that its entries cannot all\n" +
-			"be honest. Of a split view, that the log signed two histories.\n\n" +
+			"be honest. Of a split view, that the log signed two histories. Of a dossier, that nothing which names its identities is left out;\n" +
+			"--dossier clears a receipt by one.\n\n" +
 			"Safe defaults: realm production and level 2 (every required check of a profile that binds the VM to its place). Exit status 0 is\n" +
 			"yes, 1 no, 2 wrong usage (no policy is one), 3 could not decide.",
 		Example: "  poclog verify vm.tlog-proof --policy policy.txt --place gce/us-central1-a --max-age 10m\n" +
@@ -43,7 +46,8 @@ func newVerifyCmd() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd, args[0]) },
 	}
-	v.register(c)
+	v.demandFlags.register(c)
+	v.dossierFlags.register(c)
 	c.Flags().StringVar(&v.policy, "policy", "", "tlog-policy: whose signatures count")
 	c.Flags().StringVar(&v.at, "at", "", "a bundle: judge it at this time, RFC 3339 (default: now)")
 	c.Flags().DurationVar(&v.limits.MoveTime, "move-time", rule.DefaultMoveTime, "a contradiction: the least time in which a machine is moved to another place")
@@ -61,11 +65,11 @@ const (
 )
 
 func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
-	file, err := readFile(cmd, path, poclog.MaxContradiction)
+	file, err := readFile(cmd, path, poclog.MaxDossier)
 	if err != nil {
 		return err
 	}
-	d, err := v.demands(cmd)
+	d, err := v.demandFlags.demands(cmd)
 	if err != nil {
 		return err
 	}
@@ -76,6 +80,8 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 		return v.bundle(cmd, file, d)
 	case poclog.IsEnvelope(file):
 		return v.signed(cmd, file, d)
+	case poclog.IsDossier(file):
+		return v.dossier(cmd, file, d)
 	case bytes.HasPrefix(file, []byte(splitViewStart)):
 		return v.splitView(cmd, file)
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
@@ -88,13 +94,14 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 type result struct {
 	V       int               `json:"v"`
 	OK      bool              `json:"ok"`
-	Kind    string            `json:"kind"`            // "receipt", "bundle", "envelope", "contradiction" or "split-view"
+	Kind    string            `json:"kind"`            // "receipt", "bundle", "envelope", "contradiction", "dossier" or "split-view"
 	Check   string            `json:"check,omitempty"` // what refused: a check, a step or a demand
 	Detail  string            `json:"detail,omitempty"`
 	Verdict *receipt.Verdict  `json:"verdict,omitempty"`
 	Entry   json.RawMessage   `json:"entry,omitempty"`
 	Notes   map[string]string `json:"notes,omitempty"`
 
+	Dossier       *dossier.Answer               `json:"dossier,omitempty"`
 	Contradiction *receipt.ContradictionVerdict `json:"contradiction,omitempty"` // of an alert, too, which is not OK
 }
 
@@ -133,6 +140,9 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	verdict, err := receipt.Check(file, policy, time.Now(), d)
 	if err == nil && v.quoteFile != "" {
 		err = v.compareQuote(cmd, verdict.Entry)
+	}
+	if err == nil {
+		err = v.cleared(cmd, verdict, &d)
 	}
 	if err != nil {
 		return v.explain(v.refused(cmd, result{V: 1, Kind: "receipt"}, err))

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify/dossier"
+	"github.com/poclog/poclog/verify/index"
+	"github.com/poclog/poclog/verify/receipt"
+)
+
+type dossierCmd struct {
+	logFlags
+	out       output
+	since     string
+	intervals bool
+}
+
+func newDossierCmd() *cobra.Command {
+	d := new(dossierCmd)
+	c := &cobra.Command{
+		Use:   "dossier NAME... | RECEIPT",
+		Short: "Get everything that a log says of a chip, a key or a VM, with the proof that it is everything",
+		Long: "Get a dossier: every entry of a log that names an identity, and a proof that there are no others. A receipt stands for all the\n" +
+			"identities that its entry names. Of an identity, unproven claims (level 0) are included. `poclog verify` checks the file offline.",
+		Example: "  poclog dossier intel:tdx:ppid:00112233445566778899aabbccddeeff --log https://log.example/2026 -o chip.dossier.json\n" +
+			"  poclog dossier vm.tlog-proof --since 30d --intervals -o vm.dossier.json\n" +
+			"  poclog verify vm.tlog-proof --dossier vm.dossier.json --policy policy.txt",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd, args) },
+	}
+	d.logFlags.register(c)
+	d.out.flags(c, "dossier")
+	c.Flags().StringVar(&d.since, "since", "", "only what was logged since: RFC 3339, a date, or how long ago (24h, 30d); default: everything")
+	c.Flags().BoolVar(&d.intervals, "intervals", false, "with the checkpoints that show when each entry's evidence was made")
+	return c
+}
+
+func (d *dossierCmd) run(cmd *cobra.Command, args []string) error {
+	if err := d.out.check(); err != nil {
+		return err
+	}
+	now := time.Now()
+	since, err := parseSince(d.since, now)
+	if err != nil {
+		return err
+	}
+	names, err := d.names(cmd, args)
+	if err != nil {
+		return err
+	}
+	cl, err := d.client(cmd)
+	if err != nil {
+		return err
+	}
+	told := progress(cmd, "entries")
+	of := client.DossierOf{Names: names, Since: since, Intervals: d.intervals, Progress: func(done, total int) {
+		if told != nil {
+			told(uint64(done), uint64(total))
+		}
+	}}
+	got, err := cl.Dossier(cmd.Context(), of)
+	if err != nil {
+		return fromLog(err)
+	}
+	file, err := got.Marshal()
+	if err != nil {
+		return err
+	}
+	// Which realm is asked about, and how much audit, is for the reader to say.
+	demands := dossier.Demands{Names: names, Since: since}
+	if demands.Since.IsZero() {
+		demands.Since = now.Add(time.Hour) // the log left nothing out unless it was asked
+	}
+	a, err := dossier.Check(file, cl.Policy, now, demands)
+	if err != nil {
+		return fmt.Errorf("the log's answer does not prove what it says: %w", err)
+	}
+	if err := d.out.write(cmd, file); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%d entries of %s, complete up to entry %d\n", len(a.Entries), a.Origin, a.Size)
+	return nil
+}
+
+// names returns what the arguments name: identities with their unproven claims, or the identities of a receipt.
+func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) {
+	var names []string
+	for _, arg := range args {
+		id, err := poclog.ParseIdentity(arg)
+		switch {
+		case err == nil && id.Kind() == poclog.QuoteKind:
+			return nil, hint(usagef("%s: a quote is in one entry, and not in the index", arg), "`poclog log entries URL --identity %s` finds it", arg)
+		case err == nil:
+			names = append(names, arg, index.Unproven+arg)
+		case index.ParseName(arg) == nil:
+			names = append(names, arg)
+		case strings.Contains(arg, ":") && !strings.Contains(arg, "/"):
+			return nil, usagef("%w", err)
+		default:
+			more, err := namesOfReceipt(cmd, arg)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, more...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func namesOfReceipt(cmd *cobra.Command, path string) ([]string, error) {
+	file, err := readFile(cmd, path, poclog.MaxReceipt)
+	if err != nil {
+		return nil, hint(err, "an identity looks like intel:tdx:ppid:00112233445566778899aabbccddeeff")
+	}
+	r, err := poclog.ParseReceipt(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: neither an identity nor a receipt: %w", path, err)
+	}
+	e, err := poclog.ParseEntry(r.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return dossier.NamesFor(e), nil
+}
+
+// parseSince reads --since; empty is the zero time.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	return parseMoment("since", s, now)
+}
+
+// dossierFlags are what a reader asks of dossiers.
+type dossierFlags struct {
+	dossiers []string
+	since    string
+	names    []string
+}
+
+func (f *dossierFlags) register(c *cobra.Command) {
+	c.Flags().StringSliceVar(&f.dossiers, "dossier", nil, "a receipt: it must be cleared by this dossier of its log")
+	c.Flags().StringVar(&f.since, "since", "", "dossiers: everything that was logged since is listed: RFC 3339, a date, or how long ago (24h, 30d); default: everything")
+	c.Flags().StringSliceVar(&f.names, "covers", nil, "a dossier: demand that it covers these names")
+}
+
+// demands are those of the other flags that a dossier can meet.
+func (f *dossierFlags) demands(d *receipt.Demands, v *verifyCmd, now time.Time) (dossier.Demands, error) {
+	since, err := parseSince(f.since, now)
+	return dossier.Demands{
+		Names: f.names, Standing: d.Standing, AuditGroup: d.AuditGroup, MaxAge: d.MaxAge, Since: since, UnsafeRealm: d.UnsafeRealm, Limits: v.limits,
+	}, err
+}
+
+// cleared holds a receipt to the dossiers that were given: the one of its log must clear it.
+func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *receipt.Demands) error {
+	if len(v.dossiers) == 0 {
+		return nil
+	}
+	policy, err := readTlogPolicy(cmd, v.policy)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	demands, err := v.dossierFlags.demands(d, v, now)
+	if err != nil {
+		return err
+	}
+	var origins []string
+	for _, path := range v.dossiers {
+		file, err := readFile(cmd, path, poclog.MaxDossier)
+		if err != nil {
+			return err
+		}
+		a, err := dossier.Check(file, policy, now, demands)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if a.Origin == verdict.Origin {
+			return a.Clears(verdict)
+		}
+		origins = append(origins, a.Origin)
+	}
+	return &receipt.Error{Step: dossier.StepDossier, Detail: fmt.Sprintf("the receipt is of %s, the dossiers of %s", verdict.Origin, strings.Join(origins, ", "))}
+}
+
+// dossier checks a dossier. What it shows is a yes unless it contradicts or calls for an explanation.
+func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) error {
+	policy, err := readTlogPolicy(cmd, v.policy)
+	if err != nil {
+		return err
+	}
+	if err := v.checkAuditGroup(cmd, policy); err != nil {
+		return err
+	}
+	now := time.Now()
+	demands, err := v.dossierFlags.demands(&d, v, now)
+	if err != nil {
+		return err
+	}
+	a, err := dossier.Check(file, policy, now, demands)
+	if err != nil {
+		return v.explain(v.refused(cmd, result{V: 1, Kind: "dossier"}, err))
+	}
+	grave := a.Gravest()
+	if v.asJSON {
+		err = printJSON(cmd.OutOrStdout(), result{V: 1, OK: grave == nil, Kind: "dossier", Dossier: a})
+	} else {
+		err = printDossier(cmd.OutOrStdout(), a)
+	}
+	if err == nil && grave != nil {
+		err = fmt.Errorf("rule %s: %s", grave.Rule, grave.Seen)
+	}
+	return err
+}
+
+// printDossier says what a dossier shows, on whose word, and how old it is.
+func printDossier(w io.Writer, a *dossier.Answer) error {
+	var b bytes.Buffer
+	answer := "yes"
+	if a.Gravest() != nil {
+		answer = "no"
+	}
+	fmt.Fprintf(&b, "%s: %s by %s, complete up to entry %d\n", answer, a.Verdict, a.Origin, a.Size)
+	if a.Seen.Known {
+		fmt.Fprintf(&b, "  as of      %s\n", a.Seen.Time.UTC().Format(time.RFC3339))
+	} else {
+		labelled(&b, "  as of      ", "unknown: "+a.Seen.Why)
+	}
+	if a.From > 0 && a.Since.Known {
+		fmt.Fprintf(&b, "  since      %s: older entries may be left out\n", a.Since.Time.UTC().Format(time.RFC3339))
+	}
+	for _, n := range a.Names {
+		times := "not claimed"
+		if n.Present {
+			times = fmt.Sprintf("claimed %d times%s", len(n.Numbers), placesOf(a, n))
+		}
+		labelled(&b, "  "+n.Name+"\n             ", times)
+	}
+	for _, f := range a.Findings {
+		labelled(&b, fmt.Sprintf("  %s  ", f.Severity), f.Rule+": "+f.Seen+" "+f.Meaning)
+	}
+	if len(a.Findings) == 0 {
+		fmt.Fprintln(&b, "  findings   none: nothing contradicts")
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// placesOf says where the entries of a name are proven to stand.
+func placesOf(a *dossier.Answer, n dossier.Name) string {
+	var places []string
+	for _, e := range a.Entries {
+		if e.Leaf.Proof == nil || !slices.Contains(n.Numbers, e.Number) {
+			continue
+		}
+		if p := e.Leaf.Proof.ProvenPlace(); p.Provider.Value != "" {
+			place := p.Provider.Value + "/" + max(p.Zone.Value, p.Region.Value)
+			if !slices.Contains(places, place) {
+				places = append(places, place)
+			}
+		}
+	}
+	switch {
+	case len(places) == 0:
+		return ""
+	case len(places) == 1:
+		return ", always in " + places[0]
+	}
+	return ", in " + strings.Join(places, ", ")
+}
