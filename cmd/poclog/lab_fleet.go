@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha512"
 	"fmt"
 	"net/http"
 	"slices"
@@ -51,8 +52,12 @@ func (l *laboratory) gce() (*fleet, error) {
 	}
 	for i := range l.VMs {
 		h := c.Hosts[i%len(c.Hosts)]
-		if _, err := h.NewVM(i%len(h.Sockets), gce.VMConfig{Image: c.Images[i%len(c.Images)], Version: 4 + i%2}); err != nil {
+		vm, err := h.NewVM(i%len(h.Sockets), gce.VMConfig{Image: c.Images[i%len(c.Images)], Version: 4 + i%2})
+		if err != nil {
 			return nil, err
+		}
+		if i%3 == 1 {
+			vm.Extend(sha512.Sum384([]byte("an application that the guest started")))
 		}
 	}
 	f := &fleet{

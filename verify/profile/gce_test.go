@@ -270,3 +270,35 @@ func BenchmarkAppraiseManagedVM(b *testing.B) {
 	floor := signatureFloor(b, bundle, w.Collateral) + 2*costRSA(b, 2048) + 40*time.Microsecond // the endorsement's two, the challenge's two Ed25519
 	b.ReportMetric(float64(mean)/float64(floor), "×floor")
 }
+
+// RTMR3 is the guest's: what runs in it may be measured there at any time, and no event log says so. The firmware's, boot loader's and kernel's registers
+// are held to the log, each of them.
+func TestGuestsThatExtendRTMR3AreBound(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		w.VM.Extend([48]byte{byte(i), 1})
+		w.Challenge.Salt[1]++
+		a, err := Appraise(judging(t, w, w.Honest()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := &a.Entry; e.Level != poclog.LevelBound || len(e.CVM.RTMRs) != 4 || e.CVM.RTMRs[3] != w.VM.RTMR3 || e.CVM.RTMRs[3] == [48]byte{} {
+			t.Errorf("level %d, RTMRs %x: want RTMR3 %x", e.Level, e.CVM.RTMRs, w.VM.RTMR3)
+		}
+	}
+	if err := w.VM.Reboot(); err != nil || w.VM.RTMR3 != ([48]byte{}) {
+		t.Errorf("after a reboot RTMR3 is %x: %v", w.VM.RTMR3, err)
+	}
+	m := attack.NewWorldOf(poclog.BareMetalTDXTPM)
+	m.Machine.RTMR3 = [48]byte{1}
+	if a, err := Appraise(judging(t, m, m.Honest())); err != nil || a.Entry.Level != poclog.LevelBound {
+		t.Errorf("bare metal: %v", err)
+	}
+	for i := range 3 {
+		change := func(td *chip.TD) { td.RTMRs[i][0] ^= 1 }
+		_, err := Appraise(judging(t, w, w.Assemble(attack.Mix{TD: change})))
+		wantCheck(t, fmt.Sprintf("another RTMR%d", i), err, verify.BindPCRRTMR)
+		_, err = Appraise(judging(t, m, m.Seal(attack.MetalMix{TD: change})))
+		wantCheck(t, fmt.Sprintf("bare metal: another RTMR%d", i), err, verify.BindPCRRTMR)
+	}
+}

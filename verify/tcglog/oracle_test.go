@@ -133,6 +133,12 @@ func TestReplayAgreesWithGoEventlog(t *testing.T) {
 		for i := range 4 {
 			forged := registers
 			forged[i][0] ^= 1
+			if i == 3 {
+				if err := l.CheckRTMRs(&forged); err != nil {
+					t.Errorf("%s: RTMR3, which is the guest's: %v", name, err)
+				}
+				continue
+			}
 			wantCheck(t, "another RTMR (rtmr-forged), or one without events that does not hold zeros", l.CheckRTMRs(&forged), verify.BindPCRRTMR)
 		}
 	}

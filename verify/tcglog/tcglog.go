@@ -46,6 +46,7 @@ const (
 	ccMRTD             = 0
 	ccFirstRTMR        = 1
 	ccLastRTMR         = 4
+	ccGuestRTMR        = 3 // RTMR3, which the guest extends as it likes
 	lastPCR            = 23
 	firstDRTM, lastDRT = 17, 22 // registers that start as ones, and as zeros once a dynamic launch has reset them
 	maxLocality        = 4

@@ -1,6 +1,7 @@
 package gce
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -27,6 +28,7 @@ type VM struct {
 	TPM    *TPM
 	Host   *Host // nil when stopped
 	Socket int
+	RTMR3  [48]byte // what the guest extended since it booted
 
 	cloud *Cloud
 }
@@ -76,7 +78,7 @@ func (v *VM) Start(h *Host, socket int) error {
 	case socket < 0 || socket >= len(h.Sockets):
 		return fmt.Errorf("start %s: %s has no socket %d", g.InstanceName, h.Name, socket)
 	}
-	v.Host, v.Socket = h, socket
+	v.Host, v.Socket, v.RTMR3 = h, socket, [48]byte{}
 	v.TPM.Start(v.cloud.Now, v.Config.Image)
 	return nil
 }
@@ -92,8 +94,14 @@ func (v *VM) Reboot() error {
 	if v.Host == nil {
 		return fmt.Errorf("reboot %s: it is stopped", v.TPM.Instance.InstanceName)
 	}
+	v.RTMR3 = [48]byte{}
 	v.TPM.Start(v.cloud.Now, v.Config.Image)
 	return nil
+}
+
+// Extend has the guest extend RTMR3, as dstack does with its applications: no event log has an event of it.
+func (v *VM) Extend(digest [48]byte) {
+	v.RTMR3 = [48]byte(extend(crypto.SHA384, v.RTMR3[:], digest[:]))
 }
 
 // Resume continues the VM after it was suspended: the TPM counts a restart and keeps its registers.
@@ -119,6 +127,7 @@ func (v *VM) TD(reportData [64]byte) chip.TD {
 		Version: v.Config.Version, BodyType: v.Config.BodyType, MRTD: v.Config.Firmware.MRTD(v.Config.Memory), RTMRs: v.Config.Image.RTMRs,
 		ReportData: reportData,
 	}
+	td.RTMRs[3] = v.RTMR3
 	if !v.Config.NoPZID {
 		td.MROwner = v.TPM.Instance.PZID()
 	}

@@ -155,6 +155,7 @@ type Machine struct {
 	AKChain, EKChain []byte
 	Guest            *gce.Image // what the TD boots
 	MRTD             [48]byte   // what the TD is launched with
+	RTMR3            [48]byte   // what its guest extended since: a value of any kind, for nothing replays it
 }
 
 // A Provider rents machines.
@@ -202,7 +203,9 @@ func (p *Provider) MachineWith(t *TPM, zone string, named bool) *Machine {
 
 // TD returns what the chip would say of the machine's TD.
 func (m *Machine) TD(reportData [64]byte) chip.TD {
-	return chip.TD{MRTD: m.MRTD, RTMRs: m.Guest.RTMRs, ReportData: reportData}
+	td := chip.TD{MRTD: m.MRTD, RTMRs: m.Guest.RTMRs, ReportData: reportData}
+	td.RTMRs[3] = m.RTMR3
+	return td
 }
 
 // Policy returns the policy by which the realm lab judges this provider's machines: proofs at level 2 whose challenge satisfies a tlog-policy (its
