@@ -14,6 +14,7 @@ import (
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/monitor/web"
 	"github.com/poclog/poclog/verify/profile"
 )
 
@@ -24,6 +25,7 @@ type monitorServeCmd struct {
 	appraisals []string
 	noReceipts bool
 	backlog    bool
+	limits     httpd.Config
 }
 
 func newMonitorServeCmd() *cobra.Command {
@@ -37,7 +39,7 @@ func newMonitorServeCmd() *cobra.Command {
 			"  GET  /v1/alerts, /v1/alerts/<id>, /v1/alerts/<id>/file\n" +
 			"  GET  /health, /metrics\n" +
 			"Whom the watch list has, and why something is silenced, it tells nobody. A chip about which there is a contradiction is not vouched for (409). It\n" +
-			"speaks HTTP: put what terminates TLS and limits rates before it, and keep /metrics from strangers there.",
+			"speaks HTTP: put what terminates TLS before it, and keep /metrics from strangers there.",
 		Example: "  poclog monitor serve --listen 127.0.0.1:7391\n  curl -s http://127.0.0.1:7391/v1/identities/intel:tdx:ppid:00112233445566778899aabbccddeeff",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -46,6 +48,8 @@ func newMonitorServeCmd() *cobra.Command {
 	c.Flags().StringVar(&s.listen, "listen", os.Getenv("POCLOG_MONITOR_LISTEN"), "address and port; port 0 takes a free one")
 	c.Flags().StringArrayVar(&s.appraisals, "appraisal", nil, "appraisal policies whose roots say which quotes are genuine (default: those of the realm production)")
 	c.Flags().BoolVar(&s.noReceipts, "no-receipts", false, "ask no log for receipts: answers stand on the monitor's word")
+	registerHTTP(c.Flags(), &s.limits)
+	c.Flags().Float64Var(&s.limits.Rate, "rate", httpd.DefaultRate, "questions about quotes a second from one address")
 	c.Flags().BoolVar(&s.backlog, "webhook-backlog", false, "measure what the webhook of run or tell has not taken yet")
 	return c
 }
@@ -54,8 +58,11 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 	if s.listen == "" {
 		return usagef("say where to --listen, such as 127.0.0.1:7391")
 	}
-	cfg := query.Config{
-		Dir: s.folder(), Private: []string{notify.RuleWatched, notify.RuleOverdue},
+	if err := limitHTTP(&s.limits); err != nil {
+		return err
+	}
+	cfg := web.Config{
+		Dir: s.folder(), Limits: s.limits, Private: []string{notify.RuleWatched, notify.RuleOverdue},
 		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 	}
 	if s.backlog {
@@ -78,7 +85,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Addr()); err != nil {
 			return undecided(err)
 		}
-		if err := httpd.New(httpd.Config{Logger: cfg.Logger}).Serve(cmd.Context(), l, query.NewServer(m, cfg).Handler()); err != nil {
+		if err := web.NewServer(m, cfg).Serve(cmd.Context(), l); err != nil {
 			return undecided(err)
 		}
 		return nil

@@ -52,6 +52,8 @@ type Config struct {
 
 	// Refusal describes a service's own errors; nil, and a nil result, are faults inside, which strangers do not read.
 	Refusal func(error) *Refusal
+	// Document is what else every problem document of the service says, as Refusal.Document, which goes before it. nil adds nothing.
+	Document func(Problem) any
 
 	Now    func() time.Time // of rates; nil is time.Now
 	Logger *slog.Logger     // nil is slog.DiscardHandler

@@ -94,8 +94,10 @@ func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		p.Detail = ref.Err.Error()
 	}
 	var document any = p
-	if ref.Document != nil {
-		document = ref.Document(p)
+	if f := ref.Document; f != nil {
+		document = f(p)
+	} else if s.cfg.Document != nil {
+		document = s.cfg.Document(p)
 	}
 	h := w.Header()
 	h.Del("ETag")

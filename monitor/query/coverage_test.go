@@ -7,19 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/monitor/query/querytest"
 )
-
-var t0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-
-func hours(n float64) time.Time { return t0.Add(time.Duration(n * float64(time.Hour))) }
 
 func points(at ...float64) []query.Point {
 	var out []query.Point
 	for _, h := range at {
-		out = append(out, query.Point{At: hours(h), Place: "gce/r/z"})
+		out = append(out, query.Point{At: querytest.Hours(h), Place: "gce/r/z"})
 	}
 	return out
 }
@@ -27,13 +23,13 @@ func points(at ...float64) []query.Point {
 func spansText(spans []query.Span) string {
 	var parts []string
 	for _, s := range spans {
-		parts = append(parts, fmt.Sprintf("%g-%g", s.From.Sub(t0).Hours(), s.To.Sub(t0).Hours()))
+		parts = append(parts, fmt.Sprintf("%g-%g", s.From.Sub(querytest.Start).Hours(), s.To.Sub(querytest.Start).Hours()))
 	}
 	return strings.Join(parts, " ")
 }
 
 func TestCoverageIsWhatWindowsReach(t *testing.T) {
-	day := query.Span{From: hours(0), To: hours(24)}
+	day := query.Span{From: querytest.Hours(0), To: querytest.Hours(24)}
 	for _, c := range []struct {
 		name             string
 		proofs           []query.Point
@@ -49,9 +45,9 @@ func TestCoverageIsWhatWindowsReach(t *testing.T) {
 		{"after it", points(24), "", "0-24", 0, "0 %", "············"},
 		{"overlapping, out of order", points(9, 8, 8.5), "8-11", "0-8 11-24", 3, "12.5 %", "····█▒······"},
 		{"touching", points(8, 10), "8-12", "0-8 12-24", 2, "16.7 %", "····██······"},
-		{"a second apart", append(points(8), query.Point{At: hours(10).Add(time.Second)}), "", "0-8 10-10.000277777777777 12.000277777777777-24", 2, "16.7 %", "····█▒▒·····"},
+		{"a second apart", append(points(8), query.Point{At: querytest.Hours(10).Add(time.Second)}), "", "0-8 10-10.000277777777777 12.000277777777777-24", 2, "16.7 %", "····█▒▒·····"},
 		{"the whole day", points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22), "0-24", "", 13, "100 %", "████████████"},
-		{"all but a second", append(points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20), query.Point{At: hours(22).Add(time.Second)}), "", "", 13, "over 99.9 %", "███████████▒"},
+		{"all but a second", append(points(-1, 0.5, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20), query.Point{At: querytest.Hours(22).Add(time.Second)}), "", "", 13, "over 99.9 %", "███████████▒"},
 	} {
 		got := query.Cover(c.proofs, 2*time.Hour, day)
 		var covered []query.Span
@@ -71,23 +67,23 @@ func TestCoverageIsWhatWindowsReach(t *testing.T) {
 func TestCoverageAgreesWithCountingMinutes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const minutes = 600
-	span := query.Span{From: t0, To: t0.Add(minutes * time.Minute)}
+	span := query.Span{From: querytest.Start, To: querytest.Start.Add(minutes * time.Minute)}
 	for range 200 {
 		window := time.Duration(1+rnd.IntN(90)) * time.Minute
 		var list []query.Point
 		slow := make([]bool, minutes)
 		for range rnd.IntN(12) {
-			at := t0.Add(time.Duration(rnd.IntN(minutes+200)-100) * time.Minute)
+			at := querytest.Start.Add(time.Duration(rnd.IntN(minutes+200)-100) * time.Minute)
 			list = append(list, query.Point{At: at})
 			for m := range slow {
-				moment := t0.Add(time.Duration(m) * time.Minute)
+				moment := querytest.Start.Add(time.Duration(m) * time.Minute)
 				slow[m] = slow[m] || !moment.Before(at) && moment.Before(at.Add(window))
 			}
 		}
 		got := query.Cover(list, window, span)
 		covered, total := 0, time.Duration(0)
 		for m, want := range slow {
-			moment := t0.Add(time.Duration(m) * time.Minute)
+			moment := querytest.Start.Add(time.Duration(m) * time.Minute)
 			have := false
 			for _, s := range got.Covered {
 				have = have || !moment.Before(s.From) && moment.Before(s.To)
@@ -113,39 +109,18 @@ func TestCoverageAgreesWithCountingMinutes(t *testing.T) {
 
 func TestOnlyFreshAndBoundProofsCover(t *testing.T) {
 	fresh := &monitor.Fresh{Origin: "log.test"}
-	records := of(
-		&monitor.Record{Kind: monitor.KindProof, Level: 2, Fresh: fresh, Appraised: hours(1), Place: authentic("gce", "r", "z")},
-		&monitor.Record{Kind: monitor.KindProof, Level: 0, Fresh: fresh, Appraised: hours(2)},
-		&monitor.Record{Kind: monitor.KindProof, Level: 2, Appraised: hours(3)},
-		&monitor.Record{Kind: monitor.KindConfig, Appraised: hours(4)},
+	records := querytest.Of(
+		&monitor.Record{Kind: monitor.KindProof, Level: 2, Fresh: fresh, Appraised: querytest.Hours(1), Place: querytest.Authentic("gce", "r", "z")},
+		&monitor.Record{Kind: monitor.KindProof, Level: 0, Fresh: fresh, Appraised: querytest.Hours(2)},
+		&monitor.Record{Kind: monitor.KindProof, Level: 2, Appraised: querytest.Hours(3)},
+		&monitor.Record{Kind: monitor.KindConfig, Appraised: querytest.Hours(4)},
 	)
 	got, err := query.FreshProofs(records)
-	if err != nil || len(got) != 1 || got[0] != (query.Point{At: hours(1), Place: "gce/r/z"}) {
+	if err != nil || len(got) != 1 || got[0] != (query.Point{At: querytest.Hours(1), Place: "gce/r/z"}) {
 		t.Errorf("%v, %v", got, err)
 	}
-}
-
-// of makes records a sequence.
-func of(list ...*monitor.Record) query.Records {
-	return func(yield func(*monitor.Record, error) bool) {
-		for i, r := range list {
-			c := *r
-			if c.Origin == "" {
-				c.Origin, c.Index = "log.test", uint64(i)
-			}
-			if !yield(&c, nil) {
-				return
-			}
-		}
-	}
-}
-
-func authentic(provider, region, zone string) monitor.Place {
-	return monitor.Place{Provider: provider, Region: region, Zone: zone, ProviderAuthentic: true, RegionAuthentic: true, ZoneAuthentic: true}
 }
 
 func hinted(provider, region string) monitor.Place {
 	return monitor.Place{Provider: provider, Region: region, ProviderAuthentic: true}
 }
-
-func ppid(n int) poclog.Identity { return poclog.Identity(fmt.Sprintf("intel:tdx:ppid:%032x", n)) }

@@ -9,39 +9,24 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/monitor/query/querytest"
 )
-
-// proof is a bound proof of instance n on a chip at an hour.
-func proof(chip, instance int, at float64, change func(*monitor.Record)) *monitor.Record {
-	r := &monitor.Record{
-		Kind: monitor.KindProof, Profile: poclog.GCETDXvTPM, Level: 2, Realm: poclog.Production, Appraised: hours(at), Fresh: &monitor.Fresh{Origin: "log.test"},
-		Chip: ppid(chip), Place: authentic("gce", "us-central1", "us-central1-a"), TCB: "UpToDate",
-		AK: poclog.Identity(fmt.Sprintf("tpm:ak:%064x", instance)), Quote: poclog.Identity(fmt.Sprintf("quote:%064x", int(at*3600)+1)),
-	}
-	if instance > 0 {
-		r.Instance = poclog.GCEInstanceIdentity(7, uint64(instance))
-	}
-	if change != nil {
-		change(r)
-	}
-	return r
-}
 
 func TestACVMIsOneChipPlaceAndLaunch(t *testing.T) {
 	other := func(f func(*monitor.Record)) func(*monitor.Record) { return f }
-	records := of(
-		proof(1, 1, 1, nil),
-		proof(1, 1, 2, other(func(r *monitor.Record) { r.AK, r.TCB = "tpm:ak:"+poclog.Identity(strings.Repeat("e", 64)), "OutOfDate" })), // its other key
-		proof(1, 1, 3, other(func(r *monitor.Record) { r.ResetCount = 9 })),                                                              // restarted
-		proof(2, 1, 4, nil), // moved
-		proof(1, 2, 1, nil), // its neighbour
-		proof(1, 1, 5, other(func(r *monitor.Record) { r.Measurement[0] = 1 })), // other firmware
-		proof(3, 0, 1, nil), // nothing but the key names it
-		proof(3, 0, 2, nil),
-		proof(3, 0, 3, other(func(r *monitor.Record) { r.RestartCount = 1 })),
-		proof(4, 0, 1, other(func(r *monitor.Record) { r.AK, r.Level, r.Place = "", 0, monitor.Place{} })), // a chip alone
-		proof(4, 0, 2, other(func(r *monitor.Record) { r.AK, r.Level, r.Place = "", 0, monitor.Place{} })),
-		&monitor.Record{Kind: monitor.KindConfig, Appraised: hours(1)},
+	records := querytest.Of(
+		querytest.Proof(1, 1, 1, nil),
+		querytest.Proof(1, 1, 2, other(func(r *monitor.Record) { r.AK, r.TCB = "tpm:ak:"+poclog.Identity(strings.Repeat("e", 64)), "OutOfDate" })), // its other key
+		querytest.Proof(1, 1, 3, other(func(r *monitor.Record) { r.ResetCount = 9 })),                                                              // restarted
+		querytest.Proof(2, 1, 4, nil), // moved
+		querytest.Proof(1, 2, 1, nil), // its neighbour
+		querytest.Proof(1, 1, 5, other(func(r *monitor.Record) { r.Measurement[0] = 1 })), // other firmware
+		querytest.Proof(3, 0, 1, nil), // nothing but the key names it
+		querytest.Proof(3, 0, 2, nil),
+		querytest.Proof(3, 0, 3, other(func(r *monitor.Record) { r.RestartCount = 1 })),
+		querytest.Proof(4, 0, 1, other(func(r *monitor.Record) { r.AK, r.Level, r.Place = "", 0, monitor.Place{} })), // a chip alone
+		querytest.Proof(4, 0, 2, other(func(r *monitor.Record) { r.AK, r.Level, r.Place = "", 0, monitor.Place{} })),
+		&monitor.Record{Kind: monitor.KindConfig, Appraised: querytest.Hours(1)},
 		&monitor.Record{Kind: monitor.KindMalformed},
 	)
 	got, err := query.CVMs(records, query.Filter{})
@@ -62,11 +47,11 @@ func TestACVMIsOneChipPlaceAndLaunch(t *testing.T) {
 }
 
 func TestFiltersPickByWhatIsProven(t *testing.T) {
-	records := of(
-		proof(1, 1, 1, nil),
-		proof(2, 2, 2, func(r *monitor.Record) { r.Place = hinted("azure", "westus3") }),
-		proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }), // its certificate names a zone, and nothing binds it
-		proof(4, 4, 4, func(r *monitor.Record) { r.Realm = poclog.Lab }),
+	records := querytest.Of(
+		querytest.Proof(1, 1, 1, nil),
+		querytest.Proof(2, 2, 2, func(r *monitor.Record) { r.Place = hinted("azure", "westus3") }),
+		querytest.Proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }), // its certificate names a zone, and nothing binds it
+		querytest.Proof(4, 4, 4, func(r *monitor.Record) { r.Realm = poclog.Lab }),
 	)
 	place := func(s string) query.PlaceQuery {
 		q, err := query.ParsePlace(s)
@@ -92,9 +77,9 @@ func TestFiltersPickByWhatIsProven(t *testing.T) {
 		{"another provider's zone", query.Filter{Place: place("azure/us-central1-a")}, ""},
 		{"a realm", query.Filter{Realm: poclog.Lab}, "4"},
 		{"a level", query.Filter{Level: 2}, "124"},
-		{"from, inclusive", query.Filter{Since: hours(2)}, "234"},
-		{"until, exclusive", query.Filter{Until: hours(3)}, "12"},
-		{"between", query.Filter{Since: hours(2), Until: hours(3)}, "2"},
+		{"from, inclusive", query.Filter{Since: querytest.Hours(2)}, "234"},
+		{"until, exclusive", query.Filter{Until: querytest.Hours(3)}, "12"},
+		{"between", query.Filter{Since: querytest.Hours(2), Until: querytest.Hours(3)}, "2"},
 	} {
 		got, err := query.CVMs(records, c.f)
 		if err != nil {
@@ -116,12 +101,12 @@ func TestFiltersPickByWhatIsProven(t *testing.T) {
 }
 
 func TestPlacesNeverListWhatNothingProves(t *testing.T) {
-	records := of(
-		proof(1, 1, 1, nil), proof(1, 2, 2, nil), proof(2, 3, 3, nil), proof(2, 3, 4, nil),
-		proof(5, 5, 1, func(r *monitor.Record) { r.Place = authentic("gce", "us-east1", "us-east1-b") }),
-		proof(2, 2, 2, func(r *monitor.Record) { r.Place = hinted("azure", "westus3") }),
-		proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }),
-		proof(4, 4, 3, func(r *monitor.Record) { r.Level, r.Place = 0, monitor.Place{} }),
+	records := querytest.Of(
+		querytest.Proof(1, 1, 1, nil), querytest.Proof(1, 2, 2, nil), querytest.Proof(2, 3, 3, nil), querytest.Proof(2, 3, 4, nil),
+		querytest.Proof(5, 5, 1, func(r *monitor.Record) { r.Place = querytest.Authentic("gce", "us-east1", "us-east1-b") }),
+		querytest.Proof(2, 2, 2, func(r *monitor.Record) { r.Place = hinted("azure", "westus3") }),
+		querytest.Proof(3, 3, 3, func(r *monitor.Record) { r.Level = 0 }),
+		querytest.Proof(4, 4, 3, func(r *monitor.Record) { r.Level, r.Place = 0, monitor.Place{} }),
 	)
 	text := func(f query.Filter) string {
 		list, err := query.Places(records, f)
@@ -143,60 +128,62 @@ func TestPlacesNeverListWhatNothingProves(t *testing.T) {
 }
 
 func TestChassisListWhatWasProvenOnThem(t *testing.T) {
-	records := of(
-		proof(1, 1, 2, nil), proof(1, 2, 1, nil),
-		proof(1, 1, 3, func(r *monitor.Record) { r.Place, r.TCB = authentic("gce", "us-east1", "us-east1-b"), "OutOfDate" }),
-		proof(1, 9, 4, func(r *monitor.Record) { r.Level, r.TCB = 0, "" }),
-		proof(2, 3, 1, func(r *monitor.Record) { r.Chip = "" }), // masked
+	records := querytest.Of(
+		querytest.Proof(1, 1, 2, nil), querytest.Proof(1, 2, 1, nil),
+		querytest.Proof(1, 1, 3, func(r *monitor.Record) {
+			r.Place, r.TCB = querytest.Authentic("gce", "us-east1", "us-east1-b"), "OutOfDate"
+		}),
+		querytest.Proof(1, 9, 4, func(r *monitor.Record) { r.Level, r.TCB = 0, "" }),
+		querytest.Proof(2, 3, 1, func(r *monitor.Record) { r.Chip = "" }), // masked
 	)
 	got, err := query.ChassisList(records, query.Filter{})
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	c := got[0]
-	if c.Proofs != 4 || c.CVMs != 4 || c.First != hours(1) || c.Last != hours(4) || c.TCB != "OutOfDate" || c.Level != 2 ||
+	if c.Proofs != 4 || c.CVMs != 4 || c.First != querytest.Hours(1) || c.Last != querytest.Hours(4) || c.TCB != "OutOfDate" || c.Level != 2 ||
 		strings.Join(c.Places, " ") != "gce/us-central1/us-central1-a gce/us-east1/us-east1-b" {
 		t.Errorf("%+v", c)
 	}
 }
 
 func TestStatementsAreInTheOrderOfTime(t *testing.T) {
-	records := of(proof(1, 1, 3, nil), proof(1, 1, 1, nil), proof(2, 1, 2, nil), proof(1, 2, 2, nil))
-	list, total, err := query.Statements(records, ppid(1), 2)
+	records := querytest.Of(querytest.Proof(1, 1, 3, nil), querytest.Proof(1, 1, 1, nil), querytest.Proof(2, 1, 2, nil), querytest.Proof(1, 2, 2, nil))
+	list, total, err := query.Statements(records, querytest.PPID(1), 2)
 	if err != nil || total != 3 || len(list) != 2 || list[0].Index != 3 || list[1].Index != 0 {
 		t.Errorf("%+v, %d, %v", list, total, err)
 	}
 	var many []*monitor.Record
 	for i := range 100 {
-		many = append(many, proof(1, 1, float64((i*37)%100), nil))
+		many = append(many, querytest.Proof(1, 1, float64((i*37)%100), nil))
 	}
-	if list, total, err = query.Statements(of(many...), ppid(1), 3); err != nil || total != 100 || len(list) != 3 || list[0].Appraised != hours(97) || list[2].Appraised != hours(99) {
+	if list, total, err = query.Statements(querytest.Of(many...), querytest.PPID(1), 3); err != nil || total != 100 || len(list) != 3 || list[0].Appraised != querytest.Hours(97) || list[2].Appraised != querytest.Hours(99) {
 		t.Errorf("the newest of many: %+v, %d, %v", list, total, err)
 	}
 	byInstance, _, err := query.Statements(records, poclog.GCEInstanceIdentity(7, 1), 0)
-	if err != nil || len(byInstance) != 3 || byInstance[1].Identities[0] != ppid(2) {
+	if err != nil || len(byInstance) != 3 || byInstance[1].Identities[0] != querytest.PPID(2) {
 		t.Errorf("%+v, %v", byInstance, err)
 	}
 }
 
 func TestIdentitiesAreFoundByTheBeginningOfTheirValue(t *testing.T) {
 	first, second := poclog.Identity("intel:tdx:ppid:aabbcc00000000000000000000000001"), poclog.Identity("intel:tdx:ppid:aabbcc11000000000000000000000001")
-	records := of(
-		proof(1, 1, 1, func(r *monitor.Record) { r.Chip = first }),
-		proof(1, 1, 2, func(r *monitor.Record) { r.Chip = second }),
-		proof(1, 1, 3, func(r *monitor.Record) { r.Chip = first }),
+	records := querytest.Of(
+		querytest.Proof(1, 1, 1, func(r *monitor.Record) { r.Chip = first }),
+		querytest.Proof(1, 1, 2, func(r *monitor.Record) { r.Chip = second }),
+		querytest.Proof(1, 1, 3, func(r *monitor.Record) { r.Chip = first }),
 	)
 	for text, want := range map[string]string{
-		string(first):             string(first),
-		"aabbcc00":                string(first),
-		"aabbcc00…":               string(first),
-		"ppid:aabbcc1":            string(second),
-		"intel:tdx:ppid:aabbcc11": string(second),
-		"aabbcc":                  "begin so",
-		"aabb":                    "6 characters",
-		"chipid:aabbcc00":         "no entry names",
-		"ffffff":                  "no entry names",
-		string(ppid(99)):          string(ppid(99)), // in full: whether anything is known of it is another question
+		string(first):              string(first),
+		"aabbcc00":                 string(first),
+		"aabbcc00…":                string(first),
+		"ppid:aabbcc1":             string(second),
+		"intel:tdx:ppid:aabbcc11":  string(second),
+		"aabbcc":                   "begin so",
+		"aabb":                     "6 characters",
+		"chipid:aabbcc00":          "no entry names",
+		"ffffff":                   "no entry names",
+		string(querytest.PPID(99)): string(querytest.PPID(99)), // in full: whether anything is known of it is another question
 	} {
 		got, err := query.Resolve(records, text)
 		if s := fmt.Sprint(got, err); !strings.Contains(s, want) {
@@ -208,7 +195,7 @@ func TestIdentitiesAreFoundByTheBeginningOfTheirValue(t *testing.T) {
 func TestListsEndAtTheFirstError(t *testing.T) {
 	failing := errors.New("the disk is gone")
 	records := func(yield func(*monitor.Record, error) bool) {
-		if yield(proof(1, 1, 1, nil), nil) {
+		if yield(querytest.Proof(1, 1, 1, nil), nil) {
 			yield(nil, failing)
 		}
 	}
@@ -216,7 +203,7 @@ func TestListsEndAtTheFirstError(t *testing.T) {
 		"cvms":       func() error { _, err := query.CVMs(records, query.Filter{}); return err },
 		"chassis":    func() error { _, err := query.ChassisList(records, query.Filter{}); return err },
 		"places":     func() error { _, err := query.Places(records, query.Filter{}); return err },
-		"statements": func() error { _, _, err := query.Statements(records, ppid(1), 0); return err },
+		"statements": func() error { _, _, err := query.Statements(records, querytest.PPID(1), 0); return err },
 		"resolve":    func() error { _, err := query.Resolve(records, "ffffff"); return err },
 		"proofs":     func() error { _, err := query.FreshProofs(records); return err },
 	} {

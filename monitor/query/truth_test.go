@@ -21,6 +21,7 @@ import (
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/platforms"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/monitor/query/querytest"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -33,7 +34,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-var truthPolicy = "log " + testlog.LogKey(origin).VKey + "\nwitness w " + testlog.WitnessKey("w.test").VKey + "\nquorum w\n"
+var truthPolicy = "log " + testlog.LogKey(querytest.Origin).VKey + "\nwitness w " + testlog.WitnessKey("w.test").VKey + "\nquorum w\n"
 
 // A truth is a cloud whose VMs prove to a log, and what really happened.
 type truth struct {
@@ -58,7 +59,7 @@ func (w *truth) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *truth) checkpoint(at time.Time) []byte {
-	return w.log.Checkpoint(uint64(len(w.log.Leaves)), testlog.Cosigner{Signer: testlog.LogKey(origin), At: at}, testlog.Cosigner{Signer: testlog.WitnessKey("w.test"), At: at})
+	return w.log.Checkpoint(uint64(len(w.log.Leaves)), testlog.Cosigner{Signer: testlog.LogKey(querytest.Origin), At: at}, testlog.Cosigner{Signer: testlog.WitnessKey("w.test"), At: at})
 }
 
 // prove has a VM answer a challenge of the log now, and logs the proof 5 seconds later.
@@ -73,7 +74,7 @@ func (w *truth) prove(vm *gce.VM, policy *poclog.Policy) {
 	a := must(profile.Appraise(in))
 	w.files[poclog.Sum(in.Bundle).String()] = in.Bundle
 	w.made[uint64(len(w.log.Leaves))] = [2]time.Time{made, w.cloud.Now}
-	w.log = &testlog.Log{Origin: origin, Leaves: append(slices.Clone(w.log.Leaves), must(a.Entry.Marshal()))}
+	w.log = &testlog.Log{Origin: querytest.Origin, Leaves: append(slices.Clone(w.log.Leaves), must(a.Entry.Marshal()))}
 	zone, hour := vm.Host.Zone, w.cloud.Now.Truncate(time.Hour)
 	if w.ran[zone] == nil {
 		w.ran[zone] = make(map[time.Time]map[poclog.Identity]bool)
@@ -88,7 +89,7 @@ func (w *truth) prove(vm *gce.VM, policy *poclog.Policy) {
 func newTruth(t *testing.T, from time.Time, hours int) *truth {
 	t.Helper()
 	w := &truth{
-		cloud: gce.New("ground truth", from.AddDate(0, -1, 0)), log: &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}, files: make(map[string][]byte),
+		cloud: gce.New("ground truth", from.AddDate(0, -1, 0)), log: &testlog.Log{Origin: querytest.Origin, Leaves: [][]byte{{1}}}, files: make(map[string][]byte),
 		ran: make(map[string]map[time.Time]map[poclog.Identity]bool), made: make(map[uint64][2]time.Time),
 	}
 	w.cloud.Advance(from.Sub(w.cloud.Now))
@@ -150,7 +151,7 @@ func (w *truth) follow(t *testing.T) *monitor.Monitor {
 
 // What list cvms answers for a zone and an hour is what the laboratory knows to have happened there then, for every zone and hour.
 func TestListCVMsEqualsTheGroundTruth(t *testing.T) {
-	from, hours := t0, 8
+	from, hours := querytest.Start, 8
 	w := newTruth(t, from, hours)
 	m := w.follow(t)
 	rows := 0
@@ -188,11 +189,11 @@ func TestListCVMsEqualsTheGroundTruth(t *testing.T) {
 
 // Receipts are made for whoever asks, and say when evidence was made.
 func TestReceiptsAndIntervalsOfWhatWasRead(t *testing.T) {
-	w := newTruth(t, t0, 2)
+	w := newTruth(t, querytest.Start, 2)
 	m := w.follow(t)
 	p := must(tlogpolicy.Parse([]byte(truthPolicy)))
 	for index, made := range w.made {
-		e := monitor.EntryRef{Origin: origin, Index: index}
+		e := monitor.EntryRef{Origin: querytest.Origin, Index: index}
 		file, err := query.ReceiptOf(t.Context(), m, e)
 		if err != nil {
 			t.Fatal(err)
@@ -205,26 +206,26 @@ func TestReceiptsAndIntervalsOfWhatWasRead(t *testing.T) {
 			t.Errorf("entry %d: %+v, %v: made %s", index, i, err, made)
 		}
 	}
-	for _, e := range []monitor.EntryRef{{Origin: origin, Index: 1 << 20}, {Origin: "nobody", Index: 1}} {
+	for _, e := range []monitor.EntryRef{{Origin: querytest.Origin, Index: 1 << 20}, {Origin: "nobody", Index: 1}} {
 		if _, err := query.ReceiptOf(t.Context(), m, e); err == nil {
 			t.Errorf("a receipt of %+v", e)
 		}
 	}
 	// A log that gives another bundle than it logged gives no receipt, and one that changes an entry is caught.
 	clear(w.files)
-	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: origin, Index: 1}); err == nil || !strings.Contains(err.Error(), "bundle") {
+	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: querytest.Origin, Index: 1}); err == nil || !strings.Contains(err.Error(), "bundle") {
 		t.Errorf("without bundles: %v", err)
 	}
 	w.log.Leaves[1] = []byte("another entry")
 	w.server.Set(w.log, w.checkpoint(w.cloud.Now), nil)
-	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: origin, Index: 1}); err == nil {
+	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: querytest.Origin, Index: 1}); err == nil {
 		t.Error("a receipt of another entry")
 	}
 }
 
 // TestWatchListOverARealLog holds the watch list to real records, marks and restarts.
 func TestWatchListOverARealLog(t *testing.T) {
-	w := newTruth(t, t0, 2)
+	w := newTruth(t, querytest.Start, 2)
 	m := w.follow(t)
 	counts := make(map[poclog.Identity]int)
 	for r, err := range m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof}) {
@@ -260,7 +261,7 @@ func TestWatchListOverARealLog(t *testing.T) {
 
 // Platforms of a real log fall by what their maker publishes later, and their evidence is asked for once.
 func TestPlatformsOfARealLogAreJudgedAgain(t *testing.T) {
-	w := newTruth(t, t0, 2)
+	w := newTruth(t, querytest.Start, 2)
 	m := w.follow(t)
 	chips := make(map[poclog.Identity]bool)
 	for r, err := range m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof}) {

@@ -1,4 +1,4 @@
-package query_test
+package web_test
 
 import (
 	"bytes"
@@ -25,10 +25,12 @@ import (
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/monitor/query/querytest"
+	"github.com/poclog/poclog/monitor/web"
 	"github.com/poclog/poclog/verify/tdx"
 )
 
-const origin = "log.test"
+const origin = querytest.Origin
 
 // A site is a monitor's folder whose records are given, served over HTTP.
 type site struct {
@@ -40,27 +42,28 @@ type site struct {
 	looked  time.Time
 	begun   chan struct{} // if set, records say that they are read,
 	release chan struct{} // and wait
+	scanned chan struct{} // if set, records say that they were read
 }
 
-func newSite(t *testing.T, change func(*query.Config)) *site {
+func newSite(t *testing.T, change func(*web.Config)) *site {
 	t.Helper()
-	s := &site{t: t, dir: filepath.Join(t.TempDir(), "monitor"), looked: t0}
+	s := &site{t: t, dir: filepath.Join(t.TempDir(), "monitor"), looked: querytest.Start}
 	if err := monitor.Init(s.dir); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if s.Monitor, err = monitor.Open(s.dir, monitor.Config{Clock: func() time.Time { return t0 }}); err != nil {
+	if s.Monitor, err = monitor.Open(s.dir, monitor.Config{Clock: func() time.Time { return querytest.Start }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	if _, err := s.AddLog(t.Context(), "http://log.test", "log "+testlog.LogKey(origin).VKey+"\nquorum none\n"); err != nil {
 		t.Fatal(err)
 	}
-	cfg := query.Config{Dir: s.dir, Private: []string{"watched"}, Sink: "webhook", Clock: func() time.Time { return t0.Add(time.Minute) }}
+	cfg := web.Config{Dir: s.dir, Private: []string{"watched"}, Sink: "webhook", Clock: func() time.Time { return querytest.Start.Add(time.Minute) }}
 	if change != nil {
 		change(&cfg)
 	}
-	srv := httptest.NewServer(query.NewServer(s, cfg).Handler())
+	srv := httptest.NewServer(web.NewServer(s, cfg).Handler())
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
@@ -79,14 +82,14 @@ func (s *site) Records(_ context.Context, f monitor.Filter) iter.Seq2[*monitor.R
 		s.begun <- struct{}{}
 		<-s.release
 	}
-	return func(yield func(*monitor.Record, error) bool) {
-		for r := range of(s.records...) {
+	return s.telling(func(yield func(*monitor.Record, error) bool) {
+		for r := range querytest.Of(s.records...) {
 			named := f.Identity == "" || slices.Contains(query.IdentitiesOf(r), f.Identity)
 			if named && (f.Realm == "" || r.Realm == f.Realm) && !yield(r, nil) {
 				return
 			}
 		}
-	}
+	})
 }
 
 // get asks, and decodes the answer into v.
@@ -137,39 +140,42 @@ type problemDoc struct {
 func TestIdentitiesAreAnsweredWithWhatIsSaidOfThem(t *testing.T) {
 	s := newSite(t, nil)
 	for i := range 5 {
-		s.records = append(s.records, proof(1, 1, float64(i), nil))
+		s.records = append(s.records, querytest.Proof(1, 1, float64(i), nil))
 	}
-	s.records = append(s.records, proof(2, 2, 1, nil))
-	s.raise(monitor.Alert{Rule: "chip-in-two-places", Severity: "contradiction", Subject: string(ppid(1))},
-		monitor.Alert{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: "tpm:ak:x", Affected: []poclog.Identity{ppid(1)}},
-		monitor.Alert{Rule: "watched", Severity: "alert", Subject: string(ppid(1))},
-		monitor.Alert{Rule: "other", Severity: "alert", Subject: string(ppid(2))})
-	var a query.IdentityAnswer
-	h := s.get("/v1/identities/"+string(ppid(1))+"?limit=2", 200, &a)
+	s.records = append(s.records, querytest.Proof(2, 2, 1, nil))
+	s.raise(monitor.Alert{Rule: "chip-in-two-places", Severity: "contradiction", Subject: string(querytest.PPID(1))},
+		monitor.Alert{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: "tpm:ak:x", Affected: []poclog.Identity{querytest.PPID(1)}},
+		monitor.Alert{Rule: "watched", Severity: "alert", Subject: string(querytest.PPID(1))},
+		monitor.Alert{Rule: "other", Severity: "alert", Subject: string(querytest.PPID(2))})
+	var a web.IdentityAnswer
+	h := s.get("/v1/identities/"+string(querytest.PPID(1))+"?limit=2", 200, &a)
 	if a.V != 1 || a.Total != 5 || len(a.Statements) != 2 || a.Statements[1].Index != 4 || len(a.Alerts) != 2 || a.Logs[0].Next != 6 {
 		t.Errorf("%+v", a)
 	}
 	if h.Get("Cache-Control") != "no-cache" || h.Get("Content-Type") != "application/json" || h.Get("ETag") == "" {
 		t.Errorf("%v", h)
 	}
-	again, err := http.NewRequest(http.MethodGet, s.url+"/v1/identities/"+string(ppid(1))+"?limit=2", nil)
+	again, err := http.NewRequest(http.MethodGet, s.url+"/v1/identities/"+string(querytest.PPID(1))+"?limit=2", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again.Header.Set("If-None-Match", `"x", `+h.Get("ETag"))
 	s.do(again, 304, nil)
-	s.records = append(s.records, proof(1, 1, 9, nil))
+	s.records = append(s.records, querytest.Proof(1, 1, 9, nil))
 	s.do(again, 200, nil)
-	s.raise(monitor.Alert{Rule: "third", Severity: "alert", Subject: string(ppid(1))})
+	s.raise(monitor.Alert{Rule: "third", Severity: "alert", Subject: string(querytest.PPID(1))})
 	s.do(again, 200, nil)
-	s.get("/v1/identities/"+string(ppid(99)), 200, &a)
+	s.get("/v1/identities/"+string(querytest.PPID(99)), 200, &a)
 	if a.Total != 0 || a.Statements == nil || a.Alerts == nil {
 		t.Errorf("of what nobody knows: %+v", a)
 	}
-	for _, bad := range []string{"/v1/identities/x", "/v1/identities/" + string(ppid(1)) + "?limit=0", "/v1/identities/" + string(ppid(1)) + "?limit=1001"} {
+	for _, bad := range []string{"/v1/identities/x", "/v1/identities/" + string(querytest.PPID(1)) + "?limit=0", "/v1/identities/" + string(querytest.PPID(1)) + "?limit=1001"} {
 		s.get(bad, 400, nil)
 	}
-	s.get("/v1/nothing", 404, nil)
+	var p problemDoc
+	if s.get("/v1/nothing", 404, &p); p.Error == "" || p.Error != p.Detail {
+		t.Errorf("%+v: want the detail as error, too", p)
+	}
 }
 
 func TestScansAreFew(t *testing.T) {
@@ -178,7 +184,7 @@ func TestScansAreFew(t *testing.T) {
 	done := make(chan int)
 	for range 2 {
 		go func() {
-			resp, err := http.Get(s.url + "/v1/identities/" + string(ppid(1)))
+			resp, err := http.Get(s.url + "/v1/identities/" + string(querytest.PPID(1)))
 			if err != nil {
 				t.Error(err)
 				done <- 0
@@ -190,7 +196,7 @@ func TestScansAreFew(t *testing.T) {
 	}
 	<-s.begun
 	<-s.begun
-	if h := s.get("/v1/identities/"+string(ppid(1)), 503, nil); h.Get("Retry-After") == "" {
+	if h := s.get("/v1/identities/"+string(querytest.PPID(1)), 503, nil); h.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
 	close(s.release)
@@ -210,7 +216,7 @@ func TestAlertsHideWhatIsPrivate(t *testing.T) {
 	if err := s.Silence(t.Context(), id, "our secret plan"); err != nil {
 		t.Fatal(err)
 	}
-	var a query.AlertsAnswer
+	var a web.AlertsAnswer
 	s.get("/v1/alerts?limit=2", 200, &a)
 	if len(a.Alerts) != 2 || !a.More || a.Alerts[1].Subject != "4" || a.Alerts[1].Silenced == "" || strings.Contains(a.Alerts[1].Silenced, "secret") {
 		t.Errorf("%+v", a)
@@ -251,16 +257,19 @@ func TestEvidenceIsServedFromWithinTheFolder(t *testing.T) {
 }
 
 // A quoted site has a chip of a laboratory with a proof, and answers questions about its quotes.
-func newQuoted(t *testing.T) (s *site, maker *chip.Maker, host *chip.Platform) {
-	maker = chip.NewMaker("answers", t0.AddDate(-1, 0, 0))
+func newQuoted(t *testing.T, change ...func(*web.Config)) (s *site, maker *chip.Maker, host *chip.Platform) {
+	maker = chip.NewMaker("answers", querytest.Start.AddDate(-1, 0, 0))
 	policy := &poclog.Policy{V: 1, Realm: poclog.Lab, Roots: []poclog.Root{{Use: poclog.RootIntelSGX, SHA256: poclog.Sum(maker.Root()), Name: "lab"}}}
-	s = newSite(t, func(c *query.Config) {
+	s = newSite(t, func(c *web.Config) {
 		c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}, policy}
 		c.Receipts = func(_ context.Context, origin string, index uint64) ([]byte, error) {
 			if index == 3 {
 				return nil, errors.New("the log is down")
 			}
 			return fmt.Appendf(nil, "receipt of %s %d", origin, index), nil
+		}
+		for _, f := range change {
+			f(c)
 		}
 	})
 	host = maker.NewPlatform("host", nil)
@@ -279,13 +288,18 @@ func (s *site) ask(quote []byte, status int, v any) {
 func (s *site) post(body, contentType string, status int, v any) {
 	s.t.Helper()
 	for _, path := range []string{"/v1/check_quote", "/check_quote"} {
-		req, err := http.NewRequest(http.MethodPost, s.url+path, strings.NewReader(body))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", contentType)
-		s.do(req, status, v)
+		s.postTo(path, body, contentType, status, v)
 	}
+}
+
+func (s *site) postTo(path, body, contentType string, status int, v any) {
+	s.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	s.do(req, status, v)
 }
 
 func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
@@ -297,7 +311,7 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	lab := func(at float64, change func(*monitor.Record)) *monitor.Record {
-		return proof(0, 5, at, func(r *monitor.Record) {
+		return querytest.Proof(0, 5, at, func(r *monitor.Record) {
 			r.Chip, r.Realm = idOf(host), poclog.Lab
 			if change != nil {
 				change(r)
@@ -307,8 +321,8 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 	// Neither level 0, nor historical evidence, nor another realm's entry proves where it stands.
 	s.records = append(s.records, lab(9, func(r *monitor.Record) { r.Level = 0 }), lab(9, func(r *monitor.Record) { r.Fresh = nil }), lab(9, func(r *monitor.Record) { r.Realm = poclog.Production }))
 	s.ask(quote, 403, nil)
-	s.records = append(s.records, lab(1, func(r *monitor.Record) { r.Place = authentic("gce", "r", "r-old") }))
-	var a query.QuoteAnswer
+	s.records = append(s.records, lab(1, func(r *monitor.Record) { r.Place = querytest.Authentic("gce", "r", "r-old") }))
+	var a web.QuoteAnswer
 	s.ask(quote, 200, &a)
 	if a.NoReceipts == "" || len(a.Receipts) != 0 || a.Label != "gce/r/r-old" {
 		t.Errorf("with a log that is down: %+v", a)
@@ -316,10 +330,10 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 	s.records = append(s.records, lab(2, nil))
 	// configfs pads quotes with zeros: the hash is of what was sent, as the alliance has it; the identity is not.
 	padded := append(bytes.Clone(quote), make([]byte, 100)...)
-	a = query.QuoteAnswer{}
+	a = web.QuoteAnswer{}
 	s.ask(padded, 200, &a)
 	if a.MachineID != idOf(host).Value() || a.MachineIDCamel != a.MachineID || a.Label != "gce/us-central1/us-central1-a" || a.QuoteHash != poclog.Sum(padded).String() ||
-		a.Timestamp != t0.Add(time.Minute).Unix() || a.Logged || a.Level != 2 || a.Realm != poclog.Lab {
+		a.Timestamp != querytest.Start.Add(time.Minute).Unix() || a.Logged || a.Level != 2 || a.Realm != poclog.Lab {
 		t.Errorf("%+v", a)
 	}
 	if want := base64.StdEncoding.EncodeToString([]byte("receipt of log.test 4")); len(a.Receipts) != 1 || a.Receipts[0] != want || a.NoReceipts != "" {
@@ -341,14 +355,14 @@ func TestALogThatLiesVouchesForNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := parsed.ID()
-	honest := proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm, r.Quote = idOf(host), poclog.Lab, own })
-	made := proof(0, 7, 2, func(r *monitor.Record) {
-		r.Origin, r.Chip, r.Realm, r.Quote, r.Place = "liar.test", idOf(host), poclog.Lab, own, authentic("gce", "far", "far-a")
+	honest := querytest.Proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm, r.Quote = idOf(host), poclog.Lab, own })
+	made := querytest.Proof(0, 7, 2, func(r *monitor.Record) {
+		r.Origin, r.Chip, r.Realm, r.Quote, r.Place = "liar.test", idOf(host), poclog.Lab, own, querytest.Authentic("gce", "far", "far-a")
 	})
 	s.records = append(s.records, honest, made)
 	liar := monitor.Alert{Rule: "entry-not-reproducible", Severity: "contradiction", Subject: "log:liar.test", Implicated: []string{"log:liar.test"}, Affected: []poclog.Identity{idOf(host), own}}
 	s.raise(liar)
-	var a query.QuoteAnswer
+	var a web.QuoteAnswer
 	s.ask(quote, 200, &a)
 	if len(a.Entries) != 1 || a.Entries[0].Origin != origin || a.Label != "gce/us-central1/us-central1-a" || !a.Logged {
 		t.Errorf("%+v", a)
@@ -359,10 +373,10 @@ func TestALogThatLiesVouchesForNothing(t *testing.T) {
 
 func TestOnlyGenuineQuotesAreAnswered(t *testing.T) {
 	s, maker, host := newQuoted(t)
-	s.records = append(s.records, proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm = idOf(host), poclog.Lab }))
+	s.records = append(s.records, querytest.Proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm = idOf(host), poclog.Lab }))
 	good := host.Quote(chip.TD{})
 	s.ask(good, 200, nil)
-	stranger := chip.NewMaker("stranger", t0.AddDate(-1, 0, 0)).NewPlatform("host", func(p *chip.Platform) { p.PPID = host.PPID })
+	stranger := chip.NewMaker("stranger", querytest.Start.AddDate(-1, 0, 0)).NewPlatform("host", func(p *chip.Platform) { p.PPID = host.PPID })
 	forged := bytes.Clone(good)
 	forged[100] ^= 1
 	for name, c := range map[string]struct {
@@ -403,12 +417,12 @@ func TestOnlyGenuineQuotesAreAnswered(t *testing.T) {
 func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 	s, _, host := newQuoted(t)
 	quote := host.Quote(chip.TD{})
-	var a query.QuoteAnswer
-	honest := proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm = idOf(host), poclog.Lab })
+	var a web.QuoteAnswer
+	honest := querytest.Proof(0, 5, 1, func(r *monitor.Record) { r.Chip, r.Realm = idOf(host), poclog.Lab })
 	s.records = append(s.records, honest)
 	s.ask(quote, 200, &a)
-	tenant := proof(0, 6, 2, func(r *monitor.Record) {
-		r.Chip, r.Realm, r.Place = idOf(host), poclog.Lab, authentic("gce", "elsewhere", "elsewhere-a")
+	tenant := querytest.Proof(0, 6, 2, func(r *monitor.Record) {
+		r.Chip, r.Realm, r.Place = idOf(host), poclog.Lab, querytest.Authentic("gce", "elsewhere", "elsewhere-a")
 	})
 	s.records = append(s.records, tenant)
 	s.raise(monitor.Alert{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: string(tenant.AK), Implicated: []string{string(tenant.AK)}, Affected: []poclog.Identity{idOf(host)}})
@@ -427,7 +441,7 @@ func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.ask(quote, 200, nil)
-	own := proof(0, 7, 3, func(r *monitor.Record) { r.Chip, r.Realm, r.Quote = idOf(host), poclog.Lab, a.Quote })
+	own := querytest.Proof(0, 7, 3, func(r *monitor.Record) { r.Chip, r.Realm, r.Quote = idOf(host), poclog.Lab, a.Quote })
 	s.records = append(s.records, own)
 	s.ask(quote, 200, nil)
 	s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: string(own.AK)})
@@ -437,16 +451,16 @@ func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 // A report comes without certificates: it counts where a log, which had them, has it.
 func TestReportsAreAnsweredWhereTheyAreLogged(t *testing.T) {
 	s, _, _ := newQuoted(t)
-	maker := amd.NewMaker("answers", "Milan", t0)
+	maker := amd.NewMaker("answers", "Milan", querytest.Start)
 	c := maker.NewChip("host", maker.DefaultTCB())
 	report := c.Report(amd.Guest{}, nil)
 	id, _ := poclog.HexIdentity(poclog.AMDChipID, c.ID[:])
-	s.records = append(s.records, proof(0, 5, 1, func(r *monitor.Record) { r.Chip = id }))
+	s.records = append(s.records, querytest.Proof(0, 5, 1, func(r *monitor.Record) { r.Chip = id }))
 	s.ask(report, 403, nil)
-	s.records = append(s.records, proof(0, 5, 2, func(r *monitor.Record) {
+	s.records = append(s.records, querytest.Proof(0, 5, 2, func(r *monitor.Record) {
 		r.Chip, r.Quote = id, "quote:"+poclog.Identity(poclog.Sum(report[:0x2a0]).String())
 	}))
-	var a query.QuoteAnswer
+	var a web.QuoteAnswer
 	if s.ask(report, 200, &a); !a.Logged || a.MachineID != id.Value() {
 		t.Errorf("%+v", a)
 	}
@@ -454,12 +468,12 @@ func TestReportsAreAnsweredWhereTheyAreLogged(t *testing.T) {
 
 // A monitor that was given no policy of the laboratory does not answer by its entries.
 func TestReportsOfOtherRealmsAreNoAnswer(t *testing.T) {
-	s := newSite(t, func(c *query.Config) { c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}} })
-	maker := amd.NewMaker("answers", "Milan", t0)
+	s := newSite(t, func(c *web.Config) { c.Policies = []*poclog.Policy{{V: 1, Realm: poclog.Production}} })
+	maker := amd.NewMaker("answers", "Milan", querytest.Start)
 	c := maker.NewChip("host", maker.DefaultTCB())
 	report := c.Report(amd.Guest{}, nil)
 	id, _ := poclog.HexIdentity(poclog.AMDChipID, c.ID[:])
-	logged := proof(0, 5, 2, func(r *monitor.Record) {
+	logged := querytest.Proof(0, 5, 2, func(r *monitor.Record) {
 		r.Chip, r.Quote, r.Realm = id, "quote:"+poclog.Identity(poclog.Sum(report[:0x2a0]).String()), poclog.Lab
 	})
 	s.records = append(s.records, logged)
@@ -470,12 +484,12 @@ func TestReportsOfOtherRealmsAreNoAnswer(t *testing.T) {
 
 func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	s := newSite(t, nil)
-	s.records = append(s.records, proof(1, 1, 1, nil))
+	s.records = append(s.records, querytest.Proof(1, 1, 1, nil))
 	s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: "a"}, monitor.Alert{Rule: "watched", Severity: "information", Subject: "a"})
 	if err := s.Silence(t.Context(), monitor.AlertID("watched", "a", nil), "known"); err != nil {
 		t.Fatal(err)
 	}
-	var h query.Health
+	var h web.Health
 	if s.get("/health", 200, &h); !h.OK || h.Logs[0].Next != 1 {
 		t.Errorf("%+v", h)
 	}
@@ -487,7 +501,7 @@ func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	resp.Body.Close()
 	for _, want := range []string{
 		`poclog_monitor_log_size{origin="log.test"} 1`, `poclog_monitor_log_next{origin="log.test"} 1`,
-		fmt.Sprintf(`poclog_monitor_seen_timestamp_seconds{origin="log.test"} %d`, t0.Unix()),
+		fmt.Sprintf(`poclog_monitor_seen_timestamp_seconds{origin="log.test"} %g`, float64(querytest.Start.Unix())),
 		`poclog_monitor_alerts{rule="boot-forked",severity="contradiction",silenced="false"} 1`,
 		`poclog_monitor_alerts{rule="watched",severity="information",silenced="true"} 1`,
 		`poclog_monitor_undelivered{sink="webhook"} 1`,
@@ -496,7 +510,7 @@ func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 			t.Errorf("%s\n%v: want %s", text, err, want)
 		}
 	}
-	for name, looked := range map[string]time.Time{"never seen": {}, "last seen": t0.Add(-time.Hour)} {
+	for name, looked := range map[string]time.Time{"never seen": {}, "last seen": querytest.Start.Add(-time.Hour)} {
 		s.looked = looked
 		if s.get("/health", 503, &h); h.OK || !strings.Contains(strings.Join(h.Reason, ""), name) && !strings.Contains(strings.Join(h.Reason, ""), "was "+name) {
 			t.Errorf("%s: %+v", name, h)
@@ -505,7 +519,7 @@ func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	if err := s.RemoveLog(t.Context(), origin); err != nil {
 		t.Fatal(err)
 	}
-	h = query.Health{}
+	h = web.Health{}
 	if s.get("/health", 503, &h); len(h.Reason) != 1 || h.Reason[0] != "no log is followed" {
 		t.Errorf("%+v", h)
 	}
