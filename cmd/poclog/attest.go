@@ -333,7 +333,7 @@ func attestFailed(err error) error {
 	case err == nil || errors.As(err, &status):
 		return err
 	case errors.As(err, &missing):
-		return hint(undecided(err), "to get it: %s", missing.How)
+		return hint(undecided(err), "to get it: %s", remedy(missing.How, ""))
 	case client.StatusOf(err) != 0 || client.Temporary(err) || errors.As(err, new(*client.SplitView)) || errors.As(err, new(*client.HistoryError)):
 		return unsigned(fromLog(err))
 	}
@@ -373,8 +373,8 @@ func (a *attestCmd) tell(cmd *cobra.Command, e attest.Event) {
 		line += j.Error
 		var missing *attest.MissingError
 		if errors.As(e.Err, &missing) {
-			j.Hint = missing.How
-			line += "; to get it: " + missing.How
+			j.Hint = remedy(missing.How, "")
+			line += "; to get it: " + j.Hint
 		}
 	}
 	if e.Again > 0 {
@@ -411,21 +411,13 @@ func (a *attestCmd) report(cmd *cobra.Command, noLog error) error {
 		last := &r.Requirements[len(r.Requirements)-1]
 		last.Detail = noLog.Error()
 	}
-	w := cmd.OutOrStdout()
+	w, out := cmd.OutOrStdout(), reportOf(r)
 	if a.asJSON {
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		out := struct {
-			V  int  `json:"v"`
-			OK bool `json:"ok"`
-			*attest.Report
-		}{1, r.OK(), r}
-		if err := e.Encode(out); err != nil {
+		if err := printJSON(w, out); err != nil {
 			return err
 		}
 	} else {
-		for _, q := range r.Requirements {
+		for _, q := range out.Requirements {
 			state := "ok"
 			if !q.OK {
 				state = "missing"

@@ -88,7 +88,7 @@ func (m *Machine) Attest(ctx context.Context, o *Options, ask Asker) (*importer.
 	case poclog.AzureTDXvTPM, poclog.AzureSNPvTPM:
 		return m.azure(ctx, p, o, ask)
 	}
-	return nil, &MissingError{PieceMachine, fmt.Errorf("profile %s: nothing here takes its evidence", p), "`poclog import --help` lists what other tools' evidence can be made of"}
+	return nil, &MissingError{PieceMachine, fmt.Errorf("profile %s: nothing here takes its evidence", p), UseImporter}
 }
 
 // gather reads all that does not depend on the challenge.
@@ -213,7 +213,7 @@ func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask A
 	}
 	im, err := (&importer.AzureVM{TPM: t, IMDS: imds, Challenge: ch}).Import(ctx, issuers)
 	if err != nil {
-		return nil, &MissingError{PieceTEE, err, "run in a confidential VM of Azure with TDX, and reach its instance metadata service, " + importer.AzureIMDS}
+		return nil, &MissingError{PieceTEE, err, ReachIMDS}
 	}
 	if im.Profile != p {
 		return nil, fmt.Errorf("the evidence of this Azure VM is of profile %s, the challenge for %s", im.Profile, p)
@@ -230,5 +230,5 @@ func (m *Machine) openTPM() (transport.TPMCloser, error) {
 			return t, nil
 		}
 	}
-	return nil, &MissingError{PieceTPM, err, howTPM}
+	return nil, &MissingError{PieceTPM, err, GrantTPM}
 }

@@ -214,7 +214,7 @@ func TestAzureVMsAreBound(t *testing.T) {
 	s.g.Write("sys/class/dmi/id/product_name", []byte("Virtual Machine\n"))
 	s.g.Write("sys/class/dmi/id/chassis_asset_tag", []byte("7783-7084-3265-9085-8269-3286-77\n"))
 	var m *attest.MissingError
-	if _, err := s.take(t); !errors.As(err, &m) || m.Piece != attest.PieceTEE || !strings.Contains(m.How, "confidential VM of Azure") {
+	if _, err := s.take(t); !errors.As(err, &m) || m.Piece != attest.PieceTEE || m.How != attest.RunInAzure {
 		t.Errorf("an Azure VM without a paravisor: %v", err)
 	}
 }
@@ -256,7 +256,7 @@ func TestAKIsKeptOnlyWhereAsked(t *testing.T) {
 	other.Flush()
 	s.o.Persist = handle + 1
 	var m *attest.MissingError
-	if _, err := s.take(t); !errors.As(err, &m) || m.Piece != attest.PieceAK || !strings.Contains(m.How, "--persist") {
+	if _, err := s.take(t); !errors.As(err, &m) || m.Piece != attest.PieceAK || m.How != attest.ChooseHandle {
 		t.Errorf("another key's handle: %v", err)
 	}
 }

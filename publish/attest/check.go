@@ -19,17 +19,17 @@ import (
 
 // A Requirement is a piece of evidence, or the log, and whether it is at hand.
 type Requirement struct {
-	Name   string `json:"name"` // one of the Piece constants
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`        // what was found, or why it is missing
-	How    string `json:"how,omitempty"` // how to get what is missing
+	Name   string // one of the Piece constants
+	OK     bool
+	Detail string // what was found, or why it is missing
+	How    Remedy // how to get what is missing
 }
 
 // A Report says what a machine has of what its profile takes.
 type Report struct {
-	Cloud        Cloud          `json:"cloud"`
-	Profile      poclog.Profile `json:"profile,omitempty"`
-	Requirements []Requirement  `json:"requirements"`
+	Cloud        Cloud
+	Profile      poclog.Profile // "" where none is known
+	Requirements []Requirement
 }
 
 // OK reports whether nothing is missing.
@@ -99,7 +99,7 @@ func (m *Machine) Present(o *Options) error {
 	}
 	defer t.Close() // it was read
 	if _, err := readHCL(t); err != nil {
-		return &MissingError{PieceTEE, err, howHCL}
+		return &MissingError{PieceTEE, err, RunInAzure}
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (m *Machine) describe(o *Options, p poclog.Profile) string {
 		text += ", as given"
 	}
 	if p == poclog.TDX {
-		text += ": a chip without a place. A bare-metal machine whose provider certified an AK proves one: --ak, --ak-chain"
+		text += ": a chip without a place. A bare-metal machine whose provider certified an AK proves one"
 	}
 	return text
 }
@@ -240,14 +240,14 @@ func (m *Machine) checkAzure(ctx context.Context, r *Report, o *Options) {
 	r.add(PieceTEE, func() (string, error) {
 		hcl, err := readHCL(t)
 		if err != nil {
-			return "", &MissingError{PieceTEE, err, howHCL}
+			return "", &MissingError{PieceTEE, err, RunInAzure}
 		}
 		return "an HCL report of VM " + hcl.VMUniqueID, nil
 	})
 	r.add(PieceAK, func() (string, error) {
 		cert, err := readCertificate(t, importer.NVAzureAKCert)
 		if err != nil {
-			return "", &MissingError{PieceAK, err, howHCL}
+			return "", &MissingError{PieceAK, err, RunInAzure}
 		}
 		return fmt.Sprintf("certified for %q", cert.Subject), nil
 	})
@@ -259,15 +259,15 @@ func (m *Machine) checkAzure(ctx context.Context, r *Report, o *Options) {
 
 func checkLog(ctx context.Context, l LogInfo, p poclog.Profile) (string, error) {
 	if l == nil {
-		return "", &MissingError{PieceLog, errors.New("no log is named"), "name it, and whose signatures count: --log URL --policy FILE; a log's operator publishes policy.txt"}
+		return "", &MissingError{PieceLog, errors.New("no log is named"), NameLog}
 	}
 	cp, err := l.Checkpoint(ctx)
 	if err != nil {
-		return "", &MissingError{PieceLog, err, "see whether the address is right, the network reaches it, and the tlog-policy is the log's: --log, --policy"}
+		return "", &MissingError{PieceLog, err, ReachLog}
 	}
 	_, policy, err := l.FetchPolicy(ctx)
 	if err != nil {
-		return "", &MissingError{PieceLog, fmt.Errorf("its appraisal policy: %w", err), "ask the log's operator; the address may be a mirror's"}
+		return "", &MissingError{PieceLog, fmt.Errorf("its appraisal policy: %w", err), AskLogsOperator}
 	}
 	var admits []string
 	ok := false
@@ -277,7 +277,7 @@ func checkLog(ctx context.Context, l LogInfo, p poclog.Profile) (string, error) 
 	}
 	text := fmt.Sprintf("%s, size %d, realm %s; admits %s", cp.Origin, cp.Size, policy.Realm, strings.Join(admits, ", "))
 	if p != "" && !ok {
-		return "", &MissingError{PieceLog, errors.New(text), fmt.Sprintf("use a log that admits profile %s", p)}
+		return "", &MissingError{PieceLog, errors.New(text), UseAnotherLog}
 	}
 	return text, nil
 }

@@ -80,15 +80,13 @@ func (m *Machine) azureProfile() (poclog.Profile, error) {
 	defer t.Close() // it was read
 	hcl, err := readHCL(t)
 	if err != nil {
-		return "", &MissingError{PieceTEE, err, howHCL}
+		return "", &MissingError{PieceTEE, err, RunInAzure}
 	}
 	if hcl.Type == tpm.HCLTypeSNP {
 		return poclog.AzureSNPvTPM, nil
 	}
 	return poclog.AzureTDXvTPM, nil
 }
-
-const howHCL = "run in a confidential VM of Azure (a size of the DCesv5, ECesv5 or DCesv6 series): only its vTPM holds an HCL report"
 
 func readHCL(t transport.TPM) (*tpm.HCL, error) {
 	padded, err := importer.ReadNV(t, importer.NVAzureHCL)

@@ -23,10 +23,10 @@ const (
 // eventLogs reads the TPM's log and the TD's. On bare metal they are optional: what is not there is left out.
 func (m *Machine) eventLogs(p poclog.Profile, o *Options) (tcgLog, ccel []byte, err error) {
 	if tcgLog, err = m.eventLog(tcglog.TPM, o.TCGLog, tcgLogFile); err != nil && !absent(p, err) {
-		return nil, nil, &MissingError{PieceLogs, err, howTCGLog}
+		return nil, nil, &MissingError{PieceLogs, err, GiveTCGLog}
 	}
 	if ccel, err = m.eventLog(tcglog.CCEL, o.CCEL, ccelFile); err != nil && !absent(p, err) {
-		return nil, nil, &MissingError{PieceLogs, err, howCCEL}
+		return nil, nil, &MissingError{PieceLogs, err, GiveCCEL}
 	}
 	return tcgLog, ccel, nil
 }
@@ -53,7 +53,7 @@ func (m *Machine) eventLog(kind tcglog.Kind, given []byte, path string) (b []byt
 func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelection, error) {
 	banks, err := importer.Banks(t)
 	if err != nil {
-		return nil, &MissingError{PieceTPM, err, howTPM}
+		return nil, &MissingError{PieceTPM, err, GrantTPM}
 	}
 	pcrs := slices.Clone(tcglog.CheckedPCRs)
 	algs := tpm.LaunchBanks
@@ -69,12 +69,12 @@ func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelecti
 		pcrs, algs = append(pcrs, l.Measured()...), append(slices.Clone(algs), l.Algs...)
 	}
 	if !slices.Contains(banks, tpm.SHA256) {
-		return nil, &MissingError{PieceTPM, fmt.Errorf("the TPM has banks %v and no SHA-256, in which all proofs show what booted", banks), howBanks}
+		return nil, &MissingError{PieceTPM, fmt.Errorf("the TPM has banks %v and no SHA-256, in which all proofs show what booted", banks), EnableBanks}
 	}
 	if p == poclog.BareMetalTDXTPM {
 		pcrs = append(pcrs, launchPCRs...)
 	} else if !slices.Contains(banks, tpm.SHA384) {
-		return nil, &MissingError{PieceTPM, errors.New("the TPM has no SHA-384 bank, which is what a TD's registers are compared with"), howBanks}
+		return nil, &MissingError{PieceTPM, errors.New("the TPM has no SHA-384 bank, which is what a TD's registers are compared with"), EnableBanks}
 	}
 	slices.Sort(pcrs)
 	pcrs = slices.Compact(pcrs)

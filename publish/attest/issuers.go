@@ -40,9 +40,9 @@ type Issuers struct {
 
 // complete returns the chain of a certificate up to its root, in a bundle's form, from a pool and from what the certificates point to.
 func (s *Issuers) complete(ctx context.Context, piece string, leaf *x509.Certificate, pool [][]byte) ([]byte, error) {
-	how := howAKChain
+	how := GiveAKIssuers
 	if piece == PieceEKChain {
-		how = howEKChain
+		how = GiveEKIssuers
 	}
 	pool = append([][]byte{leaf.Raw}, pool...)
 	for n := 0; ; n++ {
@@ -160,7 +160,7 @@ func (s *Issuers) keep(address string, c *x509.Certificate) {
 func (m *Machine) azureIssuers(ctx context.Context, t transport.TPM, o *Options) ([]byte, error) {
 	leaf, err := readCertificate(t, importer.NVAzureAKCert)
 	if err != nil {
-		return nil, &MissingError{PieceAK, fmt.Errorf("AK certificate: %w", err), howHCL}
+		return nil, &MissingError{PieceAK, fmt.Errorf("AK certificate: %w", err), RunInAzure}
 	}
 	item, err := m.Issuers.complete(ctx, PieceAKChain, leaf, o.AKCerts)
 	if err != nil {

@@ -115,7 +115,7 @@ func gceAK(t transport.TPM, o *Options) (*key, error) {
 		k.cert = cert
 		return k, nil
 	}
-	return nil, &MissingError{PieceAK, fmt.Errorf("no AK certificate: %w", oneLine(missing)), howGCEAK}
+	return nil, &MissingError{PieceAK, fmt.Errorf("no AK certificate: %w", oneLine(missing)), RemakeVM}
 }
 
 func gceKey(t transport.TPM, template tpm2.TPMHandle, cert *x509.Certificate, keep tpm2.TPMHandle) (*key, error) {
@@ -125,31 +125,31 @@ func gceKey(t transport.TPM, template tpm2.TPMHandle, cert *x509.Certificate, ke
 		case err == nil && k.is(cert):
 			return k, nil
 		case err == nil:
-			return nil, &MissingError{PieceAK, fmt.Errorf("another key is at %#08x", uint32(keep)), howPersist}
+			return nil, &MissingError{PieceAK, fmt.Errorf("another key is at %#08x", uint32(keep)), ChooseHandle}
 		case !errors.Is(err, tpm2.TPMRCHandle):
-			return nil, &MissingError{PieceAK, err, howPersist}
+			return nil, &MissingError{PieceAK, err, ChooseHandle}
 		}
 	}
 	b, err := importer.ReadNV(t, template)
 	if err != nil {
-		return nil, &MissingError{PieceAK, fmt.Errorf("AK template: %w", err), howGCEAK}
+		return nil, &MissingError{PieceAK, fmt.Errorf("AK template: %w", err), RemakeVM}
 	}
 	public, err := tpm2.Unmarshal[tpm2.TPMTPublic](b)
 	if err != nil {
-		return nil, &MissingError{PieceAK, fmt.Errorf("AK template in NV index %#08x: %w", uint32(template), err), howGCEAK}
+		return nil, &MissingError{PieceAK, fmt.Errorf("AK template in NV index %#08x: %w", uint32(template), err), RemakeVM}
 	}
 	k, err := createPrimary(t, tpm2.TPMRHEndorsement, *public)
 	if err != nil {
-		return nil, &MissingError{PieceAK, err, howGCEAK}
+		return nil, &MissingError{PieceAK, err, RemakeVM}
 	}
 	if !k.is(cert) {
 		k.unload(t)
-		return nil, &MissingError{PieceAK, fmt.Errorf("the template in NV index %#08x makes another key than the certificate is for: the VM's disk was cloned, or the TPM cleared", uint32(template)), howGCEAK}
+		return nil, &MissingError{PieceAK, fmt.Errorf("the template in NV index %#08x makes another key than the certificate is for: the VM's disk was cloned, or the TPM cleared", uint32(template)), RemakeVM}
 	}
 	if keep != 0 {
 		if err := k.persist(t, keep); err != nil {
 			k.unload(t)
-			return nil, &MissingError{PieceAK, err, howPersist}
+			return nil, &MissingError{PieceAK, err, ChooseHandle}
 		}
 	}
 	return k, nil

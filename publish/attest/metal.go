@@ -31,15 +31,15 @@ var launchPCRs = []int{17, 18}
 func metalAK(t transport.TPM, o *Options) (*key, error) {
 	certs, err := parseAll(o.AKCerts)
 	if err != nil {
-		return nil, &MissingError{PieceAK, err, howMetalAK}
+		return nil, &MissingError{PieceAK, err, CertifyAK}
 	}
 	k, err := openMetalAK(t, o, certs)
 	if err != nil {
-		return nil, &MissingError{PieceAK, err, howMetalAK}
+		return nil, &MissingError{PieceAK, err, CertifyAK}
 	}
 	if k.handle.Auth, err = launchSession(t, k.public); err != nil {
 		k.unload(t)
-		return nil, &MissingError{PieceAK, err, howAKPolicy}
+		return nil, &MissingError{PieceAK, err, BootLaunch}
 	}
 	return k, nil
 }
@@ -149,11 +149,11 @@ func launchSession(t transport.TPM, p *tpm.Public) (tpm2.Session, error) {
 func (m *Machine) ekChain(ctx context.Context, t transport.TPM, ak *x509.Certificate, o *Options) ([]byte, error) {
 	p, err := tpm.ParsePlatform(ak)
 	if err != nil {
-		return nil, &MissingError{PieceAK, err, howMetalAK}
+		return nil, &MissingError{PieceAK, err, CertifyAK}
 	}
 	certs, err := parseAll(o.EKCerts)
 	if err != nil {
-		return nil, &MissingError{PieceEKChain, err, howEKChain}
+		return nil, &MissingError{PieceEKChain, err, GiveEKIssuers}
 	}
 	var missing error
 	for _, index := range []tpm2.TPMHandle{nvEKCertRSA, nvEKCertECC} {
@@ -173,7 +173,7 @@ func (m *Machine) ekChain(ctx context.Context, t transport.TPM, ak *x509.Certifi
 	if len(certs) == 0 {
 		err = fmt.Errorf("no EK certificate: %w", oneLine(missing))
 	}
-	return nil, &MissingError{PieceEKChain, err, howEKChain}
+	return nil, &MissingError{PieceEKChain, err, GiveEKIssuers}
 }
 
 // oneLine joins errors with semicolons.

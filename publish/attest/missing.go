@@ -18,7 +18,7 @@ const (
 type MissingError struct {
 	Piece string
 	Err   error
-	How   string // a sentence for people: commands and settings
+	How   Remedy
 }
 
 // Error names the piece and why it is missing.
@@ -27,18 +27,35 @@ func (e *MissingError) Error() string { return fmt.Sprintf("%s: %s", e.Piece, e.
 // Unwrap returns the cause.
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// How to get what is missing.
+// A Remedy says how to get what is missing. The words are the caller's: what it calls its settings, this package does not know.
+type Remedy string
+
+// The remedies.
 const (
-	howTEE = "run in a TDX guest with Linux 6.7 or newer (modprobe tdx_guest; mount -t configfs none /sys/kernel/config), as root or with write access to " +
-		"/sys/kernel/config/tsm/report (docs/publishing.md)"
-	howTPM      = "give the process the TPM: run as root or in the group tss, in a container with --device /dev/tpmrm0; --tpm names another device or a socket"
-	howBanks    = "have the firmware switch on the TPM's SHA-256 and SHA-384 banks (tpm2_pcrallocate sha256:all+sha384:all, and reboot)"
-	howGCEAK    = "make the VM anew with its vTPM on (gcloud compute instances create --confidential-compute-type=TDX --shielded-vtpm): Compute Engine writes the AK's template and certificate when a VM is made"
-	howPersist  = "choose a free handle for --persist, or leave it out: the AK can be made anew at each use"
-	howMetalAK  = "have the provider certify an AK whose policy is TPM2_PolicyPCR over PCR 17 and 18, and give it: --ak HANDLE or TEMPLATE, --ak-chain CERTIFICATES (docs/publishing.md)"
-	howAKPolicy = "boot the launch for which the provider certified the AK, or have it certify one for the launch that runs"
-	howAKChain  = "give the issuers' certificates up to the root, PEM or DER: --ak-chain FILE"
-	howEKChain  = "give the EK's certificate and its issuers up to the root, PEM or DER: --ek-chain FILE; the TPM's maker publishes them"
-	howTCGLog   = "read /sys/kernel/security/tpm0/binary_bios_measurements as root (mount -t securityfs none /sys/kernel/security), or give a copy: --tcg-log FILE"
-	howCCEL     = "read /sys/firmware/acpi/tables/data/CCEL as root, or give a copy: --ccel FILE; a TD's firmware and kernel 6.3 or newer provide it"
+	RunInTDX        Remedy = "run-in-tdx"        // a TDX guest whose configfs-tsm the process may use
+	RunInAzure      Remedy = "run-in-azure"      // a confidential VM of Azure, whose vTPM holds an HCL report
+	ReachIMDS       Remedy = "reach-imds"        // a confidential VM of Azure with TDX, whose metadata service can be reached
+	GrantTPM        Remedy = "grant-tpm"         // the TPM's device or socket
+	EnableBanks     Remedy = "enable-banks"      // PCR banks of SHA-256 and SHA-384
+	RemakeVM        Remedy = "remake-vm"         // Compute Engine writes the AK's template and certificate when it makes a VM with a vTPM
+	ChooseHandle    Remedy = "choose-handle"     // a free one for Options.Persist, or none
+	CertifyAK       Remedy = "certify-ak"        // an AK that the provider certified: Options.AKHandle or AKTemplate, and AKCerts
+	BootLaunch      Remedy = "boot-launch"       // the launch that the AK's policy demands
+	GiveAKIssuers   Remedy = "give-ak-issuers"   // Options.AKCerts
+	GiveEKIssuers   Remedy = "give-ek-issuers"   // Options.EKCerts
+	GiveTCGLog      Remedy = "give-tcg-log"      // Options.TCGLog, or access to the kernel's
+	GiveCCEL        Remedy = "give-ccel"         // Options.CCEL, or access to the kernel's
+	UseImporter     Remedy = "use-importer"      // another tool takes this profile's evidence
+	NameLog         Remedy = "name-log"          // a log's address and policy
+	ReachLog        Remedy = "reach-log"         // the right address and policy, and the network
+	AskLogsOperator Remedy = "ask-logs-operator" // why the log has no appraisal policy
+	UseAnotherLog   Remedy = "use-another-log"   // one that admits the profile
 )
+
+// Remedies returns all of them.
+func Remedies() []Remedy {
+	return []Remedy{
+		RunInTDX, RunInAzure, ReachIMDS, GrantTPM, EnableBanks, RemakeVM, ChooseHandle, CertifyAK, BootLaunch, GiveAKIssuers, GiveEKIssuers, GiveTCGLog, GiveCCEL,
+		UseImporter, NameLog, ReachLog, AskLogsOperator, UseAnotherLog,
+	}
+}

@@ -22,15 +22,15 @@ const tsmTries = 3
 func (m *Machine) tdQuote(reportData [64]byte) ([]byte, error) {
 	quote, err := m.askTSM(reportData[:])
 	if err != nil {
-		return nil, &MissingError{PieceTEE, err, howTEE}
+		return nil, &MissingError{PieceTEE, err, RunInTDX}
 	}
 	trimmed, err := tdx.TrimQuote(quote)
 	if err != nil {
-		return nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), howTEE}
+		return nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), RunInTDX}
 	}
 	q, err := tdx.ParseQuote(trimmed)
 	if err != nil {
-		return nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), howTEE}
+		return nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), RunInTDX}
 	}
 	if q.Body.ReportData != reportData {
 		return nil, fmt.Errorf("configfs-tsm: the quote has REPORTDATA %x: asked for %x", q.Body.ReportData, reportData)
