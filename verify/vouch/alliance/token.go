@@ -136,7 +136,8 @@ func (t *Token) payload(raw []byte) (err error) {
 		return fmt.Errorf("quote_hash: %w", err)
 	}
 	t.Machine, _ = m["machine_id"].(string)
-	if id, err := hex.DecodeString(t.Machine); err != nil || len(id) != 16 && len(id) != 64 || hex.EncodeToString(id) != t.Machine {
+	// What does not decode does not encode to itself.
+	if id, _ := hex.DecodeString(t.Machine); len(id) != 16 && len(id) != 64 || hex.EncodeToString(id) != t.Machine {
 		return fmt.Errorf("machine_id %.140q: want a PPID or a CHIP_ID, 32 or 128 lower-case hexadecimal digits", t.Machine)
 	}
 	t.Label, _ = m["label"].(string)
@@ -148,9 +149,9 @@ func (t *Token) payload(raw []byte) (err error) {
 		return nil
 	}
 	stamp, _ := value.(json.Number)
-	// Ten digits last until the year 2286.
+	// Ten digits last until the year 2286. JSON's numbers have no leading zeros.
 	seconds, err := strconv.ParseUint(string(stamp), 10, 64)
-	if err != nil || len(stamp) != 10 || stamp[0] == '0' {
+	if err != nil || len(stamp) != 10 {
 		return fmt.Errorf("timestamp %.40q: want ten digits of Unix seconds", stamp)
 	}
 	t.Time = poclog.UnixTime(int64(seconds))
@@ -161,7 +162,7 @@ func (t *Token) payload(raw []byte) (err error) {
 func members(raw []byte, known ...string) (map[string]any, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+	if open, _ := dec.Token(); open != json.Delim('{') {
 		return nil, errors.New("want a JSON object")
 	}
 	m := make(map[string]any, len(known))

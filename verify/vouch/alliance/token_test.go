@@ -205,6 +205,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	signed("kid-other", "another key's kid", "refused", in(h, registry.Key().String(), strings.Repeat("ab", 32)), p)
 	signed("kid-upper-case", "a kid in upper case", "refused", in(h, registry.Key().String(), strings.ToUpper(registry.Key().String())), p)
 	signed("header-list", "a header that is a list", "refused", "["+h+"]", p)
+	signed("header-flat-list", "a header that is a list of names and values", "refused", `["alg","EdDSA"]`, p)
 	signed("header-trailing", "something after the header", "refused", h+"{}", p)
 	signed("header-deep", "lists in lists", "refused", strings.Repeat("[", 1000), p)
 	signed("payload-empty", "an empty payload", "refused", h, "")
@@ -222,7 +223,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	signed("label-long", "a label of 256 bytes", "refused", h, in(p, "rack 7", strings.Repeat("a", 256)))
 	signed("label-control", "a label with a terminal's escape", "refused", h, in(p, "rack 7", `\u001b[2J`))
 	signed("label-number", "a number for a label", "refused", h, in(p, `"rack 7"`, "7"))
-	for name, s := range map[string]string{"float": stamp + ".0", "exponent": "1e9", "negative": "-" + stamp, "text": `"` + stamp + `"`, "ms": stamp + "000", "huge": "99999999999999999999", "zero": "0", "empty": `""`} {
+	for name, s := range map[string]string{"float": stamp + ".0", "exponent": "1e9", "exponent-ten": "1780315e03", "negative": "-" + stamp, "text": `"` + stamp + `"`, "ms": stamp + "000", "huge": "99999999999999999999", "zero": "0", "empty": `""`} {
 		signed("timestamp-"+name, "a timestamp of another form: "+name, "refused", h, in(p, stamp, s))
 	}
 	add("empty", "nothing", "refused", "")
@@ -236,8 +237,27 @@ func makeVectors(t *testing.T) map[string]vector {
 	add("base64-bits", "spare bits that are not zero", "refused", tok[:len(tok)-1]+string(tok[len(tok)-1]+1))
 	add("signature-forged", "a bit of the signature changed", "refused", parts[0]+"."+parts[1]+"."+flip(parts[2]))
 	add("payload-forged", "another payload under the signature", "refused", parts[0]+"."+base64.RawURLEncoding.EncodeToString([]byte(in(p, "rack", "room")))+"."+parts[2])
+	add("longest", "4,096 bytes", "ok", string(ofSize(t, h, p, 4096)))
+	add("longer", "4,097 bytes", "refused", string(ofSize(t, h, p, 4097)))
 	add("long", "over 4,096 bytes", "refused", tok+strings.Repeat("A", 4096))
 	return all
+}
+
+// ofSize is a token of a size, by white space within header and payload.
+func ofSize(t *testing.T, header, payload string, size int) []byte {
+	for h := range 4 {
+		for p := range size {
+			tok := registry.Sign(header+strings.Repeat(" ", h), payload+strings.Repeat(" ", p))
+			if len(tok) == size {
+				return tok
+			}
+			if len(tok) > size {
+				break
+			}
+		}
+	}
+	t.Fatalf("no token of %d bytes", size)
+	return nil
 }
 
 func flip(s string) string {
