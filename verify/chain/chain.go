@@ -174,11 +174,11 @@ func checkOne(c, issuer *x509.Certificate, below int, at time.Time, authority bo
 	if !authority {
 		return checkEndEntity(c)
 	}
-	if !c.IsCA || !c.BasicConstraintsValid {
+	if !c.IsCA {
 		return errors.New("not a CA")
 	}
-	// A path length does not count the end entity.
-	if cas := below - 1; (c.MaxPathLen > 0 || c.MaxPathLenZero) && cas > c.MaxPathLen {
+	// A path length does not count the end entity. Where there is none x509 reads −1.
+	if cas := below - 1; c.MaxPathLen >= 0 && cas > c.MaxPathLen {
 		return fmt.Errorf("path length %d: %d CAs are below it", c.MaxPathLen, cas)
 	}
 	return nil

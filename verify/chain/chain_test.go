@@ -302,9 +302,31 @@ func TestParseTakesDERAlone(t *testing.T) {
 	if certs, err := chain.Parse(bytes.Repeat(good[2].Raw, 6)); err != nil || len(certs) != 6 {
 		t.Errorf("six: %v", err)
 	}
+	if certs, err := chain.Parse(certificateOf(t, chain.MaxBytes)); err != nil || len(certs) != 1 {
+		t.Errorf("16 KiB: %v", err)
+	}
 	if n, err := chain.Length(append(bytes.Clone(good[0].Raw), 1, 2)); err != nil || n != len(good[0].Raw) {
 		t.Errorf("%d: %v", n, err)
 	}
+}
+
+// certificateOf is a certificate of so many bytes.
+func certificateOf(t *testing.T, size int) []byte {
+	t.Helper()
+	_, _, ca := made(t)
+	for n, at := size/2, 0; at < 50; at++ {
+		c := issue(t, ca, "leaf", key("leaf").Public(), func(c *x509.Certificate) {
+			leafOf(c)
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: make([]byte, n)}}
+			c.SerialNumber = big.NewInt(int64(at + 1))
+		})
+		if len(c.Raw) == size {
+			return c.Raw
+		}
+		n += size - len(c.Raw)
+	}
+	t.Fatalf("no certificate of %d bytes", size)
+	return nil
 }
 
 func TestParsePEMTakesCertificatesAlone(t *testing.T) {
@@ -336,6 +358,7 @@ func TestParsePEMTakesCertificatesAlone(t *testing.T) {
 		"headers":       {text("CERTIFICATE", map[string]string{"a": "b"}, good[0].Raw), 0, "PEM block 0"},
 		"cut":           {one[:len(one)-9], 0, "PEM block 0"},
 		"no certifcate": {text("CERTIFICATE", nil, []byte{0x30, 0}), 0, "certificate 0: "},
+		"16 KiB":        {bytes.Repeat([]byte(" "), chain.MaxBytes), 0, ""},
 		"over 16 KiB":   {bytes.Repeat([]byte(" "), chain.MaxBytes+1), 0, "want at most 16384"},
 	} {
 		certs, err := chain.ParsePEM(c.text)
