@@ -37,6 +37,7 @@ type Alert struct {
 	Subject    string            `json:"subject"`              // the identity that was claimed twice, or "log:<origin>"
 	Implicated []string          `json:"implicated,omitempty"` // who cannot be honest: keys, "log:<origin>"
 	Affected   []poclog.Identity `json:"affected,omitempty"`   // whom it concerns
+	Withheld   []string          `json:"withheld,omitempty"`   // logs whose evidence of the entries was not seen, by origin
 
 	Entries []EntryRef `json:"entries,omitempty"`
 	File    string     `json:"file,omitempty"` // contradiction or split view, below the monitor's folder

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -225,8 +226,9 @@ func TestMalformedEntriesAreProvenAndPassed(t *testing.T) {
 	}
 }
 
-// A log that withholds an entry's evidence does not hide the alert; once it gives it, the alert gets its file.
-func TestWithheldEvidenceDelaysTheFileNotTheAlert(t *testing.T) {
+// A log that withholds an entry's evidence does not hide the alert, and until it gives it nobody is implicated: the log may have invented the entry. Once it
+// gives it, there is a contradiction with its file.
+func TestWithheldEvidenceDelaysTheContradictionNotTheAlert(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusUnavailableForLegalReasons} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
@@ -248,11 +250,11 @@ func TestWithheldEvidenceDelaysTheFileNotTheAlert(t *testing.T) {
 			}
 			s.publish(attack.Now.Add(2 * time.Second))
 			out := look(t, m)
-			if out.New["contradiction"] == 0 || out.New["alert"] != 2 || out.Waiting != 1 {
-				t.Fatalf("%+v: want contradictions, two alerts of withheld evidence, and a pair that waits", out)
+			if out.New["contradiction"] != 0 || out.New["alert"] != 4 || out.Waiting != 1 {
+				t.Fatalf("%+v: want alerts of what was found, two of withheld evidence, and a pair that waits", out)
 			}
 			found := alertsOf(t, m, monitor.AlertFilter{Rule: a.Rule})
-			if len(found) != 1 || found[0].File != "" {
+			if len(found) != 1 || found[0].File != "" || len(found[0].Implicated) > 0 || !slices.Equal(found[0].Withheld, []string{w.Log.Origin}) {
 				t.Fatalf("%+v", found)
 			}
 			for _, a := range alertsOf(t, m, monitor.AlertFilter{Rule: monitor.RuleEvidenceWithheld}) {
@@ -264,10 +266,13 @@ func TestWithheldEvidenceDelaysTheFileNotTheAlert(t *testing.T) {
 				s.answer(d, 0)
 			}
 			clock = clock.Add(2 * time.Minute)
-			if out := look(t, m); len(out.New) != 0 || out.Waiting != 0 {
-				t.Errorf("%+v: want nothing new, and nothing left", out)
+			if out := look(t, m); out.New["contradiction"] != 2 || len(out.New) != 1 || out.Waiting != 0 {
+				t.Errorf("%+v: want the contradictions, and nothing left", out)
 			}
-			found = alertsOf(t, m, monitor.AlertFilter{Rule: a.Rule})
+			found = alertsOf(t, m, monitor.AlertFilter{Rule: a.Rule, Severity: "contradiction"})
+			if len(found) != 1 || len(found[0].Implicated) == 0 || len(found[0].Withheld) > 0 {
+				t.Fatalf("%+v", found)
+			}
 			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: "lab"})
 			if err != nil || v.Verdict != receipt.Reappraised {
 				t.Errorf("%+v, %v", v, err)

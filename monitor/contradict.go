@@ -15,7 +15,8 @@ import (
 )
 
 // prove writes the contradiction's file of a finding and names it in the alert. If something is missing the alert has none for now, and the pair
-// is looked at again later. The finding does not stand, and whoever it names is not to be blamed, if an entry turns out to be the log's invention.
+// is looked at again later. Until the evidence of all entries was seen the alert implicates nobody but a log. The finding does not stand, and whoever it names is
+// not to be blamed, if an entry turns out to be the log's invention.
 func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) (stands bool, err error) {
 	pieces, all := make([]receipt.Piece, len(j.sides)), true
 	for i, s := range j.sides {
@@ -25,6 +26,7 @@ func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) (stands 
 		}
 		all = all && ok
 	}
+	*a = alertOf(f.Unseen(j.unseen(pieces)...), j.refs())
 	if !all {
 		return true, nil
 	}
@@ -40,6 +42,24 @@ func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) (stands 
 		return true, nil
 	}
 	return true, j.keep(ctx, a, contradictionsDir, contradictionSuffix, file)
+}
+
+// unseen are the logs whose evidence is missing, or of which nobody here can say what it gives.
+func (j *judging) unseen(pieces []receipt.Piece) (origins []string) {
+	for i, s := range j.sides {
+		if pieces[i].Evidence == nil || j.r.m.cfg.Reappraise == nil {
+			origins = append(origins, s.tail.l.origin)
+		}
+	}
+	return origins
+}
+
+// origins are the logs of all sides.
+func (j *judging) origins() (list []string) {
+	for _, s := range j.sides {
+		list = append(list, s.tail.l.origin)
+	}
+	return list
 }
 
 // invented raises an alert for each side that its evidence does not give. What contradicts stands if there is none.

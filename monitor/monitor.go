@@ -49,7 +49,7 @@ type Config struct {
 	Turn     time.Duration // how long others wait for a slow or a large log, in each round; 0 is DefaultTurn
 
 	// Reappraise repeats appraisals, so that no contradiction is kept that its readers would refuse, and entries that their evidence does not give are
-	// found. Nil: evidence is kept unjudged.
+	// found. Nil: evidence is kept unjudged, and nobody is implicated but logs.
 	Reappraise receipt.Reappraiser
 	Limits     rule.Limits // of honest operation
 

@@ -335,7 +335,7 @@ func idOf(a *Alert) string {
 func alertOf(f *rule.Finding, entries []EntryRef) Alert {
 	a := Alert{
 		Rule: f.Rule, Severity: string(f.Severity), Seen: f.Seen, Meaning: f.Meaning, Subject: string(f.Subject),
-		Implicated: f.Implicated, Affected: f.Affected, Entries: entries,
+		Implicated: f.Implicated, Affected: f.Affected, Withheld: f.Withheld, Entries: entries,
 	}
 	if len(f.Implicated) == 1 && strings.HasPrefix(f.Implicated[0], "log:") {
 		a.Subject = f.Implicated[0]
@@ -359,6 +359,7 @@ func (j *judging) raise(ctx context.Context, f *rule.Finding) error {
 		var denied *logError
 		if errors.As(err, &denied) && j.pair.tries >= patience {
 			j.incomplete, stands, err = true, true, nil // nobody waits forever for the file
+			a = alertOf(f.Unseen(j.origins()...), j.refs())
 		}
 		if err != nil || !stands {
 			return err
