@@ -258,10 +258,8 @@ func (a *attestCmd) unsigned(cmd *cobra.Command, bundle []byte) (*poclog.Submiss
 	if sub.Collateral, err = readFile(cmd, a.collateral, poclog.MaxCollateral); err != nil {
 		return nil, err
 	}
-	if _, err := poclog.ParseCollateral(sub.Collateral); err != nil {
-		return nil, fmt.Errorf("%s: %w", a.collateral, err)
-	}
-	return sub, nil
+	_, err = parseCollateral(a.collateral, sub.Collateral)
+	return sub, err
 }
 
 // submission adds collateral and signatures to a bundle.

@@ -69,6 +69,7 @@ func (f *machineFlags) options(cmd *cobra.Command) (*attest.Options, error) {
 		if o.AKTemplate, err = readFile(cmd, f.ak, maxTemplate); err != nil {
 			return nil, err
 		}
+		o.AKTemplate = importer.TrimPublic(o.AKTemplate)
 	}
 	if o.AKCerts, err = readCertificates(cmd, f.akChain); err != nil {
 		return nil, err

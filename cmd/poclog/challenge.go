@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify/tpm"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 type challengeCmd struct {
@@ -59,8 +59,8 @@ func (v *challengeCmd) prepare(cmd *cobra.Command) (err error) {
 		if v.akPublic, err = readFile(cmd, v.ak, 4096); err != nil {
 			return err
 		}
-		if _, err := tpm.ParsePublic(v.akPublic); err != nil {
-			return usagef("%s: %w", v.ak, err)
+		if v.akPublic, err = importer.ReadPublic(v.akPublic); err != nil {
+			return mistaken(usagef("%s: %w", v.ak, err))
 		}
 	}
 	v.userDigest = poclog.Sum(nil)

@@ -204,9 +204,9 @@ func (f *collateralFetchCmd) needs(cmd *cobra.Command, args []string, c *collate
 	if err != nil {
 		return nil, err
 	}
-	b, err := poclog.ParseBundle(file)
+	b, err := parseBundle(args[0], file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", args[0], err)
+		return nil, err
 	}
 	needs := c.Needs(b)
 	if len(needs) == 0 {
@@ -284,9 +284,9 @@ func (s *collateralShowCmd) states(cmd *cobra.Command, args []string) ([]poclog.
 	if err != nil {
 		return nil, err
 	}
-	c, err := poclog.ParseCollateral(file)
+	c, err := parseCollateral(args[0], file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", args[0], err)
+		return nil, err
 	}
 	return collateral.Describe(c, p, time.Now()), nil
 }

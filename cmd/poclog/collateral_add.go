@@ -62,8 +62,8 @@ func (a *collateralAddCmd) run(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		if col, err = poclog.ParseCollateral(file); err != nil {
-			return fmt.Errorf("%s: %w", args[0], err)
+		if col, err = parseCollateral(args[0], file); err != nil {
+			return err
 		}
 	}
 	items, err := a.items(cmd)
@@ -136,11 +136,7 @@ func readBundle(cmd *cobra.Command, path string) (*poclog.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := poclog.ParseBundle(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return b, nil
+	return parseBundle(path, file)
 }
 
 // teeQuote is what a registry of hardware is shown of a bundle.

@@ -90,11 +90,11 @@ func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*i
 		return err
 	}
 	im, err := imported(x)
-	if err != nil {
-		return err
+	if err == nil {
+		err = im.Add(x)
 	}
-	if err := im.Add(x); err != nil {
-		return err
+	if err != nil {
+		return mistaken(err)
 	}
 	b, err := im.Bundle.Marshal()
 	if err != nil {

@@ -188,6 +188,8 @@ func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
 func cmdQuote(ts *testscript.TestScript, _ bool, args []string) {
 	padded := append(append([]byte(nil), realdata.Quotes()[0]...), make([]byte, 8000-len(realdata.Quotes()[0]))...)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), padded, 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("quote.hex"), fmt.Appendf(nil, "%x\n", padded), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("table.bin"), append([]byte("CCEL8\x00\x00\x00\x01"), make([]byte, 47)...), 0o644)) // an ACPI table
 	ts.Check(os.WriteFile(ts.MkAbs("getquote.json"), fmt.Appendf(nil, `{"quote":"%x","event_log":"[]","vm_config":"{}"}`, padded), 0o644))
 }
 

@@ -120,9 +120,9 @@ func (j *judgeCmd) collateral(cmd *cobra.Command, k *platforms.Keeper) ([]*poclo
 		if err != nil {
 			return nil, err
 		}
-		col, err := poclog.ParseCollateral(file)
+		col, err := parseCollateral(path, file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 		cols = append(cols, col)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -182,8 +183,8 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 		if sub.Collateral, err = readFile(cmd, s.collateral, poclog.MaxCollateral); err != nil {
 			return nil, err
 		}
-		if col, err = poclog.ParseCollateral(sub.Collateral); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.collateral, err)
+		if col, err = parseCollateral(s.collateral, sub.Collateral); err != nil {
+			return nil, err
 		}
 	}
 	if s.at != "" {
@@ -202,10 +203,13 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 	return sub, nil
 }
 
-// notABundle says of a file that cannot be submitted what it is not, and where bundles come from.
+// notABundle says of a file that cannot be submitted what it is, and where bundles come from.
 func notABundle(path string, file []byte, err error) error {
 	if bytes.HasPrefix(file, []byte(bundleStart)) {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if is := importer.KindOf(file); whatToDoWith[is] != "" {
+		return hint(fmt.Errorf("%s: it is %s, neither a bundle nor an envelope", path, is), "%s", whatToDoWith[is])
 	}
 	return hint(fmt.Errorf("%s: neither a bundle nor an envelope", path), "`poclog attest` and `poclog import` make bundles; `poclog inspect` shows what is in a file")
 }

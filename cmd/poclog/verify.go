@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/profile"
@@ -87,7 +88,11 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
 		return v.contradiction(cmd, file, d)
 	}
-	return hint(fmt.Errorf("%s: neither a receipt, a bundle, an envelope, a contradiction nor a split view", path), "`poclog import` makes bundles of other tools' evidence")
+	err = errors.New("neither a receipt, a bundle, an envelope, a contradiction nor a split view")
+	if is := importer.KindOf(file); whatToDoWith[is] != "" {
+		return hint(fmt.Errorf("%s: it is %s, and %w", path, is, err), "%s", whatToDoWith[is])
+	}
+	return hint(fmt.Errorf("%s: %w", path, err), "`poclog import` makes bundles of other tools' evidence")
 }
 
 // A result is what --json prints, whatever the file.
@@ -234,6 +239,9 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, in profile.Input, 
 	if v.collateral != "" {
 		if in.Collateral, err = readFile(cmd, v.collateral, poclog.MaxCollateral); err != nil {
 			return err
+		}
+		if _, err := parseCollateral(v.collateral, in.Collateral); err != nil {
+			return v.refused(cmd, result{V: 1, Kind: kind}, err)
 		}
 	}
 	if in.Policy, err = readAppraisalPolicy(cmd, v.appraisalPolicy); err != nil {

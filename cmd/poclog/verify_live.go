@@ -35,7 +35,7 @@ func (v *verifyCmd) compareQuote(cmd *cobra.Command, e *poclog.Entry) error {
 	}
 	q, err := read(raw, e.Realm)
 	if err != nil {
-		return fmt.Errorf("live quote: %w", err)
+		return mistaken(fmt.Errorf("live quote: %w", err))
 	}
 	if !slices.Contains(q.chips, e.Chip()) {
 		return fmt.Errorf("live quote: it is of chip %v, the receipt's is %s", q.chips, e.Chip())
@@ -47,7 +47,11 @@ func (v *verifyCmd) compareQuote(cmd *cobra.Command, e *poclog.Entry) error {
 }
 
 func liveTDX(raw []byte, realm poclog.Realm) (*liveQuote, error) {
-	trimmed, err := tdx.TrimQuote(raw)
+	padded, err := importer.ReadQuote(raw)
+	if err != nil {
+		return nil, err
+	}
+	trimmed, err := tdx.TrimQuote(padded)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ type pieces struct {
 	profile          poclog.Profile
 	key              *key // nil without a TPM
 	akChain, ekChain []byte
-	tcgLog, ccel     []byte // with padding; empty where there is none
+	tcgLog, ccel     []byte // empty where there is none
 	selection        []tpm.PCRSelection
 }
 

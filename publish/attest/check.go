@@ -149,11 +149,7 @@ func (m *Machine) checkLogs(p poclog.Profile, o *Options) (string, error) {
 		if len(l.b) == 0 {
 			continue
 		}
-		trimmed, err := tcglog.Trim(l.kind, l.b)
-		if err != nil {
-			return "", err
-		}
-		found = append(found, fmt.Sprintf("%s: %d bytes", l.kind, len(trimmed)))
+		found = append(found, fmt.Sprintf("%s: %d bytes", l.kind, len(l.b)))
 	}
 	if len(found) == 0 {
 		return "none; this profile does without", nil

@@ -35,17 +35,14 @@ func absent(p poclog.Profile, err error) bool {
 	return p == poclog.BareMetalTDXTPM && errors.Is(err, fs.ErrNotExist)
 }
 
-// eventLog returns the log that was given, or reads the kernel's; with its padding. It must parse.
+// eventLog returns the log that was given, or reads the kernel's; without padding. It must parse.
 func (m *Machine) eventLog(kind tcglog.Kind, given []byte, path string) (b []byte, err error) {
 	if b = given; len(b) == 0 {
 		if b, err = m.readFile(path, tcglog.MaxLog); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := tcglog.Trim(kind, b); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return importer.ReadEventLog(kind, b)
 }
 
 // selectPCRs returns what to quote: in every bank of the TPM's that the log has digests for, the registers that a judge wants and those with events of the
@@ -58,11 +55,7 @@ func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelecti
 	pcrs := slices.Clone(tcglog.CheckedPCRs)
 	algs := tpm.LaunchBanks
 	if len(log) > 0 {
-		trimmed, err := tcglog.Trim(tcglog.TPM, log)
-		if err != nil {
-			return nil, err
-		}
-		l, err := tcglog.Parse(tcglog.TPM, trimmed)
+		l, err := tcglog.Parse(tcglog.TPM, log)
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
-	"github.com/poclog/poclog/verify/tpm"
 )
 
 // Extras are evidence that was taken beside another tool's: files as the system gives them, with padding. Empty ones are not there.
@@ -28,20 +27,20 @@ func (im *Import) Add(x Extras) error {
 	}{
 		{poclog.ItemTDXQuote, "TD quote", x.TDXQuote, im.setQuote},
 		{poclog.ItemTPMAK, "AK", x.AK, func(b []byte) error {
-			_, err := tpm.ParsePublic(b)
-			return im.set(poclog.ItemTPMAK, b, err)
+			public, err := ReadPublic(b)
+			return im.set(poclog.ItemTPMAK, public, err)
 		}},
 		{poclog.ItemTCGLog, "TPM's event log", x.TCGLog, func(b []byte) error {
-			trimmed, err := tcglog.Trim(tcglog.TPM, b)
+			trimmed, err := ReadEventLog(tcglog.TPM, b)
 			return im.set(poclog.ItemTCGLog, trimmed, err)
 		}},
 		{poclog.ItemCCEL, "CCEL", x.CCEL, func(b []byte) error {
-			trimmed, err := tcglog.Trim(tcglog.CCEL, b)
+			trimmed, err := ReadEventLog(tcglog.CCEL, b)
 			return im.set(poclog.ItemCCEL, trimmed, err)
 		}},
 		{poclog.ItemChallenge, "challenge", x.Challenge, func(b []byte) error {
 			_, err := poclog.ParseChallenge(b)
-			return im.set(poclog.ItemChallenge, b, err)
+			return im.set(poclog.ItemChallenge, b, wrongFile(b, KindChallenge, err))
 		}},
 	} {
 		if len(e.value) == 0 {
@@ -65,7 +64,11 @@ func (im *Import) set(item poclog.Item, value []byte, err error) error {
 }
 
 // setQuote takes a TD quote, and cuts its padding.
-func (im *Import) setQuote(padded []byte) error {
+func (im *Import) setQuote(file []byte) error {
+	padded, err := ReadQuote(file)
+	if err != nil {
+		return err
+	}
 	trimmed, err := tdx.TrimQuote(padded)
 	if err != nil {
 		return err

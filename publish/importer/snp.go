@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/octets"
 	"github.com/poclog/poclog/verify/snp"
 )
 
@@ -23,12 +24,13 @@ import (
 // kernel's auxblob). What the chain does not need is left out and counted.
 func SNP(file []byte, certs ...[]byte) (*Import, error) {
 	im := &Import{Profile: poclog.SNP, Bundle: new(poclog.Bundle)}
-	report, pool, err := splitReport(file)
-	if err != nil {
-		return nil, fmt.Errorf("SNP evidence: %w", err)
+	raw, _ := octets.Decode(file)
+	report, pool, err := splitReport(raw)
+	if err == nil {
+		_, err = snp.ParseReport(report)
 	}
-	if _, err := snp.ParseReport(report); err != nil {
-		return nil, fmt.Errorf("SNP evidence: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("SNP evidence: %w", wrongFile(file, KindSNPReport, err))
 	}
 	im.Bundle.Set(poclog.ItemSNPReport, report)
 	for i, c := range certs {
