@@ -125,14 +125,14 @@ func (d *Dossier) checkOrder(c *canon.Codec) {
 	}
 }
 
-func (n *DossierName) code(c *canon.Codec) {
-	c.Object(func() {
-		canon.Word(c.Member("name"), "name", &n.Name, maxIndexName)
-		c.Member("proof").Base64(&n.Proof, maxMapProof)
-		canon.OptionalOf(c, "before", &n.Before, func(d *Digest) { c.Hex(d[:]) })
-		canon.OptionalList(c, "numbers", &n.Numbers, maxDossierNumbers, c.Uint64)
-		canon.Ascending(c, "numbers", n.Numbers, func(a, b uint64) bool { return a < b })
-	})
+func (n *DossierName) code(c *canon.Codec) { c.Object(func() { n.members(c) }) }
+
+func (n *DossierName) members(c *canon.Codec) {
+	canon.Word(c.Member("name"), "name", &n.Name, maxIndexName)
+	c.Member("proof").Base64(&n.Proof, maxMapProof)
+	canon.OptionalOf(c, "before", &n.Before, func(d *Digest) { c.Hex(d[:]) })
+	canon.OptionalList(c, "numbers", &n.Numbers, maxDossierNumbers, c.Uint64)
+	canon.Ascending(c, "numbers", n.Numbers, func(a, b uint64) bool { return a < b })
 }
 
 func (p *DossierPage) code(c *canon.Codec) {

@@ -38,6 +38,7 @@ var formats = []format{
 	{"envelope", func(t testing.TB) []byte { return must(t, sampleEnvelope()) }, reencode(poclog.ParseEnvelope)},
 	{"config", func(t testing.TB) []byte { return must(t, sampleConfig()) }, reencode(parseConfig)},
 	{"index", func(t testing.TB) []byte { return must(t, sampleIndexEntry()) }, reencode(parseIndexEntry)},
+	{"index-wrong", func(t testing.TB) []byte { return must(t, sampleIndexWrong(t)) }, reencode(poclog.ParseIndexWrong)},
 	{"dossier", func(t testing.TB) []byte { return must(t, sampleDossier(t)) }, reencode(poclog.ParseDossier)},
 }
 

@@ -219,6 +219,10 @@ func sampleDossier(t testing.TB) *poclog.Dossier {
 	}
 }
 
+func sampleIndexWrong(t testing.TB) *poclog.IndexWrong {
+	return &poclog.IndexWrong{Index: must(t, sampleReceipt()), DossierName: sampleDossier(t).Names[1], Entry: must(t, sampleReceipt())}
+}
+
 // must returns the bytes of a noun that is known to be valid.
 func must(t testing.TB, n interface{ Marshal() ([]byte, error) }) []byte {
 	t.Helper()

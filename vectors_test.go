@@ -50,6 +50,8 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParseEnvelope)(in)
 	case "dossier":
 		return reencode(poclog.ParseDossier)(in)
+	case "index-wrong":
+		return reencode(poclog.ParseIndexWrong)(in)
 	case "index-entry":
 		return reencode(parseIndexEntry)(in)
 	}
@@ -64,6 +66,7 @@ func makeVectors(t *testing.T) map[string]vector {
 		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
 		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())), "exceptions": string(must(t, sampleExceptions())),
 		"dossier": string(must(t, sampleDossier(t))), "index-entry": string(must(t, sampleIndexEntry())),
+		"index-wrong": string(must(t, sampleIndexWrong(t))),
 	}
 	all := make(map[string]vector)
 	for format, file := range files {

@@ -279,3 +279,27 @@ func placesOf(a *dossier.Answer, n dossier.Name) string {
 	}
 	return ", in " + strings.Join(places, ", ")
 }
+
+// indexWrong checks a file that shows a log's index to be wrong.
+func (v *verifyCmd) indexWrong(cmd *cobra.Command, file []byte) error {
+	policy, err := readTlogPolicy(cmd, v.policy)
+	if err != nil {
+		return err
+	}
+	found, err := dossier.CheckIndexWrong(file, policy)
+	if err != nil {
+		return v.explain(v.refused(cmd, result{V: 1, Kind: "index-wrong"}, err))
+	}
+	if v.asJSON {
+		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "index-wrong", IndexWrong: found})
+	}
+	what := "lists, and which does not state it"
+	if found.Omitted {
+		what = "leaves out, though it states it"
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "yes: the index of %s is wrong\n", found.Origin)
+	labelled(w, "  ", fmt.Sprintf("Index entry %d, of all entries below %d, has a list of %s. It is wrong about entry %d, which it %s.", found.Number, found.Size, found.Name, found.Entry, what))
+	_, err = fmt.Fprintf(w, "  implicated log:%s\n  stands on  what the log itself published\n", found.Origin)
+	return err
+}

@@ -85,6 +85,8 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 		return v.dossier(cmd, file, d)
 	case bytes.HasPrefix(file, []byte(splitViewStart)):
 		return v.splitView(cmd, file)
+	case poclog.IsIndexWrong(file):
+		return v.indexWrong(cmd, file)
 	case bytes.HasPrefix(file, []byte(contradictionStart)):
 		return v.contradiction(cmd, file, d)
 	}
@@ -106,6 +108,7 @@ type result struct {
 	Entry   json.RawMessage   `json:"entry,omitempty"`
 	Notes   map[string]string `json:"notes,omitempty"`
 
+	IndexWrong    *dossier.Wrong                `json:"index_wrong,omitempty"`
 	Dossier       *dossier.Answer               `json:"dossier,omitempty"`
 	Contradiction *receipt.ContradictionVerdict `json:"contradiction,omitempty"` // of an alert, too, which is not OK
 }

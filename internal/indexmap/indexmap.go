@@ -376,6 +376,46 @@ func (m *Map) lookup(name string, since uint64) (n poclog.DossierName, err error
 	return n, nil
 }
 
+// Pending returns names, at most max, that entries state which no index entry covers yet.
+func (m *Map) Pending(max int) (names []string, err error) {
+	rows, err := m.db.Read.Query(`SELECT DISTINCT name FROM pending LIMIT ?`, max)
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, fmt.Errorf("read the index: %w", err)
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}
+
+// All returns all numbers of a name, whether an index entry covers them or not.
+func (m *Map) All(name string) ([]uint64, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	list, err := m.numbers(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", err)
+	}
+	rows, err := m.db.Read.Query(`SELECT number FROM pending WHERE name = ? ORDER BY number`, name)
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n uint64
+		if err := rows.Scan(&n); err != nil {
+			return nil, fmt.Errorf("read the index: %w", err)
+		}
+		list = append(list, n)
+	}
+	return list, rows.Err()
+}
+
 // numbers returns all numbers of a name below the tree's size.
 func (m *Map) numbers(name string) (list []uint64, err error) {
 	rows, err := m.db.Read.Query(`SELECT number FROM numbers WHERE name = (SELECT id FROM names WHERE name = ?) ORDER BY number`, name)

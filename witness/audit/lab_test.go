@@ -43,12 +43,13 @@ type lab struct {
 	quotes   uint64
 	url      string
 
-	server testlog.Server
-	mu     sync.Mutex // guards what follows
-	files  map[poclog.Digest][]byte
-	status map[poclog.Digest]int // instead of the file
-	asked  map[poclog.Digest]int
-	hold   chan struct{} // if not nil, files are answered once it is closed
+	server  testlog.Server
+	dossier func(names []string) []byte // what the log answers about names; nil: nothing
+	mu      sync.Mutex                  // guards what follows
+	files   map[poclog.Digest][]byte
+	status  map[poclog.Digest]int // instead of the file
+	asked   map[poclog.Digest]int
+	hold    chan struct{} // if not nil, files are answered once it is closed
 }
 
 // newLab makes a log with a config entry.
@@ -86,6 +87,12 @@ func must[T any](v T, err error) T {
 }
 
 func (l *lab) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/v1/dossiers" && l.dossier != nil {
+		names := r.URL.Query()["name"]
+		slices.Sort(names)
+		w.Write(l.dossier(names))
+		return
+	}
 	name, ok := strings.CutPrefix(r.URL.Path, "/v1/evidence/sha256/")
 	if !ok {
 		l.server.ServeHTTP(w, r)

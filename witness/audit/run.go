@@ -158,7 +158,7 @@ func (a *Auditor) advance(ctx context.Context, cl *client.Client, r *record) err
 		if len(batch) < batchSize && leaf.Index+1 < r.target.Size {
 			continue
 		}
-		if err := a.batch(ctx, x, r, batch); err != nil {
+		if err := a.batch(ctx, cl, x, r, batch); err != nil {
 			return err
 		}
 		batch = batch[:0]
@@ -173,14 +173,18 @@ func (a *Auditor) advance(ctx context.Context, cl *client.Client, r *record) err
 
 // batch verifies entries that follow each other from r.audited on, and records the outcome in the state and in r. Progress ends at the
 // first entry that did not pass.
-func (a *Auditor) batch(ctx context.Context, x *examiner, r *record, leaves []client.Leaf) error {
+func (a *Auditor) batch(ctx context.Context, cl *client.Client, x *examiner, r *record, leaves []client.Leaf) error {
 	verdicts, policies := a.examine(ctx, x, r.inForce, leaves)
 	wrong, err := a.follow(ctx, r.origin, leaves)
 	if err != nil {
 		return fmt.Errorf("keep the index of %s: %w", r.origin, err)
 	}
 	if wrong != nil {
-		verdicts[wrong.Entry-leaves[0].Index].refused = &verify.Error{Check: CheckIndex, Detail: wrong.What}
+		detail := wrong.What
+		if found := a.expose(ctx, cl, r, wrong); found != "" {
+			detail += ": " + found
+		}
+		verdicts[wrong.Entry-leaves[0].Index].refused = &verify.Error{Check: CheckIndex, Detail: detail}
 	}
 	out := step{audited: r.audited, inForce: r.inForce, at: a.cfg.Clock()}
 	var undecided error
