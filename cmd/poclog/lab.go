@@ -28,13 +28,14 @@ func newLabCmd() *cobra.Command {
 	return c
 }
 
-// A laboratory is what DIR/lab.json says; the cloud is rebuilt from it.
+// A laboratory is what DIR/lab.json says; the cloud is rebuilt from it by each command. Its VMs booted once, when it began, and their TPMs' clocks show the
+// time since then: a command continues what an earlier one showed.
 type laboratory struct {
 	V       int       `json:"v"`
 	Seed    string    `json:"seed"`
 	Chassis int       `json:"chassis"`
 	VMs     int       `json:"vms"`
-	From    time.Time `json:"from"` // since when its certificates are valid
+	From    time.Time `json:"from"` // since when its certificates are valid, and its TPMs run
 
 	Profile poclog.Profile `json:"profile"` // of the VMs
 }

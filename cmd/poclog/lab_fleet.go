@@ -41,10 +41,9 @@ func fleetNames() (names []string) {
 	return names
 }
 
-// gce makes Compute Engine's cloud: chassis with one or two sockets over its zones, VMs over the chassis.
+// gce makes Compute Engine's cloud: chassis with one or two sockets over its zones, VMs over the chassis. They boot once, when the laboratory begins.
 func (l *laboratory) gce() (*fleet, error) {
 	c := gce.New(l.Seed, l.From)
-	c.Advance(time.Since(c.Now))
 	for i := range l.Chassis {
 		if _, err := c.NewHost(c.Zones[i%len(c.Zones)], 1+i%2); err != nil {
 			return nil, err
@@ -64,7 +63,7 @@ func (l *laboratory) gce() (*fleet, error) {
 		policy:     func(registry string) *poclog.Policy { return c.Policy(nil, registry) },
 		collateral: func(at time.Time) (*poclog.Collateral, error) { return c.Collateral(chip.CollateralOptions{At: at}) },
 		prove: func(i int, ch *poclog.Challenge) (*poclog.Bundle, error) {
-			c.Advance(time.Since(c.Now))
+			c.Advance(time.Since(c.Now)) // their TPMs' clocks run since then, whatever process asks
 			return c.VMs[i%len(c.VMs)].Prove(ch)
 		},
 	}
@@ -124,7 +123,8 @@ func (l *laboratory) azure() (*fleet, error) {
 			c.Advance(time.Since(c.Now))
 			for i %= l.VMs; len(c.VMs) <= i; {
 				n := len(c.VMs)
-				c.Hosts[n%len(c.Hosts)].NewVM(azure.VMConfig{Image: c.Images[n%len(c.Images)]})
+				vm := c.Hosts[n%len(c.Hosts)].NewVM(azure.VMConfig{Image: c.Images[n%len(c.Images)]})
+				vm.TPM.SetClock(0, l.From) // it booted when the laboratory began, as the others
 			}
 			return c.VMs[i].Prove(ch)
 		},
