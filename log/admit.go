@@ -31,17 +31,19 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		return nil, err
 	}
 	defer s.admissions.Done()
-	sent := sub
 	if _, err := s.rules.publishers.Verify(sub.Envelope, sub.Bundle); err != nil {
-		return s.late(ctx, sent, err)
+		return s.late(ctx, sub, err)
 	}
-	sub, charged, err := s.withCollateral(ctx, sub)
+	r, err := s.read(sub)
 	if err != nil {
-		return s.late(ctx, sent, err)
+		return s.late(ctx, sub, err)
 	}
-	a, err := s.appraise(ctx, sub)
+	if err := s.withCollateral(ctx, r); err != nil {
+		return s.late(ctx, sub, err)
+	}
+	a, err := s.appraise(ctx, r)
 	if err != nil {
-		return s.late(ctx, sent, err)
+		return s.late(ctx, sub, err)
 	}
 	e := &a.Entry
 	// What is once begun is finished, whether its submitter waits or not: others may.
@@ -52,9 +54,11 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
 			mine = true
 			if number, ok := s.index.find(e); ok {
-				return s.existing(ctx, number, sent, sub)
+				return s.existing(ctx, number, r.Bundle, r.Envelope, r.Submission.Collateral, r.file)
 			}
-			return s.logEntry(ctx, sub, a, charged)
+			// Whoever called keeps the submission while it waits: its files go with the reading's.
+			*sub = poclog.Submission{}
+			return s.logEntry(ctx, r, a)
 		})
 		if err != nil {
 			return nil, err
@@ -76,7 +80,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused error) (*admission, error) {
 	if _, failed := verify.CheckOf(refused); failed {
 		if number, ok := s.index.findBundle(poclog.Sum(sub.Bundle)); ok {
-			return s.existing(ctx, number, sub)
+			return s.existing(ctx, number, sub.Bundle, sub.Envelope, sub.Collateral)
 		}
 	}
 	return nil, refused
@@ -84,26 +88,19 @@ func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused erro
 
 // appraise judges a submission at its time: now, or the time that historical evidence asks for. Historical evidence must also hold now, as
 // far as it can without collateral: keys that expired since may have leaked.
-func (s *Service) appraise(ctx context.Context, sub *poclog.Submission) (*verify.Appraisal, error) {
+func (s *Service) appraise(ctx context.Context, r *reading) (*verify.Appraisal, error) {
 	done, err := s.turn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	defer s.metrics.appraised(time.Now())
-	now := poclog.UnixTime(s.cfg.Now().Unix())
-	in := profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Policy: s.rules.file, Appraised: now, Appraisal: poclog.Appraisal}
-	if len(sub.Collateral) > 0 {
-		if err := onlySigned(sub.Collateral); err != nil {
-			return nil, err
-		}
-	}
-	a, err := s.judgeAt(in, sub.Judged)
+	a, err := s.judgeAt(s.input(r), r.Judged)
 	if err != nil {
 		return nil, err
 	}
 	// An auditor does not ask for it: what is refused here would have been a sound entry.
-	if err := s.cfg.SecondOpinion(sub.Bundle, a.Entry.Appraised); err != nil {
+	if err := s.cfg.SecondOpinion(r.bundle, a.Entry.Appraised); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -126,7 +123,7 @@ func (s *Service) judgeAt(in profile.Input, asked time.Time) (*verify.Appraisal,
 	if a.Entry.Fresh != nil {
 		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", asked.Format(time.RFC3339))
 	}
-	in.Appraised, in.Collateral = now, nil
+	in.Appraised, in.Collateral, in.Parsed.Collateral = now, nil, nil
 	if _, err := s.judge(in); err != nil {
 		check, ok := verify.CheckOf(err)
 		if !ok {
@@ -163,35 +160,21 @@ func (s *Service) judgeBy(by Appraiser, in profile.Input) (a *verify.Appraisal, 
 	return by(in)
 }
 
-// onlySigned refuses collateral that its submitter could have written.
-func onlySigned(file []byte) error {
-	c, err := poclog.ParseCollateral(file)
-	if err != nil {
-		return verify.Failf(verify.Format, "%w", err)
+// logEntry appends a new entry. Budgets may have been taken before collateral was fetched.
+func (s *Service) logEntry(ctx context.Context, r *reading, a *verify.Appraisal) (*admission, error) {
+	if err := s.ready(); err != nil {
+		return nil, err
 	}
-	for _, it := range c.Items {
-		if !it.Kind.Signed() {
-			return verify.Failf(verify.Collateral, "%s is unsigned: the log asks for it itself", it.Kind)
-		}
-	}
-	return nil
-}
-
-// logEntry appends a new entry. Budgets are taken before anything is fetched: charged says that they were.
-func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal, charged bool) (*admission, error) {
-	if !charged {
+	if !r.charged {
 		if err := s.budget.spend(ctx, &a.Entry, s.cfg.Now()); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.ready(); err != nil {
-		return nil, err
-	}
-	sub, a, err := s.observe(ctx, sub, a)
+	a, err := s.observe(ctx, r, a)
 	if err != nil {
 		return nil, err
 	}
-	e, challenge := &a.Entry, challengeOf(sub.Bundle)
+	e, challenge := &a.Entry, r.covered()
 	if err := s.inTime(e, challenge); err != nil {
 		return nil, err
 	}
@@ -199,14 +182,10 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range [][]byte{sub.Bundle, sub.Envelope, sub.Collateral} {
-		if len(file) == 0 {
-			continue
-		}
-		if _, err := s.store.put(file); err != nil {
-			return nil, refuse(kindUnavailable, "%w", err)
-		}
+	if err := s.keep(ctx, r); err != nil {
+		return nil, err
 	}
+	r.drop()
 	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Proof: e})
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
@@ -217,6 +196,28 @@ func (s *Service) logEntry(ctx context.Context, sub *poclog.Submission, a *verif
 	}
 	s.cfg.Logger.Info("entry", "number", number, "profile", e.Profile, "level", e.Level, "chip", e.Chip())
 	return &admission{receipt: receipt, isNew: true, number: number}, nil
+}
+
+// keep stores the evidence, which its address's share of the disk must have room for.
+func (s *Service) keep(ctx context.Context, r *reading) error {
+	size := 0
+	for _, file := range r.files() {
+		if len(file) > 0 && !s.store.has(poclog.BlobOf(file)) {
+			size += len(file)
+		}
+	}
+	if err := s.budget.disk(ctx, size, s.cfg.Now()); err != nil {
+		return err
+	}
+	for _, file := range r.files() {
+		if len(file) == 0 {
+			continue
+		}
+		if _, err := s.store.put(file); err != nil {
+			return refuse(kindUnavailable, "%w", err)
+		}
+	}
+	return nil
 }
 
 // ready refuses before anything is written what could not be finished.
@@ -275,7 +276,7 @@ func (s *Service) stale() error {
 }
 
 // existing answers with the receipt of an entry that is in the log, and restores what its evidence lost, if it was sent again.
-func (s *Service) existing(ctx context.Context, number uint64, sent ...*poclog.Submission) (*admission, error) {
+func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (*admission, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	checkpoint, err := s.covering(ctx, number)
@@ -290,16 +291,12 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...*poclog.S
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range sent {
-		s.restore(e, sub.Bundle, sub.Envelope, sub.Collateral)
-	}
+	s.restore(e, sent...)
 	var challenge []byte
 	if e.Fresh != nil {
-		bundle, err := s.store.get(e.Evidence.Bundle.SHA256)
-		if err != nil {
+		if challenge, err = s.coveredBy(e.Evidence.Bundle.SHA256); err != nil {
 			return nil, err
 		}
-		challenge = challengeOf(bundle)
 	}
 	first, err := s.kept.covering(number)
 	if err != nil { // the receipt is less exact, and still one
@@ -372,15 +369,15 @@ func (s *Service) include(ctx context.Context, number uint64, in *poclog.Inclusi
 	return cp.Size, nil
 }
 
-// challengeOf returns the challenge's checkpoint of a bundle that was appraised, or nothing.
-func challengeOf(bundle []byte) []byte {
-	b, err := poclog.ParseBundle(bundle)
-	if err != nil || !b.Has(poclog.ItemChallenge) {
-		return nil
-	}
-	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+// coveredBy returns the checkpoint that a logged bundle's challenge covers, or nothing.
+func (s *Service) coveredBy(d poclog.Digest) ([]byte, error) {
+	file, err := s.store.get(d)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return c.Checkpoint
+	r, err := s.read(&poclog.Submission{Bundle: file})
+	if err != nil {
+		return nil, err
+	}
+	return r.covered(), nil
 }

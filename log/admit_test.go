@@ -161,7 +161,7 @@ func TestSecondOpinionRefusesAtAdmissionAlone(t *testing.T) {
 	f := newFab()
 	cfg := logConfig()
 	var refuses atomic.Bool
-	cfg.SecondOpinion = func(bundle []byte, at time.Time) error {
+	cfg.SecondOpinion = func(*poclog.Bundle, time.Time) error {
 		if refuses.Load() {
 			return verify.Failf(verify.SecondOpinion, "a library refuses the quote")
 		}

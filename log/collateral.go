@@ -10,7 +10,6 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/profile"
 )
 
 // Collateral keeps what manufacturers and providers publish: collateral.Cache. What it returns is authentic, valid and never older than what it
@@ -57,78 +56,60 @@ func (s *Service) collateralState() (states []poclog.CollateralState, warnings [
 // withCollateral gives a submission of fresh evidence the newest valid collateral that the log knows, and has what is missing fetched. Before that
 // the evidence must be genuine and within its budgets, which are then charged: nobody makes the log ask the manufacturer for nothing. Historical
 // evidence brings its own.
-func (s *Service) withCollateral(ctx context.Context, sub *poclog.Submission) (_ *poclog.Submission, charged bool, err error) {
-	if s.cfg.Collateral == nil || !sub.Judged.IsZero() {
-		return sub, false, nil
+func (s *Service) withCollateral(ctx context.Context, r *reading) error {
+	if s.cfg.Collateral == nil || !r.Judged.IsZero() || !r.bundle.Has(poclog.ItemChallenge) {
+		return nil
 	}
-	b, err := poclog.ParseBundle(sub.Bundle)
+	newest, complete, err := s.newest(ctx, r)
 	if err != nil {
-		return sub, false, verify.Failf(verify.Format, "%w", err)
+		return err
 	}
-	if !b.Has(poclog.ItemChallenge) {
-		return sub, false, nil
-	}
-	var offered *poclog.Collateral
-	if len(sub.Collateral) > 0 {
-		if err := onlySigned(sub.Collateral); err != nil {
-			return sub, false, err
+	if _, logged := s.index.findBundle(r.digest); !complete && !logged {
+		if err := s.charge(ctx, r); err != nil {
+			return err
 		}
-		if offered, err = poclog.ParseCollateral(sub.Collateral); err != nil {
-			return sub, false, verify.Failf(verify.Format, "%w", err)
-		}
-	}
-	newest, complete, err := s.newest(ctx, b, offered)
-	if err != nil {
-		return sub, false, err
-	}
-	if _, logged := s.index.findBundle(poclog.Sum(sub.Bundle)); !complete && !logged {
-		if err := s.charge(ctx, sub); err != nil {
-			return sub, false, err
-		}
-		unavailable := s.cfg.Collateral.Fetch(ctx, b)
-		if newest, complete, err = s.newest(ctx, b, offered); err != nil {
-			return sub, true, err
+		unavailable := s.cfg.Collateral.Fetch(ctx, r.bundle)
+		if newest, complete, err = s.newest(ctx, r); err != nil {
+			return err
 		}
 		if !complete {
 			if newest, err = s.outage(newest, unavailable); err != nil {
-				return sub, true, err
+				return err
 			}
 		}
-		charged = true
 	}
-	judged := *sub
-	judged.Collateral = nil
-	if len(newest.Items) > 0 {
-		if judged.Collateral, err = newest.Marshal(); err != nil {
-			return sub, charged, verify.Failf(verify.Collateral, "%w", err)
-		}
-	}
-	return &judged, charged, nil
+	return r.takeCollateral(newest)
 }
 
 // newest is Newest in its turn: what is offered is verified.
-func (s *Service) newest(ctx context.Context, b *poclog.Bundle, offered *poclog.Collateral) (*poclog.Collateral, bool, error) {
+func (s *Service) newest(ctx context.Context, r *reading) (*poclog.Collateral, bool, error) {
 	done, err := s.turn(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	defer done()
-	c, complete := s.cfg.Collateral.Newest(b, offered)
+	c, complete := s.cfg.Collateral.Newest(r.bundle, r.offered)
 	return c, complete, nil
 }
 
 // charge holds evidence to what can be checked without collateral, and takes its budgets.
-func (s *Service) charge(ctx context.Context, sub *poclog.Submission) error {
+func (s *Service) charge(ctx context.Context, r *reading) error {
 	done, err := s.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	a, err := s.judgeBy(s.cfg.Genuine, profile.Input{Bundle: sub.Bundle, Envelope: sub.Envelope, Policy: s.rules.file, Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal})
+	in := s.input(r)
+	in.Collateral, in.Parsed.Collateral = nil, nil
+	a, err := s.judgeBy(s.cfg.Genuine, in)
 	if err != nil {
 		return err
 	}
-	return s.budget.spend(ctx, &a.Entry, s.cfg.Now())
+	if err := s.budget.spend(ctx, &a.Entry, s.cfg.Now()); err != nil {
+		return err
+	}
+	r.charged = true
+	return nil
 }
 
 // standing is the collateral that says whether a chip is revoked or out of date: all of it judges, or none.

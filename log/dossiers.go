@@ -324,11 +324,11 @@ func (s *Service) challengeOf(leaf []byte) []byte {
 	if list, err := s.withheld(); err != nil || list[e.Evidence.Bundle.SHA256] {
 		return nil
 	}
-	bundle, err := s.store.get(e.Evidence.Bundle.SHA256)
+	checkpoint, err := s.coveredBy(e.Evidence.Bundle.SHA256)
 	if err != nil {
 		return nil
 	}
-	return challengeOf(bundle)
+	return checkpoint
 }
 
 // subtrees reads the roots of subtrees from tiles.

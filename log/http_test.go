@@ -153,6 +153,24 @@ func TestBudgetOfAChipHoldsForNewEntriesOnly(t *testing.T) {
 	}
 }
 
+func TestDiskIsSharedByAddresses(t *testing.T) {
+	f := newFab()
+	size := int64(len(f.submission(t, 0).Bundle))
+	l := serve(t, f.initLog(t), log.Config{Evidence: 4 * size, Limits: httpd.Config{Rate: 1000}}) // one address may fill half of it
+	for i := range 2 {
+		submit(t, l, f.submission(t, uint64(i)))
+	}
+	if p := problemOf(t, l, f.submission(t, 2)); p.Status != http.StatusTooManyRequests || p.RetryAfter == 0 || !strings.Contains(p.Detail, "bytes of evidence") {
+		t.Errorf("%+v: want 429", p)
+	}
+	if got := submit(t, l, f.submission(t, 0)); got.New {
+		t.Error("a duplicate is new")
+	}
+	if _, text := get(t, l.url+"/metrics"); !strings.Contains(text, `poclog_limited_total{limit="evidence"} 1`) {
+		t.Error("not in the metrics")
+	}
+}
+
 func TestLostEvidenceIsNamedAndRestoredByTheSameBundle(t *testing.T) {
 	f := newFab()
 	l := serve(t, f.initLog(t), logConfig())

@@ -12,7 +12,6 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/collateral"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/profile"
 )
 
 // Limits of a question to a provider's registry.
@@ -24,33 +23,27 @@ const (
 
 // observe asks the provider whether it lists the chip, for evidence that is fresh and passes without, and judges again with the answer, which the
 // log keeps. A publisher's word on it counts for nothing. Silence is no answer: the entry says that nobody said so.
-func (s *Service) observe(ctx context.Context, sub *poclog.Submission, a *verify.Appraisal) (*poclog.Submission, *verify.Appraisal, error) {
+func (s *Service) observe(ctx context.Context, r *reading, a *verify.Appraisal) (*verify.Appraisal, error) {
 	url := s.question(&a.Entry)
 	if url == "" {
-		return sub, a, nil
+		return a, nil
 	}
 	it, err := s.ask(ctx, url)
 	if err != nil {
 		s.registry.note(err)
 		s.cfg.Logger.Warn("the provider's registry did not answer", "error", err)
-		return sub, a, nil
+		return a, nil
 	}
-	col := new(poclog.Collateral)
-	if len(sub.Collateral) > 0 {
-		if col, err = poclog.ParseCollateral(sub.Collateral); err != nil {
-			return nil, nil, verify.Failf(verify.Format, "%w", err)
-		}
+	col := r.collateral
+	if col == nil {
+		col = new(poclog.Collateral)
 	}
-	observed := *sub
-	if observed.Collateral, err = col.With(*it).Marshal(); err != nil {
-		return nil, nil, fmt.Errorf("keep the registry's answer: %w", err)
+	if err := r.takeCollateral(col.With(*it)); err != nil {
+		return nil, fmt.Errorf("keep the registry's answer: %w", err)
 	}
-	again, err := s.judge(profile.Input{
-		Bundle: observed.Bundle, Envelope: observed.Envelope, Collateral: observed.Collateral, Policy: s.rules.file,
-		Appraised: poclog.UnixTime(s.cfg.Now().Unix()), Appraisal: poclog.Appraisal,
-	})
+	again, err := s.judge(s.input(r))
 	s.registry.note(unobserved(url, again))
-	return &observed, again, err
+	return again, err
 }
 
 // unobserved says why an answer was of no use to the judge.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -21,7 +22,8 @@ import (
 const (
 	DefaultCheckpointInterval = time.Second
 	DefaultRepublish          = 60 * time.Second
-	DefaultBudget             = 600 // entries an hour of one chip, key or instance
+	DefaultBudget             = 600     // entries an hour of one chip, key or instance
+	DefaultEvidence           = 4 << 30 // bytes of evidence kept an hour
 	DefaultPublishTimeout     = 30 * time.Second
 	batchSize                 = 256
 	batchAge                  = 50 * time.Millisecond
@@ -41,7 +43,7 @@ type Config struct {
 	Appraise Appraiser // nil is profile.Known's Appraise
 	Genuine  Appraiser // nil is profile.Known's Genuine
 	// SecondOpinion may refuse a bundle that passed its appraisal at a time; nil is profile.Known's SecondOpinion.
-	SecondOpinion func(bundle []byte, at time.Time) error
+	SecondOpinion func(b *poclog.Bundle, at time.Time) error
 	Now           func() time.Time // nil is time.Now
 	Logger        *slog.Logger     // nil is slog.Default
 
@@ -59,8 +61,9 @@ type Config struct {
 	// submission finds it later.
 	PublishTimeout time.Duration
 
-	Limits httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
-	Budget int          // entries an hour of one chip, key or instance; 0 is DefaultBudget
+	Limits   httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
+	Budget   int          // entries an hour of one chip, key or instance, which addresses share; 0 is DefaultBudget
+	Evidence int64        // bytes of evidence that are kept in an hour, which addresses share; 0 is DefaultEvidence
 	// UnsafeUnlimited removes budgets and the limits of Limits: for benchmarks and laboratories.
 	UnsafeUnlimited bool
 }
@@ -103,10 +106,13 @@ func (c *Config) setDefaults(dir string) error {
 	if c.Budget == 0 {
 		c.Budget = DefaultBudget
 	}
+	if c.Evidence == 0 {
+		c.Evidence = DefaultEvidence
+	}
 	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.PublishTimeout < c.CheckpointInterval ||
-		c.Budget < 0 {
-		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d: want at least 100ms, at most 60s, not less than the first, and none negative",
-			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget)
+		c.Budget < 0 || c.Evidence < 0 {
+		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d: want at least 100ms, at most 60s, not less than the first, and none negative",
+			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence)
 	}
 	c.Limits.Refusal, c.Limits.Now, c.Limits.Logger = refusal, c.Now, c.Logger
 	c.Limits.UnsafeUnlimited = c.Limits.UnsafeUnlimited || c.UnsafeUnlimited
@@ -136,8 +142,9 @@ type Service struct {
 	opening   opening // why nothing is admitted yet
 
 	inflight  singleflight.Group
-	appraisal chan struct{}  // a token for each concurrent appraisal
-	registry  *registryState // asks providers for their chips
+	appraisal chan struct{}     // a token for each concurrent appraisal
+	parsed    func(what string) // is told what is parsed, for tests
+	registry  *registryState    // asks providers for their chips
 
 	unlock  []func() error
 	cancel  context.CancelFunc // ends what is running
@@ -157,7 +164,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newDuplicates(), http: httpd.New(cfg.Limits),
-		disk: newDisk(dir), registry: newRegistryState(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		disk: newDisk(dir), registry: newRegistryState(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	s.kept, s.indexer = newCheckpoints(dir), newIndexer(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)

@@ -107,6 +107,8 @@ func newLogServeCmd() *cobra.Command {
 	registerHTTP(f, &s.cfg.Limits)
 	f.Float64Var(&s.cfg.Limits.Rate, "rate", httpd.DefaultRate, "submissions a second from one address")
 	f.IntVar(&s.cfg.Budget, "budget", log.DefaultBudget, "entries an hour of one chip, key or instance")
+	s.cfg.Evidence = log.DefaultEvidence
+	f.Var((*mibFlag)(&s.cfg.Evidence), "evidence", "MiB of evidence that are kept in an hour; addresses share them")
 	s.collateral.register(c)
 	f.BoolVar(&s.cfg.UnsafeWithoutCollateral, "unsafe-without-collateral", false,
 		"where collateral is not to be had, judge without it: at level 0, if the policy admits that, instead of 503")

@@ -39,7 +39,7 @@ func TestSecondOpinionIsNoPartOfTheAppraisal(t *testing.T) {
 	honest.Known = k
 	leafOf(t, honest)
 	for range 2 {
-		if err := k.SecondOpinion(honest.Bundle, labNow); err != nil {
+		if err := k.SecondOpinion(bundleOf(t, honest), labNow); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,9 +49,9 @@ func TestSecondOpinionIsNoPartOfTheAppraisal(t *testing.T) {
 		if got := leafOf(t, in); !bytes.Equal(got, want) {
 			t.Errorf("a judge %s gives another entry", name)
 		}
-		wantCheck(t, "white space after the chain, asked by a judge "+name, known.SecondOpinion(in.Bundle, labNow), verify.SecondOpinion)
+		wantCheck(t, "white space after the chain, asked by a judge "+name, known.SecondOpinion(bundleOf(t, in), labNow), verify.SecondOpinion)
 	}
-	wantCheck(t, "when the chip's certificate is no longer valid", k.SecondOpinion(honest.Bundle, labNow.AddDate(40, 0, 0)), verify.SecondOpinion)
+	wantCheck(t, "when the chip's certificate is no longer valid", k.SecondOpinion(bundleOf(t, honest), labNow.AddDate(40, 0, 0)), verify.SecondOpinion)
 }
 
 func TestSecondOpinionOnSNPReports(t *testing.T) {
@@ -59,16 +59,21 @@ func TestSecondOpinionOnSNPReports(t *testing.T) {
 	good := judging(t, w, w.Honest())
 	k := NewKnown()
 	for range 2 {
-		if err := k.SecondOpinion(good.Bundle, labNow); err != nil {
+		if err := k.SecondOpinion(bundleOf(t, good), labNow); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantCheck(t, "when the chip's certificate is no longer valid", k.SecondOpinion(good.Bundle, labNow.AddDate(40, 0, 0)), verify.SecondOpinion)
-	wantCheck(t, "no bundle", k.SecondOpinion([]byte("{}"), labNow), verify.Format)
-	empty, err := new(poclog.Bundle).Marshal()
-	if err == nil {
-		wantCheck(t, "a bundle without a quote", k.SecondOpinion(empty, labNow), verify.Profile)
+	wantCheck(t, "when the chip's certificate is no longer valid", k.SecondOpinion(bundleOf(t, good), labNow.AddDate(40, 0, 0)), verify.SecondOpinion)
+	wantCheck(t, "a bundle without a quote", k.SecondOpinion(new(poclog.Bundle), labNow), verify.Profile)
+}
+
+func bundleOf(t *testing.T, in Input) *poclog.Bundle {
+	t.Helper()
+	b, err := poclog.ParseBundle(in.Bundle)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return b
 }
 
 // sealedOver is the honest TPM's quote over a TD quote.

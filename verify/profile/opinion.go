@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/snp"
 )
 
@@ -14,7 +13,7 @@ import (
 // It is no part of an appraisal. What those libraries refuse depends on their versions, which the number of an appraisal does not fix. So a log asks before it
 // admits, and nobody asks again: else an upgrade could convict an honest log. A platform that was accepted is not asked about again while its certificates
 // are valid. The remembered parts are all that the libraries judge but what is signed.
-func (k *Known) SecondOpinion(bundle []byte, at time.Time) error {
+func (k *Known) SecondOpinion(bundle *poclog.Bundle, at time.Time) error {
 	s, err := teeOf(bundle)
 	if err != nil {
 		return err
@@ -29,16 +28,12 @@ func (k *Known) SecondOpinion(bundle []byte, at time.Time) error {
 }
 
 // teeOf parses what the TEE and its maker signed.
-func teeOf(bundle []byte) (*subject, error) {
-	b, err := poclog.ParseBundle(bundle)
-	if err != nil {
-		return nil, verify.Failf(verify.Format, "%w", err)
-	}
+func teeOf(b *poclog.Bundle) (*subject, error) {
 	if _, err := Of(b); err != nil {
 		return nil, err
 	}
 	s := &subject{bundle: b}
-	return s, s.parse()
+	return s, s.parse(poclog.ItemTDXQuote, poclog.ItemSNPReport, poclog.ItemSNPCerts)
 }
 
 // once makes a check whose success holds for a time, unless it is remembered.

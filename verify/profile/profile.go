@@ -29,6 +29,17 @@ type Input struct {
 
 	// Known, if set, saves work that was done before. It changes no result.
 	Known *Known
+
+	Parsed Parsed
+}
+
+// Parsed is what an input's files say, for callers that have parsed them: each member must be what its file says, or nil, and then the file is parsed. An
+// appraisal changes none of them.
+type Parsed struct {
+	Bundle     *poclog.Bundle
+	Challenge  *poclog.Challenge // of the bundle
+	Collateral *poclog.Collateral
+	Policy     *poclog.Policy
 }
 
 // Appraise judges a bundle. A failed check is an [*verify.Error]. It passes only what the policy admits: evidence that lacks a check

@@ -55,21 +55,29 @@ func open(in Input) (*subject, error) {
 	}
 	s := &subject{in: in, notes: make(map[verify.Check]string)}
 	var err error
-	if s.policy, err = poclog.ParsePolicy(in.Policy); err != nil {
+	if s.policy, err = parsedOr(in.Parsed.Policy, poclog.ParsePolicy, in.Policy); err != nil {
 		return nil, verify.Failf(verify.Policy, "%w", err)
 	}
 	if err := CheckPolicy(s.policy); err != nil {
 		return nil, err
 	}
-	if s.bundle, err = poclog.ParseBundle(in.Bundle); err != nil {
+	if s.bundle, err = parsedOr(in.Parsed.Bundle, poclog.ParseBundle, in.Bundle); err != nil {
 		return nil, verify.Failf(verify.Format, "%w", err)
 	}
 	if len(in.Collateral) > 0 {
-		if s.collateral, err = poclog.ParseCollateral(in.Collateral); err != nil {
+		if s.collateral, err = parsedOr(in.Parsed.Collateral, poclog.ParseCollateral, in.Collateral); err != nil {
 			return nil, verify.Failf(verify.Format, "%w", err)
 		}
 	}
 	return s, nil
+}
+
+// parsedOr returns what a file says, which the caller may have parsed.
+func parsedOr[T any](parsed *T, parse func([]byte) (*T, error), file []byte) (*T, error) {
+	if parsed != nil {
+		return parsed, nil
+	}
+	return parse(file)
 }
 
 // publishers verifies who submitted the bundle, before anything in it is looked at.
@@ -128,8 +136,8 @@ func Of(b *poclog.Bundle) (poclog.Profile, error) {
 	return poclog.SNP, nil
 }
 
-// parse reads every item. A malformed one is a [verify.Format] error, whatever the checks.
-func (s *subject) parse() error {
+// parse reads every item, or only some. A malformed one is a [verify.Format] error, whatever the checks.
+func (s *subject) parse(only ...poclog.Item) error {
 	for _, p := range []struct {
 		item  poclog.Item
 		parse func([]byte) error
@@ -145,9 +153,12 @@ func (s *subject) parse() error {
 		{poclog.ItemTPMAKChain, func(b []byte) (err error) { s.akChain, err = tpm.ParseChain(b); return err }},
 		{poclog.ItemTPMEKChain, func(b []byte) (err error) { s.ekChain, err = tpm.ParseChain(b); return err }},
 		{poclog.ItemHCLReport, func(b []byte) (err error) { s.hcl, err = tpm.ParseHCL(b); return err }},
-		{poclog.ItemChallenge, func(b []byte) (err error) { s.challenge, err = poclog.ParseChallenge(b); return err }},
+		{poclog.ItemChallenge, func(b []byte) (err error) {
+			s.challenge, err = parsedOr(s.in.Parsed.Challenge, poclog.ParseChallenge, b)
+			return err
+		}},
 	} {
-		if !s.bundle.Has(p.item) {
+		if !s.bundle.Has(p.item) || len(only) > 0 && !slices.Contains(only, p.item) {
 			continue
 		}
 		if err := p.parse(s.bundle.Get(p.item)); err != nil {
