@@ -163,12 +163,12 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 			t.Errorf("%s: quote or chain is another: %v", form, im.Bundle.Items())
 		}
 		have, level := states(t, im)
-		for _, c := range []verify.Check{verify.TPMSignature, verify.TPMPCRDigest, verify.TPMAKChain, verify.BindTEEInTPM, verify.PlaceCert} {
+		for _, c := range []verify.Check{verify.TPMSignature, verify.TPMAKChain, verify.BindTEEInTPM, verify.PlaceCert} {
 			if have[c].State != profile.Carried {
 				t.Errorf("%s: %+v", form, have[c])
 			}
 		}
-		for _, c := range []verify.Check{verify.TPMAKTemplate, verify.BindAKInTEE, verify.BindPCRRTMR, verify.TPMTechnology, verify.FreshChallenge} {
+		for _, c := range []verify.Check{verify.TPMPCRDigest, verify.TPMAKTemplate, verify.BindAKInTEE, verify.BindPCRRTMR, verify.TPMTechnology, verify.FreshChallenge} {
 			if have[c].State != profile.Lost {
 				t.Errorf("%s: %+v", form, have[c])
 			}
@@ -188,7 +188,7 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 		}
 		w.Policy.Admit = []poclog.Admission{{Profile: poclog.GCETDXvTPM, Level: poclog.LevelChip}}
 		a := appraise(t, w, im.Bundle)
-		if !slices.Equal(a.Entry.Absent, []string{"tpm.technology", "bind.pcr-rtmr"}) {
+		if !slices.Equal(a.Entry.Absent, []string{"tpm.pcr-digest", "tpm.technology", "bind.pcr-rtmr"}) {
 			t.Errorf("%s: absent %v", form, a.Entry.Absent)
 		}
 	}

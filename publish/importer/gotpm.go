@@ -108,6 +108,7 @@ func gotpmBanksLost(im *Import, a *attest.Attestation, kept *tpmpb.Quote) {
 				other.GetPcrs().GetHash(), kept.GetPcrs().GetHash())
 		}
 	}
+	im.note("gotpm quotes one bank at a time: level 2 needs PCR 0 to 7 of SHA-256 and the SHA-384 bank in one quote, as poclog attest takes it")
 	if kept.GetPcrs().GetHash() != tpmpb.HashAlgo_SHA384 {
 		im.note("no quote covers the SHA-384 bank: the TPM's event log cannot be compared with the TD's registers, which are SHA-384")
 	}
