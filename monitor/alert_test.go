@@ -14,10 +14,6 @@ const origin = "log.test/monitor"
 
 var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-func policyText(origin string) string {
-	return "log " + testlog.LogKey(origin).VKey + "\nwitness w " + testlog.WitnessKey("w.test").VKey + "\nquorum w\n"
-}
-
 // newMonitor opens a new folder.
 func newMonitor(t testing.TB, cfg monitor.Config) (*monitor.Monitor, string) {
 	t.Helper()
@@ -103,7 +99,7 @@ func TestAlertsAreKeptOnceAndHandedToEverySink(t *testing.T) {
 
 func TestReadersGoOnWhereTheirAlertsEnd(t *testing.T) {
 	m, _ := newMonitor(t, monitor.Config{})
-	if _, err := m.AddLog(t.Context(), "http://log.test/", policyText(origin)); err != nil {
+	if _, err := m.AddLog(t.Context(), "http://log.test/", testlog.PolicyText(origin)); err != nil {
 		t.Fatal(err)
 	}
 	for _, next := range []uint64{7, 3} { // a reader that is behind does not turn another back

@@ -25,7 +25,7 @@ func watched(t *testing.T, a *attack.OverTime, cfg monitor.Config) (*station, *m
 	var out *monitor.Outcome
 	for _, b := range a.Stage(w) {
 		at := s.submit(t, w, b)
-		s.publish(at.Add(2 * time.Second))
+		s.Publish(at.Add(2 * time.Second))
 		out = once(t, m)
 	}
 	return s, m, dir, out
@@ -66,7 +66,7 @@ func TestAttacksOverTimeAreFound(t *testing.T) {
 				}
 				t.Fatalf("%d alerts of rule %s: want one", len(found), a.Rule)
 			}
-			policy := must(tlogpolicy.Parse([]byte(s.text)))
+			policy := must(tlogpolicy.Parse([]byte(s.Policy)))
 			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), policy, receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: poclog.Lab})
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 )
 
@@ -63,7 +64,7 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(err)
 		}
 		m := open(b, dir, monitor.Config{Clock: func() time.Time { return at(f.tick) }, HTTP: &http.Client{Transport: via}})
-		if _, err := m.AddLog(b.Context(), "http://log.test/", policyText(origin)); err != nil {
+		if _, err := m.AddLog(b.Context(), "http://log.test/", testlog.PolicyText(origin)); err != nil {
 			b.Fatal(err)
 		}
 		var first, last time.Time

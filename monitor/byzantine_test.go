@@ -94,8 +94,8 @@ func TestLogsThatDoNotServeWhatTheySigned(t *testing.T) {
 			m, _ := newMonitor(t, monitor.Config{})
 			s.follow(t, m)
 			other.follow(t, m)
-			other.publish(now)
-			s.server.Set(l, signed(l, 600, now), func(path string, b []byte) []byte {
+			other.Publish(now)
+			s.Tiles.Set(l, testlog.Signed(l, 600, now), func(path string, b []byte) []byte {
 				if path == c.path {
 					return c.change(b)
 				}
@@ -106,7 +106,7 @@ func TestLogsThatDoNotServeWhatTheySigned(t *testing.T) {
 				t.Fatalf("%+v: want trouble and an alert", out)
 			}
 			a := onlyAlert(t, m, c.rule)
-			if !bytes.Equal(a.Checkpoint, signed(l, 600, now)) {
+			if !bytes.Equal(a.Checkpoint, testlog.Signed(l, 600, now)) {
 				t.Errorf("the alert has not the checkpoint that the log does not serve: %q", a.Checkpoint)
 			}
 			if got := nextOf(t, m, origin); got > c.stop {
@@ -118,7 +118,7 @@ func TestLogsThatDoNotServeWhatTheySigned(t *testing.T) {
 			if out := look(t, m); len(out.New) != 0 {
 				t.Errorf("the same again is new: %v", out.New)
 			}
-			s.publish(now)
+			s.Publish(now)
 			if out := look(t, m); len(out.Trouble) != 0 || nextOf(t, m, origin) != 600 {
 				t.Errorf("%v, %d entries: want all once the log serves them", out.Trouble, nextOf(t, m, origin))
 			}
@@ -132,24 +132,24 @@ func TestALogThatForksIsProvenTo(t *testing.T) {
 	m, dir := newMonitor(t, monitor.Config{})
 	s.follow(t, m)
 	other.follow(t, m)
-	other.publish(now)
-	s.publish(now)
+	other.Publish(now)
+	s.Publish(now)
 	once(t, m)
-	s.server.Set(forked, signed(forked, 700, now), nil)
-	other.add(strangers("more", 10)...)
-	other.publish(now)
+	s.Tiles.Set(forked, testlog.Signed(forked, 700, now), nil)
+	other.Add(strangers("more", 10)...)
+	other.Publish(now)
 	if out := look(t, m); out.New["contradiction"] != 1 || out.Trouble[origin] == nil {
 		t.Fatalf("%+v: want a contradiction", out)
 	}
 	a := onlyAlert(t, m, monitor.RuleForked)
-	if _, err := receipt.CheckSplitView(fileOf(t, dir, a), must(tlogpolicy.Parse([]byte(s.text)))); err != nil {
+	if _, err := receipt.CheckSplitView(fileOf(t, dir, a), must(tlogpolicy.Parse([]byte(s.Policy)))); err != nil {
 		t.Errorf("the evidence does not convince: %v", err)
 	}
 	if nextOf(t, m, origin) != 300 || nextOf(t, m, "other.test") != 20 {
 		t.Error("the fork was followed, or the other log was not")
 	}
 	longer := &testlog.Log{Origin: origin, Leaves: append(l.Leaves[:300:300], strangers("c", 10)...)}
-	s.server.Set(longer, signed(longer, 310, now), nil)
+	s.Tiles.Set(longer, testlog.Signed(longer, 310, now), nil)
 	if out := look(t, m); len(out.New)+len(out.Trouble) != 0 || nextOf(t, m, origin) != 310 {
 		t.Errorf("%+v: want the history that was followed to go on", out)
 	}
@@ -161,17 +161,17 @@ func TestALogThatShrinksOrStalls(t *testing.T) {
 	clock := now
 	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return clock }, Stalled: 10 * time.Minute})
 	s.follow(t, m)
-	s.publish(now)
+	s.Publish(now)
 	once(t, m)
 	// A cache that is behind is no alert.
 	small := prefix(l, 200)
-	s.server.Set(l, signed(small, 200, now.Add(-time.Minute)), nil)
+	s.Tiles.Set(l, testlog.Signed(small, 200, now.Add(-time.Minute)), nil)
 	clock = now.Add(time.Minute)
 	if out := look(t, m); len(out.New)+len(out.Trouble) != 0 {
 		t.Fatalf("a cached checkpoint: %+v", out)
 	}
 	// A smaller tree that is signed anew is.
-	s.server.Set(l, signed(small, 200, now.Add(time.Minute)), nil)
+	s.Tiles.Set(l, testlog.Signed(small, 200, now.Add(time.Minute)), nil)
 	if out := look(t, m); out.New["alert"] != 1 || out.Trouble[origin] == nil {
 		t.Fatalf("a smaller tree: %+v", out)
 	}
@@ -179,7 +179,7 @@ func TestALogThatShrinksOrStalls(t *testing.T) {
 		t.Error("the alert has not the checkpoint")
 	}
 	// For a while it may be the network.
-	s.down = true
+	s.Down(true)
 	clock = now.Add(9 * time.Minute)
 	if out := look(t, m); out.New["alert"] != 0 || out.Trouble[origin] == nil {
 		t.Errorf("out of reach for a while: %+v", out)
@@ -194,8 +194,8 @@ func TestALogThatShrinksOrStalls(t *testing.T) {
 		t.Errorf("%d alerts of a stalled log: want one", len(got))
 	}
 	// An old checkpoint that is served for ever is no fresh one.
-	s.down = false
-	s.publish(now)
+	s.Down(false)
+	s.Publish(now)
 	clock = now.Add(time.Hour)
 	look(t, m)
 	if got := alertsOf(t, m, monitor.AlertFilter{Rule: monitor.RuleStalled}); len(got) != 1 {
@@ -209,12 +209,12 @@ func TestMalformedEntriesAreProvenAndPassed(t *testing.T) {
 	s := newStation(t, l)
 	m, dir := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}})
 	s.follow(t, m)
-	s.publish(now)
+	s.Publish(now)
 	if out := once(t, m); out.New["contradiction"] != 1 {
 		t.Fatalf("%+v: want a contradiction", out)
 	}
 	a := onlyAlert(t, m, "entry-not-reproducible")
-	if _, err := receipt.CheckContradiction(fileOf(t, dir, a), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: profile.Reappraiser{}}); err != nil {
+	if _, err := receipt.CheckContradiction(fileOf(t, dir, a), must(tlogpolicy.Parse([]byte(s.Policy))), receipt.Terms{Reappraise: profile.Reappraiser{}}); err != nil {
 		t.Error(err)
 	}
 	if nextOf(t, m, origin) != 300 {
@@ -245,10 +245,8 @@ func TestWithheldEvidenceDelaysTheContradictionNotTheAlert(t *testing.T) {
 			for _, b := range a.Stage(w) {
 				s.submit(t, w, b)
 			}
-			for d := range s.files {
-				s.answer(d, status)
-			}
-			s.publish(attack.Now.Add(2 * time.Second))
+			s.AnswerAll(status)
+			s.Publish(attack.Now.Add(2 * time.Second))
 			out := look(t, m)
 			if out.New["contradiction"] != 0 || out.New["alert"] != 4 || out.Waiting != 1 {
 				t.Fatalf("%+v: want alerts of what was found, two of withheld evidence, and a pair that waits", out)
@@ -262,9 +260,7 @@ func TestWithheldEvidenceDelaysTheContradictionNotTheAlert(t *testing.T) {
 					t.Errorf("implicated %v", a.Implicated)
 				}
 			}
-			for d := range s.files {
-				s.answer(d, 0)
-			}
+			s.AnswerAll(0)
 			clock = clock.Add(2 * time.Minute)
 			if out := look(t, m); out.New["contradiction"] != 2 || len(out.New) != 1 || out.Waiting != 0 {
 				t.Errorf("%+v: want the contradictions, and nothing left", out)
@@ -273,7 +269,7 @@ func TestWithheldEvidenceDelaysTheContradictionNotTheAlert(t *testing.T) {
 			if len(found) != 1 || len(found[0].Implicated) == 0 || len(found[0].Withheld) > 0 {
 				t.Fatalf("%+v", found)
 			}
-			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.text))), receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: "lab"})
+			v, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.Policy))), receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: "lab"})
 			if err != nil || v.Verdict != receipt.Reappraised {
 				t.Errorf("%+v, %v", v, err)
 			}
@@ -287,10 +283,10 @@ func TestAChallengeOfAnotherHistoryConvictsTheLog(t *testing.T) {
 	s := newStation(t, w.Log)
 	s.submit(t, w, w.Honest())
 	// What the monitor is shown has another beginning than what the evidence answers.
-	s.log = &testlog.Log{Origin: s.log.Origin, Leaves: append([][]byte{{9}}, s.log.Leaves[1:]...)}
+	s.Log = &testlog.Log{Origin: s.Log.Origin, Leaves: append([][]byte{{9}}, s.Log.Leaves[1:]...)}
 	m, dir := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}, Clock: func() time.Time { return attack.Now.Add(time.Minute) }})
 	s.follow(t, m)
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	if out := once(t, m); out.New["contradiction"] != 1 || out.Waiting != 0 {
 		t.Fatalf("%+v: want a contradiction", out)
 	}
@@ -298,7 +294,7 @@ func TestAChallengeOfAnotherHistoryConvictsTheLog(t *testing.T) {
 	if len(all) != 1 || len(all[0].Entries) != 1 || all[0].Entries[0].Index != 2 {
 		t.Fatalf("%+v", all)
 	}
-	if _, err := receipt.CheckSplitView(fileOf(t, dir, all[0]), must(tlogpolicy.Parse([]byte(s.text)))); err != nil {
+	if _, err := receipt.CheckSplitView(fileOf(t, dir, all[0]), must(tlogpolicy.Parse([]byte(s.Policy)))); err != nil {
 		t.Errorf("the evidence does not convince: %v", err)
 	}
 }
@@ -321,7 +317,7 @@ func TestFoldersThatWereTamperedWithAreRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStation(t, logOf(origin, "a", 600))
-			s.publish(now)
+			s.Publish(now)
 			m, dir := newMonitor(t, monitor.Config{})
 			s.follow(t, m)
 			once(t, m)

@@ -48,16 +48,12 @@ func TestWhatWasAnAlertForWantOfEvidenceBecomesAContradiction(t *testing.T) {
 	for _, b := range a.Stage(w) {
 		s.submit(t, w, b)
 	}
-	for d := range s.files {
-		s.answer(d, http.StatusNotFound)
-	}
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.AnswerAll(http.StatusNotFound)
+	s.Publish(attack.Now.Add(2 * time.Second))
 	if out := look(t, m); out.New["contradiction"] != 0 || len(alertsOf(t, m, monitor.AlertFilter{Rule: a.Rule})) != 1 || out.Waiting != 1 {
 		t.Fatalf("%+v: want an alert, and a pair that waits", out)
 	}
-	for d := range s.files {
-		s.answer(d, 0)
-	}
+	s.AnswerAll(0)
 	*clock = clock.Add(2 * time.Minute)
 	if out := look(t, m); out.New["contradiction"] != 1 || out.Waiting != 0 {
 		t.Errorf("%+v: want a contradiction that is new", out)
@@ -76,14 +72,14 @@ func TestAlertsDoNotHideAContradictionOfTheirSubject(t *testing.T) {
 	s.follow(t, m)
 	stages := a.Stage(w)
 	s.submit(t, w, stages[0])
-	chip := must(poclog.ParseEntry(s.log.Leaves[len(s.log.Leaves)-1])).Chip()
+	chip := must(poclog.ParseEntry(s.Log.Leaves[len(s.Log.Leaves)-1])).Chip()
 	var noise []monitor.Alert
 	for i := range uint64(64) {
 		noise = append(noise, monitor.Alert{Rule: a.Rule, Severity: "alert", Subject: string(chip), Entries: []monitor.EntryRef{{Origin: "noise.test", Index: i}}})
 	}
 	must(m.AddAlerts(t.Context(), noise))
 	s.submit(t, w, stages[1])
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	if look(t, m); len(contradictionsOf(t, m, a.Rule)) != 1 {
 		t.Error("the contradiction is hidden by alerts")
 	}
@@ -96,7 +92,7 @@ func TestAnEntryThatALogMadeUpFramesNobody(t *testing.T) {
 	m, _, _ := watcher(t)
 	s.follow(t, m)
 	s.submit(t, w, w.Honest())
-	e := must(poclog.ParseEntry(s.log.Leaves[len(s.log.Leaves)-1]))
+	e := must(poclog.ParseEntry(s.Log.Leaves[len(s.Log.Leaves)-1]))
 	ak := string(e.Keys[0])
 	for i, id := range e.Chassis {
 		if id.Kind() != poclog.TPMEK {
@@ -106,8 +102,8 @@ func TestAnEntryThatALogMadeUpFramesNobody(t *testing.T) {
 		}
 	}
 	e.Quote = poclog.Identity("quote:" + poclog.Sum([]byte("made up")).String())
-	s.add(must(e.Marshal()))
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Add(must(e.Marshal()))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	look(t, m)
 	if len(contradictionsOf(t, m, "entry-not-reproducible")) != 1 {
 		t.Error("the log is not implicated")
@@ -124,19 +120,19 @@ func TestAChallengeOfALogThatWasNeverReached(t *testing.T) {
 	w := attack.NewWorld()
 	away, here := newStation(t, w.Log), newStation(t, &testlog.Log{Origin: "other.test", Leaves: [][]byte{{1}}})
 	away.submit(t, w, w.Honest())
-	here.add(away.log.Leaves[2])
-	here.files = away.files
+	here.Add(away.Log.Leaves[2])
+	here.KeepAllOf(away.Station)
 	m, _, clock := watcher(t)
 	away.follow(t, m)
 	here.follow(t, m)
-	away.down = true
-	here.publish(attack.Now.Add(2 * time.Second))
+	away.Down(true)
+	here.Publish(attack.Now.Add(2 * time.Second))
 	out := look(t, m)
 	if nextOf(t, m, "other.test") != 2 || out.Waiting != 1 || out.New["contradiction"] != 0 {
 		t.Fatalf("%+v: want the challenge to wait for its log", out)
 	}
-	away.down = false
-	away.publish(attack.Now.Add(2 * time.Second))
+	away.Down(false)
+	away.Publish(attack.Now.Add(2 * time.Second))
 	*clock = clock.Add(2 * time.Minute)
 	if out := look(t, m); out.Waiting != 0 || len(contradictionsOf(t, m, "")) != 0 {
 		t.Errorf("%+v: want it settled", out)
@@ -146,10 +142,10 @@ func TestAChallengeOfALogThatWasNeverReached(t *testing.T) {
 // A leaf by a later specification than this software knows is no malformed one: the log did nothing wrong.
 func TestALaterSpecificationFramesNoLog(t *testing.T) {
 	s := newStation(t, logOf(origin, "a", 3))
-	s.log.Leaves[1] = []byte(`{"v":1,"kind":"proof","appraisal":900,"profile":"later","more":1}`)
+	s.Log.Leaves[1] = []byte(`{"v":1,"kind":"proof","appraisal":900,"profile":"later","more":1}`)
 	m, _ := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}})
 	s.follow(t, m)
-	s.publish(now)
+	s.Publish(now)
 	if out := look(t, m); out.New["contradiction"] != 0 || out.New["alert"] != 1 || out.Waiting != 0 {
 		t.Errorf("%+v: want an alert", out)
 	}
@@ -164,21 +160,21 @@ func TestAPairWhoseOtherSideWasNotReadYetWaits(t *testing.T) {
 	m, dir, clock := watcher(t)
 	gone.follow(t, m)
 	here.follow(t, m)
-	gone.down = true
-	here.publish(now)
+	gone.Down(true)
+	here.Publish(now)
 	look(t, m)
 	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "monitor.db")))
 	if _, err := db.Exec("INSERT INTO pair (log_a, a, log_b, b) VALUES (1, 280, 2, 3)"); err != nil {
 		t.Fatal(err)
 	}
 	db.Close()
-	here.add(strangers("more", 10)...)
-	here.publish(now)
+	here.Add(strangers("more", 10)...)
+	here.Publish(now)
 	if out := look(t, m); out.Waiting != 1 || nextOf(t, m, "other.test") != 20 {
 		t.Fatalf("%+v: want the pair to wait, and the other log to be read", out)
 	}
-	gone.down = false
-	gone.publish(now)
+	gone.Down(false)
+	gone.Publish(now)
 	*clock = clock.Add(2 * time.Minute)
 	if out := look(t, m); out.Waiting != 0 {
 		t.Errorf("%+v: want nothing left", out)
@@ -195,20 +191,20 @@ func TestAnotherLogThatIsReadLaterHidesNoContradiction(t *testing.T) {
 	s.follow(t, m)
 	stages := a.Stage(w)
 	s.submit(t, w, stages[1])
-	n := len(s.log.Leaves) - 1
-	later.add(s.log.Leaves[n])
-	s.log = prefix(s.log, n)
+	n := len(s.Log.Leaves) - 1
+	later.Add(s.Log.Leaves[n])
+	s.Log = prefix(s.Log, n)
 	s.submit(t, w, stages[0])
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	look(t, m)
 	w.Challenge = w.ChallengeAt(attack.Now.Add(72 * time.Hour))
 	s.submit(t, w, w.Honest())
-	s.publish(attack.Now.Add(72*time.Hour + 10*time.Second))
+	s.Publish(attack.Now.Add(72*time.Hour + 10*time.Second))
 	*clock = attack.Now.Add(72*time.Hour + time.Minute)
 	look(t, m)
-	later.files = s.files
+	later.KeepAllOf(s.Station)
 	later.follow(t, m)
-	later.publish(attack.Now.Add(10 * time.Second))
+	later.Publish(attack.Now.Add(10 * time.Second))
 	out := look(t, m)
 	for _, f := range alertsOf(t, m, monitor.AlertFilter{}) {
 		t.Logf("%s %s %v", f.Rule, f.Severity, f.Entries)
@@ -231,7 +227,7 @@ func TestALogThatIsOutOfOrderForeverHidesNothing(t *testing.T) {
 	for _, b := range a.Stage(w) {
 		s.submit(t, w, b)
 	}
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "monitor.db")))
 	if _, err := db.Exec("INSERT INTO pair (log_a, a, log_b, b, tries) VALUES (1, 2, 1, 3, 5)"); err != nil {
 		t.Fatal(err)
@@ -259,8 +255,8 @@ func (evidence503) RoundTrip(r *http.Request) (*http.Response, error) {
 // A log that answers nothing in time, or has more entries than can be read at once, does not keep the monitor from others.
 func TestASlowLogDoesNotStopOthers(t *testing.T) {
 	slow, other := newStation(t, logOf(origin, "a", 300)), newStation(t, logOf("other.test", "o", 10))
-	slow.publish(now)
-	other.publish(now)
+	slow.Publish(now)
+	other.Publish(now)
 	end := make(chan struct{})
 	defer close(end)
 	hangs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -287,8 +283,8 @@ func TestASlowLogDoesNotStopOthers(t *testing.T) {
 			cancel()
 		case n == 10 && !grown:
 			grown = true
-			other.add(strangers("more", 10)...)
-			other.publish(now)
+			other.Add(strangers("more", 10)...)
+			other.Publish(now)
 		}
 		return nil
 	}})

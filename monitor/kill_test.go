@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 )
 
@@ -154,7 +155,7 @@ func TestKilledMonitorsLoseNothingAndRepeatNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := open(t, dir, monitor.Config{})
-		if _, err := m.AddLog(t.Context(), f.logs[0].url, policyText(origin)); err != nil {
+		if _, err := m.AddLog(t.Context(), f.logs[0].url, testlog.PolicyText(origin)); err != nil {
 			t.Fatal(err)
 		}
 		return dir

@@ -15,11 +15,11 @@ import (
 func (s *station) submitAt(t *testing.T, w *attack.World, b *poclog.Bundle, at time.Time) {
 	t.Helper()
 	s.submit(t, w, b) // keeps the evidence
-	n := len(s.log.Leaves) - 1
-	e := must(poclog.ParseEntry(s.log.Leaves[n]))
+	n := len(s.Log.Leaves) - 1
+	e := must(poclog.ParseEntry(s.Log.Leaves[n]))
 	e.Appraised = at
-	s.log = prefix(s.log, n)
-	s.add(must(e.Marshal()))
+	s.Log = prefix(s.Log, n)
+	s.Add(must(e.Marshal()))
 }
 
 // A log that says that it judged evidence after its witnesses saw the entry made its time up: no client takes its receipt, and the monitor proves it.
@@ -29,14 +29,14 @@ func TestALogThatMakesATimeUpConvictsItself(t *testing.T) {
 	m, dir, _ := watcher(t)
 	s.follow(t, m)
 	s.submitAt(t, w, w.Honest(), attack.Now.Add(5*time.Minute)) // as the appraisal allows
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	out := look(t, m)
 	found := contradictionsOf(t, m, "interval-inverted")
 	if len(found) != 1 || out.Waiting != 0 {
 		t.Fatalf("%+v, %+v: want a contradiction", out, found)
 	}
 	terms := receipt.Terms{Reappraise: profile.Reappraiser{}, UnsafeRealm: poclog.Lab}
-	if _, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.text))), terms); err != nil {
+	if _, err := receipt.CheckContradiction(fileOf(t, dir, found[0]), must(tlogpolicy.Parse([]byte(s.Policy))), terms); err != nil {
 		t.Error(err)
 	}
 }
@@ -51,13 +51,13 @@ func TestALogThatMakesATimeUpHidesBehindNoContradiction(t *testing.T) {
 	stages := a.Stage(w)
 	s.submit(t, w, stages[0])
 	s.submitAt(t, w, stages[1], attack.Now.Add(-time.Hour))
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	out := look(t, m)
 	if len(contradictionsOf(t, m, "entry-not-reproducible")) != 1 || out.Waiting != 0 { // for nothing that is appraised gives such a time
 		t.Fatalf("%+v: want a contradiction about the log, and nothing left", out)
 	}
 	for _, a := range contradictionsOf(t, m, "") {
-		if a.Subject != "log:"+s.log.Origin {
+		if a.Subject != "log:"+s.Log.Origin {
 			t.Errorf("about somebody else: %+v", a)
 		}
 		fileOf(t, dir, a)

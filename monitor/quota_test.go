@@ -23,11 +23,11 @@ func TestALogThatForksAtEachLookIsKeptOnce(t *testing.T) {
 	s := newStation(t, logOf(origin, "a", 300))
 	m, dir := newMonitor(t, monitor.Config{})
 	s.follow(t, m)
-	s.publish(now)
+	s.Publish(now)
 	once(t, m)
 	for i := range 11 {
 		forked := logOf(origin, fmt.Sprint("fork", i), 310+i)
-		s.server.Set(forked, signed(forked, 310+i, now), nil)
+		s.Tiles.Set(forked, testlog.Signed(forked, 310+i, now), nil)
 		look(t, m)
 	}
 	a := onlyAlert(t, m, monitor.RuleForked)
@@ -49,12 +49,12 @@ func TestWhatALogGoesOnDoingIsToldSoOftenADay(t *testing.T) {
 	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return clock }})
 	s.follow(t, m)
 	backAndForth := func() {
-		s.add(strangers("more", 1)...)
-		s.publish(clock)
+		s.Add(strangers("more", 1)...)
+		s.Publish(clock)
 		look(t, m)
-		n := len(s.log.Leaves) - 1
+		n := len(s.Log.Leaves) - 1
 		clock = clock.Add(time.Minute)
-		s.server.Set(s.log, signed(s.log, n, clock), nil)
+		s.Tiles.Set(s.Log, testlog.Signed(s.Log, n, clock), nil)
 		look(t, m)
 	}
 	shrunk := func() int { return len(alertsOf(t, m, monitor.AlertFilter{Rule: monitor.RuleShrunk})) }
@@ -76,17 +76,17 @@ func TestAlertsForWantOfEvidenceAreCapped(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)
 	s.submit(t, w, w.Honest())
-	e := must(poclog.ParseEntry(s.log.Leaves[len(s.log.Leaves)-1]))
-	s.log = prefix(s.log, len(s.log.Leaves)-1)
+	e := must(poclog.ParseEntry(s.Log.Leaves[len(s.Log.Leaves)-1]))
+	s.Log = prefix(s.Log, len(s.Log.Leaves)-1)
 	for i := range 70 {
 		e.Quote = poclog.Identity("quote:" + poclog.Sum(fmt.Append(nil, "quote", i)).String())
 		e.Evidence.Bundle.SHA256 = poclog.Sum(fmt.Append(nil, "bundle", i))
 		e.Fresh.Root = poclog.Sum(fmt.Append(nil, "root", i))
-		s.add(must(e.Marshal()))
+		s.Add(must(e.Marshal()))
 	}
 	m, dir, _ := watcher(t)
 	s.follow(t, m)
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	look(t, m)
 	for _, rule := range []string{monitor.RuleChallengeUnfounded, monitor.RuleEvidenceWithheld} {
 		if n := len(alertsOf(t, m, monitor.AlertFilter{Rule: rule})); n != 64 {
@@ -103,15 +103,15 @@ func TestEntriesThatTheirEvidenceDoesNotGiveAreCapped(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)
 	s.submit(t, w, w.Honest())
-	e := must(poclog.ParseEntry(s.log.Leaves[len(s.log.Leaves)-1]))
+	e := must(poclog.ParseEntry(s.Log.Leaves[len(s.Log.Leaves)-1]))
 	for i := range 70 {
 		e.Quote = poclog.Identity("quote:" + poclog.Sum(fmt.Append(nil, "quote", i)).String())
 		e.Appraised = attack.Now.Add(time.Hour) // what is out of its time is looked into
-		s.add(must(e.Marshal()))
+		s.Add(must(e.Marshal()))
 	}
 	m, dir, _ := watcher(t)
 	s.follow(t, m)
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	look(t, m)
 	n := len(alertsOf(t, m, monitor.AlertFilter{Rule: "entry-not-reproducible"}))
 	if files := filesIn(t, dir, "contradictions"); n != 64 || files != n {

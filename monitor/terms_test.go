@@ -18,21 +18,21 @@ func TestALogWithTooManyNamesIsFollowedOn(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)
 	s.submit(t, w, w.Honest())
-	honest := s.log.Leaves[len(s.log.Leaves)-1]
-	s.log = prefix(s.log, len(s.log.Leaves)-1)
+	honest := s.Log.Leaves[len(s.Log.Leaves)-1]
+	s.Log = prefix(s.Log, len(s.Log.Leaves)-1)
 	for i := range 20 {
 		e := must(poclog.ParseEntry(honest))
 		e.Quote = poclog.Identity("quote:" + poclog.Sum(fmt.Append(nil, "quote", i)).String())
 		e.Place.Zone.Value = fmt.Sprintf("us-central1-x%d", i)
-		s.add(must(e.Marshal()))
+		s.Add(must(e.Marshal()))
 	}
 	clock := attack.Now.Add(time.Minute)
 	m, _ := newMonitor(t, monitor.Config{Reappraise: profile.Reappraiser{}, Clock: func() time.Time { return clock }})
 	s.follow(t, m)
-	s.publish(attack.Now.Add(2 * time.Second))
+	s.Publish(attack.Now.Add(2 * time.Second))
 	for range 2 {
-		if out := look(t, m); out.Trouble[s.log.Origin] != nil || nextOf(t, m, s.log.Origin) != uint64(len(s.log.Leaves)) {
-			t.Fatalf("%+v, %d of %d entries: want all", out, nextOf(t, m, s.log.Origin), len(s.log.Leaves))
+		if out := look(t, m); out.Trouble[s.Log.Origin] != nil || nextOf(t, m, s.Log.Origin) != uint64(len(s.Log.Leaves)) {
+			t.Fatalf("%+v, %d of %d entries: want all", out, nextOf(t, m, s.Log.Origin), len(s.Log.Leaves))
 		}
 	}
 	if got := alertsOf(t, m, monitor.AlertFilter{Rule: monitor.RuleNames}); len(got) != 1 || len(got[0].Implicated) != 0 {
@@ -50,9 +50,9 @@ func TestALogWithTooManyNamesIsFollowedOn(t *testing.T) {
 		}
 	}
 	// The last two are in two places.
-	last := uint64(len(s.log.Leaves) - 1)
+	last := uint64(len(s.Log.Leaves) - 1)
 	if !slices.ContainsFunc(alertsOf(t, m, monitor.AlertFilter{}), func(a *monitor.Alert) bool {
-		return slices.Contains(a.Entries, monitor.EntryRef{Origin: s.log.Origin, Index: last})
+		return slices.Contains(a.Entries, monitor.EntryRef{Origin: s.Log.Origin, Index: last})
 	}) {
 		t.Error("the last entry was compared with none")
 	}
@@ -61,12 +61,12 @@ func TestALogWithTooManyNamesIsFollowedOn(t *testing.T) {
 	other := newStation(t, logOf("other.test", "o", 10))
 	e.Fresh.Origin, e.Fresh.Size = "other.test", 5
 	e.Evidence.Bundle.SHA256 = poclog.Sum([]byte("lost"))
-	s.add(must(e.Marshal()))
-	s.publish(attack.Now.Add(2 * time.Second))
-	other.publish(attack.Now)
+	s.Add(must(e.Marshal()))
+	s.Publish(attack.Now.Add(2 * time.Second))
+	other.Publish(attack.Now)
 	other.follow(t, m)
 	look(t, m)
-	entry := monitor.EntryRef{Origin: s.log.Origin, Index: last + 1}
+	entry := monitor.EntryRef{Origin: s.Log.Origin, Index: last + 1}
 	if !slices.ContainsFunc(alertsOf(t, m, monitor.AlertFilter{Rule: monitor.RuleChallengeUnfounded}), func(a *monitor.Alert) bool {
 		return slices.Contains(a.Entries, entry)
 	}) {

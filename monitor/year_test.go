@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 )
 
@@ -46,7 +47,7 @@ func TestAYearOfHonestOperationGivesNoAlert(t *testing.T) {
 	minted := time.Since(begun)
 	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }})
 	for _, l := range f.logs {
-		if _, err := m.AddLog(t.Context(), l.url, policyText(l.origin)); err != nil {
+		if _, err := m.AddLog(t.Context(), l.url, testlog.PolicyText(l.origin)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,49 +23,20 @@ func TestMonitorOnceFindsAnAttackAndTheFileConvinces(t *testing.T) {
 		}
 	}
 	w := series.NewWorld()
-	l, files := &testlog.Log{Origin: attack.Origin, Leaves: w.Log.Leaves}, make(map[poclog.Digest][]byte)
-	var server testlog.Server
+	log := testlog.NewStation(w.Log)
 	publish := func(b *poclog.Bundle) {
-		var e receipt.Evidence
-		for _, f := range []struct {
-			n    interface{ Marshal() ([]byte, error) }
-			file *[]byte
-		}{{b, &e.Bundle}, {w.Collateral, &e.Collateral}, {w.Policy, &e.Policy}} {
-			var err error
-			if *f.file, err = f.n.Marshal(); err != nil {
-				t.Fatal(err)
-			}
-			files[poclog.Sum(*f.file)] = *f.file
-		}
-		leaf, err := profile.Reappraiser{}.Reappraise(e, attack.Now, poclog.Appraisal)
-		if err != nil {
+		t.Helper()
+		if _, err := w.Submit(log, b, appraise); err != nil {
 			t.Fatal(err)
 		}
-		l = &testlog.Log{Origin: l.Origin, Leaves: append(l.Leaves[:len(l.Leaves):len(l.Leaves)], leaf)}
-		now := time.Now()
-		server.Set(l, l.Checkpoint(uint64(len(l.Leaves)), testlog.Cosigner{Signer: attack.LogKey, At: now}, testlog.Cosigner{Signer: attack.WitnessKey, At: now}), nil)
+		log.Publish(time.Now())
 	}
-	var unplugged atomic.Bool
-	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if unplugged.Load() {
-			http.Error(rw, "no network", http.StatusNotFound)
-			return
-		}
-		const evidence = "/v1/evidence/sha256/"
-		if len(r.URL.Path) > len(evidence) && r.URL.Path[:len(evidence)] == evidence {
-			if d, err := poclog.ParseDigest(r.URL.Path[len(evidence):]); err == nil && files[d] != nil {
-				_, _ = rw.Write(files[d]) // the client may be gone
-				return
-			}
-		}
-		server.ServeHTTP(rw, r)
-	}))
+	srv := httptest.NewServer(log)
 	defer srv.Close()
 
 	dir := t.TempDir()
 	folder, policy := filepath.Join(dir, "monitor"), filepath.Join(dir, "policy.txt")
-	text := "log " + attack.LogKey.VKey + "\nwitness w " + attack.WitnessKey.VKey + "\nquorum w\n"
-	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(policy, []byte(log.Policy), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	status := func(want int, args ...string) {
@@ -86,7 +55,7 @@ func TestMonitorOnceFindsAnAttackAndTheFileConvinces(t *testing.T) {
 	publish(pieces[1])
 	status(exitNo, once...)
 	status(0, once...) // it is told once
-	unplugged.Store(true)
+	log.Down(true)
 	status(exitUndecided, once...) // what a log cannot be asked is not known
 	status(exitNo, "monitor", "list", "contradictions", "--dir", folder)
 
@@ -97,15 +66,26 @@ func TestMonitorOnceFindsAnAttackAndTheFileConvinces(t *testing.T) {
 	for _, f := range found {
 		status(0, "verify", f, "--policy", policy, "--realm", "lab")
 		status(exitNo, "verify", f, "--policy", policy) // the realm production knows no such machines
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[len(b)/2] ^= 1
-		damaged := filepath.Join(dir, "damaged.contradiction.json")
-		if err := os.WriteFile(damaged, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		status(exitNo, "verify", damaged, "--policy", policy, "--realm", "lab")
+		status(exitNo, "verify", damaged(t, f), "--policy", policy, "--realm", "lab")
 	}
+}
+
+// damaged copies a file, with one bit changed.
+func damaged(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	out := filepath.Join(t.TempDir(), "damaged.contradiction.json")
+	if err := os.WriteFile(out, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// appraise makes the leaf of evidence.
+func appraise(bundle, collateral, policy []byte, at time.Time) ([]byte, error) {
+	return profile.Reappraiser{}.Reappraise(receipt.Evidence{Bundle: bundle, Collateral: collateral, Policy: policy}, at, poclog.Appraisal)
 }

@@ -1,0 +1,56 @@
+package attack
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+)
+
+// Appraise makes the leaf of evidence that is judged at a time, as package profile does.
+type Appraise func(bundle, collateral, policy []byte, at time.Time) (leaf []byte, err error)
+
+// Submit has a station's log judge a bundle five seconds after its challenge, keep the evidence, and append the entry. It returns when it was judged.
+func (w *World) Submit(s *testlog.Station, b *poclog.Bundle, appraise Appraise) (at time.Time, err error) {
+	var files [3][]byte
+	for i, f := range []interface{ Marshal() ([]byte, error) }{b, w.Collateral, w.Policy} {
+		if files[i], err = f.Marshal(); err != nil {
+			return at, err
+		}
+	}
+	if at, err = submittedAt(s, b); err != nil {
+		return at, err
+	}
+	leaf, err := appraise(files[0], files[1], files[2], at)
+	if err != nil {
+		return at, err
+	}
+	s.Keep(files[:]...)
+	s.Add(leaf)
+	return at, nil
+}
+
+func submittedAt(s *testlog.Station, b *poclog.Bundle) (at time.Time, err error) {
+	if !b.Has(poclog.ItemChallenge) {
+		return Now, nil
+	}
+	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	if err != nil {
+		return at, err
+	}
+	policy, err := tlogpolicy.Parse([]byte(s.Policy))
+	if err != nil {
+		return at, err
+	}
+	v, err := policy.Open(c.Checkpoint)
+	if err != nil {
+		return at, err
+	}
+	at, ok := v.NotBefore()
+	if !ok {
+		return at, fmt.Errorf("the challenge has no time")
+	}
+	return at.Add(5 * time.Second), nil
+}
