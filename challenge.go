@@ -32,13 +32,15 @@ func (c *Challenge) Nonce() [32]byte {
 
 // ReportData returns the 64 bytes of REPORTDATA (TDX) or REPORT_DATA (SEV-SNP): SHA-256(TPMT_PUBLIC of the AK) ‖ nonce, with zeros
 // for the AK where ak is empty.
-func (c *Challenge) ReportData(ak []byte) [64]byte {
+func (c *Challenge) ReportData(ak []byte) [64]byte { return ReportData(ak, c.Nonce()) }
+
+// ReportData returns a report data of an AK's TPMT_PUBLIC, or of none, and a nonce.
+func ReportData(ak []byte, nonce [32]byte) [64]byte {
 	var rd [64]byte
 	if len(ak) > 0 {
 		sum := sha256.Sum256(ak)
 		copy(rd[:], sum[:])
 	}
-	nonce := c.Nonce()
 	copy(rd[32:], nonce[:])
 	return rd
 }

@@ -426,6 +426,12 @@ func (a *attestCmd) report(cmd *cobra.Command, noLog error) error {
 			}
 		}
 	}
+	if !a.asJSON {
+		printProblems(w, r)
+	}
+	if r.Contradicts() {
+		return errors.New("the evidence of this machine contradicts itself: no log would take it")
+	}
 	if !r.OK() {
 		return errors.New("this machine cannot give all of the evidence yet")
 	}

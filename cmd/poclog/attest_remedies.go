@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/publish/attest"
 	"github.com/poclog/poclog/publish/importer"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
 )
 
 // remedies say to people how to get what evidence lacks. Flags are those of `poclog attest`.
@@ -56,6 +59,7 @@ type reportJSON struct {
 	Cloud        attest.Cloud      `json:"cloud"`
 	Profile      poclog.Profile    `json:"profile,omitempty"`
 	Requirements []requirementJSON `json:"requirements"`
+	Checks       []prospectJSON    `json:"checks,omitempty"` // of evidence that was taken to try, without a challenge
 }
 
 func reportOf(r *attest.Report) *reportJSON {
@@ -63,5 +67,26 @@ func reportOf(r *attest.Report) *reportJSON {
 	for _, q := range r.Requirements {
 		out.Requirements = append(out.Requirements, requirementJSON{q.Name, q.OK, q.Detail, q.How, remedy(q.How, r.Profile)})
 	}
+	if r.Outlook == nil {
+		return out
+	}
+	for _, c := range r.Outlook.Checks {
+		out.Checks = append(out.Checks, prospectJSON{c.Check, c.State, c.Why, c.Lacks, howToCarry(r.Profile, &c)})
+	}
 	return out
+}
+
+// printProblems shows what of the evidence that was taken to try would not pass, and can be mended: a challenge comes with the proof itself.
+func printProblems(w io.Writer, r *attest.Report) {
+	if r.Outlook == nil {
+		return
+	}
+	for _, c := range r.Outlook.Checks {
+		way := howToCarry(r.Profile, &c)
+		if c.State == profile.Carried || c.Check == verify.FreshChallenge || way == adviceNone {
+			continue
+		}
+		labelled(w, fmt.Sprintf("%-8s %-11s ", c.State, c.Check), c.Why)
+		labelled(w, fmt.Sprintf("%-8s %-11s to get it: ", "", ""), way)
+	}
 }

@@ -316,6 +316,9 @@ func TestAttestChecksAndRefuses(t *testing.T) {
 		t.Errorf("something was written or logged: %d proofs", s.proofs())
 	}
 	s.g.V.Extend(9, []byte("what no log tells"))
+	if status, stdout, stderr := s.attest("--check"); status != exitNo || !strings.Contains(stdout, "refused  bind.pcr-rtmr") || !strings.Contains(stderr, "contradicts itself") {
+		t.Errorf("--check of evidence that contradicts itself: status %d: %s%s", status, stdout, stderr)
+	}
 	if status, _, stderr := s.attest("--yes", "--submit"); status != exitNo || !strings.Contains(stderr, "bind.pcr-rtmr") || s.proofs() != 0 {
 		t.Errorf("evidence that contradicts itself: status %d: %s", status, stderr)
 	}

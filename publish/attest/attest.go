@@ -24,6 +24,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/publish/importer"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -55,6 +56,18 @@ type Options struct {
 // An Asker fetches a challenge for a profile. It is called as late as can be.
 type Asker func(ctx context.Context, p poclog.Profile) (*poclog.Challenge, error)
 
+// ask fetches a challenge, and its file; of no asker neither.
+func (a Asker) ask(ctx context.Context, p poclog.Profile) (ch *poclog.Challenge, file []byte, err error) {
+	if a == nil {
+		return nil, nil, nil
+	}
+	if ch, err = a(ctx, p); err != nil {
+		return nil, nil, err
+	}
+	file, err = ch.Marshal()
+	return ch, file, err
+}
+
 // pieces are what evidence is made of beside the quotes.
 type pieces struct {
 	profile          poclog.Profile
@@ -70,6 +83,21 @@ func (m *Machine) Attest(ctx context.Context, o *Options, ask Asker) (*importer.
 	if err != nil {
 		return nil, err
 	}
+	return m.attestAs(ctx, p, o, ask)
+}
+
+// rehearse takes the machine's evidence without a challenge, to look at it: nobody asks for it, and
+// nothing in the machine changes.
+func (m *Machine) rehearse(ctx context.Context, p poclog.Profile, o *Options) (*profile.Outlook, error) {
+	im, err := m.attestAs(ctx, p, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	return profile.Look(p, im.Bundle)
+}
+
+// attestAs takes a profile's evidence; without an asker it answers no challenge.
+func (m *Machine) attestAs(ctx context.Context, p poclog.Profile, o *Options, ask Asker) (*importer.Import, error) {
 	switch p {
 	case poclog.TDX:
 		return m.attest(ctx, nil, &pieces{profile: p}, ask)
@@ -116,11 +144,7 @@ func (m *Machine) gather(ctx context.Context, t transport.TPM, p poclog.Profile,
 
 // attest quotes: the TD first, for its quote names the AK and the nonce; then the TPM, whose quote names the TD's.
 func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, ask Asker) (*importer.Import, error) {
-	ch, err := ask(ctx, parts.profile)
-	if err != nil {
-		return nil, err
-	}
-	challenge, err := ch.Marshal()
+	ch, challenge, err := ask.ask(ctx, parts.profile)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +152,11 @@ func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, as
 	if parts.key != nil {
 		ak = parts.key.item
 	}
-	quote, err := m.tdQuote(ch.ReportData(ak))
+	reportData := poclog.ReportData(ak, [32]byte{})
+	if ch != nil {
+		reportData = ch.ReportData(ak)
+	}
+	quote, err := m.tdQuote(reportData)
 	if err != nil {
 		return nil, err
 	}
@@ -199,11 +227,7 @@ func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask A
 	if err != nil {
 		return nil, err
 	}
-	ch, err := ask(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	challenge, err := ch.Marshal()
+	ch, challenge, err := ask.ask(ctx, p)
 	if err != nil {
 		return nil, err
 	}

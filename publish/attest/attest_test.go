@@ -413,6 +413,31 @@ func (a answering) ReadFile(name string) ([]byte, error) {
 	return b, err
 }
 
+// --check takes evidence to try, by the appraiser's own checks: what contradicts itself shows before anything is published, and nothing stays in the TPM.
+func TestReportSaysWhetherTheEvidenceFitsTogether(t *testing.T) {
+	for name, s := range map[string]*stage{"Compute Engine": managed(t, false), "bare metal": metalMachine(t, discrete.Options{})} {
+		r := s.m.Check(t.Context(), s.o, nil)
+		if r.Outlook == nil || r.Contradicts() || len(r.Outlook.Missing) > 0 {
+			t.Fatalf("%s: %+v", name, r)
+		}
+		for _, c := range r.Outlook.Checks {
+			if c.State == profile.Lost && c.Check != verify.FreshChallenge && c.Check != verify.BindPCRRTMR {
+				t.Errorf("%s: %+v", name, c)
+			}
+		}
+		if loaded := s.g.V.Loaded(); len(loaded) > 0 {
+			t.Errorf("%s: the TPM still holds %x", name, loaded)
+		}
+	}
+	s := managed(t, false)
+	s.g.V.Extend(9, []byte("what no log tells"))
+	r := s.m.Check(t.Context(), s.o, nil)
+	i := slices.IndexFunc(r.Outlook.Checks, func(c profile.Prospect) bool { return c.Check == verify.BindPCRRTMR })
+	if !r.Contradicts() || r.OK() || r.Outlook.Checks[i].State != profile.Refused {
+		t.Errorf("%+v", r.Outlook.Checks[i])
+	}
+}
+
 func TestReportSaysWhatIsAtHand(t *testing.T) {
 	s := managed(t, false)
 	r := s.m.Check(t.Context(), s.o, nil)

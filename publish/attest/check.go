@@ -12,6 +12,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/publish/importer"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
@@ -30,10 +31,18 @@ type Report struct {
 	Cloud        Cloud
 	Profile      poclog.Profile // "" where none is known
 	Requirements []Requirement
+	Outlook      *profile.Outlook // of evidence that was taken to try, without a challenge; nil where a piece is missing
 }
 
-// OK reports whether nothing is missing.
-func (r *Report) OK() bool {
+// OK reports whether nothing is missing, and what is there does not contradict itself.
+func (r *Report) OK() bool { return r.complete() && !r.Contradicts() }
+
+// Contradicts reports whether the evidence that was taken to try is such that every judge refuses it.
+func (r *Report) Contradicts() bool {
+	return r.Outlook != nil && slices.ContainsFunc(r.Outlook.Checks, func(c profile.Prospect) bool { return c.State == profile.Refused })
+}
+
+func (r *Report) complete() bool {
 	return !slices.ContainsFunc(r.Requirements, func(q Requirement) bool { return !q.OK })
 }
 
@@ -58,8 +67,9 @@ func (r *Report) add(piece string, found func() (string, error)) {
 	r.Requirements = append(r.Requirements, q)
 }
 
-// Check looks for everything that Attest would take, each piece by itself, and asks the log, if there is one, whether it admits the profile. It takes a
-// TD quote over zeros, which nobody gets to see, and changes nothing.
+// Check looks for everything that Attest would take, each piece by itself. Where all are there it takes
+// evidence without a challenge, which nobody gets to see, and looks whether it fits together. Then it
+// asks the log, if there is one, whether it admits the profile. It changes nothing.
 func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
 	r := &Report{Cloud: m.Cloud()}
 	look := *o
@@ -78,6 +88,12 @@ func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
 		m.checkTPM(ctx, r, &look)
 	case poclog.TDX:
 		r.add(PieceTEE, m.checkTEE)
+	}
+	if r.complete() {
+		var err error
+		if r.Outlook, err = m.rehearse(ctx, r.Profile, &look); err != nil {
+			r.add(PieceEvidence, func() (string, error) { return "", err })
+		}
 	}
 	r.add(PieceLog, func() (string, error) { return checkLog(ctx, l, r.Profile) })
 	return r

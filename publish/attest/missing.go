@@ -4,14 +4,15 @@ import "fmt"
 
 // Names of the pieces that evidence is made of.
 const (
-	PieceMachine = "machine"    // a cloud or machine whose profile is known
-	PieceTEE     = "tee"        // a TD that can be quoted
-	PieceTPM     = "tpm"        // a TPM 2.0 with the PCR banks that the profile takes
-	PieceAK      = "ak"         // the certified attestation key
-	PieceAKChain = "ak-chain"   // its certificate up to the root
-	PieceEKChain = "ek-chain"   // the endorsement key's certificate up to the root
-	PieceLogs    = "event-logs" // the TPM's and the TD's
-	PieceLog     = "log"        // a Proof-of-Cloud log that admits the profile
+	PieceMachine  = "machine"    // a cloud or machine whose profile is known
+	PieceTEE      = "tee"        // a TD that can be quoted
+	PieceTPM      = "tpm"        // a TPM 2.0 with the PCR banks that the profile takes
+	PieceAK       = "ak"         // the certified attestation key
+	PieceAKChain  = "ak-chain"   // its certificate up to the root
+	PieceEKChain  = "ek-chain"   // the endorsement key's certificate up to the root
+	PieceLogs     = "event-logs" // the TPM's and the TD's
+	PieceEvidence = "evidence"   // all of it, taken together
+	PieceLog      = "log"        // a Proof-of-Cloud log that admits the profile
 )
 
 // A MissingError says which piece of evidence is not to be had, why, and how to get it.
