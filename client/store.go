@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
@@ -29,6 +30,9 @@ type CheckpointStore interface {
 	// Name returns for people where the checkpoint of an origin is remembered, such as a file.
 	Name(origin string) string
 }
+
+// lockPatience bounds the wait for another process that replaces a checkpoint: it holds the lock for some writes.
+const lockPatience = 10 * time.Second
 
 // A FileStore is a CheckpointStore in a folder: a file for each origin, and one for each split view.
 type FileStore struct{ dir string }
@@ -73,7 +77,7 @@ func (s *FileStore) Load(origin string) ([]byte, error) {
 
 // Replace implements [CheckpointStore].
 func (s *FileStore) Replace(origin string, seen, next []byte) (bool, error) {
-	unlock, err := durable.Lock(filepath.Join(s.dir, "lock"))
+	unlock, err := durable.Lock(filepath.Join(s.dir, "lock"), lockPatience)
 	if err != nil {
 		return false, fmt.Errorf("checkpoint store: %w", err)
 	}

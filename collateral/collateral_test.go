@@ -16,6 +16,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/collateral"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/pcs"
 	"github.com/poclog/poclog/internal/realdata"
@@ -431,5 +432,43 @@ func TestRecordedAnswersOfIntel(t *testing.T) {
 				t.Errorf("%+v, %v", tcb, err)
 			}
 		})
+	}
+}
+
+// Another process that keeps the folder's lock, because it was stopped, keeps nobody from judging by what is there.
+func TestAnotherProcessesLockDoesNotStopJudges(t *testing.T) {
+	b := newBench(t)
+	c := b.open(t)
+	if err := c.Fetch(t.Context(), b.bundle); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := durable.TryLock(filepath.Join(b.dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := b.issue(chip.CollateralOptions{At: start.Add(-time.Minute), Evaluation: 99})
+	offered := make(chan string)
+	go func() {
+		got, _ := c.Newest(b.bundle, newer)
+		offered <- evaluation(t, got, b)
+	}()
+	for range 100 {
+		answered := make(chan int)
+		go func() { answered <- len(c.State()) }()
+		select {
+		case n := <-answered:
+			if n == 0 {
+				t.Error("nothing is kept")
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("a judge waits for the lock of another process")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-offered; got != "99" {
+		t.Errorf("what was offered meanwhile is not kept: evaluation %s", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/poclog/poclog/internal/durable"
 )
@@ -303,7 +304,7 @@ func TestLocksExclude(t *testing.T) {
 	}
 	got := make(chan error)
 	go func() {
-		u, err := durable.Lock(path)
+		u, err := durable.Lock(path, time.Minute)
 		if err == nil {
 			err = u()
 		}
@@ -313,6 +314,9 @@ func TestLocksExclude(t *testing.T) {
 	case err := <-got:
 		t.Errorf("the lock was not waited for: %v", err)
 	default:
+	}
+	if _, err := durable.Lock(path, time.Millisecond); !errors.Is(err, durable.ErrLocked) {
+		t.Errorf("a lock that another keeps: %v", err)
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,8 @@ import (
 // locks are those of this process. Where there is no flock, two processes must not share a folder.
 var locks sync.Map // of *sync.Mutex by path
 
-func lock(path string, wait bool) (unlock func() error, err error) {
+// TryLock takes the exclusive lock of a file, which it makes. Where another has it, the error is [ErrLocked].
+func TryLock(path string) (unlock func() error, err error) {
 	f, err := openLock(path)
 	if err != nil {
 		return nil, err
@@ -25,11 +26,8 @@ func lock(path string, wait bool) (unlock func() error, err error) {
 	}
 	v, _ := locks.LoadOrStore(path, new(sync.Mutex))
 	mu := v.(*sync.Mutex)
-	if !wait && !mu.TryLock() {
+	if !mu.TryLock() {
 		return nil, &os.PathError{Op: "lock", Path: path, Err: ErrLocked}
-	}
-	if wait {
-		mu.Lock()
 	}
 	return func() error { mu.Unlock(); return nil }, nil
 }

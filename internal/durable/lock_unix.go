@@ -8,22 +8,19 @@ import (
 	"syscall"
 )
 
-func lock(path string, wait bool) (unlock func() error, err error) {
+// TryLock takes the exclusive lock of a file, which it makes. Where another has it, the error is [ErrLocked].
+func TryLock(path string) (unlock func() error, err error) {
 	f, err := openLock(path)
 	if err != nil {
 		return nil, err
 	}
-	how := syscall.LOCK_EX
-	if !wait {
-		how |= syscall.LOCK_NB
-	}
-	err = flock(f, how)
+	err = lockOpen(f)
 	if errors.Is(err, syscall.EBADF) { // NFS gives an exclusive lock only to those who could write
 		f.Close()
 		if f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 			return nil, err
 		}
-		err = flock(f, how)
+		err = lockOpen(f)
 	}
 	if err != nil {
 		f.Close()
@@ -33,11 +30,9 @@ func lock(path string, wait bool) (unlock func() error, err error) {
 }
 
 // lockOpen locks an open file until it is closed, or returns [ErrLocked].
-func lockOpen(f *os.File) error { return flock(f, syscall.LOCK_EX|syscall.LOCK_NB) }
-
-func flock(f *os.File, how int) error {
+func lockOpen(f *os.File) error {
 	for {
-		switch err := syscall.Flock(int(f.Fd()), how); {
+		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 		case err == nil:
 			return nil
 		case errors.Is(err, syscall.EINTR):

@@ -16,10 +16,9 @@ func (v *TPM) DefineNV(index tpm2.TPMHandle, data []byte) {
 	v.WriteNV(index, data)
 }
 
-// WriteNV writes an NV index from its start.
+// WriteNV writes an NV index from its start, by the index's own password: the owner may have one.
 func (v *TPM) WriteNV(index tpm2.TPMHandle, data []byte) {
 	v.t.Helper()
-	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}
 	for offset := 0; offset < len(data); {
 		about, err := tpm2.NVReadPublic{NVIndex: index}.Execute(v) // its name changes with the first write
 		if err != nil {
@@ -27,7 +26,7 @@ func (v *TPM) WriteNV(index tpm2.TPMHandle, data []byte) {
 		}
 		part := data[offset:min(offset+512, len(data))]
 		_, err = tpm2.NVWrite{
-			AuthHandle: owner, NVIndex: tpm2.NamedHandle{Handle: index, Name: about.NVName}, Data: tpm2.TPM2BMaxNVBuffer{Buffer: part}, Offset: uint16(offset),
+			AuthHandle: tpm2.AuthHandle{Handle: index, Name: about.NVName, Auth: tpm2.PasswordAuth(nil)}, NVIndex: tpm2.NamedHandle{Handle: index, Name: about.NVName}, Data: tpm2.TPM2BMaxNVBuffer{Buffer: part}, Offset: uint16(offset),
 		}.Execute(v)
 		if err != nil {
 			v.t.Fatalf("TPM2_NV_Write: %v", err)

@@ -42,13 +42,15 @@ func newKey(handle tpm2.TPMHandle, name tpm2.TPM2BName, public tpm2.TPM2BPublic)
 	return k, nil
 }
 
+var hierarchyNames = map[tpm2.TPMHandle]string{tpm2.TPMRHEndorsement: "endorsement", tpm2.TPMRHOwner: "owner"}
+
 // createPrimary makes a primary key from a template: the same one each time, as long as the hierarchy's seed stays.
 func createPrimary(t transport.TPM, hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) (*key, error) {
 	rsp, err := tpm2.CreatePrimary{
 		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(template),
 	}.Execute(t)
 	if err != nil {
-		return nil, fmt.Errorf("TPM2_CreatePrimary: %w", err)
+		return nil, fmt.Errorf("TPM2_CreatePrimary in the %s hierarchy: %w", hierarchyNames[hierarchy], err)
 	}
 	k, err := newKey(rsp.ObjectHandle, rsp.Name, rsp.OutPublic)
 	if err != nil {

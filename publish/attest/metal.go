@@ -78,17 +78,22 @@ func makeMetalAK(t transport.TPM, template []byte, certs []*x509.Certificate) (*
 	case tpm2.TPMAlgRSA:
 		blank.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{})
 	}
+	var failed error
 	for _, public := range []tpm2.TPMTPublic{*given, blank} {
 		for _, hierarchy := range []tpm2.TPMHandle{tpm2.TPMRHEndorsement, tpm2.TPMRHOwner} {
 			k, err := createPrimary(t, hierarchy, public)
 			if err != nil {
-				return nil, err
+				failed = errors.Join(failed, err) // one hierarchy may have a password, and the AK be in the other
+				continue
 			}
 			if k.cert = certOf(k, certs); k.cert != nil {
 				return k, nil
 			}
 			k.unload(t)
 		}
+	}
+	if failed != nil {
+		return nil, oneLine(failed)
 	}
 	return nil, fmt.Errorf("the template makes keys of which none of %d certificates is", len(certs))
 }

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -82,14 +83,22 @@ func (v *AzureVM) report(ctx context.Context) (item []byte, hcl *tpm.HCL, err er
 	if err := writeUserData(v.TPM, want[:]); err != nil {
 		return nil, nil, err
 	}
-	// The paravisor makes the report anew in its own time.
+	// The paravisor makes the report anew in its own time, and a report is read in parts: one that is read twice was not torn.
+	var last []byte
 	for deadline := time.Now().Add(userDataWait); ; {
 		item, hcl, err := readHCL(v.TPM)
-		if err != nil || hcl.UserData == want {
-			return item, hcl, err
+		if err == nil && hcl.UserData == want && bytes.Equal(item, last) {
+			return item, hcl, nil
 		}
+		last = item
 		if time.Now().After(deadline) {
+			if err != nil {
+				return nil, nil, err
+			}
 			return nil, nil, fmt.Errorf("it does not carry the user data that was written to NV index %#08x %s ago", uint32(NVAzureUserData), userDataWait)
+		}
+		if err == nil && hcl.UserData == want {
+			continue // to read it again
 		}
 		select {
 		case <-ctx.Done():
@@ -125,9 +134,12 @@ func writeUserData(t transport.TPM, data []byte) error {
 		}
 	}
 	if err == nil {
-		_, err = tpm2.NVWrite{
-			AuthHandle: owner, NVIndex: tpm2.NamedHandle{Handle: NVAzureUserData, Name: about.NVName}, Data: tpm2.TPM2BMaxNVBuffer{Buffer: data},
-		}.Execute(t)
+		index := tpm2.NamedHandle{Handle: NVAzureUserData, Name: about.NVName}
+		for _, auth := range nvAuths(index, true, true) {
+			if _, err = (tpm2.NVWrite{AuthHandle: auth, NVIndex: index, Data: tpm2.TPM2BMaxNVBuffer{Buffer: data}}).Execute(t); !isAuthFailure(err) {
+				break
+			}
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write user data to NV index %#08x: %w", uint32(NVAzureUserData), err)

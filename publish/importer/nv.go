@@ -1,8 +1,10 @@
 package importer
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -49,7 +51,7 @@ const (
 )
 
 // ReadNV reads the whole of an NV index: at most 65,535 bytes, for the TPM gives sizes in 16 bits. It uses the owner's authorisation or the index's
-// own, whichever the index allows, with an empty password, as clouds leave both.
+// own, with an empty password, as clouds leave both: whichever the index allows, and the index's own where the owner has a password.
 func ReadNV(t transport.TPM, index tpm2.TPMHandle) ([]byte, error) {
 	about, err := tpm2.NVReadPublic{NVIndex: index}.Execute(t)
 	if err != nil {
@@ -59,25 +61,58 @@ func ReadNV(t transport.TPM, index tpm2.TPMHandle) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("NV index %#08x: %w", uint32(index), err)
 	}
-	auth := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}
-	switch {
-	case public.Attributes.OwnerRead:
-	case public.Attributes.AuthRead:
-		auth = tpm2.AuthHandle{Handle: index, Name: about.NVName, Auth: tpm2.PasswordAuth(nil)}
-	default:
-		return nil, fmt.Errorf("NV index %#08x: neither its owner nor a password may read it", uint32(index))
-	}
 	named := tpm2.NamedHandle{Handle: index, Name: about.NVName}
-	chunk, size := nvChunk(t), int(public.DataSize)
-	b := make([]byte, 0, size)
+	var failed error
+	for _, auth := range nvAuths(named, public.Attributes.OwnerRead, public.Attributes.AuthRead) {
+		b, err := readNV(t, auth, named, int(public.DataSize))
+		if err == nil {
+			return b, nil
+		}
+		failed = errors.Join(failed, err)
+		if !isAuthFailure(err) {
+			break
+		}
+	}
+	if failed == nil {
+		failed = errors.New("neither its owner nor a password may read it")
+	}
+	return nil, fmt.Errorf("NV index %#08x: %w", uint32(index), oneLine(failed))
+}
+
+// nvAuths are the ways to use an NV index.
+func nvAuths(index tpm2.NamedHandle, byOwner, byIndex bool) (list []tpm2.AuthHandle) {
+	if byOwner {
+		list = append(list, tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)})
+	}
+	if byIndex {
+		list = append(list, tpm2.AuthHandle{Handle: index.Handle, Name: index.Name, Auth: tpm2.PasswordAuth(nil)})
+	}
+	return list
+}
+
+// isAuthFailure reports whether a password was wrong: it is not empty.
+func isAuthFailure(err error) bool {
+	return errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail)
+}
+
+// oneLine joins errors with semicolons.
+func oneLine(err error) error {
+	if text := err.Error(); strings.Contains(text, "\n") {
+		return errors.New(strings.ReplaceAll(text, "\n", "; "))
+	}
+	return err
+}
+
+func readNV(t transport.TPM, auth tpm2.AuthHandle, index tpm2.NamedHandle, size int) ([]byte, error) {
+	chunk, b := nvChunk(t), make([]byte, 0, size)
 	for len(b) < size {
 		n := min(chunk, size-len(b))
-		rsp, err := tpm2.NVRead{AuthHandle: auth, NVIndex: named, Size: uint16(n), Offset: uint16(len(b))}.Execute(t)
+		rsp, err := tpm2.NVRead{AuthHandle: auth, NVIndex: index, Size: uint16(n), Offset: uint16(len(b))}.Execute(t)
 		if err != nil {
-			return nil, fmt.Errorf("NV index %#08x: read %d bytes at %d: %w", uint32(index), n, len(b), err)
+			return nil, fmt.Errorf("read %d bytes at %d: %w", n, len(b), err)
 		}
 		if len(rsp.Data.Buffer) != n {
-			return nil, fmt.Errorf("NV index %#08x: %d bytes at %d: want %d", uint32(index), len(rsp.Data.Buffer), len(b), n)
+			return nil, fmt.Errorf("%d bytes at %d: want %d", len(rsp.Data.Buffer), len(b), n)
 		}
 		b = append(b, rsp.Data.Buffer...)
 	}

@@ -20,6 +20,7 @@ func Quote(t transport.TPM, key tpm2.AuthHandle, extraData []byte, selection []t
 			SignHandle: key, QualifyingData: tpm2.TPM2BData{Buffer: extraData}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: SelectPCRs(selection),
 		}.Execute(t)
 		if err != nil {
+			flush(t, key.Auth)
 			return nil, nil, fmt.Errorf("TPM quote: %w", err)
 		}
 		item = append(tpm2.Marshal(rsp.Quoted), tpm2.Marshal(rsp.Signature)...)
@@ -35,6 +36,17 @@ func Quote(t transport.TPM, key tpm2.AuthHandle, extraData []byte, selection []t
 		}
 	}
 	return nil, nil, fmt.Errorf("PCRs changed between quote and reading, %d times", quoteTries)
+}
+
+// flush ends a session that a failed command left: go-tpm ends it where the command itself failed, and not where the session's policy or the transport
+// did. A TPM without a resource manager holds three.
+func flush(t transport.TPM, s tpm2.Session) {
+	if s == nil {
+		return
+	}
+	if h := s.Handle(); h>>24 == 0x02 || h>>24 == 0x03 { // TPM_HT_HMAC_SESSION, TPM_HT_POLICY_SESSION
+		_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(t) // it may have ended
+	}
 }
 
 // SelectPCRs is a selection as commands of a TPM take it.

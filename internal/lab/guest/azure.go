@@ -60,13 +60,16 @@ func (p *Paravisor) Send(command []byte) ([]byte, error) {
 	index := func(at int) bool { return binary.BigEndian.Uint32(command[at:]) == uint32(importer.NVAzureHCL) }
 	if offset := len(command) - 2; code == ccNVRead && index(14) && binary.BigEndian.Uint16(command[offset:]) >= IndexSize {
 		command = bytes.Clone(command)
+		if index(10) { // the index's own password
+			binary.BigEndian.PutUint32(command[10:], uint32(restIndex))
+		}
 		binary.BigEndian.PutUint32(command[14:], uint32(restIndex))
 		binary.BigEndian.PutUint16(command[offset:], binary.BigEndian.Uint16(command[offset:])-IndexSize)
 	}
 	answer, err := p.TPM.Send(command)
 	switch {
 	case err != nil:
-	case code == ccNVWrite:
+	case code == ccNVWrite && binary.BigEndian.Uint32(answer[6:]) == uint32(tpm2.TPMRCSuccess):
 		p.wait = 6
 	case code == ccNVReadPublic && index(10):
 		const dataSize = 10 + 2 + 4 + 2 + 4 + 2 // after header, size, index, nameAlg, attributes and an empty authPolicy
