@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -47,7 +49,7 @@ func TestMain(m *testing.M) {
 
 func serveForever(dir, address string) error {
 	svc, err := log.Open(context.Background(), dir, log.Config{
-		Software: "poclog test", CheckpointInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler),
+		Software: "poclog test", CheckpointInterval: 100 * time.Millisecond, IndexInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
@@ -182,7 +184,22 @@ func checkAll(t *testing.T, v *victim, receipts [][]byte) {
 	if len(r.Findings) > 0 {
 		t.Errorf("fsck: %+v", r.Findings)
 	}
-	t.Logf("%d receipts, %d entries", len(receipts), r.Size)
+	// The index went on: fsck recomputed every one, and the newest lists each entry that its names state.
+	if r.Indexes < 3 {
+		t.Errorf("%d index entries", r.Indexes)
+	}
+	l := &testLog{url: "http://" + v.address, policy: policy}
+	for _, file := range receipts[len(receipts)-3:] {
+		verdict, err := receipt.Open(file, policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, a, _ := ask(t, l, url.Values{"name": dossier.NamesFor(verdict.Entry)}, verdict.Index+1)
+		if err := a.Clears(verdict); err != nil {
+			t.Errorf("entry %d: %v", verdict.Index, err)
+		}
+	}
+	t.Logf("%d receipts, %d entries, %d of them indexes", len(receipts), r.Size, r.Indexes)
 }
 
 func freeAddress(t *testing.T) string {
