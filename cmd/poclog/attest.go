@@ -27,6 +27,7 @@ type attestCmd struct {
 	machineFlags
 	keyFlags
 	out, receipt  output
+	with          staple
 	userData      string
 	collateral    string
 	state         string
@@ -68,6 +69,7 @@ func newAttestCmd() *cobra.Command {
 	fs.BoolVar(&a.check, "check", false, "only say what of the evidence is at hand, and how to get what is missing")
 	fs.StringVar(&a.userData, "user-data", "", "what the proof is to speak for, such as a TLS public key; read anew for each proof")
 	fs.StringVarP(&a.out.path, "output", "o", "", `where to write the bundle ("-": standard output)`)
+	a.with.flags(fs)
 	fs.BoolVar(&a.submit, "submit", false, "send the bundle to the log and keep the receipt")
 	fs.StringVar(&a.receipt.path, "receipt", "", "where to write the receipt (default: in the state's folder)")
 	fs.StringVar(&a.collateral, "collateral", "", "collateral to send with the bundle, for a log that fetches none")
@@ -83,7 +85,7 @@ func newAttestCmd() *cobra.Command {
 // prepare refuses what cannot be meant, before anything is asked or quoted.
 func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 	service := a.every != 0
-	a.receipt.force = a.out.force
+	a.receipt.force, a.with.out.force = a.out.force, a.out.force
 	switch {
 	case a.check && (service || a.submit || a.out.path != ""):
 		return usagef("--check only reports: leave out -o, --submit and --every")
@@ -93,6 +95,8 @@ func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 		return usagef("--every keeps receipts in the state's folder: leave out -o and --receipt, and name it with --state")
 	case service && (a.every < time.Second || a.every%time.Second != 0):
 		return usagef("--every %s: want whole seconds, at least one", a.every)
+	case a.with.out.path != "" && a.receipt.path == "":
+		return usagef("--dossier: it goes with a receipt: --submit and --receipt FILE")
 	case a.receipt.path != "" && !a.submit:
 		return usagef("--receipt without --submit: there is no receipt")
 	case a.receipt.path != "" && a.state != "":
@@ -104,7 +108,7 @@ func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 	case a.keep < 0:
 		return usagef("--keep %d: want 0 or more", a.keep)
 	}
-	for _, o := range []*output{&a.out, &a.receipt} {
+	for _, o := range []*output{&a.out, &a.receipt, &a.with.out} {
 		if o.path == "" {
 			continue
 		}
@@ -171,7 +175,7 @@ func (a *attestCmd) run(cmd *cobra.Command) error {
 		return unjudged(unsigned(err), a.collateral)
 	}
 	a.tell(cmd, attest.Event{Receipt: a.receipt.path, Verdict: got.Verdict, New: got.New})
-	return nil
+	return a.with.keep(cmd, a.log, got.Receipt)
 }
 
 func (a *attestCmd) readUserData(cmd *cobra.Command) (poclog.Digest, error) {

@@ -237,15 +237,17 @@ func (s *evidenceFlags) signed(path string, file []byte) (*poclog.Submission, er
 func newRefreshCmd() *cobra.Command {
 	var f logFlags
 	var out output
+	var with staple
 	c := &cobra.Command{
 		Use:   "refresh RECEIPT",
 		Short: "Move a receipt to the log's newest checkpoint",
 		Long: "Move a receipt to the log's newest checkpoint, which more witnesses or auditors may have signed. The entry and the times between which\n" +
-			"its evidence was made do not move: old evidence stays old.",
+			"its evidence was made do not move: old evidence stays old. With --dossier, everything that the log says of the receipt's identities is kept,\n" +
+			"too.",
 		Example: "  poclog refresh vm.tlog-proof -o vm.tlog-proof --force",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := out.check(); err != nil {
+			if err := errors.Join(out.check(), with.check(out.force)); err != nil {
 				return err
 			}
 			file, err := readFile(cmd, args[0], poclog.MaxReceipt)
@@ -257,10 +259,14 @@ func newRefreshCmd() *cobra.Command {
 				return err
 			}
 			moved, err := cl.Refresh(cmd.Context(), file)
-			return keepReceipt(cmd, &out, moved, err)
+			if err := keepReceipt(cmd, &out, moved, err); err != nil {
+				return err
+			}
+			return with.keep(cmd, cl, moved)
 		},
 	}
 	f.register(c)
 	out.flags(c, "receipt")
+	with.flags(c.Flags())
 	return c
 }
