@@ -146,6 +146,7 @@ func (j *judging) piece(ctx context.Context, s, other *side, out *receipt.Piece)
 	}
 	if s.entry() != nil && s.entry().Fresh != nil && len(s.challenge) == 0 {
 		j.withheld(s)
+		j.unanswered(s)
 		return false, nil
 	}
 	in := client.ReceiptFor{Leaf: s.leaf, Index: s.index, Challenge: s.challenge, Under: s.tail.l.checkpoint, First: s.first, Published: true}
@@ -160,6 +161,17 @@ func (j *judging) piece(ctx context.Context, s, other *side, out *receipt.Piece)
 	}
 	j.withheld(s)
 	return true, nil
+}
+
+// unanswered raises an alert if the evidence is there and has not the challenge that the entry says it answers. No receipt can be made of such an entry, and
+// so no file that shows it.
+func (j *judging) unanswered(s *side) {
+	if s.bundle == nil {
+		return
+	}
+	f := rule.NotReproducible(s.tail.l.origin, s.index, s.entry(), "it has not the challenge that the entry answers")
+	f.Severity = rule.Alert
+	j.add(alertOf(f, []EntryRef{s.ref()}))
 }
 
 // covered proves that another entry is in the tree of this one's challenge, if it is.

@@ -115,6 +115,49 @@ func TestAnEntryThatALogMadeUpFramesNobody(t *testing.T) {
 	}
 }
 
+// A log that makes an entry up and has no evidence of it implicates nobody: what is found is about the log, until it shows the evidence. If it then shows
+// what does not give the entry, it convicts itself.
+func TestAnEntryThatALogMadeUpWithoutEvidenceFramesNobody(t *testing.T) {
+	w := attack.NewWorld()
+	s := newStation(t, w.Log)
+	m, _, clock := watcher(t)
+	s.follow(t, m)
+	s.submit(t, w, w.Honest())
+	e := must(poclog.ParseEntry(s.Log.Leaves[len(s.Log.Leaves)-1]))
+	victim := string(e.Keys[0])
+	for i, id := range e.Chassis {
+		if id.Kind() == poclog.IntelPPID || id.Kind() == poclog.IntelPIID {
+			b := []byte(id)
+			b[len(b)-1] ^= 1 // another hexadecimal digit
+			e.Chassis[i] = poclog.Identity(b)
+		}
+	}
+	lost := []byte("what the log shows in the end")
+	e.Quote, e.Evidence.Bundle = poclog.Identity("quote:"+poclog.Sum([]byte("made up")).String()), poclog.Blob{SHA256: poclog.Sum(lost), Size: uint32(len(lost))}
+	s.Add(must(e.Marshal()))
+	s.Publish(attack.Now.Add(2 * time.Second))
+	framesNobody := func() (withheld bool) {
+		t.Helper()
+		for _, a := range alertsOf(t, m, monitor.AlertFilter{}) {
+			if slices.Contains(a.Implicated, victim) || a.Severity == "contradiction" && a.Subject != "log:"+s.Log.Origin {
+				t.Errorf("%s %s is implicated by %+v", a.Severity, a.Rule, a)
+			}
+			withheld = withheld || slices.Contains(a.Withheld, s.Log.Origin) && slices.Contains(a.Affected, poclog.Identity(victim))
+		}
+		return withheld
+	}
+	if look(t, m); !framesNobody() {
+		t.Error("nothing names the log that withholds the evidence, and whom it affects")
+	}
+	s.Keep(lost)
+	*clock = clock.Add(2 * time.Minute)
+	look(t, m)
+	framesNobody()
+	if got := alertsOf(t, m, monitor.AlertFilter{Rule: "entry-not-reproducible"}); len(got) != 1 || !slices.Contains(got[0].Implicated, "log:"+s.Log.Origin) {
+		t.Errorf("%+v: want the log implicated once it shows evidence that does not give the entry", got)
+	}
+}
+
 // A challenge of a log that the monitor is to follow and has not reached yet.
 func TestAChallengeOfALogThatWasNeverReached(t *testing.T) {
 	w := attack.NewWorld()

@@ -318,6 +318,11 @@ func (j *judging) withheld(s *side) {
 		a.Implicated, a.Meaning = nil, "It says that the law forbids it, so that nobody can repeat the appraisal."
 	}
 	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
+	j.add(a)
+}
+
+// add takes an alert, once.
+func (j *judging) add(a Alert) {
 	if !slices.ContainsFunc(j.alerts, func(b Alert) bool { return b.ID == a.ID }) {
 		j.alerts = append(j.alerts, a)
 	}
