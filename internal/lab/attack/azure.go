@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
@@ -301,21 +302,22 @@ var onAMD = []Attack{
 		return w.Honest()
 	}},
 	{Name: "collateral-old", Check: verify.Collateral, Opened: []verify.Check{verify.TEERevocation}, Stage: func(w *World) *poclog.Bundle {
-		w.Collateral = new(poclog.Collateral).With(w.Azure.CRLs(amd.CRLOptions{At: Now.AddDate(-1, 0, -1)})...)
+		w.Collateral = new(poclog.Collateral).With(w.Azure.CRLs(amd.CRLOptions{At: Now.AddDate(-1, 0, 0).Add(-time.Second)})...)
 		return w.Honest()
 	}},
 	{Name: "collateral-of-the-future", Check: verify.Collateral, Opened: []verify.Check{verify.TEERevocation}, Stage: func(w *World) *poclog.Bundle {
-		w.Collateral = new(poclog.Collateral).With(w.Azure.CRLs(amd.CRLOptions{At: Now.AddDate(0, 0, 1)})...)
+		w.Collateral = new(poclog.Collateral).With(w.Azure.CRLs(amd.CRLOptions{At: Now.Add(time.Second)})...)
 		return w.Honest()
 	}},
+	// The policy's minimum is bootloader 4, SNP 24, microcode 219: each is one below it in one component.
 	{Name: "tcb-out-of-date", Check: verify.TEETCB, Stage: func(w *World) *poclog.Bundle {
-		return w.Compose(AzureMix{Host: &azure.Host{SNP: w.maker().NewChip("old", oldFirmware)}})
+		return w.Compose(AzureMix{Host: &azure.Host{SNP: w.maker().NewChip("old", [8]byte{3, 0, 0, 0, 0, 0, 24, 219})}})
 	}},
 	{Name: "tcb-rolled-back", Check: verify.TEETCB, Stage: func(w *World) *poclog.Bundle {
-		return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.Committed = oldFirmware }})
+		return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.Committed = [8]byte{4, 0, 0, 0, 0, 0, 23, 219} }})
 	}},
 	{Name: "tcb-at-launch", Check: verify.TEETCB, Stage: func(w *World) *poclog.Bundle {
-		return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.Launch = oldFirmware }})
+		return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.Launch = [8]byte{4, 0, 0, 0, 0, 0, 24, 218} }})
 	}},
 	{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
 		return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.Debug = true }})
@@ -335,9 +337,6 @@ var onAMD = []Attack{
 		return w.Compose(AzureMix{Guest: func(g *amd.Guest) { g.IDKey, g.GuestSVN = digest, 2 }})
 	}},
 }
-
-// oldFirmware is a TCB version of Milan and Genoa under every policy's minimum.
-var oldFirmware = [8]byte{3, 0, 0, 0, 0, 0, 8, 115}
 
 // AzureSeries are the attacks under Azure's profiles that only time exposes.
 var AzureSeries = slices.Concat(azureSeries(poclog.AzureTDXvTPM), azureSeries(poclog.AzureSNPvTPM))

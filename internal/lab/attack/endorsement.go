@@ -106,17 +106,21 @@ var tokens = []Attack{
 		return w.Alliance().Token(append([]byte("another "), teeOf(b)...), w.machineID(), Label, Now)
 	}),
 	forToken("token-old", func(w *World, b *poclog.Bundle) []byte {
-		return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.AddDate(0, 0, -2))
+		return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.Add(-24*time.Hour-time.Second))
 	}),
 	forToken("token-of-the-future", func(w *World, b *poclog.Bundle) []byte {
-		return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.Add(time.Hour))
+		return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.Add(5*time.Minute+time.Second))
 	}),
 }
 
 // owners are the attacks on what owners of platforms say. They are the same under every profile of TDX: the first two are tried under all.
 var owners = []Attack{
-	forOwner("owner-uncertified", func(_ *World, _ *endorser.Owner, s endorser.Statement) poclog.CollateralItem {
-		return endorser.NewOwner("a garage", OwnerName, start).Endorse(s)
+	forOwner("owner-uncertified", func(_ *World, o *endorser.Owner, s endorser.Statement) poclog.CollateralItem {
+		// The owner's true root stands above a signer of his own, which it did not certify.
+		s.WithoutRoot = true
+		item := endorser.NewOwner("a garage", OwnerName, start).Endorse(s)
+		item.Chain = o.Endorse(s).Chain
+		return item
 	}),
 	forOwner("owner-other-platform", func(w *World, o *endorser.Owner, s endorser.Statement) poclog.CollateralItem {
 		s.PIID = bytes.Repeat([]byte{7}, len(s.PIID))

@@ -227,11 +227,11 @@ var onIntel = []Attack{
 		return w.Honest()
 	}},
 	{Name: "collateral-old", Check: verify.Collateral, Opened: standing, Stage: func(w *World) *poclog.Bundle {
-		w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -31)}).Items...)
+		w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -30).Add(-time.Second)}).Items...)
 		return w.Honest()
 	}},
 	{Name: "collateral-of-the-future", Check: verify.Collateral, Opened: standing, Stage: func(w *World) *poclog.Bundle {
-		w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, 1)}).Items...)
+		w.Collateral = w.Collateral.With(w.Cloud.Maker.Collateral(chip.CollateralOptions{At: Now.Add(time.Second)}).Items...)
 		return w.Honest()
 	}},
 }
@@ -261,7 +261,7 @@ var registered = []Attack{
 // challenged are the attacks on freshness.
 var challenged = []Attack{
 	{Name: "nonce-old", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
-		w.Challenge = w.ChallengeAt(Now.Add(-time.Hour))
+		w.Challenge = w.ChallengeAt(Now.Add(-10*time.Minute - time.Second))
 		return w.Honest()
 	}},
 	{Name: "nonce-foreign", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
@@ -274,7 +274,7 @@ var challenged = []Attack{
 		return w.Honest()
 	}},
 	{Name: "nonce-stripped", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
-		w.Challenge.Checkpoint = w.Log.Checkpoint(2, testlog.Cosigner{Signer: LogKey})
+		w.Challenge.Checkpoint = w.Log.Checkpoint(2, testlog.Cosigner{Signer: LogKey, At: Now.Add(-challengeAge)})
 		return w.Honest()
 	}},
 	{Name: "nonce-other-salt", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
@@ -288,7 +288,7 @@ var challenged = []Attack{
 		return b
 	}},
 	{Name: "nonce-of-the-future", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
-		w.Challenge = w.ChallengeAt(Now.Add(time.Hour))
+		w.Challenge = w.ChallengeAt(Now.Add(verify.MaxSkew + time.Second))
 		return w.Honest()
 	}},
 }
