@@ -146,7 +146,7 @@ func compareWithReference(t *testing.T, p *Policy, g *tree, code int, names []st
 	for _, name := range names {
 		if second := code % 5; second > 0 {
 			times[name], by[name] = second, true
-			v.Cosignatures = append(v.Cosignatures, Cosignature{Name: name, Time: time.Unix(int64(second), 0)})
+			v.Cosignatures = append(v.Cosignatures, Cosignature{Name: name, Time: time.Unix(int64(second), 0), First: time.Unix(int64(second), 0)})
 		}
 		code /= 5
 	}

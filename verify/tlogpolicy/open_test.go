@@ -64,6 +64,27 @@ func TestSignaturesOfOneKeyCountOnceAndMustAllBeRight(t *testing.T) {
 	}
 }
 
+// Whoever holds a receipt can change the order of its signature lines, and leave lines out. It may not move t1 later, nor t2 earlier, than the witness said.
+func TestTimesDoNotDependOnTheOrderOfLines(t *testing.T) {
+	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}
+	key, w, other := testlog.LogKey(origin), testlog.WitnessKey("w1.test"), testlog.WitnessKey("w2.test")
+	p := parse(t, "log "+key.VKey, "witness w1 "+w.VKey, "witness w2 "+other.VKey, "group g all w1 w2", "quorum g")
+	one, two := testlog.Cosigner{Signer: w, At: at(1)}, testlog.Cosigner{Signer: w, At: at(9)}
+	rest := []testlog.Cosigner{{Signer: key}, {Signer: other, At: at(5)}}
+	for name, by := range map[string][]testlog.Cosigner{"first, then last": {one, two}, "last, then first": {two, one}} {
+		v, err := p.Open(l.Checkpoint(1, append(by, rest...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// At 5 or later both have signed, and by 5 both had.
+		from, _ := v.NotBefore()
+		to, _ := v.NotAfter()
+		if !from.Equal(at(5)) || !to.Equal(at(5)) {
+			t.Errorf("%s: %s to %s", name, from, to)
+		}
+	}
+}
+
 // The last letter of a signature in base64 has two spare bits.
 func TestSignaturesOfKnownKeysHaveOneForm(t *testing.T) {
 	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}

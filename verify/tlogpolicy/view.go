@@ -80,11 +80,12 @@ func parseText(text string) (c Checkpoint, err error) {
 	return c, nil
 }
 
-// A Cosignature is a witness's statement that it saw the checkpoint's log consistent, and when.
+// A Cosignature is a witness's statement that it saw the checkpoint's log consistent, and when. A checkpoint may carry several by one witness.
 type Cosignature struct {
 	Name    string    // of the witness, in the policy
 	KeyName string    // in its key
-	Time    time.Time // whole seconds, UTC
+	Time    time.Time // of the last one; whole seconds, UTC
+	First   time.Time // of the first one
 }
 
 // A View is a checkpoint whose signatures were verified under a policy.
@@ -136,45 +137,47 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 	if v.Checkpoint, err = parseText(n.Text); err != nil {
 		return nil, err
 	}
-	for _, sig := range n.Sigs {
-		if _, err := decodeStrictly(sig.Base64); err != nil {
-			return nil, fmt.Errorf("checkpoint of %q: signature of %q: %w", v.Origin, sig.Name, err)
-		}
-	}
-	if err := p.checkRepeated(string(checkpoint), n); err != nil {
+	lines, err := p.signatureLines(string(checkpoint), n.Text)
+	if err != nil {
 		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
 	if err := v.readLog(n); err != nil {
 		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
-	if err := v.readWitnesses(n); err != nil {
+	if err := v.readWitnesses(lines); err != nil {
 		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
 	return v, nil
 }
 
-// checkRepeated verifies what note.Open passes over: further signatures of a key that it has seen. They count for nothing, but a wrong
-// signature of a known key refuses the note wherever it stands.
-func (p *Policy) checkRepeated(signed string, n *note.Note) error {
+// signatureLines reads the signature lines of known keys. Of a key that signed more than once note.Open verifies the first one alone: the others have to be right as
+// well, and count as much, so that whoever holds the note changes nothing by changing the order of its lines.
+func (p *Policy) signatureLines(signed, text string) ([]note.Signature, error) {
 	_, signatures := splitNote(signed)
-	if len(signatures) == len(n.Sigs)+len(n.UnverifiedSigs) {
-		return nil
-	}
+	lines, seen := make([]note.Signature, 0, len(signatures)), make(map[string]bool)
 	for _, line := range signatures {
 		name, encoded, _ := strings.Cut(strings.TrimPrefix(line, signaturePrefix), " ")
 		sig, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || len(sig) < 4 {
-			return fmt.Errorf("signature of %.60q: not in base64", name)
+			return nil, fmt.Errorf("signature of %.60q: not in base64", name)
 		}
-		v, err := p.verifiers.Verifier(name, binary.BigEndian.Uint32(sig))
+		l := note.Signature{Name: name, Hash: binary.BigEndian.Uint32(sig), Base64: encoded}
+		v, err := p.verifiers.Verifier(l.Name, l.Hash)
 		if err != nil {
 			continue // a stranger's
 		}
-		if _, err := decodeStrictly(encoded); err != nil || !v.Verify([]byte(n.Text), sig[4:]) {
-			return fmt.Errorf("a further signature of %.60q is wrong", name)
+		_, err = decodeStrictly(encoded)
+		switch key := fmt.Sprintf("%s+%08x", l.Name, l.Hash); {
+		case seen[key] && (err != nil || !v.Verify([]byte(text), sig[4:])):
+			return nil, fmt.Errorf("a further signature of %.60q is wrong", name)
+		case err != nil:
+			return nil, fmt.Errorf("signature of %q: %w", name, err)
+		default:
+			seen[key] = true
 		}
+		lines = append(lines, l)
 	}
-	return nil
+	return lines, nil
 }
 
 // decodeStrictly decodes base64 of which there is only one form: the library ignores the last letter's spare bits, and carriage returns.
@@ -210,22 +213,36 @@ func (v *View) readLog(n *note.Note) error {
 	return nil
 }
 
-func (v *View) readWitnesses(n *note.Note) error {
+func (v *View) readWitnesses(lines []note.Signature) error {
 	for _, w := range v.policy.witnesses {
-		sig := signed(n, w.verifier)
-		if sig == nil {
-			continue
+		c := Cosignature{Name: w.Name, KeyName: w.KeyName}
+		for i := range lines {
+			if lines[i].Name != w.verifier.Name() || lines[i].Hash != w.verifier.KeyHash() {
+				continue
+			}
+			t, err := signatureTime(&lines[i])
+			if err == nil && t.IsZero() {
+				err = fmt.Errorf("no time")
+			}
+			if err != nil {
+				return fmt.Errorf("cosignature of %q: %w", w.Name, err)
+			}
+			c.add(t)
 		}
-		t, err := signatureTime(sig)
-		if err == nil && t.IsZero() {
-			err = fmt.Errorf("no time")
+		if !c.Time.IsZero() {
+			v.Cosignatures = append(v.Cosignatures, c)
 		}
-		if err != nil {
-			return fmt.Errorf("cosignature of %q: %w", w.Name, err)
-		}
-		v.Cosignatures = append(v.Cosignatures, Cosignature{Name: w.Name, KeyName: w.KeyName, Time: t})
 	}
 	return nil
+}
+
+func (c *Cosignature) add(t time.Time) {
+	if c.Time.IsZero() || t.Before(c.First) {
+		c.First = t
+	}
+	if t.After(c.Time) {
+		c.Time = t
+	}
 }
 
 // signatureTime reads the time of a signature: the zero time if it has none, which a log's ML-DSA-44 signature may (tlog-cosignature) and
@@ -282,16 +299,16 @@ func (v *View) NotAfter() (time.Time, bool) { return v.NotAfterUnder(v.policy.qu
 
 // NotBeforeUnder is NotBefore for another witness or group of the policy.
 func (v *View) NotBeforeUnder(name string) (time.Time, bool) {
-	return v.bound(name, func(a, b Cosignature) int { return b.Time.Compare(a.Time) })
+	return v.bound(name, func(a, b Cosignature) int { return b.Time.Compare(a.Time) }, func(c Cosignature) time.Time { return c.Time })
 }
 
 // NotAfterUnder is NotAfter for another witness or group of the policy.
 func (v *View) NotAfterUnder(name string) (time.Time, bool) {
-	return v.bound(name, func(a, b Cosignature) int { return a.Time.Compare(b.Time) })
+	return v.bound(name, func(a, b Cosignature) int { return a.First.Compare(b.First) }, func(c Cosignature) time.Time { return c.First })
 }
 
 // bound takes cosignatures in an order until they meet a name, and returns the last one's time.
-func (v *View) bound(name string, order func(a, b Cosignature) int) (time.Time, bool) {
+func (v *View) bound(name string, order func(a, b Cosignature) int, at func(Cosignature) time.Time) (time.Time, bool) {
 	if name == None {
 		return time.Time{}, false
 	}
@@ -299,7 +316,7 @@ func (v *View) bound(name string, order func(a, b Cosignature) int) (time.Time, 
 	slices.SortStableFunc(sorted, order)
 	for i := range sorted {
 		if v.policy.satisfied(name, sorted[:i+1]) {
-			return sorted[i].Time, true
+			return at(sorted[i]), true
 		}
 	}
 	return time.Time{}, false
