@@ -162,9 +162,6 @@ func (d *Demands) Validate() error {
 
 // check holds a verdict to the demands.
 func (d *Demands) check(v *Verdict, now time.Time) error {
-	if err := d.Validate(); err != nil {
-		return refuse("demands", "%w", err)
-	}
 	if v.Entry == nil {
 		return refuse("kind", "entry of kind %s: %w", v.Kind, ErrNotProof)
 	}
@@ -181,6 +178,9 @@ func (d *Demands) check(v *Verdict, now time.Time) error {
 func (d *Demands) CheckEntry(e *poclog.Entry) error {
 	only := *d
 	only.MaxAge, only.MaxCheckpointAge, only.MaxInterval, only.Standing = 0, 0, 0, ""
+	if err := only.Validate(); err != nil {
+		return refuse("demands", "%w", err)
+	}
 	return only.check(&Verdict{Entry: e, Verdict: Reappraised}, time.Time{})
 }
 

@@ -64,6 +64,9 @@ func refuse(s Step, format string, args ...any) error {
 // Check verifies a receipt's file under the client's policy and holds it to the client's demands at a time. A failed step or demand is
 // an [*Error]; without a policy the error is [ErrNoPolicy].
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
+	if err := demands.Validate(); err != nil {
+		return nil, refuse("demands", "%w", err)
+	}
 	v, err := Open(file, policy)
 	if err != nil {
 		return nil, err
@@ -81,9 +84,12 @@ func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demand
 // Open verifies a receipt's file under a policy and says what it proves, of whatever kind, level and realm the entry is. It makes no
 // demand: use [Check] to rely on a receipt.
 func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
-	v, err := openAny(file, policy)
+	v, err := parse(file, policy)
 	if err == nil {
 		err = v.malformed
+	}
+	if err == nil {
+		err = v.publish()
 	}
 	if err == nil {
 		err = v.checkInterval()
@@ -105,6 +111,18 @@ func OpenAs(file []byte, policy *tlogpolicy.Policy, auditGroup string) (*Verdict
 
 // openAny is Open for entries that may be malformed, or out of their interval: what a log published so, it published.
 func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
+	v, err := parse(file, policy)
+	if err == nil {
+		err = v.publish()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// parse reads a receipt and its leaf, which may be malformed.
+func parse(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	if policy == nil {
 		return nil, ErrNoPolicy
 	}
@@ -116,26 +134,28 @@ func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	if malformed != nil {
 		leaf, malformed = poclog.Leaf{}, refuse(StepFormat, "%w", malformed)
 	}
-	cp, err := policy.Open(r.Inclusion.Checkpoint)
+	return &Verdict{
+		V: 1, Verdict: Logged, Index: r.Index, LeafHash: LeafHash(r.Entry), Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index,
+		Receipt: r, policy: policy, malformed: malformed,
+	}, nil
+}
+
+// publish finds what the log published, and when.
+func (v *Verdict) publish() error {
+	r := v.Receipt
+	cp, err := v.policy.Open(r.Inclusion.Checkpoint)
 	if err != nil {
-		return nil, refuse(StepCheckpoint, "%w", err)
+		return refuse(StepCheckpoint, "%w", err)
 	}
-	hash := LeafHash(r.Entry)
-	if err := included(hash, r.Index, &r.Inclusion, cp); err != nil {
-		return nil, refuse(StepInclusion, "%w", err)
+	if err := included(v.LeafHash, r.Index, &r.Inclusion, cp); err != nil {
+		return refuse(StepInclusion, "%w", err)
 	}
-	v := &Verdict{
-		V: 1, Verdict: Logged, Origin: cp.Origin, Index: r.Index, Size: cp.Size, Root: cp.Root, LeafHash: hash,
-		Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, Receipt: r, Checkpoint: cp, policy: policy, malformed: malformed,
-	}
+	v.Origin, v.Size, v.Root, v.Checkpoint = cp.Origin, cp.Size, cp.Root, cp
 	v.describe()
-	if err := v.bound(r, policy); err != nil {
-		return nil, err
+	if err := v.bound(r, v.policy); err != nil {
+		return err
 	}
-	if err := v.readNotes(r.Exceptions); err != nil {
-		return nil, err
-	}
-	return v, nil
+	return v.readNotes(r.Exceptions)
 }
 
 // LeafHash is the hash of a leaf: SHA-256(0x00 ‖ leaf), RFC 6962 §2.1.
@@ -206,13 +226,16 @@ func (v *Verdict) firstCovering(r *poclog.Receipt, policy *tlogpolicy.Policy) (*
 	return first, nil
 }
 
-// challenged checks the challenge checkpoint against the entry, and says when the evidence was made at the earliest.
+// challenged checks the challenge checkpoint against the entry, and says when the evidence was made at the earliest. What a malformed leaf, or one of an
+// unknown kind, has to do with a challenge, nobody knows.
 func (v *Verdict) challenged(challenge []byte, policy *tlogpolicy.Policy) (Bound, error) {
 	var fresh *poclog.Fresh
 	if v.Entry != nil {
 		fresh = v.Entry.Fresh
 	}
 	switch {
+	case v.Kind == "unknown" || v.Kind == "malformed":
+		return Bound{Why: "the leaf is of no known kind"}, nil
 	case fresh == nil && len(challenge) > 0:
 		return Bound{}, refuse(StepChallenge, "the receipt has a challenge checkpoint, its entry none")
 	case fresh == nil:

@@ -38,7 +38,7 @@ var quoteReplayed = Rule{
 				e.Entry.TPM.ResetCount, e.Entry.TPM.RestartCount, f.Entry.TPM.ResetCount, f.Entry.TPM.RestartCount),
 			Meaning: "A TEE ends with its machine's boot: somebody kept its quote and had another boot quote it again.",
 		}
-		if !bytes.Equal(e.Entry.TPM.ExtraData, f.Entry.TPM.ExtraData) || e.Entry.Profile == poclog.AzureSNPvTPM {
+		if !bytes.Equal(e.Entry.TPM.ExtraData, f.Entry.TPM.ExtraData) || e.Entry.Profile == poclog.AzureSNPvTPM || f.Entry.Profile == poclog.AzureSNPvTPM {
 			out.Severity, out.Implicated = Alert, nil
 			out.Meaning = "The VM answered one challenge before and after a restart, or somebody kept its quote and had another boot quote it again."
 		}

@@ -102,7 +102,7 @@ func oneTPM(e, f *poclog.Entry) bool {
 
 // twoKeysOfOne reports whether two AKs may be in one TPM: a managed instance has one of each type, a machine's TPM as many as its provider certifies.
 func twoKeysOfOne(e, f *poclog.Entry) bool {
-	return e.Profile == poclog.BareMetalTDXTPM || e.TPM.KeyType != f.TPM.KeyType
+	return e.Profile == poclog.BareMetalTDXTPM && f.Profile == poclog.BareMetalTDXTPM || e.TPM.KeyType != f.TPM.KeyType
 }
 
 // signers is who signed both sides: one AK, or the two of an instance. Whoever certified them is in no entry, but by a name that a policy gives.

@@ -127,7 +127,11 @@ func orDefault(d, def time.Duration) time.Duration {
 
 // Before reports whether e's evidence was certainly made before f's: by the tree, because f's challenge hashes a root that covers e's leaf, which
 // hashes e's evidence; or by time, because a quorum saw e before another made f's challenge.
-func Before(e, f *Claim) bool {
+//
+// Tree and times cannot both be right where they disagree: then neither was made before the other, and no rule depends on the order of its arguments.
+func Before(e, f *Claim) bool { return precedes(e, f) && !precedes(f, e) }
+
+func precedes(e, f *Claim) bool {
 	if c := f.Entry.Fresh; c != nil && f.Rooted && c.Origin == e.Origin && c.Size > e.Index {
 		return true
 	}
