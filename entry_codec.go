@@ -3,6 +3,7 @@ package poclog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog/internal/canon"
@@ -58,21 +59,29 @@ var (
 
 func (e *Entry) codeIdentities(c *canon.Codec) {
 	for _, l := range []struct {
-		name string
-		list *[]Identity
-	}{{"chassis", &e.Chassis}, {"keys", &e.Keys}} {
-		canon.OptionalList(c, l.name, l.list, maxIdentities, func(id *Identity) { codeIdentity(c, id) })
+		name  string
+		list  *[]Identity
+		kinds []string
+	}{{"chassis", &e.Chassis, chassisKinds}, {"keys", &e.Keys, keyKinds}} {
+		canon.OptionalList(c, l.name, l.list, maxIdentities, func(id *Identity) { codeIdentity(c, id, l.kinds) })
 		canon.Ascending(c, l.name, *l.list, func(a, b Identity) bool { return a < b })
 	}
 	if c.Optional("instance", e.Instance != "") {
-		codeIdentity(c, &e.Instance)
+		codeIdentity(c, &e.Instance, instanceKinds)
 	}
-	codeIdentity(c.Member("quote"), &e.Quote)
-	c.Check(e.Quote.Kind() == QuoteKind, "quote %s: want kind %s", e.Quote, QuoteKind)
+	codeIdentity(c.Member("quote"), &e.Quote, quoteKinds)
 	canon.OptionalOf(c, "boot", &e.Boot, func(d *Digest) { c.Hex(d[:]) })
 }
 
-func codeIdentity(c *canon.Codec, id *Identity) {
+// The kinds of identities that stand in a member.
+var (
+	chassisKinds  = []string{IntelPPID, IntelPIID, AMDChipID, TPMEK}
+	keyKinds      = []string{TPMAK, TPMEK}
+	instanceKinds = []string{GCEInstance, AzureVM}
+	quoteKinds    = []string{QuoteKind}
+)
+
+func codeIdentity(c *canon.Codec, id *Identity, kinds []string) {
 	canon.Str(c, id, maxIdentity)
 	if c.Err() != nil {
 		return
@@ -80,6 +89,7 @@ func codeIdentity(c *canon.Codec, id *Identity) {
 	if _, err := ParseIdentity(string(*id)); err != nil {
 		c.Failf("%w", err)
 	}
+	c.Check(slices.Contains(kinds, id.Kind()), "%s: want an identity of kind %s", *id, strings.Join(kinds, ", "))
 }
 
 func (p *Place) code(c *canon.Codec) {
@@ -118,7 +128,15 @@ func (m *CVM) code(c *canon.Codec) {
 		c.OptionalHex("pceid", &m.PCEID, 2)
 		canon.OptionalOf(c, "snp", &m.SNP, func(s *SNPReport) { s.code(c) })
 	})
-	c.Check((m.SNP != nil) == (m.Technology == "snp"), "snp: want it for technology snp, and for no other")
+	c.Check(m.ofItsTechnology(), "cvm of technology %s: want snp for snp and fmspc and pceid for tdx, and no member of the other", m.Technology)
+}
+
+// ofItsTechnology reports whether the members are those of the technology.
+func (m *CVM) ofItsTechnology() bool {
+	if m.Technology == "snp" {
+		return m.SNP != nil && len(m.RTMRs)+len(m.MROwner)+len(m.MRConfigID)+len(m.FMSPC)+len(m.PCEID) == 0 && m.TCB == nil
+	}
+	return m.SNP == nil && len(m.FMSPC) > 0 && len(m.PCEID) > 0
 }
 
 func (m *CVM) codeRTMRs(c *canon.Codec) {
@@ -215,7 +233,7 @@ func (x *Endorsement) code(c *canon.Codec) {
 	c.Object(func() {
 		canon.OneOf(c.Member("kind"), "kind", &x.Kind, endorsementKinds)
 		c.Member("by").Hex(x.By[:])
-		codeIdentity(c.Member("of"), &x.Of)
+		codeIdentity(c.Member("of"), &x.Of, chassisKinds)
 		canon.Word(c.Member("says"), "says", &x.Says, maxSays)
 		if x.Kind != OwnerEndorsement {
 			c.OptionalTime("from", &x.From)

@@ -124,12 +124,12 @@ func checkGCEInstance(value string) error {
 
 func checkUUID(value string) error {
 	digits := strings.ReplaceAll(value, "-", "")
-	ok := len(value) == 36 && len(digits) == 32 && isLowerHex(digits)
+	ok := len(value) == 36 && len(digits) == 32 && isLowerHex(digits) && strings.Trim(digits, "0") != ""
 	for _, i := range []int{8, 13, 18, 23} {
 		ok = ok && value[i] == '-'
 	}
 	if !ok {
-		return fmt.Errorf("identity %s:%s: want a lower-case UUID", AzureVM, value)
+		return fmt.Errorf("identity %s:%s: want a lower-case UUID, not all zero", AzureVM, value)
 	}
 	return nil
 }

@@ -230,7 +230,7 @@ func (p *Projection) uuid(value []byte) bool {
 	}
 	packed := append(append(append(append(append(digits[:0], value[:8]...), value[9:13]...), value[14:18]...), value[19:23]...), value[24:]...)
 	var octets [16]byte
-	if !unhex(octets[:], packed) {
+	if !unhex(octets[:], packed) || allZero(octets[:]) {
 		return false
 	}
 	if p.HasUUID {
@@ -322,7 +322,7 @@ func skipHex(src []byte) (ok, zero bool) {
 	return true, seen == 0
 }
 
-// seconds reads an RFC 3339 time in UTC with whole seconds.
+// seconds reads an RFC 3339 time in UTC with whole seconds, from 1970 on.
 func seconds(b []byte) (int64, bool) {
 	if len(b) != 20 || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[19] != 'Z' {
 		return 0, false
@@ -344,5 +344,5 @@ func seconds(b []byte) (int64, bool) {
 		return 0, false
 	}
 	t := time.Date(year, time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC)
-	return t.Unix(), t.Day() == n[2] // the 31st of a short month is a day of the next
+	return t.Unix(), t.Unix() >= 0 && t.Day() == n[2] // the 31st of a short month is a day of the next
 }

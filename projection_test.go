@@ -20,9 +20,9 @@ func projectable(t testing.TB) map[string][]byte {
 	azure.Instance = "azure:vm:01234567-89ab-cdef-0123-456789abcdef"
 	azure.Place.Region.By = []string{"aia-hint"}
 	more := sampleEntry()
-	more.Chassis = append(more.Chassis, "intel:tdx:ppid:"+"2112131415161718191a1b1c1d1e1f20", more.Keys[0])
+	more.Chassis = append(more.Chassis, "intel:tdx:ppid:"+"2112131415161718191a1b1c1d1e1f20")
 	more.Checks = more.Checks[:4]
-	more.Keys = []poclog.Identity{"azure:vm:01234567-89ab-cdef-0123-456789abcdef", "azure:vm:11234567-89ab-cdef-0123-456789abcdef", "gce:instance:1:2", poclog.Identity("quote:" + strings.Repeat("1", 64))}
+	more.Keys = append(more.Keys, poclog.Identity("tpm:ek:"+strings.Repeat("1", 64)), poclog.Identity("tpm:ek:"+strings.Repeat("2", 64)))
 	endorsed := sampleEndorsedEntry()
 	endorsed.Endorsements[1].Says = "rack 8"
 	return map[string][]byte{

@@ -2,7 +2,6 @@ package poclog
 
 import (
 	"bytes"
-	"time"
 )
 
 // A scanner reads proofs in canonical form without allocating. It takes nothing that the decoder refuses; what it does not take, such as
@@ -129,13 +128,13 @@ func (s *scanner) time() int64 {
 	return t
 }
 
-// strings reads a list of 1 to count strings of at most max bytes; take, if any, says whether each may follow the one before.
+// strings reads a list of 1 to count strings of 1 to max bytes; take, if any, says whether each may follow the one before.
 func (s *scanner) strings(max, count int, take func(before, one []byte) bool) {
 	s.lit("[")
 	var before []byte
 	for n := 0; ; n++ {
 		one := s.str(max)
-		if s.bad || n == count || take != nil && !take(before, one) {
+		if s.bad || n == count || len(one) == 0 || take != nil && !take(before, one) {
 			s.bad = true
 			return
 		}
@@ -213,15 +212,18 @@ func oneOf[S ~string](b []byte, list []S) S {
 }
 
 func (s *scanner) identities(p *Projection) {
-	for _, list := range []string{`,"chassis":`, `,"keys":`} {
-		if !s.try(list) {
+	for _, list := range []struct {
+		name  string
+		kinds []string
+	}{{`,"chassis":`, chassisKinds}, {`,"keys":`, keyKinds}} {
+		if !s.try(list.name) {
 			continue
 		}
 		s.lit("[")
 		var before []byte
 		for n := 0; ; n++ {
 			one := s.str(maxIdentity)
-			if s.bad || n == maxIdentities || !inOrder(before, one) || !p.identity(one) {
+			if s.bad || n == maxIdentities || !inOrder(before, one) || !isOfKind(one, list.kinds) || !p.identity(one) {
 				s.bad = true
 				return
 			}
@@ -232,13 +234,25 @@ func (s *scanner) identities(p *Projection) {
 			s.lit(",")
 		}
 	}
-	if s.try(`,"instance":`) && !p.identity(s.str(maxIdentity)) {
-		s.bad = true
+	if s.try(`,"instance":`) {
+		if id := s.str(maxIdentity); !isOfKind(id, instanceKinds) || !p.identity(id) {
+			s.bad = true
+		}
 	}
 	s.lit(`,"quote":`)
-	if id := s.str(maxIdentity); s.bad || len(id) < len(QuoteKind) || string(id[:len(QuoteKind)]) != QuoteKind || !p.identity(id) {
+	if id := s.str(maxIdentity); s.bad || !isOfKind(id, quoteKinds) || !p.identity(id) {
 		s.bad = true
 	}
+}
+
+// isOfKind reports whether an identity begins with one of some kinds. It need not be one.
+func isOfKind(id []byte, kinds []string) bool {
+	for _, k := range kinds {
+		if len(id) > len(k) && id[len(k)] == ':' && string(id[:len(k)]) == k {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scanner) place(p *Projection) {
@@ -261,7 +275,7 @@ func (s *scanner) claim(p *Projection, c *ProjectedClaim) {
 	var before []byte
 	for n := 0; ; n++ {
 		by := s.str(40)
-		if s.bad || n == maxSources || !inOrder(before, by) {
+		if s.bad || n == maxSources || len(by) == 0 || !inOrder(before, by) {
 			s.bad = true
 			return
 		}
@@ -287,11 +301,21 @@ func (s *scanner) cvm(p *Projection) {
 	if s.try(`,"endorsed_by":`) && !s.try(`"provider"`) {
 		s.lit(`"policy"`)
 	}
-	if s.try(`,"rtmrs":[`) {
+	if !isSNP && s.try(`,"rtmrs":[`) {
 		s.rtmrs(p)
 	}
 	s.lit(`,"report_data":`)
 	s.skip(64)
+	if isSNP {
+		s.snp(p)
+	} else {
+		s.tdx(p)
+	}
+	s.lit("}")
+}
+
+// tdx reads what follows a TDX quote's report data.
+func (s *scanner) tdx(p *Projection) {
 	for _, m := range []string{`,"mrowner":`, `,"mrconfigid":`} {
 		if s.try(m) && s.skip(48) {
 			s.bad = true
@@ -300,16 +324,10 @@ func (s *scanner) cvm(p *Projection) {
 	if s.try(`,"tcb":{"status":`) {
 		s.tcb(p)
 	}
-	if s.try(`,"fmspc":`) {
-		s.hex(p.FMSPC[:])
-	}
-	if s.try(`,"pceid":`) {
-		s.hex(p.PCEID[:])
-	}
-	if isSNP {
-		s.snp(p)
-	}
-	s.lit("}")
+	s.lit(`,"fmspc":`)
+	s.hex(p.FMSPC[:])
+	s.lit(`,"pceid":`)
+	s.hex(p.PCEID[:])
 }
 
 func (s *scanner) rtmrs(p *Projection) {
@@ -505,9 +523,6 @@ func (s *scanner) endorsements(named []byte) {
 	}
 }
 
-// noTime is the zero time in Unix seconds.
-var noTime = time.Time{}.Unix()
-
 func (s *scanner) endorsement(key *[1 + 32]byte, chassis []byte) {
 	s.lit(`{"kind":`)
 	key[0] = 0
@@ -534,7 +549,6 @@ func (s *scanner) endorsement(key *[1 + 32]byte, chassis []byte) {
 	}
 	s.lit(`,"from":`)
 	from := s.time()
-	s.bad = s.bad || key[0] == 0 && from == noTime
 	if key[0] == 1 {
 		s.lit(`,"until":`)
 		s.bad = s.time() < from || s.bad

@@ -51,7 +51,7 @@ func entryOf(t testing.TB, bundle, quote []byte, boot bool) *poclog.Entry {
 	e := &poclog.Entry{
 		Appraisal: 1, Profile: poclog.TDX, Realm: poclog.Production,
 		Chassis: []poclog.Identity{"intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20"}, Quote: q.ID(),
-		CVM:       poclog.CVM{Technology: "tdx", Measurement: make([]byte, 48)},
+		CVM:       poclog.CVM{Technology: "tdx", Measurement: make([]byte, 48), FMSPC: make([]byte, 6), PCEID: make([]byte, 2)},
 		Evidence:  poclog.EvidenceDigests{Bundle: poclog.BlobOf(bundle), Policy: poclog.BlobOf([]byte("policy"))},
 		Appraised: poclog.UnixTime(1_780_922_561),
 	}

@@ -69,7 +69,7 @@ func randomTPM(r *rand.Rand, e *poclog.Entry) {
 	case poclog.GCETDXvTPM:
 		e.Instance = poclog.GCEInstanceIdentity(1, 1+uint64(r.IntN(2)))
 	case poclog.AzureTDXvTPM, poclog.AzureSNPvTPM:
-		e.Instance = pick[poclog.Identity](r, "azure:vm:00000000-0000-0000-0000-000000000000", "azure:vm:00000000-0000-0000-0000-000000000001")
+		e.Instance = pick[poclog.Identity](r, "azure:vm:00000000-0000-0000-0000-000000000001", "azure:vm:00000000-0000-0000-0000-000000000002")
 	}
 	e.TPM = &poclog.TPM{
 		KeyType: pick(r, "rsa-2048", "ecc-p256"), PCRDigest: bytes.Repeat([]byte{1}, 32), Clock: pick(r, uint64(5), 6),

@@ -476,12 +476,12 @@ func (c *Codec) Bool(v *bool) {
 	}
 }
 
-// Time is an RFC 3339 time in UTC with whole seconds: exactly 20 bytes.
+// Time is an RFC 3339 time in UTC with whole seconds, of the years 1970 to 9999: exactly 20 bytes.
 func (c *Codec) Time(t *time.Time) {
-	const form = "time %.40q: want YYYY-MM-DDThh:mm:ssZ"
+	const form = "time %.40q: want YYYY-MM-DDThh:mm:ssZ, from 1970 to 9999"
 	if c.writing {
 		s := t.UTC().Format(time.RFC3339)
-		c.Check(len(s) == 20, form, s)
+		c.Check(len(s) == 20 && t.Unix() >= 0, form, s)
 		c.quote(s)
 		return
 	}
@@ -490,7 +490,7 @@ func (c *Codec) Time(t *time.Time) {
 		return
 	}
 	v, err := time.Parse(time.RFC3339, string(raw))
-	if err != nil || len(raw) != 20 || !bytes.Equal(v.UTC().AppendFormat(nil, time.RFC3339), raw) {
+	if err != nil || len(raw) != 20 || v.Unix() < 0 || !bytes.Equal(v.UTC().AppendFormat(nil, time.RFC3339), raw) {
 		c.Failf(form, raw)
 		return
 	}
@@ -501,7 +501,6 @@ func (c *Codec) Time(t *time.Time) {
 func (c *Codec) OptionalTime(name string, t *time.Time) {
 	if c.Optional(name, !t.IsZero()) {
 		c.Time(t)
-		c.Check(!t.IsZero(), "%s: the zero time is left out", name)
 	}
 }
 
@@ -541,9 +540,9 @@ func OptionalList[T any](c *Codec, name string, list *[]T, max int, element func
 	}
 }
 
-// Strings is an [OptionalList] of strings of at most maxLen bytes.
+// Strings is an [OptionalList] of strings of 1 to maxLen bytes.
 func Strings[S ~string](c *Codec, name string, list *[]S, maxLen, max int) {
-	OptionalList(c, name, list, max, func(s *S) { Str(c, s, maxLen) })
+	OptionalList(c, name, list, max, func(s *S) { Word(c, name, s, maxLen) })
 }
 
 // Sorted is [Strings] in ascending order, without repeats.
