@@ -1,12 +1,13 @@
 /** docs/format.md section 6: what a judge of evidence accepts. */
 import { p256, p384 } from "@noble/curves/nist.js";
 import { profileName } from "./challenge.js";
-import { equal, fromHex } from "./bytes.js";
-import { ascending, base64, boolean, checked, constant, hex, hexNotZero, list, number, object, oneOf, optional, parseIndented, text, type Codec, type Cursor, type Of } from "./encoding.js";
+import { equal, fromBase64, fromHex } from "./bytes.js";
+import { ascending, boolean, checked, constant, hex, hexNotZero, list, number, object, oneOf, optional, parseIndented, text, type Codec, type Cursor, type Of } from "./encoding.js";
 import { MAX_POLICY } from "./limits.js";
 
-const MANY = 1024;
-const name = text(1, 255);
+/** A file of at most 256 KiB cannot have more of anything. */
+const MANY = 1 << 16;
+const name = text(0, 4096);
 
 const rule = object({ profile: profileName, level: level, historical: boolean });
 
@@ -44,8 +45,25 @@ function firmware(c: Cursor): Of<typeof anyFirmware> {
 const launch = object({ profile: profileName, measurement: hex(48), name });
 const snpProfile = oneOf("azure-snp-vtpm", "snp");
 const idKey = object({ profile: snpProfile, digest: hexNotZero(48), guest_svn: number(), name });
-const txt = object({ name, alg: oneOf("sha256", "sha384"), pcr17: hex(32, 48), pcr18: hex(32, 48) });
-const registry = object({ provider: name, url: text(1, 2048) });
+const anyTXT = object({ name, alg: oneOf("sha256", "sha384"), pcr17: hex(32, 48), pcr18: hex(32, 48) });
+
+function txt(c: Cursor): Of<typeof anyTXT> {
+  const t = anyTXT(c);
+  const digits = t.alg === "sha256" ? 64 : 96;
+  if (t.pcr17.length !== digits || t.pcr18.length !== digits) c.fail(`registers of ${t.alg} have ${digits} digits`);
+  return t;
+}
+
+const STATUSES = ["ConfigurationAndSWHardeningNeeded", "ConfigurationNeeded", "OutOfDate", "OutOfDateConfigurationNeeded", "SWHardeningNeeded", "UpToDate"] as const;
+const registry = object({ provider: name, url: checked(text(1, 4096), isAddress, "http or https URL") });
+
+/** An http or https URL with a host, and neither user nor query. */
+function isAddress(s: string): boolean {
+  const rest = s.startsWith("https://") ? s.slice(8) : s.startsWith("http://") ? s.slice(7) : "";
+  const host = rest.split("/")[0] as string;
+  return host !== "" && !/[^a-zA-Z0-9.:[\]-]/.test(host) && !/[?#]/.test(s);
+}
+
 const alliance = object({ name, key: hexNotZero(32) });
 
 /** A public key as DER SubjectPublicKeyInfo. */
@@ -54,6 +72,8 @@ export interface PublisherKey {
   /** Of Ed25519 32 octets, of a curve an uncompressed point. */
   octets: Uint8Array;
   der: Uint8Array;
+  /** The same in base64. */
+  text: string;
 }
 
 const PREFIXES = {
@@ -63,13 +83,14 @@ const PREFIXES = {
 } as const;
 
 function publisherKey(c: Cursor): PublisherKey {
-  const der = base64(256)(c);
+  const text = c.string(512);
+  const der = fromBase64(text);
   for (const algorithm of ["ed25519", "p256", "p384"] as const) {
     const { der: prefix, octets: length } = PREFIXES[algorithm];
     if (der.length !== prefix.length + length || !equal(der.subarray(0, prefix.length), prefix)) continue;
     const octets = der.subarray(prefix.length);
     if (!onCurve(algorithm, octets)) c.fail("a key that is no point of its curve");
-    return { algorithm, octets, der };
+    return { algorithm, octets, der, text };
   }
   return c.fail("a key of a kind that does not sign submissions");
 }
@@ -84,32 +105,30 @@ function onCurve(algorithm: "ed25519" | "p256" | "p384", octets: Uint8Array): bo
   }
 }
 
-const anyPublishers = object({ threshold: number(1, 16), keys: list(publisherKey, 1, 256) });
+const anyPublishers = object({ threshold: number(1, 16), keys: ascending(list(publisherKey, 1, 256), (k) => k.text) });
 
 function publishers(c: Cursor): Of<typeof anyPublishers> {
   const p = anyPublishers(c);
-  const seen = new Set(p.keys.map((k) => k.der.join()));
-  if (seen.size !== p.keys.length) c.fail("one key twice");
   if (p.threshold > p.keys.length) c.fail("a threshold over the number of keys");
   return p;
 }
 
-function sorted<T>(item: Codec<T>, key: (t: T) => string): Codec<T[]> {
-  return ascending(list(item, 1, MANY), key);
+function sorted<T>(item: Codec<T>, key: (t: T) => string, least = 1): Codec<T[]> {
+  return ascending(list(item, least, MANY), key);
 }
 
 const policy = object({
   v: constant(1),
   realm: oneOf("lab", "production"),
-  admit: sorted(admitRule, (r) => `${r.profile} ${r.level} ${r.historical}`),
+  admit: sorted(admitRule, (r) => `${r.profile}${r.level} ${r.historical}`, 0),
   max_challenge_age: number(1, 86400),
   challenge_policy: optional(list(text(0, 4096), 1, MANY)),
-  roots: optional(sorted(root, (r) => `${r.use} ${r.sha256}`)),
-  tcb: optional(sorted(checked(text(1, 64), (s) => s !== "Revoked", "status that can be listed"), (s) => s)),
+  roots: sorted(root, (r) => `${r.use}${r.sha256}`, 0),
+  tcb: sorted(oneOf(...STATUSES), (s) => s, 0),
   snp_tcb: optional(sorted(firmware, (f) => f.product)),
   launch: optional(sorted(launch, (l) => `${l.profile} ${l.measurement}`)),
   id_keys: optional(sorted(idKey, (k) => `${k.profile} ${k.digest}`)),
-  txt: optional(list(txt, 1, MANY)),
+  txt: optional(sorted(txt, (t) => t.name)),
   registries: optional(sorted(registry, (r) => r.provider)),
   alliances: optional(ascending(list(alliance, 1, 64), (a) => a.key)),
   publishers: optional(publishers),

@@ -49,13 +49,14 @@ export function parseBundle(file: Uint8Array): Bundle {
   return parse(file, MAX_BUNDLE, bundle);
 }
 
+const TPM_ITEMS: Item[] = ["tpm-quote", "tpm-pcrs", "tpm-ak", "tpm-ak-chain"];
+
 /** The profile that a bundle's items make, or undefined. */
 export function bundleProfile(b: Bundle): string | undefined {
-  const tpm = ITEMS.some((n) => (n.startsWith("tpm-") || n === "tcg-log") && b[n] !== undefined);
-  if (b["hcl-report"]) return b["tdx-quote"] ? "azure-tdx-vtpm" : b["snp-report"] && "azure-snp-vtpm";
-  if (b["tdx-quote"]) {
-    if (b["tpm-ek-chain"]) return "baremetal-tdx-tpm";
-    return tpm ? "gce-tdx-vtpm" : "tdx";
-  }
-  return b["snp-report"] && !tpm ? "snp" : undefined;
+  const tdx = b["tdx-quote"] !== undefined;
+  if (tdx === (b["snp-report"] !== undefined)) return undefined;
+  if (b["hcl-report"]) return tdx ? "azure-tdx-vtpm" : "azure-snp-vtpm";
+  if (!tdx) return "snp";
+  if (b["tpm-ek-chain"]) return "baremetal-tdx-tpm";
+  return TPM_ITEMS.some((n) => b[n]) ? "gce-tdx-vtpm" : "tdx";
 }

@@ -102,9 +102,7 @@ const URL_SAFE = table(BASE64 + "-_");
 /** RFC 4648 section 4, with padding and without spare bits. */
 export function fromBase64(text: string): Uint8Array {
   if (text.length % 4 !== 0) refuse("format", "base64 without its padding");
-  let end = text.length;
-  while (end > text.length - 2 && end > 0 && text.charAt(end - 1) === "=") end--;
-  return decode(text, end, STANDARD);
+  return decode(text, unpadded(text), STANDARD);
 }
 
 /** RFC 4648 section 5, without padding and without spare bits. */
@@ -112,7 +110,19 @@ export function fromBase64url(text: string): Uint8Array {
   return decode(text, text.length, URL_SAFE);
 }
 
-function decode(text: string, end: number, values: Int16Array): Uint8Array {
+/** fromBase64, but the last letter's spare bits may be anything, as signed notes let them be. */
+export function fromLaxBase64(text: string): Uint8Array {
+  if (text.length % 4 !== 0) refuse("format", "base64 without its padding");
+  return decode(text, unpadded(text), STANDARD, true);
+}
+
+function unpadded(text: string): number {
+  let end = text.length;
+  while (end > text.length - 2 && end > 0 && text.charAt(end - 1) === "=") end--;
+  return end;
+}
+
+function decode(text: string, end: number, values: Int16Array, lax = false): Uint8Array {
   if (end % 4 === 1) refuse("format", "base64 of no whole number of octets");
   const out = new Uint8Array(Math.floor((end * 3) / 4));
   let bits = 0;
@@ -128,6 +138,6 @@ function decode(text: string, end: number, values: Int16Array): Uint8Array {
       out[at++] = (held >> bits) & 255;
     }
   }
-  if ((held & ((1 << bits) - 1)) !== 0) refuse("format", "base64 with bits to spare");
+  if (!lax && (held & ((1 << bits) - 1)) !== 0) refuse("format", "base64 with bits to spare");
   return out;
 }

@@ -16,7 +16,7 @@ const KINDS = [
 
 const anyItem = object({
   kind: oneOf(...KINDS),
-  url: optional(text(1, 2048)),
+  url: optional(text(1, 512)),
   time: optional(time),
   status: optional(number(100, 599)),
   quote_size: optional(number(1, 65536)),
@@ -32,6 +32,7 @@ function item(c: Cursor): CollateralItem {
   if ((out.time !== undefined) !== unsigned || (out.status !== undefined) !== unsigned) {
     c.fail(`${out.kind}: time and status are of unsigned kinds`);
   }
+  if (unsigned ? out.url === undefined : out.body === undefined) c.fail(`${out.kind}: want ${unsigned ? "a url" : "a body"}`);
   if (out.quote_size !== undefined && out.kind !== "alliance-token") c.fail(`${out.kind}: quote_size`);
   return out;
 }
@@ -39,7 +40,7 @@ function item(c: Cursor): CollateralItem {
 const collateral = object({ v: constant(1), items: ordered });
 
 function ordered(c: Cursor): CollateralItem[] {
-  const items = list(item, 1, 16)(c);
+  const items = list(item, 0, 16)(c);
   for (let i = 1; i < items.length; i++) {
     const [a, b] = [items[i - 1], items[i]] as [CollateralItem, CollateralItem];
     const kinds = KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind);

@@ -1,24 +1,31 @@
 /** docs/format.md section 15: the file that carries what a rule found. */
 import { digest, octetsOf } from "./bytes.js";
-import { base64url, constant, hex, list, object, optional, parse, text, type Cursor, type Of } from "./encoding.js";
-import { MAX_CONTRADICTION, MAX_RECEIPT } from "./limits.js";
+import { base64url, checked, constant, hex, list, object, optional, parse, text, type Cursor, type Of } from "./encoding.js";
+import { MAX_CONTRADICTION, MAX_ENVELOPE, MAX_HASHES, MAX_RECEIPT, MAX_TLOG_POLICY } from "./limits.js";
 
 const claim = object({
   receipt: base64url(MAX_RECEIPT),
-  covered: optional(list(hex(32), 0, 63)),
+  covered: optional(list(hex(32), 1, MAX_HASHES)),
 });
 
 const file = object({
   v: constant(1),
-  rule: text(1, 64),
-  policy: optional(base64url(MAX_RECEIPT)),
+  rule: checked(text(1, 40), isRuleID, "id of a rule"),
+  policy: optional(base64url(MAX_TLOG_POLICY)),
   claims: list(claim, 1, 2),
   evidence: optional(evidence),
   sha256: seal,
 });
 
+function isRuleID(s: string): boolean {
+  for (let i = 0; i < s.length; i++) {
+    if ((s.charAt(i) < "a" || s.charAt(i) > "z") && s.charAt(i) !== "-") return false;
+  }
+  return true;
+}
+
 function evidence(c: Cursor): Uint8Array[] {
-  const files = list(base64url(MAX_CONTRADICTION), 1, 8)(c);
+  const files = list(base64url(MAX_ENVELOPE), 1, 8)(c);
   const names = files.map(digest);
   for (let i = 1; i < names.length; i++) {
     if ((names[i - 1] as string) >= (names[i] as string)) c.fail("evidence out of order");

@@ -6,7 +6,7 @@ import { isHex } from "./bytes.js";
 import { isIdentity } from "./identities.js";
 import { authenticated } from "./place.js";
 import { absent, type Steps } from "./steps.js";
-import type { Proven } from "./proven.js";
+import { SKEW, type Proven } from "./proven.js";
 
 /** Left out: no demand, but of realm and level. Times are in seconds. */
 export interface Demands {
@@ -27,12 +27,14 @@ export interface Demands {
   endorsedBy?: string[];
   /** Any of these. */
   tcb?: string[];
-  /** Any of these: digests of appraisal policies in hexadecimal. */
-  appraisalDigest?: string[];
   /** In hexadecimal. */
   measurement?: string;
   /** In hexadecimal. */
   userData?: string;
+  /** Keys, all of which signed the submission: digests of DER SubjectPublicKeyInfo in hexadecimal. */
+  publisher?: string[];
+  /** Digests of appraisal policies, by any of which the log may have judged. */
+  appraisalDigest?: string[];
   verdict?: "logged" | "audited";
   maxAge?: number;
   maxCheckpointAge?: number;
@@ -42,7 +44,7 @@ export interface Demands {
 /** The steps of the demands, in their order. */
 export const DEMAND_STEPS = [
   "realm", "level", "profile", "place", "chassis", "require", "owner", "endorsed-by", "tcb",
-  "measurement", "user-data", "appraisal-digest", "verdict", "max-age", "max-checkpoint-age", "max-interval",
+  "measurement", "user-data", "publisher", "appraisal-digest", "verdict", "max-age", "max-checkpoint-age", "max-interval",
 ];
 
 const isString = (v: unknown): v is string => typeof v === "string" && v !== "";
@@ -60,9 +62,10 @@ const FORMS: Record<keyof Demands, (v: unknown) => boolean> = {
   owner: isString,
   endorsedBy: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
   tcb: isList,
-  appraisalDigest: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
   measurement: (v) => isString(v) && v.length === 96 && isHex(v),
   userData: (v) => isString(v) && v.length === 64 && isHex(v),
+  publisher: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
+  appraisalDigest: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
   verdict: among("logged", "audited"),
   maxAge: isSeconds,
   maxCheckpointAge: isSeconds,
@@ -84,8 +87,11 @@ export function checkDemands(d: Demands): void {
   if (d.place !== undefined && d.level === 0) refuse("demands", "a place is never proven at level 0");
 }
 
+/** No interval is shorter: t2 may be before t1, where clocks differ. */
+const MAX_GAP = 1n << 63n;
+
 /** Holds an entry to the demands. */
-export function meetDemands(p: Proven, proof: Proof, d: Demands, now: bigint, steps: Steps): void {
+export function meetDemands(p: Proven, proof: Proof, d: Demands, now: bigint, audited: boolean, steps: Steps): void {
   const made = (id: string, asked: unknown, ok: boolean, detail: string) =>
     steps.run(
       id,
@@ -98,7 +104,7 @@ export function meetDemands(p: Proven, proof: Proof, d: Demands, now: bigint, st
   made("level", level, proof.level >= level, `${proof.level}, asked for ${level}`);
   made("profile", d.profile, !!d.profile?.includes(proof.profile), proof.profile);
   made("place", d.place, d.place !== undefined && stands(proof, d.place), `${placeOf(proof)}, asked for ${d.place}`);
-  made("chassis", d.chassis, proof.chassis.includes(d.chassis ?? ""), proof.chassis.join(", "));
+  made("chassis", d.chassis, !!proof.chassis?.includes(d.chassis ?? ""), proof.chassis?.join(", ") ?? "none");
   const missing = (d.require ?? []).filter((c) => !proof.checks?.includes(c));
   made("require", d.require, missing.length === 0, missing.length === 0 ? "all passed" : `not passed: ${missing.join(", ")}`);
   const owners = (proof.endorsements ?? []).filter((e) => e.kind === "owner-endorsement").map((e) => e.says);
@@ -110,15 +116,16 @@ export function meetDemands(p: Proven, proof: Proof, d: Demands, now: bigint, st
   made("tcb", d.tcb, !!status && !!d.tcb?.includes(status), status ?? "no status");
   made("measurement", d.measurement, proof.cvm.measurement === d.measurement, proof.cvm.measurement);
   made("user-data", d.userData, proof.fresh?.user_data === d.userData, proof.fresh?.user_data ?? "no challenge");
+  const strangers = (d.publisher ?? []).filter((k) => !proof.publishers?.includes(k));
+  made("publisher", d.publisher, strangers.length === 0, strangers.length === 0 ? "all signed" : `not by ${strangers.join(", ")}`);
   const judge = proof.evidence.policy.sha256;
   made("appraisal-digest", d.appraisalDigest, !!d.appraisalDigest?.includes(judge), judge);
-  const verdict = p.audited ? "audited" : "logged";
-  made("verdict", d.verdict, d.verdict === "logged" || p.audited, verdict);
-  const atMost = (id: string, asked: number | undefined, age: bigint | undefined) =>
-    made(id, asked, asked !== undefined && age !== undefined && age <= BigInt(asked), age === undefined ? "unknown" : `${age} s`);
+  made("verdict", d.verdict, d.verdict === "logged" || audited, audited ? "audited" : "logged");
+  const atMost = (id: string, asked: number | undefined, age: bigint | undefined, least = -SKEW) =>
+    made(id, asked, asked !== undefined && age !== undefined && age <= BigInt(asked) && age >= least, age === undefined ? "unknown" : `${age} s`);
   atMost("max-age", d.maxAge, since(p.t1, now));
   atMost("max-checkpoint-age", d.maxCheckpointAge, since(p.seen, now));
-  atMost("max-interval", d.maxInterval, p.t2 === undefined ? undefined : since(p.t1, p.t2));
+  atMost("max-interval", d.maxInterval, p.t2 === undefined ? undefined : since(p.t1, p.t2), -MAX_GAP);
 }
 
 function since(t: bigint | undefined, now: bigint): bigint | undefined {

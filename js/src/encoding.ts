@@ -298,7 +298,7 @@ export const time: Codec<number> = (c) => {
   return t;
 };
 
-/** Seconds since 1970 of an RFC 3339 time in UTC with whole seconds, or undefined. */
+/** Seconds since 1970 of an RFC 3339 time in UTC with whole seconds, of the years 1970 to 9999, or undefined. */
 export function parseTime(s: string): number | undefined {
   if (s.length !== 20) return undefined;
   for (let i = 0; i < 20; i++) {
@@ -307,7 +307,7 @@ export function parseTime(s: string): number | undefined {
     if (want === "d" ? got < "0" || got > "9" : got !== want) return undefined;
   }
   const ms = Date.parse(s);
-  if (Number.isNaN(ms) || formatTime(ms / 1000) !== s) return undefined;
+  if (Number.isNaN(ms) || ms < 0 || formatTime(ms / 1000) !== s) return undefined;
   return ms / 1000;
 }
 

@@ -1,33 +1,37 @@
 /** docs/format.md section 7: the leaf of a log. */
 import { profileName } from "./challenge.js";
 import {
-  ascending, boolean, checked, constant, hex, hexNotZero, hexUpTo, list, number, object, oneOf, optional, parse,
-  text, time, uint64string, Cursor, type Of,
+  allZero, ascending, boolean, checked, constant, hex, hexNotZero, hexUpTo, list, number, object, oneOf, optional, parse,
+  text, time, uint64string, type Codec, type Cursor, type Of,
 } from "./encoding.js";
 import { latin1 } from "./bytes.js";
 import { identity } from "./identities.js";
 import { MAX_ENTRY } from "./limits.js";
 import { PoclogError, refuse } from "./errors.js";
 
-const MANY = 64;
-
 const identities = (...prefixes: string[]) =>
   ascending(list(identity(...prefixes), 1, 8), (s) => s);
 
-const word = text(1, 128);
-const words = ascending(list(word, 1, MANY), (s) => s);
+const CHASSIS = ["intel:tdx:ppid:", "intel:tdx:piid:", "amd:snp:chipid:", "tpm:ek:"];
 
-const part = object({ value: word, by: words });
+/** A name that a log or a provider gives. */
+const name = text(1, 128);
+/** The id of a check, a source, a status or an advisory. */
+const word = text(1, 40);
+const checks = list(word, 1, 64);
+const sorted = (most: number) => ascending(list(word, 1, most), (s) => s);
+
+const part = object({ value: name, by: sorted(8) });
 const place = object({
-  provider: optional(part),
+  provider: part,
   region: optional(part),
   zone: optional(part),
 });
 
 const anyEndorsement = object({
   kind: oneOf("alliance-token", "owner-endorsement"),
-  by: hexNotZero(32),
-  of: identity("intel:", "amd:"),
+  by: hex(32),
+  of: identity(...CHASSIS),
   says: text(1, 255),
   from: optional(time),
   until: optional(time),
@@ -39,7 +43,6 @@ function endorsement(c: Cursor): Endorsement {
   const e = anyEndorsement(c);
   if (e.kind === "alliance-token") {
     if (e.until !== undefined) c.fail("a token has no end");
-    if (e.from !== undefined && e.from < 1e9) c.fail("a token's time has ten digits");
   } else if (e.from === undefined || e.until === undefined || e.until < e.from) {
     c.fail("an owner's endorsement has a beginning and a later end");
   }
@@ -49,15 +52,15 @@ function endorsement(c: Cursor): Endorsement {
 const tcb = object({
   status: word,
   date: time,
-  advisories: optional(words),
+  advisories: optional(sorted(64)),
   evaluation: number(),
 });
 
 const tdx = object({
   technology: oneOf("tdx"),
-  measurement: hexNotZero(48),
+  measurement: hex(48),
   endorsed_by: optional(oneOf("provider", "policy")),
-  rtmrs: optional(list(hex(48), 4, 4)),
+  rtmrs: optional(registers),
   report_data: hex(64),
   mrowner: optional(hexNotZero(48)),
   mrconfigid: optional(hexNotZero(48)),
@@ -66,9 +69,15 @@ const tdx = object({
   pceid: hex(2),
 });
 
+function registers(c: Cursor): string[] {
+  const out = list(hex(48), 4, 4)(c);
+  if (out.every(allZero)) c.fail("registers of zeros are left out");
+  return out;
+}
+
 const snp = object({
   technology: oneOf("snp"),
-  measurement: hexNotZero(48),
+  measurement: hex(48),
   endorsed_by: optional(oneOf("provider", "policy")),
   report_data: hex(64),
   snp: object({
@@ -99,14 +108,14 @@ const bank = object({
 });
 
 function selection(c: Cursor): number[] {
-  const out = list(number(0, 23), 1, 24)(c);
+  const out = list(number(0, 31), 0, 32)(c);
   for (let i = 1; i < out.length; i++) {
     if ((out[i - 1] as number) >= (out[i] as number)) c.fail("registers out of order");
   }
   return out;
 }
 
-const keyType = checked(word, isKeyType, "type of key");
+const keyType = checked(text(1, 8), isKeyType, "type of key");
 
 function isKeyType(s: string): boolean {
   if (s === "ecc-p256" || s === "ecc-p384") return true;
@@ -116,8 +125,8 @@ function isKeyType(s: string): boolean {
 
 const tpm = object({
   key_type: keyType,
-  pcrs: list(bank, 1, 8),
-  pcr_digest: hex(32, 48, 64),
+  pcrs: list(bank, 0, 8),
+  pcr_digest: hexUpTo(64),
   extra_data: optional(hexUpTo(64)),
   clock: uint64string,
   reset_count: number(),
@@ -127,7 +136,7 @@ const tpm = object({
 });
 
 const fresh = object({
-  origin: word,
+  origin: name,
   size: uint64string,
   root: hex(32),
   checkpoint: hex(32),
@@ -138,11 +147,19 @@ const fresh = object({
 export type TPM = Of<typeof tpm>;
 export type Fresh = Of<typeof fresh>;
 
-const file = object({ sha256: hex(32), size: number(1) });
+const file = object({ sha256: hex(32), size: number() });
+
+/** A file that is left out where there is none. */
+function some(c: Cursor): Of<typeof file> {
+  const f = file(c);
+  if (f.size === 0 && allZero(f.sha256)) c.fail("no file is left out");
+  return f;
+}
+
 const evidence = object({
   bundle: file,
-  envelope: optional(file),
-  collateral: file,
+  envelope: optional(some),
+  collateral: optional(some),
   policy: file,
 });
 
@@ -153,19 +170,19 @@ const anyProof = object({
   profile: profileName,
   level,
   realm: oneOf("production", "lab"),
-  chassis: identities("intel:", "amd:", "tpm:ek:"),
-  keys: optional(identities("tpm:")),
-  instance: optional(identity("gce:", "azure:")),
+  chassis: optional(identities(...CHASSIS)),
+  keys: optional(identities("tpm:ak:", "tpm:ek:")),
+  instance: optional(identity("gce:instance:", "azure:vm:")),
   quote: identity("quote:"),
   boot: optional(hex(32)),
   place: optional(place),
-  endorsements: optional(list(endorsement, 1, MANY)),
+  endorsements: optional(list(endorsement, 1, 16)),
   cvm,
   tpm: optional(tpm),
   fresh: (c: Cursor) => (c.skip("null") ? null : fresh(c)),
   publishers: optional(ascending(list(hex(32), 1, 16), (s) => s)),
-  checks: optional(list(word, 1, MANY)),
-  absent: optional(list(word, 1, MANY)),
+  checks: optional(checks),
+  absent: optional(checks),
   evidence,
   appraised: time,
 });
@@ -181,12 +198,13 @@ export type Proof = Of<typeof anyProof>;
 
 function proof(c: Cursor): Proof {
   const p = anyProof(c);
+  if ((p.boot === undefined) !== (p.tpm === undefined)) c.fail("boot and tpm come together");
   const signed = p.publishers !== undefined;
   if (signed !== (p.evidence.envelope !== undefined)) c.fail("publishers and envelope come together");
   const order = (p.endorsements ?? []).map((e) => `${e.kind} ${e.by}`);
   for (let i = 0; i < order.length; i++) {
     if (i > 0 && (order[i - 1] as string) >= (order[i] as string)) c.fail("endorsements out of order");
-    if (!p.chassis.includes(p.endorsements?.[i]?.of ?? "")) c.fail("an endorsement of another chip");
+    if (!p.chassis?.includes(p.endorsements?.[i]?.of ?? "")) c.fail("an endorsement of another chip");
   }
   return p;
 }
@@ -195,32 +213,62 @@ const config = object({
   v: constant(1),
   kind: oneOf("config"),
   policy: file,
-  software: text(1, 128),
+  software: name,
   time,
 });
 
 /** Which policy is in force from here on. */
 export type Config = Of<typeof config>;
 
+const index = object({
+  v: constant(1),
+  kind: oneOf("index"),
+  algorithm: number(1),
+  size: uint64string,
+  checkpoint: hex(32),
+  root: hex(32),
+});
+
+/** The index of all entries before a size. */
+export type Index = Of<typeof index>;
+
 /** A leaf that this version of the format does not know. */
 export interface Unknown {
   kind: "unknown";
 }
 
-export type Entry = Proof | Config | Unknown;
+export type Entry = Proof | Config | Index | Unknown;
 
-/** Whether a leaf says that it is a proof or configuration of version 1. */
-function isKnown(leaf: string): boolean {
-  return leaf.startsWith('{"v":1,"kind":"proof"') || leaf.startsWith('{"v":1,"kind":"config"');
-}
+/** How a leaf of a known kind begins. Whatever else a leaf is, it is of an unknown kind. */
+const KINDS: [string, Codec<Entry>][] = [
+  ['{"v":1,"kind":"proof"', proof],
+  ['{"v":1,"kind":"config"', config],
+  ['{"v":1,"kind":"index"', index],
+];
 
 /** Reads a leaf. Leaves of unknown kinds and versions are no errors; malformed ones are. */
 export function parseEntry(leaf: Uint8Array): Entry {
   if (!(leaf instanceof Uint8Array)) refuse("format", "want a Uint8Array");
+  if (leaf.length > MAX_ENTRY) refuse("format", `an entry of ${leaf.length} bytes: want at most ${MAX_ENTRY}`);
   const head = latin1(leaf.subarray(0, 32));
-  if (!isKnown(head)) return { kind: "unknown" };
-  if (head.startsWith('{"v":1,"kind":"config"')) return parse(leaf, MAX_ENTRY, config);
-  return parse(leaf, MAX_ENTRY, proof);
+  const kind = KINDS.find(([start]) => head.startsWith(start));
+  return kind ? parse(leaf, MAX_ENTRY, kind[1]) : { kind: "unknown" };
+}
+
+/** The number of the appraisal specification that a malformed proof names; undefined: it says that it is no proof. */
+export function specificationOf(leaf: Uint8Array): number | undefined {
+  const head = latin1(leaf.subarray(0, 64));
+  const start = '{"v":1,"kind":"proof"';
+  if (!head.startsWith(start)) return undefined;
+  const member = start + ',"appraisal":';
+  if (!head.startsWith(member)) return 0;
+  let n = 0;
+  for (let i = member.length; i < member.length + 10; i++) {
+    const digit = head.charCodeAt(i) - 0x30;
+    if (!(digit >= 0 && digit <= 9)) break;
+    n = 10 * n + digit;
+  }
+  return n;
 }
 
 /** Reads a leaf, and gives undefined for a malformed one. */

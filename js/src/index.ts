@@ -16,6 +16,7 @@ export { parseReceipt, type Receipt } from "./receipt.js";
 export { checkReceipt, type Verdict, type Question } from "./verdict.js";
 export { type Demands } from "./demands.js";
 export { checkSplitView, parseSplitView, type SplitView, type SplitViewVerdict } from "./splitview.js";
+export { parseExceptions, type Exceptions } from "./exceptions.js";
 export { parseSubmission, parseEnvelope, checkPublishers, type Submission, type Envelope } from "./submission.js";
 export { checkContradiction, type ContradictionVerdict, type ContradictionQuestion } from "./contradiction.js";
 export { parseContradiction, type Contradiction } from "./contradictionfile.js";

@@ -11,6 +11,7 @@ const RESERVED: Record<string, string[]> = {
 
 /** Whether the TEE named the AK, and the AK signed for the TEE. */
 export function joined(p: Proof): boolean {
+  if (!p.tpm) return false;
   return ["bind.ak-in-tee", "bind.tee-in-tpm", "tpm.ak-template"].every((c) => p.checks?.includes(c));
 }
 

@@ -1,12 +1,14 @@
 /** docs/format.md section 10, steps 1 to 6: what a receipt proves of an entry, under a policy. */
 import { digest, equal, toHex } from "./bytes.js";
-import { tryEntry, type Entry, type Fresh, type Proof } from "./entry.js";
-import { refuse } from "./errors.js";
+import { parseEntry, tryEntry, type Entry, type Fresh, type Proof } from "./entry.js";
+import { PoclogError, refuse } from "./errors.js";
+import { signsExceptions, standsFor } from "./exceptions.js";
 import { includes, leafHash } from "./merkle.js";
-import { openCheckpoint, parseNote, type Opened } from "./note.js";
+import { openCheckpoint, parseCheckpoint, type Opened } from "./note.js";
 import { parseReceipt, type Receipt } from "./receipt.js";
 import { absent, Steps, type Absent } from "./steps.js";
 import { met, type Policy, type Quorum } from "./tlogpolicy.js";
+import type { VerifierKey } from "./vkey.js";
 
 /** How far clocks may differ, in seconds. */
 export const SKEW = 60n;
@@ -27,9 +29,10 @@ export interface Proven extends Times {
   /** undefined: the leaf is malformed. */
   entry: Entry | undefined;
   checkpoint: Opened;
-  /** When the quorum of the receipt's checkpoint was met. */
+  /** The quorum saw the receipt's checkpoint then, or later. */
   seen: bigint | undefined;
-  audited: boolean;
+  /** Keys of the policy's witnesses that notes of exceptions stand for. */
+  noted: Set<VerifierKey>;
 }
 
 /** The least time at which the cosignatures up to it satisfy a quorum. */
@@ -43,24 +46,26 @@ export function quorumSince(q: Quorum, c: Opened): bigint | undefined {
 }
 
 /** The ids of the steps that proveReceipt makes. */
-export const PROOF_STEPS = ["format", "checkpoint", "inclusion", "first", "challenge", "interval"];
+export const PROOF_STEPS = ["format", "checkpoint", "inclusion", "first", "challenge", "exceptions", "interval"];
 
 export interface Leniency {
-  /** Let pass an entry that was not appraised between t1 and t2. */
-  anyInterval?: boolean;
+  /** Let pass a leaf that is malformed, or was not appraised between t1 and t2: a log published it. */
+  anyLeaf?: boolean;
 }
 
 /** Makes steps 1 to 6. It judges neither the entry's kind nor what it says. */
 export function proveReceipt(file: Uint8Array, policy: Policy, steps: Steps, lenient: Leniency = {}): Proven {
-  const r = steps.run("format", () => parseReceipt(file), () => `a receipt of ${file.length} bytes`);
+  const r = steps.run("format", () => parsed(file, lenient), () => `a receipt of ${file.length} bytes`);
   const checkpoint = steps.run("checkpoint", () => signed(r, policy), (c) => saySigned(c, policy));
   steps.run("inclusion", () => included(r, checkpoint), () => `entry ${r.index} of ${checkpoint.size}`);
   const entry = tryEntry(r.entry);
   const first = steps.run("first", () => firstCovering(r, checkpoint, policy), sayFirst);
   const proof = entry?.kind === "proof" ? entry : undefined;
-  const challenge = steps.run("challenge", () => challenged(r, proof, policy), (c) => sayChallenge(c, proof));
+  const known = entry !== undefined && entry.kind !== "unknown";
+  const challenge = steps.run("challenge", () => (known ? challenged(r, proof, policy) : undefined), (c) => sayChallenge(c, proof));
+  const noted = steps.run("exceptions", () => standsFor(r.exceptions, policy, checkpoint, r.index), (s) => sayNoted(r, s));
   const times = { t1: challenge && quorumSince(policy.quorum, challenge), t2: latest(first, checkpoint, policy) };
-  if (proof) steps.run("interval", () => within(proof, times, lenient), () => sayInterval(times));
+  if (proof && !lenient.anyLeaf) steps.run("interval", () => checkInterval(proof, times), () => sayInterval(times));
   return {
     ...times,
     origin: checkpoint.origin,
@@ -68,17 +73,37 @@ export function proveReceipt(file: Uint8Array, policy: Policy, steps: Steps, len
     leaf: r.entry,
     entry,
     checkpoint,
-    seen: quorumTime(policy.quorum, checkpoint),
-    audited: policy.auditors !== undefined && quorumTime(policy.auditors, checkpoint) !== undefined,
+    seen: quorumSince(policy.quorum, checkpoint),
+    noted,
   };
+}
+
+function sayNoted(r: Receipt, noted: Set<VerifierKey>): string | Absent {
+  if (r.exceptions.length === 0) return absent("no auditor made an exception");
+  return noted.size > 0 ? "the entry is not among an auditor's exceptions" : "no note of the policy's auditors stands for the entry";
+}
+
+/** Whether a witness or group of the policy verified the entry: by cosignatures, or by notes that do not list it. */
+export function audited(p: Proven, policy: Policy, group: string): boolean {
+  const q = policy.names.get(group);
+  const did = (k: VerifierKey) => p.noted.has(k) || (p.checkpoint.times.has(k) && !signsExceptions(k));
+  return q !== undefined && met(q, (w) => (did(w.key) ? 0n : undefined), () => false) !== undefined;
+}
+
+function parsed(file: Uint8Array, lenient: Leniency): Receipt {
+  const r = parseReceipt(file);
+  if (!lenient.anyLeaf) parseEntry(r.entry);
+  return r;
 }
 
 function signed(r: Receipt, policy: Policy): Opened {
   const c = openCheckpoint(r.checkpoint, policy, "checkpoint");
-  if (policy.quorum !== "none" && quorumTime(policy.quorum, c) === undefined) {
-    refuse("checkpoint", "the quorum of witnesses is not met");
-  }
+  if (!isMet(policy.quorum, c)) refuse("checkpoint", "the quorum of witnesses is not met");
   return c;
+}
+
+function isMet(q: Quorum, c: Opened): boolean {
+  return q === "none" || quorumTime(q, c) !== undefined;
 }
 
 function saySigned(c: Opened, policy: Policy): string {
@@ -109,7 +134,7 @@ function sayFirst(first: Opened | undefined): string | Absent {
   return first ? `covered first by size ${first.size}` : absent("the receipt was not moved");
 }
 
-/** The challenge's checkpoint, if its log is in the policy. */
+/** The challenge's checkpoint, if the policy vouches for it. */
 function challenged(r: Receipt, proof: Proof | undefined, policy: Policy): Opened | undefined {
   const fresh = proof?.fresh;
   if (!fresh) {
@@ -118,10 +143,19 @@ function challenged(r: Receipt, proof: Proof | undefined, policy: Policy): Opene
   }
   if (!r.challenge) return refuse("challenge", "the challenge's checkpoint is missing");
   if (digest(r.challenge) !== fresh.checkpoint) refuse("challenge", "not the checkpoint that the entry names");
-  const note = parseNote(r.challenge);
-  if (!names(fresh, note)) refuse("challenge", "the entry names another origin, size or root");
-  if (!policy.logs.some((k) => k.name === note.origin)) return undefined;
-  return openCheckpoint(r.challenge, policy, "challenge");
+  if (!names(fresh, parseCheckpoint(r.challenge))) refuse("challenge", "the entry names another origin, size or root");
+  return vouched(r.challenge, policy);
+}
+
+/** A checkpoint that a log of the policy signed, and the quorum; undefined where the policy does not vouch for it. */
+function vouched(checkpoint: Uint8Array, policy: Policy): Opened | undefined {
+  try {
+    const c = openCheckpoint(checkpoint, policy, "challenge");
+    return isMet(policy.quorum, c) ? c : undefined;
+  } catch (e) {
+    if (e instanceof PoclogError) return undefined;
+    throw e;
+  }
 }
 
 function names(fresh: Fresh, c: { origin: string; size: bigint; root: Uint8Array }): boolean {
@@ -130,7 +164,7 @@ function names(fresh: Fresh, c: { origin: string; size: bigint; root: Uint8Array
 
 function sayChallenge(c: Opened | undefined, proof: Proof | undefined): string | Absent {
   if (c) return `made after size ${c.size} of ${c.origin}`;
-  return absent(proof?.fresh ? "the policy does not list the challenge's log" : "historical evidence");
+  return absent(proof?.fresh ? "the policy does not vouch for the challenge's checkpoint" : "historical evidence");
 }
 
 /** t2: of both checkpoints that cover the entry, the earlier time. */
@@ -140,8 +174,8 @@ function latest(first: Opened | undefined, c: Opened, policy: Policy): bigint | 
   return t === undefined || (own !== undefined && own < t) ? own : t;
 }
 
-function within(proof: Proof, { t1, t2 }: Times, lenient: Leniency): void {
-  if (lenient.anyInterval) return;
+/** An entry was appraised between t1 and t2, as far as they are known. */
+export function checkInterval(proof: Proof, { t1, t2 }: Times): void {
   const at = BigInt(proof.appraised);
   if (t1 !== undefined && at < t1 - SKEW) refuse("interval", `appraised at ${at}, before ${t1}`);
   if (t2 !== undefined && at > t2 + SKEW) refuse("interval", `appraised at ${at}, after ${t2}`);

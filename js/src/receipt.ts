@@ -2,17 +2,15 @@
 import { fromBase64, fromHex, latin1, octetsOf } from "./bytes.js";
 import { base64url, constant, hex, list, object, optional, parse, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";
-import { MAX_RECEIPT } from "./limits.js";
+import { MAX_CHECKPOINT, MAX_ENTRY, MAX_EXCEPTIONS, MAX_HASHES, MAX_RECEIPT } from "./limits.js";
 import { decimal } from "./note.js";
-
-/** No path in a tree of below 2⁶³ leaves is longer. */
-const MAX_HASHES = 63;
 
 const extra = object({
   v: constant(1),
-  entry: base64url(MAX_RECEIPT),
-  challenge: optional(base64url(MAX_RECEIPT)),
-  first: optional(object({ hashes: list(hex(32), 0, MAX_HASHES), checkpoint: base64url(MAX_RECEIPT) })),
+  entry: base64url(MAX_ENTRY),
+  challenge: optional(base64url(MAX_CHECKPOINT)),
+  first: optional(object({ hashes: list(hex(32), 0, MAX_HASHES), checkpoint: base64url(MAX_CHECKPOINT) })),
+  exceptions: optional(list(base64url(MAX_EXCEPTIONS), 1, 4)),
 });
 
 /** A receipt in parts; nothing in it is verified. */
@@ -20,6 +18,8 @@ export interface Receipt {
   entry: Uint8Array;
   challenge: Uint8Array | undefined;
   first: { hashes: Uint8Array[]; checkpoint: Uint8Array } | undefined;
+  /** Notes of exceptions. */
+  exceptions: Uint8Array[];
   index: bigint;
   hashes: Uint8Array[];
   checkpoint: Uint8Array;
@@ -40,14 +40,17 @@ export function parseReceipt(file: Uint8Array): Receipt {
   const index = decimal(third.slice("index ".length));
   if (index === undefined || index >= 1n << 63n) return fail("index");
   if (rest.length > MAX_HASHES) fail(`${rest.length} hashes: want at most ${MAX_HASHES}`);
+  const checkpoint = octetsOf(text.slice(end + 2));
+  if (checkpoint.length === 0 || checkpoint.length > MAX_CHECKPOINT) fail(`a checkpoint of ${checkpoint.length} bytes`);
   const parts = parse(fromBase64(second.slice("extra ".length)), MAX_RECEIPT, extra);
   return {
     entry: parts.entry,
     challenge: parts.challenge,
     first: parts.first && first(parts.first),
+    exceptions: parts.exceptions ?? [],
     index,
     hashes: rest.map(hash),
-    checkpoint: octetsOf(text.slice(end + 2)),
+    checkpoint,
   };
 }
 

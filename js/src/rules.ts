@@ -21,6 +21,15 @@ export interface Finding {
   implicated: string[];
 }
 
+/**
+ * What a finding is worth to a reader who has not repeated the appraisals: a log can invent an entry,
+ * with anybody's key in it. What implicates a log alone stands: it signed what it says.
+ */
+export function unseen(f: Finding): Finding {
+  const byLog = f.implicated.length > 0 && f.implicated.every((who) => who.startsWith("log:"));
+  return byLog || f.severity === "information" ? f : alert;
+}
+
 /** The reader's limits, in seconds. */
 export interface Limits {
   move: bigint;
@@ -44,8 +53,12 @@ const named = (ids: string[] | undefined, ...prefixes: string[]) =>
 const ppid = (p: Proof) => named(p.chassis, "intel:tdx:ppid:");
 const piid = (p: Proof) => named(p.chassis, "intel:tdx:piid:");
 const chip = (p: Proof) => named(p.chassis, "intel:tdx:ppid:", "amd:snp:chipid:");
-const ak = (p: Proof) => named(p.keys, "tpm:ak:");
-const ekOf = (p: Proof) => named(p.keys, "tpm:ek:") ?? named(p.chassis, "tpm:ek:");
+/** The AK that an entry binds to its TEE: one that is not joined names none. */
+const ak = (p: Proof) => (joined(p) ? named(p.keys, "tpm:ak:") : undefined);
+/** Of the machine, or of the VM. */
+const ekOf = (p: Proof) => named(p.chassis, "tpm:ek:") ?? named(p.keys, "tpm:ek:");
+/** Of a bare-metal machine's own TPM. */
+const metalEK = (p: Proof) => named(p.chassis, "tpm:ek:");
 const tdx = (p: Proof): TDX | undefined => (p.cvm.technology === "tdx" ? p.cvm : undefined);
 
 /** Whether a certificate names the chip: under a VLEK it is the firmware's word. */
@@ -77,13 +90,25 @@ function ahead(a: number, b: number): number {
 
 /** Below zero: a's boot is earlier than b's, of one TPM. undefined: their counters do not compare. */
 function boots(a: Proof, b: Proof): number | undefined {
-  if (!a.tpm || !b.tpm) return undefined;
-  if (ak(a) !== ak(b) && a.tpm.firmware !== b.tpm.firmware) return undefined;
+  if (!a.tpm || !b.tpm || !oneTPM(a, b)) return undefined;
   return ahead(a.tpm.reset_count, b.tpm.reset_count) || ahead(a.tpm.restart_count, b.tpm.restart_count);
 }
 
-/** e's evidence was certainly made before f's. */
+function oneTPM(a: Proof, b: Proof): boolean {
+  if (same(ak(a), ak(b))) return true;
+  if (isAzure(a) || isAzure(b) || a.tpm?.firmware !== b.tpm?.firmware) return false;
+  return (isMetal(a) && isMetal(b)) || a.tpm?.key_type !== b.tpm?.key_type;
+}
+
+const isAzure = (p: Proof) => p.profile === "azure-tdx-vtpm" || p.profile === "azure-snp-vtpm";
+const isMetal = (p: Proof) => p.profile === "baremetal-tdx-tpm";
+
+/** e's evidence was certainly made before f's: by the tree or by the times, and neither says the opposite. */
 function before(e: Claim, f: Claim): boolean {
+  return precedes(e, f) && !precedes(f, e);
+}
+
+function precedes(e: Claim, f: Claim): boolean {
   return f.after || (e.t2 !== undefined && f.t1 !== undefined && e.t2 + SKEW < f.t1);
 }
 
@@ -108,7 +133,8 @@ function movedWithin(a: Claim, b: Claim, d: bigint): Finding {
 const quoteReplayed: Pair = (a, b) => {
   const [e, f] = [a.entry, b.entry];
   if (!joined(e) || !joined(f) || e.quote !== f.quote || !same(ak(e), ak(f)) || boots(e, f) === 0) return undefined;
-  const one = e.tpm?.extra_data === f.tpm?.extra_data && e.profile !== "azure-snp-vtpm";
+  const kept = [e, f].some((p) => p.profile === "azure-snp-vtpm");
+  const one = e.tpm?.extra_data === f.tpm?.extra_data && !kept;
   return one ? contradiction(ak(e)) : alert;
 };
 
@@ -119,14 +145,18 @@ function onTwoChips(name: (p: Proof) => string | undefined, counts: (p: Proof) =
     if (!counts(e) || !counts(f) || !same(name(e), name(f)) || !differ(chip(e), chip(f))) return undefined;
     if (same(piid(e), piid(f))) return undefined;
     const order = boots(e, f);
-    if (order === 0) return contradiction(same(ak(e), ak(f)) ? ak(e) : e.instance);
+    if (order === 0) return contradiction(same(ak(e), ak(f)) ? ak(e) : instanceOf(name(e)));
     if (order === undefined) return moved;
     const back = (before(a, b) && order > 0) || (before(b, a) && order < 0);
     return back ? alert : moved;
   };
 }
 
-const level2 = (p: Proof) => p.level === 2;
+/** An instance both of whose keys signed. */
+const instanceOf = (subject: string | undefined) => (subject?.startsWith("gce:instance:") ? subject : undefined);
+
+/** Where EK, instance and place count. */
+const proven = (p: Proof) => p.level === 2 && joined(p);
 
 const piidOnTwoPPIDs: Pair = (a, b) =>
   same(piid(a.entry), piid(b.entry)) && differ(ppid(a.entry), ppid(b.entry)) ? contradiction("maker:intel") : undefined;
@@ -151,15 +181,15 @@ const chipInTwoPlaces: Pair = (a, b, limits) => {
 
 const twoAKsForInstance: Pair = (a, b) => {
   const [e, f] = [a.entry, b.entry];
-  const gce = [e, f].every((p) => p.profile === "gce-tdx-vtpm" && level2(p));
+  const gce = [e, f].every((p) => p.profile === "gce-tdx-vtpm");
   if (!gce || !same(e.instance, f.instance) || !differ(ak(e), ak(f))) return undefined;
   return e.tpm?.key_type === f.tpm?.key_type ? contradiction("provider:gce") : undefined;
 };
 
 const twoTPMsOnChassis: Pair = (a, b, limits) => {
   const [e, f] = [a.entry, b.entry];
-  const metal = [e, f].every((p) => p.profile === "baremetal-tdx-tpm" && level2(p));
-  if (!metal || !same(chip(e), chip(f)) || !differ(ekOf(e), ekOf(f))) return undefined;
+  const metal = [e, f].every((p) => isMetal(p) && proven(p));
+  if (!metal || !same(chip(e), chip(f)) || !differ(metalEK(e), metalEK(f))) return undefined;
   return movedWithin(a, b, limits.swap);
 };
 
@@ -169,7 +199,7 @@ const bootForked: Pair = (a, b) => {
   const forked = (e.tpm?.pcrs ?? []).some((p) =>
     (f.tpm?.pcrs ?? []).some((q) => p.alg === q.alg && differ(p.firmware, q.firmware)),
   );
-  const own = joined(e) && joined(f) && [e, f].every((p) => p.profile !== "baremetal-tdx-tpm");
+  const own = [e, f].every((p) => !isMetal(p));
   return forked || (own && launchedTwice(e, f)) ? contradiction(ak(e)) : undefined;
 };
 
@@ -184,11 +214,11 @@ const tpmRewound: Pair = (a, b) => {
   const [e, f] = [a.entry, b.entry];
   if (!e.fresh || !f.fresh || !same(ak(e), ak(f)) || !e.tpm || !f.tpm) return undefined;
   const order = boots(e, f) ?? 0;
-  const clock = e.tpm.safe && f.tpm.safe ? e.tpm.clock - f.tpm.clock : 0n;
-  const back = (x: Claim, y: Claim, later: boolean, clockLater: boolean) =>
-    before(x, y) && (later || (order === 0 && clockLater));
-  const found = back(a, b, order > 0, clock > 0n) || back(b, a, order < 0, clock < 0n);
-  return found ? alert : undefined;
+  const [x, y] = [e.tpm, f.tpm];
+  const back =
+    (before(a, b) && (order > 0 || (order === 0 && y.safe && y.clock < x.clock))) ||
+    (before(b, a) && (order < 0 || (order === 0 && x.safe && x.clock < y.clock)));
+  return back ? alert : undefined;
 };
 
 const intervalInverted: Single = (c) => {
@@ -201,9 +231,9 @@ const intervalInverted: Single = (c) => {
 
 const collateralRegressed: Pair = (a, b) => {
   if (a.origin !== b.origin) return undefined;
-  const [first, later] = a.entry.appraised <= b.entry.appraised ? [a, b] : [b, a];
+  const [first, later] = a.index < b.index ? [a, b] : [b, a];
   const [x, y] = [tdx(first.entry), tdx(later.entry)];
-  if (!x?.tcb || !y?.tcb || !later.entry.fresh || later.entry.appraised - first.entry.appraised <= Number(SKEW)) return undefined;
+  if (!x?.tcb || !y?.tcb || !first.entry.fresh || !later.entry.fresh || later.entry.appraised - first.entry.appraised <= Number(SKEW)) return undefined;
   const one = first.entry.realm === "lab" ? same(chip(first.entry), chip(later.entry)) : x.fmspc === y.fmspc;
   return one && y.tcb.evaluation < x.tcb.evaluation ? contradiction(`log:${a.origin}`) : undefined;
 };
@@ -212,8 +242,8 @@ const collateralRegressed: Pair = (a, b) => {
 export const PAIRS: Record<string, Pair> = {
   "quote-replayed": quoteReplayed,
   "ak-on-two-chips": ofChips(onTwoChips(ak, joined)),
-  "ek-on-two-chips": ofChips(onTwoChips(ekOf, level2)),
-  "instance-on-two-chips": ofChips(onTwoChips((p) => p.instance, level2)),
+  "ek-on-two-chips": ofChips(onTwoChips(ekOf, proven)),
+  "instance-on-two-chips": ofChips(onTwoChips((p) => p.instance, proven)),
   "piid-on-two-ppids": piidOnTwoPPIDs,
   "chip-static-changed": ofChips(chipStaticChanged),
   "chip-in-two-places": ofChips(chipInTwoPlaces),
@@ -227,6 +257,9 @@ export const PAIRS: Record<string, Pair> = {
 /** The rules of one entry that need no appraisal. */
 export const SINGLES: Record<string, Single> = { "interval-inverted": intervalInverted };
 
+/** The name of the finding that something moved, whichever rule made it. */
+const MOVED = "moved";
+
 /** The rule whose finding is an appraisal that gives another leaf. */
 export const NOT_REPRODUCIBLE = "entry-not-reproducible";
 
@@ -234,9 +267,12 @@ export const NOT_REPRODUCIBLE = "entry-not-reproducible";
 export function compareEntries(claims: Claim[], limits: Limits = LIMITS): (Finding & { rule: string })[] {
   const [a, b] = claims;
   if (!a || claims.length > 2) return [];
-  const all = b ? Object.entries(PAIRS) : Object.entries(SINGLES);
-  return all.flatMap(([rule, check]) => {
-    const found = b && a.entry.realm !== b.entry.realm ? undefined : check(a, b as Claim, limits);
-    return found ? [{ rule, ...found }] : [];
-  });
+  if (b && (a.entry.realm !== b.entry.realm || (a.origin === b.origin && a.index === b.index))) return [];
+  const found: (Finding & { rule: string })[] = [];
+  for (const [rule, check] of Object.entries<Pair>(b ? PAIRS : SINGLES)) {
+    const f = check(a, b as Claim, limits);
+    if (f?.severity !== "information") f && found.push({ rule, ...f });
+    else if (!found.some((x) => x.rule === MOVED)) found.push({ rule: MOVED, ...f });
+  }
+  return found;
 }

@@ -1,28 +1,29 @@
 /** docs/format.md section 10: a log signed two histories. */
 import { equal, fromHex, octetsOf, sha256, shown } from "./bytes.js";
-import { base64url, constant, hex, list, object, parse, text, type Of } from "./encoding.js";
+import { base64url, constant, hex, list, object, optional, parse, text, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";
-import { MAX_RECEIPT } from "./limits.js";
+import { MAX_CHECKPOINT, MAX_SPLIT_VIEW } from "./limits.js";
 import { nodeHash } from "./merkle.js";
 import { openCheckpoint, type Opened } from "./note.js";
 import { Steps, Stop, type Step } from "./steps.js";
 import { demandPolicy, type Policy } from "./tlogpolicy.js";
 
-const nodes = list(hex(32), 0, 64);
+/** Of the greatest complete subtrees over a range of leaves. */
+const nodes = list(hex(32), 1, 126);
 
 const splitView = object({
   v: constant(1),
-  origin: text(1, 255),
-  a: base64url(MAX_RECEIPT),
-  b: base64url(MAX_RECEIPT),
-  left: nodes,
-  right: nodes,
+  origin: text(1, 128),
+  a: base64url(MAX_CHECKPOINT),
+  b: base64url(MAX_CHECKPOINT),
+  left: optional(nodes),
+  right: optional(nodes),
 });
 
 export type SplitView = Of<typeof splitView>;
 
 export function parseSplitView(file: Uint8Array): SplitView {
-  return parse(file, MAX_RECEIPT, splitView);
+  return parse(file, MAX_SPLIT_VIEW, splitView);
 }
 
 /** Whether a log of the policy signed two histories. */
@@ -35,12 +36,12 @@ export interface SplitViewVerdict {
 
 export function checkSplitView(file: Uint8Array, policy: Policy): SplitViewVerdict {
   demandPolicy(policy);
-  const steps = new Steps("format", "checkpoint", "split-view");
+  const steps = new Steps("format", "checkpoint", "consistency");
   let origin: string | undefined;
   try {
     const v = steps.run("format", () => parseSplitView(file), (v) => v.origin);
     const [a, b] = steps.run("checkpoint", () => both(v, policy), () => "the log signed both");
-    steps.run("split-view", () => contradict(v, a, b), () => `size ${a.size} is no beginning of size ${b.size}`);
+    steps.run("consistency", () => contradict(v, a, b), () => `size ${a.size} is no beginning of size ${b.size}`);
     origin = shown(v.origin);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
@@ -55,16 +56,22 @@ function both(v: SplitView, policy: Policy): [Opened, Opened] {
 }
 
 function contradict(v: SplitView, a: Opened, b: Opened): void {
-  if (a.size > b.size) refuse("split-view", "the larger checkpoint comes first");
-  const left = v.left.map(fromHex);
-  const tree = new Tree(left, v.right.map(fromHex), a.size);
-  const root = tree.root(0n, b.size);
-  if (!tree.used) refuse("split-view", "too many nodes");
-  if (!equal(root, b.root)) refuse("split-view", "the nodes do not hash to the root of b");
-  if (equal(foldLeft(left), a.root)) refuse("split-view", "both are one history");
+  if (equal(prefix(v, a, b), a.root)) refuse("consistency", "both are of one history");
 }
 
-/** The nodes of a tree over the leaves before and after a size. */
+/** The root that the first leaves of b's tree have, as many as a's. */
+function prefix(v: SplitView, a: Opened, b: Opened): Uint8Array {
+  if (a.size === b.size && !v.left && !v.right) return b.root;
+  if (a.size > b.size || b.size === 0n) refuse("consistency", "the larger checkpoint comes first");
+  const left = (v.left ?? []).map(fromHex);
+  const tree = new Tree(left, (v.right ?? []).map(fromHex), a.size);
+  const root = tree.root(0n, b.size);
+  if (!tree.used) refuse("consistency", "too many nodes");
+  if (!equal(root, b.root)) refuse("consistency", "the nodes do not hash to the root of b");
+  return foldLeft(left);
+}
+
+/** The greatest complete subtrees of a tree over the leaves before and after a size, from left to right. */
 class Tree {
   #l = 0;
   #r = 0;
@@ -77,10 +84,10 @@ class Tree {
 
   /** The hash over leaves [start, end), made of the nodes given. */
   root(start: bigint, end: bigint): Uint8Array {
-    if (start === end) return sha256(octetsOf(""));
-    if (end <= this.at) return this.left[this.#l++] ?? missing();
-    if (start >= this.at) return this.right[this.#r++] ?? missing();
     const middle = start + split(end - start);
+    const complete = end - start === 1n || end - middle === middle - start;
+    if (complete && end <= this.at) return this.left[this.#l++] ?? missing();
+    if (complete && start >= this.at) return this.right[this.#r++] ?? missing();
     const l = this.root(start, middle);
     return nodeHash(l, this.root(middle, end));
   }
@@ -91,7 +98,7 @@ class Tree {
 }
 
 function missing(): never {
-  refuse("split-view", "too few nodes");
+  refuse("consistency", "too few nodes");
 }
 
 /** The greatest power of two below n. */

@@ -24,7 +24,7 @@ export function parseSubmission(file: Uint8Array): Submission {
 const TYPE_BUNDLE = "application/vnd.poclog.bundle+json";
 const TYPE_SUBMISSION = "application/vnd.poclog.submission+json";
 
-const signature = object({ keyid: text(1, 128), sig: base64(128) });
+const signature = object({ keyid: text(1, 64), sig: base64(160) });
 
 const envelope = object({
   payloadType: oneOf(TYPE_BUNDLE, TYPE_SUBMISSION),
@@ -37,7 +37,10 @@ export type Envelope = Of<typeof envelope> & { bundle: Uint8Array };
 
 export function parseEnvelope(file: Uint8Array): Envelope {
   const e = parse(file, MAX_ENVELOPE, envelope);
-  if (e.payloadType === TYPE_BUNDLE) return { ...e, bundle: e.payload };
+  if (e.payloadType === TYPE_BUNDLE) {
+    if (e.payload.length > MAX_BUNDLE) refuse("format", `a bundle of ${e.payload.length} bytes: want at most ${MAX_BUNDLE}`);
+    return { ...e, bundle: e.payload };
+  }
   return { ...e, bundle: parseSubmission(e.payload).bundle };
 }
 

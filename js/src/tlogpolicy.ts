@@ -1,10 +1,12 @@
 /** C2SP tlog-policy: which logs count, and how many of which witnesses must have cosigned. */
 import { latin1, shown, toHex } from "./bytes.js";
 import { refuse } from "./errors.js";
+import { MAX_TLOG_POLICY } from "./limits.js";
 import { COSIGNATURE, ED25519, MLDSA44, parseVerifierKey, type VerifierKey } from "./vkey.js";
 
 const STEP = "policy";
-const MAX_POLICY = 1 << 20;
+/** Logs, witnesses and groups, each. */
+const MAX_LINES = 256;
 
 /** What may stand where a quorum is wanted. */
 export type Quorum = Witness | Group | "none";
@@ -25,11 +27,11 @@ export interface Policy {
   logs: VerifierKey[];
   witnesses: Witness[];
   quorum: Quorum;
-  /** The group that makes a receipt audited, if the policy has one of its name. */
-  auditors: Witness | Group | undefined;
+  /** Witnesses and groups by name. */
+  names: ReadonlyMap<string, Witness | Group>;
 }
 
-/** The name of the group whose cosignatures say that every entry was appraised again. */
+/** The group whose cosignatures say that every entry was appraised again, unless the reader names another. */
 export const AUDITORS = "auditors";
 
 class Reader {
@@ -40,6 +42,7 @@ class Reader {
   readonly keys = new Set<string>();
   readonly ids = new Set<string>();
   quorum: Quorum | undefined;
+  groups = 0;
   line = 0;
 
   fail(detail: string): never {
@@ -71,11 +74,12 @@ class Reader {
     else this.fail(`unknown keyword ${shown(keyword ?? "")}`);
   }
 
-  key(text: string, ...types: number[]): VerifierKey {
+  /** Keys are duplicates if they are one public key among logs or among witnesses. */
+  key(role: string, text: string, ...types: number[]): VerifierKey {
     const key = parseVerifierKey(text);
     if (typeof key === "string") return this.fail(`key: ${key}`);
     if (!types.includes(key.type)) this.fail(`key of type 0x0${key.type}`);
-    const octets = toHex(key.key);
+    const octets = `${role} ${toHex(key.key)}`;
     if (this.keys.has(octets)) this.fail("an earlier line has the same key");
     if (this.ids.has(`${key.id} ${key.name}`)) this.fail("an earlier line has a key of this name and id");
     this.keys.add(octets);
@@ -85,20 +89,19 @@ class Reader {
 
   url(url: string | undefined): void {
     if (url === undefined) return;
-    const host = url.startsWith("https://") ? url.slice(8) : url.startsWith("http://") ? url.slice(7) : "";
-    if (host === "" || host.startsWith("/")) this.fail(`URL ${shown(url)}`);
+    if (!url.startsWith("https://") && !url.startsWith("http://")) this.fail(`URL ${shown(url)}`);
   }
 
   log(words: string[]): void {
-    if (words.length < 1 || words.length > 2) this.fail("want: log <vkey> [<url>]");
-    this.logs.push(this.key(words[0] as string, ED25519, MLDSA44));
+    if (words.length < 1 || words.length > 2 || this.logs.length === MAX_LINES) this.fail("want at most 256 lines log <vkey> [<url>]");
+    this.logs.push(this.key("log", words[0] as string, ED25519, MLDSA44));
     this.url(words[1]);
   }
 
   witness(words: string[]): void {
-    if (words.length < 2 || words.length > 3) this.fail("want: witness <name> <vkey> [<url>]");
+    if (words.length < 2 || words.length > 3 || this.witnesses.length === MAX_LINES) this.fail("want at most 256 lines witness <name> <vkey> [<url>]");
     const name = words[0] as string;
-    const witness = { name, key: this.key(words[1] as string, COSIGNATURE, MLDSA44) };
+    const witness = { name, key: this.key("witness", words[1] as string, COSIGNATURE, MLDSA44) };
     this.url(words[2]);
     this.define(name, witness);
     this.witnesses.push(witness);
@@ -115,7 +118,8 @@ class Reader {
   }
 
   group(words: string[]): void {
-    if (words.length < 3) this.fail("want: group <name> all|any|<k> <name>...");
+    if (words.length < 3 || this.groups === MAX_LINES) this.fail("want at most 256 lines group <name> all|any|<k> <name>...");
+    this.groups++;
     const [name, k, ...names] = words as [string, string, ...string[]];
     const members = names.map((n) => this.defined(n));
     for (const n of names) {
@@ -151,12 +155,12 @@ export function demandPolicy(p: Policy): void {
 export function parsePolicy(file: Uint8Array | string): Policy {
   const octets = typeof file === "string" ? new TextEncoder().encode(file) : file;
   if (!(octets instanceof Uint8Array)) refuse(STEP, "want a policy as text or octets");
-  if (octets.length > MAX_POLICY) refuse(STEP, `${octets.length} bytes: want at most ${MAX_POLICY}`);
+  if (octets.length > MAX_TLOG_POLICY) refuse(STEP, `${octets.length} bytes: want at most ${MAX_TLOG_POLICY}`);
   const r = new Reader();
   r.read(latin1(octets));
   if (!r.quorum) return refuse(STEP, "no quorum line");
   if (r.logs.length === 0) refuse(STEP, "no log line");
-  const policy = Object.freeze({ logs: r.logs, witnesses: r.witnesses, quorum: r.quorum, auditors: r.names.get(AUDITORS) });
+  const policy = Object.freeze({ logs: r.logs, witnesses: r.witnesses, quorum: r.quorum, names: r.names });
   PARSED.add(policy);
   return policy;
 }

@@ -3,13 +3,15 @@ import type { Proof } from "./entry.js";
 import { shown } from "./bytes.js";
 import { checkDemands, DEMAND_STEPS, meetDemands, type Demands } from "./demands.js";
 import { refuse } from "./errors.js";
-import { PROOF_STEPS, proveReceipt, type Proven } from "./proven.js";
+import { audited, PROOF_STEPS, proveReceipt, type Proven } from "./proven.js";
 import { Steps, Stop, type Step } from "./steps.js";
-import { demandPolicy, type Policy } from "./tlogpolicy.js";
+import { AUDITORS, demandPolicy, type Policy } from "./tlogpolicy.js";
 
 /** What a reader asks, and when. */
 export interface Question extends Demands {
   now: Date;
+  /** The witness or group of the policy whose cosignatures make a receipt audited. Default "auditors". */
+  auditGroup?: string;
 }
 
 /** What came of a check. There is no yes without its steps, and no word for what was not asked. */
@@ -37,18 +39,19 @@ export interface Verdict {
 
 /** Checks a receipt under the reader's policy and demands. It throws where it was not asked right. */
 export function checkReceipt(file: Uint8Array, policy: Policy, question: Question): Verdict {
-  const { now, ...demands } = asked(policy, question);
+  const { now, auditGroup, ...demands } = asked(policy, question);
   const steps = new Steps("demands", ...PROOF_STEPS, "kind", ...DEMAND_STEPS);
-  const found: { proven?: Proven; proof?: Proof } = {};
+  const found: { proven?: Proven; proof?: Proof; audited?: boolean } = {};
   try {
     steps.run("demands", () => checkDemands(demands), () => "can be answered");
     found.proven = proveReceipt(file, policy, steps);
     found.proof = steps.run("kind", () => proofOf(found.proven as Proven), () => "a proof");
-    meetDemands(found.proven, found.proof, demands, BigInt(Math.floor(now.getTime() / 1000)), steps);
+    found.audited = audited(found.proven, policy, auditGroup ?? AUDITORS);
+    meetDemands(found.proven, found.proof, demands, BigInt(Math.floor(now.getTime() / 1000)), found.audited, steps);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
-  return verdict(steps, found.proven, found.proof);
+  return verdict(steps, found);
 }
 
 function asked(policy: Policy, question: Question): Question {
@@ -58,16 +61,15 @@ function asked(policy: Policy, question: Question): Question {
 }
 
 function proofOf(p: Proven): Proof {
-  if (p.entry === undefined) return refuse("format", "the leaf is malformed");
-  if (p.entry.kind === "unknown") return refuse("kind", "a leaf of a kind or version that is unknown");
-  if (p.entry.kind === "config") return refuse("kind", "a configuration entry proves nothing of a machine");
+  if (p.entry?.kind !== "proof") return refuse("kind", `an entry of kind ${p.entry?.kind} proves nothing of a machine`);
   return p.entry;
 }
 
-function verdict(steps: Steps, p: Proven | undefined, proof: Proof | undefined): Verdict {
+function verdict(steps: Steps, found: { proven?: Proven; proof?: Proof; audited?: boolean }): Verdict {
   const { refused } = steps;
+  const { proven: p, proof } = found;
   return {
-    outcome: refused || !p ? "refused" : p.audited ? "audited" : "logged",
+    outcome: refused || found.audited === undefined ? "refused" : found.audited ? "audited" : "logged",
     refused,
     steps: steps.all,
     absent: proof?.absent ?? [],

@@ -9,6 +9,9 @@ export const MLDSA44 = 0x06;
 
 const LENGTHS: Record<number, number> = { [ED25519]: 32, [COSIGNATURE]: 32, [MLDSA44]: 1312 };
 
+/** The longest name that an ML-DSA-44 signature covers. */
+const MAX_SIGNED_NAME = 255;
+
 /** A public key that signs notes under a name. */
 export interface VerifierKey {
   name: string;
@@ -55,6 +58,7 @@ export function parseVerifierKey(text: string): VerifierKey | string {
   const type = octets[0] ?? 0;
   const key = octets.subarray(1);
   if (LENGTHS[type] === undefined) return `type 0x${type.toString(16).padStart(2, "0")} is unknown`;
+  if (type === MLDSA44 && name.length > MAX_SIGNED_NAME) return `a name of ${name.length} bytes: want at most ${MAX_SIGNED_NAME}`;
   if (key.length !== LENGTHS[type]) return `${key.length} octets: want ${LENGTHS[type]}`;
   const want = toHex(sha256(octetsOf(name + "\n"), octets).subarray(0, 4));
   if (id !== want) return `id ${shown(id)}: want ${want}`;

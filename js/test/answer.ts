@@ -1,7 +1,7 @@
 /** What this module makes of a file, in the words that the Go test compares. */
 import {
   bundleProfile, checkContradiction, checkReceipt, checkSplitView, compareEntries, nonce, parseAppraisalPolicy, parseBundle,
-  parseChallenge, parseCollateral, parseContradiction, parseEntry, parseEnvelope, parseIdentity, parsePolicy,
+  parseChallenge, parseCollateral, parseContradiction, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parsePolicy,
   parseReceipt, parseSplitView, parseSubmission, PoclogError, type Compared, type Demands,
 } from "poclog-verify";
 import { createHash } from "node:crypto";
@@ -37,6 +37,7 @@ const FORMATS: Record<string, (file: Uint8Array) => string> = {
   challenge: (f) => nonce(parseChallenge(f)),
   policy: (f) => parseAppraisalPolicy(f).realm,
   entry: (f) => parseEntry(f).kind,
+  exceptions: (f) => parseExceptions(f).auditor,
   submission: (f) => sum(parseSubmission(f).bundle),
   envelope: (f) => sum(parseEnvelope(f).bundle),
   contradiction: (f) => parseContradiction(f).rule,
