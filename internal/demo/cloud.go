@@ -78,7 +78,9 @@ func (s *stage) openCloud(ctx context.Context) (*cloudStage, error) {
 	if err := c.hireWitnesses(ctx); err != nil {
 		return c, err
 	}
-	svc, err := log.Open(ctx, c.dir, log.Config{Software: s.software, Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond})
+	svc, err := log.Open(ctx, c.dir, log.Config{
+		Software: s.software, Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond, IndexInterval: indexInterval,
+	})
 	if err != nil {
 		return c, err
 	}

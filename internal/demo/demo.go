@@ -98,7 +98,7 @@ func (s *stage) playCloud(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory, c.actMonitor} {
+	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory, c.actMonitor, c.actDossier} {
 		if err := act(ctx); err != nil {
 			return err
 		}
