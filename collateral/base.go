@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// A base is the address of a service, below which its objects are. Whether it was given with a final slash makes no difference.
+// A base is the address of a service, below which its objects are. Whether it was given with a
+// final slash makes no difference.
 type base struct{ u *url.URL }
 
 func parseBase(s string) (base, error) {

@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// What is written can be read: the fullest list of what was seen, with the longest names and numbers.
+// What is written can be read: the fullest list of what was seen, with the longest names and
+// numbers.
 func TestTheFullestListOfWhatWasSeenIsReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	number := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), maxNumberBits), big.NewInt(1))

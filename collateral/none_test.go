@@ -62,7 +62,8 @@ func TestOnlyTheObjectItselfCanBeNone(t *testing.T) {
 	}
 }
 
-// answers is a server of whatever it is asked for, at the addresses of real ones, but for one object.
+// answers is a server of whatever it is asked for, at the addresses of real ones, but for one
+// object.
 type answers struct {
 	addresses []string
 	at        string
@@ -97,7 +98,8 @@ func (a *answers) get(ctx context.Context, address string) (*collateral.Answer, 
 	return a.real(ctx, "/there")
 }
 
-// A PCCS that is being filled lacks the QE identity for a moment, beside which the root CRL's issuer stands.
+// A PCCS that is being filled lacks the QE identity for a moment, beside which the root CRL's
+// issuer stands.
 func TestARootCRLIsFetchedOnceItsIssuerIsThere(t *testing.T) {
 	b := newBench(t)
 	col := b.issue(chip.CollateralOptions{At: start.Add(-time.Hour)})

@@ -7,17 +7,20 @@ import (
 	"time"
 )
 
-// A Patience says how long a caller waits for a server that is asked too often (429) or overloaded (503). The zero value does not wait.
+// A Patience says how long a caller waits for a server that is asked too often (429) or overloaded
+// (503). The zero value does not wait.
 type Patience struct {
 	For  time.Duration                                    // in all, of one request; what asks for more is not waited for
 	Told func(host string, wait time.Duration)            // hears of each wait before it begins; nil: nobody does
 	Wait func(ctx context.Context, d time.Duration) error // nil is a timer
 }
 
-// firstWait is how long a server is left alone that does not say how long it wants to be; it doubles.
+// firstWait is how long a server is left alone that does not say how long it wants to be; it
+// doubles.
 const firstWait = time.Second
 
-// Do makes a request without body, and makes it again after the time for which the server asks (Retry-After). The last answer is returned whatever it is.
+// Do makes a request without body, and makes it again after the time for which the server asks
+// (Retry-After). The last answer is returned whatever it is.
 func (p *Patience) Do(c *http.Client, req *http.Request) (*http.Response, error) {
 	left, unasked := p.For, firstWait
 	for {

@@ -21,8 +21,9 @@ const (
 	maxRegistryAnswer = 1 << 14         // bytes
 )
 
-// observe asks the provider whether it lists the chip, for evidence that is fresh and passes without, and judges again with the answer, which the
-// log keeps. A publisher's word on it counts for nothing. Silence is no answer: the entry says that nobody said so.
+// observe asks the provider whether it lists the chip, for evidence that is fresh and passes
+// without, and judges again with the answer, which the log keeps. A publisher's word on it counts
+// for nothing. Silence is no answer: the entry says that nobody said so.
 func (s *Service) observe(ctx context.Context, r *reading, a *verify.Appraisal) (*verify.Appraisal, error) {
 	url := s.question(&a.Entry)
 	if url == "" {
@@ -54,7 +55,8 @@ func unobserved(url string, a *verify.Appraisal) error {
 	return fmt.Errorf("ask %s: %s", url, a.Notes[verify.PlaceRegistry])
 }
 
-// A registryState asks providers' registries, and remembers whether the last answer was one: a check that is silently absent from now on shows in /health.
+// A registryState asks providers' registries, and remembers whether the last answer was one: a
+// check that is silently absent from now on shows in /health.
 type registryState struct {
 	http *http.Client
 

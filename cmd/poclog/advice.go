@@ -101,8 +101,9 @@ func howMissing(err error) string {
 	return "give its file, in PEM or DER"
 }
 
-// gotpmRecipe is how `gotpm attest` takes evidence that carries every check. With --tee-technology it takes the TD quote after the TPM's, so that no
-// TPM quote covers it: the TD quote must be there before. Flags are those of go-tpm-tools v0.4.10, cmd/attest.go and cmd/flags.go.
+// gotpmRecipe is how `gotpm attest` takes evidence that carries every check. With --tee-technology
+// it takes the TD quote after the TPM's, so that no TPM quote covers it: the TD quote must be there
+// before. Flags are those of go-tpm-tools v0.4.10, cmd/attest.go and cmd/flags.go.
 // TestGotpmRecipeCarriesEveryCheck (publish/importer) follows it with that library and a TPM.
 var gotpmRecipe = []string{
 	"gotpm attest --key gceAK --nonce 00 --output ak.pb; poclog import gotpm ak.pb -o ak.bundle.json; poclog inspect ak.bundle.json --item tpm-ak > ak.pub",

@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 )
 
-// Whatever is lost or refused, the table says what to do about it: of each profile without each of its items, and of every attack.
+// Whatever is lost or refused, the table says what to do about it: of each profile without each of
+// its items, and of every attack.
 func TestEverythingThatIsLostHasAdvice(t *testing.T) {
 	look := func(name string, p poclog.Profile, b *poclog.Bundle) {
 		o, err := profile.Look(p, b)

@@ -1,7 +1,8 @@
-// Package octets reads octets in the forms in which people and tools write them: raw, in hexadecimal, base64, base64url or PEM; in JSON also as a list of
-// numbers.
+// Package octets reads octets in the forms in which people and tools write them: raw, in
+// hexadecimal, base64, base64url or PEM; in JSON also as a list of numbers.
 //
-// It knows no format of evidence, and judges nothing. FuzzDecode is the evidence that no input makes it fail.
+// It knows no format of evidence, and judges nothing. FuzzDecode is the evidence that no input
+// makes it fail.
 package octets
 
 import (
@@ -25,11 +26,12 @@ const (
 	PEM    Form = "PEM"
 )
 
-// minText is the least number of characters that are taken for an encoding in a file: shorter ones may be words.
+// minText is the least number of characters that are taken for an encoding in a file: shorter ones
+// may be words.
 const minText = 16
 
-// Decode returns the octets of a file, and how they were written. What is in no form of text is raw. Of PEM it returns what the blocks hold, one after the
-// other.
+// Decode returns the octets of a file, and how they were written. What is in no form of text is
+// raw. Of PEM it returns what the blocks hold, one after the other.
 func Decode(file []byte) ([]byte, Form) {
 	if b := blocks(file); b != nil {
 		return b, PEM
@@ -53,7 +55,8 @@ func blocks(file []byte) (out []byte) {
 	return out
 }
 
-// Text decodes hexadecimal or base64. Hexadecimal comes first: base64 of more than a few octets is never hexadecimal by chance.
+// Text decodes hexadecimal or base64. Hexadecimal comes first: base64 of more than a few octets is
+// never hexadecimal by chance.
 func Text(s string) ([]byte, error) {
 	b, _, err := text(s)
 	return b, err
@@ -61,7 +64,8 @@ func Text(s string) ([]byte, error) {
 
 var errText = errors.New("neither hexadecimal nor base64")
 
-// text passes over white space, as line breaks of a tool, and over quotation marks around the whole.
+// text passes over white space, as line breaks of a tool, and over quotation marks around the
+// whole.
 func text(s string) ([]byte, Form, error) {
 	s = strings.Map(func(r rune) rune {
 		if strings.ContainsRune(" \t\r\n", r) {

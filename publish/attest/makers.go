@@ -12,8 +12,9 @@ import (
 	"github.com/poclog/poclog/internal/dial"
 )
 
-// makerHosts are where clouds and makers of TPMs publish the certificates of their CAs. A certificate that nobody has verified yet names the address: without
-// this list whoever wrote it, such as the host of a managed VM, would have the VM ask any server that it reaches.
+// makerHosts are where clouds and makers of TPMs publish the certificates of their CAs. A
+// certificate that nobody has verified yet names the address: without this list whoever wrote it,
+// such as the host of a managed VM, would have the VM ask any server that it reaches.
 var makerHosts = []*regexp.Regexp{
 	// Google: Certificate Authority Service.
 	regexp.MustCompile(`^privateca-content-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.storage\.googleapis\.com$`),
@@ -28,7 +29,8 @@ var makerHosts = []*regexp.Regexp{
 	regexp.MustCompile(`^(secure\.globalsign|sw-center\.st)\.com$`),
 }
 
-// parseIssuerURL refuses an address that is not a maker's: http or https on its usual port, a known host, a path, and nothing else.
+// parseIssuerURL refuses an address that is not a maker's: http or https on its usual port, a known
+// host, a path, and nothing else.
 func parseIssuerURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
@@ -45,7 +47,8 @@ func parseIssuerURL(address string) (*url.URL, error) {
 	return nil, errors.New("it is not fetched, for no maker of TPMs and no cloud is known to publish there: the certificate that names it is not verified yet")
 }
 
-// issuerClient makes requests to makers. Where the environment names a proxy, that is asked, wherever it is: it resolves names itself.
+// issuerClient makes requests to makers. Where the environment names a proxy, that is asked,
+// wherever it is: it resolves names itself.
 func issuerClient(ctx context.Context, u *url.URL) (*http.Client, error) {
 	proxy, err := http.ProxyFromEnvironment((&http.Request{URL: u}).WithContext(ctx))
 	if err != nil {

@@ -12,9 +12,11 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// Azure imports one Azure confidential VM's evidence, as attested-tls writes it (YAML or JSON) or Confidential Containers (JSON), and the certificates that
-// complete the AK's chain: what the evidence lacks of the AK's own, intermediates, and the root. Of a SEV-SNP VM the chip's certificates stand among them,
-// in PEM or DER, or as the JSON of Azure's service (GET /metadata/THIM/amd/certification).
+// Azure imports one Azure confidential VM's evidence, as attested-tls writes it (YAML or JSON) or
+// Confidential Containers (JSON), and the certificates that complete the AK's chain: what the
+// evidence lacks of the AK's own, intermediates, and the root. Of a SEV-SNP VM the chip's
+// certificates stand among them, in PEM or DER, or as the JSON of Azure's service (GET
+// /metadata/THIM/amd/certification).
 func Azure(evidence []byte, certs ...[]byte) (*Import, error) {
 	im, err := azureImport(evidence, certs)
 	if err != nil {
@@ -55,7 +57,8 @@ func azureCertificates(file []byte) ([][]byte, error) {
 	return answer.certificates()
 }
 
-// setAzureCertificates sorts certificates: AMD's are the chip's, the others the AK's. Its own is the one of the key that the HCL report names.
+// setAzureCertificates sorts certificates: AMD's are the chip's, the others the AK's. Its own is
+// the one of the key that the HCL report names.
 func (im *Import) setAzureCertificates(pool [][]byte) error {
 	var chip, ak [][]byte
 	for _, der := range pool {
@@ -83,7 +86,8 @@ func (im *Import) setAzureCertificates(pool [][]byte) error {
 	return im.setAKCertificates(ak, hcl.AK, NVAzureAKCert)
 }
 
-// setHCL takes an HCL report, and the SNP report in it where there is one: that says of which profile the evidence is.
+// setHCL takes an HCL report, and the SNP report in it where there is one: that says of which
+// profile the evidence is.
 func (im *Import) setHCL(padded []byte) (*tpm.HCL, error) {
 	item, err := tpm.TrimHCL(padded)
 	if err != nil {
@@ -127,7 +131,8 @@ func (im *Import) setAzureQuotes(f *azureEvidence) error {
 	return im.setAzurePCRs(f.pcrs)
 }
 
-// rsaQuote is TPM2B_ATTEST ‖ TPMT_SIGNATURE with RSASSA over SHA-256 (TPM 2.0 Part 2, §10.12.12 and §11.3.4).
+// rsaQuote is TPM2B_ATTEST ‖ TPMT_SIGNATURE with RSASSA over SHA-256 (TPM 2.0 Part 2, §10.12.12 and
+// §11.3.4).
 func rsaQuote(attest, sig []byte) []byte {
 	const rsassa, sha256 = 0x0014, 0x000b
 	q := binary.BigEndian.AppendUint16(nil, uint16(len(attest)))

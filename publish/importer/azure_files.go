@@ -26,7 +26,8 @@ type azureEvidence struct {
 //   - Confidential Containers, version 1 and 2: tpm_quote, hcl_report, and td_quote or vcek; before them of a SEV-SNP VM quote, report and vcek
 //     (https://github.com/confidential-containers/trustee, deps/verifier/src/az_tdx_vtpm and az_snp_vtpm);
 //
-// where a quote of the TPM is {signature, message, pcrs}. Either may stand in a wrapper, as the member evidence.
+// where a quote of the TPM is {signature, message, pcrs}. Either may stand in a wrapper, as the
+// member evidence.
 func parseAzure(file []byte) (*azureEvidence, error) {
 	m, err := parseMembers(file)
 	if err != nil {

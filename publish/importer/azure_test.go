@@ -59,7 +59,8 @@ func octetsOf(list []int) (b []byte) {
 	return b
 }
 
-// containersFile is the same evidence as Confidential Containers write it, which has no certificate of the AK.
+// containersFile is the same evidence as Confidential Containers write it, which has no certificate
+// of the AK.
 func containersFile(t *testing.T, f original) map[string]any {
 	t.Helper()
 	q := f.TPM.Quote
@@ -238,7 +239,8 @@ func withUserData(report, user []byte) []byte {
 	return report
 }
 
-// azureMachine is a TPM with a real VM's report and certificate in it, and an AK of its own where Azure keeps one.
+// azureMachine is a TPM with a real VM's report and certificate in it, and an AK of its own where
+// Azure keeps one.
 func azureMachine(t *testing.T) (v *guest.Paravisor, quote, hcl, cert []byte) {
 	t.Helper()
 	quote, report, cert := azureCapture(t)
@@ -263,8 +265,8 @@ func azureCerts(t *testing.T) []byte {
 	return append([]byte(strings.Join(azureOriginal(t).TPM.Inter, "\n")+"\n"), azureRoot(t)...)
 }
 
-// Everything is read from the machine: report and certificate of a real VM out of a TPM, its real quote from the replayed service. The TPM's own AK
-// is not that VM's, and the table says so.
+// Everything is read from the machine: report and certificate of a real VM out of a TPM, its real
+// quote from the replayed service. The TPM's own AK is not that VM's, and the table says so.
 func TestLiveAzureEvidenceIsReadFromTheMachine(t *testing.T) {
 	v, quote, hcl, cert := azureMachine(t)
 	service := azureService(t, quote, hcl[32:][:1024])
@@ -318,7 +320,8 @@ func TestLiveAzureEvidenceCarriesTheChallenge(t *testing.T) {
 	challenge := *attack.NewWorld().Challenge
 	challenge.Profile = poclog.AzureTDXvTPM
 	want := challenge.HCLUserData()
-	// The service makes the quote of the report that it knows: the TDREPORT is not changed by this paravisor.
+	// The service makes the quote of the report that it knows: the TDREPORT is not changed by this
+	// paravisor.
 	vm := importer.AzureVM{TPM: withAK(v), IMDS: &importer.IMDS{URL: azureService(t, quote, hcl[32:][:1024]).URL}, Challenge: &challenge}
 	for range 2 { // the index is defined the first time, and written again the second
 		im, err := vm.Import(t.Context())
@@ -344,7 +347,8 @@ func TestLiveAzureEvidenceCarriesTheChallenge(t *testing.T) {
 	}
 }
 
-// An AK whose parent nobody knows is carried without its TPMT_PUBLIC: with it every judge would refuse the bundle.
+// An AK whose parent nobody knows is carried without its TPMT_PUBLIC: with it every judge would
+// refuse the bundle.
 func TestLiveAzureAKsOfUnknownParentsAreLeftOut(t *testing.T) {
 	v, quote, hcl, _ := azureMachine(t)
 	parent := v.CreateIn(tpm2.TPMRHOwner, tpm2.ECCSRKTemplate)

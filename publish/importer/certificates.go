@@ -11,8 +11,9 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// Certificates reads the certificates of a file, in PEM or DER, one after the other, and cuts the zeros with which clouds pad them. DER may be written in
-// hexadecimal or base64. What is no certificate is refused.
+// Certificates reads the certificates of a file, in PEM or DER, one after the other, and cuts the
+// zeros with which clouds pad them. DER may be written in hexadecimal or base64. What is no
+// certificate is refused.
 func Certificates(file []byte) ([][]byte, error) {
 	if len(file) > MaxFile {
 		return nil, fmt.Errorf("%d bytes: want at most %d", len(file), MaxFile)

@@ -16,7 +16,8 @@ import (
 // maxPool is the largest number of certificates that are searched for a chain.
 const maxPool = 32
 
-// A MissingIssuer says that a chain ends before its root: the one thing about a chain that another file can mend.
+// A MissingIssuer says that a chain ends before its root: the one thing about a chain that another
+// file can mend.
 type MissingIssuer struct {
 	Last *x509.Certificate // whose issuer is not there
 }
@@ -26,7 +27,8 @@ func (m MissingIssuer) Error() string {
 	return fmt.Sprintf("the certificate of the issuer %q is missing", m.Last.Issuer)
 }
 
-// A MissingAKError says that the evidence has no certificate of the AK, and where the machine has it.
+// A MissingAKError says that the evidence has no certificate of the AK, and where the machine has
+// it.
 type MissingAKError struct {
 	NV tpm2.TPMHandle // the index, in which it may be padded with zeros
 }
@@ -36,8 +38,9 @@ func (m MissingAKError) Error() string {
 	return fmt.Sprintf("the certificate of the AK is missing: the machine's TPM has it in NV index %#08x", uint32(m.NV))
 }
 
-// Chain orders certificates into a chain from the leaf to a self-signed root, and concatenates their DER. The leaf comes first; the others in
-// any order; those that the chain does not need are left out and counted. A certificate that is not signed by the one that bears its issuer's name,
+// Chain orders certificates into a chain from the leaf to a self-signed root, and concatenates
+// their DER. The leaf comes first; the others in any order; those that the chain does not need are
+// left out and counted. A certificate that is not signed by the one that bears its issuer's name,
 // and a CA's in the leaf's place, are refused; an issuer that is not there is a [MissingIssuer].
 func Chain(certs [][]byte) (item []byte, unused int, err error) {
 	if len(certs) == 0 || len(certs) > maxPool {
@@ -89,8 +92,9 @@ func issuer(pool []*x509.Certificate, c *x509.Certificate) (*x509.Certificate, e
 	return nil, MissingIssuer{c}
 }
 
-// setAKCertificates takes certificates in any order: the AK's own is that of its key or, where there is none, the first that is no CA's. Without any the
-// import says in which NV index the machine has it.
+// setAKCertificates takes certificates in any order: the AK's own is that of its key or, where
+// there is none, the first that is no CA's. Without any the import says in which NV index the
+// machine has it.
 func (im *Import) setAKCertificates(pool [][]byte, key crypto.PublicKey, nv tpm2.TPMHandle) error {
 	var leaves, cas [][]byte
 	for i, der := range pool {
@@ -118,7 +122,8 @@ func sameKey(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// setChain takes the AK's chain. A root or intermediate that is not there leaves the chain out, and the notes say so.
+// setChain takes the AK's chain. A root or intermediate that is not there leaves the chain out, and
+// the notes say so.
 func (im *Import) setChain(ders [][]byte) error {
 	chain, unused, err := Chain(ders)
 	var missing MissingIssuer

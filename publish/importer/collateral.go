@@ -8,8 +8,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// Collateral imports Intel's collateral in the form of dcap-qvl (QuoteCollateralV3) in JSON or YAML: JSON bodies apart from their signatures, CRLs in
-// hexadecimal, base64 or PEM, chains in PEM.
+// Collateral imports Intel's collateral in the form of dcap-qvl (QuoteCollateralV3) in JSON or
+// YAML: JSON bodies apart from their signatures, CRLs in hexadecimal, base64 or PEM, chains in PEM.
 func Collateral(file []byte) (*poclog.Collateral, error) {
 	m, err := parseMembers(file)
 	if err != nil {

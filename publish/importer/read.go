@@ -54,8 +54,8 @@ func ReadEventLog(kind tcglog.Kind, file []byte) ([]byte, error) {
 	return trimmed, wrongFile(file, want, err)
 }
 
-// ReadPublic returns a TPMT_PUBLIC: as it is, or out of a TPM2B_PUBLIC, as tools of tpm2-tools write
-// it in their format "tss".
+// ReadPublic returns a TPMT_PUBLIC: as it is, or out of a TPM2B_PUBLIC, as tools of tpm2-tools
+// write it in their format "tss".
 func ReadPublic(file []byte) ([]byte, error) {
 	public, err := publicArea(file)
 	return public, wrongFile(file, KindTPMPublic, err)

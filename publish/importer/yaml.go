@@ -54,8 +54,8 @@ func parseYAML(file []byte) (doc *yaml.Node, err error) {
 	return doc.Content[0], nil
 }
 
-// plain returns what a node has in terms of JSON. Anchors and aliases are refused, with which a short file means a huge one, and so are keys that stand
-// twice.
+// plain returns what a node has in terms of JSON. Anchors and aliases are refused, with which a
+// short file means a huge one, and so are keys that stand twice.
 func plain(n *yaml.Node, depth int) (any, error) {
 	if depth > maxDepth || n.Anchor != "" || n.Alias != nil {
 		return nil, fmt.Errorf("line %d: an anchor, an alias, or over %d levels", n.Line, maxDepth)
@@ -95,7 +95,8 @@ func plainMapping(n *yaml.Node, depth int) (any, error) {
 	return m, nil
 }
 
-// plainScalar takes numbers of an octet and null for what they are, all else for text: hexadecimal digits may look like a number.
+// plainScalar takes numbers of an octet and null for what they are, all else for text: hexadecimal
+// digits may look like a number.
 func plainScalar(n *yaml.Node) (any, error) {
 	switch n.Tag {
 	case "!!int":

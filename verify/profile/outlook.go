@@ -38,9 +38,10 @@ type Prospect struct {
 	Lacks []poclog.Item // with which it could be carried; empty if nothing that could be added makes it so
 }
 
-// Look says which checks of a profile a bundle can pass, and what is lacking and why. It makes the checks themselves, as far as they depend on the bundle
-// alone: roots, collateral, policy and time are the judge's, and nothing here is a verdict. The bundle may lack items. One that does not parse is a
-// [verify.Format] error.
+// Look says which checks of a profile a bundle can pass, and what is lacking and why. It makes the
+// checks themselves, as far as they depend on the bundle alone: roots, collateral, policy and time
+// are the judge's, and nothing here is a verdict. The bundle may lack items. One that does not
+// parse is a [verify.Format] error.
 func Look(name poclog.Profile, b *poclog.Bundle) (*Outlook, error) {
 	i := slices.IndexFunc(profiles, func(p *profile) bool { return p.name == name })
 	if i < 0 {
@@ -122,7 +123,8 @@ func (s *subject) judge(by string) error {
 	return nil
 }
 
-// lacking returns which of a profile's required items a check takes and a bundle lacks. Of others the steps themselves say that they are absent.
+// lacking returns which of a profile's required items a check takes and a bundle lacks. Of others
+// the steps themselves say that they are absent.
 func (p *profile) lacking(b *poclog.Bundle, c verify.Check) (lacks []poclog.Item) {
 	for _, item := range p.takes(c) {
 		if slices.Contains(p.required, item) && !b.Has(item) {

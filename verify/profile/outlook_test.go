@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// What Look says of an honest bundle is what a judge makes of it who lists everything: no second appraiser drifts away.
+// What Look says of an honest bundle is what a judge makes of it who lists everything: no second
+// appraiser drifts away.
 func TestAnOutlookIsWhatAJudgeMakesOfIt(t *testing.T) {
 	for _, p := range profiles {
 		w := attack.NewWorldOf(p.name)
