@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -158,6 +159,44 @@ func TestEveryAttackIsTriedWhereItApplies(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The threat model says what each word promises, and names the tests that hold it: they exist.
+func TestThreatModelsWordsAreHeldByTests(t *testing.T) {
+	page, err := os.ReadFile("../../docs/threat-model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"audited", "reappraised", "logged", "implicated", "affected", "place", "hint"} {
+		row := regexp.MustCompile("(?m)^\\| [^|]*\\*" + word + "\\*[^|]*\\| .* \\|$").FindString(string(page))
+		last := row[strings.LastIndex(strings.TrimSuffix(row, " |"), "|")+1:]
+		dir, held := "", 0
+		for _, name := range regexp.MustCompile("`([A-Za-z/]+)`").FindAllStringSubmatch(last, -1) {
+			if !strings.HasPrefix(name[1], "Test") {
+				dir = name[1]
+				continue
+			}
+			held++
+			if !hasTest(t, "../../"+dir, name[1]) {
+				t.Errorf("%s: %s has no test %s", word, dir, name[1])
+			}
+		}
+		if held == 0 {
+			t.Errorf("%s: no test holds what it promises: %q", word, row)
+		}
+	}
+}
+
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(text), "\nfunc "+name+"(t *testing.T)")
+	})
 }
 
 // tags are how docs/threat-model.md names the profiles.
