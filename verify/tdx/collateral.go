@@ -119,7 +119,7 @@ func (c *Collateral) openSigned(it *poclog.CollateralItem, what, member string, 
 func (c *Collateral) checkSigner(certs []*x509.Certificate, roots Roots, at time.Time) error {
 	signer, root := certs[0], certs[1]
 	for _, known := range c.signers {
-		if bytes.Equal(known.Raw, signer.Raw) && sha256.Sum256(root.Raw) == c.root && roots[c.root] {
+		if bytes.Equal(known.Raw, signer.Raw) && sha256.Sum256(root.Raw) == c.root {
 			return nil
 		}
 	}
@@ -132,9 +132,7 @@ func (c *Collateral) checkSigner(certs []*x509.Certificate, roots Roots, at time
 	c.root = sha256.Sum256(root.Raw)
 	c.signers = append(c.signers, signer)
 	for _, cert := range certs {
-		if err := c.within(cert.Subject.CommonName, cert.NotBefore, cert.NotAfter, at); err != nil {
-			return err
-		}
+		c.narrow(cert.NotBefore, cert.NotAfter)
 	}
 	return nil
 }
@@ -171,18 +169,22 @@ func (c *Collateral) openCRL(it *poclog.CollateralItem, what string, issuer *x50
 	return crl, c.within(what, crl.ThisUpdate, crl.NextUpdate, at)
 }
 
-// within refuses what is not yet or no longer valid, and narrows the time at which all is.
+// within refuses what is not yet or no longer valid, and narrows the time at which all is. What has no end is never valid.
 func (c *Collateral) within(what string, from, to, at time.Time) error {
 	if at.Before(from) || at.After(to) || to.IsZero() {
 		return fmt.Errorf("%s: valid from %s to %s, not at %s", what, stamp(from), stamp(to), stamp(at))
 	}
+	c.narrow(from, to)
+	return nil
+}
+
+func (c *Collateral) narrow(from, to time.Time) {
 	if from.After(c.Issued) {
 		c.Issued = from
 	}
 	if c.Until.IsZero() || to.Before(c.Until) {
 		c.Until = to
 	}
-	return nil
 }
 
 // Validity returns the time span in which every dated answer is valid, without authenticating anything: what a client asks to be judged

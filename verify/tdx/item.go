@@ -70,14 +70,16 @@ func (c *Collateral) openChainedCRL(it *poclog.CollateralItem, roots Roots, at t
 	return f, issuer, crl, nil
 }
 
+// crlChains are the lengths of the chains beside CRLs: CA and root, or the root.
+var crlChains = map[poclog.CollateralKind]int{poclog.IntelPCKCRL: 2, poclog.IntelRootCRL: 1}
+
 // crlIssuer verifies the chain beside a CRL, and returns the CA that the list must be of.
 func crlIssuer(it *poclog.CollateralItem, roots Roots, at time.Time) (*x509.Certificate, error) {
 	certs, err := chain.ParsePEM(it.Chain)
 	if err != nil {
 		return nil, fmt.Errorf("issuer chain: %w", err)
 	}
-	want, ok := map[poclog.CollateralKind]int{poclog.IntelPCKCRL: 2, poclog.IntelRootCRL: 1}[it.Kind]
-	if !ok || len(certs) != want {
+	if want := crlChains[it.Kind]; len(certs) != want {
 		return nil, fmt.Errorf("issuer chain of %d certificates: want %d, of one of Intel's CRLs", len(certs), want)
 	}
 	if err := chain.CheckAuthorities(certs, roots, at, ofIntel); err != nil {

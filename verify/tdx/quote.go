@@ -110,7 +110,7 @@ func (c *cursor) take(n int, what string) []byte {
 	if c.err != nil {
 		return nil
 	}
-	if n < 0 || n > len(c.b)-c.off {
+	if n > len(c.b)-c.off {
 		c.err = verify.Failf(verify.Format, "%s: %s of %d bytes at %d: %d are left", c.what, what, n, c.off, len(c.b)-c.off)
 		return nil
 	}

@@ -140,7 +140,7 @@ func converge(platform, other string) (string, error) {
 		return revokedStatus, nil
 	case other == upToDate || other == platform:
 		return platform, nil
-	case other != outOfDate && platform == upToDate:
+	case platform == upToDate:
 		// Modules and enclaves are up to date, out of date or revoked; whatever else Intel may say stands for itself.
 		return other, nil
 	case other != outOfDate:

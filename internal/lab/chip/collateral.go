@@ -56,6 +56,15 @@ func (m *Maker) Collateral(o CollateralOptions) *poclog.Collateral {
 	)
 }
 
+// Resign is TCB info or QE identity with another text, which the maker signed.
+func (m *Maker) Resign(it poclog.CollateralItem, change func(inner string) string) poclog.CollateralItem {
+	rest := string(it.Body[len(`{"`):])
+	member, inner, _ := strings.Cut(rest, `":`)
+	inner, _, _ = strings.Cut(inner, `,"signature":"`)
+	it.Body = m.sign(member, []byte(change(inner)))
+	return it
+}
+
 func (m *Maker) sign(member string, inner []byte) []byte {
 	return fmt.Appendf(nil, `{"%s":%s,"signature":"%x"}`, member, inner, m.signer.key.Raw(inner))
 }
