@@ -88,7 +88,7 @@ func skipMap(b []byte, n uint64, depth int) (rest []byte, err error) {
 			return nil, err
 		}
 		key = key[:len(key)-len(rest)]
-		if last != nil && bytes.Compare(last, key) >= 0 {
+		if bytes.Compare(last, key) >= 0 { // no key is empty
 			return nil, fmt.Errorf("CBOR: key %x after %x: want ascending order without repeats", clip(key), clip(last))
 		}
 		last = key

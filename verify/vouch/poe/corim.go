@@ -82,10 +82,13 @@ func tagged(b cbor.RawMessage, tag uint64) (cbor.RawMessage, error) {
 // list decodes an array of n items.
 func list(b cbor.RawMessage, n int) ([]cbor.RawMessage, error) {
 	l, err := part[[]cbor.RawMessage](b)
-	if err == nil && len(l) != n {
-		err = fmt.Errorf("%d items: want %d", len(l), n)
+	if err != nil {
+		return nil, err
 	}
-	return l, err
+	if len(l) != n {
+		return nil, fmt.Errorf("%d items: want %d", len(l), n)
+	}
+	return l, nil
 }
 
 // corim reads the payload: of corim-map tags, profile and rim-validity. The rest is for people.
@@ -276,14 +279,14 @@ func checkClass(b cbor.RawMessage, class []byte) error {
 	return nil
 }
 
-// alone returns the value of a map that has one key, this one.
+// alone returns the value of a map that has one key, this one; that of another is missing.
 func alone(b cbor.RawMessage, key int64) (cbor.RawMessage, error) {
 	m, err := part[map[int64]cbor.RawMessage](b)
 	if err != nil {
 		return nil, err
 	}
-	if v, ok := m[key]; ok && len(m) == 1 {
-		return v, nil
+	if len(m) != 1 {
+		return nil, fmt.Errorf("%d members: want %d alone", len(m), key)
 	}
-	return nil, fmt.Errorf("%d members: want %d alone", len(m), key)
+	return m[key], nil
 }

@@ -136,13 +136,14 @@ func checkProtected(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if alg, err := part[int64](h.Alg); err != nil || alg != algES384 && alg != algESP384 {
+	// What cannot be read is none of the values that are wanted.
+	if alg, _ := part[int64](h.Alg); alg != algES384 && alg != algESP384 {
 		return fmt.Errorf("alg %d: want ES384 or ESP384", alg)
 	}
 	if h.Crit != nil {
 		return errors.New("crit: what it names is not known here")
 	}
-	if typ, err := part[string](h.ContentType); err != nil || typ != "application/rim+cbor" {
+	if typ, _ := part[string](h.ContentType); typ != "application/rim+cbor" {
 		return fmt.Errorf("content type %.60q: want application/rim+cbor", typ)
 	}
 	c, err := part[struct {
@@ -153,7 +154,7 @@ func checkProtected(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("CWT claims: %w", err)
 	}
-	if iss, err := part[string](c.Issuer); err != nil || iss == "" || c.Expiry != nil || c.Start != nil {
+	if iss, _ := part[string](c.Issuer); iss == "" || c.Expiry != nil || c.Start != nil {
 		return errors.New("CWT claims: want iss, and neither exp nor nbf")
 	}
 	return nil
@@ -161,8 +162,11 @@ func checkProtected(b []byte) error {
 
 // x5chain reads COSE_X509 (RFC 9360, §2): one certificate, or an array of two and more.
 func (e *Endorsement) x5chain(b cbor.RawMessage) error {
+	if len(b) == 0 {
+		return errors.New("missing")
+	}
 	certificates := []cbor.RawMessage{b}
-	if len(b) > 0 && b[0]>>5 == majorArray {
+	if b[0]>>5 == majorArray {
 		var err error
 		if certificates, err = part[[]cbor.RawMessage](b); err != nil {
 			return err

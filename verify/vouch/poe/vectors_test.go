@@ -99,9 +99,29 @@ func makeVectors(t *testing.T) map[string]vector {
 	accepted(t, built)
 	refusedEnvelopes(built)
 	refusedPayloads(t, built)
+	add("longest", "16 KiB", "ok", ofSize(t, 1<<14))
+	add("longer", "a byte over 16 KiB", "refused", ofSize(t, 1<<14+1))
 	add("endorsement", "as a generator makes it", "ok", owner.Endorse(statement()).Body)
 	refusedForms(t, add)
 	return all
+}
+
+// ofSize is an endorsement of so many bytes, by a name that the profile bids to ignore.
+func ofSize(t *testing.T, size int) []byte {
+	t.Helper()
+	for n := size - 3000; n < size; n++ {
+		p := newParts(t)
+		p.comid[1] = map[any]any{0: strings.Repeat("x", n)}
+		body := p.sign(t)
+		if len(body) == size {
+			return body
+		}
+		if left := size - len(body); left > 20 {
+			n += left - 20
+		}
+	}
+	t.Fatalf("no endorsement of %d bytes", size)
+	return nil
 }
 
 type building func(name, desc, expect string, edit func(p *parts))
@@ -115,6 +135,10 @@ func accepted(t *testing.T, built building) {
 		p.protected["tee.refresh-uri"] = cbor.Tag{Number: 32, Content: "https://example.test/"}
 		p.comid[1] = map[any]any{0: "a name", 1: 7}
 	})
+	built("profile-text-32", "the profile as a text of as many bytes as the tag of a URI has", "ok", func(p *parts) { p.corim[3] = "tag:intel.com,2026:tee.poe#1.000" })
+	built("validity-epoch", "from the first second of 1970 to the last of 9999", "ok", func(p *parts) {
+		p.corim[4] = map[any]any{0: instant(time.Unix(0, 0)), 1: instant(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))}
+	})
 	built("no-mkey", "measurements without names", "ok", func(p *parts) { delete(p.condition, 0); delete(p.endorsed, 0) })
 	built("piid-32", "a platform instance id of 32 octets", "ok", func(p *parts) { p.piidMap[-101] = bytes.Repeat([]byte{7}, 32) })
 }
@@ -126,6 +150,8 @@ func refusedEnvelopes(built building) {
 	built("crit", "a critical header", "refused", func(p *parts) { p.protected[2] = []any{"x"} })
 	built("content-type", "another content type", "refused", func(p *parts) { p.protected[3] = "application/cbor" })
 	built("cwt-missing", "no CWT claims", "refused", func(p *parts) { delete(p.protected, 15) })
+	built("cwt-anonymous", "CWT claims without an issuer", "refused", func(p *parts) { p.protected[15] = map[any]any{2: "x"} })
+	built("cwt-empty", "an issuer without a name", "refused", func(p *parts) { p.protected[15] = map[any]any{1: ""} })
 	built("cwt-exp", "an expiry in the CWT claims", "refused", func(p *parts) { p.protected[15] = map[any]any{1: "x", 4: 1} })
 	built("cwt-nbf", "a start in the CWT claims", "refused", func(p *parts) { p.protected[15] = map[any]any{1: "x", 5: 1} })
 }
@@ -134,6 +160,11 @@ func refusedPayloads(t *testing.T, built building) {
 	built("profile-missing", "no profile", "refused", func(p *parts) { delete(p.corim, 3) })
 	built("profile-major", "another major version", "refused", func(p *parts) { p.corim[3] = cbor.Tag{Number: 32, Content: "tag:intel.com,2026:tee.poe#2.0"} })
 	built("profile-no-minor", "no minor version", "refused", func(p *parts) { p.corim[3] = cbor.Tag{Number: 32, Content: "tag:intel.com,2026:tee.poe#1."} })
+	built("profile-letter", "a minor version that is no number", "refused", func(p *parts) { p.corim[3] = "tag:intel.com,2026:tee.poe#1.0a" })
+	built("profile-digits", "digits for a profile", "refused", func(p *parts) { p.corim[3] = "17" })
+	built("validity-before-epoch", "a beginning before 1970", "refused", func(p *parts) {
+		p.corim[4] = map[any]any{0: instant(time.Unix(-1, 0)), 1: instant(at.AddDate(1, 0, 0))}
+	})
 	built("profile-oid", "a profile by an object identifier", "refused", func(p *parts) { p.corim[3] = cbor.Tag{Number: 111, Content: []byte{0x2a, 3}} })
 	built("validity-missing", "no validity", "refused", func(p *parts) { delete(p.corim, 4) })
 	built("validity-open", "no end", "refused", func(p *parts) { p.corim[4] = map[any]any{0: instant(at)} })
@@ -166,6 +197,7 @@ func refusedPayloads(t *testing.T, built building) {
 		one := p.record[0].([]any)[0]
 		p.record[0] = []any{one, one}
 	})
+	built("condition-other", "a condition on another value", "refused", func(p *parts) { delete(p.piidMap, -101); p.piidMap[-102] = piid })
 	built("condition-more", "a condition that also wants another value", "refused", func(p *parts) { p.piidMap[-102] = "x" })
 	built("condition-instance", "a condition on an instance", "refused", func(p *parts) {
 		env := environment(t, platformOID)
