@@ -69,7 +69,7 @@ func TestEveryPartOfATCBLevelCounts(t *testing.T) {
 		"the module's attributes":         {func(_ *Collateral, s *Standing) { s.SEAMAttributes[7] = 1 }, "TDX module with attributes"},
 		"attributes beyond the mask":      {func(_ *Collateral, s *Standing) { s.SEAMAttributes[7] = 0x80 }, upToDate},
 		"a mask of another length":        {func(c *Collateral, _ *Standing) { c.tcbInfo.Modules[1].Mask = make([]byte, 7) }, "TDX module with attributes"},
-		"attributes of another length":    {func(c *Collateral, _ *Standing) { c.tcbInfo.Modules[1].Attributes = make([]byte, 9) }, "TDX module with attributes"},
+		"attributes of another length":    {func(c *Collateral, _ *Standing) { c.tcbInfo.Modules[1].Attributes = append(c.tcbInfo.Modules[1].Attributes, 0) }, "TDX module with attributes"},
 		"a module without version":        {base(nil), upToDate},
 		"its SVN one lower":               {base(func(_ *Collateral, s *Standing) { s.TEETCBSVN[0] = 2 }), outOfDate},
 		"its signer":                      {base(func(_ *Collateral, s *Standing) { s.MRSIGNERSEAM[0] = 1 }), "TDX module signed by"},

@@ -92,8 +92,8 @@ func orEOF(err error) error {
 }
 
 func octets(values map[int]asn1.RawValue, n int, dst []byte) error {
-	v, ok := values[n]
-	if !ok || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagOctetString || len(v.Bytes) != len(dst) {
+	v := values[n] // where there is none its tag is 0
+	if v.Class != asn1.ClassUniversal || v.Tag != asn1.TagOctetString || len(v.Bytes) != len(dst) {
 		return fmt.Errorf("SGX extension: value %s.%d: want %d octets", oidSGX, n, len(dst))
 	}
 	copy(dst, v.Bytes)
