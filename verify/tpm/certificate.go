@@ -136,10 +136,13 @@ func deviceOf(c *x509.Certificate) (*Device, error) {
 			return nil
 		})
 	})
-	if err == nil && (d.Manufacturer == "" || d.Model == "" || d.Version == "") {
-		err = errors.New("its subjectAltName does not name the TPM's manufacturer, model and version")
+	if err != nil {
+		return nil, err
 	}
-	return d, err
+	if d.Manufacturer == "" || d.Model == "" || d.Version == "" {
+		return nil, errors.New("its subjectAltName does not name the TPM's manufacturer, model and version")
+	}
+	return d, nil
 }
 
 // eachAttribute walks a Name (RFC 5280, §4.1.2.4).
@@ -235,9 +238,11 @@ func parsePlatform(ak *x509.Certificate) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sum, err := base64.StdEncoding.Strict().DecodeString(ek); err != nil || copy(p.EK[:], sum) != len(p.EK) || len(sum) != len(p.EK) {
+	sum, err := base64.StdEncoding.Strict().DecodeString(ek)
+	if err != nil || len(sum) != len(p.EK) {
 		return nil, fmt.Errorf("%s%.80s: want a SHA-256 in base64", uriEK, ek)
 	}
+	p.EK = poclog.Digest(sum)
 	place, err := nameOf(ak, uriPlace)
 	if err != nil {
 		return nil, err
@@ -295,10 +300,13 @@ func nameOf(c *x509.Certificate, prefix string) (string, error) {
 		found = rest
 		return nil
 	})
-	if err == nil && found == "" {
-		err = &unnamedError{prefix}
+	if err != nil {
+		return "", err
 	}
-	return found, err
+	if found == "" {
+		return "", &unnamedError{prefix}
+	}
+	return found, nil
 }
 
 func isPlace(s string) bool {

@@ -159,8 +159,8 @@ func (h *HCL) takeKey(jwk object) error {
 
 func (h *HCL) takeUserData(top object) error {
 	var digits string
-	if err := top.read("user-data", &digits); err != nil || digits == "" {
-		return err
+	if err := top.read("user-data", &digits); digits == "" {
+		return err // what cannot be read leaves it empty
 	}
 	user, err := hex.DecodeString(digits)
 	if err != nil || len(user) != len(h.UserData) {

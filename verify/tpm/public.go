@@ -143,10 +143,11 @@ func (p *Public) parseECC(r *reader) {
 	if r.err != nil {
 		return
 	}
-	if size := curve.Params().BitSize / 8; len(x) != size || len(y) != size {
+	if size := curve.Params().BitSize / 8; len(x) != size {
 		r.fail("point of %d and %d bytes: want %d", len(x), len(y), size)
 		return
 	}
+	// It also holds both together to the curve's size.
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, append(append([]byte{4}, x...), y...))
 	if err != nil {
 		r.fail("the point is not on the curve")

@@ -145,7 +145,7 @@ func (q *Quote) parseAttest() error {
 	q.parseSelection(&r)
 	q.PCRDigest = r.sized("pcrDigest", 64)
 	r.end()
-	if r.err == nil && len(q.PCRDigest) == 0 {
+	if len(q.PCRDigest) == 0 {
 		r.fail("no PCR digest")
 	}
 	return r.err

@@ -25,7 +25,7 @@ func (r *reader) take(n int, what string) []byte {
 	if r.err != nil {
 		return nil
 	}
-	if n < 0 || n > len(r.b)-r.off {
+	if n > len(r.b)-r.off {
 		r.fail("%s of %d bytes: %d are left", what, n, len(r.b)-r.off)
 		return nil
 	}
@@ -88,7 +88,7 @@ func (r *reader) want(what string, have, want uint64) {
 }
 
 func (r *reader) end() {
-	if r.err == nil && r.off != len(r.b) {
+	if r.off != len(r.b) {
 		r.fail("%d trailing bytes", len(r.b)-r.off)
 	}
 }
