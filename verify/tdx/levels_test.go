@@ -69,12 +69,14 @@ func TestEveryPartOfATCBLevelCounts(t *testing.T) {
 		"the module's attributes":         {func(_ *Collateral, s *Standing) { s.SEAMAttributes[7] = 1 }, "TDX module with attributes"},
 		"attributes beyond the mask":      {func(_ *Collateral, s *Standing) { s.SEAMAttributes[7] = 0x80 }, upToDate},
 		"a mask of another length":        {func(c *Collateral, _ *Standing) { c.tcbInfo.Modules[1].Mask = make([]byte, 7) }, "TDX module with attributes"},
-		"attributes of another length":    {func(c *Collateral, _ *Standing) { c.tcbInfo.Modules[1].Attributes = append(c.tcbInfo.Modules[1].Attributes, 0) }, "TDX module with attributes"},
-		"a module without version":        {base(nil), upToDate},
-		"its SVN one lower":               {base(func(_ *Collateral, s *Standing) { s.TEETCBSVN[0] = 2 }), outOfDate},
-		"its signer":                      {base(func(_ *Collateral, s *Standing) { s.MRSIGNERSEAM[0] = 1 }), "TDX module signed by"},
-		"its attributes":                  {base(func(_ *Collateral, s *Standing) { s.SEAMAttributes[0] = 1 }), "TDX module with attributes"},
-		"byte 1 of a level, without one":  {base(func(c *Collateral, _ *Standing) { c.tcbInfo.Levels[0].TCB.TDX[1].SVN = 1 }), outOfDate},
+		"attributes of another length": {func(c *Collateral, _ *Standing) {
+			c.tcbInfo.Modules[1].Attributes = append(c.tcbInfo.Modules[1].Attributes, 0)
+		}, "TDX module with attributes"},
+		"a module without version":       {base(nil), upToDate},
+		"its SVN one lower":              {base(func(_ *Collateral, s *Standing) { s.TEETCBSVN[0] = 2 }), outOfDate},
+		"its signer":                     {base(func(_ *Collateral, s *Standing) { s.MRSIGNERSEAM[0] = 1 }), "TDX module signed by"},
+		"its attributes":                 {base(func(_ *Collateral, s *Standing) { s.SEAMAttributes[0] = 1 }), "TDX module with attributes"},
+		"byte 1 of a level, without one": {base(func(c *Collateral, _ *Standing) { c.tcbInfo.Levels[0].TCB.TDX[1].SVN = 1 }), outOfDate},
 		"bytes 0 and 1 of a level, with one": {func(c *Collateral, _ *Standing) {
 			c.tcbInfo.Levels[0].TCB.TDX[0].SVN, c.tcbInfo.Levels[0].TCB.TDX[1].SVN = 9, 9
 		}, upToDate},
