@@ -95,41 +95,13 @@ func (s *Service) appraise(ctx context.Context, r *reading) (*verify.Appraisal, 
 	}
 	defer done()
 	defer s.metrics.appraised(time.Now())
-	a, err := s.judgeAt(s.input(r), r.Judged)
+	a, err := profile.AppraiseAt(s.input(r), r.Judged, s.judge)
 	if err != nil {
 		return nil, err
 	}
 	// An auditor does not ask for it: what is refused here would have been a sound entry.
 	if err := s.cfg.SecondOpinion(r.bundle, a.Entry.Appraised); err != nil {
 		return nil, err
-	}
-	return a, nil
-}
-
-// judgeAt judges at the time that historical evidence asks for, and now; fresh evidence, which asks for none, now alone.
-func (s *Service) judgeAt(in profile.Input, asked time.Time) (*verify.Appraisal, error) {
-	now := in.Appraised
-	if asked.IsZero() {
-		return s.judge(in)
-	}
-	if asked.After(now) {
-		return nil, verify.Failf(verify.Format, "judged %s: it is %s now", asked.Format(time.RFC3339), now.Format(time.RFC3339))
-	}
-	in.Appraised = asked
-	a, err := s.judge(in)
-	if err != nil {
-		return nil, err
-	}
-	if a.Entry.Fresh != nil {
-		return nil, verify.Failf(verify.FreshChallenge, "fresh evidence is judged when it is admitted, not at %s", asked.Format(time.RFC3339))
-	}
-	in.Appraised, in.Collateral, in.Parsed.Collateral = now, nil, nil
-	if _, err := s.judge(in); err != nil {
-		check, ok := verify.CheckOf(err)
-		if !ok {
-			return nil, err
-		}
-		return nil, verify.Failf(check, "at %s it passes, but not now: %w", asked.Format(time.RFC3339), err)
 	}
 	return a, nil
 }

@@ -19,7 +19,7 @@ type reading struct {
 	parsed     func(what string)  // is told what was parsed
 }
 
-// read parses a submission's files. Collateral that its submitter could have written is refused.
+// read parses a submission's files. What its submitter could have chosen to be judged by is refused.
 func (s *Service) read(sub *poclog.Submission) (*reading, error) {
 	r := &reading{Submission: *sub, digest: poclog.Sum(sub.Bundle), parsed: s.parsed}
 	var err error
@@ -31,20 +31,14 @@ func (s *Service) read(sub *poclog.Submission) (*reading, error) {
 		r.parsed("challenge")
 		r.challenge, _ = poclog.ParseChallenge(r.bundle.Get(poclog.ItemChallenge)) // the appraisal refuses what it is not
 	}
-	if len(sub.Collateral) == 0 {
-		return r, nil
-	}
-	r.parsed("collateral")
-	if r.offered, err = poclog.ParseCollateral(sub.Collateral); err != nil {
-		return nil, verify.Failf(verify.Format, "%w", err)
-	}
-	for _, it := range r.offered.Items {
-		if !it.Kind.Signed() {
-			return nil, verify.Failf(verify.Collateral, "%s is unsigned: the log asks for it itself", it.Kind)
+	if len(sub.Collateral) > 0 {
+		r.parsed("collateral")
+		if r.offered, err = poclog.ParseCollateral(sub.Collateral); err != nil {
+			return nil, verify.Failf(verify.Format, "%w", err)
 		}
+		r.collateral, r.file = r.offered, sub.Collateral
 	}
-	r.collateral, r.file = r.offered, sub.Collateral
-	return r, nil
+	return r, profile.CheckSubmitted(r.bundle, r.offered, sub.Judged)
 }
 
 // takeCollateral has other collateral judge.

@@ -36,6 +36,12 @@ const (
 	gatedFile   = "gated" // its presence: these keys sign only what Config.Before lets pass
 )
 
+// NeedsAgent reports whether an ssh-agent holds the Ed25519 key of the witness in a folder.
+func NeedsAgent(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, agentFile))
+	return err == nil
+}
+
 // Init makes the folder of a new witness: its name, an Ed25519 and an ML-DSA-44 key, and an empty state. It refuses a folder that
 // holds any of these. The name should be a URL without scheme, it has no spaces and pluses and at most 255 bytes.
 func Init(dir, name string) error {

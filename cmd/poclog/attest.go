@@ -86,6 +86,7 @@ func newAttestCmd() *cobra.Command {
 func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 	service := a.every != 0
 	a.receipt.force, a.with.out.force = a.out.force, a.out.force
+	a.out.both, a.receipt.both, a.with.out.both = true, true, true
 	switch {
 	case a.check && (service || a.submit || a.out.path != ""):
 		return usagef("--check only reports: leave out -o, --submit and --every")
@@ -108,6 +109,9 @@ func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 	case a.keep < 0:
 		return usagef("--keep %d: want 0 or more", a.keep)
 	}
+	if err := a.used(cmd); err != nil {
+		return err
+	}
 	for _, o := range []*output{&a.out, &a.receipt, &a.with.out} {
 		if o.path == "" {
 			continue
@@ -128,7 +132,30 @@ func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 		return err
 	}
 	a.machine = thisMachine(a.tpm, a.imds)
-	return nil
+	return a.machineFlags.used(cmd, a.machine, a.options)
+}
+
+// used refuses flags that have no effect on what is to be done.
+func (a *attestCmd) used(cmd *cobra.Command) error {
+	if a.check {
+		return unused(cmd, "--check reports what is at hand, and publishes nothing", "yes", "key", "user-data", "collateral", "state", "keep", "force")
+	}
+	if a.every == 0 && !a.submit {
+		if err := unused(cmd, "-o writes the bundle alone, which is not sent", "key", "collateral", "state", "keep", "json"); err != nil {
+			return err
+		}
+	}
+	if a.receipt.path != "" {
+		if err := unused(cmd, "the receipt goes to --receipt, and not into the state's folder", "keep"); err != nil {
+			return err
+		}
+	}
+	for _, o := range []*output{&a.out, &a.receipt, &a.with.out} {
+		if o.path != "" && o.path != "-" {
+			return nil
+		}
+	}
+	return unused(cmd, "no file is named that it could overwrite", "force")
 }
 
 func (a *attestCmd) run(cmd *cobra.Command) error {

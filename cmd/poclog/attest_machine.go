@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,6 +87,29 @@ func (f *machineFlags) options(cmd *cobra.Command) (*attest.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// pieceFlags are the flags of pieces that evidence of a profile has.
+var pieceFlags = map[poclog.Profile][]string{
+	poclog.GCETDXvTPM:      {"tpm", "ak-chain", "persist", "tcg-log", "ccel"},
+	poclog.BareMetalTDXTPM: {"tpm", "ak", "ak-chain", "ek-chain", "tcg-log", "ccel"},
+	poclog.AzureTDXvTPM:    {"tpm", "imds", "ak-chain"},
+	poclog.AzureSNPvTPM:    {"tpm", "imds", "ak-chain"},
+}
+
+// used refuses flags of pieces that the machine's evidence does not have. What the machine is may be found out later only.
+func (f *machineFlags) used(cmd *cobra.Command, m *attest.Machine, o *attest.Options) error {
+	p, err := m.Profile(o)
+	if err != nil {
+		return nil
+	}
+	var others []string
+	for _, name := range []string{"tpm", "imds", "ak", "ak-chain", "ek-chain", "persist", "tcg-log", "ccel"} {
+		if !slices.Contains(pieceFlags[p], name) {
+			others = append(others, name)
+		}
+	}
+	return unused(cmd, fmt.Sprintf("evidence of profile %s has no such piece", p), others...)
 }
 
 // maxTemplate is over what any TPMT_PUBLIC has.

@@ -275,7 +275,10 @@ func TestAttestChecksAndRefuses(t *testing.T) {
 	if status != 0 || strings.Contains(stdout, "missing") || strings.Count(stdout, "\n") != 7 || !strings.Contains(stdout, "admits gce-tdx-vtpm (level 2)") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
-	status, stdout, _ = s.attest("--check", "--json", "--profile", "tdx")
+	if status, _, stderr := s.attest("--check", "--profile", "tdx"); status != exitUsage || !strings.Contains(stderr, "--tpm") {
+		t.Errorf("the TPM of evidence that has none: status %d: %s", status, stderr)
+	}
+	status, stdout, _ = s.exec(exec.Command(program(t, guestProgram), "attest", "--log", s.url, "--policy", s.policy, "--check", "--json", "--profile", "tdx"))
 	var report struct {
 		V            int
 		OK           bool

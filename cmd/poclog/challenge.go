@@ -55,6 +55,11 @@ func (v *challengeCmd) prepare(cmd *cobra.Command) (err error) {
 	if v.needsPublic && v.ak == "" {
 		return usagef("profile %s binds the AK in REPORTDATA: --ak FILE with its TPMT_PUBLIC", v.parsed)
 	}
+	if !v.needsPublic {
+		if err := unused(cmd, fmt.Sprintf("profile %s has no AK in REPORTDATA", v.parsed), "ak"); err != nil {
+			return err
+		}
+	}
 	if v.ak != "" {
 		if v.akPublic, err = readFile(cmd, v.ak, 4096); err != nil {
 			return err

@@ -158,6 +158,9 @@ func (f *collateralFetchCmd) run(cmd *cobra.Command, args []string) error {
 	if (len(args) == 1) == (f.fmspc != "") {
 		return usagef("say what for: a bundle, or --fmspc")
 	}
+	if err := f.used(cmd); err != nil {
+		return err
+	}
 	if err := f.out.check(); err != nil {
 		return err
 	}
@@ -185,6 +188,14 @@ func (f *collateralFetchCmd) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return f.out.write(cmd, file)
+}
+
+// used refuses flags of what is not asked.
+func (f *collateralFetchCmd) used(cmd *cobra.Command) error {
+	if f.fmspc != "" {
+		return unused(cmd, "an FMSPC is Intel's alone", "kds", "launch-endorsements")
+	}
+	return unused(cmd, "without --fmspc the bundle says which", "ca")
 }
 
 func (f *collateralFetchCmd) needs(cmd *cobra.Command, args []string, c *collateral.Cache, sources []collateral.Source) ([]collateral.Need, error) {
@@ -241,6 +252,11 @@ func newCollateralShowCmd() *cobra.Command {
 func (s *collateralShowCmd) run(cmd *cobra.Command, args []string) error {
 	if (len(args) == 1) == s.cached {
 		return usagef("say what to show: a file, or --cache")
+	}
+	if !s.cached {
+		if err := unused(cmd, "without --cache nobody is asked and no cache is read", "pcs", "kds", "launch-endorsements", "cache-dir"); err != nil {
+			return err
+		}
 	}
 	states, err := s.states(cmd, args)
 	if err != nil {

@@ -231,7 +231,11 @@ func printDossier(w io.Writer, a *dossier.Answer) error {
 	if a.Gravest() != nil {
 		answer = "no"
 	}
-	fmt.Fprintf(&b, "%s: %s by %s, complete up to entry %d\n", answer, a.Verdict, a.Origin, a.Size)
+	if a.Verdict == receipt.Audited {
+		fmt.Fprintf(&b, "%s: audited by %s, complete up to entry %d of %s\n", answer, strings.Join(a.Auditors, ", "), a.Size, a.Origin)
+	} else {
+		fmt.Fprintf(&b, "%s: %s by %s, complete up to entry %d\n", answer, a.Verdict, a.Origin, a.Size)
+	}
 	if a.Seen.Known {
 		fmt.Fprintf(&b, "  as of      %s\n", a.Seen.Time.UTC().Format(time.RFC3339))
 	} else {
@@ -281,7 +285,7 @@ func placesOf(a *dossier.Answer, n dossier.Name) string {
 }
 
 // indexWrong checks a file that shows a log's index to be wrong.
-func (v *verifyCmd) indexWrong(cmd *cobra.Command, file []byte) error {
+func (v *verifyCmd) indexWrong(cmd *cobra.Command, file []byte, _ receipt.Demands) error {
 	policy, err := readTlogPolicy(cmd, v.policy)
 	if err != nil {
 		return err

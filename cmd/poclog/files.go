@@ -57,6 +57,7 @@ type output struct {
 	force bool
 	mode  os.FileMode // 0 is 0644
 	fixed bool        // there is no --force
+	both  bool        // --force is another output's, too
 }
 
 // flags adds -o and --force; name says what is written.
@@ -69,6 +70,9 @@ func (o *output) flags(cmd *cobra.Command, name string) {
 func (o *output) check() error {
 	if o.path == "" {
 		return usagef("say where to write: -o FILE, or -o - for standard output")
+	}
+	if o.path == "-" && o.force && !o.both {
+		return usagef("--force: standard output is not overwritten")
 	}
 	if o.path == "-" {
 		return nil

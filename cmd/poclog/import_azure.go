@@ -26,6 +26,11 @@ func newImportAzureCmd() *cobra.Command {
 			if !live && len(args) == 0 {
 				return hint(usagef("which file holds the evidence?"), "--live reads it from the VM on which this runs")
 			}
+			if !live {
+				if err := unused(cmd, "without --live no machine is read", "tpm", "imds"); err != nil {
+					return err
+				}
+			}
 			return f.run(cmd, func(x importer.Extras) (*importer.Import, error) {
 				files, err := readFiles(cmd, args)
 				if err != nil {

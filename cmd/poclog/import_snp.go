@@ -24,6 +24,11 @@ func newImportSNPCmd() *cobra.Command {
 			"  poclog import snp report.bin --kds -o vm.bundle.json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if kds == "" {
+				if err := unused(cmd, "without --kds nothing is fetched", "cache-dir", "appraisal"); err != nil {
+					return err
+				}
+			}
 			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
 				files, err := readFiles(cmd, args)
 				if err != nil {

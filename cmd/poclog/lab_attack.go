@@ -26,6 +26,9 @@ func newLabAttackCmd() *cobra.Command {
 				return usagef("want the name of an attack, or --list")
 			}
 			if list {
+				if err := unused(cmd, "--list writes no evidence", "output"); err != nil {
+					return err
+				}
 				return listAttacks(cmd)
 			}
 			return stageAttack(cmd, args[0], dir)

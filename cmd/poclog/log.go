@@ -49,6 +49,9 @@ func newLogInitCmd() *cobra.Command {
 			}
 			o.Policy = profile.DefaultPolicy(historical)
 			if appraisal != "" {
+				if err := unused(cmd, "the policy of --appraisal says whether it admits historical evidence", "allow-historical"); err != nil {
+					return err
+				}
 				file, err := readAppraisalPolicy(cmd, appraisal)
 				if err != nil {
 					return err
@@ -128,6 +131,9 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	}
 	if cache != nil {
 		s.cfg.Collateral = cache
+	} else if err := unused(cmd, "nobody is asked for collateral (--pcs, --kds and --launch-endorsements are off, or the realm is no manufacturer's)",
+		"collateral-cache", "collateral-refresh", "unsafe-without-collateral"); err != nil {
+		return err
 	}
 	svc, err := log.Open(cmd.Context(), dir, s.cfg)
 	if err != nil {

@@ -155,6 +155,14 @@ func newMonitorRunCmd() *cobra.Command {
 			if cfg.Interval <= 0 || cfg.Stalled <= 0 || cfg.Limits.MoveTime <= 0 || cfg.Limits.SwapTime <= 0 {
 				return usagef("--interval %s, --stalled %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
 			}
+			if opt.Once {
+				if err := unused(cmd, "--once looks one time", "interval"); err != nil {
+					return err
+				}
+			}
+			if err := tell.used(cmd); err != nil {
+				return err
+			}
 			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), profile.Reappraiser{}
 			cfg.Silence = notify.SilencesIn(f.folder()).Silencer(time.Now, cfg.Logger)
 			opt.Progress = monitorProgress(cmd)

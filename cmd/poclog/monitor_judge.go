@@ -58,6 +58,11 @@ type judged struct {
 }
 
 func (j *judgeCmd) run(cmd *cobra.Command) error {
+	if len(j.files) > 0 {
+		if err := unused(cmd, "with --collateral nobody is asked", "pcs", "kds", "launch-endorsements", "cache-dir"); err != nil {
+			return err
+		}
+	}
 	p, err := j.readPolicy(cmd)
 	if err != nil {
 		return err

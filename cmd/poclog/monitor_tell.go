@@ -39,6 +39,19 @@ func (f *tellFlags) register(c *cobra.Command) {
 	c.Flags().DurationVar(&f.every, "every", 0, "a fresh proof of what --watch names is due so often")
 }
 
+// used refuses flags that say more of what was not asked for.
+func (f *tellFlags) used(cmd *cobra.Command) error {
+	if f.webhook == "" {
+		if err := unused(cmd, "without --webhook nothing is posted", "webhook-secret"); err != nil {
+			return err
+		}
+	}
+	if len(f.watch) == 0 {
+		return unused(cmd, "without --watch no proof is due; a watch file says it for itself", "every")
+	}
+	return nil
+}
+
 // A teller tells what a monitor finds.
 type teller struct {
 	m        *monitor.Monitor
@@ -239,6 +252,9 @@ func newMonitorTellCmd() *cobra.Command {
 func (f *tellFlags) tell(cmd *cobra.Command, m *monitor.Monitor, dir string, logger *slog.Logger, once bool) (err error) {
 	if f.lines == "" && f.webhook == "" && len(f.watch) == 0 && f.watchFile == "" {
 		return usagef("say whom to tell, or of what: --alerts, --webhook, --watch or --watch-file")
+	}
+	if err := f.used(cmd); err != nil {
+		return err
 	}
 	t, err := f.open(cmd, m, dir, logger)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -191,7 +192,7 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 		if sub.Judged, err = time.Parse(time.RFC3339, s.at); err != nil {
 			return nil, usagef("--at: %w", err)
 		}
-		return sub, nil
+		return sub, profile.CheckSubmission(sub)
 	}
 	if col != nil && !b.Has(poclog.ItemChallenge) {
 		from, _, err := tdx.Validity(col)
@@ -200,7 +201,7 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 		}
 		sub.Judged = from.UTC()
 	}
-	return sub, nil
+	return sub, profile.CheckSubmission(sub)
 }
 
 // notABundle says of a file that cannot be submitted what it is, and where bundles come from.

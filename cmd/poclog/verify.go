@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +35,10 @@ func newVerifyCmd() *cobra.Command {
 	v := new(verifyCmd)
 	c := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Check a receipt, a dossier, a bundle, its envelope, a contradiction or a split view, offline",
-		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n\n" +
+		Short: "Check a receipt, a dossier, a bundle, its submission or envelope, a contradiction or a split view, offline",
+		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n" +
+			"A flag that has no effect on the kind of file is wrong usage. Of a submission, what the publisher could have written himself is refused: unsigned\n" +
+			"collateral and, beside a challenge, a time of judgement. --collateral and --at are yours.\n\n" +
 			"Of a contradiction, the receipts are checked, the appraisals repeated and the monitor's rule run again: 0 says that its entries cannot all\n" +
 			"be honest. Of a split view, that the log signed two histories. Of a dossier, that nothing which names its identities is left out;\n" +
 			"--dossier clears a receipt by one.\n\n" +
@@ -61,6 +64,7 @@ func newVerifyCmd() *cobra.Command {
 const (
 	receiptStart       = "c2sp.org/tlog-proof@"
 	bundleStart        = `{"__cmwc_t":`
+	submissionStart    = `{"v":1,"bundle":`
 	splitViewStart     = `{"v":1,"origin":`
 	contradictionStart = `{"v":1,"rule":`
 )
@@ -70,38 +74,72 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	d, err := v.demandFlags.demands(cmd)
-	if err != nil {
-		return err
+	for _, k := range v.kinds() {
+		if !k.is(file) {
+			continue
+		}
+		if err := usedOnly(cmd, k.name+" cannot answer that", slices.Concat([]string{"json"}, k.flags)...); err != nil {
+			return err
+		}
+		d, err := v.demandFlags.demands(cmd)
+		if err != nil {
+			return err
+		}
+		return k.check(cmd, file, d)
 	}
-	switch {
-	case bytes.HasPrefix(file, []byte(receiptStart)):
-		return v.receipt(cmd, file, d)
-	case bytes.HasPrefix(file, []byte(bundleStart)):
-		return v.bundle(cmd, file, d)
-	case poclog.IsEnvelope(file):
-		return v.signed(cmd, file, d)
-	case poclog.IsDossier(file):
-		return v.dossier(cmd, file, d)
-	case bytes.HasPrefix(file, []byte(splitViewStart)):
-		return v.splitView(cmd, file)
-	case poclog.IsIndexWrong(file):
-		return v.indexWrong(cmd, file)
-	case bytes.HasPrefix(file, []byte(contradictionStart)):
-		return v.contradiction(cmd, file, d)
-	}
-	err = errors.New("neither a receipt, a bundle, an envelope, a contradiction nor a split view")
+	err = errors.New("neither a receipt, a dossier, a bundle, its submission or envelope, a contradiction nor a split view")
 	if is := importer.KindOf(file); whatToDoWith[is] != "" {
 		return hint(fmt.Errorf("%s: it is %s, and %w", path, is, err), "%s", whatToDoWith[is])
 	}
 	return hint(fmt.Errorf("%s: %w", path, err), "`poclog import` makes bundles of other tools' evidence")
 }
 
+// A fileKind is a kind of file that can be checked, and the flags that have an effect on how. Others would be demands that it cannot answer.
+type fileKind struct {
+	is    func(file []byte) bool
+	name  string
+	flags []string
+	check func(*cobra.Command, []byte, receipt.Demands) error
+}
+
+// Flags of kinds of files.
+var (
+	// Demands on what an entry says, and how it is appraised.
+	entryFlags = []string{
+		"profile", "level", "realm", "place", "chassis", "require", "owner", "endorsed-by", "tcb", "publisher", "appraisal-digest", "measurement", "user-data",
+		"collateral", "appraisal",
+	}
+	submissionFlags = slices.Concat(entryFlags, []string{"at"})
+	bundleFlags     = slices.Concat(submissionFlags, []string{"envelope"})
+	receiptFlags    = slices.Concat(entryFlags, dossierDemands,
+		[]string{"policy", "verdict", "audit-group", "max-age", "max-checkpoint-age", "max-interval", "bundle", "envelope", "quote", "dossier"})
+	// Demands on dossiers, also on those that are to clear a receipt.
+	dossierDemands     = []string{"since", "covers", "move-time", "swap-time"}
+	dossierFileFlags   = slices.Concat(dossierDemands, []string{"policy", "verdict", "audit-group", "max-age", "realm"})
+	contradictionFlags = []string{"policy", "realm", "audit-group", "move-time", "swap-time"}
+)
+
+func (v *verifyCmd) kinds() []fileKind {
+	begins := func(with string) func([]byte) bool {
+		return func(file []byte) bool { return bytes.HasPrefix(file, []byte(with)) }
+	}
+	return []fileKind{
+		{begins(receiptStart), "a receipt", receiptFlags, v.receipt},
+		{begins(bundleStart), "a bundle", bundleFlags, v.bundle},
+		{poclog.IsEnvelope, "an envelope", submissionFlags, v.signed},
+		{begins(submissionStart), "a submission", submissionFlags, v.submission},
+		{poclog.IsDossier, "a dossier", dossierFileFlags, v.dossier},
+		{poclog.IsIndexWrong, "a wrong index", []string{"policy"}, v.indexWrong},
+		{begins(splitViewStart), "a split view", []string{"policy"}, v.splitView},
+		{begins(contradictionStart), "a contradiction", contradictionFlags, v.contradiction},
+	}
+}
+
 // A result is what --json prints, whatever the file.
 type result struct {
 	V       int               `json:"v"`
 	OK      bool              `json:"ok"`
-	Kind    string            `json:"kind"`            // "receipt", "bundle", "envelope", "contradiction", "dossier" or "split-view"
+	Kind    string            `json:"kind"`            // "receipt", "bundle", "envelope", "submission", "contradiction", "dossier", "index-wrong" or "split-view"
 	Check   string            `json:"check,omitempty"` // what refused: a check, a step or a demand
 	Detail  string            `json:"detail,omitempty"`
 	Verdict *receipt.Verdict  `json:"verdict,omitempty"`
@@ -138,6 +176,16 @@ func (v *verifyCmd) checkAuditGroup(cmd *cobra.Command, policy *tlogpolicy.Polic
 }
 
 func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) error {
+	if v.demandFlags.bundle == "" {
+		if err := unused(cmd, "without --bundle no appraisal is repeated", "envelope", "collateral", "appraisal"); err != nil {
+			return err
+		}
+	}
+	if len(v.dossiers) == 0 {
+		if err := unused(cmd, "without --dossier no dossier is asked", dossierDemands...); err != nil {
+			return err
+		}
+	}
 	policy, err := readTlogPolicy(cmd, v.policy)
 	if err != nil {
 		return err
@@ -199,11 +247,8 @@ func (v *verifyCmd) explain(err error) error {
 	return err
 }
 
-// signed judges the bundle of an envelope. What its publishers signed beside it is the default.
+// signed judges the submission in an envelope. What its publishers signed beside the bundle is the default.
 func (v *verifyCmd) signed(cmd *cobra.Command, file []byte, d receipt.Demands) error {
-	if v.envelope != "" {
-		return usagef("--envelope: the file is an envelope itself")
-	}
 	e, err := poclog.ParseEnvelope(file)
 	if err != nil {
 		return v.refused(cmd, result{V: 1, Kind: "envelope"}, err)
@@ -212,32 +257,41 @@ func (v *verifyCmd) signed(cmd *cobra.Command, file []byte, d receipt.Demands) e
 	if err != nil {
 		return v.refused(cmd, result{V: 1, Kind: "envelope"}, err)
 	}
-	in := profile.Input{Bundle: sub.Bundle, Envelope: file, Collateral: sub.Collateral, Appraised: sub.Judged}
-	return v.appraise(cmd, "envelope", in, d)
+	sub.Envelope = file
+	return v.appraise(cmd, "envelope", sub, d)
+}
+
+func (v *verifyCmd) submission(cmd *cobra.Command, file []byte, d receipt.Demands) error {
+	sub, err := poclog.ParseSubmission(file)
+	if err != nil {
+		return v.refused(cmd, result{V: 1, Kind: "submission"}, err)
+	}
+	return v.appraise(cmd, "submission", sub, d)
 }
 
 func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) error {
-	in := profile.Input{Bundle: file}
+	sub := &poclog.Submission{Bundle: file}
 	if v.envelope != "" {
 		var err error
-		if in.Envelope, err = readFile(cmd, v.envelope, poclog.MaxEnvelope); err != nil {
+		if sub.Envelope, err = readFile(cmd, v.envelope, poclog.MaxEnvelope); err != nil {
 			return err
 		}
 	}
-	return v.appraise(cmd, "bundle", in, d)
+	return v.appraise(cmd, "bundle", sub, d)
 }
 
-// appraise judges evidence as the flags say.
-func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, in profile.Input, d receipt.Demands) error {
-	var err error
-	in.Appraisal = poclog.Appraisal
-	if in.Appraised.IsZero() {
-		in.Appraised = poclog.UnixTime(time.Now().Unix())
+// appraise judges evidence as a log does, or by the collateral and at the time that the flags say.
+func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, sub *poclog.Submission, d receipt.Demands) error {
+	in := profile.Input{
+		Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Appraised: poclog.UnixTime(time.Now().Unix()), Appraisal: poclog.Appraisal,
 	}
+	asked := sub.Judged
+	var err error
 	if v.at != "" {
 		if in.Appraised, err = time.Parse(time.RFC3339, v.at); err != nil {
 			return usagef("--at: %w", err)
 		}
+		asked = time.Time{}
 	}
 	if v.collateral != "" {
 		if in.Collateral, err = readFile(cmd, v.collateral, poclog.MaxCollateral); err != nil {
@@ -250,7 +304,10 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, in profile.Input, 
 	if in.Policy, err = readAppraisalPolicy(cmd, v.appraisalPolicy); err != nil {
 		return err
 	}
-	a, err := profile.Appraise(in)
+	var a *verify.Appraisal
+	if err = profile.CheckSubmission(sub); err == nil {
+		a, err = profile.AppraiseAt(in, asked, profile.Appraise)
+	}
 	if err == nil {
 		err = d.CheckEntry(&a.Entry)
 	}
@@ -269,12 +326,12 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, in profile.Input, 
 		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: kind, Entry: leaf, Notes: notes})
 	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "yes: the bundle passes at %s; no log vouches for it\n", in.Appraised.UTC().Format(time.RFC3339))
+	fmt.Fprintf(w, "yes: the bundle passes at %s; no log vouches for it\n", a.Entry.Appraised.UTC().Format(time.RFC3339))
 	printEntry(w, &a.Entry, a.Notes)
 	return nil
 }
 
-func (v *verifyCmd) splitView(cmd *cobra.Command, file []byte) error {
+func (v *verifyCmd) splitView(cmd *cobra.Command, file []byte, _ receipt.Demands) error {
 	policy, err := readTlogPolicy(cmd, v.policy)
 	if err != nil {
 		return err

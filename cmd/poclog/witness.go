@@ -117,6 +117,11 @@ func newWitnessServeCmd() *cobra.Command {
 			if agentSocket != "" {
 				cfg.Agent = func() (net.Conn, error) { return net.DialTimeout("unix", agentSocket, 5*time.Second) }
 			}
+			if !witness.NeedsAgent(args[0]) {
+				if err := unused(cmd, args[0]+" has the key itself", "agent"); err != nil {
+					return err
+				}
+			}
 			return serveWitness(cmd, args[0], listen, cfg)
 		},
 	}

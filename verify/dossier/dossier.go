@@ -45,14 +45,15 @@ type Demands struct {
 
 // An Answer is what a dossier shows. Its JSON is a stable schema, version V.
 type Answer struct {
-	V       int              `json:"v"`
-	Verdict receipt.Standing `json:"verdict"` // on whose word the lists are complete
-	Origin  string           `json:"origin"`
-	Size    uint64           `json:"size"`  // the lists are complete for entries below it
-	Number  uint64           `json:"index"` // of the index entry
-	Seen    receipt.Bound    `json:"seen"`  // the quorum signed the checkpoint of that size at this time or later
-	From    uint64           `json:"from"`  // entries below it may be left out: 0 if all are listed
-	Since   receipt.Bound    `json:"since"` // all that was logged after it is listed; unknown where From is 0
+	V        int              `json:"v"`
+	Verdict  receipt.Standing `json:"verdict"`            // on whose word the lists are complete
+	Auditors []string         `json:"auditors,omitempty"` // if audited: the names of the auditors' keys
+	Origin   string           `json:"origin"`
+	Size     uint64           `json:"size"`  // the lists are complete for entries below it
+	Number   uint64           `json:"index"` // of the index entry
+	Seen     receipt.Bound    `json:"seen"`  // the quorum signed the checkpoint of that size at this time or later
+	From     uint64           `json:"from"`  // entries below it may be left out: 0 if all are listed
+	Since    receipt.Bound    `json:"since"` // all that was logged after it is listed; unknown where From is 0
 
 	Names    []Name          `json:"names"`
 	Entries  []Entry         `json:"entries"`
@@ -139,7 +140,7 @@ func (k *checking) openIndex() error {
 		return refuse(StepIndex, "checkpoint of %q at size %d: want one of %q at size %d", cp.Origin, cp.Size, v.Origin, e.Size)
 	}
 	k.head = v
-	k.answer = &Answer{V: 1, Verdict: v.Verdict, Origin: v.Origin, Size: e.Size, Number: v.Index, Seen: receipt.NotBefore(cp)}
+	k.answer = &Answer{V: 1, Verdict: v.Verdict, Auditors: v.Auditors, Origin: v.Origin, Size: e.Size, Number: v.Index, Seen: receipt.NotBefore(cp)}
 	return nil
 }
 
