@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,7 +193,7 @@ func checkAll(t *testing.T, v *victim, receipts [][]byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, a, _ := ask(t, l, url.Values{"name": dossier.NamesFor(verdict.Entry)}, verdict.Index+1)
+		a := ask(t, l, dossier.NamesFor(verdict.Entry), verdict.Index+1)
 		if err := a.Clears(verdict); err != nil {
 			t.Errorf("entry %d: %v", verdict.Index, err)
 		}

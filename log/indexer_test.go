@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
@@ -20,24 +22,33 @@ import (
 
 const indexEvery = 200 * time.Millisecond
 
-// ask asks for a dossier until its index covers a size.
-func ask(t *testing.T, l *testLog, v url.Values, size uint64) ([]byte, *dossier.Answer, http.Header) {
+// ask asks for a dossier until its index covers a size, with all its pages.
+func ask(t *testing.T, l *testLog, names []string, size uint64) *dossier.Answer {
 	t.Helper()
+	c, err := client.New(client.Config{URL: l.url, Policy: l.policy})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for {
-		resp, text := get(t, l.url+"/v1/dossiers?"+v.Encode())
-		if resp.StatusCode == http.StatusServiceUnavailable {
+		d, err := c.Dossier(t.Context(), client.DossierOf{Names: names, Intervals: true})
+		var p *client.Problem
+		if errors.As(err, &p) && p.Temporary() {
 			wait(t)
 			continue
 		}
-		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s", resp.Status, text)
-		}
-		a, err := dossier.Check([]byte(text), l.policy, time.Now(), dossier.Demands{UnsafeRealm: poclog.Lab, Since: time.Now().Add(time.Hour)})
 		if err != nil {
-			t.Fatalf("%v: %s", err, text)
+			t.Fatal(err)
+		}
+		file, err := d.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := dossier.Check(file, l.policy, time.Now(), dossier.Demands{UnsafeRealm: poclog.Lab, Names: names})
+		if err != nil {
+			t.Fatal(err)
 		}
 		if a.Size >= size {
-			return []byte(text), a, resp.Header
+			return a
 		}
 		wait(t)
 	}
@@ -61,7 +72,7 @@ func TestLogsAnswerWithDossiers(t *testing.T) {
 	chip := first.Verdict.Entry.Chip()
 	absent := "intel:tdx:ppid:" + strings.Repeat("99", 16)
 	names := append(dossier.NamesFor(first.Verdict.Entry), "config", absent)
-	_, a, _ := ask(t, l, url.Values{"name": names}, first.Verdict.Index+1)
+	a := ask(t, l, names, first.Verdict.Index+1)
 	if err := a.Clears(first.Verdict); err != nil {
 		t.Error(err)
 	}
@@ -75,7 +86,7 @@ func TestLogsAnswerWithDossiers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, a, _ = ask(t, l, url.Values{"name": dossier.NamesFor(second.Verdict.Entry)}, second.Verdict.Index+1)
+	a = ask(t, l, dossier.NamesFor(second.Verdict.Entry), second.Verdict.Index+1)
 	if err := a.Clears(second.Verdict); err != nil {
 		t.Error(err)
 	}
@@ -91,7 +102,7 @@ func TestLogsAnswerWithDossiers(t *testing.T) {
 
 func TestQuestionsThatADossierCannotAnswer(t *testing.T) {
 	l := serve(t, initLog(t), log.Config{IndexInterval: indexEvery})
-	ask(t, l, url.Values{"name": {"config"}}, 1)
+	ask(t, l, []string{"config"}, 1)
 	many := url.Values{}
 	for i := range 17 {
 		many.Add("name", "publisher:"+poclog.Sum([]byte{byte(i)}).String())
@@ -128,7 +139,7 @@ func TestIndexesSurviveRestartsAndLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		names = append(names, dossier.NamesFor(got.Verdict.Entry)...)
-		_, a, _ := ask(t, l, url.Values{"name": names}, got.Verdict.Index+1)
+		a := ask(t, l, names, got.Verdict.Index+1)
 		if err := a.Clears(got.Verdict); err != nil {
 			t.Errorf("start %d: %v", i, err)
 		}
