@@ -6,7 +6,7 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build demo test lint unit js year bench fuzz vectors clean
+.PHONY: all build demo test lint unit js skipped year bench fuzz vectors clean
 
 all: build
 
@@ -18,6 +18,13 @@ demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last 
 
 test: lint unit js ## all that must hold, and the demo once
 	$(MAKE) demo ONCE=1
+	@$(MAKE) --no-print-directory skipped
+
+skipped: ## what make test skips here, and how to have it run
+	@for p in swtpm strace chromium npm; do \
+		command -v $$p >/dev/null || echo "skipped: tests that need $$p; on Debian: apt-get install $$p"; \
+	done
+	@test -d ../shared/evidence || echo "skipped: tests on evidence captured elsewhere, which is not in this repository (../shared/evidence)"
 
 lint: ## formatting, vet and staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not gofmted: $$files"; exit 1; fi
@@ -25,7 +32,7 @@ lint: ## formatting, vet and staticcheck
 	$(GO) tool staticcheck $(PACKAGES)
 
 unit: ## the tests, with the race detector
-	$(GO) test -race -timeout 15m $(PACKAGES)
+	$(GO) test -race -timeout 40m $(PACKAGES)
 
 js: ## the TypeScript verifier: types, bundle, every vector
 	@if ! command -v npm >/dev/null; then \
