@@ -6,7 +6,7 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build demo test lint unit js skipped year bench fuzz vectors clean
+.PHONY: all build demo test lint unit js skipped year bench strangers fuzz vectors clean
 
 all: build
 
@@ -46,6 +46,9 @@ year: ## a year of honest operation with a million entries, in which a monitor m
 
 bench: ## every benchmark; figures of one run compare, figures of two do not. A monitor scans a million entries: YEAR=30000 is enough for a look
 	POCLOG_YEAR=$(YEAR) $(GO) test -run '^$$' -bench . -benchtime 1s -timeout 60m $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'
+
+strangers: build ## honest load beside strangers who take what they can, as ratios of one run; fails where an honest request failed or memory went over its limit
+	$(GO) run ./internal/strangers -poclog bin/poclog
 
 fuzz: ## every fuzz target for FUZZTIME each; minimizing is kept short, for it would take the time of slow parsers' targets
 	@for pkg in $$($(GO) list ./...); do \

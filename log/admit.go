@@ -12,6 +12,7 @@ import (
 	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -106,17 +107,20 @@ func (s *Service) appraise(ctx context.Context, r *reading) (*verify.Appraisal, 
 	return a, nil
 }
 
-// turn waits for one of the concurrent appraisals; done gives it back.
+// turn waits for one of the concurrent appraisals, which addresses take in turn; done gives it back.
 func (s *Service) turn(ctx context.Context) (done func(), err error) {
-	select {
-	case s.appraisal <- struct{}{}:
-		return func() { <-s.appraisal }, nil
-	case <-time.After(queueTimeout):
-		return nil, refuse(kindUnavailable, "too many submissions wait to be judged")
-	case <-ctx.Done():
-		return nil, refuse(kindUnavailable, "the submitter went away: %w", context.Cause(ctx))
+	ctx, cancel := context.WithTimeoutCause(ctx, queueTimeout, errQueue)
+	defer cancel()
+	if done, err = s.appraisal.Take(ctx, httpd.ClientOf(ctx)); err == nil {
+		return done, nil
 	}
+	if errors.Is(err, errQueue) {
+		s.http.Limited("appraisals")
+	}
+	return nil, refuse(kindUnavailable, "%w", err)
 }
+
+var errQueue = errors.New("too many submissions wait to be judged")
 
 // judge appraises. A panic is this software's fault, and must not end the log's process.
 func (s *Service) judge(in profile.Input) (*verify.Appraisal, error) {

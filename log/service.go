@@ -142,7 +142,7 @@ type Service struct {
 	opening   opening // why nothing is admitted yet
 
 	inflight  singleflight.Group
-	appraisal chan struct{}     // a token for each concurrent appraisal
+	appraisal *httpd.Turns      // as many as are judged at a time
 	parsed    func(what string) // is told what is parsed, for tests
 	registry  *registryState    // asks providers for their chips
 
@@ -164,7 +164,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newDuplicates(), http: httpd.New(cfg.Limits),
-		disk: newDisk(dir), registry: newRegistryState(), appraisal: make(chan struct{}, runtime.GOMAXPROCS(0)), parsed: func(string) {},
+		disk: newDisk(dir), registry: newRegistryState(), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	s.kept, s.indexer = newCheckpoints(dir), newIndexer(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)

@@ -67,7 +67,8 @@ type Server struct {
 	quotes   query.Quotes
 	receipts *receipts
 
-	scans, judging, answers *httpd.Shares
+	scans, judging *httpd.Turns
+	answers        *httpd.Shares
 }
 
 // NewServer returns one for a folder.
@@ -84,7 +85,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 	cfg.Limits.Document, cfg.Limits.Now, cfg.Limits.Logger = document, cfg.Clock, cfg.Logger
 	s := &Server{
 		folder: folder, cfg: cfg, http: httpd.New(cfg.Limits), quotes: query.Quotes{Ledger: folder, Policies: cfg.Policies},
-		scans: httpd.NewShares(scanPlaces), judging: httpd.NewShares(judgePlaces), answers: httpd.NewShares(answerMemory),
+		scans: httpd.NewTurns(scanPlaces, scanPlaces/2), judging: httpd.NewTurns(judgePlaces, judgePlaces/2), answers: httpd.NewShares(answerMemory),
 	}
 	s.receipts = newReceipts(s)
 	s.http.Metrics().MustRegister(&collector{s})
@@ -120,16 +121,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.http.Serve(ctx, l, s.Handler())
 }
 
-// within does something on one of a few places, or refuses.
-func (s *Server) within(ctx context.Context, places *httpd.Shares, limit string, do func() error) error {
-	who := httpd.ClientOf(ctx)
-	if !places.Take(who, 1) {
+// within does something on one of a few places, for which addresses take turns.
+func (s *Server) within(ctx context.Context, places *httpd.Turns, limit string, do func() error) error {
+	waiting, cancel := context.WithTimeout(ctx, turnPatience)
+	defer cancel()
+	give, err := places.Take(waiting, httpd.ClientOf(ctx))
+	if err != nil {
 		s.http.Limited(limit)
 		return httpd.Refuse(httpd.KindBusy, "others are being answered")
 	}
-	defer places.Give(who, 1)
+	defer give()
 	return do()
 }
+
+// turnPatience is how long a request waits for its turn.
+const turnPatience = 5 * time.Second
 
 // smallAnswer is how many bytes an answer may have that takes none of the memory for answers.
 const smallAnswer = 16 << 10

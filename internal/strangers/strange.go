@@ -1,0 +1,299 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// A stranger takes what it can until its context ends. It returns once it has taken hold; ended waits until it has let go.
+type stranger struct {
+	name  string
+	begin func(s *stage, ctx context.Context, sc scale) (ended func(), err error)
+}
+
+var strangers = []stranger{
+	{"idle connections", (*stage).idleConnections},
+	{"slow bodies", (*stage).slowBodies},
+	{"a flood of posts through the proxy", (*stage).flood},
+	{"repeated checkpoints at the witness", (*stage).repeatCheckpoints},
+	{"certificates with huge keys", (*stage).hugeKeys},
+	{"a witness that hangs", (*stage).hangingWitness},
+	{"quotes while a log is down", (*stage).quotesOfALogThatIsDown},
+	{"slow readers of alert files", (*stage).slowReaders},
+}
+
+// dial connects to a URL's host from an address.
+func dial(ctx context.Context, address, url string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 10 * time.Second}
+	return d.DialContext(ctx, "tcp", strings.TrimPrefix(url, "http://"))
+}
+
+// hold keeps connections until the context ends.
+func hold(ctx context.Context, conns []net.Conn) (ended func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-ctx.Done()
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	return func() { <-done }
+}
+
+// idleConnections opens connections from eight addresses, and says nothing.
+func (s *stage) idleConnections(ctx context.Context, sc scale) (func(), error) {
+	var conns []net.Conn
+	targets := []string{s.log.url, s.witness.url, s.monitor.url, s.log.url}
+	for i := range sc.idle {
+		c, err := dial(ctx, fmt.Sprintf("127.0.10.%d", 1+i%8), targets[i%len(targets)])
+		if err != nil {
+			continue // it was shut out, as it should be
+		}
+		conns = append(conns, c)
+	}
+	return hold(ctx, conns), nil
+}
+
+// slowBodies sends a part of a body at once from four addresses, directly and through the proxy, and then a byte now and then.
+func (s *stage) slowBodies(ctx context.Context, sc scale) (func(), error) {
+	var conns []net.Conn
+	for i := range sc.slow {
+		c, err := dial(ctx, fmt.Sprintf("127.0.11.%d", 1+i%4), []string{s.log.url, s.front}[i%2])
+		if err != nil {
+			continue
+		}
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		// What the peer does not take is its own care.
+		_, _ = fmt.Fprintf(c, "POST /v1/proofs HTTP/1.1\r\nHost: log\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", poclog.BundleType, poclog.MaxBundle, make([]byte, 256<<10))
+		conns = append(conns, c)
+	}
+	ended := hold(ctx, conns)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for every(ctx, time.Second) {
+			for _, c := range conns {
+				_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+				_, _ = c.Write([]byte("x")) // it may have been cut off
+			}
+		}
+	})
+	return func() { wg.Wait(); ended() }, nil
+}
+
+// every waits, and reports whether to go on.
+func every(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// crowd runs something again and again, from addresses of a network, until the context ends.
+func crowd(ctx context.Context, n int, network string, pause time.Duration, f func(c *http.Client, round int)) (ended func()) {
+	var wg sync.WaitGroup
+	var begun sync.WaitGroup
+	begun.Add(n)
+	for i := range n {
+		c := from(fmt.Sprintf("%s.%d", network, 1+i%8))
+		wg.Go(func() {
+			defer c.CloseIdleConnections()
+			f(c, 0)
+			begun.Done()
+			for round := 1; every(ctx, pause); round++ {
+				f(c, round)
+			}
+		})
+	}
+	begun.Wait()
+	return wg.Wait
+}
+
+func post(ctx context.Context, c *http.Client, url, kind string, body io.Reader) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Content-Type", kind)
+	if resp, err := c.Do(req); err == nil {
+		drain(resp)
+	}
+}
+
+// flood posts nothing, and garbage, through the proxy.
+func (s *stage) flood(ctx context.Context, sc scale) (func(), error) {
+	garbage := [][]byte{nil, []byte("{"), bytes.Repeat([]byte("["), 100_000), bytes.Repeat([]byte{0xff}, 500_000)}
+	return crowd(ctx, sc.flooders, "127.0.12", 20*time.Millisecond, func(c *http.Client, round int) {
+		post(ctx, c, s.front+"/v1/proofs", []string{poclog.BundleType, poclog.SubmissionType}[round%2], bytes.NewReader(garbage[round%len(garbage)]))
+	}), nil
+}
+
+// repeatCheckpoints sends the log's public checkpoint to the witness, which has cosigned it.
+func (s *stage) repeatCheckpoints(ctx context.Context, sc scale) (func(), error) {
+	return crowd(ctx, sc.repeats, "127.0.13", 5*time.Millisecond, func(c *http.Client, _ int) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.log.url+"/checkpoint", nil)
+		if err != nil {
+			return
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		checkpoint, err := io.ReadAll(resp.Body)
+		lines := strings.SplitN(string(checkpoint), "\n", 3)
+		if err != nil || len(lines) < 3 {
+			return
+		}
+		for range 10 {
+			post(ctx, c, s.witness.url+"/add-checkpoint", "", strings.NewReader("old "+lines[1]+"\n\n"+string(checkpoint)))
+		}
+	}), nil
+}
+
+// hugeKeys submits evidence whose attestation key's certificate was signed by a CA with a key of 60,000 bits, which nobody signed.
+func (s *stage) hugeKeys(ctx context.Context, sc scale) (func(), error) {
+	p := &publisher{stage: s, vm: 0, http: from("127.0.14.100"), url: s.front, policy: s.policy}
+	sub, err := p.evidence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := poclog.ParseBundle(sub.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := hugeChain()
+	if err != nil {
+		return nil, err
+	}
+	b.Set(poclog.ItemTPMAKChain, chain)
+	file, err := b.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return crowd(ctx, sc.keys, "127.0.14", 20*time.Millisecond, func(c *http.Client, _ int) {
+		post(ctx, c, s.front+"/v1/proofs", poclog.BundleType, bytes.NewReader(file))
+	}), nil
+}
+
+// hugeChain is a certificate and its issuer's, whose RSA key is as large as fits. Their signatures are noise.
+func hugeChain() ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	const size = 7000
+	modulus := make([]byte, size)
+	if _, err := rand.Read(modulus); err != nil {
+		return nil, err
+	}
+	modulus[0] |= 0x80
+	modulus[size-1] |= 1
+	huge := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 1<<31 - 1}
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "huge"}, NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(1, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, huge, key)
+	if err != nil {
+		return nil, err
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter}
+	signer, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &signer.PublicKey, signer)
+	if err != nil {
+		return nil, err
+	}
+	var c struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(leafDER, &c); err != nil {
+		return nil, err
+	}
+	c.Signature = asn1.BitString{Bytes: bytes.Repeat([]byte{0x11}, size), BitLength: 8 * size}
+	if leafDER, err = asn1.Marshal(c); err != nil {
+		return nil, err
+	}
+	return append(leafDER, caDER...), nil
+}
+
+// hangingWitness takes the log's requests to its second witness, and does not answer.
+func (s *stage) hangingWitness(ctx context.Context, _ scale) (func(), error) {
+	s.hangs.hangs.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-ctx.Done()
+		s.hangs.hangs.Store(false)
+	}()
+	return func() { <-done }, nil
+}
+
+// quotesOfALogThatIsDown holds the other log's process, and asks about a quote whose receipt that log would have to give.
+func (s *stage) quotesOfALogThatIsDown(ctx context.Context, sc scale) (func(), error) {
+	if err := s.other.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for i := range sc.askers {
+		c := from(fmt.Sprintf("127.0.15.%d", 1+i%8))
+		wg.Go(func() {
+			defer c.CloseIdleConnections()
+			for ctx.Err() == nil {
+				_ = s.ask(ctx, c, s.otherQuote) // the answer is nobody's
+				every(ctx, 10*time.Millisecond)
+			}
+		})
+	}
+	return func() {
+		<-ctx.Done()
+		cancel()
+		wg.Wait()
+		_ = s.other.cmd.Process.Signal(syscall.SIGCONT) // who has ended needs none
+	}, nil
+}
+
+// slowReaders ask for an alert's file, and read nothing of it.
+func (s *stage) slowReaders(ctx context.Context, sc scale) (func(), error) {
+	var conns []net.Conn
+	for i := range sc.readers {
+		c, err := dial(ctx, fmt.Sprintf("127.0.16.%d", 1+i%4), s.monitor.url)
+		if err != nil {
+			continue
+		}
+		if t, ok := c.(*net.TCPConn); ok {
+			_ = t.SetReadBuffer(4096) // as little as the system allows
+		}
+		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: monitor\r\n\r\n", s.alert) // it may have been cut off
+		conns = append(conns, c)
+	}
+	return hold(ctx, conns), nil
+}
