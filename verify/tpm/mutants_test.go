@@ -407,7 +407,7 @@ func TestHCLReportsAreReadStrictly(t *testing.T) {
 		"a key of 4104 bits":            {hcl(HCLTypeTDX, key("RSA", n(513, 0x80), "AQAB")), rsaWant},
 		"a key of 2040 bits":            {hcl(HCLTypeTDX, key("RSA", n(255, 0x80), "AQAB")), rsaWant},
 		"a key with a leading zero":     {hcl(HCLTypeTDX, key("RSA", n(256, 0x7f), "AQAB")), rsaWant},
-		"a modulus and something":       {hcl(HCLTypeTDX, key("RSA", n(256, 0x80)+"!", "AQAB")), rsaWant},
+		"a modulus and something":       {hcl(HCLTypeTDX, key("RSA", n(258, 0x80)+"!", "AQAB")), rsaWant},
 		"an exponent and something":     {hcl(HCLTypeTDX, key("RSA", n(256, 0x80), "AQAB!")), rsaWant},
 		"another exponent":              {hcl(HCLTypeTDX, key("RSA", n(256, 0x80), "Aw")), rsaWant},
 		"another kind of key":           {hcl(HCLTypeTDX, key("EC", n(256, 0x80), "AQAB")), rsaWant},
