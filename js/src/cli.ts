@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { checkContradiction, checkReceipt, checkSplitView, parsePolicy, PoclogError, type Question, type Step } from "./index.js";
+import { checkContradiction, checkReceipt, checkSplitView, parsePolicy, PoclogError, type ContradictionVerdict, type Question, type SplitViewVerdict, type Step, type Verdict } from "./index.js";
 
 const USAGE = `usage: poclog-verify FILE --policy policy.txt [demands]
 
@@ -29,10 +29,7 @@ const OPTIONS = {
   "max-age": one, "max-checkpoint-age": one, "max-interval": one,
 } as const;
 
-interface Shown {
-  outcome: string;
-  steps: Step[];
-}
+type Shown = Verdict | ContradictionVerdict | SplitViewVerdict;
 
 function main(): number {
   let args;
@@ -93,10 +90,24 @@ function show(v: Shown, json: boolean): number {
     console.log(JSON.stringify({ v: 1, ...v }, (_, x) => (typeof x === "bigint" ? String(x) : x)));
   } else {
     for (const s of v.steps) console.log(`${mark(s)} ${s.id.padEnd(20)} ${s.detail || s.state}`);
+    for (const line of remarks(v)) console.log(line);
     console.log(v.outcome);
   }
+  if (v.refused?.id === "demands") return 2;
   if (v.outcome === "refused") return 1;
   return v.outcome === "undecided" ? 3 : 0;
+}
+
+/** What a verdict's outcome leaves open. */
+function remarks(v: Shown): string[] {
+  const out: string[] = [];
+  if ("absent" in v && v.absent.length > 0) out.push(`the evidence does not prove: ${v.absent.join(", ")}`);
+  if (!("severity" in v)) return out;
+  const worth = (f: { severity: string; implicated: string[] }) => `${f.severity}, implicated: ${f.implicated.join(", ") || "nobody"}`;
+  if (v.severity) out.push(worth({ severity: v.severity, implicated: v.implicated }));
+  if (v.withheld.length > 0) out.push(`without the evidence of ${v.withheld.join(", ")}`);
+  if (v.ifReappraised) out.push(`if the evidence gives the entries: ${worth(v.ifReappraised)}`);
+  return out;
 }
 
 function mark(s: Step): string {

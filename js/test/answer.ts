@@ -1,10 +1,11 @@
-/** What this module makes of a file, in the words that the Go test compares. */
+/** What this module makes of a file, in the words that tests compare: in Node, in a page, in Go. */
 import {
   bundleProfile, checkContradiction, checkReceipt, checkSplitView, compareEntries, nonce, parseAppraisalPolicy, parseBundle,
   parseChallenge, parseCollateral, parseContradiction, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parsePolicy,
   parseReceipt, parseSplitView, parseSubmission, PoclogError, type Compared, type Demands,
 } from "poclog-verify";
-import { createHash } from "node:crypto";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
 
 export interface Asked {
   op: string;
@@ -23,8 +24,9 @@ export interface Answer {
   detail?: string;
 }
 
-const octets = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
-const sum = (b: Uint8Array) => createHash("sha256").update(b).digest("hex").slice(0, 16);
+const latin1 = (b: Uint8Array) => b.reduce((s, o) => s + String.fromCharCode(o), "");
+const octets = (base64: string) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+const sum = (b: Uint8Array) => bytesToHex(sha256(b)).slice(0, 16);
 
 /** Each format's parser, and what is compared of what it read. */
 const FORMATS: Record<string, (file: Uint8Array) => string> = {
@@ -43,7 +45,7 @@ const FORMATS: Record<string, (file: Uint8Array) => string> = {
   contradiction: (f) => parseContradiction(f).rule,
   receipt: (f) => `${parseReceipt(f).index} ${sum(parseReceipt(f).entry)}`,
   "split-view": (f) => parseSplitView(f).origin,
-  identity: (f) => parseIdentity(Buffer.from(f).toString("latin1")),
+  identity: (f) => parseIdentity(latin1(f)),
   tlogpolicy: (f) => `${parsePolicy(f).logs.length}`,
 };
 

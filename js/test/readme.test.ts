@@ -1,0 +1,99 @@
+/** The README's examples and the command, as a stranger would run them. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { chromium } from "playwright-core";
+import { vectors } from "./vectors.js";
+
+interface Vector {
+  receipt: string;
+  policy: string;
+}
+
+function vector(name: string): Vector {
+  return vectors<Vector>("testdata/receipts").find(([n]) => n === name)![1];
+}
+
+/** A folder below this package, so that its name is found, with a receipt and a policy. */
+function folder(t: TestContext, v: Vector): string {
+  const dir = mkdtempSync("build/example-");
+  t.after(() => rmSync(dir, { recursive: true }));
+  writeFileSync(join(dir, "vm.tlog-proof"), v.receipt);
+  writeFileSync(join(dir, "policy.txt"), v.policy);
+  return dir;
+}
+
+/** A block of code of the README. */
+function block(language: string): string {
+  const [, rest] = readFileSync("README.md", "utf8").split("```" + language + "\n");
+  return rest!.split("```")[0]!;
+}
+
+const run = (cwd: string, ...args: string[]) => spawnSync(process.execPath, args, { cwd, encoding: "utf8" });
+
+test("the README's example for Node", (t) => {
+  const dir = folder(t, vector("place-region.json"));
+  writeFileSync(join(dir, "example.mjs"), block("js"));
+  const { status, stdout, stderr } = run(dir, "example.mjs");
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /passed place gce\/us-central1/);
+  assert.match(stdout, /logged; the evidence does not prove/);
+});
+
+const BROWSER = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+const skip = existsSync(BROWSER) ? false : `${BROWSER} is not installed; on Debian: apt-get install chromium`;
+
+test("the README's example for a page", { skip }, async (t) => {
+  const v = vector("valid.json");
+  const dir = folder(t, v);
+  const files: Record<string, [string, string]> = {
+    "/": ["text/html", block("html")],
+    "/policy.txt": ["text/plain", v.policy],
+    "/poclog-verify.min.js": ["text/javascript", readFileSync("dist/poclog-verify.min.js", "utf8")],
+  };
+  const server = createServer((q, a) => {
+    const f = files[q.url ?? ""];
+    a.writeHead(f ? 200 : 404, { "content-type": f?.[0] ?? "text/plain" }).end(f?.[1]);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox", "--disable-gpu"] });
+  t.after(async () => {
+    await browser.close();
+    server.close();
+  });
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { waitUntil: "networkidle" });
+  await page.setInputFiles("#receipt", join(dir, "vm.tlog-proof"));
+  await page.waitForFunction(() => document.getElementById("out")?.textContent?.endsWith("logged"));
+});
+
+const CLI = join(process.cwd(), "dist/cli.js");
+
+test("the command says yes, no, usage and cannot tell", (t) => {
+  const dir = folder(t, vector("valid.json"));
+  const cli = (...args: string[]) => run(dir, CLI, ...args);
+  const yes = cli("vm.tlog-proof", "--policy", "policy.txt");
+  assert.equal(yes.status, 0, yes.stderr);
+  assert.match(yes.stdout, /^logged$/m);
+  const json = JSON.parse(cli("vm.tlog-proof", "--policy", "policy.txt", "--json").stdout);
+  assert.equal(json.v, 1);
+  assert.equal(json.outcome, "logged");
+  assert.equal(cli("vm.tlog-proof", "--policy", "policy.txt", "--realm", "lab").status, 1);
+  for (const bad of [[], ["vm.tlog-proof"], ["vm.tlog-proof", "--policy", "policy.txt", "--max-age", "x"], ["vm.tlog-proof", "--policy", "policy.txt", "--nonsense"]]) {
+    assert.equal(cli(...bad).status, 2, bad.join(" "));
+  }
+  assert.equal(cli("none", "--policy", "policy.txt").status, 3);
+});
+
+test("the command tells contradictions and split views from receipts", (t) => {
+  const [, v] = vectors<{ contradiction: string; policy: string }>("testdata/contradictions").find(([n]) => n === "clone-ak.json")!;
+  const dir = folder(t, { receipt: v.contradiction, policy: v.policy });
+  const found = run(dir, CLI, "vm.tlog-proof", "--policy", "policy.txt", "--realm", "lab");
+  assert.equal(found.status, 0, found.stderr + found.stdout);
+  assert.match(found.stdout, /^found$/m);
+  assert.equal(run(dir, CLI, "vm.tlog-proof", "--policy", "policy.txt", "--place", "gce").status, 2, "a demand that the file cannot answer");
+});
