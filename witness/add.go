@@ -55,18 +55,14 @@ func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) (cosignatures 
 	if err != nil {
 		return nil, err
 	}
+	if lines := w.repeated(r, h); lines != nil {
+		return lines, nil
+	}
 	l := w.laneOf(origin)
-	budget := l.grow
-	if uint64(r.Checkpoint.N) <= h.size {
-		budget = l.refresh
-	}
-	if !budget.Allow() {
-		return nil, refuse(http.StatusTooManyRequests, "too many checkpoints of %q", origin)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for range maxRaces {
-		cosignatures, done, err := w.decide(ctx, r, signed)
+		cosignatures, done, err := w.decide(ctx, l, r, signed)
 		if err != nil || done {
 			return cosignatures, err
 		}
@@ -99,12 +95,44 @@ func (w *Witness) openNote(r *Request, keys string) (n *note.Note, err error) {
 	return n, nil
 }
 
+// repeated returns the cosignatures on record if the request is for the checkpoint on record, and another cosignature would say the same: it would be of the same
+// second. What is public can be repeated by anybody: that costs neither a signature nor the log's budget.
+func (w *Witness) repeated(r *Request, h *head) []byte {
+	if h.checkpoint == nil || uint64(r.Checkpoint.N) != h.size || w.clock().Unix() > h.cosigned || check(r, h) != nil {
+		return nil
+	}
+	asked, err := noteText(r.Note)
+	if err != nil {
+		return nil
+	}
+	have, err := noteText(h.checkpoint)
+	if err != nil || asked != have {
+		return nil
+	}
+	want := 0
+	for _, s := range w.cosigners {
+		if s.Covers(r.Checkpoint) {
+			want++
+		}
+	}
+	// The log's signatures stand before ours.
+	lines := bytes.SplitAfter(h.checkpoint[len(have)+1:], []byte("\n"))
+	lines = lines[:len(lines)-1]
+	if len(lines) < want {
+		return nil
+	}
+	return bytes.Join(lines[len(lines)-want:], nil)
+}
+
 // decide checks a request against the head on record, signs, and replaces the head. It is not done if the head has changed meanwhile:
 // then the signatures are thrown away. The caller holds the log's lane.
-func (w *Witness) decide(ctx context.Context, r *Request, signed *note.Note) (cosignatures []byte, done bool, err error) {
+func (w *Witness) decide(ctx context.Context, l *lane, r *Request, signed *note.Note) (cosignatures []byte, done bool, err error) {
 	h, err := w.state.head(ctx, r.Checkpoint.Origin)
 	if err != nil {
 		return nil, false, err
+	}
+	if lines := w.repeated(r, h); lines != nil {
+		return lines, true, nil
 	}
 	if refusal := check(r, h); refusal != nil {
 		return nil, true, w.report(ctx, r, h, signed, refusal)
@@ -113,6 +141,10 @@ func (w *Witness) decide(ctx context.Context, r *Request, signed *note.Note) (co
 		if err := w.before(ctx, r.Checkpoint, joinNote(signed)); err != nil {
 			return nil, true, err
 		}
+	}
+	// Only what is new is charged: a refusal costs no signature, and the tree on record is cosigned once a second at most.
+	if (uint64(r.Checkpoint.N) > h.size || h.checkpoint == nil) && !l.grow.Allow() {
+		return nil, true, refuse(http.StatusTooManyRequests, "too many checkpoints of %q", r.Checkpoint.Origin)
 	}
 	at := w.clock()
 	if last := time.Unix(h.cosigned, 0); at.Before(last) {

@@ -206,21 +206,36 @@ func unknownSignature(name string, size int) string {
 	return "— " + name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
 }
 
+// What is public can be repeated by anybody: the checkpoint on record, old ones, and the newest with an old size or a wrong proof. None of it uses the log's
+// budget, or keeps it from a cosignature of the next second.
 func TestALogIsLimitedAloneAndReplaysDoNotUseItsBudget(t *testing.T) {
 	key, other, tr := ed25519Key(t, "example.com/log"), ed25519Key(t, "example.com/other"), newTree(t, "log", 40)
-	w, _ := open(t, witness.Config{Rate: 0.001, Burst: 10}, key, other)
+	now := time.Unix(1_800_000_000, 0)
+	w, _ := open(t, witness.Config{Rate: 0.001, Burst: 10, Clock: func() time.Time { return now }}, key, other)
 	url := serve(t, w)
+	last := ""
 	for i := range int64(5) {
-		wantStatus(t, w, tr.request(i, i+1, key), http.StatusOK)
+		last = wantStatus(t, w, tr.request(i, i+1, key), http.StatusOK)
 	}
-	limited := 0
-	for range 20 {
-		if got, _ := status(t, w, tr.request(5, 5, key)); got == http.StatusTooManyRequests {
-			limited++
+	wrongProof := strings.Replace(tr.request(5, 6, key), "\n\n", "\n"+base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n\n", 1)
+	for range 50 {
+		if lines := wantStatus(t, w, tr.request(5, 5, key), http.StatusOK); lines != last {
+			t.Fatalf("the checkpoint on record was cosigned again within a second: %s", lines)
+		}
+		wantStatus(t, w, tr.request(3, 5, key), http.StatusConflict)
+		wantStatus(t, w, tr.request(2, 3, key), http.StatusConflict)
+		wantStatus(t, w, tr.request(0, 40, key), http.StatusConflict)
+		wantStatus(t, w, wrongProof, http.StatusUnprocessableEntity)
+	}
+	now = now.Add(time.Second)
+	fresh := wantStatus(t, w, tr.request(5, 5, key), http.StatusOK)
+	for _, at := range timestamps(t, w, tr.text(key.Name(), 5), fresh) {
+		if at != now.Unix() {
+			t.Errorf("cosigned at %d: want %d", at, now.Unix())
 		}
 	}
-	if limited != 10 {
-		t.Errorf("%d of 20 replays limited: want 10", limited)
+	if again := wantStatus(t, w, tr.request(5, 5, key), http.StatusOK); again != fresh {
+		t.Errorf("another answer within that second: %s", again)
 	}
 	for i := range int64(5) {
 		wantStatus(t, w, tr.request(5+i, 6+i, key), http.StatusOK)

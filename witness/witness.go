@@ -53,9 +53,9 @@ type Config struct {
 	Clock  func() time.Time // of the cosignatures; nil is time.Now
 	Logger *slog.Logger     // nil is slog.DiscardHandler
 
-	// Rate (a second) and Burst limit, for each log alone, how many requests that carry its signature are answered; the others get
-	// 429. Requests for a size that is cosigned already, which anybody can repeat, have a budget of their own of the same size. Zero
-	// is DefaultRate and DefaultBurst; rate.Inf is no limit.
+	// Rate (a second) and Burst limit, for each log alone, how many larger trees are cosigned; for others there is 429. What anybody can
+	// repeat costs nothing of it: refusals, and the tree on record, which is cosigned once a second at most and answered with what is
+	// stored meanwhile. Zero is DefaultRate and DefaultBurst; rate.Inf is no limit.
 	Rate  rate.Limit
 	Burst int
 
@@ -91,9 +91,8 @@ type Witness struct {
 
 // A lane orders and limits the requests of one log.
 type lane struct {
-	mu      sync.Mutex    // held from reading the head to replacing it, so that this process does not race with itself
-	grow    *rate.Limiter // requests for a larger tree
-	refresh *rate.Limiter // requests for the tree that is on record, or a smaller one
+	mu   sync.Mutex    // held from reading the head to replacing it, so that this process does not race with itself
+	grow *rate.Limiter // larger trees that are cosigned
 }
 
 // Open opens the witness that Init made in a folder.
@@ -228,10 +227,7 @@ func (w *Witness) laneOf(origin string) *lane {
 	if l, ok := w.lanes.Load(origin); ok {
 		return l.(*lane)
 	}
-	l, _ := w.lanes.LoadOrStore(origin, &lane{
-		grow:    rate.NewLimiter(w.limit, w.burst),
-		refresh: rate.NewLimiter(w.limit, w.burst),
-	})
+	l, _ := w.lanes.LoadOrStore(origin, &lane{grow: rate.NewLimiter(w.limit, w.burst)})
 	return l.(*lane)
 }
 
