@@ -195,7 +195,10 @@ func (s *State) list(suffix string) (stems []string, err error) {
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), suffix)
-		if _, isStem := windowOf(name); ok && isStem && e.Type().IsRegular() {
+		if !ok || !e.Type().IsRegular() {
+			continue
+		}
+		if _, isStem := windowOf(name); isStem {
 			stems = append(stems, name)
 		}
 	}
@@ -270,8 +273,11 @@ func (s *State) refuse(stem string) error {
 // prune removes the oldest receipts but for a number of them, and never the one of a window. Receipts of later windows, which a clock
 // that ran ahead made, go first.
 func (s *State) prune(keep int, spare string) error {
+	if keep <= 0 {
+		return nil
+	}
 	stems, err := s.list(receiptSuffix)
-	if err != nil || keep <= 0 || len(stems) <= keep {
+	if err != nil || len(stems) <= keep {
 		return err
 	}
 	later := slices.IndexFunc(stems, func(stem string) bool { return stem[:len(stampForm)] > spare[:len(stampForm)] })
