@@ -25,6 +25,7 @@ const (
 	DefaultBudget             = 600     // entries an hour of one chip, key or instance
 	DefaultEvidence           = 4 << 30 // bytes of evidence kept an hour
 	DefaultPublishTimeout     = 30 * time.Second
+	bodyCopies                = 4 // a body, what it decodes to, and what its parts are parsed to
 	batchSize                 = 256
 	batchAge                  = 50 * time.Millisecond
 	queueTimeout              = 10 * time.Second
@@ -113,6 +114,9 @@ func (c *Config) setDefaults(dir string) error {
 		c.Budget < 0 || c.Evidence < 0 {
 		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d: want at least 100ms, at most 60s, not less than the first, and none negative",
 			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence)
+	}
+	if c.Limits.Copies == 0 {
+		c.Limits.Copies = bodyCopies
 	}
 	c.Limits.Refusal, c.Limits.Now, c.Limits.Logger = refusal, c.Now, c.Logger
 	c.Limits.UnsafeUnlimited = c.Limits.UnsafeUnlimited || c.UnsafeUnlimited

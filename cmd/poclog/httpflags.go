@@ -18,6 +18,7 @@ func registerHTTP(f *pflag.FlagSet, c *httpd.Config) {
 	f.IntVar(&c.Connections, "connections", httpd.DefaultConnections, "connections that are open at a time")
 	f.IntVar(&c.Reads, "reads", httpd.DefaultReads, "requests that only read and are answered at a time")
 	f.IntVar(&c.Writes, "writes", httpd.DefaultWrites, "requests that cost work and are answered at a time")
+	f.IntVar(&c.Waiting, "waiting", httpd.DefaultWaiting, "requests whose work is done, and that wait for others, at a time")
 	c.Memory = httpd.DefaultMemory
 	f.Var((*mibFlag)(&c.Memory), "memory", "MiB that the process should stay within; bodies that are being read and judged get half of it")
 	f.Int64Var(&c.LeastRate, "least-rate", httpd.DefaultLeastRate, "bytes a second below which a body or an answer is cut off")
@@ -60,7 +61,7 @@ const outsideHeap = 64 << 20
 // letting garbage grow to the size of what lives.
 func limitHTTP(c *httpd.Config) error {
 	for name, v := range map[string]float64{
-		"connections": float64(c.Connections), "reads": float64(c.Reads), "writes": float64(c.Writes), "least-rate": float64(c.LeastRate),
+		"connections": float64(c.Connections), "reads": float64(c.Reads), "writes": float64(c.Writes), "waiting": float64(c.Waiting), "least-rate": float64(c.LeastRate),
 	} {
 		if v < 1 {
 			return usagef("--%s %v: want at least 1", name, v)

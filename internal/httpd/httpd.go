@@ -153,7 +153,7 @@ func (s *Server) handler(class string, places *Shares, h Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := &request{server: s, client: s.client(r), class: class, places: places}
 		defer s.conns.busy(r.Context())()
-		w = &writer{ResponseWriter: w, control: http.NewResponseController(w), least: s.cfg.LeastRate}
+		w = &writer{ResponseWriter: w, control: http.NewResponseController(w), least: s.cfg.LeastRate, cut: s.metrics.limited.WithLabelValues("slow-reader").Inc}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if !places.Take(q.client, 1) {
 			q.places = nil

@@ -21,7 +21,7 @@ func newMetrics(s *Server) *metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "poclog_refusals_total", Help: "Requests refused, by kind and check."}, []string{"kind", "check"}),
 		limited:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "poclog_limited_total", Help: "Times that a limit was met, by limit."}, []string{"limit"}),
 	}
-	for _, l := range []string{"connections", "connections-cut", "read", "write", "status", "waiting", "memory", "rate", "slow-body"} {
+	for _, l := range []string{"connections", "connections-cut", "read", "write", "status", "waiting", "memory", "rate", "slow-body", "slow-reader"} {
 		m.limited.WithLabelValues(l)
 	}
 	s.conns.cut = m.limited.WithLabelValues("connections-cut").Inc

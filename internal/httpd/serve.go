@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -56,13 +57,19 @@ type writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	least   int64
+	cut     func() // is told once that it was cut off
 }
 
 func (w *writer) Write(p []byte) (int, error) {
 	if err := w.control.SetWriteDeadline(time.Now().Add(rateGrace + time.Duration(int64(len(p))*int64(time.Second)/w.least))); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && w.cut != nil {
+		w.cut()
+		w.cut = nil
+	}
+	return n, err
 }
 
 // Unwrap is for http.ResponseController.

@@ -54,6 +54,14 @@ func serve(t *testing.T, cfg Config) *served {
 		return hold(w, r)
 	}))
 	mux.Handle("GET /read", s.Read(func(w http.ResponseWriter, r *http.Request) error { fmt.Fprint(w, "ok"); return nil }))
+	mux.Handle("GET /large", s.Read(func(w http.ResponseWriter, r *http.Request) error {
+		for range 1000 {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				break
+			}
+		}
+		return nil
+	}))
 	mux.Handle("GET /broken", s.Read(func(w http.ResponseWriter, r *http.Request) error { return errors.New("the password is 1234") }))
 	mux.Handle("GET /metrics", s.ServeMetrics())
 	mux.Handle("/", s.NotFound())
@@ -220,6 +228,30 @@ func TestBodiesAreReadWhole(t *testing.T) {
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil || resp.StatusCode != 400 {
 		t.Errorf("a body that is cut: %v %v", resp, err)
+	}
+}
+
+func TestSlowReadersAreCutOff(t *testing.T) {
+	s := serve(t, Config{LeastRate: 1 << 30})
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, text := s.ask(t, http.DefaultClient, "GET", "/metrics", nil); strings.Contains(text, `poclog_limited_total{limit="slow-reader"} 1`+"\n") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a reader that reads nothing is not cut off")
+		}
+	}
+	if used := s.reads.Used(); used != 0 {
+		t.Errorf("%d places are taken", used)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/witness"
 )
@@ -97,6 +98,9 @@ func (a *Auditor) await(ctx context.Context, c torchwood.Checkpoint, signed []by
 	}
 	if err := a.refusedLately(c.Origin, uint64(c.N)); err != nil {
 		return answer(c, err)
+	}
+	if err := httpd.Wait(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, a.cfg.Wait, errPending)
 	defer cancel()
