@@ -76,8 +76,7 @@ func (l *Log) reset(index uint32, size int) []byte {
 	}
 	if index == 0 {
 		for i := range l.Events {
-			e := &l.Events[i]
-			if e.saysLocality() && len(e.Data) == len(startupLocality)+1 {
+			if e := &l.Events[i]; e.saysLocality() { // the only one, and of this length: checkLocality
 				value[size-1] = e.Data[len(startupLocality)]
 				break
 			}
@@ -95,7 +94,7 @@ func (l *Log) reset(index uint32, size int) []byte {
 // added to the TPM's log as events of PCR 10, for [CrossCheck] to find.
 func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	for _, alg := range l.Algs {
-		if alg.Hash() == 0 || alg != tpm.SHA384 && !covers(signed, alg) {
+		if alg.Hash() == 0 {
 			continue
 		}
 		registers, err := l.replay(alg)
@@ -162,23 +161,13 @@ func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
 	return nil
 }
 
-// covers reports whether a quote selected a register of one bank.
-func covers(signed *tpm.PCRValues, alg tpm.Alg) bool {
-	for pcr := range lastMappedPCR + 1 {
-		if _, ok := signed.Get(alg, pcr); ok {
-			return true
-		}
-	}
-	return false
-}
-
 // CheckPCR verifies one register alone, in every bank that the quote covers, which must be at least one. It proves the digests of these banks, and
 // so data that all of them are digests of, as [Log.GCETechnology] demands. Failures are [verify.BindPCRRTMR].
 func (l *Log) CheckPCR(signed *tpm.PCRValues, pcr int) error {
 	covered := false
 	for _, alg := range l.Algs {
 		want, ok := signed.Get(alg, pcr)
-		if !ok || alg.Hash() == 0 {
+		if !ok { // as of every algorithm that is unknown
 			continue
 		}
 		covered = true
@@ -299,7 +288,8 @@ func CrossCheck(ofTPM, ofTD *Log) (*Match, error) {
 	}
 	for i := range ofTD.Events {
 		e := &ofTD.Events[i]
-		if e.Type != evNoAction && e.Index >= ccFirstRTMR && e.Index < ccLastRTMR {
+		// In register 0 nothing but EV_NO_ACTION is parsed.
+		if e.Type != evNoAction && e.Index < ccLastRTMR {
 			sides[1][e.Index-ccFirstRTMR] = append(sides[1][e.Index-ccFirstRTMR], e)
 		}
 	}
@@ -368,7 +358,7 @@ func (c *comparison) onlyTPM() bool {
 		return false
 	}
 	e := c.a[0]
-	if e.Type == evSeparator && c.separators < oneSided[c.register].separators && isSeparator(e.Digests[c.digestA]) {
+	if e.Type == evSeparator && isSeparator(e.Digests[c.digestA]) { // how many, run judges in the end
 		c.separators++
 		return true
 	}

@@ -86,6 +86,7 @@ type reader struct {
 	err  error
 }
 
+// fail keeps the first error: what is read after it is zero, and no further one.
 func (r *reader) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = verify.Failf(verify.Format, "%s: byte %d: %s", r.kind, r.off, fmt.Sprintf(format, args...))
@@ -93,7 +94,7 @@ func (r *reader) fail(format string, args ...any) {
 }
 
 func (r *reader) take(n uint32, what string) []byte {
-	if r.err == nil && uint64(n) > uint64(len(r.b)-r.off) {
+	if uint64(n) > uint64(len(r.b)-r.off) {
 		r.fail("%s of %d bytes: %d are left", what, n, len(r.b)-r.off)
 	}
 	if r.err != nil {
@@ -187,7 +188,7 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 	if index := r.u32("index"); index > 1 || l.Kind == TPM && index > 0 {
 		r.fail("header of register %d", index)
 	}
-	if kind := r.u32("type"); r.err == nil && kind != evNoAction {
+	if kind := r.u32("type"); kind != evNoAction {
 		r.fail("first event of type %#x: want EV_NO_ACTION", kind)
 	}
 	if digest := r.take(20, "SHA-1 digest"); len(bytes.Trim(digest, "\x00")) > 0 {
@@ -221,16 +222,16 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 	if vendor := body.take(1, "vendor info size"); body.err == nil {
 		body.take(uint32(vendor[0]), "vendor info")
 	}
-	if body.err == nil && body.off != len(body.b) {
+	if body.off != len(body.b) {
 		body.fail("bytes after the vendor info")
 	}
 	if body.err != nil {
 		r.fail("header: %s", body.err)
 	}
-	if r.err == nil && (l.algorithm(tpm.SHA384) < 0) {
+	if l.algorithm(tpm.SHA384) < 0 {
 		r.fail("no SHA-384 digests: they are what a trust domain measures with")
 	}
-	if r.err == nil && l.Kind == CCEL && len(l.Algs) > 1 {
+	if l.Kind == CCEL && len(l.Algs) > 1 {
 		r.fail("%d algorithms: want SHA-384 alone, since registers prove no other", len(l.Algs))
 	}
 	l.first = r.b[:r.off:r.off]
@@ -240,17 +241,17 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 // event reads a TCG_PCR_EVENT2.
 func (l *Log) event(r *reader, sizes []uint32) {
 	e := Event{Number: len(l.Events), Index: r.u32("index"), Type: r.u32("type")}
-	if last := uint32(lastPCR); l.Kind == TPM && e.Index > last && (e.Type != evNoAction || e.Index != unusedIndex) {
+	switch {
+	case l.Kind == TPM && e.Index > lastPCR && (e.Type != evNoAction || e.Index != unusedIndex):
 		r.fail("event %d: PCR %d", e.Number, e.Index)
-	}
-	if l.Kind == CCEL && (e.Index > ccLastRTMR || e.Index == ccMRTD && e.Type != evNoAction) {
+	case l.Kind == CCEL && (e.Index > ccLastRTMR || e.Index == ccMRTD && e.Type != evNoAction):
 		r.fail("event %d: measurement register %d: want 1 to 4", e.Number, e.Index)
 	}
-	if n := r.u32("digest count"); r.err == nil && uint64(n) != uint64(len(l.Algs)) {
+	if n := r.u32("digest count"); uint64(n) != uint64(len(l.Algs)) {
 		r.fail("event %d: digest count %d: want %d", e.Number, n, len(l.Algs))
 	}
 	for i := range sizes {
-		if alg := tpm.Alg(r.u16("algorithm")); r.err == nil && alg != l.Algs[i] {
+		if alg := tpm.Alg(r.u16("algorithm")); alg != l.Algs[i] {
 			r.fail("event %d: digest %d of algorithm %s: want %s", e.Number, i, alg, l.Algs[i])
 		}
 		e.Digests = append(e.Digests, r.take(sizes[i], "digest"))
