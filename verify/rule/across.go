@@ -91,10 +91,10 @@ func (f *finder) join(r *Rule, g *group, c class) {
 				f.add(r.Run(o.first, c.first, f.limits))
 			}
 		}
-		switch {
-		case g.top[0].first == nil || c.value > g.top[0].value:
+		switch { // where there is none its value is empty, which no facet's is
+		case c.value > g.top[0].value:
 			g.top = [2]class{c, g.top[0]}
-		case g.top[1].first == nil || c.value > g.top[1].value:
+		case c.value > g.top[1].value:
 			g.top[1] = c
 		}
 		return

@@ -28,10 +28,10 @@ var quoteReplayed = Rule{
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
-		if e.Entry.Quote != f.Entry.Quote || !e.Entry.Joined() || !f.Entry.Joined() || akOf(e.Entry) != akOf(f.Entry) || sameBoot(e.Entry, f.Entry) {
+		ak := akOf(e.Entry) // none that is not joined
+		if e.Entry.Quote != f.Entry.Quote || ak == "" || ak != akOf(f.Entry) || sameBoot(e.Entry, f.Entry) {
 			return nil
 		}
-		ak := akOf(e.Entry)
 		out := &Finding{
 			Rule: "quote-replayed", Severity: Contradiction, Subject: e.Entry.Quote, Implicated: []string{string(ak)}, Affected: ids(e.Entry.Chip(), f.Entry.Chip()),
 			Seen: fmt.Sprintf("%s was covered by %s in boot %d.%d of its TPM and again in boot %d.%d.", e.Entry.Quote, ak,

@@ -57,10 +57,8 @@ func sameCounters(e, f *poclog.Entry) bool {
 
 // older reports whether f's counters are behind e's. They wrap around, for a TPM may add a number to them.
 func older(e, f *poclog.TPM) bool {
-	if d := int32(f.ResetCount - e.ResetCount); d != 0 {
-		return d < 0
-	}
-	return int32(f.RestartCount-e.RestartCount) < 0
+	resets, restarts := int32(f.ResetCount-e.ResetCount), int32(f.RestartCount-e.RestartCount)
+	return resets < 0 || resets == 0 && restarts < 0
 }
 
 func facet(key poclog.Identity, value string) []Facet {

@@ -22,10 +22,10 @@ var intervalInverted = Rule{
 			return nil
 		}
 		at, seen := c.Entry.Appraised, ""
-		switch {
-		case !c.T1.IsZero() && !c.T2.IsZero() && c.T1.After(c.T2.Add(verify.MaxSkew)):
+		switch { // a T1 that is unknown, zero, is before all
+		case !c.T2.IsZero() && c.T1.After(c.T2.Add(verify.MaxSkew)):
 			seen = fmt.Sprintf("it answers a challenge of %s, and was in the log by %s", stamp(c.T1), stamp(c.T2))
-		case !c.T1.IsZero() && at.Add(verify.MaxSkew).Before(c.T1):
+		case at.Add(verify.MaxSkew).Before(c.T1):
 			seen = fmt.Sprintf("the log says that it judged it at %s, and it answers a challenge of %s", stamp(at), stamp(c.T1))
 		case !c.T2.IsZero() && at.After(c.T2.Add(verify.MaxSkew)):
 			seen = fmt.Sprintf("it was in the log by %s, which says that it judged it at %s", stamp(c.T2), stamp(at))

@@ -100,6 +100,11 @@ func TestRulesCompareNothingWithNothing(t *testing.T) {
 		{"a quote in two boots", quoteReplayed, nil, boot6, "quote-replayed contradiction"},
 		{"of which the first is not joined", quoteReplayed, unjoined, boot6, ""},
 		{"of which the second is not joined", quoteReplayed, nil, both(boot6, unjoined), ""},
+		{"of which none is joined", quoteReplayed, unjoined, both(boot6, unjoined), ""},
+		{"of SEV-SNP under Azure's paravisor", quoteReplayed, as(poclog.AzureSNPvTPM), both(boot6, as(poclog.AzureSNPvTPM)), "quote-replayed alert"},
+		{"of which one says so", quoteReplayed, as(poclog.AzureSNPvTPM), boot6, "quote-replayed alert"},
+		{"of which the other says so", quoteReplayed, nil, both(boot6, as(poclog.AzureSNPvTPM)), "quote-replayed alert"},
+		{"an instance whose keys' counters do not compare", instanceOnTwoChips, nil, both(chip(ppidB), keys(akTwo), func(e *poclog.Entry) { e.TPM.KeyType, e.TPM.Firmware = "rsa-2048", 8 }), "moved information"},
 		{"by two AKs", quoteReplayed, nil, both(boot6, keys(akTwo)), ""},
 		{"in one boot", quoteReplayed, nil, nil, ""},
 		{"two quotes", quoteReplayed, nil, both(boot6, func(e *poclog.Entry) { e.Quote = "quote:00" }), ""},
@@ -185,8 +190,14 @@ func TestTPMsAreRewoundInAnOrderThatIsProven(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	if tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.Keys = nil })) != nil {
+	if tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.TPM = nil })) != nil || tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.Keys = nil })) != nil {
 		t.Error("facets without a time or a key")
+	}
+	strange := func(e *poclog.Entry) {
+		e.Chassis, e.Keys, e.TPM.ResetCount, e.TPM.KeyType, e.TPM.Firmware = []poclog.Identity{ppidB}, []poclog.Identity{akTwo}, 4, "rsa-2048", 8
+	}
+	if got := found(t, instanceOnTwoChips, claimed(5, nil), later(claimed(9, strange))); got != "moved information" {
+		t.Errorf("counters that do not compare: %q", got)
 	}
 	// In two boots on two chips the later evidence is of the earlier boot: whichever of them that is.
 	moved := func(e *poclog.Entry) { e.Chassis = []poclog.Identity{ppidB} }
@@ -221,6 +232,8 @@ func TestKeysOfOneTPM(t *testing.T) {
 		"two types of an instance":     {nil, second, true},
 		"two of a type":                {nil, func(e *poclog.Entry) { e.Keys = []poclog.Identity{akTwo} }, false},
 		"two of a type, on bare metal": {func(e *poclog.Entry) { e.Profile = poclog.BareMetalTDXTPM }, func(e *poclog.Entry) { e.Profile, e.Keys = poclog.BareMetalTDXTPM, []poclog.Identity{akTwo} }, true},
+		"of a machine and of a VM":     {func(e *poclog.Entry) { e.Profile = poclog.BareMetalTDXTPM }, func(e *poclog.Entry) { e.Keys = []poclog.Identity{akTwo} }, false},
+		"of a VM and of a machine":     {nil, func(e *poclog.Entry) { e.Profile, e.Keys = poclog.BareMetalTDXTPM, []poclog.Identity{akTwo} }, false},
 		"of other firmware":            {nil, func(e *poclog.Entry) { second(e); e.TPM.Firmware = 8 }, false},
 		"one key of other firmware":    {nil, func(e *poclog.Entry) { e.TPM.Firmware = 8 }, true},
 		"Azure's first":                {azure, second, false},
@@ -338,6 +351,12 @@ func TestTimesBetweenClaims(t *testing.T) {
 	if Before(e, f) {
 		t.Error("a challenge of another log")
 	}
+	// Where the tree and the times disagree, neither was first.
+	e, f = at(90*m, 91*m), at(0, m)
+	f.Rooted, f.Entry.Fresh = true, &poclog.Fresh{Origin: "a.test", Size: 2}
+	if Before(e, f) || Before(f, e) {
+		t.Error("a tree against all clocks orders")
+	}
 	// An interval is the log's own, where both ends are known.
 	alone := func(t1, t2, appraised time.Duration) bool {
 		c := at(t1, t2)
@@ -446,6 +465,7 @@ func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 		{false, "A", ""}, {false, "AAA", ""}, {false, "AB", "0-1 0-1"}, {false, "ABA", "0-1 0-1 1-2 1-2"}, {false, "ABC", "0-1 0-1 1-2 0-2 1-2"},
 		{false, "ABBC", "0-1 0-1 0-2 2-3 0-3 1-3"},
 		{true, "1", ""}, {true, "12", "0-1"}, {true, "123", "0-1 1-2 0-2"}, {true, "121", "0-1 1-2 0-2"}, {true, "312", "0-1 0-2 1-2"}, {true, "3123", "0-1 0-2 1-2 0-3 2-3"}, {true, "1324", "0-1 1-2 0-2 1-3 2-3"},
+		{true, "112", "0-1 0-2 1-2"}, {true, "3112", "0-1 0-2 1-2 0-3 1-3"}, {false, "ABAC", "0-1 0-1 1-2 1-2 2-3 0-3 1-3"},
 	} {
 		if got := run(c.rising, strings.Split(c.values, "")...); got != c.want {
 			t.Errorf("rising %t, %s: %s: want %s", c.rising, c.values, got, c.want)

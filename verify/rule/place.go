@@ -23,7 +23,7 @@ func (w where) String() string {
 
 // differs reports whether no machine can stand in both. What one of them leaves open does not differ. Names within a provider mean nothing elsewhere.
 func (w where) differs(o where) bool {
-	if w.provider == "" || o.provider == "" || w.provider != o.provider {
+	if w.provider == "" || w.provider != o.provider {
 		return w.provider != "" && o.provider != ""
 	}
 	return w.region != "" && o.region != "" && w.region != o.region || w.zone != "" && o.zone != "" && w.zone != o.zone
@@ -97,7 +97,7 @@ var twoAKsForInstance = Rule{
 }
 
 func gceInstance(e *poclog.Entry) bool {
-	return e.Profile == poclog.GCETDXvTPM && e.Instance.Kind() == poclog.GCEInstance && e.TPM != nil && akOf(e) != ""
+	return e.Profile == poclog.GCETDXvTPM && e.Instance.Kind() == poclog.GCEInstance && akOf(e) != ""
 }
 
 // twoTPMsOnChassis: the TPMs of two rented machines answer for the TDs of one chip.

@@ -135,7 +135,7 @@ func precedes(e, f *Claim) bool {
 	if c := f.Entry.Fresh; c != nil && f.Rooted && c.Origin == e.Origin && c.Size > e.Index {
 		return true
 	}
-	return !e.T2.IsZero() && !f.T1.IsZero() && e.T2.Add(verify.MaxSkew).Before(f.T1)
+	return !e.T2.IsZero() && e.T2.Add(verify.MaxSkew).Before(f.T1) // never, where T1 is unknown
 }
 
 // within reports whether both claims' evidence was certainly made within d of each other.
@@ -150,7 +150,7 @@ func within(e, f *Claim, d time.Duration) bool {
 
 // apart reports whether at least d lies between the makings.
 func apart(e, f *Claim, d time.Duration) bool {
-	gap := func(e, f *Claim) bool { return !e.T2.IsZero() && !f.T1.IsZero() && f.T1.Sub(e.T2) >= d }
+	gap := func(e, f *Claim) bool { return !e.T2.IsZero() && f.T1.Sub(e.T2) >= d } // below zero, where T1 is unknown
 	return gap(e, f) || gap(f, e)
 }
 
@@ -197,7 +197,9 @@ func (l Limits) Compare(e, f *Claim) []*Finding {
 		if finding == nil || finding.Rule == Moved && moved {
 			continue
 		}
-		moved = moved || finding.Rule == Moved
+		if finding.Rule == Moved {
+			moved = true
+		}
 		found = append(found, finding)
 	}
 	return found
