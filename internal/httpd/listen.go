@@ -12,9 +12,8 @@ import (
 // connections are those that are open. Where there is no room for a new one, one that waits for a request is closed: of its own address if
 // that has more than its share, or else of the address that has most.
 type connections struct {
-	max int
-
-	mu   sync.Mutex // guards what follows, and the fields of each conn that say so
+	mu   sync.Mutex // guards what follows, and what says so of each conn
+	max  int
 	open map[*conn]struct{}
 	held map[string]int
 
@@ -25,13 +24,20 @@ func newConnections(n int) *connections {
 	return &connections{max: n, open: make(map[*conn]struct{}), held: make(map[string]int), cut: func() {}, refused: func() {}}
 }
 
+// limit sets how many are open at a time.
+func (s *connections) limit(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max = n
+}
+
 // A conn is an accepted connection.
 type conn struct {
 	net.Conn
 	set   *connections
-	from  string // its network; "" is a trusted proxy, whose connections are many clients'
-	idle  time.Time
-	works int // requests that are being answered on it
+	from  string    // its network; "" is a trusted proxy, whose connections are many clients'
+	idle  time.Time // since when; guarded by the set
+	works int       // requests that are being answered on it; guarded by the set
 }
 
 func (c *conn) Close() error {

@@ -25,8 +25,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	if a, ok := l.Addr().(*net.TCPAddr); ok && a.IP.IsLoopback() && len(s.cfg.TrustedProxies) == 0 {
 		s.cfg.Logger.Warn("this address is reached from this machine only: if a proxy stands before it, trust it with --trusted-proxy, or its clients share one address's limits", "address", a.String())
 	}
-	if n := s.cfg.Connections; n > descriptors() {
-		return fmt.Errorf("%d connections: the process may open %d files, and needs %d of them for itself: raise the limit (ulimit -n), or lower --connections", n, descriptors()+ownFiles, ownFiles)
+	if most := descriptors(); s.cfg.Connections > most {
+		if most < leastConnections {
+			return fmt.Errorf("serve %s: the process may open %d files, and needs %d of them for itself: raise the limit (ulimit -n)", l.Addr(), most+ownFiles, ownFiles)
+		}
+		s.cfg.Logger.Warn("fewer connections than --connections: the process may open too few files (ulimit -n)", "connections", most, "wanted", s.cfg.Connections)
+		s.conns.limit(most)
 	}
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
@@ -49,8 +53,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	return nil
 }
 
-// ownFiles are the file descriptors that a service needs beside its connections.
-const ownFiles = 128
+const (
+	ownFiles         = 128 // file descriptors that a service needs beside its connections
+	leastConnections = 16
+)
 
 // A writer cuts off who reads an answer slower than the least rate.
 type writer struct {
