@@ -21,7 +21,7 @@ func leaf(t testing.TB, chip, key int, level uint32) []byte {
 	e := &poclog.Entry{
 		Appraisal: 1, Profile: poclog.TDX, Level: level, Realm: poclog.Lab,
 		Chassis: []poclog.Identity{poclog.Identity(fmt.Sprintf("intel:tdx:ppid:%032x", chip+1))}, Keys: []poclog.Identity{poclog.Identity(fmt.Sprintf("tpm:ak:%064x", key+1))},
-		Quote: poclog.Identity("quote:" + poclog.Sum(fmt.Appendf(nil, "%d", chip)).String()), CVM: poclog.CVM{Technology: "tdx", Measurement: make([]byte, 48)},
+		Quote: poclog.Identity("quote:" + poclog.Sum(fmt.Appendf(nil, "%d", chip)).String()), CVM: poclog.CVM{Technology: "tdx", Measurement: make([]byte, 48), FMSPC: make([]byte, 6), PCEID: make([]byte, 2)},
 		Evidence: poclog.EvidenceDigests{Bundle: poclog.BlobOf([]byte("b")), Policy: poclog.BlobOf([]byte("p"))}, Appraised: poclog.UnixTime(1800000000),
 	}
 	b, err := e.Marshal()
