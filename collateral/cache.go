@@ -7,14 +7,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/durable"
 )
 
 // Defaults and bounds of a [Cache].
@@ -73,10 +71,14 @@ type Cache struct {
 	asking  chan struct{} // a token for each key that is being asked for
 	group   singleflight.Group
 	changed chan struct{} // wakes Run: a key is due earlier than it thinks
+	ending  context.Context
+	end     context.CancelFunc
+	running sync.WaitGroup // of what is being asked
 
-	mu    sync.Mutex // guards what follows
-	slots map[Key]*slot
-	seen  map[Key]mark // as on disk, or newer: what is older than these is refused
+	mu     sync.Mutex // guards what follows, and that nothing begins to run once closed is set
+	closed bool
+	slots  map[Key]*slot
+	seen   map[Key]mark // as on disk, or newer: what is older than these is refused
 }
 
 // A slot is a key's state.
@@ -111,6 +113,7 @@ func Open(dir string, cfg Config, sources ...Source) (*Cache, error) {
 		cfg: cfg, dir: dir, sources: sources, http: httpClient(cfg.HTTP), asking: make(chan struct{}, maxAsking), changed: make(chan struct{}, 1),
 		slots: make(map[Key]*slot), seen: seen,
 	}
+	c.ending, c.end = context.WithCancel(context.Background())
 	keys, err := itemFiles(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open collateral: %w", err)
@@ -240,119 +243,6 @@ func (c *Cache) offer(n Need, it poclog.CollateralItem) {
 	}
 }
 
-// accept verifies an item and keeps it where it is newer than what is kept. The mark of what was seen is durable before anything is judged by it.
-// What is older than anything seen before is errOlder; but nothing is wrong with an older issue of the same number while a newer one is kept: the
-// issuer's servers need not agree to the second.
-func (c *Cache) accept(k Key, it *poclog.CollateralItem) (*Facts, error) {
-	src := c.source(k)
-	if src == nil {
-		return nil, fmt.Errorf("%s: no source has it", k)
-	}
-	now := c.cfg.Now()
-	f, err := src.Open(k, it, now)
-	if err != nil {
-		return nil, err
-	}
-	if now.Before(f.Issued) || now.After(f.Until) {
-		return nil, fmt.Errorf("%s: valid from %s to %s, not now", k, f.Issued.UTC().Format(time.RFC3339), f.Until.UTC().Format(time.RFC3339))
-	}
-	if kept, err := c.kept(k, f, now); kept != nil || err != nil {
-		return kept, err
-	}
-	// The lock comes before mu: while another process keeps it, judges go on by what they have.
-	unlock, err := durable.Lock(filepath.Join(c.dir, fileLock), lockPatience)
-	if err != nil {
-		return nil, fmt.Errorf("keep %s: %w", k, err)
-	}
-	f, err = c.keep(k, it, f, now)
-	return f, errors.Join(err, unlock())
-}
-
-// lockPatience bounds the wait for another process that writes what was seen.
-const lockPatience = 10 * time.Second
-
-// kept returns what is kept in the place of an item: it is as new, or newer. Nothing is kept of what is older than anything seen before.
-func (c *Cache) kept(k Key, f *Facts, now time.Time) (*Facts, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.keptLocked(k, f, now)
-}
-
-func (c *Cache) keptLocked(k Key, f *Facts, now time.Time) (*Facts, error) {
-	s := c.slots[k]
-	if c.isOld(k, f) {
-		if s != nil && s.valid(now) && s.facts.mark().number.Cmp(f.mark().number) == 0 {
-			return s.facts, nil
-		}
-		return nil, fmt.Errorf("%s: number %s, issued %s: %w: number %s, issued %s", k, f.mark().number, f.Issued.UTC().Format(time.RFC3339), errOlder,
-			c.seen[k].number, c.seen[k].issued.Format(time.RFC3339))
-	}
-	if s != nil && s.valid(now) && !s.facts.mark().before(f.mark()) {
-		return s.facts, nil
-	}
-	return nil, nil
-}
-
-// keep keeps an item, unless a newer one came meanwhile. The caller holds the lock of the folder.
-func (c *Cache) keep(k Key, it *poclog.CollateralItem, f *Facts, now time.Time) (*Facts, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if kept, err := c.keptLocked(k, f, now); kept != nil || err != nil {
-		return kept, err
-	}
-	s := c.slots[k]
-	if s == nil {
-		if len(c.slots) >= maxKeys {
-			c.forget(now)
-		}
-		s = new(slot)
-		c.slots[k] = s
-	}
-	if err := c.remember(k, f.mark()); err != nil {
-		return nil, err
-	}
-	if err := writeItem(c.dir, k, it); err != nil {
-		// What was seen is durable: the older item may not judge any more, so that this one must, for as long as the process lives.
-		c.cfg.Logger.Warn("collateral is not kept on disk", "key", k.String(), "error", err)
-	}
-	*s = slot{item: it, facts: f, next: now.Add(c.spread(c.life(f, now)))}
-	c.wake()
-	return f, nil
-}
-
-// remember makes a mark durable, with those that other processes saw. The caller holds the lock of the folder, and mu.
-func (c *Cache) remember(k Key, m mark) error {
-	if old, ok := c.seen[k]; ok && !old.before(m) {
-		return nil
-	}
-	all, err := readSeen(c.dir)
-	if err != nil {
-		return fmt.Errorf("keep %s: %w", k, err)
-	}
-	for key, old := range c.seen {
-		if there, ok := all[key]; !ok || there.before(old) {
-			all[key] = old
-		}
-	}
-	if there, ok := all[k]; ok && m.before(there) {
-		c.seen = all
-		return fmt.Errorf("%s: %w, by another process", k, errOlder)
-	}
-	if err := m.check(); err != nil {
-		return fmt.Errorf("keep %s: %w", k, err)
-	}
-	all[k] = m
-	b, err := marshalSeen(all)
-	if err == nil {
-		err = durable.Replace(filepath.Join(c.dir, fileSeen), b, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("keep %s: %w", k, err)
-	}
-	c.seen = all
-	return nil
-}
-
 // forget drops what is of no use now, or one of the others: memory is bounded. The caller holds mu.
 func (c *Cache) forget(now time.Time) {
 	for k, s := range c.slots {
@@ -429,8 +319,13 @@ func (c *Cache) resting(k Key) error {
 // ask asks the issuer, once however many want to know, and notes what came of it. Who does not wait any longer does not end it for the others.
 func (c *Cache) ask(ctx context.Context, k Key) error {
 	done := c.group.DoChan(k.String(), func() (any, error) {
+		if !c.begin() {
+			return nil, errClosed
+		}
+		defer c.running.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout+c.cfg.Patience.For)
 		defer cancel()
+		defer context.AfterFunc(c.ending, cancel)()
 		select {
 		case c.asking <- struct{}{}:
 			defer func() { <-c.asking }()
@@ -447,6 +342,28 @@ func (c *Cache) ask(ctx context.Context, k Key) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+var errClosed = errors.New("the cache is closed")
+
+// begin notes that something runs until c.running.Done, unless the cache is closed.
+func (c *Cache) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.running.Add(1)
+	}
+	return !c.closed
+}
+
+// Close ends what is being asked, and waits until nothing writes to the folder any more. What is
+// kept can be read on.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	c.running.Wait()
 }
 
 // fetch asks, and asks again for what was announced early where the answer is older than what was seen: its submitter may have had that.
@@ -497,5 +414,5 @@ func (c *Cache) note(k Key, err error) {
 	}
 	s.none, s.err = false, err
 	s.next = now.Add(c.backoff(s.failures, err))
-	c.cfg.Logger.Warn("collateral was not to be had", "key", k.String(), "failures", s.failures, "again", s.next.UTC().Format(time.RFC3339), "error", err)
+	c.cfg.Logger.Warn("collateral is unavailable", "key", k.String(), "failures", s.failures, "again", s.next.UTC().Format(time.RFC3339), "error", err)
 }

@@ -4,7 +4,7 @@
 // Nothing enters the cache that its issuer did not sign under the policy's roots, that is for another platform, not yet or no longer valid, or older
 // than what was seen before: numbers and times of issue that were seen are kept durably, and never go back. A wrong answer changes nothing; what is
 // kept stays in use until it expires, and not a second longer. Answers are asked for again while the old one is still valid, one request at a time
-// for each, with growing and jittered waits where the issuer fails; a flood of questions about something that is not to be had asks nobody.
+// for each, with growing and jittered waits where the issuer fails; a flood of questions about what is unavailable asks nobody.
 //
 // Whoever issues collateral is a [Source]: [Intel]'s PCS or a PCCS, [AMD]'s KDS, and [Google]'s launch endorsements. Files in the folder are not trusted either:
 // they are verified when they are read, and ignored if they do not pass. The folder's list of what was seen is the exception: where it is damaged the
@@ -95,7 +95,7 @@ type Answer struct {
 // ErrNone says that the issuer answers that there is no such collateral.
 var ErrNone = errors.New("the issuer has none")
 
-// An UnavailableError says that collateral is not to be had now.
+// An UnavailableError says that collateral is unavailable now.
 type UnavailableError struct {
 	Key   Key
 	After time.Duration // until it will be asked for again
@@ -103,7 +103,7 @@ type UnavailableError struct {
 }
 
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("%s is not to be had now: %s", e.Key, e.Err)
+	return fmt.Sprintf("%s is unavailable now: %s", e.Key, e.Err)
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }

@@ -67,6 +67,7 @@ func (b *bench) open(t *testing.T) *collateral.Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -338,7 +339,7 @@ func TestRunRefreshesBeforeExpiry(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { c.Run(ctx); close(ended) }()
-	defer func() { cancel(); <-ended }()
+	defer func() { cancel(); <-ended; c.Close() }()
 	b.server.Publish(b.issue(chip.CollateralOptions{At: time.Now().Add(-time.Minute), Evaluation: 20}))
 	for range 200 {
 		if got, _ := c.Newest(b.bundle, nil); strings.Contains(string(got.Get(poclog.TDXTCBInfo).Body), `"tcbEvaluationDataNumber":20`) {

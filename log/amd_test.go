@@ -53,6 +53,7 @@ func newAzureMarket(t *testing.T) *azureMarket {
 	if m.cache, err = collateral.Open(filepath.Join(t.TempDir(), "collateral"), collateral.Config{Backoff: 20 * time.Millisecond}, intel, amdSource); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(m.cache.Close) // after the log's own, for it uses the cache
 	cfg := logConfig()
 	cfg.Collateral = m.cache
 	dir := filepath.Join(t.TempDir(), "log")
@@ -127,7 +128,7 @@ func TestLogSurvivesAMD(t *testing.T) {
 	if p.Status != http.StatusServiceUnavailable || p.Check != "collateral" || p.RetryAfter < 70*time.Second {
 		t.Errorf("%+v: want 503, collateral, Retry-After", p)
 	}
-	if _, health := get(t, m.url+"/health"); !strings.Contains(health, `"status":"ok"`) || !strings.Contains(health, "amd-crl vcek-milan is not to be had") {
+	if _, health := get(t, m.url+"/health"); !strings.Contains(health, `"status":"ok"`) || !strings.Contains(health, "amd-crl vcek-milan is unavailable") {
 		t.Errorf("health: %s", health)
 	}
 	// Intel's chips do not wait for AMD.

@@ -48,7 +48,7 @@ func (s *Service) collateralState() (states []poclog.CollateralState, warnings [
 		if !st.NextUpdate.IsZero() && !st.Valid {
 			until = "expired at " + st.NextUpdate.Format(time.RFC3339)
 		}
-		warnings = append(warnings, fmt.Sprintf("%s %s is not to be had since %s (%s): %.200s", st.Kind, st.For, st.Failing.Format(time.RFC3339), until, st.Error))
+		warnings = append(warnings, fmt.Sprintf("%s %s is unavailable since %s (%s): %.200s", st.Kind, st.For, st.Failing.Format(time.RFC3339), until, st.Error))
 	}
 	return states, warnings
 }

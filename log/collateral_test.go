@@ -59,6 +59,7 @@ func newMarket(t *testing.T, change func(*log.Config, *poclog.Policy, *collatera
 	if m.cache, err = collateral.Open(filepath.Join(t.TempDir(), "collateral"), caching, intel, google); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(m.cache.Close) // after the log's own, for it uses the cache
 	cfg.Collateral = m.cache
 	dir := filepath.Join(t.TempDir(), "log")
 	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: policy}); err != nil {

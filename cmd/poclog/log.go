@@ -114,7 +114,7 @@ func newLogServeCmd() *cobra.Command {
 	f.Var((*mibFlag)(&s.cfg.Evidence), "evidence", "MiB of evidence that are kept in an hour; addresses share them")
 	s.collateral.register(c)
 	f.BoolVar(&s.cfg.UnsafeWithoutCollateral, "unsafe-without-collateral", false,
-		"where collateral is not to be had, judge without it: at level 0, if the policy admits that, instead of 503")
+		"where collateral is unavailable, appraise without it: at level 0, if the policy admits that, instead of 503")
 	return c
 }
 
@@ -130,6 +130,7 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	if cache != nil {
+		defer cache.Close()
 		s.cfg.Collateral = cache
 	} else if err := unused(cmd, "nobody is asked for collateral (--pcs, --kds and --launch-endorsements are off, or the realm is no manufacturer's)",
 		"collateral-cache", "collateral-refresh", "unsafe-without-collateral"); err != nil {

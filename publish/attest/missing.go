@@ -15,7 +15,7 @@ const (
 	PieceLog      = "log"        // a Proof-of-Cloud log that admits the profile
 )
 
-// A MissingError says which piece of evidence is not to be had, why, and how to get it.
+// A MissingError says which piece of evidence is unavailable, why, and how to get it.
 type MissingError struct {
 	Piece string
 	Err   error
