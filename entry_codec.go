@@ -44,6 +44,7 @@ func (e *Entry) code(c *canon.Codec) {
 	e.Evidence.code(c.Member("evidence"))
 	c.Member("appraised").Time(&e.Appraised)
 	c.Lit("}")
+	c.Check(e.isOfOneMaker(), "an entry of profile %s: want a cvm and a chassis of its maker's", e.Profile)
 	c.Check((e.TPM == nil) == (e.Boot == nil), "boot and tpm come together or not at all")
 	c.Check((len(e.Publishers) == 0) == (e.Evidence.Envelope == Blob{}), "publishers and their envelope come together or not at all")
 }
@@ -129,6 +130,15 @@ func (m *CVM) code(c *canon.Codec) {
 		canon.OptionalOf(c, "snp", &m.SNP, func(s *SNPReport) { s.code(c) })
 	})
 	c.Check(m.ofItsTechnology(), "cvm of technology %s: want snp for snp and fmspc and pceid for tdx, and no member of the other", m.Technology)
+}
+
+// isOfOneMaker reports whether profile, TEE and chassis are of one maker of chips.
+func (e *Entry) isOfOneMaker() bool {
+	isSNP := e.CVM.Technology == "snp"
+	return isSNP == e.Profile.isSNP() && !slices.ContainsFunc(e.Chassis, func(id Identity) bool {
+		kind := id.Kind()
+		return isSNP && (kind == IntelPPID || kind == IntelPIID) || !isSNP && kind == AMDChipID
+	})
 }
 
 // ofItsTechnology reports whether the members are those of the technology.

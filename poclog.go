@@ -61,6 +61,8 @@ func Profiles() []Profile {
 // ChipOnly reports whether a profile has no TPM, so that it binds the VM to no place and level 2 is not possible.
 func (p Profile) ChipOnly() bool { return p == TDX || p == SNP }
 
+func (p Profile) isSNP() bool { return p == SNP || p == AzureSNPvTPM }
+
 // ParseProfile parses the name of a profile.
 func ParseProfile(s string) (Profile, error) {
 	for _, p := range Profiles() {

@@ -296,6 +296,7 @@ func (s *scanner) cvm(p *Projection) {
 	if !isSNP {
 		s.lit(`"tdx"`)
 	}
+	s.bad = s.bad || isSNP != p.Profile.isSNP() || isSNP && !(allZero(p.PPID[:]) && allZero(p.PIID[:])) || !isSNP && !allZero(p.ChipID[:])
 	s.lit(`,"measurement":`)
 	s.hex(p.Measurement[:])
 	if s.try(`,"endorsed_by":`) && !s.try(`"provider"`) {

@@ -198,6 +198,11 @@ export type Proof = Of<typeof anyProof>;
 
 function proof(c: Cursor): Proof {
   const p = anyProof(c);
+  const snp = p.cvm.technology === "snp";
+  const others = snp ? "intel:" : "amd:";
+  if (snp !== p.profile.includes("snp") || p.chassis?.some((id) => id.startsWith(others))) {
+    c.fail("profile, TEE and chassis are of two makers");
+  }
   if ((p.boot === undefined) !== (p.tpm === undefined)) c.fail("boot and tpm come together");
   const signed = p.publishers !== undefined;
   if (signed !== (p.evidence.envelope !== undefined)) c.fail("publishers and envelope come together");

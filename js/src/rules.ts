@@ -83,15 +83,14 @@ function differ<T>(a: T | undefined, b: T | undefined): boolean {
   return a !== undefined && b !== undefined && a !== b;
 }
 
-/** The difference of two counters that wrap around. */
-function ahead(a: number, b: number): number {
-  return (a - b) | 0;
-}
-
-/** Below zero: a's boot is earlier than b's, of one TPM. undefined: their counters do not compare. */
+/**
+ * How far a's boot is ahead of b's, of one TPM: 0 is one boot. undefined: their counters do not compare.
+ * They wrap around: of two boots that are half the way apart neither is ahead, which is NaN.
+ */
 function boots(a: Proof, b: Proof): number | undefined {
   if (!a.tpm || !b.tpm || !oneTPM(a, b)) return undefined;
-  return ahead(a.tpm.reset_count, b.tpm.reset_count) || ahead(a.tpm.restart_count, b.tpm.restart_count);
+  const apart = (a.tpm.reset_count - b.tpm.reset_count) | 0 || (a.tpm.restart_count - b.tpm.restart_count) | 0;
+  return apart === -(2 ** 31) ? NaN : apart;
 }
 
 function oneTPM(a: Proof, b: Proof): boolean {

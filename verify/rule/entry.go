@@ -55,10 +55,14 @@ func sameCounters(e, f *poclog.Entry) bool {
 	return akOf(e) == akOf(f) || e.TPM.Firmware == f.TPM.Firmware
 }
 
-// older reports whether f's counters are behind e's. They wrap around, for a TPM may add a number to them.
+// older reports whether f's counters are behind e's. They wrap around, for a TPM may add a number to them: of two that are half the way apart neither is
+// behind the other.
 func older(e, f *poclog.TPM) bool {
-	resets, restarts := int32(f.ResetCount-e.ResetCount), int32(f.RestartCount-e.RestartCount)
-	return resets < 0 || resets == 0 && restarts < 0
+	behind := e.ResetCount - f.ResetCount
+	if behind == 0 {
+		behind = e.RestartCount - f.RestartCount
+	}
+	return behind > 0 && behind < 1<<31
 }
 
 func facet(key poclog.Identity, value string) []Facet {
