@@ -35,13 +35,12 @@ func (a *Auditor) again(ctx context.Context, cl *client.Client, r *record) error
 		if err != nil {
 			return err
 		}
-		if v.err != nil {
-			return fmt.Errorf("entry %d: %w", m.entry, v.err)
-		}
 		if err := a.state.settle(ctx, r.origin, m.entry, v, a.cfg.Clock()); err != nil {
 			return err
 		}
 		switch {
+		case v.err != nil: // it stays an exception
+			a.cfg.Logger.Warn("an exception cannot be verified", "origin", r.origin, "entry", m.entry, "error", v.err)
 		case v.refused != nil:
 			a.cfg.Logger.Error("entry refused", "origin", r.origin, "entry", m.entry, "check", v.refused.Check, "detail", v.refused.Detail)
 		case v.withheld == nil:
@@ -91,6 +90,8 @@ func (s *state) settle(ctx context.Context, origin string, entry uint64, v verdi
 		}
 		exec("UPDATE withheld SET tried = ? WHERE origin = ? AND entry = ?", at.Unix(), origin, entry)
 		switch {
+		case v.err != nil:
+			return err
 		case v.refused != nil:
 			exec(`INSERT INTO refused (origin, entry, chk, detail, seen) VALUES (?, ?, ?, ?, ?)
 				ON CONFLICT DO UPDATE SET chk = excluded.chk, detail = excluded.detail, resolved = 0`,

@@ -109,6 +109,9 @@ func TestExceptionsAreSignedByKeysOfTheirOwn(t *testing.T) {
 	if w := get(t, a, "/audit/"+originHash()+"?from=3"); strings.Contains(w.Body.String(), bundle.String()) || w.Code != http.StatusOK {
 		t.Errorf("the list from entry 3 on: %d: %s", w.Code, w.Body)
 	}
+	if w := get(t, a, "/metrics"); !strings.Contains(w.Body.String(), `poclog_audit_exceptions{origin="`+origin+`"} 1`) {
+		t.Errorf("%s", w.Body)
+	}
 	// What is withheld after it was seen is no exception.
 	l.answer(must(poclog.ParseEntry(l.log.Leaves[3])).Evidence.Bundle.SHA256, http.StatusUnavailableForLegalReasons)
 	l.good(1)
@@ -239,10 +242,21 @@ func TestWithheldEvidenceIsAskedForAgain(t *testing.T) {
 	if err := a.Look(t.Context(), origin); err == nil || !strings.Contains(err.Error(), "refused: entry 2: audit.evidence") {
 		t.Errorf("a larger tree: %v", err)
 	}
+	// What cannot be decided changes nothing, and holds up nothing else.
+	l.answer(bundle, http.StatusUnavailableForLegalReasons)
+	later.Add(int64(10*time.Minute + time.Second))
+	look(t, a)
+	wantExcepted(t, a, 4, 2)
+	l.answer(bundle, http.StatusTeapot)
+	later.Add(int64(10*time.Minute + time.Second))
+	l.good(1)
+	l.publish()
+	look(t, a)
+	wantExcepted(t, a, 5, 2)
 	l.answer(bundle, 0)
 	later.Add(int64(10*time.Minute + time.Second))
 	look(t, a)
-	wantServed(t, a, 4)
+	wantServed(t, a, 5)
 	wantExcepted(t, a, 0)
 	if r := report(t, a); len(r.Refused) != 1 || r.Refused[0].Resolved == "" || r.WithheldTotal != 0 {
 		t.Errorf("%+v", r)
