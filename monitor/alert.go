@@ -97,6 +97,9 @@ func (m *Monitor) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) (ad
 	return added, nil
 }
 
+const insertAlert = `INSERT INTO alert (id, time, rule, severity, subject, body, silenced) SELECT ?, ?, ?, ?, ?, ?, ?
+	WHERE (` + countOthers + `) < ? ON CONFLICT (id) DO NOTHING`
+
 // addAlert keeps an alert, unless there are as many others of its rule, severity and subject as may be.
 func (m *Monitor) addAlert(ctx context.Context, tx *sql.Tx, a *Alert, q quota) (isNew bool, err error) {
 	if a.ID == "" {
@@ -111,9 +114,7 @@ func (m *Monitor) addAlert(ctx context.Context, tx *sql.Tx, a *Alert, q quota) (
 	if err != nil {
 		return false, err
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO alert (id, time, rule, severity, subject, body, silenced) SELECT ?, ?, ?, ?, ?, ?, ?
-		WHERE (`+countOthers+`) < ? ON CONFLICT (id) DO NOTHING`,
-		append([]any{a.ID, a.Time.Unix(), a.Rule, a.Severity, a.Subject, string(body), a.Silenced}, q.others(a)...)...)
+	res, err := m.state.insertAlert.Exec(tx, append([]any{a.ID, a.Time.Unix(), a.Rule, a.Severity, a.Subject, string(body), a.Silenced}, q.others(a)...)...)
 	if err != nil {
 		return false, err
 	}

@@ -63,3 +63,21 @@ func TestALogThatMakesATimeUpHidesBehindNoContradiction(t *testing.T) {
 		fileOf(t, dir, a)
 	}
 }
+
+// A log that says of one entry that it judged it long before those that came before it is looked at, though nothing contradicts it: by these times the monitor
+// decides what else to look at.
+func TestAnEntryOutOfItsLogsOrderIsLookedAt(t *testing.T) {
+	w := attack.NewWorld()
+	s := newStation(t, w.Log)
+	m, dir, _ := watcher(t)
+	s.follow(t, m)
+	s.submit(t, w, w.Honest())
+	s.submitAt(t, w, w.Honest(), attack.Now.Add(-25*time.Hour))
+	s.Publish(attack.Now.Add(10 * time.Second))
+	out := look(t, m)
+	found := contradictionsOf(t, m, "entry-not-reproducible")
+	if len(found) != 1 || found[0].Subject != "log:"+s.Log.Origin || out.Waiting != 0 {
+		t.Fatalf("%+v, %+v: want a contradiction about the log", out, found)
+	}
+	fileOf(t, dir, found[0])
+}

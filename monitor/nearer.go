@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -84,44 +83,66 @@ type moment struct {
 	says [2]uint64 // by sayings
 }
 
-// A chipRows is what a log's fresh entries say of one chip, by time. Pairs that follow each other often ask for the same.
+// chipRows finds a log's fresh entries by their chip. It is made when it is first needed, and then goes on with the log: 8 bytes an entry.
 type chipRows struct {
-	realm byte
-	chip  []byte
-	list  []moment
+	upTo uint64              // entries below were read
+	at   map[uint64][]uint64 // indices, by the hash of realm and chip
+
+	last uint64 // of the chip that was asked for last: pairs that follow each other often ask for the same
+	list []moment
 }
 
-// ofChip lists the fresh entries of a log that are of a row's chip.
+// ofChip lists the fresh entries of a log that are of a row's chip, by time.
 func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
-	if c := t.r.chips[t.l.number]; c != nil && c.realm == of[offRealm] && bytes.Equal(c.chip, of.chipOctets()) {
+	c := t.chips
+	if c == nil {
+		c = &chipRows{at: make(map[uint64][]uint64)}
+		t.chips = c
+	}
+	if err := t.readChips(ctx); err != nil {
+		return nil, err
+	}
+	key := t.keyer.key(ofChip, of, of.chipOctets())
+	if c.last == key && len(c.list) == len(c.at[key]) {
 		return c.list, nil
 	}
-	c := &chipRows{realm: of[offRealm], chip: bytes.Clone(of.chipOctets())}
-	buf := newBlock(maxRead)
-	for at := uint64(0); at < t.l.next; {
-		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
-		}
-		part := buf[:min(maxRead, t.l.next-at)*rowSize]
-		if err := t.rows.read(at, part); err != nil {
+	c.last, c.list = key, nil
+	row := newBlock(1)
+	for _, index := range c.at[key] {
+		if err := t.rows.read(index, row); err != nil {
 			return nil, &folderError{err}
 		}
-		for i := range part.len() {
-			r := part.row(i)
-			if !r.has(flagFresh) || r[offRealm] != c.realm || !bytes.Equal(r.chipOctets(), c.chip) {
-				continue
-			}
-			m := moment{at: r.appraised(), ref: refOf(t.l.number, at+uint64(i))}
-			for n, says := range sayings {
-				m.says[n] = says(t, r)
-			}
-			c.list = append(c.list, m)
+		r := row.row(0)
+		m := moment{at: r.appraised(), ref: refOf(t.l.number, index)}
+		for n, says := range sayings {
+			m.says[n] = says(t, r)
 		}
-		at += uint64(part.len())
+		c.list = append(c.list, m)
 	}
 	slices.SortFunc(c.list, func(a, b moment) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ref, b.ref)) })
-	t.r.chips[t.l.number] = c
 	return c.list, nil
+}
+
+// readChips takes the records in that are new.
+func (t *tail) readChips(ctx context.Context) error {
+	c, buf := t.chips, newBlock(maxRead)
+	for c.upTo < t.l.next {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		part := buf[:min(maxRead, t.l.next-c.upTo)*rowSize]
+		if err := t.rows.read(c.upTo, part); err != nil {
+			return &folderError{err}
+		}
+		for i := range part.len() {
+			if r := part.row(i); r.has(flagFresh) && r.chipOctets() != nil {
+				key := t.keyer.key(ofChip, r, r.chipOctets())
+				c.at[key] = append(c.at[key], c.upTo+uint64(i))
+			}
+		}
+		c.upTo += uint64(part.len())
+	}
+	return nil
 }
 
 // sayingSo returns those of a list that say something.

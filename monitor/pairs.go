@@ -55,9 +55,18 @@ func (s *state) covering(ctx context.Context, log int, index uint64) ([]byte, er
 	return signed, nil
 }
 
-func insertPair(ctx context.Context, tx *sql.Tx, p pair) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO pair (log_a, a, log_b, b) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		p.a.log(), int64(p.a.index()), p.b.log(), int64(p.b.index()))
+const (
+	insertPair = "INSERT INTO pair (log_a, a, log_b, b) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+	deletePair = "DELETE FROM pair WHERE log_a = ? AND a = ? AND log_b = ? AND b = ?"
+)
+
+func (s *state) addPair(tx *sql.Tx, p pair) error {
+	_, err := s.insertPair.Exec(tx, p.a.log(), int64(p.a.index()), p.b.log(), int64(p.b.index()))
+	return err
+}
+
+func (s *state) dropPair(tx *sql.Tx, p pair) error {
+	_, err := s.deletePair.Exec(tx, p.a.log(), int64(p.a.index()), p.b.log(), int64(p.b.index()))
 	return err
 }
 
@@ -98,12 +107,6 @@ func (s *state) waiting(ctx context.Context) (n int, err error) {
 		return 0, fmt.Errorf("count the pairs: %w", err)
 	}
 	return n, nil
-}
-
-func deletePair(ctx context.Context, tx *sql.Tx, p pair) error {
-	_, err := tx.ExecContext(ctx, "DELETE FROM pair WHERE log_a = ? AND a = ? AND log_b = ? AND b = ?",
-		p.a.log(), int64(p.a.index()), p.b.log(), int64(p.b.index()))
-	return err
 }
 
 // Pauses between two tries of one pair.

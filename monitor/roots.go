@@ -41,7 +41,7 @@ func (t *tail) checkRoots(ctx context.Context) error {
 		err = t.r.m.state.tx(ctx, fmt.Sprintf("record the challenges of %q", t.l.origin), func(tx *sql.Tx) error {
 			for _, index := range wrong {
 				me := refOf(t.l.number, index)
-				if err := insertPair(ctx, tx, pair{me, me}); err != nil {
+				if err := t.r.m.state.addPair(tx, pair{me, me}); err != nil {
 					return err
 				}
 			}

@@ -56,7 +56,6 @@ type run struct {
 
 	cache leafCache                // of the goroutine that compares
 	spent map[[2]int]time.Duration // comparing entries of two logs, in this round
-	chips map[int]*chipRows        // by log: of the chip that was sought last
 }
 
 // limited bounds how long others wait for one log, unless there is one round alone.
@@ -244,7 +243,9 @@ type tail struct {
 	proj  poclog.Projection
 	batch batch
 
-	toldFull bool // that there are more terms than are kept
+	chips    *chipRows // nil before it is needed
+	toldFull bool      // that there are more terms than are kept
+	newest   int64     // Unix seconds: when the log says that it judged the newest fresh entry
 
 	began time.Time     // of the last look
 	busy  bool          // it ended among entries, of which there are many

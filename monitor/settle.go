@@ -24,7 +24,7 @@ const RuleChallengeUnfounded = "challenge-unfounded"
 
 // comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
 func (r *run) comparePairs(ctx context.Context) error {
-	r.cache, r.spent, r.chips = leafCache{}, make(map[[2]int]time.Duration), make(map[int]*chipRows)
+	r.cache, r.spent = leafCache{}, make(map[[2]int]time.Duration)
 	for {
 		due, err := r.m.state.duePairs(ctx, r.m.cfg.Clock())
 		if err != nil || len(due) == 0 {
@@ -41,7 +41,10 @@ func (r *run) comparePairs(ctx context.Context) error {
 func (r *run) comparePage(ctx context.Context, due []pending) error {
 	var judged []*judging
 	for _, p := range due {
-		j, err := r.judgePair(ctx, p)
+		j, err := r.decide(p)
+		if err == nil && j == nil {
+			j, err = r.judgePair(ctx, p)
+		}
 		if err != nil {
 			return errors.Join(err, r.record(ctx, judged))
 		}
@@ -128,14 +131,14 @@ func (j *judging) record(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	for _, p := range j.more {
-		if err := insertPair(ctx, tx, p); err != nil {
+		if err := j.r.m.state.addPair(tx, p); err != nil {
 			return err
 		}
 	}
 	if j.incomplete {
 		return postponePair(ctx, tx, j.pair, j.r.m.cfg.Clock())
 	}
-	return deletePair(ctx, tx, j.pair.pair)
+	return j.r.m.state.dropPair(tx, j.pair.pair)
 }
 
 // judging is a pair on its way to alerts.

@@ -73,7 +73,12 @@ CREATE TABLE mark (                         -- how far readers of the records ca
 `}
 
 // A state is the SQLite database of a monitor.
-type state struct{ db *sqlite.DB }
+type state struct {
+	db *sqlite.DB
+
+	// What is done for most pairs.
+	insertPair, deletePair, insertAlert *sqlite.Statement
+}
 
 var errNoLog = errors.New("unknown log")
 
@@ -85,7 +90,16 @@ func openState(path string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the monitor's state: %w", err)
 	}
-	return &state{db}, nil
+	s := &state{db: db}
+	for _, p := range []struct {
+		to    **sqlite.Statement
+		query string
+	}{{&s.insertPair, insertPair}, {&s.deletePair, deletePair}, {&s.insertAlert, insertAlert}} {
+		if *p.to, err = db.Statement(p.query); err != nil {
+			return nil, errors.Join(fmt.Errorf("open the monitor's state: %w", err), db.Close())
+		}
+	}
+	return s, nil
 }
 
 func (s *state) close() error { return s.db.Close() }

@@ -50,6 +50,7 @@ func (t *tail) replay(ctx context.Context) error {
 		for i := range part.len() {
 			row := part.row(i)
 			t.tree.add(row.digest(offLeaf))
+			t.inOrder(row)
 			a := arrival{log: t.l.number, index: at + uint64(i)}
 			for _, f := range t.keyer.facets(row) {
 				t.r.index.add(a, f, nil, none)
@@ -290,7 +291,7 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 			a.after, a.treeSize = of.l.number, row.u64(offFreshSize)
 		}
 	}
-	alone := row.kind() == KindMalformed || row.has(flagMore) || a.after == t.l.number && a.treeSize > index ||
+	alone := !t.inOrder(row) || row.kind() == KindMalformed || row.has(flagMore) || a.after == t.l.number && a.treeSize > index ||
 		row.has(flagFresh) && s.latest != 0 && row.appraised() > s.latest
 	if alone {
 		t.batch.pairs = append(t.batch.pairs, pair{me, me})
@@ -298,6 +299,21 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	for _, f := range t.keyer.facets(row) {
 		t.r.index.add(a, f, s.logs, func(other ref) { t.batch.pairs = append(t.batch.pairs, pairOf(me, other)) })
 	}
+}
+
+// orderSlack is how much earlier than those before it a log may say that it judged an entry: some logs have evidence wait.
+const orderSlack = 24 * time.Hour
+
+// inOrder reports whether a log says of a fresh entry that it judged it after those before, as logs do. Whether two entries are worth a look is decided by
+// these times ([run.decide]), so that one which stands out is looked at.
+func (t *tail) inOrder(row *row) bool {
+	if !row.has(flagFresh) {
+		return true
+	}
+	at := row.appraised()
+	ok := at >= t.newest-int64(orderSlack/time.Second)
+	t.newest = max(t.newest, at)
+	return ok
 }
 
 // byOrigin returns all logs, by the terms that their origins have in the records of this one.
@@ -323,7 +339,7 @@ func (t *tail) commit(ctx context.Context) error {
 			return err
 		}
 		for _, p := range t.batch.pairs {
-			if err := insertPair(ctx, tx, p); err != nil {
+			if err := t.r.m.state.addPair(tx, p); err != nil {
 				return err
 			}
 		}

@@ -153,6 +153,23 @@ func (s Schema) version(q interface{ QueryRow(string, ...any) *sql.Row }, least 
 // Close closes all connections.
 func (d *DB) Close() error { return errors.Join(d.Read.Close(), d.DB.Close()) }
 
+// A Statement is one that many transactions make. It is parsed once.
+type Statement struct{ stmt *sql.Stmt }
+
+// Statement prepares a statement. It must not be called within a transaction, which has the one connection that writes.
+func (d *DB) Statement(query string) (*Statement, error) {
+	s, err := d.DB.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return &Statement{s}, nil
+}
+
+// Exec makes the statement in a transaction of its database.
+func (s *Statement) Exec(tx *sql.Tx, args ...any) (sql.Result, error) {
+	return tx.Stmt(s.stmt).Exec(args...)
+}
+
 // Tx does something in one transaction, which is durable once Tx returns nil. If do fails, nothing is changed.
 func (d *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.BeginTx(ctx, nil)

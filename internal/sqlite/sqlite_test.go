@@ -145,6 +145,32 @@ func TestFailedTransactionChangesNothing(t *testing.T) {
 	}
 }
 
+func TestStatementsAreOfTheirTransaction(t *testing.T) {
+	db := open1(t, create(t, plain), plain)
+	insert, err := db.Statement("INSERT INTO t VALUES (?)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("gone")
+	for _, end := range []error{nil, gone, nil} {
+		err := db.Tx(t.Context(), func(tx *sql.Tx) error {
+			if err := OneRow(insert.Exec(tx, 1)); err != nil {
+				return err
+			}
+			return end
+		})
+		if !errors.Is(err, end) {
+			t.Error(err)
+		}
+	}
+	if n := number(t, db, "SELECT count(*) FROM t"); n != 2 {
+		t.Errorf("%d rows: want those of the two transactions that ended well", n)
+	}
+	if _, err := db.Statement("INSERT INTO nothing VALUES (?)"); err == nil {
+		t.Error("a statement about no table was prepared")
+	}
+}
+
 func TestOpenBeginsNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.db")
