@@ -16,7 +16,7 @@ build: ## the binary, at bin/poclog
 demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last act
 	bin/poclog demo $(if $(ONCE),--once)
 
-test: lint unit js ## all that must hold, and the demo once
+test: lint js unit ## all that must hold, and the demo once
 	$(MAKE) demo ONCE=1
 	@$(MAKE) --no-print-directory skipped
 
