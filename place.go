@@ -21,14 +21,16 @@ const (
 	ByVLEK          = "vlek"           // AMD made the signing key for a cloud
 )
 
-// Names of the providers whose attestation keys lead to roots that only they have. No other profile's entries speak for them.
+// Names of the providers whose attestation keys lead to roots that only they have. No other
+// profile's entries speak for them.
 const (
 	ProviderGCE   = "gce"
 	ProviderAzure = "azure"
 )
 
-// authenticates reports whether a source may say, in an entry of a profile, where a chassis of a provider stands (docs/format.md §7). It is the
-// one place that says so. MROWNER is no source: the host that creates a TD writes what it likes there.
+// authenticates reports whether a source may say, in an entry of a profile, where a chassis of a
+// provider stands (docs/format.md §7). It is the one place that says so. MROWNER is no source: the
+// host that creates a TD writes what it likes there.
 func authenticates(profile Profile, provider, source []byte) bool {
 	switch string(source) {
 	case ByAKCertificate, ByLogObserved, ByVLEK:
@@ -44,8 +46,8 @@ func authenticates(profile Profile, provider, source []byte) bool {
 	return true
 }
 
-// ProvenPlace returns the claims of an entry's place that it proves. The entry has level 2 and is joined, and an authority makes the claim. All
-// other claims are hints, and absent here.
+// ProvenPlace returns the claims of an entry's place that it proves. The entry has level 2 and is
+// joined, and an authority makes the claim. All other claims are hints, and absent here.
 func (e *Entry) ProvenPlace() Place {
 	if e.Place == nil || e.Level < LevelBound || !e.Joined() {
 		return Place{}
@@ -72,8 +74,9 @@ func (p *Projection) hints() {
 	}
 }
 
-// Joined reports whether the TEE named the AK and the AK signed for the TEE's quote. One way is not enough, for anybody can quote another's
-// key, or have a key of his own sign over another's quote. Only a joined entry names an AK, an EK, an instance or a place of the AK certificate's.
+// Joined reports whether the TEE named the AK and the AK signed for the TEE's quote. One way is not
+// enough, for anybody can quote another's key, or have a key of his own sign over another's quote.
+// Only a joined entry names an AK, an EK, an instance or a place of the AK certificate's.
 func (e *Entry) Joined() bool {
 	var joins joins
 	for _, c := range e.Checks {

@@ -58,7 +58,8 @@ func Profiles() []Profile {
 	return []Profile{GCETDXvTPM, BareMetalTDXTPM, AzureTDXvTPM, AzureSNPvTPM, TDX, SNP}
 }
 
-// ChipOnly reports whether a profile has no TPM, so that it binds the VM to no place and level 2 is not possible.
+// ChipOnly reports whether a profile has no TPM, so that it binds the VM to no place and level 2 is
+// not possible.
 func (p Profile) ChipOnly() bool { return p == TDX || p == SNP }
 
 func (p Profile) isSNP() bool { return p == SNP || p == AzureSNPvTPM }

@@ -391,7 +391,8 @@ func (p *Policy) Admits(profile Profile, level int, historical bool) bool {
 	})
 }
 
-// AdmitsProfile reports whether a rule of the policy admits appraisals of a profile, of whatever level.
+// AdmitsProfile reports whether a rule of the policy admits appraisals of a profile, of whatever
+// level.
 func (p *Policy) AdmitsProfile(profile Profile) bool {
 	return slices.ContainsFunc(p.Admit, func(a Admission) bool { return a.Profile == profile })
 }

@@ -267,7 +267,8 @@ func (s *scanner) place(p *Projection) {
 	s.lit("}")
 }
 
-// claim reads a claim. Whether a source may authenticate it also depends on the profile and the provider, which stand before it.
+// claim reads a claim. Whether a source may authenticate it also depends on the profile and the
+// provider, which stand before it.
 func (s *scanner) claim(p *Projection, c *ProjectedClaim) {
 	s.lit(`"value":`)
 	c.Value = s.str(maxName)

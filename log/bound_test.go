@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/log"
 )
 
-// glue takes the items of a bundle's TPM away and puts another's there, or the TEE's quote of another beside them. Nothing binds them: it is historical.
+// glue takes the items of a bundle's TPM away and puts another's there, or the TEE's quote of
+// another beside them. Nothing binds them: it is historical.
 func glue(tee, tpm *poclog.Bundle) *poclog.Bundle {
 	b := tpm.Clone()
 	for _, item := range []poclog.Item{poclog.ItemTDXQuote, poclog.ItemCCEL} {
@@ -22,7 +23,8 @@ func glue(tee, tpm *poclog.Bundle) *poclog.Bundle {
 	return b
 }
 
-// Whoever puts others' evidence together first must not keep their owners out, whichever part he took: his entry answers for his own file alone.
+// Whoever puts others' evidence together first must not keep their owners out, whichever part he
+// took: his entry answers for his own file alone.
 func TestEvidenceThatIsNotBoundAnswersForNobodyElses(t *testing.T) {
 	w := attack.NewWorld()
 	w.VM.Config.NoPZID = true
@@ -32,7 +34,8 @@ func TestEvidenceThatIsNotBoundAnswersForNobodyElses(t *testing.T) {
 	honest := w.Honest()
 	bare := new(poclog.Bundle)
 	bare.Set(poclog.ItemTDXQuote, honest.Get(poclog.ItemTDXQuote))
-	// A rented VM's evidence; and its TPM quotes the victim's TD quote, which does not name its key.
+	// A rented VM's evidence; and its TPM quotes the victim's TD quote, which does not name its
+	// key.
 	rented := w.Assemble(attack.Mix{TPM: w.NewVM(gce.VMConfig{NoPZID: true}).TPM})
 	w.Challenge.Salt[1]++
 	other := w.NewVM(gce.VMConfig{NoPZID: true})
@@ -62,7 +65,8 @@ func TestEvidenceThatIsNotBoundAnswersForNobodyElses(t *testing.T) {
 	}
 }
 
-// Azure's VMs of 2026 name their keys in a report that their chips signed, and nobody's TPM signed for it: the parts may be of two boots.
+// Azure's VMs of 2026 name their keys in a report that their chips signed, and nobody's TPM signed
+// for it: the parts may be of two boots.
 func TestRealEvidenceThatIsNotBoundNamesItsChipAlone(t *testing.T) {
 	l := serve(t, initLog(t), log.Config{})
 	got := submit(t, l, azureSubmission(t))

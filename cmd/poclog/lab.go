@@ -28,8 +28,9 @@ func newLabCmd() *cobra.Command {
 	return c
 }
 
-// A laboratory is what DIR/lab.json says; the cloud is rebuilt from it by each command. Its VMs booted once, when it began, and their TPMs' clocks show the
-// time since then: a command continues what an earlier one showed.
+// A laboratory is what DIR/lab.json says; the cloud is rebuilt from it by each command. Its VMs
+// booted once, when it began, and their TPMs' clocks show the time since then: a command continues
+// what an earlier one showed.
 type laboratory struct {
 	V       int       `json:"v"`
 	Seed    string    `json:"seed"`

@@ -41,7 +41,8 @@ func fleetNames() (names []string) {
 	return names
 }
 
-// gce makes Compute Engine's cloud: chassis with one or two sockets over its zones, VMs over the chassis. They boot once, when the laboratory begins.
+// gce makes Compute Engine's cloud: chassis with one or two sockets over its zones, VMs over the
+// chassis. They boot once, when the laboratory begins.
 func (l *laboratory) gce() (*fleet, error) {
 	c := gce.New(l.Seed, l.From)
 	for i := range l.Chassis {

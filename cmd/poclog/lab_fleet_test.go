@@ -9,7 +9,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// A laboratory that is run again goes on: its TPMs neither reset nor start their clocks anew, which would look like a snapshot that was restored.
+// A laboratory that is run again goes on: its TPMs neither reset nor start their clocks anew, which
+// would look like a snapshot that was restored.
 func TestLaboratoriesGoOn(t *testing.T) {
 	began := time.Now()
 	for profile := range fleets {

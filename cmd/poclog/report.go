@@ -53,7 +53,8 @@ func printEntry(w io.Writer, e *poclog.Entry, notes map[verify.Check]string) {
 	}
 }
 
-// placeText is an entry's place and who says so, or "-" where nobody does. Parts that the entry does not prove come last, and are called so.
+// placeText is an entry's place and who says so, or "-" where nobody does. Parts that the entry
+// does not prove come last, and are called so.
 func placeText(e *poclog.Entry) string {
 	if e.Place == nil {
 		return "-"

@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// What an entry does not prove of its place is called unproven, in lists and in the answers of verify.
+// What an entry does not prove of its place is called unproven, in lists and in the answers of
+// verify.
 func TestUnprovenPlacesAreCalledSo(t *testing.T) {
 	claim := func(value, by string) poclog.Claim { return poclog.Claim{Value: value, By: []string{by}} }
 	bound := []string{"tpm.ak-template", "bind.ak-in-tee", "bind.tee-in-tpm"}

@@ -48,8 +48,9 @@ func unmet(t *testing.T, what string, e *poclog.Entry, d receipt.Demands) {
 	t.Logf("%s: %v", what, err)
 }
 
-// A host that relays writes MROWNER as the cloud's hosts would. That it agrees with the AK certificate is no check of its own that a reader
-// could take for a proof of place, and no source of place. The provider's register of chips is both.
+// A host that relays writes MROWNER as the cloud's hosts would. That it agrees with the AK
+// certificate is no check of its own that a reader could take for a proof of place, and no source
+// of place. The provider's register of chips is both.
 func TestMROWNERProvesNothing(t *testing.T) {
 	w := attack.NewWorld()
 	w.Policy.Registries = nil
@@ -70,7 +71,8 @@ func TestMROWNERProvesNothing(t *testing.T) {
 	unmet(t, "a zone by MROWNER alone", e, receipt.Demands{Place: "gce/" + attack.Zone})
 }
 
-// Whoever lists a bare-metal provider gives it a name. The names of the managed clouds are not among those that a reader can be fooled with.
+// Whoever lists a bare-metal provider gives it a name. The names of the managed clouds are not
+// among those that a reader can be fooled with.
 func TestNamesakesOfManagedCloudsPlaceNothing(t *testing.T) {
 	for _, name := range []string{poclog.ProviderGCE, poclog.ProviderAzure, "a-garage"} {
 		w := attack.NewWorldOf(poclog.BareMetalTDXTPM)
@@ -93,7 +95,8 @@ func TestNamesakesOfManagedCloudsPlaceNothing(t *testing.T) {
 	}
 }
 
-// glued are bundles whose parts are not bound to each other: what a stranger can put together from public bundles, a chip of his own and a rented VM.
+// glued are bundles whose parts are not bound to each other: what a stranger can put together from
+// public bundles, a chip of his own and a rented VM.
 var glued = []struct {
 	name    string
 	profile poclog.Profile
@@ -149,7 +152,8 @@ func otherSealed(w *attack.World) *poclog.Bundle {
 	return historical(w.Compose(attack.AzureMix{Sealed: nothing[:]}))
 }
 
-// An entry names only what is bound: of a bundle whose parts are not, the chip and its quote alone. The same evidence, bound, names all of it.
+// An entry names only what is bound: of a bundle whose parts are not, the chip and its quote alone.
+// The same evidence, bound, names all of it.
 func TestEvidenceThatIsNotBoundNamesTheChipAlone(t *testing.T) {
 	for _, g := range glued {
 		t.Run(string(g.profile)+" "+g.name, func(t *testing.T) {

@@ -18,8 +18,9 @@ func nonceAlone(rd *[64]byte) []byte {
 	return rd[32:]
 }
 
-// checkFresh holds the evidence to its challenge: the checkpoint is one that the policy accepts, not too old when the evidence is judged,
-// and the nonce is made from exactly it. have returns where the evidence carries the nonce.
+// checkFresh holds the evidence to its challenge: the checkpoint is one that the policy accepts,
+// not too old when the evidence is judged, and the nonce is made from exactly it. have returns
+// where the evidence carries the nonce.
 func (s *subject) checkFresh(have func() []byte) error {
 	c := s.challenge
 	if c == nil {
@@ -45,8 +46,9 @@ func (s *subject) checkFresh(have func() []byte) error {
 	return nil
 }
 
-// challengeView opens the challenge's checkpoint under the policy and limits its age: by its witnesses' times or, where the policy asks for
-// none, by the time in the log's own signature, which is the judging log's word or a sister's.
+// challengeView opens the challenge's checkpoint under the policy and limits its age: by its
+// witnesses' times or, where the policy asks for none, by the time in the log's own signature,
+// which is the judging log's word or a sister's.
 func (s *subject) challengeView() (*tlogpolicy.View, error) {
 	if len(s.policy.ChallengePolicy) == 0 {
 		return nil, verify.Failf(verify.FreshChallenge, "the policy accepts no log's checkpoints as a challenge")

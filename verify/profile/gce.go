@@ -83,8 +83,9 @@ func checkGCEInstance(s *subject) error {
 	return nil
 }
 
-// checkGCEPlaces refuses sources of place that contradict each other. MROWNER is compared, too, where it is set: Compute Engine puts the hash of
-// instance, project and zone there. That it agrees proves nothing, for the host that creates a TD writes it.
+// checkGCEPlaces refuses sources of place that contradict each other. MROWNER is compared, too,
+// where it is set: Compute Engine puts the hash of instance, project and zone there. That it agrees
+// proves nothing, for the host that creates a TD writes it.
 func checkGCEPlaces(s *subject) error {
 	g, err := s.instance()
 	if err != nil {

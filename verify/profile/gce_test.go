@@ -271,8 +271,8 @@ func BenchmarkAppraiseManagedVM(b *testing.B) {
 	b.ReportMetric(float64(mean)/float64(floor), "×floor")
 }
 
-// RTMR3 is the guest's: what runs in it may be measured there at any time, and no event log says so. The firmware's, boot loader's and kernel's registers
-// are held to the log, each of them.
+// RTMR3 is the guest's: what runs in it may be measured there at any time, and no event log says
+// so. The firmware's, boot loader's and kernel's registers are held to the log, each of them.
 func TestGuestsThatExtendRTMR3AreBound(t *testing.T) {
 	w := newWorld(t)
 	for i := range 3 {

@@ -46,8 +46,9 @@ type Parsed struct {
 // for the level that the policy asks for is refused with that check.
 func Appraise(in Input) (*verify.Appraisal, error) { return appraise(in, nil) }
 
-// Genuine judges a bundle as [Appraise] does, and passes it at any level, historical or not, of a profile that the policy admits at all. It says whether
-// the evidence is genuine before all that judges it is at hand. Its entry is for no log.
+// Genuine judges a bundle as [Appraise] does, and passes it at any level, historical or not, of a
+// profile that the policy admits at all. It says whether the evidence is genuine before all that
+// judges it is at hand. Its entry is for no log.
 func Genuine(in Input) (*verify.Appraisal, error) {
 	in.anyLevel = true
 	return appraise(in, nil)
@@ -180,8 +181,9 @@ func (s *subject) note(c verify.Check, format string, args ...any) {
 	s.notes[c] = fmt.Sprintf(format, args...)
 }
 
-// claim fills in what the entry names. Evidence whose parts are not bound to each other is not one VM's: anybody can put another's TPM quote
-// beside his own TEE's, or another TEE's beside his own TPM's. Such an entry names the chip and what it signed, and nothing of the TPM.
+// claim fills in what the entry names. Evidence whose parts are not bound to each other is not one
+// VM's: anybody can put another's TPM quote beside his own TEE's, or another TEE's beside his own
+// TPM's. Such an entry names the chip and what it signed, and nothing of the TPM.
 func (s *subject) claim(p *profile) {
 	p.claims(s)
 	if p.bound == nil {

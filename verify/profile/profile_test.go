@@ -356,7 +356,8 @@ func BenchmarkAppraise(b *testing.B) {
 	}
 }
 
-// Whether evidence is genuine is asked before its collateral is at hand: of profiles that the policy admits, and no check is left out.
+// Whether evidence is genuine is asked before its collateral is at hand: of profiles that the
+// policy admits, and no check is left out.
 func TestGenuineEvidencePassesAtAnyLevel(t *testing.T) {
 	w := newWorld(t)
 	w.Collateral = new(poclog.Collateral)

@@ -19,8 +19,8 @@ type listing struct {
 	Timestamp string `json:"timestamp"`
 }
 
-// registryAnswer returns the provider's answer on this chip, if the policy has the judge ask and there is one. It must be about this chip and from
-// the time of the appraisal.
+// registryAnswer returns the provider's answer on this chip, if the policy has the judge ask and
+// there is one. It must be about this chip and from the time of the appraisal.
 func (s *subject) registryAnswer(provider string) (*poclog.CollateralItem, error) {
 	for _, r := range s.policy.Registries {
 		if r.Provider != provider {
@@ -58,7 +58,8 @@ func (s *subject) answerTo(url string) (*poclog.CollateralItem, error) {
 	return nil, absentf("the provider's registry did not answer")
 }
 
-// observedZone reads a registry's answer. What cannot be read is no answer; that the chip is not listed is one.
+// observedZone reads a registry's answer. What cannot be read is no answer; that the chip is not
+// listed is one.
 func (s *subject) observedZone(provider string) (string, error) {
 	it, err := s.registryAnswer(provider)
 	if err != nil {
@@ -90,7 +91,8 @@ func (s *subject) checkRegistry(provider string) error {
 	return nil
 }
 
-// checkSameZone compares the AK certificate's zone with what the provider's registry says, if it says anything.
+// checkSameZone compares the AK certificate's zone with what the provider's registry says, if it
+// says anything.
 func (s *subject) checkSameZone(provider, certified string) error {
 	if err := s.judge("by what the provider's registry says, if it is asked"); err != nil {
 		return err

@@ -60,13 +60,15 @@ func checkRealm(p *poclog.Policy) error {
 	return nil
 }
 
-// reserved are the names by which readers ask for a managed cloud, each with the one address of its register of chips in production, or none.
+// reserved are the names by which readers ask for a managed cloud, each with the one address of its
+// register of chips in production, or none.
 var reserved = map[string]string{
 	poclog.ProviderGCE:   "https://storage.googleapis.com/confidential-host-registry/",
 	poclog.ProviderAzure: "",
 }
 
-// checkReserved keeps the names of the managed clouds for them: nobody else's root speaks for them, and nobody else's register answers for theirs.
+// checkReserved keeps the names of the managed clouds for them: nobody else's root speaks for them,
+// and nobody else's register answers for theirs.
 func checkReserved(p *poclog.Policy) error {
 	for _, r := range p.Roots {
 		if _, taken := reserved[r.Name]; taken && r.Use == poclog.RootProviderAK {
@@ -108,8 +110,9 @@ func sortAdmissions(list []poclog.Admission) {
 	slices.SortFunc(list, func(a, b poclog.Admission) int { return strings.Compare(key(a), key(b)) })
 }
 
-// CheckPolicy refuses a policy whose roots are of another realm than its own or listed for another use than their own, or that gives a managed cloud's
-// name to others, [verify.Realm], and one with a rule that this software cannot keep, [verify.Policy].
+// CheckPolicy refuses a policy whose roots are of another realm than its own or listed for another
+// use than their own, or that gives a managed cloud's name to others, [verify.Realm], and one with
+// a rule that this software cannot keep, [verify.Policy].
 func CheckPolicy(p *poclog.Policy) error {
 	if err := checkRealm(p); err != nil {
 		return err

@@ -50,8 +50,9 @@ func TestAppraisalRefusesARootOfAnotherUse(t *testing.T) {
 	wantCheck(t, "a lab's policy with a production root for another use", err, verify.Realm)
 }
 
-// Readers ask for "gce" and "azure" by name. In production nobody else's root and no other register of chips has these names; other providers' have
-// what names they like, and in the laboratory a cloud is what its policy says.
+// Readers ask for "gce" and "azure" by name. In production nobody else's root and no other register
+// of chips has these names; other providers' have what names they like, and in the laboratory a
+// cloud is what its policy says.
 func TestNamesOfManagedCloudsAreReservedInProduction(t *testing.T) {
 	garage := func(name string) []poclog.Root {
 		return []poclog.Root{{Use: poclog.RootProviderAK, SHA256: poclog.Sum([]byte("a garage's root")), Name: name}}

@@ -50,8 +50,9 @@ func (s *subject) checkAKChain(use poclog.RootUse) error {
 // firmwarePCRs are the registers from 0 on that hold the firmware's story.
 const firmwarePCRs = 8
 
-// checkPCRs holds the values to what was signed, and wants the firmware's registers among them, in one bank for all: a quote that leaves them out, or
-// shows them in another bank, says of a boot only that there was one, and two stories of it would not contradict (package rule, boot-forked).
+// checkPCRs holds the values to what was signed, and wants the firmware's registers among them, in
+// one bank for all: a quote that leaves them out, or shows them in another bank, says of a boot
+// only that there was one, and two stories of it would not contradict (package rule, boot-forked).
 func checkPCRs(s *subject) error {
 	if _, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs)); err != nil {
 		return err
@@ -85,7 +86,8 @@ func sameKey(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// checkTEEInTPM ties the TEE's quote to the TPM: what the TPM signed names it. Historical evidence was made under rules of its own.
+// checkTEEInTPM ties the TEE's quote to the TPM: what the TPM signed names it. Historical evidence
+// was made under rules of its own.
 func checkTEEInTPM(s *subject) error {
 	sum := sha256.Sum256(s.tee())
 	if bytes.Equal(s.tpmQuote.ExtraData, sum[:]) {

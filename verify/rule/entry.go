@@ -18,7 +18,8 @@ func first(ids []poclog.Identity, kind string) poclog.Identity {
 	return ""
 }
 
-// akOf returns the AK that an entry binds to its TEE. An entry that is not joined names none ([poclog.Entry.Joined]).
+// akOf returns the AK that an entry binds to its TEE. An entry that is not joined names none
+// ([poclog.Entry.Joined]).
 func akOf(e *poclog.Entry) poclog.Identity {
 	if !e.Joined() {
 		return ""

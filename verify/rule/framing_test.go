@@ -262,7 +262,8 @@ var framings = []struct {
 	{"a SEV-SNP chip at home names the victim's key, beside the victim's TPM quote", poclog.AzureSNPvTPM, func(s *stage) {
 		b := s.Honest()
 		s.must("a.test", b)
-		// Firmware of his own says what he likes; all else is the victim's, with its AK's TPMT_PUBLIC and without.
+		// Firmware of his own says what he likes; all else is the victim's, with its AK's
+		// TPMT_PUBLIC and without.
 		fake := s.Compose(attack.AzureMix{Host: s.anotherHost(), Guest: func(g *amd.Guest) { g.Measurement[0] ^= 1 }})
 		fake.Set(poclog.ItemTPMQuote, b.Get(poclog.ItemTPMQuote))
 		for _, items := range [][]poclog.Item{{poclog.ItemChallenge}, {poclog.ItemChallenge, poclog.ItemTPMAK}} {

@@ -209,9 +209,11 @@ func (l *Log) PCR(alg tpm.Alg, pcr int) ([]byte, error) {
 	return l.reset(uint32(pcr), alg.Hash().Size()), nil
 }
 
-// CheckRTMRs verifies that a trust domain's log replays to RTMR0 to RTMR2 of its quote. A register without events must hold zeros; RTMR0 and RTMR1
-// have events after every boot, and an empty log explains nothing. RTMR3 is the guest's: it may extend it at any time, and no event of the log says so
-// (dstack and go-tpm-tools' agent do). It is not compared. Failures are [verify.BindPCRRTMR].
+// CheckRTMRs verifies that a trust domain's log replays to RTMR0 to RTMR2 of its quote. A register
+// without events must hold zeros; RTMR0 and RTMR1 have events after every boot, and an empty log
+// explains nothing. RTMR3 is the guest's: it may extend it at any time, and no event of the log
+// says so (dstack and go-tpm-tools' agent do). It is not compared. Failures are
+// [verify.BindPCRRTMR].
 func (l *Log) CheckRTMRs(signed *[4][48]byte) error {
 	registers, err := l.RTMRs()
 	if err != nil {

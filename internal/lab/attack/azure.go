@@ -309,7 +309,8 @@ var onAMD = []Attack{
 		w.Collateral = new(poclog.Collateral).With(w.Azure.CRLs(amd.CRLOptions{At: Now.Add(time.Second)})...)
 		return w.Honest()
 	}},
-	// The policy's minimum is bootloader 4, SNP 24, microcode 219: each is one below it in one component.
+	// The policy's minimum is bootloader 4, SNP 24, microcode 219: each is one below it in one
+	// component.
 	{Name: "tcb-out-of-date", Check: verify.TEETCB, Stage: func(w *World) *poclog.Bundle {
 		return w.Compose(AzureMix{Host: &azure.Host{SNP: w.maker().NewChip("old", [8]byte{3, 0, 0, 0, 0, 0, 24, 219})}})
 	}},

@@ -177,7 +177,8 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{TPM: &test})
 	}},
 	{Name: "relay-vtpm", Check: verify.PlaceRegistry, Stage: func(w *World) *poclog.Bundle {
-		// A genuine chip at home, whose host forwards TPM commands to a rented vTPM, and writes MROWNER as the cloud's hosts would.
+		// A genuine chip at home, whose host forwards TPM commands to a rented vTPM, and writes
+		// MROWNER as the cloud's hosts would.
 		w.Observe(w.home())
 		return w.Assemble(Mix{Chip: w.home(), TD: owned(w.VM.TPM)})
 	}},
@@ -187,8 +188,8 @@ var Single = slices.Concat([]Attack{
 	}},
 }, everywhere, tokens, owners)
 
-// hidden is a selection that has every register but one of the firmware's in the SHA-256 bank, and all of them in the SHA-384 bank, of which another
-// boot's quote can show nothing.
+// hidden is a selection that has every register but one of the firmware's in the SHA-256 bank, and
+// all of them in the SHA-384 bank, of which another boot's quote can show nothing.
 func hidden(pcrs []int) []tpm.PCRSelection {
 	most := slices.DeleteFunc(slices.Clone(pcrs), func(n int) bool { return n == 7 })
 	return []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: most}, {Alg: tpm.SHA384, PCRs: pcrs}}
@@ -304,7 +305,8 @@ func (w *World) chip() *chip.Platform {
 	return w.VM.Platform()
 }
 
-// owned has the host write MROWNER for the instance of a TPM: MROWNER is a parameter of TDH.MNG.INIT, and whoever creates a TD chooses it.
+// owned has the host write MROWNER for the instance of a TPM: MROWNER is a parameter of
+// TDH.MNG.INIT, and whoever creates a TD chooses it.
 func owned(t *gce.TPM) func(*chip.TD) {
 	return func(td *chip.TD) { td.MROwner = t.Instance.PZID() }
 }

@@ -99,7 +99,8 @@ func (v *VM) Reboot() error {
 	return nil
 }
 
-// Extend has the guest extend RTMR3, as dstack does with its applications: no event log has an event of it.
+// Extend has the guest extend RTMR3, as dstack does with its applications: no event log has an
+// event of it.
 func (v *VM) Extend(digest [48]byte) {
 	v.RTMR3 = [48]byte(extend(crypto.SHA384, v.RTMR3[:], digest[:]))
 }
