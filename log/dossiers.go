@@ -63,8 +63,13 @@ func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refuse(httpd.KindMalformed, "%w", err)
 	}
+	done, err := s.building.Take(r.Context(), httpd.ClientOf(r.Context()))
+	if err != nil {
+		return refuse(httpd.KindBusy, "%w", err)
+	}
+	defer done() // of an answer that is written it does nothing more
 	if q.tree > 0 {
-		return s.getPage(w, r, q)
+		return s.getPage(w, r, q, done)
 	}
 	d, size, err := s.dossier(r.Context(), q)
 	if err != nil {
@@ -79,12 +84,21 @@ func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", poclog.DossierType)
 	w.Header().Set("Cache-Control", "public, max-age=10")
+	return s.writeBuilt(w, r, file, done)
+}
+
+// writeBuilt writes an answer that was built in memory: whoever reads it slowly holds memory, of which an address has its share, and no place for building.
+func (s *Service) writeBuilt(w http.ResponseWriter, r *http.Request, file []byte, built func()) error {
+	if err := httpd.Hold(r.Context(), int64(len(file))); err != nil {
+		return err
+	}
+	built()
 	_, _ = w.Write(file) // the client may be gone
 	return nil
 }
 
 // getPage answers with a further page, in the tree of a size.
-func (s *Service) getPage(w http.ResponseWriter, r *http.Request, q *question) error {
+func (s *Service) getPage(w http.ResponseWriter, r *http.Request, q *question, built func()) error {
 	size, _, _ := s.published.state()
 	if q.tree > size {
 		return refuse(httpd.KindMalformed, "tree of size %d: the log has size %d", q.tree, size)
@@ -110,8 +124,7 @@ func (s *Service) getPage(w http.ResponseWriter, r *http.Request, q *question) e
 	}
 	w.Header().Set("Content-Type", poclog.DossierPageType)
 	immutable(w)
-	_, _ = w.Write(file) // the client may be gone
-	return nil
+	return s.writeBuilt(w, r, file, built)
 }
 
 // A question is what a client asks a dossier of.

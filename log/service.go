@@ -26,6 +26,7 @@ const (
 	DefaultEvidence           = 4 << 30 // bytes of evidence kept an hour
 	DefaultPublishTimeout     = 30 * time.Second
 	bodyCopies                = 4 // a body, what it decodes to, and what its parts are parsed to
+	builders                  = 4 // dossiers that are built at a time, each some megabytes
 	batchSize                 = 256
 	batchAge                  = 50 * time.Millisecond
 	queueTimeout              = 10 * time.Second
@@ -146,6 +147,7 @@ type Service struct {
 	opening   opening // why nothing is admitted yet
 
 	inflight  singleflight.Group
+	building  *httpd.Turns      // of dossiers
 	appraisal *httpd.Turns      // as many as are judged at a time
 	parsed    func(what string) // is told what is parsed, for tests
 	registry  *registryState    // asks providers for their chips
@@ -168,7 +170,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newDuplicates(), http: httpd.New(cfg.Limits),
-		disk: newDisk(dir), registry: newRegistryState(), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
+		disk: newDisk(dir), registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	s.kept, s.indexer = newCheckpoints(dir), newIndexer(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)

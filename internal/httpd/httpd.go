@@ -211,6 +211,20 @@ func Wait(ctx context.Context) error {
 	return nil
 }
 
+// Hold takes memory for an answer that is built whole, until the handler returns: a slow reader holds it so long. Outside of a handler it does nothing.
+func Hold(ctx context.Context, n int64) error {
+	q := requestOf(ctx)
+	if q == nil {
+		return nil
+	}
+	if !q.server.memory.Take(q.client, n) {
+		q.server.metrics.limited.WithLabelValues("memory").Inc()
+		return Refuse(KindBusy, "too many answers are being read")
+	}
+	q.memory += n
+	return nil
+}
+
 func (q *request) release() {
 	q.releaseMemory()
 	if q.places != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
@@ -252,6 +253,49 @@ func TestSlowReadersAreCutOff(t *testing.T) {
 	}
 	if used := s.reads.Used(); used != 0 {
 		t.Errorf("%d places are taken", used)
+	}
+}
+
+func TestAnswersTakeMemoryWhileTheyAreWritten(t *testing.T) {
+	s := serve(t, Config{Memory: 8 << 20})
+	hold := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.Handle("/", s.Read(func(w http.ResponseWriter, r *http.Request) error {
+		if err := Hold(r.Context(), 1<<20); err != nil {
+			return err
+		}
+		<-hold
+		return nil
+	}))
+	var wg sync.WaitGroup
+	ask := func(peer string) (status func() int) {
+		rec := httptest.NewRecorder()
+		req := httptest.NewRequest("GET", "/", nil)
+		req.RemoteAddr = peer
+		done := make(chan struct{})
+		wg.Go(func() { mux.ServeHTTP(rec, req); close(done) })
+		return func() int { <-done; return rec.Code }
+	}
+	for range 2 {
+		ask("192.0.2.1:1")
+	}
+	for s.memory.Used() < 2<<20 {
+		time.Sleep(time.Millisecond)
+	}
+	if got := ask("192.0.2.1:1")(); got != 503 {
+		t.Errorf("over its share: %d", got)
+	}
+	other := ask("192.0.2.2:1")
+	for s.memory.Used() < 3<<20 {
+		time.Sleep(time.Millisecond)
+	}
+	close(hold)
+	if got := other(); got != 200 {
+		t.Errorf("another: %d", got)
+	}
+	wg.Wait()
+	if s.memory.Used() != 0 {
+		t.Errorf("%d bytes are held", s.memory.Used())
 	}
 }
 

@@ -27,7 +27,7 @@ func NewTurns(places, each int) *Turns {
 	return &Turns{free: places, each: each, running: make(map[string]int)}
 }
 
-// Take waits for a place, until the context ends. What it returns gives the place back.
+// Take waits for a place, until the context ends. What it returns gives the place back, once.
 func (t *Turns) Take(ctx context.Context, who string) (give func(), err error) {
 	w := &waiter{who, make(chan struct{})}
 	t.mu.Lock()
@@ -36,7 +36,7 @@ func (t *Turns) Take(ctx context.Context, who string) (give func(), err error) {
 	t.mu.Unlock()
 	select {
 	case <-w.ready:
-		return func() { t.give(who) }, nil
+		return sync.OnceFunc(func() { t.give(who) }), nil
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
