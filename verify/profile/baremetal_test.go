@@ -128,7 +128,7 @@ func TestAKCertificateNamesItsMachineInOneForm(t *testing.T) {
 
 // The launch is judged in the bank that holds the AK: what other banks show says nothing of when it signs.
 func TestLaunchIsJudgedInTheBankThatHoldsTheAK(t *testing.T) {
-	both := []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{17, 18}}, {Alg: tpm.SHA384, PCRs: []int{17, 18}}}
+	both := []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 17, 18}}, {Alg: tpm.SHA384, PCRs: []int{17, 18}}}
 	w := newMetalWorld(t)
 	m := w.Machine
 	m.TPM.Selection = both

@@ -156,7 +156,7 @@ func TestEndorsementsAreRefusedForTheirOwnReasons(t *testing.T) {
 	reasons := map[string]string{
 		"token-forged": "no signature by a key", "token-relabelled": "no signature by a key", "token-unsigned": "signature of 0 bytes",
 		"token-of-another-quote": "on a quote with digest", "token-of-another-chip": "on machine", "token-old": "judged at", "token-of-the-future": "judged at",
-		"owner-uncertified": "not one that the policy lists", "owner-forged": "not by the certified key", "owner-other-platform": "for platform instance",
+		"owner-uncertified": "not signed by", "owner-forged": "not by the certified key", "owner-other-platform": "for platform instance",
 		"owner-expired": "it is valid from", "owner-lie": "the policy lists its root for",
 	}
 	met := make(map[string]bool)
@@ -174,6 +174,15 @@ func TestEndorsementsAreRefusedForTheirOwnReasons(t *testing.T) {
 	}
 	if len(met) != len(reasons) {
 		t.Errorf("%d attacks of %d", len(met), len(reasons))
+	}
+	// A root of one's own, which bears the owner's name.
+	w := newWorld(t)
+	w.AskOwner(w.Owner())
+	own := endorser.NewOwner("a garage", attack.OwnerName, labNow.AddDate(0, -5, 0))
+	w.Bring(own.Endorse(own.Statement(w.VM.Platform().PIID[:], labNow.AddDate(0, -1, 0))))
+	_, err := Appraise(judging(t, w, w.Honest()))
+	if check, _ := verify.CheckOf(err); check != verify.EndorseOwner || !strings.Contains(err.Error(), "not one that the policy lists") {
+		t.Errorf("a root of one's own: %v", err)
 	}
 }
 
