@@ -163,9 +163,7 @@ func TestVerifyRefusesDemandsThatAFileCannotAnswer(t *testing.T) {
 		}
 		all = append(all, k.flags...)
 	}
-	for _, name := range []string{"help", "json"} {
-		all = append(all, name)
-	}
+	all = append(all, "help", "json")
 	flags.Flags().VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(all, f.Name) {
 			t.Errorf("--%s has an effect on no kind of file", f.Name)

@@ -60,7 +60,7 @@ type config struct {
 // mutate tries the mutants of packages, and reports whether enough are killed and the list of equivalents is current.
 func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (ok bool, err error) {
 	if len(patterns) == 0 {
-		return false, fmt.Errorf("say which packages: ./verify/...")
+		return false, fmt.Errorf("say which packages, such as ./verify/... or ./verify/tdx")
 	}
 	listed, err := equivalents(c.equivalent)
 	if err != nil {

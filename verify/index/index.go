@@ -166,7 +166,7 @@ func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, err
 		return Value{}, false, err
 	}
 	key := KeyOf(name)
-	at, value := key, Value{}
+	at := key
 	switch kind {
 	case proofEmpty:
 		if len(rest) > 0 || root != sha256.Sum256(nil) {
@@ -185,7 +185,7 @@ func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, err
 	if len(rest) < sha256.Size {
 		return Value{}, false, fmt.Errorf("map proof: it ends within a value")
 	}
-	value, rest = Value(rest[:sha256.Size]), rest[sha256.Size:]
+	value, rest := Value(rest[:sha256.Size]), rest[sha256.Size:]
 	got, err := climb(key, at, value, rest)
 	if err != nil {
 		return Value{}, false, err
