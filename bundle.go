@@ -9,7 +9,8 @@ import (
 // An Item names one piece of evidence in a bundle.
 type Item string
 
-// The items, in the order in which a bundle holds them. docs/format.md §3 specifies the bytes of each.
+// The items, in the order in which a bundle holds them. docs/format.md §3 specifies the bytes of
+// each.
 const (
 	ItemTDXQuote   Item = "tdx-quote"    // TDX quote, version 4 or 5, without padding
 	ItemSNPReport  Item = "snp-report"   // SEV-SNP attestation report, 1,184 bytes
@@ -36,15 +37,16 @@ func Items() []Item { return append([]Item(nil), items...) }
 // MediaType returns the media type with which the item stands in a bundle.
 func (i Item) MediaType() string { return "application/vnd.poclog." + string(i) }
 
-// Types of the collection (draft-ietf-rats-msg-wrap §3.3) and of its members: conceptual message type 4 is evidence.
+// Types of the collection (draft-ietf-rats-msg-wrap §3.3) and of its members: conceptual message
+// type 4 is evidence.
 const (
 	collectionMember = "__cmwc_t"
 	collectionType   = "tag:poclog.dev,2026:bundle"
 	evidenceMessage  = "4"
 )
 
-// A Bundle is one confidential VM's evidence: a RATS conceptual messages wrapper collection in canonical JSON (docs/format.md §3).
-// No item is empty. The zero value is an empty bundle.
+// A Bundle is one confidential VM's evidence: a RATS conceptual messages wrapper collection in
+// canonical JSON (docs/format.md §3). No item is empty. The zero value is an empty bundle.
 type Bundle struct {
 	items map[Item][]byte
 }
@@ -86,7 +88,8 @@ func (b *Bundle) Items() []Item {
 	return have
 }
 
-// Marshal returns the bundle's file. It fails if the bundle is empty, over MaxBundle or holds an unknown item.
+// Marshal returns the bundle's file. It fails if the bundle is empty, over MaxBundle or holds an
+// unknown item.
 func (b *Bundle) Marshal() ([]byte, error) {
 	have := b.Items()
 	if len(have) == 0 || len(have) != len(b.items) {

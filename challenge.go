@@ -7,8 +7,9 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
-// A Challenge ties evidence to a moment: its nonce is made from a signed checkpoint, whose witnesses' timestamped cosignatures
-// nobody can predict (docs/format.md §5). Whoever knows the nonce's evidence knows that it was made after those signatures.
+// A Challenge ties evidence to a moment: its nonce is made from a signed checkpoint, whose
+// witnesses' timestamped cosignatures nobody can predict (docs/format.md §5). Whoever knows the
+// nonce's evidence knows that it was made after those signatures.
 type Challenge struct {
 	Profile    Profile  // the profile under which the evidence is made
 	Checkpoint []byte   // the signed checkpoint, exactly as served
@@ -19,7 +20,8 @@ type Challenge struct {
 // challengeContext separates the nonce from every other use of SHA-256.
 const challengeContext = "poclog/challenge/v1\n"
 
-// Nonce returns SHA-256(context ‖ profile ‖ "\n" ‖ SHA-256(checkpoint) ‖ salt ‖ SHA-256(user data)).
+// Nonce returns SHA-256(context ‖ profile ‖ "\n" ‖ SHA-256(checkpoint) ‖ salt ‖ SHA-256(user
+// data)).
 func (c *Challenge) Nonce() [32]byte {
 	cp := sha256.Sum256(c.Checkpoint)
 	h := sha256.New()
@@ -30,8 +32,8 @@ func (c *Challenge) Nonce() [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// ReportData returns the 64 bytes of REPORTDATA (TDX) or REPORT_DATA (SEV-SNP): SHA-256(TPMT_PUBLIC of the AK) ‖ nonce, with zeros
-// for the AK where ak is empty.
+// ReportData returns the 64 bytes of REPORTDATA (TDX) or REPORT_DATA (SEV-SNP): SHA-256(TPMT_PUBLIC
+// of the AK) ‖ nonce, with zeros for the AK where ak is empty.
 func (c *Challenge) ReportData(ak []byte) [64]byte { return ReportData(ak, c.Nonce()) }
 
 // ReportData returns a report data of an AK's TPMT_PUBLIC, or of none, and a nonce.
@@ -45,7 +47,8 @@ func ReportData(ak []byte, nonce [32]byte) [64]byte {
 	return rd
 }
 
-// HCLUserData returns the 64 bytes that an Azure VM sets as the HCL report's user data: nonce ‖ 0³².
+// HCLUserData returns the 64 bytes that an Azure VM sets as the HCL report's user data: nonce ‖
+// 0³².
 func (c *Challenge) HCLUserData() [64]byte {
 	var ud [64]byte
 	nonce := c.Nonce()

@@ -12,7 +12,8 @@ import (
 // A CollateralKind says what a piece of collateral is and who signed it.
 type CollateralKind string
 
-// The kinds of collateral, in the order in which a file holds them. docs/format.md §4 specifies the body and chain of each.
+// The kinds of collateral, in the order in which a file holds them. docs/format.md §4 specifies the
+// body and chain of each.
 const (
 	TDXTCBInfo        CollateralKind = "tdx-tcb-info"       // Intel PCS: {"tcbInfo":…,"signature":…}
 	TDXQEIdentity     CollateralKind = "tdx-qe-identity"    // Intel PCS: {"enclaveIdentity":…,"signature":…}
@@ -34,10 +35,12 @@ const (
 	maxURL             = 512
 )
 
-// MaxShown is the size of the largest quote with its padding that a registry's token can be about, in bytes.
+// MaxShown is the size of the largest quote with its padding that a registry's token can be about,
+// in bytes.
 const MaxShown = 1 << 16
 
-// Signed reports whether the issuer signs this kind. What is unsigned only the judge fetches, and keeps with URL, time and status.
+// Signed reports whether the issuer signs this kind. What is unsigned only the judge fetches, and
+// keeps with URL, time and status.
 func (k CollateralKind) Signed() bool { return k != ChipRegistry }
 
 // A CollateralItem is one answer, exactly as received.
@@ -51,8 +54,8 @@ type CollateralItem struct {
 	Body   []byte    // the answer's body; empty only for unsigned kinds
 }
 
-// Collateral is what others publish to judge a bundle, as one file (docs/format.md §4): items in order of kind and URL, no two
-// of one kind with one URL. The zero value is no collateral.
+// Collateral is what others publish to judge a bundle, as one file (docs/format.md §4): items in
+// order of kind and URL, no two of one kind with one URL. The zero value is no collateral.
 type Collateral struct {
 	Items []CollateralItem
 }
@@ -123,7 +126,8 @@ func (it *CollateralItem) check() error {
 	return nil
 }
 
-// Marshal returns the collateral's file. It fails if an item is malformed, out of order or repeated, or the file is over MaxCollateral.
+// Marshal returns the collateral's file. It fails if an item is malformed, out of order or
+// repeated, or the file is over MaxCollateral.
 func (c *Collateral) Marshal() ([]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, err

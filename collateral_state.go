@@ -2,7 +2,8 @@ package poclog
 
 import "time"
 
-// A CollateralState is what is known of one piece of collateral. Its JSON is part of stable schemas: a log's /health and `poclog collateral show`.
+// A CollateralState is what is known of one piece of collateral. Its JSON is part of stable
+// schemas: a log's /health and `poclog collateral show`.
 type CollateralState struct {
 	Kind       CollateralKind `json:"kind"`
 	For        string         `json:"for,omitempty"`               // FMSPC, "platform" or "processor", launch measurement; empty where there is one for all

@@ -11,7 +11,8 @@ import (
 
 // Limits of a contradiction's file.
 const (
-	// MaxContradiction is the largest file, in bytes: the receipts of two entries and all that was judged, in base64url.
+	// MaxContradiction is the largest file, in bytes: the receipts of two entries and all that was
+	// judged, in base64url.
 	MaxContradiction = 16 << 20
 
 	maxEvidenceFiles = 8       // bundle, envelope, collateral and policy of two entries
@@ -19,12 +20,13 @@ const (
 	maxTlogPolicy    = 1 << 16 // bytes of a monitor's tlog-policy
 )
 
-// A Contradiction is evidence that cannot all be honest (`*.contradiction.json`, docs/format.md §15): entries that a rule found, with
-// their receipts and what was judged.
+// A Contradiction is evidence that cannot all be honest (`*.contradiction.json`, docs/format.md
+// §15): entries that a rule found, with their receipts and what was judged.
 //
 //	{"v":1,"rule":"ak-on-two-chips","policy":"…","claims":[{"receipt":"…","covered":["…"]},{"receipt":"…"}],"evidence":["…"],"sha256":"…"}
 //
-// It says nothing that the receipts and the files do not show: verify/receipt.CheckContradiction runs the rule again.
+// It says nothing that the receipts and the files do not show: verify/receipt.CheckContradiction
+// runs the rule again.
 type Contradiction struct {
 	Rule     string    // id of the rule
 	Policy   []byte    // the monitor's tlog-policy, for information: readers judge by their own; may be empty
@@ -36,8 +38,8 @@ type Contradiction struct {
 type Showing struct {
 	Receipt []byte // the receipt's file
 
-	// Covered proves that the other entry is in the tree of this entry's challenge, and so was made before: the inclusion proof of its leaf
-	// under the root in Fresh. Empty claims no order.
+	// Covered proves that the other entry is in the tree of this entry's challenge, and so was made
+	// before: the inclusion proof of its leaf under the root in Fresh. Empty claims no order.
 	Covered [][sha256.Size]byte
 }
 
@@ -59,7 +61,8 @@ func (c *Contradiction) code(x *canon.Codec) {
 	x.Check(len(c.Claims) > 0, "claims: none")
 	canon.OptionalList(x, "evidence", &c.Evidence, maxEvidenceFiles, func(f *[]byte) { x.Base64(f, MaxEnvelope) })
 	codeDigests(x, "evidence", c.Evidence)
-	// What the policy and strangers' signatures say is signed by no log: the digest shows damage to them, too.
+	// What the policy and strangers' signatures say is signed by no log: the digest shows damage to
+	// them, too.
 	var sum, have Digest
 	x.Before(func(file []byte) { sum = Sum(file) })
 	have = sum

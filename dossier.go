@@ -30,8 +30,8 @@ const (
 	maxPageProof      = MaxPage * maxProofHashes
 )
 
-// A Dossier is every entry of a log that states some names, since a size, with the proof that there are no others
-// (`*.dossier.json`, docs/format.md §17).
+// A Dossier is every entry of a log that states some names, since a size, with the proof that there
+// are no others (`*.dossier.json`, docs/format.md §17).
 //
 //	{"v":1,"index":"…","checkpoint":"…","since":"…","names":[…],"pages":[…]}
 //
@@ -57,7 +57,8 @@ type DossierPage struct {
 	Entries []DossierEntry      // ascending by number, 1 to MaxPage
 	Proof   [][sha256.Size]byte // verify/dossier says in which order
 
-	// Checkpoints are those that the entries refer to, for their intervals: none where these were not asked for.
+	// Checkpoints are those that the entries refer to, for their intervals: none where these were
+	// not asked for.
 	Checkpoints []DossierCheckpoint
 }
 
@@ -66,8 +67,8 @@ type DossierEntry struct {
 	Number uint64
 	Leaf   []byte // canonical JSON of a kind that the reader knows
 
-	// Challenge and First are numbers in the page's Checkpoints, from 1: of the signed challenge checkpoint, and of the first that covered
-	// the entry. 0 where there is none.
+	// Challenge and First are numbers in the page's Checkpoints, from 1: of the signed challenge
+	// checkpoint, and of the first that covered the entry. 0 where there is none.
 	Challenge, First uint32
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
-// Appraisal is the newest appraisal specification (docs/format.md §8). An entry names the one that made it; any change to any claim
-// is a new number, and the appraisers of all earlier numbers stay.
+// Appraisal is the newest appraisal specification (docs/format.md §8). An entry names the one that
+// made it; any change to any claim is a new number, and the appraisers of all earlier numbers stay.
 const Appraisal = 1
 
 // Levels of entries.
@@ -36,8 +36,9 @@ const (
 	maxPCRs       = 32  // of a bank
 )
 
-// An Entry is what the log says of one bundle: the leaf of kind "proof", docs/format.md §7. It is a function of bundle,
-// collateral, policy, Appraised and Appraisal, so that an auditor can compute it again and compare bytes.
+// An Entry is what the log says of one bundle: the leaf of kind "proof", docs/format.md §7. It is a
+// function of bundle, collateral, policy, Appraised and Appraisal, so that an auditor can compute
+// it again and compare bytes.
 type Entry struct {
 	Appraisal uint32  // the appraisal specification, ≥ 1
 	Profile   Profile // how the VM is bound to its platform
@@ -56,7 +57,8 @@ type Entry struct {
 	TPM          *TPM   // nil without a TPM quote
 	Fresh        *Fresh // nil for historical evidence
 
-	// Publishers names those who signed the submission by digest of their keys, ascending; none where the policy admits everybody's.
+	// Publishers names those who signed the submission by digest of their keys, ascending; none
+	// where the policy admits everybody's.
 	Publishers []Digest
 
 	Checks []string // ids of checks that passed, in the order of verify.Checks
@@ -66,8 +68,8 @@ type Entry struct {
 	Appraised time.Time // when validity was judged: UTC, whole seconds
 }
 
-// An Endorsement is what someone who is neither chip maker nor provider signed about the machine. It is no place: docs/format.md §7 says what may be
-// relied on.
+// An Endorsement is what someone who is neither chip maker nor provider signed about the machine.
+// It is no place: docs/format.md §7 says what may be relied on.
 type Endorsement struct {
 	Kind  CollateralKind // AllianceToken or OwnerEndorsement
 	By    Digest         // who signed: an alliance's Ed25519 key itself, or the SHA-256 of an owner's root certificate, as the policy lists them
@@ -102,7 +104,8 @@ type CVM struct {
 	SNP         *SNPReport // nil for TDX
 }
 
-// An SNPReport is what a SEV-SNP report says beyond what all TEEs do. TCB versions are octets as in the report.
+// An SNPReport is what a SEV-SNP report says beyond what all TEEs do. TCB versions are octets as in
+// the report.
 type SNPReport struct {
 	Product   string // "Genoa", "Milan" or "Turin"
 	Signer    string // "vcek", the chip's own key, or "vlek", one that AMD made for a cloud's chips
@@ -165,8 +168,8 @@ type Fresh struct {
 	UserData   Digest
 }
 
-// EvidenceDigests name what was judged, by digest and size of the files. Collateral is zero where there was none, Envelope where no
-// publisher signed.
+// EvidenceDigests name what was judged, by digest and size of the files. Collateral is zero where
+// there was none, Envelope where no publisher signed.
 type EvidenceDigests struct {
 	Bundle, Envelope, Collateral, Policy Blob
 }
@@ -180,15 +183,16 @@ type Blob struct {
 // BlobOf names the file b.
 func BlobOf(b []byte) Blob { return Blob{SHA256: Sum(b), Size: uint32(len(b))} }
 
-// A Config is the leaf of kind "config": the policy that is in force from here on. A log's first entry is one.
+// A Config is the leaf of kind "config": the policy that is in force from here on. A log's first
+// entry is one.
 type Config struct {
 	Policy   Blob
 	Software string    // name and version of the log's software
 	Time     time.Time // when it took effect: UTC, whole seconds
 }
 
-// A Leaf is any leaf: one of Proof, Config and Index is set, or none for kinds and versions that this software does not know,
-// which are still leaves.
+// A Leaf is any leaf: one of Proof, Config and Index is set, or none for kinds and versions that
+// this software does not know, which are still leaves.
 type Leaf struct {
 	Proof  *Entry
 	Config *Config
@@ -198,7 +202,8 @@ type Leaf struct {
 // Known reports whether the leaf is of a kind and version that this software knows.
 func (l *Leaf) Known() bool { return l.Proof != nil || l.Config != nil || l.Index != nil }
 
-// ParseLeaf parses the bytes of a leaf. Kinds and versions that it does not know are no error; a malformed leaf of a known kind is.
+// ParseLeaf parses the bytes of a leaf. Kinds and versions that it does not know are no error; a
+// malformed leaf of a known kind is.
 func ParseLeaf(leaf []byte) (Leaf, error) {
 	if len(leaf) > MaxEntry {
 		return Leaf{}, fmt.Errorf("entry of %d bytes: want at most %d", len(leaf), MaxEntry)

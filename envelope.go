@@ -17,26 +17,29 @@ const EnvelopeType = "application/vnd.dsse.envelope.v1+json"
 
 // Limits of an envelope.
 const (
-	// MaxEnvelope is the largest envelope, in bytes: a submission of the greatest size in base64, and its signatures.
+	// MaxEnvelope is the largest envelope, in bytes: a submission of the greatest size in base64,
+	// and its signatures.
 	MaxEnvelope   = (MaxSubmission+2)/3*4 + 8<<10
 	MaxSignatures = 16 // of an envelope
 	maxKeyID      = 64
 	maxSignature  = 160 // ECDSA on P-384 in ASN.1 has at most 104
 )
 
-// An Envelope is a DSSE envelope (https://github.com/secure-systems-lab/dsse, version 1): a bundle or a submission with signatures of its
-// publishers, docs/format.md §11.
+// An Envelope is a DSSE envelope (https://github.com/secure-systems-lab/dsse, version 1): a bundle
+// or a submission with signatures of its publishers, docs/format.md §11.
 //
 //	{"payloadType":"application/vnd.poclog.bundle+json","payload":"…","signatures":[{"keyid":"SHA256:…","sig":"…"}]}
 //
-// Members stand in this order, and payload and signatures are base64 with padding: the form that sigstore writes.
+// Members stand in this order, and payload and signatures are base64 with padding: the form that
+// sigstore writes.
 type Envelope struct {
 	PayloadType string // BundleType or SubmissionType
 	Payload     []byte // the file that is signed
 	Signatures  []Signature
 }
 
-// A Signature is one of an envelope's, over the DSSE pre-authentication encoding of payload type and payload.
+// A Signature is one of an envelope's, over the DSSE pre-authentication encoding of payload type
+// and payload.
 type Signature struct {
 	KeyID string // the key's fingerprint as OpenSSH writes it, "SHA256:…": it says which key to try, and proves nothing
 	Sig   []byte // Ed25519: 64 bytes; ECDSA: ASN.1
@@ -73,7 +76,8 @@ func (v *Envelope) checkPayload() error {
 	return err
 }
 
-// ParseEnvelope parses an envelope. It verifies no signature, and looks into the payload no further than [Envelope.Submission].
+// ParseEnvelope parses an envelope. It verifies no signature, and looks into the payload no further
+// than [Envelope.Submission].
 func ParseEnvelope(file []byte) (*Envelope, error) {
 	if len(file) > MaxEnvelope {
 		return nil, fmt.Errorf("envelope of %d bytes: want at most %d", len(file), MaxEnvelope)
@@ -130,7 +134,8 @@ func NewPublisherKey(public any) (*PublisherKey, error) {
 	return &PublisherKey{Public: public, Digest: Sum(der), text: base64.StdEncoding.EncodeToString(der)}, nil
 }
 
-// ParsePublisherKey parses a key as a policy lists it. A key has one form: what [PublisherKey.String] would not write is refused.
+// ParsePublisherKey parses a key as a policy lists it. A key has one form: what
+// [PublisherKey.String] would not write is refused.
 func ParsePublisherKey(text string) (*PublisherKey, error) {
 	if len(text) > 512 {
 		return nil, fmt.Errorf("publisher's key of %d bytes: want at most 512", len(text))

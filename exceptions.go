@@ -18,11 +18,12 @@ const (
 	exceptionsSignature = "poclog/exceptions/v1\n"
 )
 
-// ExceptSuffix ends the name of the key with which an auditor signs trees that have entries whose evidence it did not see.
+// ExceptSuffix ends the name of the key with which an auditor signs trees that have entries whose
+// evidence it did not see.
 const ExceptSuffix = "/except"
 
-// Exceptions is an auditor's signed note on a tree (`*.exceptions.json`, docs/format.md §9): it verified every entry but these, whose evidence the log
-// withheld by law before the auditor saw it.
+// Exceptions is an auditor's signed note on a tree (`*.exceptions.json`, docs/format.md §9): it
+// verified every entry but these, whose evidence the log withheld by law before the auditor saw it.
 //
 //	{"v":1,"auditor":"auditor.example/except","origin":"log.example/2026","size":"42","root":"…","except":["7","9"],"signatures":[{"id":"0badcafe","sig":"…"}]}
 type Exceptions struct {
@@ -50,7 +51,8 @@ func (e *Exceptions) Marshal() ([]byte, error) {
 	return file, nil
 }
 
-// Message returns what is signed: a line that says what it is, and all of the file that stands before the signatures.
+// Message returns what is signed: a line that says what it is, and all of the file that stands
+// before the signatures.
 func (e *Exceptions) Message() ([]byte, error) {
 	b, err := canon.Write(MaxExceptions, e.codeStatement)
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// An Identity is a typed name of hardware, a key, an instance or a quote, docs/format.md §2. It is lower case and at most 160
-// bytes long. The form for chips is that of the Proof of Cloud Alliance's registry.
+// An Identity is a typed name of hardware, a key, an instance or a quote, docs/format.md §2. It is
+// lower case and at most 160 bytes long. The form for chips is that of the Proof of Cloud
+// Alliance's registry.
 type Identity string
 
 // Kinds of identities: the part before the value.
@@ -85,7 +86,8 @@ func (id Identity) Value() string { _, v := id.split(); return v }
 // IsChip reports whether the identity names a chip: a PPID or a CHIP_ID.
 func (id Identity) IsChip() bool { k := id.Kind(); return k == IntelPPID || k == AMDChipID }
 
-// HexIdentity returns the identity of a kind whose value is octets, and false if the octets are all zero or of the wrong length.
+// HexIdentity returns the identity of a kind whose value is octets, and false if the octets are all
+// zero or of the wrong length.
 func HexIdentity(kind string, value []byte) (Identity, bool) {
 	id, err := ParseIdentity(kind + ":" + hex.EncodeToString(value))
 	return id, err == nil

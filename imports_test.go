@@ -9,8 +9,9 @@ import (
 
 const module = "github.com/poclog/poclog"
 
-// rules say what packages may not import, by the beginning of their path within the module. Dependencies point
-// down: cmd, then the actors (log, witness, publish, monitor), then client and collateral, then verify, then the nouns.
+// rules say what packages may not import, by the beginning of their path within the module.
+// Dependencies point down: cmd, then the actors (log, witness, publish, monitor), then client and
+// collateral, then verify, then the nouns.
 var rules = []struct {
 	from string
 	not  []string

@@ -6,11 +6,13 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
-// An IndexEntry is the leaf of kind "index": it commits to the index of all entries before a size, docs/format.md §16.
+// An IndexEntry is the leaf of kind "index": it commits to the index of all entries before a size,
+// docs/format.md §16.
 //
 //	{"v":1,"kind":"index","algorithm":1,"size":"48211","checkpoint":"…","root":"…"}
 //
-// It states no names itself. Whether the root is right is for auditors to find out: they recompute it.
+// It states no names itself. Whether the root is right is for auditors to find out: they recompute
+// it.
 type IndexEntry struct {
 	Algorithm  uint32 // of the index, ≥ 1: which names entries state, and how the map is built
 	Size       uint64 // the index is of entries [0, Size); at most the number of this entry

@@ -7,8 +7,9 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
-// An IndexWrong shows that a log's index is not of its entries (`*.index-wrong.json`, docs/format.md §16): an index entry, what the map
-// under its root says of a name, and an entry that the list of the name leaves out, or lists wrongly.
+// An IndexWrong shows that a log's index is not of its entries (`*.index-wrong.json`,
+// docs/format.md §16): an index entry, what the map under its root says of a name, and an entry
+// that the list of the name leaves out, or lists wrongly.
 //
 //	{"v":1,"rule":"index-wrong","index":"…","name":"…","proof":"…","before":"…","numbers":["…"],"entry":"…"}
 //

@@ -1,9 +1,10 @@
-// Package poclog holds the nouns of the Proof-of-Cloud log and their encodings: identities, bundles, collateral, challenges,
-// appraisal policies and entries.
+// Package poclog holds the nouns of the Proof-of-Cloud log and their encodings: identities,
+// bundles, collateral, challenges, appraisal policies and entries.
 //
-// The formats are specified in docs/format.md and are forever. Every parser here refuses what the package would not itself write, so
-// that for every accepted x, Marshal(Parse(x)) == x; FuzzMalleability holds them to it. Sizes are bounded before anything is
-// allocated. Beside the standard library the package imports the codec alone, and it judges nothing: verify does.
+// The formats are specified in docs/format.md and are forever. Every parser here refuses what the
+// package would not itself write, so that for every accepted x, Marshal(Parse(x)) == x;
+// FuzzMalleability holds them to it. Sizes are bounded before anything is allocated. Beside the
+// standard library the package imports the codec alone, and it judges nothing: verify does.
 package poclog
 
 import (
@@ -40,7 +41,8 @@ func ParseDigest(s string) (Digest, error) {
 	return d, err
 }
 
-// A Profile is one way of binding a confidential VM to its platform. docs/format.md lists what each requires.
+// A Profile is one way of binding a confidential VM to its platform. docs/format.md lists what each
+// requires.
 type Profile string
 
 // The profiles.

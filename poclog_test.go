@@ -90,8 +90,8 @@ func TestEntryKeepsEveryMember(t *testing.T) {
 	}
 }
 
-// TestNoFormatReadsTwoFilesAsOne changes every byte of a sample in each bit and to each mark of the syntax: what still parses must encode to the
-// changed file, so that no two files mean the same.
+// TestNoFormatReadsTwoFilesAsOne changes every byte of a sample in each bit and to each mark of the
+// syntax: what still parses must encode to the changed file, so that no two files mean the same.
 func TestNoFormatReadsTwoFilesAsOne(t *testing.T) {
 	for _, f := range formats {
 		file := f.sample(t)

@@ -11,29 +11,35 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
-// A Policy is an appraisal policy: what a judge accepts, docs/format.md §6. Its file is JSON with members in the order below, two
-// spaces of indentation and a final newline, so that people can edit it and its digest still names one policy.
+// A Policy is an appraisal policy: what a judge accepts, docs/format.md §6. Its file is JSON with
+// members in the order below, two spaces of indentation and a final newline, so that people can
+// edit it and its digest still names one policy.
 //
 // The zero value admits nothing.
 type Policy struct {
 	V     int   `json:"v"`     // 1
 	Realm Realm `json:"realm"` // which roots may be listed
-	// Admit lists what is admitted: an appraisal is admitted if one rule fits. Ascending by profile, level, historical.
+	// Admit lists what is admitted: an appraisal is admitted if one rule fits. Ascending by
+	// profile, level, historical.
 	Admit []Admission `json:"admit"`
-	// MaxChallengeAge is how old a challenge checkpoint may be at admission, in seconds (1 to 86,400).
+	// MaxChallengeAge is how old a challenge checkpoint may be at admission, in seconds (1 to
+	// 86,400).
 	MaxChallengeAge uint32 `json:"max_challenge_age"`
-	// ChallengePolicy is a C2SP tlog-policy, line by line: the logs whose checkpoints may be a challenge, and the witnesses that must
-	// have cosigned them. Empty: no challenge is accepted.
+	// ChallengePolicy is a C2SP tlog-policy, line by line: the logs whose checkpoints may be a
+	// challenge, and the witnesses that must have cosigned them. Empty: no challenge is accepted.
 	ChallengePolicy []string `json:"challenge_policy,omitempty"`
 	// Roots lists the root certificates that may judge, ascending by use and digest.
 	Roots []Root `json:"roots"`
 	// TCB lists the platform statuses that tee.tcb accepts, ascending. "Revoked" cannot be listed.
 	TCB []string `json:"tcb"`
-	// SNPTCB lists the least firmware of SEV-SNP platforms that tee.tcb accepts, ascending by product. A product that is not listed cannot pass it.
+	// SNPTCB lists the least firmware of SEV-SNP platforms that tee.tcb accepts, ascending by
+	// product. A product that is not listed cannot pass it.
 	SNPTCB []SNPTCB `json:"snp_tcb,omitempty"`
-	// Launch lists launch measurements that are accepted without the provider's endorsement, ascending by profile and measurement.
+	// Launch lists launch measurements that are accepted without the provider's endorsement,
+	// ascending by profile and measurement.
 	Launch []Launch `json:"launch,omitempty"`
-	// IDKeys lists the keys whose signed ID blocks say what SEV-SNP guests may launch, ascending by profile and digest.
+	// IDKeys lists the keys whose signed ID blocks say what SEV-SNP guests may launch, ascending by
+	// profile and digest.
 	IDKeys []IDKey `json:"id_keys,omitempty"`
 	// TXT lists the measured launches that bare-metal machines may show, ascending by name.
 	TXT []TXTLaunch `json:"txt,omitempty"`
@@ -83,7 +89,8 @@ type Launch struct {
 	Name        string  `json:"name"`        // for people
 }
 
-// An SNPTCB is the least TCB version of one product, component by component (SEV-SNP ABI, "TCB_VERSION").
+// An SNPTCB is the least TCB version of one product, component by component (SEV-SNP ABI,
+// "TCB_VERSION").
 type SNPTCB struct {
 	Product    string `json:"product"`       // "Genoa" (with Bergamo and Siena), "Milan" or "Turin"
 	FMC        uint8  `json:"fmc,omitempty"` // Turin only
@@ -93,7 +100,8 @@ type SNPTCB struct {
 	Microcode  uint8  `json:"microcode"`
 }
 
-// An IDKey is a key whose signed ID blocks are accepted: whoever has it says which launch measurements are his.
+// An IDKey is a key whose signed ID blocks are accepted: whoever has it says which launch
+// measurements are his.
 type IDKey struct {
 	Profile  Profile `json:"profile"`
 	Digest   string  `json:"digest"`    // ID_KEY_DIGEST, SHA-384 of the key: 96 lower-case hexadecimal digits
@@ -115,8 +123,8 @@ type Registry struct {
 	URL      string `json:"url"`      // http or https; see [Registry.Address]
 }
 
-// Address is where the registry answers about a chip: its URL with the chip's identifier as the last part of the path, whether or not the URL ends in a
-// slash.
+// Address is where the registry answers about a chip: its URL with the chip's identifier as the
+// last part of the path, whether or not the URL ends in a slash.
 func (r *Registry) Address(chip string) string { return strings.TrimSuffix(r.URL, "/") + "/" + chip }
 
 func (r *Registry) check() error {
@@ -133,7 +141,8 @@ const maxPublishers = 256
 // maxAlliances bounds the keys that a token may be tried with.
 const maxAlliances = 64
 
-// An Alliance is a registry of hardware that signs what it lists, as the Proof of Cloud Alliance does.
+// An Alliance is a registry of hardware that signs what it lists, as the Proof of Cloud Alliance
+// does.
 type Alliance struct {
 	Name string `json:"name"` // for people
 	Key  string `json:"key"`  // its Ed25519 public key, RFC 8032: 64 lower-case hexadecimal digits
@@ -322,7 +331,8 @@ func (p *Policy) checkAlliances() error {
 	return ascending("alliances", p.Alliances, func(a Alliance) string { return a.Key })
 }
 
-// checkStrings holds free text to printable ASCII: the file must have one form, and a terminal must not be led astray.
+// checkStrings holds free text to printable ASCII: the file must have one form, and a terminal must
+// not be led astray.
 func (p *Policy) checkStrings() error {
 	var all []string
 	all = append(all, p.ChallengePolicy...)

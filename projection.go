@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// A Projection is what whoever watches a whole log needs of each proof: fixed sizes and no pointers but into the leaf, so that millions can be
-// read into one without an allocation. Identities are octets; an identity that the entry does not have is zero, which none is.
+// A Projection is what whoever watches a whole log needs of each proof: fixed sizes and no pointers
+// but into the leaf, so that millions can be read into one without an allocation. Identities are
+// octets; an identity that the entry does not have is zero, which none is.
 type Projection struct {
 	Profile   Profile
 	Level     uint32
@@ -49,7 +50,8 @@ type Projection struct {
 
 	Bundle Digest
 
-	// Joined says that the checks passed that bind the AK and the TEE: bind.ak-in-tee, bind.tee-in-tpm and tpm.ak-template.
+	// Joined says that the checks passed that bind the AK and the TEE: bind.ak-in-tee,
+	// bind.tee-in-tpm and tpm.ak-template.
 	Joined bool
 }
 
@@ -76,8 +78,9 @@ const (
 	LeafIndex
 )
 
-// Read reads a leaf as [ParseLeaf] does, and takes the same. A proof is projected into p; its slices point into the leaf and stay valid
-// as long as that. What the fast reader does not take is parsed: that decides.
+// Read reads a leaf as [ParseLeaf] does, and takes the same. A proof is projected into p; its
+// slices point into the leaf and stay valid as long as that. What the fast reader does not take is
+// parsed: that decides.
 func (p *Projection) Read(leaf []byte) (LeafKind, error) {
 	*p = Projection{}
 	s := scanner{b: leaf}

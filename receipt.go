@@ -18,8 +18,8 @@ const (
 	maxCheckpointLen = MaxChallenge
 )
 
-// A Receipt is a C2SP tlog-proof of one entry. Its extra data carries the entry and the signed challenge checkpoint, so that one
-// file gives claim, proof and interval (docs/format.md §9):
+// A Receipt is a C2SP tlog-proof of one entry. Its extra data carries the entry and the signed
+// challenge checkpoint, so that one file gives claim, proof and interval (docs/format.md §9):
 //
 //	c2sp.org/tlog-proof@v1
 //	extra <base64 of {"v":1,"entry":…,"challenge":…,"first":…,"exceptions":[…]}>
@@ -34,7 +34,8 @@ type Receipt struct {
 	Challenge []byte     // the signed challenge checkpoint as the challenge has it; empty for historical evidence
 	First     *Inclusion // the first covering checkpoint, in a receipt that was moved to a later one; nil otherwise
 
-	// Exceptions are files of auditors' notes on the tree of the receipt's checkpoint: at most MaxNotes.
+	// Exceptions are files of auditors' notes on the tree of the receipt's checkpoint: at most
+	// MaxNotes.
 	Exceptions [][]byte
 }
 

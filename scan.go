@@ -4,8 +4,9 @@ import (
 	"bytes"
 )
 
-// A scanner reads proofs in canonical form without allocating. It takes nothing that the decoder refuses; what it does not take, such as
-// strings with escapes, the decoder is asked about. FuzzProjection holds the two together.
+// A scanner reads proofs in canonical form without allocating. It takes nothing that the decoder
+// refuses; what it does not take, such as strings with escapes, the decoder is asked about.
+// FuzzProjection holds the two together.
 type scanner struct {
 	b   []byte
 	off int
@@ -128,7 +129,8 @@ func (s *scanner) time() int64 {
 	return t
 }
 
-// strings reads a list of 1 to count strings of 1 to max bytes; take, if any, says whether each may follow the one before.
+// strings reads a list of 1 to count strings of 1 to max bytes; take, if any, says whether each may
+// follow the one before.
 func (s *scanner) strings(max, count int, take func(before, one []byte) bool) {
 	s.lit("[")
 	var before []byte
@@ -502,7 +504,8 @@ func (s *scanner) optionalBlob(open string) bool {
 	return true
 }
 
-// endorsements reads the list as the decoder does. named is the part of the entry that names identities, the chassis first.
+// endorsements reads the list as the decoder does. named is the part of the entry that names
+// identities, the chassis first.
 func (s *scanner) endorsements(named []byte) {
 	chassis, ok := bytes.CutPrefix(named, []byte(`,"chassis":[`))
 	end := bytes.IndexByte(chassis, ']')

@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/internal/canon"
 )
 
-// MaxSubmission is the largest submission, in bytes: a bundle and collateral of the greatest size, in base64url.
+// MaxSubmission is the largest submission, in bytes: a bundle and collateral of the greatest size,
+// in base64url.
 const MaxSubmission = (MaxBundle+MaxCollateral)*4/3 + 1<<10
 
 // Media types of what is sent to a log.
@@ -24,7 +25,8 @@ type Submission struct {
 	Collateral []byte    // a collateral file, or empty
 	Judged     time.Time // historical evidence: the time at which it asks to be judged, whole seconds; zero otherwise
 
-	// Envelope is the envelope that the submission came in, or empty. It is not part of the submission's file.
+	// Envelope is the envelope that the submission came in, or empty. It is not part of the
+	// submission's file.
 	Envelope []byte
 }
 

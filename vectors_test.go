@@ -202,7 +202,8 @@ func endorsementVectors(t *testing.T) map[string]vector {
 	return all
 }
 
-// expectOf is the error of an input, without what follows its reason: vectors are for other languages too.
+// expectOf is the error of an input, without what follows its reason: vectors are for other
+// languages too.
 func expectOf(t *testing.T, format, input string) string {
 	t.Helper()
 	v := vector{Format: format, Input: input}

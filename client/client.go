@@ -1,12 +1,16 @@
-// Package client talks to Proof-of-Cloud logs: it submits evidence, follows a log's checkpoints and entries, fetches evidence and moves
-// receipts to newer checkpoints. The log is a C2SP tlog-tiles log (https://c2sp.org/tlog-tiles) with the addresses of docs/format.md §12.
+// Package client talks to Proof-of-Cloud logs: it submits evidence, follows a log's checkpoints and
+// entries, fetches evidence and moves receipts to newer checkpoints. The log is a C2SP tlog-tiles
+// log (https://c2sp.org/tlog-tiles) with the addresses of docs/format.md §12.
 //
-// What it returns has been checked against the caller's tlog-policy: checkpoints carry its quorum, receipts verify, entries hash to the
-// checkpoint's root, evidence has the digest that was asked for. Every answer is bounded in size and time; a log can refuse or delay,
-// but neither mislead nor exhaust its client, nor have it ask private addresses. With a [CheckpointStore], each checkpoint is also proven to extend those seen before, and a
-// log that shows two histories is caught with evidence: see [SplitView].
+// What it returns has been checked against the caller's tlog-policy: checkpoints carry its quorum,
+// receipts verify, entries hash to the checkpoint's root, evidence has the digest that was asked
+// for. Every answer is bounded in size and time; a log can refuse or delay, but neither mislead nor
+// exhaust its client, nor have it ask private addresses. With a [CheckpointStore], each checkpoint
+// is also proven to extend those seen before, and a log that shows two histories is caught with
+// evidence: see [SplitView].
 //
-// It does not judge evidence, and does not hide which entries a client is interested in: fetching from a mirror does.
+// It does not judge evidence, and does not hide which entries a client is interested in: fetching
+// from a mirror does.
 package client
 
 import (
@@ -24,7 +28,8 @@ import (
 
 // Defaults of [Config].
 const (
-	// DefaultTimeout is over the log's own bound for publishing a checkpoint, so that a submitter does not give up first.
+	// DefaultTimeout is over the log's own bound for publishing a checkpoint, so that a submitter
+	// does not give up first.
 	DefaultTimeout = 60 * time.Second
 	// DefaultAttempts with backoff of 0.5, 1, 2 and 4 seconds rides out the restart of a log.
 	DefaultAttempts = 5
@@ -37,10 +42,12 @@ type Config struct {
 	URL    string             // the log's prefix, such as "https://log.example/2026": http or https
 	Policy *tlogpolicy.Policy // whose signatures count; without one New returns receipt.ErrNoPolicy
 
-	// HTTP makes the requests; nil is as http.DefaultTransport. Its redirect policy and timeout are replaced by the client's own. Over a
-	// transport that is no *http.Transport no redirect is followed away from the log's host.
+	// HTTP makes the requests; nil is as http.DefaultTransport. Its redirect policy and timeout are
+	// replaced by the client's own. Over a transport that is no *http.Transport no redirect is
+	// followed away from the log's host.
 	HTTP *http.Client
-	// Store remembers checkpoints, so that a log cannot show two histories to one client. Nil remembers nothing.
+	// Store remembers checkpoints, so that a log cannot show two histories to one client. Nil
+	// remembers nothing.
 	Store CheckpointStore
 
 	Timeout   time.Duration // of one request; 0 is DefaultTimeout
@@ -48,10 +55,12 @@ type Config struct {
 	MaxWait   time.Duration // between two attempts; 0 is DefaultMaxWait
 	UserAgent string        // "" is "poclog"
 
-	// Again is told why an attempt failed, and after what time there is another. Nil tells nobody. It may be called concurrently.
+	// Again is told why an attempt failed, and after what time there is another. Nil tells nobody.
+	// It may be called concurrently.
 	Again func(err error, after time.Duration)
 
-	// Wait waits between attempts and returns early with the context's error; nil waits by the clock.
+	// Wait waits between attempts and returns early with the context's error; nil waits by the
+	// clock.
 	Wait func(ctx context.Context, d time.Duration) error
 }
 

@@ -188,7 +188,8 @@ func TestLyingLogsMisleadNobody(t *testing.T) {
 	}
 }
 
-// A log that lies consistently, with the tiles or entries of another tree of its size, is caught where the lie meets the truth.
+// A log that lies consistently, with the tiles or entries of another tree of its size, is caught
+// where the lie meets the truth.
 func TestConsistentLiesAreCaughtAtEveryLevel(t *testing.T) {
 	const small, large = 700, 65_536 + 300
 	for _, c := range []struct {
@@ -236,7 +237,8 @@ func TestAForkIsCaughtWithEvidence(t *testing.T) {
 		s.Set(b, signed(b), nil)
 		_, err := s.client.Checkpoint(t.Context())
 		if sizes[1] < sizes[0] {
-			// The smaller tree's tiles cannot prove the larger one: the question stays open, and nothing is believed.
+			// The smaller tree's tiles cannot prove the larger one: the question stays open, and
+			// nothing is believed.
 			if err == nil {
 				t.Errorf("sizes %v: accepted", sizes)
 			}

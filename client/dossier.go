@@ -21,7 +21,8 @@ type DossierOf struct {
 	Progress func(done, total int)
 }
 
-// Dossier fetches a dossier, whose pages may come in several answers. It is not checked: verify/dossier.Check does that.
+// Dossier fetches a dossier, whose pages may come in several answers. It is not checked:
+// verify/dossier.Check does that.
 func (c *Client) Dossier(ctx context.Context, of DossierOf) (*poclog.Dossier, error) {
 	q := url.Values{"name": of.Names}
 	if !of.Since.IsZero() {

@@ -17,7 +17,8 @@ const (
 	DoubtUnproven Doubt = "unproven"  // the log cannot show that its tree and the remembered one are of one history: it was made anew or restored, or serves wrong tiles
 )
 
-// A HistoryError says that a client stopped, because it cannot tell whether the log goes on from what it showed before.
+// A HistoryError says that a client stopped, because it cannot tell whether the log goes on from
+// what it showed before.
 type HistoryError struct {
 	Origin string
 	Name   string // of what is remembered, for people: a file
@@ -40,10 +41,12 @@ func (e *HistoryError) Error() string {
 // Unwrap returns the cause.
 func (e *HistoryError) Unwrap() error { return e.Err }
 
-// ErrDamaged is wrapped by the error of a store that holds something for an origin which cannot be a checkpoint.
+// ErrDamaged is wrapped by the error of a store that holds something for an origin which cannot be
+// a checkpoint.
 var ErrDamaged = errors.New("no checkpoint")
 
-// doubt makes a HistoryError of what a store or a log answered; an error that may pass by itself stays as it is.
+// doubt makes a HistoryError of what a store or a log answered; an error that may pass by itself
+// stays as it is.
 func (c *Client) doubt(seen, now *Checkpoint, err error) error {
 	e := &HistoryError{Origin: now.Origin, Name: c.Store.Name(now.Origin), Now: now.Size, Err: err}
 	if seen != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 )
 
-// prefetch is how many entry bundles wait while one is checked and one is asked for. With entries of 2 KiB that is 5 MB, and at most 42 MB.
+// prefetch is how many entry bundles wait while one is checked and one is asked for. With entries
+// of 2 KiB that is 5 MB, and at most 42 MB.
 const prefetch = 8
 
 // A Leaf is an entry that was proven to be in the log.
@@ -23,12 +24,14 @@ type Leaf struct {
 // A Range says which entries to fetch: From ≤ index < To.
 type Range struct {
 	From, To uint64
-	// Progress, if set, is called after every bundle with how many of the range's entries were checked. It must not block.
+	// Progress, if set, is called after every bundle with how many of the range's entries were
+	// checked. It must not block.
 	Progress func(done, total uint64)
 }
 
-// Entries fetches entries of a tree, in order, and checks every one against the tree's root before it yields it. It stops at the
-// first error, which it yields. The tree must come from a checkpoint that was checked, and its size be at least r.To.
+// Entries fetches entries of a tree, in order, and checks every one against the tree's root before
+// it yields it. It stops at the first error, which it yields. The tree must come from a checkpoint
+// that was checked, and its size be at least r.To.
 func (c *Client) Entries(ctx context.Context, tree Tree, r Range) iter.Seq2[Leaf, error] {
 	return func(yield func(Leaf, error) bool) {
 		for b, err := range c.Bundles(ctx, tree, r) {
@@ -102,7 +105,8 @@ type bundle struct {
 	err     error
 }
 
-// bundles fetches entry bundles concurrently and gives them in order. Cancelling the context ends it.
+// bundles fetches entry bundles concurrently and gives them in order. Cancelling the context ends
+// it.
 func (c *Client) bundles(ctx context.Context, size, first, last uint64) <-chan chan bundle {
 	out := make(chan chan bundle, prefetch)
 	go func() {
@@ -123,7 +127,8 @@ func (c *Client) bundles(ctx context.Context, size, first, last uint64) <-chan c
 	return out
 }
 
-// authTree authenticates bundles of one tree. The right edge's tiles hash to the root; a full tile hashes to its place in the tile above.
+// authTree authenticates bundles of one tree. The right edge's tiles hash to the root; a full tile
+// hashes to its place in the tile above.
 type authTree struct {
 	c     *Client
 	size  uint64

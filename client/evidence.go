@@ -14,8 +14,9 @@ const maxEvidence = max(poclog.MaxBundle, poclog.MaxEnvelope, poclog.MaxCollater
 // ErrOtherFile says that a log answered with another file than the one that was asked for.
 var ErrOtherFile = errors.New("the log's answer is another file")
 
-// Evidence fetches the file that an entry names: a bundle, its envelope, collateral or an appraisal policy. It has the digest and, where the blob says
-// one, the size; if the answer has not, the error is [ErrOtherFile]. A [*Problem] of status 451 says that the log withholds it by law; 404,
+// Evidence fetches the file that an entry names: a bundle, its envelope, collateral or an appraisal
+// policy. It has the digest and, where the blob says one, the size; if the answer has not, the
+// error is [ErrOtherFile]. A [*Problem] of status 451 says that the log withholds it by law; 404,
 // that the log lost or hides it.
 func (c *Client) Evidence(ctx context.Context, blob poclog.Blob) ([]byte, error) {
 	limit := maxEvidence
@@ -38,8 +39,8 @@ func (c *Client) Evidence(ctx context.Context, blob poclog.Blob) ([]byte, error)
 	return b, nil
 }
 
-// FetchPolicy fetches the appraisal policy that is in force: what the log admits. It is the log's word; an entry of kind "config"
-// proves it.
+// FetchPolicy fetches the appraisal policy that is in force: what the log admits. It is the log's
+// word; an entry of kind "config" proves it.
 func (c *Client) FetchPolicy(ctx context.Context) (file []byte, policy *poclog.Policy, err error) {
 	if file, err = c.get(ctx, "v1/policy", poclog.MaxPolicy); err != nil {
 		return nil, nil, err

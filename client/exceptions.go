@@ -9,8 +9,10 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// Exceptions fetches the auditors' notes of exceptions on a checkpoint's tree, for a receipt under it. Nobody is asked, and there is none, if no key for exceptions
-// cosigned the checkpoint; nor is there if the log has published a newer tree meanwhile. Which of them count is the reader's policy's to say.
+// Exceptions fetches the auditors' notes of exceptions on a checkpoint's tree, for a receipt under
+// it. Nobody is asked, and there is none, if no key for exceptions cosigned the checkpoint; nor is
+// there if the log has published a newer tree meanwhile. Which of them count is the reader's
+// policy's to say.
 func (c *Client) Exceptions(ctx context.Context, under *Checkpoint) ([][]byte, error) {
 	if !bytes.Contains(under.Signed, []byte(poclog.ExceptSuffix+" ")) {
 		return nil, nil

@@ -30,8 +30,8 @@ func (c *Client) get(ctx context.Context, path string, max int) ([]byte, error) 
 	return b, err
 }
 
-// do makes a call until the log answers other than with overload, and returns body and status of an answer in the 200s. Any
-// other answer is a [*Problem].
+// do makes a call until the log answers other than with overload, and returns body and status of an
+// answer in the 200s. Any other answer is a [*Problem].
 func (c *Client) do(ctx context.Context, in call) (body []byte, status int, err error) {
 	pause := firstWait
 	for attempt := 1; ; attempt++ {
@@ -56,7 +56,8 @@ type transportError struct{ err error }
 func (e *transportError) Error() string { return e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
-// Temporary reports whether a failed request may succeed later: the log was out of reach, overloaded or failing.
+// Temporary reports whether a failed request may succeed later: the log was out of reach,
+// overloaded or failing.
 func Temporary(err error) bool {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -105,7 +106,8 @@ func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
 	return body, resp.StatusCode, nil
 }
 
-// retryAfter reads a Retry-After header (RFC 9110 §10.2.3) in seconds; a date would need a clock that agrees with the log's.
+// retryAfter reads a Retry-After header (RFC 9110 §10.2.3) in seconds; a date would need a clock
+// that agrees with the log's.
 func retryAfter(h http.Header) time.Duration {
 	n, err := strconv.ParseUint(h.Get("Retry-After"), 10, 20)
 	if err != nil {
@@ -114,7 +116,8 @@ func retryAfter(h http.Header) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// readAll reads an answer of at most limit bytes, and one more if it is longer. A log that says how long it is saves growing into it.
+// readAll reads an answer of at most limit bytes, and one more if it is longer. A log that says how
+// long it is saves growing into it.
 func readAll(resp *http.Response, limit int) ([]byte, error) {
 	b := bytes.NewBuffer(make([]byte, 0, max(0, min(resp.ContentLength, int64(limit)))+bytes.MinRead))
 	_, err := b.ReadFrom(io.LimitReader(resp.Body, int64(limit)+1))

@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// DefaultPoll is how often [Client.Follow] asks for a checkpoint: logs publish every second, and republish every minute.
+// DefaultPoll is how often [Client.Follow] asks for a checkpoint: logs publish every second, and
+// republish every minute.
 const DefaultPoll = 10 * time.Second
 
-// A Cursor is how far a follower came. It is what a follower keeps, durably, to go on after a restart; the zero value is the log's beginning.
+// A Cursor is how far a follower came. It is what a follower keeps, durably, to go on after a
+// restart; the zero value is the log's beginning.
 type Cursor struct {
 	Next       uint64 // every entry below it was handled
 	Checkpoint []byte // the signed checkpoint under which they were proven, of size Next or more; empty only for Next 0
@@ -21,15 +23,17 @@ type Cursor struct {
 // errUnread says that a follower skipped entries, which it may not do unnoticed.
 var errUnread = errors.New("entries were left unread without an error")
 
-// Follow calls each for every new checkpoint that the log publishes, with the entries from the cursor up to its size, until an
-// error ends it: the context's, each's own, or the log's. [Temporary] says whether to follow again from the kept cursor.
+// Follow calls each for every new checkpoint that the log publishes, with the entries from the
+// cursor up to its size, until an error ends it: the context's, each's own, or the log's.
+// [Temporary] says whether to follow again from the kept cursor.
 //
-// Every checkpoint carries the policy's quorum and is proven to extend the cursor's, also without a store; every entry is proven to be in the
-// checkpoint's tree before it is yielded. Entries come in order, each index once. A republished checkpoint with later cosignatures comes
-// without entries; one that is smaller than the last, from a cache, is skipped.
+// Every checkpoint carries the policy's quorum and is proven to extend the cursor's, also without a
+// store; every entry is proven to be in the checkpoint's tree before it is yielded. Entries come in
+// order, each index once. A republished checkpoint with later cosignatures comes without entries;
+// one that is smaller than the last, from a cache, is skipped.
 //
-// each must read entries to their end or return an error, also the one that entries yield. It moves a cursor of its own as it handles
-// them: {index + 1, checkpoint.Signed}. Poll 0 is [DefaultPoll].
+// each must read entries to their end or return an error, also the one that entries yield. It moves
+// a cursor of its own as it handles them: {index + 1, checkpoint.Signed}. Poll 0 is [DefaultPoll].
 func (c *Client) Follow(ctx context.Context, from Cursor, poll time.Duration, each func(*Checkpoint, iter.Seq2[Leaf, error]) error) error {
 	if poll == 0 {
 		poll = DefaultPoll
@@ -59,7 +63,8 @@ func (c *Client) Follow(ctx context.Context, from Cursor, poll time.Duration, ea
 	}
 }
 
-// cursor opens a cursor's checkpoint. It needs no quorum: whose cosignatures it has may have changed since.
+// cursor opens a cursor's checkpoint. It needs no quorum: whose cosignatures it has may have
+// changed since.
 func (c *Client) cursor(from Cursor) (*Checkpoint, error) {
 	if len(from.Checkpoint) == 0 {
 		if from.Next != 0 {

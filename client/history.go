@@ -22,8 +22,8 @@ type Checkpoint struct {
 	View   *tlogpolicy.View // who signed, and when
 }
 
-// A SplitView is the error of a log that showed two histories. The evidence convinces anybody who has the log's key:
-// receipt.CheckSplitView.
+// A SplitView is the error of a log that showed two histories. The evidence convinces anybody who
+// has the log's key: receipt.CheckSplitView.
 type SplitView struct {
 	Origin   string
 	Old, New Tree
@@ -47,8 +47,9 @@ func (s *SplitView) Error() string {
 // Unwrap returns the error that kept the evidence from being stored.
 func (s *SplitView) Unwrap() error { return s.Err }
 
-// Checkpoint fetches the log's newest checkpoint. It carries the policy's quorum and, with a store, extends all that were seen before; if
-// it does not, the error is a [*SplitView]; if it cannot be told, a [*HistoryError].
+// Checkpoint fetches the log's newest checkpoint. It carries the policy's quorum and, with a store,
+// extends all that were seen before; if it does not, the error is a [*SplitView]; if it cannot be
+// told, a [*HistoryError].
 func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	signed, err := c.get(ctx, "checkpoint", poclog.MaxChallenge)
 	if err != nil {
@@ -70,7 +71,8 @@ func (c *Client) open(signed []byte) (*Checkpoint, error) {
 	return checkpointOf(v, signed), nil
 }
 
-// remember proves a checkpoint to be of one history with the largest seen so far, and keeps the larger one.
+// remember proves a checkpoint to be of one history with the largest seen so far, and keeps the
+// larger one.
 func (c *Client) remember(ctx context.Context, cp *Checkpoint) error {
 	if c.Store == nil {
 		return nil
@@ -113,8 +115,9 @@ func (c *Client) larger(ctx context.Context, seen []byte, cp *Checkpoint) ([]byt
 	return cp.Signed, nil
 }
 
-// Consistent proves from the log's tiles that two checkpoints of one origin, in any order, are of one history. If they are proven not
-// to be, the error is a [*SplitView]; any other error leaves the question open.
+// Consistent proves from the log's tiles that two checkpoints of one origin, in any order, are of
+// one history. If they are proven not to be, the error is a [*SplitView]; any other error leaves
+// the question open.
 func (c *Client) Consistent(ctx context.Context, a, b *Checkpoint) error {
 	if a.Origin != b.Origin {
 		return fmt.Errorf("checkpoints of two logs, %q and %q", a.Origin, b.Origin)
@@ -171,8 +174,9 @@ func (c *Client) split(s *receipt.SplitView, old, new *Checkpoint) error {
 	return e
 }
 
-// ConsistencyProof makes the proof of RFC 6962 §2.1.2 that a tree extends the one of its first old leaves, as add-checkpoint of
-// https://c2sp.org/tlog-witness takes it. It is made from the log's tiles and not checked: whoever takes it has both roots.
+// ConsistencyProof makes the proof of RFC 6962 §2.1.2 that a tree extends the one of its first old
+// leaves, as add-checkpoint of https://c2sp.org/tlog-witness takes it. It is made from the log's
+// tiles and not checked: whoever takes it has both roots.
 func (c *Client) ConsistencyProof(ctx context.Context, old uint64, tree Tree) ([][]byte, error) {
 	need, err := proof.Consistency(old, tree.Size)
 	if err != nil {

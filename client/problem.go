@@ -14,8 +14,8 @@ import (
 
 const maxProblem = 1 << 16
 
-// A Problem is a log's refusal: an RFC 9457 problem document, or what can be said of an answer that is none. Its texts are the log's
-// words, cut to one printable line.
+// A Problem is a log's refusal: an RFC 9457 problem document, or what can be said of an answer that
+// is none. Its texts are the log's words, cut to one printable line.
 type Problem struct {
 	Status     int           // HTTP status
 	Type       string        // URI reference of the kind of problem; "" if the log gave none

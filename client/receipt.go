@@ -20,8 +20,8 @@ type ReceiptFor struct {
 	Published bool        // prove that the log published the leaf, even if it is malformed or was judged out of its interval
 }
 
-// Receipt makes the receipt of an entry from the log's tiles, for a client that did not submit it. It verifies under the client's policy, unless
-// Published asks for less.
+// Receipt makes the receipt of an entry from the log's tiles, for a client that did not submit it.
+// It verifies under the client's policy, unless Published asks for less.
 func (c *Client) Receipt(ctx context.Context, in ReceiptFor) ([]byte, error) {
 	r := &poclog.Receipt{Entry: in.Leaf, Index: in.Index, Challenge: in.Challenge}
 	under, err := c.inclusion(ctx, in, in.Under)
@@ -66,8 +66,8 @@ func (c *Client) inclusion(ctx context.Context, in ReceiptFor, cp *Checkpoint) (
 	return &poclog.Inclusion{Hashes: hashes, Checkpoint: cp.Signed}, nil
 }
 
-// Inclusion proves from the log's tiles that a leaf is in a tree (RFC 6962 §2.1.1). The tree need not come from a checkpoint: if it never was the
-// log's, the error is [ErrWrongTiles].
+// Inclusion proves from the log's tiles that a leaf is in a tree (RFC 6962 §2.1.1). The tree need
+// not come from a checkpoint: if it never was the log's, the error is [ErrWrongTiles].
 func (c *Client) Inclusion(ctx context.Context, leaf []byte, index uint64, tree Tree) ([][sha256.Size]byte, error) {
 	return c.include(ctx, leaf, index, tree)
 }

@@ -16,7 +16,8 @@ const maxRedirects = 3
 
 var errRedirect = errors.New("redirect refused")
 
-// followRedirects lets static files move, but neither to another scheme (https alone may replace http) nor for long.
+// followRedirects lets static files move, but neither to another scheme (https alone may replace
+// http) nor for long.
 func followRedirects(req *http.Request, via []*http.Request) error {
 	from := via[len(via)-1].URL.Scheme
 	if req.URL.Scheme != from && req.URL.Scheme != "https" {
@@ -33,9 +34,10 @@ func refuseRedirects(req *http.Request, _ []*http.Request) error {
 	return fmt.Errorf("%w: the log sends submissions to %.200s; submit there if you trust it", errRedirect, req.URL.Redacted())
 }
 
-// A redirectGuard makes the requests of a client. What the caller named it asks, wherever it is; a redirect, which the log chose, leads to
-// public addresses alone, so that no log has this machine ask its neighbours. Where the caller named an address of a private network, and no
-// name whose owner could let it lead elsewhere, the log may redirect to that address, too.
+// A redirectGuard makes the requests of a client. What the caller named it asks, wherever it is; a
+// redirect, which the log chose, leads to public addresses alone, so that no log has this machine
+// ask its neighbours. Where the caller named an address of a private network, and no name whose
+// owner could let it lead elsewhere, the log may redirect to that address, too.
 type redirectGuard struct {
 	asked  http.RoundTripper
 	public *http.Transport // of redirects; nil if the caller's transport cannot be told where not to connect
@@ -75,7 +77,8 @@ func (g *redirectGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// proxy reports whether a proxy is asked, which connects and resolves names by itself. Addresses it is not trusted with.
+// proxy reports whether a proxy is asked, which connects and resolves names by itself. Addresses it
+// is not trusted with.
 func (g *redirectGuard) proxy(r *http.Request) (bool, error) {
 	if g.public.Proxy == nil {
 		return false, nil

@@ -17,24 +17,29 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// A CheckpointStore remembers the largest checkpoint seen of each log, and keeps evidence. clienttest.TestStore is its
-// conformance test. Its methods may be called concurrently, also by several processes.
+// A CheckpointStore remembers the largest checkpoint seen of each log, and keeps evidence.
+// clienttest.TestStore is its conformance test. Its methods may be called concurrently, also by
+// several processes.
 type CheckpointStore interface {
-	// Load returns the signed checkpoint that is remembered for an origin, or nothing if there is none. Its error wraps ErrDamaged if there is
-	// something that cannot be one.
+	// Load returns the signed checkpoint that is remembered for an origin, or nothing if there is
+	// none. Its error wraps ErrDamaged if there is something that cannot be one.
 	Load(origin string) ([]byte, error)
-	// Replace remembers next, durably once it returns true, if seen is what is remembered; otherwise it returns false.
+	// Replace remembers next, durably once it returns true, if seen is what is remembered;
+	// otherwise it returns false.
 	Replace(origin string, seen, next []byte) (bool, error)
-	// Keep stores a split view's file durably and returns its name for people. Keeping the same file again is no error.
+	// Keep stores a split view's file durably and returns its name for people. Keeping the same
+	// file again is no error.
 	Keep(origin string, splitView []byte) (name string, err error)
 	// Name returns for people where the checkpoint of an origin is remembered, such as a file.
 	Name(origin string) string
 }
 
-// lockPatience bounds the wait for another process that replaces a checkpoint: it holds the lock for some writes.
+// lockPatience bounds the wait for another process that replaces a checkpoint: it holds the lock
+// for some writes.
 const lockPatience = 10 * time.Second
 
-// A FileStore is a CheckpointStore in a folder: a file for each origin, and one for each split view.
+// A FileStore is a CheckpointStore in a folder: a file for each origin, and one for each split
+// view.
 type FileStore struct{ dir string }
 
 // NewFileStore returns the store in a folder, which it creates if there is none.

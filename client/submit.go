@@ -19,10 +19,12 @@ type Submitted struct {
 	New     bool // false if the log had this evidence already: the receipt is that entry's
 }
 
-// Submit sends evidence to the log, in its envelope if it has one, and returns the receipt, checked against the client's policy: a new entry names the file that was sent,
-// and the entry that answers for a duplicate has its quotes. A [*Problem] is the log's refusal. With a store, the receipt's checkpoint is proven
-// to extend those seen before; if that fails, the receipt is returned beside the error, for it is what the log signed. What the log shows before it is
-// sent anything is held to that first: what is published is not taken back.
+// Submit sends evidence to the log, in its envelope if it has one, and returns the receipt, checked
+// against the client's policy: a new entry names the file that was sent, and the entry that answers
+// for a duplicate has its quotes. A [*Problem] is the log's refusal. With a store, the receipt's
+// checkpoint is proven to extend those seen before; if that fails, the receipt is returned beside
+// the error, for it is what the log signed. What the log shows before it is sent anything is held
+// to that first: what is published is not taken back.
 func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, error) {
 	if c.Store != nil {
 		if _, err := c.Checkpoint(ctx); err != nil {
@@ -52,8 +54,8 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
 }
 
-// answers checks that the receipt is of an entry for what was sent, and not of somebody else's. The entry of a duplicate names the publishers
-// of whoever came first.
+// answers checks that the receipt is of an entry for what was sent, and not of somebody else's. The
+// entry of a duplicate names the publishers of whoever came first.
 func (s *Submitted) answers(sent *poclog.Submission) error {
 	e := s.Verdict.Entry
 	if e == nil {
@@ -88,8 +90,9 @@ func (s *Submitted) answers(sent *poclog.Submission) error {
 	return nil
 }
 
-// Lengths of what a TEE signs: Intel's DCAP quote library API, "Quote Format" (version 4: header and body; 5: header, descriptor whose size is its
-// last four bytes, body), and AMD's SEV-SNP ABI, "ATTESTATION_REPORT".
+// Lengths of what a TEE signs: Intel's DCAP quote library API, "Quote Format" (version 4: header
+// and body; 5: header, descriptor whose size is its last four bytes, body), and AMD's SEV-SNP ABI,
+// "ATTESTATION_REPORT".
 const (
 	tdxHeader     = 48
 	tdxDescriptor = 6
@@ -97,7 +100,8 @@ const (
 	snpSigned     = 0x2a0
 )
 
-// quoteIdentity is the identity of a bundle's TEE quote: SHA-256 of its signed part (docs/format.md §2). It judges nothing.
+// quoteIdentity is the identity of a bundle's TEE quote: SHA-256 of its signed part (docs/format.md
+// §2). It judges nothing.
 func quoteIdentity(b *poclog.Bundle) (poclog.Identity, bool) {
 	q, n := b.Get(poclog.ItemTDXQuote), uint64(tdxHeader+tdxBody)
 	if len(q) == 0 {
@@ -121,7 +125,8 @@ func bootIdentity(b *poclog.Bundle) (d poclog.Digest, ok bool) {
 	return poclog.Sum(q[2 : 2+int(binary.BigEndian.Uint16(q))]), true
 }
 
-// Challenge makes a challenge from the log's newest checkpoint and a random salt. userData is the digest of what the proof is to speak for.
+// Challenge makes a challenge from the log's newest checkpoint and a random salt. userData is the
+// digest of what the proof is to speak for.
 func (c *Client) Challenge(ctx context.Context, profile poclog.Profile, userData poclog.Digest) (*poclog.Challenge, error) {
 	cp, err := c.Checkpoint(ctx)
 	if err != nil {
@@ -132,8 +137,10 @@ func (c *Client) Challenge(ctx context.Context, profile poclog.Profile, userData
 	return ch, nil
 }
 
-// Refresh moves a receipt to the log's newest checkpoint, which more witnesses or auditors may have signed, and adds auditors' notes of exceptions. Entry, t1 and t2 stay: the first
-// covering checkpoint remains in the file. The old receipt needs its log's signature, but not yet the policy's quorum.
+// Refresh moves a receipt to the log's newest checkpoint, which more witnesses or auditors may have
+// signed, and adds auditors' notes of exceptions. Entry, t1 and t2 stay: the first covering
+// checkpoint remains in the file. The old receipt needs its log's signature, but not yet the
+// policy's quorum.
 func (c *Client) Refresh(ctx context.Context, file []byte) ([]byte, error) {
 	r, err := poclog.ParseReceipt(file)
 	if err != nil {

@@ -69,7 +69,8 @@ func answering(t testing.TB, status int, leaf []byte, store client.CheckpointSto
 	return cl, l
 }
 
-// answeringAfter is that log; where before is not nil, it shows that tree until something is submitted. It counts submissions.
+// answeringAfter is that log; where before is not nil, it shows that tree until something is
+// submitted. It counts submissions.
 func answeringAfter(t testing.TB, status int, leaf []byte, store client.CheckpointStore, before *testlog.Log) (*client.Client, *testlog.Log, *atomic.Int32) {
 	t.Helper()
 	l := logOf("a", 300)
@@ -200,7 +201,8 @@ func TestASubmittersReceiptMustExtendWhatItSaw(t *testing.T) {
 	}
 }
 
-// What does not fit with what the client saw before is noticed before anything is published, and said with the file's name.
+// What does not fit with what the client saw before is noticed before anything is published, and
+// said with the file's name.
 func TestNothingIsPublishedWhereTheHistoryIsInDoubt(t *testing.T) {
 	quote := realdata.Quotes()[0]
 	bundle := bundleOf(t, quote, false)

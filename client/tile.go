@@ -44,7 +44,8 @@ func widthOf(index, n uint64) int {
 	return int(min(tileWidth, n-index*tileWidth))
 }
 
-// partial fetches a tile or bundle of w elements. A log may drop a partial tile when the full one is there: then it is cut from that.
+// partial fetches a tile or bundle of w elements. A log may drop a partial tile when the full one
+// is there: then it is cut from that.
 func (c *Client) partial(ctx context.Context, level string, index uint64, w, max int) (b []byte, have int, err error) {
 	b, err = c.get(ctx, tilePath(level, index, w), max)
 	if StatusOf(err) == http.StatusNotFound && w < tileWidth {
@@ -104,7 +105,8 @@ func parseEntryBundle(b []byte, n int) ([][]byte, error) {
 	return entries, nil
 }
 
-// nodeReader computes nodes of one tree from its tiles. What it returns is not authenticated: proofs made of it are checked.
+// nodeReader computes nodes of one tree from its tiles. What it returns is not authenticated:
+// proofs made of it are checked.
 type nodeReader struct {
 	c     *Client
 	size  uint64
@@ -173,7 +175,8 @@ func parent(l, r *hash) hash {
 // leafHash is RFC 6962 §2.1's hash of a leaf.
 func leafHash(leaf []byte) hash { return leafHashes([][]byte{leaf})[0] }
 
-// leafHashes hashes leaves with one hash's state: a state for each would cost as much as a short leaf.
+// leafHashes hashes leaves with one hash's state: a state for each would cost as much as a short
+// leaf.
 func leafHashes(leaves [][]byte) []hash {
 	out, prefix, h := make([]hash, len(leaves)), []byte{rfc6962.RFC6962LeafHashPrefix}, sha256.New()
 	for i, leaf := range leaves {
@@ -185,8 +188,8 @@ func leafHashes(leaves [][]byte) []hash {
 	return out
 }
 
-// ErrWrongTiles says that what a log serves does not belong to the checkpoint that it signed. It may be a broken cache; or the log cannot or does
-// not want to show what it signed.
+// ErrWrongTiles says that what a log serves does not belong to the checkpoint that it signed. It
+// may be a broken cache; or the log cannot or does not want to show what it signed.
 var ErrWrongTiles = errors.New("the log's tiles do not belong to its checkpoint")
 
 type wrongTiles struct{ error }
@@ -196,8 +199,9 @@ func wrongTilesf(format string, args ...any) error { return &wrongTiles{fmt.Erro
 func (e *wrongTiles) Is(target error) bool { return target == ErrWrongTiles }
 func (e *wrongTiles) Unwrap() error        { return e.error }
 
-// EntryBundle fetches a bundle of a log of at least size entries: up to 256 from index·256 on. It is not authenticated: each entry is to be
-// held to a leaf hash that the caller knows, see [receipt.LeafHash].
+// EntryBundle fetches a bundle of a log of at least size entries: up to 256 from index·256 on. It
+// is not authenticated: each entry is to be held to a leaf hash that the caller knows, see
+// [receipt.LeafHash].
 func (c *Client) EntryBundle(ctx context.Context, index, size uint64) ([][]byte, error) {
 	if index >= (size+tileWidth-1)/tileWidth {
 		return nil, fmt.Errorf("entry bundle %d of a log of %d entries", index, size)

@@ -10,9 +10,10 @@ import (
 	"github.com/poclog/poclog/internal/durable"
 )
 
-// accept verifies an item and keeps it where it is newer than what is kept. The mark of what was seen is durable before anything is judged by it.
-// What is older than anything seen before is errOlder; but nothing is wrong with an older issue of the same number while a newer one is kept: the
-// issuer's servers need not agree to the second.
+// accept verifies an item and keeps it where it is newer than what is kept. The mark of what was
+// seen is durable before anything is judged by it. What is older than anything seen before is
+// errOlder; but nothing is wrong with an older issue of the same number while a newer one is kept:
+// the issuer's servers need not agree to the second.
 func (c *Cache) accept(k Key, it *poclog.CollateralItem) (*Facts, error) {
 	src := c.source(k)
 	if src == nil {
@@ -41,7 +42,8 @@ func (c *Cache) accept(k Key, it *poclog.CollateralItem) (*Facts, error) {
 // lockPatience bounds the wait for another process that writes what was seen.
 const lockPatience = 10 * time.Second
 
-// kept returns what is kept in the place of an item: it is as new, or newer. Nothing is kept of what is older than anything seen before.
+// kept returns what is kept in the place of an item: it is as new, or newer. Nothing is kept of
+// what is older than anything seen before.
 func (c *Cache) kept(k Key, f *Facts, now time.Time) (*Facts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +84,8 @@ func (c *Cache) keep(k Key, it *poclog.CollateralItem, f *Facts, now time.Time) 
 		return nil, err
 	}
 	if err := writeItem(c.dir, k, it); err != nil {
-		// What was seen is durable: the older item may not judge any more, so that this one must, for as long as the process lives.
+		// What was seen is durable: the older item may not judge any more, so that this one must,
+		// for as long as the process lives.
 		c.cfg.Logger.Warn("collateral is not kept on disk", "key", k.String(), "error", err)
 	}
 	*s = slot{item: it, facts: f, next: now.Add(c.spread(c.life(f, now)))}
@@ -90,7 +93,8 @@ func (c *Cache) keep(k Key, it *poclog.CollateralItem, f *Facts, now time.Time) 
 	return f, nil
 }
 
-// remember makes a mark durable, with those that other processes saw. The caller holds the lock of the folder, and mu.
+// remember makes a mark durable, with those that other processes saw. The caller holds the lock of
+// the folder, and mu.
 func (c *Cache) remember(k Key, m mark) error {
 	if old, ok := c.seen[k]; ok && !old.before(m) {
 		return nil

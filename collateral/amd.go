@@ -14,8 +14,9 @@ import (
 // AMDKDS is the address of AMD's Key Distribution Service.
 const AMDKDS = "https://kdsintf.amd.com"
 
-// AMD is AMD's Key Distribution Service ("Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification", 57230), or a mirror of it:
-// the lists of revoked CAs, one for each product and kind of key.
+// AMD is AMD's Key Distribution Service ("Versioned Chip Endorsement Key (VCEK) Certificate and KDS
+// Interface Specification", 57230), or a mirror of it: the lists of revoked CAs, one for each
+// product and kind of key.
 type AMD struct {
 	base   base
 	public bool // whether the address is AMD's own
@@ -70,8 +71,9 @@ func (s *AMD) Fetch(ctx context.Context, get Getter, r Request) (*poclog.Collate
 	return it, nil
 }
 
-// Open authenticates a list and holds it to its key. Lists are ordered by their time of issue: AMD numbers those of two kinds of keys apart, and nothing in
-// a list need tell which of the two it is, so that the number of the one would keep the other away.
+// Open authenticates a list and holds it to its key. Lists are ordered by their time of issue: AMD
+// numbers those of two kinds of keys apart, and nothing in a list need tell which of the two it is,
+// so that the number of the one would keep the other away.
 func (s *AMD) Open(k Key, it *poclog.CollateralItem, at time.Time) (*Facts, error) {
 	f, err := snp.OpenItem(it, s.roots, at)
 	if err != nil {

@@ -106,7 +106,8 @@ func TestAVLEKsListIsTheOther(t *testing.T) {
 	}
 }
 
-// Whatever the service does, what is kept stays in use while it is valid, and nothing else comes to be.
+// Whatever the service does, what is kept stays in use while it is valid, and nothing else comes to
+// be.
 func TestALyingKDS(t *testing.T) {
 	for name, lie := range map[string]func(b *amdBench) http.HandlerFunc{
 		"expired": func(b *amdBench) http.HandlerFunc {
@@ -181,7 +182,8 @@ func TestALyingKDS(t *testing.T) {
 	}
 }
 
-// Older lists do not come back: not from the service while a newer one is kept, not from a submitter, not after the files are gone.
+// Older lists do not come back: not from the service while a newer one is kept, not from a
+// submitter, not after the files are gone.
 func TestAnOlderListOfAMDDoesNotComeBack(t *testing.T) {
 	b := newAMDBench(t, "Milan")
 	revoking := b.maker.CRL(amd.CRLOptions{At: start.Add(-time.Hour), RevokeASK: true})
@@ -316,7 +318,8 @@ func TestKDSHasNoCertificatesOfWhatItCannotKnow(t *testing.T) {
 	}
 }
 
-// The real report of a Milan is verified by its real certificates, as the service would give them, under AMD's own root.
+// The real report of a Milan is verified by its real certificates, as the service would give them,
+// under AMD's own root.
 func TestRealCertificatesAsTheKDSWouldGiveThem(t *testing.T) {
 	report, certs := amddata.Report()
 	list := amd.Certificates(certs)

@@ -17,7 +17,8 @@ import (
 
 // Defaults and bounds of a [Cache].
 const (
-	// DefaultRefresh is well under the 30 days for which Intel's answers are valid, so that a revocation is known within hours.
+	// DefaultRefresh is well under the 30 days for which Intel's answers are valid, so that a
+	// revocation is known within hours.
 	DefaultRefresh = 6 * time.Hour
 	maxKeys        = 2048
 	maxAsking      = 4 // keys at once
@@ -62,7 +63,8 @@ func (c *Config) setDefaults() error {
 	return nil
 }
 
-// A Cache keeps collateral. Its methods may be called concurrently, and several processes may share a folder.
+// A Cache keeps collateral. Its methods may be called concurrently, and several processes may share
+// a folder.
 type Cache struct {
 	cfg     Config
 	dir     string
@@ -124,7 +126,8 @@ func Open(dir string, cfg Config, sources ...Source) (*Cache, error) {
 	return c, nil
 }
 
-// load reads an item that an earlier process kept. Whatever is wrong with it, it is as if it were not there, and is asked for again.
+// load reads an item that an earlier process kept. Whatever is wrong with it, it is as if it were
+// not there, and is asked for again.
 func (c *Cache) load(k Key) {
 	src := c.source(k)
 	if src == nil {
@@ -168,7 +171,8 @@ func (c *Cache) life(f *Facts, now time.Time) time.Duration {
 	return max(min(c.cfg.Refresh, f.Until.Sub(now)/2), c.cfg.Backoff)
 }
 
-// spread is a time between d/2 and d, by chance: processes that were started together do not ask together.
+// spread is a time between d/2 and d, by chance: processes that were started together do not ask
+// together.
 func (c *Cache) spread(d time.Duration) time.Duration {
 	return d/2 + time.Duration(c.cfg.Rand()*float64(d/2))
 }
@@ -182,9 +186,10 @@ func (c *Cache) Needs(b *poclog.Bundle) []Need {
 	return needs
 }
 
-// Newest returns the newest valid collateral that is known for a bundle: of each piece what is kept or what was offered, whichever is newer. What was
-// offered is verified, and kept where it is newer. Items of other kinds pass as they are. It asks nobody; complete says that nothing is missing but
-// what the issuers say there is none of.
+// Newest returns the newest valid collateral that is known for a bundle: of each piece what is kept
+// or what was offered, whichever is newer. What was offered is verified, and kept where it is
+// newer. Items of other kinds pass as they are. It asks nobody; complete says that nothing is
+// missing but what the issuers say there is none of.
 func (c *Cache) Newest(b *poclog.Bundle, offered *poclog.Collateral) (newest *poclog.Collateral, complete bool) {
 	newest, complete = new(poclog.Collateral), true
 	taken := make(map[poclog.CollateralKind]bool)
@@ -266,8 +271,9 @@ func (c *Cache) wake() {
 	}
 }
 
-// Fetch asks for what is missing to judge a bundle. What is there and valid is not asked for, nor what failed a moment ago: the error is an
-// [*UnavailableError]. That the issuer has none is no error.
+// Fetch asks for what is missing to judge a bundle. What is there and valid is not asked for, nor
+// what failed a moment ago: the error is an [*UnavailableError]. That the issuer has none is no
+// error.
 func (c *Cache) Fetch(ctx context.Context, b *poclog.Bundle) error {
 	return c.FetchAll(ctx, c.Needs(b))
 }
@@ -316,7 +322,8 @@ func (c *Cache) resting(k Key) error {
 	return &UnavailableError{Key: k, After: s.next.Sub(now), Err: s.err}
 }
 
-// ask asks the issuer, once however many want to know, and notes what came of it. Who does not wait any longer does not end it for the others.
+// ask asks the issuer, once however many want to know, and notes what came of it. Who does not wait
+// any longer does not end it for the others.
 func (c *Cache) ask(ctx context.Context, k Key) error {
 	done := c.group.DoChan(k.String(), func() (any, error) {
 		if !c.begin() {
@@ -366,7 +373,8 @@ func (c *Cache) Close() {
 	c.running.Wait()
 }
 
-// fetch asks, and asks again for what was announced early where the answer is older than what was seen: its submitter may have had that.
+// fetch asks, and asks again for what was announced early where the answer is older than what was
+// seen: its submitter may have had that.
 func (c *Cache) fetch(ctx context.Context, k Key) error {
 	src := c.source(k)
 	if src == nil {

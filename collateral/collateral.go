@@ -1,16 +1,21 @@
-// Package collateral keeps what manufacturers and providers publish to judge evidence: it asks them, verifies every answer, and keeps it on disk
-// while it is valid.
+// Package collateral keeps what manufacturers and providers publish to judge evidence: it asks
+// them, verifies every answer, and keeps it on disk while it is valid.
 //
-// Nothing enters the cache that its issuer did not sign under the policy's roots, that is for another platform, not yet or no longer valid, or older
-// than what was seen before: numbers and times of issue that were seen are kept durably, and never go back. A wrong answer changes nothing; what is
-// kept stays in use until it expires, and not a second longer. Answers are asked for again while the old one is still valid, one request at a time
-// for each, with growing and jittered waits where the issuer fails; a flood of questions about what is unavailable asks nobody.
+// Nothing enters the cache that its issuer did not sign under the policy's roots, that is for
+// another platform, not yet or no longer valid, or older than what was seen before: numbers and
+// times of issue that were seen are kept durably, and never go back. A wrong answer changes
+// nothing; what is kept stays in use until it expires, and not a second longer. Answers are asked
+// for again while the old one is still valid, one request at a time for each, with growing and
+// jittered waits where the issuer fails; a flood of questions about what is unavailable asks
+// nobody.
 //
-// Whoever issues collateral is a [Source]: [Intel]'s PCS or a PCCS, [AMD]'s KDS, and [Google]'s launch endorsements. Files in the folder are not trusted either:
-// they are verified when they are read, and ignored if they do not pass. The folder's list of what was seen is the exception: where it is damaged the
-// cache does not open, for nobody could say what must not come back.
+// Whoever issues collateral is a [Source]: [Intel]'s PCS or a PCCS, [AMD]'s KDS, and [Google]'s
+// launch endorsements. Files in the folder are not trusted either: they are verified when they are
+// read, and ignored if they do not pass. The folder's list of what was seen is the exception: where
+// it is damaged the cache does not open, for nobody could say what must not come back.
 //
-// It does not judge evidence, and asks no registry. TestLyingServers and TestLogSurvivesTheManufacturer (package log) are the evidence.
+// It does not judge evidence, and asks no registry. TestLyingServers and
+// TestLogSurvivesTheManufacturer (package log) are the evidence.
 package collateral
 
 import (
@@ -64,22 +69,27 @@ type Facts struct {
 	Number        *big.Int // never falls; zero where there is none
 }
 
-// A Source is an issuer of collateral. Its methods may be called concurrently; all but Fetch are pure.
+// A Source is an issuer of collateral. Its methods may be called concurrently; all but Fetch are
+// pure.
 type Source interface {
-	// Needs returns what this source has that judges a bundle, at most one of a kind, or nothing. The bundle is not yet verified.
+	// Needs returns what this source has that judges a bundle, at most one of a kind, or nothing.
+	// The bundle is not yet verified.
 	Needs(b *poclog.Bundle) []Need
 	// Has reports whether a key is one of this source's.
 	Has(k Key) bool
-	// Fetch asks for a key. It believes nothing: Open does. ErrNone says that the issuer answers that there is none: not that something on the way is missing.
+	// Fetch asks for a key. It believes nothing: Open does. ErrNone says that the issuer answers
+	// that there is none: not that something on the way is missing.
 	Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error)
-	// Open authenticates an item: signed by its issuer under the policy's roots, for this key, valid at a time.
+	// Open authenticates an item: signed by its issuer under the policy's roots, for this key,
+	// valid at a time.
 	Open(k Key, it *poclog.CollateralItem, at time.Time) (*Facts, error)
 }
 
 // A Request is what to ask a source for.
 type Request struct {
 	Key
-	// Early asks for what the issuer announced but does not yet give by default: the usual answer is older than one seen.
+	// Early asks for what the issuer announced but does not yet give by default: the usual answer
+	// is older than one seen.
 	Early bool
 }
 

@@ -116,7 +116,8 @@ func TestFetchedOnceThenKeptAcrossProcesses(t *testing.T) {
 	}
 }
 
-// TestLyingServers: a server that lies, fails or is gone changes nothing while what is kept is valid, and is never believed after.
+// TestLyingServers: a server that lies, fails or is gone changes nothing while what is kept is
+// valid, and is never believed after.
 func TestLyingServers(t *testing.T) {
 	other := chip.NewMaker("another maker", start.AddDate(-1, 0, 0))
 	serve := func(c *poclog.Collateral) http.HandlerFunc {
@@ -436,7 +437,8 @@ func TestRecordedAnswersOfIntel(t *testing.T) {
 	}
 }
 
-// Another process that keeps the folder's lock, because it was stopped, keeps nobody from judging by what is there.
+// Another process that keeps the folder's lock, because it was stopped, keeps nobody from judging
+// by what is there.
 func TestAnotherProcessesLockDoesNotStopJudges(t *testing.T) {
 	b := newBench(t)
 	c := b.open(t)

@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/verify/vouch/poe"
 )
 
-// Describe says what the items of a file are, under the roots of a policy. What expired, is not yet valid or is not authentic has an error.
+// Describe says what the items of a file are, under the roots of a policy. What expired, is not yet
+// valid or is not authentic has an error.
 func Describe(c *poclog.Collateral, p *poclog.Policy, now time.Time) []poclog.CollateralState {
 	var root []byte // of the root CRL, which comes without a chain
 	if it := c.Get(poclog.TDXTCBInfo); it != nil {
@@ -108,7 +109,8 @@ func googleFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*F
 	return &Facts{Issuer: "Google", Issued: from, Until: to}, hex.EncodeToString(list[0]), nil
 }
 
-// tokenFacts authenticates a registry's token: of use to a judge for as long after its time as one may be old, or as its quote is fresh.
+// tokenFacts authenticates a registry's token: of use to a judge for as long after its time as one
+// may be old, or as its quote is fresh.
 func tokenFacts(it *poclog.CollateralItem, p *poclog.Policy) (*Facts, string, error) {
 	t, err := alliance.Parse(it.Body)
 	if err != nil {
@@ -127,7 +129,8 @@ func tokenFacts(it *poclog.CollateralItem, p *poclog.Policy) (*Facts, string, er
 	return f, t.Machine, nil
 }
 
-// ownerFacts authenticates an owner's endorsement, at its beginning where it does not hold now: what expired can still be named.
+// ownerFacts authenticates an owner's endorsement, at its beginning where it does not hold now:
+// what expired can still be named.
 func ownerFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
 	e, err := poe.Parse(it.Body)
 	if err != nil {

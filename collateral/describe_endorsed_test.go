@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog/internal/lab/endorser"
 )
 
-// Endorsements are described under the policy of whoever looks: what it does not list is not authentic.
+// Endorsements are described under the policy of whoever looks: what it does not list is not
+// authentic.
 func TestEndorsementsAreDescribed(t *testing.T) {
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	alliance, owner := endorser.NewAlliance("describe", "alliance.test"), endorser.NewOwner("describe", "owner.test", at.AddDate(0, -3, 0))
@@ -49,7 +50,8 @@ func TestEndorsementsAreDescribed(t *testing.T) {
 	}
 }
 
-// A token without a time of its own holds as long as its quote is fresh, which a description does not know.
+// A token without a time of its own holds as long as its quote is fresh, which a description does
+// not know.
 func TestTokenWithoutATimeIsDescribed(t *testing.T) {
 	alliance := endorser.NewAlliance("describe", "alliance.test")
 	c := new(poclog.Collateral).With(endorser.TokenItem(alliance.BareToken([]byte("quote"), []byte("0123456789abcdef"), "rack 7")))

@@ -40,7 +40,8 @@ func (m mark) check() error {
 	return nil
 }
 
-// readBounded reads a regular file of at most max bytes: a link or a device in its place is refused.
+// readBounded reads a regular file of at most max bytes: a link or a device in its place is
+// refused.
 func readBounded(path string, max int64) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -119,7 +120,8 @@ type seenEntry struct {
 	Issued time.Time `json:"issued"`
 }
 
-// readSeen reads the list of what was seen. One that is damaged is an error: nobody could say what must not come back.
+// readSeen reads the list of what was seen. One that is damaged is an error: nobody could say what
+// must not come back.
 func readSeen(dir string) (map[Key]mark, error) {
 	seen := make(map[Key]mark)
 	b, err := readBounded(filepath.Join(dir, fileSeen), maxSeen)

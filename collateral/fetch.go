@@ -72,8 +72,9 @@ func (c *Cache) get(ctx context.Context, url string) (*Answer, error) {
 	return &Answer{Header: resp.Header, Body: body}, nil
 }
 
-// orNone makes a 404 the issuer's word that there is none. It is for the object that was asked for alone, and only where the issuer need not have one:
-// what is missing on the way to it is a failure.
+// orNone makes a 404 the issuer's word that there is none. It is for the object that was asked for
+// alone, and only where the issuer need not have one: what is missing on the way to it is a
+// failure.
 func orNone(err error) error {
 	var s *statusError
 	if errors.As(err, &s) && s.status == http.StatusNotFound {
@@ -101,8 +102,8 @@ const (
 	noneFor = 10 * time.Minute
 )
 
-// backoff is how long nobody is asked after failures in a row: it doubles, between half of it and the whole by chance, and is not less than the
-// issuer asks for.
+// backoff is how long nobody is asked after failures in a row: it doubles, between half of it and
+// the whole by chance, and is not less than the issuer asks for.
 func (c *Cache) backoff(failures int, err error) time.Duration {
 	d := c.cfg.Backoff
 	for i := 1; i < failures && d < maxBackoff; i++ {

@@ -20,7 +20,8 @@ const (
 	googleRoot   = "https://pki.goog/cloud_integrity/GCE-cc-tcb-root_1.crt"
 )
 
-// Google is the bucket of Google's statements on the launch measurements of Compute Engine's firmware.
+// Google is the bucket of Google's statements on the launch measurements of Compute Engine's
+// firmware.
 type Google struct {
 	base   base
 	public bool
@@ -28,8 +29,8 @@ type Google struct {
 	listed map[string]bool // MRTDs that need no statement
 }
 
-// NewGoogle returns the source at a bucket's base URL, such as GoogleBucket. The policy says which roots judge, and which measurements it lists
-// itself.
+// NewGoogle returns the source at a bucket's base URL, such as GoogleBucket. The policy says which
+// roots judge, and which measurements it lists itself.
 func NewGoogle(address string, p *poclog.Policy) (*Google, error) {
 	b, err := parseBase(address)
 	if err != nil {
@@ -67,8 +68,8 @@ func (s *Google) Has(k Key) bool {
 	return k.Kind == poclog.LaunchEndorsement && mrtdForm.MatchString(k.For)
 }
 
-// Fetch asks the bucket. The root's certificate is the one that the statement carries or, where it carries none that is trusted, Google's published one:
-// its digest decides.
+// Fetch asks the bucket. The root's certificate is the one that the statement carries or, where it
+// carries none that is trusted, Google's published one: its digest decides.
 func (s *Google) Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error) {
 	address := s.base.at("ovmf_x64_csm/tdx/"+r.For+".binarypb", nil)
 	a, err := get(ctx, address)

@@ -32,7 +32,8 @@ type Intel struct {
 	roots   map[[32]byte]bool
 }
 
-// NewIntel returns the source at a base URL: IntelPCS, or a PCCS without path. The roots are the policy's for Intel.
+// NewIntel returns the source at a base URL: IntelPCS, or a PCCS without path. The roots are the
+// policy's for Intel.
 func NewIntel(address string, roots map[[32]byte]bool) (*Intel, error) {
 	b, err := parseBase(address)
 	if err != nil {
@@ -45,7 +46,8 @@ func NewIntel(address string, roots map[[32]byte]bool) (*Intel, error) {
 	return s, nil
 }
 
-// FMSPCNeeds returns what judges platforms of an FMSPC (12 hexadecimal digits) under a CA ("platform" or "processor").
+// FMSPCNeeds returns what judges platforms of an FMSPC (12 hexadecimal digits) under a CA
+// ("platform" or "processor").
 func (s *Intel) FMSPCNeeds(fmspc, ca string) ([]Need, error) {
 	needs := []Need{
 		{Key: Key{poclog.TDXTCBInfo, strings.ToLower(fmspc)}}, {Key: Key{poclog.TDXQEIdentity, ""}},
@@ -111,7 +113,8 @@ const (
 	headerPCKCRL     = "SGX-PCK-CRL-Issuer-Chain"
 )
 
-// Fetch asks for one answer. The root CRL comes without a chain: its issuer is the root of the chain beside the QE identity.
+// Fetch asks for one answer. The root CRL comes without a chain: its issuer is the root of the
+// chain beside the QE identity.
 func (s *Intel) Fetch(ctx context.Context, get Getter, r Request) (*poclog.CollateralItem, error) {
 	address, header := s.address(r)
 	a, err := get(ctx, address)

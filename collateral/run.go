@@ -13,7 +13,8 @@ import (
 // maxSleep bounds how long Run sleeps: the clock may be set.
 const maxSleep = 10 * time.Minute
 
-// Run asks again, until the context ends, for what is due: what is kept, before it expires, and what failed.
+// Run asks again, until the context ends, for what is due: what is kept, before it expires, and
+// what failed.
 func (c *Cache) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		due, sleep := c.due()
@@ -35,7 +36,8 @@ func (c *Cache) Run(ctx context.Context) {
 	}
 }
 
-// due returns what is to be asked for now, and the time until something is. That the issuer has none is not asked again before somebody wants it.
+// due returns what is to be asked for now, and the time until something is. That the issuer has
+// none is not asked again before somebody wants it.
 func (c *Cache) due() (keys []Key, sleep time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +56,8 @@ func (c *Cache) due() (keys []Key, sleep time.Duration) {
 	return keys, sleep
 }
 
-// Refresh asks for all of a list, also for what is valid. Errors are as FetchAll's; what is kept stays.
+// Refresh asks for all of a list, also for what is valid. Errors are as FetchAll's; what is kept
+// stays.
 func (c *Cache) Refresh(ctx context.Context, needs []Need) error {
 	for _, n := range needs {
 		if err := c.ask(ctx, n.Key); err != nil {

@@ -16,9 +16,10 @@ import (
 	"github.com/poclog/poclog/verify/snp"
 )
 
-// A KDS fetches the certificates of chips' keys from AMD's Key Distribution Service, or a mirror of it. What it gave is kept in a folder: the certificate of
-// a chip's key for a TCB version never changes, and the service gives little to who asks often. Nothing is returned that does not lead to the policy's
-// roots and verify the report, kept or not.
+// A KDS fetches the certificates of chips' keys from AMD's Key Distribution Service, or a mirror of
+// it. What it gave is kept in a folder: the certificate of a chip's key for a TCB version never
+// changes, and the service gives little to who asks often. Nothing is returned that does not lead
+// to the policy's roots and verify the report, kept or not.
 type KDS struct {
 	base  base
 	dir   string
@@ -27,8 +28,8 @@ type KDS struct {
 	get   Getter
 }
 
-// NewKDS returns a client of the service at a base URL, such as AMDKDS, which keeps answers in a folder; an empty one keeps nothing. Of the configuration
-// HTTP, UserAgent, Patience and Now count.
+// NewKDS returns a client of the service at a base URL, such as AMDKDS, which keeps answers in a
+// folder; an empty one keeps nothing. Of the configuration HTTP, UserAgent, Patience and Now count.
 func NewKDS(address, dir string, roots map[[32]byte]bool, cfg Config) (*KDS, error) {
 	b, err := parseBase(address)
 	if err != nil {
@@ -46,8 +47,9 @@ func NewKDS(address, dir string, roots map[[32]byte]bool, cfg Config) (*KDS, err
 	return &KDS{base: b, dir: dir, roots: roots, now: cfg.Now, get: c.get}, nil
 }
 
-// Certificates returns VCEK, ASK and ARK of the chip that made a report, in DER, concatenated: the item of a bundle. A report before version 3 does not name
-// its product: then each is tried. The service has no certificates of VLEKs, and none of chips that the host masks.
+// Certificates returns VCEK, ASK and ARK of the chip that made a report, in DER, concatenated: the
+// item of a bundle. A report before version 3 does not name its product: then each is tried. The
+// service has no certificates of VLEKs, and none of chips that the host masks.
 func (k *KDS) Certificates(ctx context.Context, report []byte) ([]byte, error) {
 	r, err := snp.ParseReport(report)
 	if err != nil {
@@ -117,7 +119,8 @@ func (k *KDS) check(item []byte, r *snp.Report) error {
 	return r.CheckSignature(c)
 }
 
-// vcekOf is what the service is asked for below a product: the chip, and the TCB version by its components.
+// vcekOf is what the service is asked for below a product: the chip, and the TCB version by its
+// components.
 func vcekOf(p snp.Product, r *snp.Report) (chip string, tcb url.Values) {
 	id, parts := r.ChipID[:], []struct {
 		name  string

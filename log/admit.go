@@ -25,8 +25,8 @@ type admission struct {
 	number  uint64
 }
 
-// admit judges a submission and logs it, in the order: publishers, collateral, appraisal, duplicate, budget, disk, evidence, append, publication. What was
-// returned is never lost.
+// admit judges a submission and logs it, in the order: publishers, collateral, appraisal,
+// duplicate, budget, disk, evidence, append, publication. What was returned is never lost.
 func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -68,7 +68,8 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		if mine {
 			return &answer, nil
 		}
-		// Another submission of this evidence was on its way. Unless this one proves more, its answer is this one's.
+		// Another submission of this evidence was on its way. Unless this one proves more, its
+		// answer is this one's.
 		if number, ok := s.index.find(e); ok && number == answer.number {
 			answer.isNew = false
 			return &answer, nil
@@ -76,8 +77,8 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 	}
 }
 
-// late answers a submission that was refused: a bundle that is in the log gets its receipt however late it comes again, when its challenge is too
-// old and its collateral expired.
+// late answers a submission that was refused: a bundle that is in the log gets its receipt however
+// late it comes again, when its challenge is too old and its collateral expired.
 func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused error) (*admission, error) {
 	if _, failed := verify.CheckOf(refused); failed {
 		if number, ok := s.index.findBundle(poclog.Sum(sub.Bundle)); ok {
@@ -87,8 +88,9 @@ func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused erro
 	return nil, refused
 }
 
-// appraise judges a submission at its time: now, or the time that historical evidence asks for. Historical evidence must also hold now, as
-// far as it can without collateral: keys that expired since may have leaked.
+// appraise judges a submission at its time: now, or the time that historical evidence asks for.
+// Historical evidence must also hold now, as far as it can without collateral: keys that expired
+// since may have leaked.
 func (s *Service) appraise(ctx context.Context, r *reading) (*verify.Appraisal, error) {
 	done, err := s.turn(ctx)
 	if err != nil {
@@ -107,7 +109,8 @@ func (s *Service) appraise(ctx context.Context, r *reading) (*verify.Appraisal, 
 	return a, nil
 }
 
-// turn waits for one of the concurrent appraisals, which addresses take in turn; done gives it back.
+// turn waits for one of the concurrent appraisals, which addresses take in turn; done gives it
+// back.
 func (s *Service) turn(ctx context.Context) (done func(), err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, queueTimeout, errQueue)
 	defer cancel()
@@ -216,8 +219,9 @@ func (s *Service) troubles() (list []error) {
 	return list
 }
 
-// inTime holds an entry to what every reader will hold it to, when it is about to be appended: it was judged before now, and not before its evidence was
-// made. Clocks may differ by the skew, but t2 will be of witnesses whose clocks may be behind already.
+// inTime holds an entry to what every reader will hold it to, when it is about to be appended: it
+// was judged before now, and not before its evidence was made. Clocks may differ by the skew, but
+// t2 will be of witnesses whose clocks may be behind already.
 func (s *Service) inTime(e *poclog.Entry, challenge []byte) error {
 	now := s.cfg.Now()
 	if e.Appraised.After(now) {
@@ -251,7 +255,8 @@ func (s *Service) stale() error {
 	return nil
 }
 
-// existing answers with the receipt of an entry that is in the log, and restores what its evidence lost, if it was sent again.
+// existing answers with the receipt of an entry that is in the log, and restores what its evidence
+// lost, if it was sent again.
 func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (*admission, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
@@ -305,8 +310,8 @@ func entryOf(bundle api.EntryBundle, number uint64) ([]byte, error) {
 	return nil, fmt.Errorf("read entry %d: its bundle has %d entries", number, len(bundle.Entries))
 }
 
-// receipt fills in the proof that an entry is in the tree of its receipt's checkpoint, and of the first one that covered it, if that is
-// known and another.
+// receipt fills in the proof that an entry is in the tree of its receipt's checkpoint, and of the
+// first one that covered it, if that is known and another.
 func (s *Service) receipt(ctx context.Context, r poclog.Receipt, first []byte) (file []byte, err error) {
 	size, err := s.include(ctx, r.Index, &r.Inclusion)
 	if err != nil {

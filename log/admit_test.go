@@ -48,7 +48,8 @@ func (f *fab) collateral(t *testing.T, o chip.CollateralOptions) []byte {
 	return file
 }
 
-// Whoever submits a part of another's evidence first must not keep the whole out; nor must the part, again, look like anything new.
+// Whoever submits a part of another's evidence first must not keep the whole out; nor must the
+// part, again, look like anything new.
 func TestEvidenceThatProvesMoreThanItsEntryIsLogged(t *testing.T) {
 	f := newFab()
 	l := serve(t, f.initLog(t), logConfig())
@@ -155,8 +156,9 @@ func TestPanicOfAnAppraiserIsOneAnswer(t *testing.T) {
 	submit(t, l, f.submission(t, 1))
 }
 
-// What another implementation refuses is not admitted, and the answer says so. It is no part of the appraisal: an entry that is in the log by then is as sound
-// as before, so that no upgrade of a library convicts the log.
+// What another implementation refuses is not admitted, and the answer says so. It is no part of the
+// appraisal: an entry that is in the log by then is as sound as before, so that no upgrade of a
+// library convicts the log.
 func TestSecondOpinionRefusesAtAdmissionAlone(t *testing.T) {
 	f := newFab()
 	cfg := logConfig()
@@ -182,7 +184,8 @@ func TestSecondOpinionRefusesAtAdmissionAlone(t *testing.T) {
 	}
 }
 
-// Where the guard cannot keep what it signs, nothing is published; what is in the tree by then is found again, once.
+// Where the guard cannot keep what it signs, nothing is published; what is in the tree by then is
+// found again, once.
 func TestLostGuardDiskStopsPublicationAndLosesNothing(t *testing.T) {
 	f := newFab()
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")

@@ -19,7 +19,8 @@ import (
 	"github.com/poclog/poclog/log"
 )
 
-// An azureMarket is the laboratory's Azure, both chip makers' servers, and a log that asks them for collateral.
+// An azureMarket is the laboratory's Azure, both chip makers' servers, and a log that asks them for
+// collateral.
 type azureMarket struct {
 	*testLog
 	cloud *azure.Cloud
@@ -86,7 +87,8 @@ func (m *azureMarket) prove(t *testing.T, vm *azure.VM) *poclog.Submission {
 	return &poclog.Submission{Bundle: file}
 }
 
-// A running log admits Azure's VMs on chips of both makers at level 2, asks each maker for what judges them, and finds its own entries again.
+// A running log admits Azure's VMs on chips of both makers at level 2, asks each maker for what
+// judges them, and finds its own entries again.
 func TestRunningLogAdmitsAnAzureFleet(t *testing.T) {
 	m := newAzureMarket(t)
 	var vms []*azure.VM
@@ -119,7 +121,8 @@ func TestRunningLogAdmitsAnAzureFleet(t *testing.T) {
 	}
 }
 
-// Whatever AMD's service does, SNP evidence is judged by a list that is authentic, valid and newest, or not at all.
+// Whatever AMD's service does, SNP evidence is judged by a list that is authentic, valid and
+// newest, or not at all.
 func TestLogSurvivesAMD(t *testing.T) {
 	m := newAzureMarket(t)
 	vm := m.cloud.NewHost(m.cloud.Regions[0], "Milan").NewVM(azure.VMConfig{})
@@ -135,7 +138,8 @@ func TestLogSurvivesAMD(t *testing.T) {
 	if e := submit(t, m.testLog, m.prove(t, m.cloud.NewHost(m.cloud.Regions[0], "").NewVM(azure.VMConfig{}))).Verdict.Entry; e.Level != poclog.LevelBound {
 		t.Errorf("level %d", e.Level)
 	}
-	// The publisher's own is as good, if it is AMD's; and one file may hold the lists of all products.
+	// The publisher's own is as good, if it is AMD's; and one file may hold the lists of all
+	// products.
 	sub := m.prove(t, vm)
 	var err error
 	if sub.Collateral, err = new(poclog.Collateral).With(m.cloud.CRLs(amd.CRLOptions{At: time.Now().Add(-2 * time.Hour)})...).Marshal(); err != nil {

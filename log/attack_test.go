@@ -50,7 +50,8 @@ func (r *register) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	r.world.Cloud.Registry.ServeHTTP(rw, req)
 }
 
-// An arena is a running log with an attack world's policy, whose register's answers, true or not, come from a server that the log asks.
+// An arena is a running log with an attack world's policy, whose register's answers, true or not,
+// come from a server that the log asks.
 type arena struct {
 	*testLog
 	register *register

@@ -11,8 +11,8 @@ import (
 	"github.com/poclog/poclog/internal/lab/metal/discrete"
 )
 
-// A machine with a real TPM proves where it stands to a running log; the same machine under another stack, with a key that is not held or not certified, or
-// with another's EK certificate does not.
+// A machine with a real TPM proves where it stands to a running log; the same machine under another
+// stack, with a key that is not held or not certified, or with another's EK certificate does not.
 func TestRunningLogAdmitsAMachineWithARealTPM(t *testing.T) {
 	for name, c := range map[string]struct {
 		options discrete.Options

@@ -18,8 +18,9 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 )
 
-// BenchmarkAdmission submits distinct bundles through HTTP, from as many submitters as hide the wait for a checkpoint. ×floor is the rate as a share
-// of what the signatures that must be verified allow on all cores, measured in the same run; the submitters share those cores.
+// BenchmarkAdmission submits distinct bundles through HTTP, from as many submitters as hide the
+// wait for a checkpoint. ×floor is the rate as a share of what the signatures that must be verified
+// allow on all cores, measured in the same run; the submitters share those cores.
 func BenchmarkAdmission(b *testing.B) {
 	for _, bench := range []struct {
 		name       string

@@ -9,9 +9,10 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// challengePolicy holds an appraisal policy's challenge policy to policy.txt: what the log's clients want on a checkpoint, they want on the checkpoint of a
-// challenge, or its time proves nothing to them. One that lists no other log follows policy.txt, and changed says that it had to. One that lists others,
-// too, must ask for the same witnesses.
+// challengePolicy holds an appraisal policy's challenge policy to policy.txt: what the log's
+// clients want on a checkpoint, they want on the checkpoint of a challenge, or its time proves
+// nothing to them. One that lists no other log follows policy.txt, and changed says that it had to.
+// One that lists others, too, must ask for the same witnesses.
 func challengePolicy(p *poclog.Policy, own *tlogpolicy.Policy) (changed bool, err error) {
 	lines := challengeLines(own)
 	if len(p.ChallengePolicy) == 0 {
@@ -36,8 +37,9 @@ func challengePolicy(p *poclog.Policy, own *tlogpolicy.Policy) (changed bool, er
 	return true, nil
 }
 
-// challengeLines are the lines of a tlog-policy that say what a challenge's checkpoint must carry: logs, and the quorum with its witnesses. Addresses, and
-// whom the quorum does not need, can change without a new appraisal policy.
+// challengeLines are the lines of a tlog-policy that say what a challenge's checkpoint must carry:
+// logs, and the quorum with its witnesses. Addresses, and whom the quorum does not need, can change
+// without a new appraisal policy.
 func challengeLines(p *tlogpolicy.Policy) []string {
 	var lines []string
 	for _, l := range p.Logs() {

@@ -18,8 +18,9 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// Witnesses that policy.txt names must have timed a challenge, without a further word in appraisal.json: a challenge whose cosignatures were cut off, and which
-// could be as old as its log says, is none.
+// Witnesses that policy.txt names must have timed a challenge, without a further word in
+// appraisal.json: a challenge whose cosignatures were cut off, and which could be as old as its log
+// says, is none.
 func TestChallengesNeedTheQuorumOfThePolicy(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)
@@ -74,8 +75,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A challenge policy that lists the log alone follows policy.txt, in appraisal.json, too. One that lists other logs beside it asks for policy.txt's witnesses, or
-// the log does not start, and says how to mend it.
+// A challenge policy that lists the log alone follows policy.txt, in appraisal.json, too. One that
+// lists other logs beside it asks for policy.txt's witnesses, or the log does not start, and says
+// how to mend it.
 func TestChallengePolicyFollowsOrDisagrees(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)

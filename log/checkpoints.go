@@ -16,19 +16,21 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// keepCovering is how long the first covering checkpoints are kept, so that a receipt can be had again with its interval. Those of
-// index entries are kept for ever.
+// keepCovering is how long the first covering checkpoints are kept, so that a receipt can be had
+// again with its interval. Those of index entries are kept for ever.
 const keepCovering = 7 * 24 * time.Hour
 
-// checkpointSchema: signed checkpoints as they were published; indexed is 1 for those that an index entry names.
+// checkpointSchema: signed checkpoints as they were published; indexed is 1 for those that an index
+// entry names.
 var checkpointSchema = sqlite.Schema{`
 	CREATE TABLE checkpoints (size INTEGER NOT NULL, seen INTEGER NOT NULL, digest BLOB NOT NULL UNIQUE, signed BLOB NOT NULL, indexed INTEGER NOT NULL) STRICT;
 	CREATE INDEX by_size ON checkpoints (size);
 	CREATE INDEX by_age ON checkpoints (indexed, seen);
 `}
 
-// checkpoints are those that the log published and keeps. What is here cannot be made anew from the entries. The database is opened
-// when it is first needed, and again if that failed: a log whose disk is full or cannot be written starts and reads.
+// checkpoints are those that the log published and keeps. What is here cannot be made anew from the
+// entries. The database is opened when it is first needed, and again if that failed: a log whose
+// disk is full or cannot be written starts and reads.
 type checkpoints struct {
 	path string
 

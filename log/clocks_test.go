@@ -29,7 +29,8 @@ type wanderer struct {
 	srv *httptest.Server
 }
 
-// withClocks rewrites a log's policy.txt: witnesses whose clocks are off, of which some number is the quorum.
+// withClocks rewrites a log's policy.txt: witnesses whose clocks are off, of which some number is
+// the quorum.
 func withClocks(t *testing.T, dir string, quorum int, off ...time.Duration) []*wanderer {
 	t.Helper()
 	path := filepath.Join(dir, "policy.txt")
@@ -97,7 +98,8 @@ func (f *fab) fresh(t *testing.T, l *testLog) *poclog.Submission {
 	return &poclog.Submission{Bundle: file}
 }
 
-// What a log logs while its witnesses' clocks differ from its own by less than the skew, its own client and its auditors take.
+// What a log logs while its witnesses' clocks differ from its own by less than the skew, its own
+// client and its auditors take.
 func TestClocksThatDifferByLessThanTheSkewCostNothing(t *testing.T) {
 	for _, off := range []time.Duration{2 * time.Second, -2 * time.Second, 50 * time.Second, -50 * time.Second} {
 		t.Run(off.String(), func(t *testing.T) {
@@ -145,7 +147,8 @@ func auditWhole(t *testing.T, l *testLog) {
 	}
 }
 
-// A log does not judge while so many of its witnesses' clocks are off that its own client would refuse the receipt: it says whose.
+// A log does not judge while so many of its witnesses' clocks are off that its own client would
+// refuse the receipt: it says whose.
 func TestClocksThatDifferByMoreThanTheSkewStopAdmission(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)
@@ -165,7 +168,8 @@ func TestClocksThatDifferByMoreThanTheSkewStopAdmission(t *testing.T) {
 	}
 }
 
-// Not even a config entry is logged, nothing is admitted, and the log goes on by itself once the clocks are right.
+// Not even a config entry is logged, nothing is admitted, and the log goes on by itself once the
+// clocks are right.
 func TestLogAdmitsOnceClocksAreRight(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)
@@ -199,7 +203,8 @@ func TestOneClockOfThreeThatIsOffIsNamed(t *testing.T) {
 	}
 }
 
-// Who does not answer, or refuses, is named wherever the log waits: to the submitter, in /health and in its messages.
+// Who does not answer, or refuses, is named wherever the log waits: to the submitter, in /health
+// and in its messages.
 func TestWitnessesThatDoNotCosignAreNamed(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)

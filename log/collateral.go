@@ -12,13 +12,15 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// Collateral keeps what manufacturers and providers publish: collateral.Cache. What it returns is authentic, valid and never older than what it
-// returned before.
+// Collateral keeps what manufacturers and providers publish: collateral.Cache. What it returns is
+// authentic, valid and never older than what it returned before.
 type Collateral interface {
-	// Newest returns the newest valid collateral that is known for a bundle, what its submitter offers counted. It asks nobody. complete says that
-	// nothing is missing but what its issuer says there is none of.
+	// Newest returns the newest valid collateral that is known for a bundle, what its submitter
+	// offers counted. It asks nobody. complete says that nothing is missing but what its issuer
+	// says there is none of.
 	Newest(b *poclog.Bundle, offered *poclog.Collateral) (c *poclog.Collateral, complete bool)
-	// Fetch asks for what is missing. An error that says how long not to ask has a method RetryAfter.
+	// Fetch asks for what is missing. An error that says how long not to ask has a method
+	// RetryAfter.
 	Fetch(ctx context.Context, b *poclog.Bundle) error
 	// Run refreshes what is known until the context ends.
 	Run(ctx context.Context)
@@ -53,9 +55,10 @@ func (s *Service) collateralState() (states []poclog.CollateralState, warnings [
 	return states, warnings
 }
 
-// withCollateral gives a submission of fresh evidence the newest valid collateral that the log knows, and has what is missing fetched. Before that
-// the evidence must be genuine and within its budgets, which are then charged: nobody makes the log ask the manufacturer for nothing. Historical
-// evidence brings its own.
+// withCollateral gives a submission of fresh evidence the newest valid collateral that the log
+// knows, and has what is missing fetched. Before that the evidence must be genuine and within its
+// budgets, which are then charged: nobody makes the log ask the manufacturer for nothing.
+// Historical evidence brings its own.
 func (s *Service) withCollateral(ctx context.Context, r *reading) error {
 	if s.cfg.Collateral == nil || !r.Judged.IsZero() || !r.bundle.Has(poclog.ItemChallenge) {
 		return nil
@@ -112,10 +115,12 @@ func (s *Service) charge(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// standing is the collateral that says whether a chip is revoked or out of date: all of it judges, or none.
+// standing is the collateral that says whether a chip is revoked or out of date: all of it judges,
+// or none.
 var standing = []poclog.CollateralKind{poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL, poclog.AMDCRL}
 
-// outage decides what happens where collateral is neither known nor to be had: 503 or, where the operator says so, to judge without.
+// outage decides what happens where collateral is neither known nor to be had: 503 or, where the
+// operator says so, to judge without.
 func (s *Service) outage(c *poclog.Collateral, why error) (*poclog.Collateral, error) {
 	if why == nil {
 		why = errors.New("collateral expired while it was asked for")

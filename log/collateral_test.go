@@ -20,7 +20,8 @@ import (
 	"github.com/poclog/poclog/log"
 )
 
-// A market is a laboratory cloud, the server of its manufacturer and provider, and a log that asks it for collateral.
+// A market is a laboratory cloud, the server of its manufacturer and provider, and a log that asks
+// it for collateral.
 type market struct {
 	*testLog
 	cloud  *gce.Cloud
@@ -143,8 +144,8 @@ func TestLogFetchesWhatJudgesFreshEvidence(t *testing.T) {
 // failuresOfTCBInfo is a metric; its labels may stand in any order.
 var failuresOfTCBInfo = regexp.MustCompile(`(?m)^poclog_collateral_failures\{[^}]*kind="tdx-tcb-info"`)
 
-// TestLogSurvivesTheManufacturer: whatever its server does, evidence is judged by collateral that is authentic, valid and newest, or not at all; and
-// the log answers.
+// TestLogSurvivesTheManufacturer: whatever its server does, evidence is judged by collateral that
+// is authentic, valid and newest, or not at all; and the log answers.
 func TestLogSurvivesTheManufacturer(t *testing.T) {
 	serve := func(c *poclog.Collateral) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { pcs.Serve(c, w, r) }

@@ -25,7 +25,8 @@ const (
 	maxCosignReply = 1 << 16
 )
 
-// A cosigner is a witness or auditor of the policy whose cosignature nothing waits for: it is added to the published checkpoint when it comes.
+// A cosigner is a witness or auditor of the policy whose cosignature nothing waits for: it is added
+// to the published checkpoint when it comes.
 type cosigner struct {
 	url    string // of add-checkpoint
 	names  []string
@@ -37,7 +38,8 @@ type cosigner struct {
 	size uint64 // of the checkpoint that it cosigned last, as far as is known
 }
 
-// cosigners returns those of the policy that have an address and are not of the quorum, one for each address.
+// cosigners returns those of the policy that have an address and are not of the quorum, one for
+// each address.
 func cosigners(roster *roster, r treeReader) []*cosigner {
 	var list []*cosigner
 	p := roster.policy
@@ -120,7 +122,8 @@ func ownSignatures(signed []byte, origin string) []byte {
 	return out
 }
 
-// post makes one add-checkpoint request (https://c2sp.org/tlog-witness). A nil reply without error says which size the cosigner has.
+// post makes one add-checkpoint request (https://c2sp.org/tlog-witness). A nil reply without error
+// says which size the cosigner has.
 func (c *cosigner) post(ctx context.Context, checkpoint []byte, size uint64) (reply []byte, known uint64, err error) {
 	body := fmt.Appendf(nil, "old %d\n", c.size)
 	if c.size > 0 && c.size < size {
@@ -159,7 +162,8 @@ func (c *cosigner) post(ctx context.Context, checkpoint []byte, size uint64) (re
 	return reply, 0, nil
 }
 
-// pick keeps lines of a reply that are cosignatures of this cosigner's keys, which was asked at a time.
+// pick keeps lines of a reply that are cosignatures of this cosigner's keys, which was asked at a
+// time.
 func (c *cosigner) pick(base, reply []byte, asked time.Time) ([][]byte, error) {
 	var lines [][]byte
 	for line := range bytes.Lines(reply) {

@@ -76,8 +76,8 @@ func becomesAudited(t *testing.T, l *testLog, file []byte) (*receipt.Verdict, []
 	return nil, nil
 }
 
-// An auditor that policy.txt names, and the quorum does not, cosigns when it has re-verified every entry: a logged receipt becomes an audited
-// one by refresh.
+// An auditor that policy.txt names, and the quorum does not, cosigns when it has re-verified every
+// entry: a logged receipt becomes an audited one by refresh.
 func TestAuditorsCosignatureIsAddedWhenItComes(t *testing.T) {
 	f := newFab()
 	l, a := audited(t, f, nil)
@@ -93,8 +93,9 @@ func TestAuditorsCosignatureIsAddedWhenItComes(t *testing.T) {
 	}
 }
 
-// What the log withheld before the auditor saw it stays logged. A receipt of any other entry becomes audited by the auditor's note, which the log serves beside
-// its checkpoint and puts into receipts.
+// What the log withheld before the auditor saw it stays logged. A receipt of any other entry
+// becomes audited by the auditor's note, which the log serves beside its checkpoint and puts into
+// receipts.
 func TestReceiptBecomesAuditedByANoteOfExceptions(t *testing.T) {
 	f := newFab()
 	secret, open := f.submission(t, 1), f.submission(t, 2)

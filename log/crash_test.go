@@ -158,7 +158,8 @@ func TestKilledLogLosesNoReceipt(t *testing.T) {
 	v.kill()
 }
 
-// checkAll verifies every receipt that was returned, and its place in the log as it is now, and runs fsck.
+// checkAll verifies every receipt that was returned, and its place in the log as it is now, and
+// runs fsck.
 func checkAll(t *testing.T, v *victim, receipts [][]byte) {
 	t.Helper()
 	if len(receipts) < 10 {
@@ -183,7 +184,8 @@ func checkAll(t *testing.T, v *victim, receipts [][]byte) {
 	if len(r.Findings) > 0 {
 		t.Errorf("fsck: %+v", r.Findings)
 	}
-	// The index went on: fsck recomputed every one, and the newest lists each entry that its names state.
+	// The index went on: fsck recomputed every one, and the newest lists each entry that its names
+	// state.
 	if r.Indexes < 3 {
 		t.Errorf("%d index entries", r.Indexes)
 	}

@@ -1,5 +1,5 @@
-// Package log is the log service: it admits submissions, appends entries to a Merkle log in C2SP tlog-tiles form, keeps the evidence, and
-// answers with receipts.
+// Package log is the log service: it admits submissions, appends entries to a Merkle log in C2SP
+// tlog-tiles form, keeps the evidence, and answers with receipts.
 //
 // It is built on Tessera, which nobody else in this module imports. Beyond Tessera it promises:
 //
@@ -41,8 +41,8 @@ const (
 	fileWithheld  = "withheld.txt" // digests of evidence that a law withholds, one a line
 )
 
-// GuardPath is where the guard of a log's directory is kept unless the operator says otherwise: beside it, so that a restored copy of
-// the directory does not bring an old guard along.
+// GuardPath is where the guard of a log's directory is kept unless the operator says otherwise:
+// beside it, so that a restored copy of the directory does not bring an old guard along.
 func GuardPath(dir string) string { return filepath.Clean(dir) + ".guard" }
 
 // InitOptions say what a new log is.
@@ -54,7 +54,8 @@ type InitOptions struct {
 	Key    *signer.Signer // the Ed25519 key, in a key management system; nil makes one in a file
 }
 
-// Init makes a log in a directory that does not exist or is empty, with new keys. It never overwrites anything.
+// Init makes a log in a directory that does not exist or is empty, with new keys. It never
+// overwrites anything.
 func Init(dir string, o InitOptions) error {
 	guard := o.Guard
 	if guard == "" {

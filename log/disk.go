@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// minFree is how much space must be left before anything is appended: Tessera stops the process where it cannot write, so that the log stops
-// admitting before.
+// minFree is how much space must be left before anything is appended: Tessera stops the process
+// where it cannot write, so that the log stops admitting before.
 const minFree = 64 << 20
 
 // probeInterval is how long a probe of the disk holds.
@@ -71,7 +71,8 @@ func (d *disk) run(ended chan struct{}) {
 	close(ended)
 }
 
-// leftover is what Tessera leaves in the public folder where it could not write a checkpoint: one a second while a disk is full.
+// leftover is what Tessera leaves in the public folder where it could not write a checkpoint: one a
+// second while a disk is full.
 var leftover = regexp.MustCompile(`^checkpoint[0-9]+$`)
 
 // sweep removes leftovers that are older than some time: zero where nobody else is writing there.

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A disk that does not answer holds up nobody for longer than the patience, and is asked once at a time.
+// A disk that does not answer holds up nobody for longer than the patience, and is asked once at a
+// time.
 func TestDiskThatHangsIsNotWaitedFor(t *testing.T) {
 	d := newDisk(t.TempDir())
 	var mu sync.Mutex

@@ -22,7 +22,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// Bounds of what one answer costs: a bundle of 256 entries is read for each entry that stands alone.
+// Bounds of what one answer costs: a bundle of 256 entries is read for each entry that stands
+// alone.
 const (
 	maxAskedNames  = 16
 	maxPageBundles = 256
@@ -56,8 +57,8 @@ func (s *Service) headReceipt(ctx context.Context, h headOf) (size uint64, recei
 	return cp.Size, receipt, err
 }
 
-// getDossier answers with a dossier (docs/format.md §17) whose first page holds as much as one answer may. A link of relation "next"
-// leads to the next page, in the tree of the first.
+// getDossier answers with a dossier (docs/format.md §17) whose first page holds as much as one
+// answer may. A link of relation "next" leads to the next page, in the tree of the first.
 func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuestion(r.URL.Query())
 	if err != nil {
@@ -87,7 +88,8 @@ func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
 	return s.writeBuilt(w, r, file, done)
 }
 
-// writeBuilt writes an answer that was built in memory: whoever reads it slowly holds memory, of which an address has its share, and no place for building.
+// writeBuilt writes an answer that was built in memory: whoever reads it slowly holds memory, of
+// which an address has its share, and no place for building.
 func (s *Service) writeBuilt(w http.ResponseWriter, r *http.Request, file []byte, built func()) error {
 	if err := httpd.Hold(r.Context(), int64(len(file))); err != nil {
 		return err
@@ -133,7 +135,8 @@ type question struct {
 	since     time.Time // everything that was logged from then on; zero: everything
 	intervals bool
 
-	// Of further pages, as the link to them says: the tree, the size of the index, from which number on, and after which.
+	// Of further pages, as the link to them says: the tree, the size of the index, from which
+	// number on, and after which.
 	tree, index, from, after uint64
 }
 
@@ -249,7 +252,8 @@ func lastOf(d *poclog.Dossier) *uint64 {
 	return &entries[len(entries)-1].Number
 }
 
-// page returns the first of some entries, as many as one answer may have, with their proof in the tree of a size; nil where there are none.
+// page returns the first of some entries, as many as one answer may have, with their proof in the
+// tree of a size; nil where there are none.
 func (s *Service) page(ctx context.Context, numbers []uint64, size uint64, intervals bool) (*poclog.DossierPage, error) {
 	p := new(poclog.DossierPage)
 	var have [][]byte // the leaves of a bundle
@@ -281,7 +285,8 @@ func (s *Service) page(ctx context.Context, numbers []uint64, size uint64, inter
 	return p, s.intervals(ctx, p, size)
 }
 
-// intervals adds the checkpoints that bound when the page's evidence was made, as far as the log has them.
+// intervals adds the checkpoints that bound when the page's evidence was made, as far as the log
+// has them.
 func (s *Service) intervals(ctx context.Context, p *poclog.DossierPage, size uint64) error {
 	proofs, err := client.NewProofBuilder(ctx, size, s.tree.ReadTile)
 	if err != nil {
@@ -328,7 +333,8 @@ func (s *Service) intervals(ctx context.Context, p *poclog.DossierPage, size uin
 	return nil
 }
 
-// challengeOf returns the challenge's checkpoint of an entry, or nil where there is none or the log cannot show it.
+// challengeOf returns the challenge's checkpoint of an entry, or nil where there is none or the log
+// cannot show it.
 func (s *Service) challengeOf(leaf []byte) []byte {
 	e, err := poclog.ParseEntry(leaf)
 	if err != nil || e.Fresh == nil {
@@ -352,7 +358,8 @@ type subtrees struct {
 	tiles map[[2]uint64][][]byte
 }
 
-// root returns the root of the leaves [at, at+n): a whole subtree, or one that reaches to the end of the tree.
+// root returns the root of the leaves [at, at+n): a whole subtree, or one that reaches to the end
+// of the tree.
 func (t *subtrees) root(at, n uint64) (h [sha256.Size]byte, err error) {
 	if n&(n-1) != 0 {
 		half := uint64(1)

@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// Duplicates find the entry of evidence that was submitted before: about 50 bytes for each entry's quote, boot and bundle.
+// Duplicates find the entry of evidence that was submitted before: about 50 bytes for each entry's
+// quote, boot and bundle.
 type duplicates struct {
 	mu    sync.Mutex // guards what follows
 	known map[[16]byte]known
@@ -40,8 +41,9 @@ func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// ownKey is the key of which all evidence says the same as an entry's: its quote with its boot, or the quote alone. A bundle whose TEE and TPM are
-// not bound to each other is known by its file alone, for it may be put together from others' evidence.
+// ownKey is the key of which all evidence says the same as an entry's: its quote with its boot, or
+// the quote alone. A bundle whose TEE and TPM are not bound to each other is known by its file
+// alone, for it may be put together from others' evidence.
 func ownKey(e *poclog.Entry) [16]byte {
 	if e.Joined() || e.Profile.ChipOnly() {
 		return keyOf(e.Quote, e.Boot)
@@ -49,7 +51,8 @@ func ownKey(e *poclog.Entry) [16]byte {
 	return keyOfBundle(e.Evidence.Bundle.SHA256)
 }
 
-// answered are the keys for which an entry answers: of a bundle that is not bound together, its own alone.
+// answered are the keys for which an entry answers: of a bundle that is not bound together, its own
+// alone.
 func answered(e *poclog.Entry) [][16]byte {
 	own, bundle := ownKey(e), keyOfBundle(e.Evidence.Bundle.SHA256)
 	if own == bundle {
@@ -63,8 +66,8 @@ func keyOfBundle(d poclog.Digest) [16]byte { return [16]byte(d[:16]) }
 
 var allChecks = verify.Checks()
 
-// provedBy is the set of the checks that an entry passed, and of its level. What the provider answered is left out: the log asks only once it knows
-// that evidence is new.
+// provedBy is the set of the checks that an entry passed, and of its level. What the provider
+// answered is left out: the log asks only once it knows that evidence is new.
 func provedBy(e *poclog.Entry) uint32 {
 	set := e.Level << 30 // 0 or 2: the highest bit
 	for i, c := range allChecks {
@@ -75,8 +78,9 @@ func provedBy(e *poclog.Entry) uint32 {
 	return set
 }
 
-// answers reports whether an entry that proved something is the answer to evidence that proves a set: unless the evidence proves all of that and
-// more. Whoever submits first a part of another's evidence, without its challenge or its collateral, must not keep the whole out.
+// answers reports whether an entry that proved something is the answer to evidence that proves a
+// set: unless the evidence proves all of that and more. Whoever submits first a part of another's
+// evidence, without its challenge or its collateral, must not keep the whole out.
 func (k known) answers(set uint32) bool { return set == k.proved || set&k.proved != k.proved }
 
 // add notes a leaf. The first entry of a quote answers for its parts.

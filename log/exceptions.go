@@ -16,8 +16,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// takeNote fetches the note of exceptions that belongs to an auditor's cosignature, and keeps it beside the published checkpoint: with it a receipt of any
-// other entry is audited.
+// takeNote fetches the note of exceptions that belongs to an auditor's cosignature, and keeps it
+// beside the published checkpoint: with it a receipt of any other entry is audited.
 func (c *cosigner) takeNote(ctx context.Context, base []byte, lines [][]byte, p *publisher) error {
 	if !slices.ContainsFunc(lines, excepted) {
 		return nil
@@ -35,7 +35,8 @@ func excepted(line []byte) bool {
 	return strings.HasSuffix(name, poclog.ExceptSuffix)
 }
 
-// fetchNote asks an auditor for its note on a checkpoint's tree. A note on another tree, or with a wrong signature, is none.
+// fetchNote asks an auditor for its note on a checkpoint's tree. A note on another tree, or with a
+// wrong signature, is none.
 func (c *cosigner) fetchNote(ctx context.Context, base []byte) ([]byte, error) {
 	cp, err := tlogpolicy.ParseCheckpoint(base)
 	if err != nil {
@@ -74,7 +75,8 @@ func (c *cosigner) checkNote(file []byte, cp tlogpolicy.Checkpoint) error {
 	return err
 }
 
-// addNote keeps a note on the tree of a checkpoint, if its tree is still the published one. Of an auditor only the newest is kept.
+// addNote keeps a note on the tree of a checkpoint, if its tree is still the published one. Of an
+// auditor only the newest is kept.
 func (p *publisher) addNote(base, file []byte) error {
 	e, err := poclog.ParseExceptions(file)
 	if err != nil {

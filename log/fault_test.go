@@ -59,7 +59,8 @@ var faults = []struct {
 	}, func(dir string) error { return os.Remove(filepath.Join(dir, "ballast")) }},
 }
 
-// A log that cannot write still reads, also if it is started so, and admits without a restart once it can write.
+// A log that cannot write still reads, also if it is started so, and admits without a restart once
+// it can write.
 func TestLogOnADiskThatCannotBeWrittenToStartsAndReads(t *testing.T) {
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {

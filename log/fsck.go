@@ -100,9 +100,10 @@ const maxFindings = 100
 // ErrUnread is of a log that showed no checkpoint: nothing can be said of it.
 var ErrUnread = errors.New("the log is not to be read")
 
-// Fsck recomputes a whole log: the tree and every tile from the entries, under the checkpoint of a log in the policy; and each entry from its
-// evidence, byte for byte. Progress, if set, is called with entries done and to do. An error means that the log could not be read or that
-// its tree is not what was signed. The index of each index entry is recomputed, in a temporary file.
+// Fsck recomputes a whole log: the tree and every tile from the entries, under the checkpoint of a
+// log in the policy; and each entry from its evidence, byte for byte. Progress, if set, is called
+// with entries done and to do. An error means that the log could not be read or that its tree is
+// not what was signed. The index of each index entry is recomputed, in a temporary file.
 func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise Appraiser, progress func(done, total uint64)) (*Report, error) {
 	signed, err := src.Tiles.ReadCheckpoint(ctx)
 	if err != nil {
@@ -162,8 +163,8 @@ type checker struct {
 	index    *indexmap.Map // of the entries so far; nil once an index entry was wrong
 }
 
-// run reads bundle after bundle, and judges the entries of each concurrently. It returns the root of what it judged: a log that is read over the
-// network may have shown other entries before.
+// run reads bundle after bundle, and judges the entries of each concurrently. It returns the root
+// of what it judged: a log that is read over the network may have shown other entries before.
 func (f *checker) run(ctx context.Context, size uint64, progress func(done, total uint64)) ([]byte, error) {
 	tree := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
 	sized := func(context.Context) (uint64, error) { return size, nil }
@@ -260,7 +261,8 @@ func (f *checker) openIndex() (closeIndex func(), err error) {
 	}, nil
 }
 
-// follow holds index entries to the entries before them. After a wrong one there is nothing to hold later ones to.
+// follow holds index entries to the entries before them. After a wrong one there is nothing to hold
+// later ones to.
 func (f *checker) follow(ctx context.Context, first uint64, entries [][]byte, details []string) error {
 	if f.index == nil {
 		return nil

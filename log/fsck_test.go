@@ -113,7 +113,8 @@ func TestFsckRecomputesEveryEntry(t *testing.T) {
 	}
 }
 
-// A log on the network that shows one tree to the check of the tree, and other entries to the appraiser.
+// A log on the network that shows one tree to the check of the tree, and other entries to the
+// appraiser.
 func TestFsckJudgesTheEntriesThatAreInTheTree(t *testing.T) {
 	l, _ := stopped(t, 3)
 	var reads atomic.Int64

@@ -30,14 +30,15 @@ func checkpointText(origin string, size uint64, root []byte) string {
 	return fmt.Sprintf("%s\n%d\n%s\n", origin, size, base64.StdEncoding.EncodeToString(root))
 }
 
-// A treeReader reads tiles and entry bundles as they were written, with the paths' widths of C2SP tlog-tiles; client.FileFetcher is one.
+// A treeReader reads tiles and entry bundles as they were written, with the paths' widths of C2SP
+// tlog-tiles; client.FileFetcher is one.
 type treeReader interface {
 	ReadTile(ctx context.Context, level, index uint64, width uint8) ([]byte, error)
 	ReadEntryBundle(ctx context.Context, index uint64, width uint8) ([]byte, error)
 }
 
-// A guard is the log's first signer. It signs only what extends the last checkpoint that it signed, and keeps that in a file outside the log's
-// directory before the signature exists.
+// A guard is the log's first signer. It signs only what extends the last checkpoint that it signed,
+// and keeps that in a file outside the log's directory before the signature exists.
 type guard struct {
 	note.Signer
 	path string
@@ -55,7 +56,8 @@ type guard struct {
 	err  error      // why the last one was refused or not made; nil if it was made
 }
 
-// openGuard reads the guard's file, which must exist, and compares it with the tiles: they must hold the tree that was signed.
+// openGuard reads the guard's file, which must exist, and compares it with the tiles: they must
+// hold the tree that was signed.
 func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader) (*guard, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,8 +84,9 @@ func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader)
 	return g, nil
 }
 
-// checkState compares Tessera's own state with the guard and the tiles, before Tessera sees it: where its state is missing or behind, Tessera
-// would write a second history over the first one's tiles.
+// checkState compares Tessera's own state with the guard and the tiles, before Tessera sees it:
+// where its state is missing or behind, Tessera would write a second history over the first one's
+// tiles.
 func (g *guard) checkState(ctx context.Context, tiles string) error {
 	state, err := readState(tiles)
 	if err != nil {
@@ -137,7 +140,8 @@ func rootOfRange(r *compact.Range) ([]byte, error) {
 	return r.GetRootHash(nil)
 }
 
-// Sign signs a checkpoint's text, if its tree is what the tiles hold and extends the last tree that was signed.
+// Sign signs a checkpoint's text, if its tree is what the tiles hold and extends the last tree that
+// was signed.
 func (g *guard) Sign(msg []byte) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -182,8 +186,8 @@ func (g *guard) keep(msg []byte) error {
 	if next == g.last && g.tried == g.last {
 		return nil
 	}
-	// Where writing fails the file holds the last checkpoint or this one, whose signature does not exist yet. Either may be in it at
-	// the next try, which writes again.
+	// Where writing fails the file holds the last checkpoint or this one, whose signature does not
+	// exist yet. Either may be in it at the next try, which writes again.
 	g.tried = next
 	if err := g.files.Replace(g.path, msg, 0o644); err != nil {
 		return fmt.Errorf("keep the guard file: %w", err)
@@ -192,8 +196,9 @@ func (g *guard) keep(msg []byte) error {
 	return nil
 }
 
-// extends proves that a tree extends the last one: by a consistency proof from the tiles, and by the entries themselves. Sizes alone would let a
-// restored copy fork the log; tiles alone would let a bit that flipped between entry and tile be signed for ever.
+// extends proves that a tree extends the last one: by a consistency proof from the tiles, and by
+// the entries themselves. Sizes alone would let a restored copy fork the log; tiles alone would let
+// a bit that flipped between entry and tile be signed for ever.
 func (g *guard) extends(ctx context.Context, next tlogpolicy.Checkpoint) error {
 	if next.Origin != g.last.Origin || next.Size < g.last.Size {
 		return fmt.Errorf("checkpoint of %q at size %d after %q at size %d", next.Origin, next.Size, g.last.Origin, g.last.Size)
@@ -236,7 +241,8 @@ func (g *guard) consistent(ctx context.Context, next tlogpolicy.Checkpoint) erro
 	return nil
 }
 
-// written computes the root of a larger tree from the last one and the entries that were written since.
+// written computes the root of a larger tree from the last one and the entries that were written
+// since.
 func (g *guard) written(ctx context.Context, next tlogpolicy.Checkpoint) error {
 	r, err := rangeOf(ctx, g.last.Size, g.tree)
 	if err != nil {
@@ -269,7 +275,8 @@ func (g *guard) written(ctx context.Context, next tlogpolicy.Checkpoint) error {
 	return nil
 }
 
-// state returns when the guard last signed, the size that it signed or last tried to, and why it did not, if so.
+// state returns when the guard last signed, the size that it signed or last tried to, and why it
+// did not, if so.
 func (g *guard) state() (at time.Time, size uint64, err error) {
 	g.told.Lock()
 	defer g.told.Unlock()

@@ -16,7 +16,8 @@ import (
 	"github.com/poclog/poclog/internal/durable"
 )
 
-// A memoryTree is the level 0 of a tree, and its entries: enough for fewer than 256 leaves. The entries can be others than the leaves.
+// A memoryTree is the level 0 of a tree, and its entries: enough for fewer than 256 leaves. The
+// entries can be others than the leaves.
 type memoryTree struct {
 	leaves  [][]byte
 	entries [][]byte // nil: the leaves

@@ -41,7 +41,8 @@ func (s *Service) Handler() http.Handler {
 	return mux
 }
 
-// Serve serves the log on a listener until the context ends, and lets running requests finish. The log stays open.
+// Serve serves the log on a listener until the context ends, and lets running requests finish. The
+// log stays open.
 func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 	return s.http.Serve(ctx, l, s.Handler())
 }
@@ -61,7 +62,8 @@ func (s *Service) getCheckpoint(w http.ResponseWriter, _ *http.Request) error {
 // tilePath is what clients may read of the tiles' folder: it also holds Tessera's own state.
 var tilePath = regexp.MustCompile(`^/tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?)$`)
 
-// parseTilePath returns the level, index and width of a tile or entry bundle, whose path it accepts in the one form that is written.
+// parseTilePath returns the level, index and width of a tile or entry bundle, whose path it accepts
+// in the one form that is written.
 func parseTilePath(path string) (level, index, width uint64, err error) {
 	m := tilePath.FindStringSubmatch(path)
 	if m == nil {
@@ -88,7 +90,8 @@ func parseTilePath(path string) (level, index, width uint64, err error) {
 	return level, index, width, nil
 }
 
-// inTree reports whether a tile is wholly in a tree. Tiles beyond the published tree can still change: a cache must not keep one.
+// inTree reports whether a tile is wholly in a tree. Tiles beyond the published tree can still
+// change: a cache must not keep one.
 func inTree(level, index, width, size uint64) bool {
 	return index < 1<<55 && index*layout.TileWidth+width <= size>>(8*level)
 }

@@ -30,8 +30,9 @@ const (
 	indexBatch           = 4096 // entries in one transaction
 )
 
-// An indexer keeps the log's index (docs/format.md §16) and writes index entries. The map is derived: it is read from its file when
-// the log starts, in the background, and is caught up with the entries since. The newest index entry is the one that it followed last.
+// An indexer keeps the log's index (docs/format.md §16) and writes index entries. The map is
+// derived: it is read from its file when the log starts, in the background, and is caught up with
+// the entries since. The newest index entry is the one that it followed last.
 type indexer struct {
 	svc    *Service
 	path   string
@@ -113,7 +114,8 @@ func (x *indexer) turn(ctx context.Context) error {
 	return x.follow(ctx, m, size)
 }
 
-// open returns the map. One that is damaged, or does not have the root of its index entry, is made anew from the entries.
+// open returns the map. One that is damaged, or does not have the root of its index entry, is made
+// anew from the entries.
 func (x *indexer) open(ctx context.Context) (*indexmap.Map, error) {
 	if m := x.current(); m != nil {
 		return m, nil
@@ -216,8 +218,8 @@ func (x *indexer) due(at indexmap.State, size uint64) bool {
 	return isNew && old >= x.every || old >= idleIndexFactor*x.every
 }
 
-// write appends the index entry of a published checkpoint, and waits until it is published. One that comes later than that is found
-// when its entry is followed.
+// write appends the index entry of a published checkpoint, and waits until it is published. One
+// that comes later than that is found when its entry is followed.
 func (x *indexer) write(ctx context.Context, m *indexmap.Map, size uint64, signed []byte) error {
 	root, err := m.Predict(size)
 	if err != nil {

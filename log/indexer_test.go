@@ -119,7 +119,8 @@ func TestQuestionsThatADossierCannotAnswer(t *testing.T) {
 	}
 }
 
-// A log that starts again goes on with its index; one whose index is lost or damaged makes it anew, and it is equal.
+// A log that starts again goes on with its index; one whose index is lost or damaged makes it anew,
+// and it is equal.
 func TestIndexesSurviveRestartsAndLoss(t *testing.T) {
 	dir := initLog(t)
 	var names []string

@@ -19,11 +19,13 @@ import (
 	"github.com/poclog/poclog/internal/signer"
 )
 
-// A log's Ed25519 key is a file, fileEd25519, or lives in a key management system, and then fileKeyRef has two lines: its note verifier key, which
-// pins the key, and its reference. Whoever writes it says which program is asked to sign.
+// A log's Ed25519 key is a file, fileEd25519, or lives in a key management system, and then
+// fileKeyRef has two lines: its note verifier key, which pins the key, and its reference. Whoever
+// writes it says which program is asked to sign.
 const fileKeyRef = "keys/ed25519.ref"
 
-// newEd25519 makes a log's Ed25519 key, or takes the one that a key management system has, and returns the file that is to hold it.
+// newEd25519 makes a log's Ed25519 key, or takes the one that a key management system has, and
+// returns the file that is to hold it.
 func newEd25519(origin string, key *signer.Signer) (name string, file []byte, vkey string, err error) {
 	if key == nil {
 		skey, vkey, err := note.GenerateKey(rand.Reader, origin)
@@ -42,7 +44,8 @@ func newEd25519(origin string, key *signer.Signer) (name string, file []byte, vk
 	if vkey, err = note.NewEd25519VerifierKey(origin, public); err != nil {
 		return "", nil, "", fmt.Errorf("key %s: %w", key.Ref(), err)
 	}
-	// A system that signs a hash of the message would be found out by the first checkpoint. This is none: it has one line.
+	// A system that signs a hash of the message would be found out by the first checkpoint. This is
+	// none: it has one line.
 	if _, err := key.Sign(context.Background(), fmt.Appendf(nil, "a trial of the key of log %s\n", origin)); err != nil {
 		return "", nil, "", err
 	}
@@ -103,7 +106,8 @@ func readKey(dir, name string, others os.FileMode) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// parseKeyRef opens the key that a fileKeyRef names. The key management system is not asked: a log starts while it is out of reach.
+// parseKeyRef opens the key that a fileKeyRef names. The key management system is not asked: a log
+// starts while it is out of reach.
 func parseKeyRef(text string) (note.Signer, error) {
 	vkey, ref, ok := strings.Cut(text, "\n")
 	if !ok || strings.Contains(ref, "\n") {
@@ -113,8 +117,8 @@ func parseKeyRef(text string) (note.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: verifier key: %w", fileKeyRef, err)
 	}
-	// A verifier key is name, hash, and the base64 of its algorithm's byte before the key (https://c2sp.org/signed-note).
-	// The name has no plus sign, the base64 may have one.
+	// A verifier key is name, hash, and the base64 of its algorithm's byte before the key
+	// (https://c2sp.org/signed-note). The name has no plus sign, the base64 may have one.
 	parts := strings.SplitN(vkey, "+", 3)
 	raw, err := base64.StdEncoding.DecodeString(parts[len(parts)-1])
 	if err != nil || len(raw) != 1+ed25519.PublicKeySize {
@@ -131,7 +135,8 @@ func parseKeyRef(text string) (note.Signer, error) {
 	return &remoteSigner{v, key}, nil
 }
 
-// A remoteSigner is a note.Signer whose key lives in a key management system. What it returns was verified, within signer.Timeout.
+// A remoteSigner is a note.Signer whose key lives in a key management system. What it returns was
+// verified, within signer.Timeout.
 type remoteSigner struct {
 	note.Verifier
 	key *signer.Signer

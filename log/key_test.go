@@ -95,7 +95,8 @@ func TestKeyManagementSystemSignsCheckpointsThatTorchwoodVerifies(t *testing.T) 
 	}
 }
 
-// Whatever the system does, nothing is published that its key did not sign; the log says so, loses nothing and goes on when the system does.
+// Whatever the system does, nothing is published that its key did not sign; the log says so, loses
+// nothing and goes on when the system does.
 func TestLogSurvivesItsKeyManagementSystem(t *testing.T) {
 	f := newFab()
 	dir, system := kmsLog(t, f)
@@ -151,7 +152,8 @@ func TestLogSurvivesItsKeyManagementSystem(t *testing.T) {
 	}
 }
 
-// eventually submits until the log answers with a receipt: on a busy machine a checkpoint may take longer than a log with a short timeout waits.
+// eventually submits until the log answers with a receipt: on a busy machine a checkpoint may take
+// longer than a log with a short timeout waits.
 func eventually(t *testing.T, l *testLog, sub *poclog.Submission) *client.Submitted {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {

@@ -8,8 +8,8 @@ import (
 	"github.com/poclog/poclog/internal/httpd"
 )
 
-// A budget holds chips, keys and instances to a number of entries an hour. Who shares one shares its budget, by address: a co-tenant of a
-// chip does not lock the others out.
+// A budget holds chips, keys and instances to a number of entries an hour. Who shares one shares
+// its budget, by address: a co-tenant of a chip does not lock the others out.
 type budget struct {
 	off      bool
 	entries  *httpd.Budget

@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/internal/lab/pcs"
 )
 
-// lies are what a manufacturer's server tells about its own platforms: each is refused, whether the log knows better already or not.
+// lies are what a manufacturer's server tells about its own platforms: each is refused, whether the
+// log knows better already or not.
 func lies(t *testing.T, m *market) map[string]http.HandlerFunc {
 	t.Helper()
 	serve := func(c *poclog.Collateral) http.HandlerFunc {
@@ -36,7 +37,8 @@ func lies(t *testing.T, m *market) map[string]http.HandlerFunc {
 	}
 }
 
-// A log that knows what judges a platform goes on judging by it, whatever the manufacturer's server says next: also what is older than it saw.
+// A log that knows what judges a platform goes on judging by it, whatever the manufacturer's server
+// says next: also what is older than it saw.
 func TestLogKeepsJudgingByWhatItKnows(t *testing.T) {
 	m := newMarket(t, nil)
 	m.server.Publish(m.issue(t, chip.CollateralOptions{At: time.Now().Add(-time.Hour), Evaluation: 18}))

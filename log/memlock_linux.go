@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockInMemory lets the lock of Tessera's state live in memory. Tessera opens it for writing with each batch, and ends the process where it cannot: when the
-// disk went read-only between two looks at it. A link in the folder leads to a file of this process, which no disk can take away. The log's own lock
-// keeps other processes out.
+// lockInMemory lets the lock of Tessera's state live in memory. Tessera opens it for writing with
+// each batch, and ends the process where it cannot: when the disk went read-only between two looks
+// at it. A link in the folder leads to a file of this process, which no disk can take away. The
+// log's own lock keeps other processes out.
 func lockInMemory(state string) (unlock func() error, err error) {
 	link := filepath.Join(state, "treeState.lock")
 	fd, err := unix.MemfdCreate("poclog-tree", unix.MFD_CLOEXEC)

@@ -2,5 +2,6 @@
 
 package log
 
-// lockInMemory does nothing here: a disk that goes read-only between two looks at it ends the process.
+// lockInMemory does nothing here: a disk that goes read-only between two looks at it ends the
+// process.
 func lockInMemory(string) (unlock func() error, err error) { return func() error { return nil }, nil }

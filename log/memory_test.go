@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 )
 
-// The largest submissions that there are, while they are judged, take no more memory than is counted for them; and none of it while they wait.
+// The largest submissions that there are, while they are judged, take no more memory than is
+// counted for them; and none of it while they wait.
 func TestMemoryOfSubmissionsIsWhatIsCounted(t *testing.T) {
 	const n, counted = 8, 4 // bodyCopies
 	f := newFab()
@@ -54,7 +55,8 @@ func TestMemoryOfSubmissionsIsWhatIsCounted(t *testing.T) {
 	for range n {
 		<-judging
 	}
-	// The client's own copies are in this process, too: the bundle as a body, and what it keeps of it.
+	// The client's own copies are in this process, too: the bundle as a body, and what it keeps of
+	// it.
 	if took := heap() - before; took > (counted+1)*size {
 		t.Errorf("%d bytes of submissions take %d: over %d times as much", size, took, counted+1)
 	} else {

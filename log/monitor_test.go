@@ -13,7 +13,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// From the submissions to a running log to a contradiction that verifies without it. This log has no witnesses: what needs times is an alert.
+// From the submissions to a running log to a contradiction that verifies without it. This log has
+// no witnesses: what needs times is an alert.
 func TestMonitorsOfARunningLogFindWhatOnlyTimeExposes(t *testing.T) {
 	for _, a := range attack.Series {
 		if a.Rule == attack.ExistingReceipt || a.Rule == "tpm-rewound" { // an order that only times would show here

@@ -58,7 +58,8 @@ func (l *losses) list() (n int, some []string) {
 	return len(l.m), some[:min(len(some), maxMissing)]
 }
 
-// patrol looks, round after round, whether the store has the files that entries name. It reads no file: damage shows when one is read.
+// patrol looks, round after round, whether the store has the files that entries name. It reads no
+// file: damage shows when one is read.
 func (s *Service) patrol(ctx context.Context) {
 	for {
 		err := s.patrolOnce(ctx)

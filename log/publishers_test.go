@@ -246,7 +246,8 @@ func TestOneBundleOfManyPublishersAtOneTimeIsOneEntry(t *testing.T) {
 	}
 }
 
-// A log without publishers says so: an entry that did not name who signed would look as if nobody had.
+// A log without publishers says so: an entry that did not name who signed would look as if nobody
+// had.
 func TestEnvelopeIsRefusedWhereNobodyIsListed(t *testing.T) {
 	f := newFab()
 	l := serve(t, f.initLog(t), logConfig())

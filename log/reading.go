@@ -6,7 +6,8 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 )
 
-// A reading is a submission on its way into the log: its files, and what they say. Each file is parsed once.
+// A reading is a submission on its way into the log: its files, and what they say. Each file is
+// parsed once.
 type reading struct {
 	poclog.Submission
 	bundle     *poclog.Bundle
@@ -19,7 +20,8 @@ type reading struct {
 	parsed     func(what string)  // is told what was parsed
 }
 
-// read parses a submission's files. What its submitter could have chosen to be judged by is refused.
+// read parses a submission's files. What its submitter could have chosen to be judged by is
+// refused.
 func (s *Service) read(sub *poclog.Submission) (*reading, error) {
 	r := &reading{Submission: *sub, digest: poclog.Sum(sub.Bundle), parsed: s.parsed}
 	var err error

@@ -15,8 +15,9 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 )
 
-// Of each file of a submission admission knows what it says once, however often it is judged: before collateral is fetched, by it, and by what the provider
-// answers. The policy is parsed when the log starts.
+// Of each file of a submission admission knows what it says once, however often it is judged:
+// before collateral is fetched, by it, and by what the provider answers. The policy is parsed when
+// the log starts.
 func TestAdmissionParsesEachFileOnce(t *testing.T) {
 	var mu sync.Mutex
 	counts, judged := make(map[string]int), 0

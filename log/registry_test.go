@@ -62,7 +62,8 @@ func newDatacenter(t *testing.T, changes ...func(*poclog.Policy)) *datacenter {
 	return d
 }
 
-// prove has the VM answer a challenge of the log's, with the chip maker's and the provider's collateral of yesterday.
+// prove has the VM answer a challenge of the log's, with the chip maker's and the provider's
+// collateral of yesterday.
 func (d *datacenter) prove(t *testing.T) *poclog.Submission {
 	t.Helper()
 	ch, err := d.client.Challenge(t.Context(), poclog.GCETDXvTPM, poclog.Sum([]byte("tls key")))
@@ -106,7 +107,8 @@ func TestManagedVMIsLoggedAtLevelTwoWithItsPlace(t *testing.T) {
 	if v.Entry.Level != poclog.LevelBound || !slices.Contains(v.Entry.Place.Zone.By, "log-observed") || v.T1.Known {
 		t.Errorf("level %d, place %+v, t1 %+v", v.Entry.Level, v.Entry.Place, v.T1)
 	}
-	// A stranger who re-wraps the public bundle gets the existing receipt, and the provider is not asked again.
+	// A stranger who re-wraps the public bundle gets the existing receipt, and the provider is not
+	// asked again.
 	asked := d.asked.Load()
 	again, err := d.client.Submit(t.Context(), &poclog.Submission{Bundle: sub.Bundle, Collateral: sub.Collateral})
 	if err != nil || again.New || again.Verdict.Index != got.Verdict.Index || d.asked.Load() != asked {
@@ -149,7 +151,8 @@ func TestWhatTheProviderSaysOfAChipIsTheJudgesToAsk(t *testing.T) {
 	}
 }
 
-// A registry's address is a base address, whether or not it ends in a slash; and a registry that asks to wait a moment is asked again.
+// A registry's address is a base address, whether or not it ends in a slash; and a registry that
+// asks to wait a moment is asked again.
 func TestTheRegistryIsAskedUnderItsBase(t *testing.T) {
 	d := newDatacenter(t, func(p *poclog.Policy) { p.Registries[0].URL = strings.TrimSuffix(p.Registries[0].URL, "/") })
 	busy := true

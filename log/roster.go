@@ -20,8 +20,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// A roster is what is known of the witnesses and auditors of policy.txt: how each last answered, and how far its clock is off. It names those whom the
-// log waits for.
+// A roster is what is known of the witnesses and auditors of policy.txt: how each last answered,
+// and how far its clock is off. It names those whom the log waits for.
 type roster struct {
 	policy *tlogpolicy.Policy
 	logger *slog.Logger
@@ -38,7 +38,8 @@ type member struct {
 	quorum  bool     // whether its cosignature can count for the quorum
 	failing error    // why it did not cosign when it was last asked; nil while it does
 
-	// off is how far the time of its last cosignature is ahead of the log's clock, or behind it if negative; 0 within the time in which the log asked.
+	// off is how far the time of its last cosignature is ahead of the log's clock, or behind it if
+	// negative; 0 within the time in which the log asked.
 	off time.Duration
 }
 
@@ -87,7 +88,8 @@ func (r *roster) answered(address string, err error) {
 	}
 }
 
-// observe notes the clocks of those who cosigned a checkpoint that the log asked for between two times of its own clock.
+// observe notes the clocks of those who cosigned a checkpoint that the log asked for between two
+// times of its own clock.
 func (r *roster) observe(v *tlogpolicy.View, from, to time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,8 +121,9 @@ func (r *roster) follow(ctx context.Context, p *publisher) {
 	}
 }
 
-// published observes a checkpoint that was just published. The log's own signature says since when it asked; of one that was published before this
-// process began, the witnesses' clocks cannot be behind its time either.
+// published observes a checkpoint that was just published. The log's own signature says since when
+// it asked; of one that was published before this process began, the witnesses' clocks cannot be
+// behind its time either.
 func (r *roster) published(checkpoint []byte) {
 	v, err := r.policy.OpenLogged(checkpoint)
 	if err != nil {
@@ -134,8 +137,9 @@ func (r *roster) published(checkpoint []byte) {
 	r.observe(v, from, now)
 }
 
-// clocks is an error while so many of the quorum's clocks are off by more than the skew that receipts would have times at which clients refuse them.
-// What the log judged now could not be proven later.
+// clocks is an error while so many of the quorum's clocks are off by more than the skew that
+// receipts would have times at which clients refuse them. What the log judged now could not be
+// proven later.
 func (r *roster) clocks() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,7 +182,8 @@ func (r *roster) lag() (most time.Duration) {
 	return most
 }
 
-// waiting names those of the quorum who did not cosign when they were last asked, and why, for the end of an error; "" if there is nobody.
+// waiting names those of the quorum who did not cosign when they were last asked, and why, for the
+// end of an error; "" if there is nobody.
 func (r *roster) waiting() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -246,7 +251,8 @@ func refusedBy(resp *http.Response) error {
 	return fmt.Errorf("status %d: %s", resp.StatusCode, said(b))
 }
 
-// said is a refusal's text, or a problem document's detail, fit for messages: one line of printable ASCII.
+// said is a refusal's text, or a problem document's detail, fit for messages: one line of printable
+// ASCII.
 func said(body []byte) string {
 	text := string(body[:min(len(body), maxAnswer)])
 	var p httpd.Problem

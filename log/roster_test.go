@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// Whose clocks are off stops a log if, and only if, those who are off in one direction could be the quorum: then t1 could be too late, or t2 too early.
+// Whose clocks are off stops a log if, and only if, those who are off in one direction could be the
+// quorum: then t1 could be too late, or t2 too early.
 func TestClocksOfAQuorum(t *testing.T) {
 	const over, under = verify.MaxSkew + 2*time.Second, verify.MaxSkew - 2*time.Second
 	for _, c := range []struct {

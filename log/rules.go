@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
-// rules are what a log admits and who must cosign it: appraisal.json and policy.txt, as they were when it started.
+// rules are what a log admits and who must cosign it: appraisal.json and policy.txt, as they were
+// when it started.
 type rules struct {
 	policy     *poclog.Policy
 	file       []byte             // of the policy

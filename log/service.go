@@ -44,7 +44,8 @@ type Config struct {
 
 	Appraise Appraiser // nil is profile.Known's Appraise
 	Genuine  Appraiser // nil is profile.Known's Genuine
-	// SecondOpinion may refuse a bundle that passed its appraisal at a time; nil is profile.Known's SecondOpinion.
+	// SecondOpinion may refuse a bundle that passed its appraisal at a time; nil is profile.Known's
+	// SecondOpinion.
 	SecondOpinion func(b *poclog.Bundle, at time.Time) error
 	Now           func() time.Time // nil is time.Now
 	Logger        *slog.Logger     // nil is slog.Default
@@ -55,12 +56,13 @@ type Config struct {
 
 	// Collateral is asked for what judges fresh evidence; nil: publishers bring it themselves.
 	Collateral Collateral
-	// UnsafeWithoutCollateral judges fresh evidence without what is not to be had, at level 0 and only where the policy admits that, instead of
-	// answering 503: revocation and security version are then unknown, and the entry says so.
+	// UnsafeWithoutCollateral judges fresh evidence without what is not to be had, at level 0 and
+	// only where the policy admits that, instead of answering 503: revocation and security version
+	// are then unknown, and the entry says so.
 	UnsafeWithoutCollateral bool
 
-	// PublishTimeout is how long a submission waits for the checkpoint that covers its entry; 0 is DefaultPublishTimeout. The entry stays: the same
-	// submission finds it later.
+	// PublishTimeout is how long a submission waits for the checkpoint that covers its entry; 0 is
+	// DefaultPublishTimeout. The entry stays: the same submission finds it later.
 	PublishTimeout time.Duration
 
 	Limits   httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
@@ -161,9 +163,10 @@ type Service struct {
 	admissions sync.WaitGroup
 }
 
-// Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold what was signed last, reads all entries, and
-// logs a config entry where policy or software changed. A log that cannot be written to, or not be published, is opened and only read: it admits as soon as
-// it can, and its health says what it waits for.
+// Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold
+// what was signed last, reads all entries, and logs a config entry where policy or software
+// changed. A log that cannot be written to, or not be published, is opened and only read: it admits
+// as soon as it can, and its health says what it waits for.
 func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	if err := cfg.setDefaults(dir); err != nil {
 		return nil, err
@@ -194,8 +197,8 @@ func (s *Service) enter() error {
 	return nil
 }
 
-// Close stops admission, waits until what was admitted is published and answered, and releases the directory. Where the context ends first it
-// still releases; what was admitted is in the log.
+// Close stops admission, waits until what was admitted is published and answered, and releases the
+// directory. Where the context ends first it still releases; what was admitted is in the log.
 func (s *Service) Close(ctx context.Context) error {
 	s.closing.Lock()
 	closed := s.closed

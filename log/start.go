@@ -25,8 +25,9 @@ const (
 	startAgain    = time.Second      // after a failure
 )
 
-// start takes the directory, reads what is there, and proves it. What contradicts is an error. What may get well by itself, such as a full disk or a
-// witness that does not answer, keeps the log from admitting until it does: it reads meanwhile.
+// start takes the directory, reads what is there, and proves it. What contradicts is an error. What
+// may get well by itself, such as a full disk or a witness that does not answer, keeps the log from
+// admitting until it does: it reads meanwhile.
 func (s *Service) start(ctx context.Context) error {
 	ed25519, mldsa, err := signers(s.dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -48,7 +49,8 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.index.scan(ctx, s.tree, s.cfg.Logger); err != nil {
 		return err
 	}
-	// What runs in the background ends with cancel, not with the caller's context: a shutdown must still publish.
+	// What runs in the background ends with cancel, not with the caller's context: a shutdown must
+	// still publish.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	s.published = newPublisher(background, s.tree.read)
@@ -57,7 +59,8 @@ func (s *Service) start(ctx context.Context) error {
 	return nil
 }
 
-// lock takes the locks of the directory and of the guard: copies of one log that share a guard file are kept apart by it.
+// lock takes the locks of the directory and of the guard: copies of one log that share a guard file
+// are kept apart by it.
 func (s *Service) lock() error {
 	for _, path := range []string{filepath.Join(s.dir, fileLock), s.cfg.Guard + ".lock"} {
 		unlock, err := durable.TryLock(path)
@@ -107,8 +110,8 @@ func (s *Service) accompany(ctx context.Context) {
 	s.running.Go(func() { s.indexer.run(ctx) })
 }
 
-// admitting makes the log ready to admit: the disk can be written to, the tree is open, and the policy is in force. Each step is made once, and again if it
-// failed.
+// admitting makes the log ready to admit: the disk can be written to, the tree is open, and the
+// policy is in force. Each step is made once, and again if it failed.
 func (s *Service) admitting(ctx context.Context) error {
 	if err := s.disk.check(); err != nil {
 		return err
@@ -134,7 +137,8 @@ func (s *Service) admitting(ctx context.Context) error {
 	return s.announce(ctx)
 }
 
-// announce appends a config entry where policy or software is not that of the newest one: a policy takes effect only through its entry.
+// announce appends a config entry where policy or software is not that of the newest one: a policy
+// takes effect only through its entry.
 func (s *Service) announce(ctx context.Context) error {
 	c := poclog.Config{Policy: poclog.BlobOf(s.rules.file), Software: s.cfg.Software}
 	if last := s.index.config(); last != nil && last.Policy == c.Policy && last.Software == c.Software {
@@ -156,8 +160,9 @@ func (s *Service) announce(ctx context.Context) error {
 	return nil
 }
 
-// rightClocks waits until the published checkpoint shows that the witnesses' clocks are right. One that was published before the log was started may show
-// what was mended since: the next comes soon.
+// rightClocks waits until the published checkpoint shows that the witnesses' clocks are right. One
+// that was published before the log was started may show what was mended since: the next comes
+// soon.
 func (s *Service) rightClocks(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Republish+s.cfg.PublishTimeout)
 	defer cancel()
@@ -175,8 +180,9 @@ func (s *Service) rightClocks(ctx context.Context) (err error) {
 	}
 }
 
-// append adds a leaf, which the index knows as soon as it is in the tree, and waits until a published checkpoint covers it. Where publication
-// takes too long, a later submission of the same evidence finds the leaf.
+// append adds a leaf, which the index knows as soon as it is in the tree, and waits until a
+// published checkpoint covers it. Where publication takes too long, a later submission of the same
+// evidence finds the leaf.
 func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (number uint64, checkpoint []byte, err error) {
 	add := s.tree.appender()
 	if add == nil {
@@ -212,7 +218,8 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 	return number, checkpoint, err
 }
 
-// covering returns the first published checkpoint that it sees of a tree with an entry. The error names the witnesses that the log waits for.
+// covering returns the first published checkpoint that it sees of a tree with an entry. The error
+// names the witnesses that the log waits for.
 func (s *Service) covering(ctx context.Context, number uint64) ([]byte, error) {
 	if size, _, _ := s.published.state(); size <= number {
 		if err := httpd.Wait(ctx); err != nil {
@@ -236,7 +243,8 @@ type opening struct {
 	err  error // of the last try
 }
 
-// begin tries until the work is done or the context ends. It returns once that was so, or failed once, or took startPatience.
+// begin tries until the work is done or the context ends. It returns once that was so, or failed
+// once, or took startPatience.
 func (o *opening) begin(ctx context.Context, work func(context.Context) error, report func(error)) {
 	o.err = errors.New("the log is starting")
 	ctx, o.stop = context.WithCancel(ctx)

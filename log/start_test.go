@@ -215,7 +215,8 @@ func vkeyOf(t *testing.T, dir string) string {
 	return readPolicy(t, dir).Logs()[0].VKey
 }
 
-// Tessera reckons a checkpoint's age by its file's time: a clock that was wrong once would stop publication for as long as it was ahead.
+// Tessera reckons a checkpoint's age by its file's time: a clock that was wrong once would stop
+// publication for as long as it was ahead.
 func TestCheckpointFileOfTheFutureIsSetBack(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)
@@ -238,7 +239,8 @@ func TestCheckpointFileOfTheFutureIsSetBack(t *testing.T) {
 	}
 }
 
-// A log whose entries wait for a checkpoint says so within a third of the time that a submitter waits, and takes no more of them.
+// A log whose entries wait for a checkpoint says so within a third of the time that a submitter
+// waits, and takes no more of them.
 func TestEntriesThatWaitToBePublishedAreReportedSoon(t *testing.T) {
 	f := newFab()
 	dir := f.initLog(t)

@@ -53,7 +53,8 @@ func (s *store) sweep() error {
 	return durable.Sweep(s.files.Temp)
 }
 
-// put keeps a file. It is durable once put returns; a file that is there is not written again, and one that was lost since is.
+// put keeps a file. It is durable once put returns; a file that is there is not written again, and
+// one that was lost since is.
 func (s *store) put(b []byte) (poclog.Blob, error) {
 	blob := poclog.BlobOf(b)
 	if s.isDurable(blob.SHA256) && s.has(blob) {
@@ -145,7 +146,8 @@ func (s *store) get(d poclog.Digest) ([]byte, error) {
 	return b, nil
 }
 
-// open opens a file of which it has checked the digest. Nobody changes a file in place: what was hashed is what is read.
+// open opens a file of which it has checked the digest. Nobody changes a file in place: what was
+// hashed is what is read.
 func (s *store) open(d poclog.Digest) (f *os.File, size int64, err error) {
 	if f, err = os.Open(s.path(d)); err != nil {
 		return nil, 0, s.lost(d, err)
@@ -171,7 +173,8 @@ func (s *store) lost(d poclog.Digest, err error) error {
 	return fmt.Errorf("evidence %s: %w", d, err)
 }
 
-// withheld reads the list of digests that a law withholds. What is not understood whole is an error: nothing is published by a slip.
+// withheld reads the list of digests that a law withholds. What is not understood whole is an
+// error: nothing is published by a slip.
 func withheld(path string) (map[poclog.Digest]bool, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// A tree is the log's tree in a folder. It is read from its files, whether it can be written or not: writing needs Tessera, and Tessera needs a disk that
-// can be written to.
+// A tree is the log's tree in a folder. It is read from its files, whether it can be written or
+// not: writing needs Tessera, and Tessera needs a disk that can be written to.
 type tree struct {
 	client.FileFetcher // of the tiles
 	guard              *guard
@@ -132,7 +132,8 @@ func (t *tree) close(ctx context.Context) error {
 	return errors.Join(err, t.unlock())
 }
 
-// read reads the published checkpoint. Tessera reckons its age by its file's time: one in the future would stop publication until then.
+// read reads the published checkpoint. Tessera reckons its age by its file's time: one in the
+// future would stop publication until then.
 func (t *tree) read(ctx context.Context) ([]byte, error) {
 	path := filepath.Join(t.Root, layout.CheckpointPath)
 	now := time.Now()

@@ -11,7 +11,8 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 )
 
-// A disk that goes read-only between two looks at it must not end the process, which can still read.
+// A disk that goes read-only between two looks at it must not end the process, which can still
+// read.
 func TestEntryForATreeThatWentReadOnlyIsAnError(t *testing.T) {
 	mount := t.TempDir()
 	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=100m"); err != nil {

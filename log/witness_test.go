@@ -56,7 +56,8 @@ func newWatcher(t *testing.T, name string, logKeys []string) *watcher {
 	return v
 }
 
-// withWitnesses rewrites a log's policy.txt: two of three witnesses, each with its Ed25519 and ML-DSA-44 key at one address.
+// withWitnesses rewrites a log's policy.txt: two of three witnesses, each with its Ed25519 and
+// ML-DSA-44 key at one address.
 func withWitnesses(t *testing.T, dir string) []*watcher {
 	t.Helper()
 	path := filepath.Join(dir, "policy.txt")

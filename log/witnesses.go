@@ -10,8 +10,9 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// A quorum is the witnesses that must cosign before a checkpoint is published. It implements Tessera's policy component with our strict reading
-// of the policy, for Tessera's own takes one witness twice for two.
+// A quorum is the witnesses that must cosign before a checkpoint is published. It implements
+// Tessera's policy component with our strict reading of the policy, for Tessera's own takes one
+// witness twice for two.
 type quorum struct {
 	policy    *tlogpolicy.Policy
 	endpoints map[string]note.Verifier // add-checkpoint URL, with a fragment for each key → the key
@@ -35,7 +36,8 @@ func newQuorum(p *tlogpolicy.Policy) (*quorum, error) {
 		if address == "" {
 			return nil, fmt.Errorf("witness %q: URL %.200q is none", w.Name, w.URL)
 		}
-		// A witness may have several keys at one address. The fragment keeps them apart, and is not sent.
+		// A witness may have several keys at one address. The fragment keeps them apart, and is not
+		// sent.
 		q.endpoints[address+fmt.Sprintf("#%08x", v.KeyHash())] = v
 	}
 	return q, nil

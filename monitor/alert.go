@@ -24,8 +24,9 @@ type EntryRef struct {
 
 // An Alert is what somebody should look at. Its JSON is a stable schema, which sinks get.
 type Alert struct {
-	// ID is a digest of rule, subject and entries, and of the severity where that is "alert": the same finding has the same ID however often it is
-	// made. Whoever gets an alert twice knows it by that.
+	// ID is a digest of rule, subject and entries, and of the severity where that is "alert": the
+	// same finding has the same ID however often it is made. Whoever gets an alert twice knows it
+	// by that.
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"` // when it was raised
 	Rule     string    `json:"rule"`
@@ -47,8 +48,8 @@ type Alert struct {
 	Silenced string `json:"silenced,omitempty"` // why nobody is to be told
 }
 
-// AlertID returns the ID of an alert of a rule, a subject and entries, in any order. extra tells apart findings that have all three in
-// common, such as the status that an observation saw.
+// AlertID returns the ID of an alert of a rule, a subject and entries, in any order. extra tells
+// apart findings that have all three in common, such as the status that an observation saw.
 func AlertID(rule, subject string, entries []EntryRef, extra ...string) string {
 	refs := make([]string, len(entries))
 	for i, e := range entries {
@@ -70,9 +71,9 @@ type AlertFilter struct {
 	Limit                   int       // 0: no limit
 }
 
-// AddAlerts keeps alerts, durably once it returns, and says how many of them are new. An alert with an ID that is known is not kept again, but for its
-// file where it had none.
-// An alert without ID gets one, without time the monitor's; both, and why it is silenced, are set in the list.
+// AddAlerts keeps alerts, durably once it returns, and says how many of them are new. An alert with
+// an ID that is known is not kept again, but for its file where it had none. An alert without ID
+// gets one, without time the monitor's; both, and why it is silenced, are set in the list.
 func (m *Monitor) AddAlerts(ctx context.Context, alerts []Alert) (added int, err error) {
 	err = m.state.tx(ctx, "keep alerts", func(tx *sql.Tx) error {
 		added, err = m.addAlerts(ctx, tx, alerts)
@@ -100,7 +101,8 @@ func (m *Monitor) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) (ad
 const insertAlert = `INSERT INTO alert (id, time, rule, severity, subject, body, silenced) SELECT ?, ?, ?, ?, ?, ?, ?
 	WHERE (` + countOthers + `) < ? ON CONFLICT (id) DO NOTHING`
 
-// addAlert keeps an alert, unless there are as many others of its rule, severity and subject as may be.
+// addAlert keeps an alert, unless there are as many others of its rule, severity and subject as may
+// be.
 func (m *Monitor) addAlert(ctx context.Context, tx *sql.Tx, a *Alert, q quota) (isNew bool, err error) {
 	if a.ID == "" {
 		a.ID = AlertID(a.Rule, a.Subject, a.Entries)
@@ -193,7 +195,8 @@ func (s *state) alerts(ctx context.Context, f *AlertFilter) (page []*Alert, last
 	return page, last, nil
 }
 
-// Taken records that a sink has taken an alert: it answered, and will not be given it again. A sink that dies between the two gets it twice.
+// Taken records that a sink has taken an alert: it answered, and will not be given it again. A sink
+// that dies between the two gets it twice.
 func (m *Monitor) Taken(ctx context.Context, sink, id string) error {
 	if _, err := m.state.db.ExecContext(ctx, "INSERT INTO delivery (sink, alert, time) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
 		sink, id, m.cfg.Clock().Unix()); err != nil {
@@ -214,7 +217,8 @@ func (m *Monitor) Silence(ctx context.Context, id, why string) error {
 	return nil
 }
 
-// Mark returns how far a reader of a log's records came: the index of the next. A reader has any name.
+// Mark returns how far a reader of a log's records came: the index of the next. A reader has any
+// name.
 func (m *Monitor) Mark(ctx context.Context, reader, origin string) (next uint64, err error) {
 	err = m.state.db.QueryRowContext(ctx, `SELECT coalesce((SELECT next FROM mark WHERE reader = ? AND log = log.number), 0) FROM log WHERE origin = ?`,
 		reader, origin).Scan(&next)
@@ -224,8 +228,8 @@ func (m *Monitor) Mark(ctx context.Context, reader, origin string) (next uint64,
 	return next, nil
 }
 
-// AddAlertsAndMark keeps the alerts that a reader raised over records, and how far it came, in one transaction: a reader that is killed loses no
-// alert and raises none twice.
+// AddAlertsAndMark keeps the alerts that a reader raised over records, and how far it came, in one
+// transaction: a reader that is killed loses no alert and raises none twice.
 func (m *Monitor) AddAlertsAndMark(ctx context.Context, alerts []Alert, reader, origin string, next uint64) (added int, err error) {
 	err = m.state.tx(ctx, "keep alerts of "+reader, func(tx *sql.Tx) error {
 		if added, err = m.addAlerts(ctx, tx, alerts); err != nil {

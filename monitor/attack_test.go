@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// watched stages an attack on a log that a monitor looks at after every entry, and returns the monitor, its folder and the last outcome.
+// watched stages an attack on a log that a monitor looks at after every entry, and returns the
+// monitor, its folder and the last outcome.
 func watched(t *testing.T, a *attack.OverTime, cfg monitor.Config) (*station, *monitor.Monitor, string, *monitor.Outcome) {
 	t.Helper()
 	w := a.NewWorld()
@@ -43,7 +44,8 @@ func fileOf(t *testing.T, dir string, a *monitor.Alert) []byte {
 	return b
 }
 
-// Every attack that only time exposes: from the log to a file that convinces somebody who never saw the log.
+// Every attack that only time exposes: from the log to a file that convinces somebody who never saw
+// the log.
 func TestAttacksOverTimeAreFound(t *testing.T) {
 	for _, a := range attack.AllSeries() {
 		t.Run(a.ID(), func(t *testing.T) {

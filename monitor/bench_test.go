@@ -33,8 +33,9 @@ func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(b)), ContentLength: int64(len(b)), Request: r}, nil
 }
 
-// BenchmarkScan is the first scan of a log on one core, from the bytes that it serves to durable records and an index, against hashing the same
-// leaves. POCLOG_YEAR says of how many entries. Comparisons of candidates, which ask the log again, are not in it.
+// BenchmarkScan is the first scan of a log on one core, from the bytes that it serves to durable
+// records and an index, against hashing the same leaves. POCLOG_YEAR says of how many entries.
+// Comparisons of candidates, which ask the log again, are not in it.
 func BenchmarkScan(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	n, _ := yearSize(b)

@@ -71,8 +71,8 @@ func onlyAlert(t *testing.T, m *monitor.Monitor, rule string) *monitor.Alert {
 	return all[0]
 }
 
-// Every way in which a log does not serve what it signed: an alert with evidence, nothing is skipped, another log goes on, and what comes later
-// in order is read.
+// Every way in which a log does not serve what it signed: an alert with evidence, nothing is
+// skipped, another log goes on, and what comes later in order is read.
 func TestLogsThatDoNotServeWhatTheySigned(t *testing.T) {
 	for _, c := range []struct {
 		name, rule string
@@ -226,8 +226,9 @@ func TestMalformedEntriesAreProvenAndPassed(t *testing.T) {
 	}
 }
 
-// A log that withholds an entry's evidence does not hide the alert, and until it gives it nobody is implicated: the log may have invented the entry. Once it
-// gives it, there is a contradiction with its file.
+// A log that withholds an entry's evidence does not hide the alert, and until it gives it nobody is
+// implicated: the log may have invented the entry. Once it gives it, there is a contradiction with
+// its file.
 func TestWithheldEvidenceDelaysTheContradictionNotTheAlert(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusUnavailableForLegalReasons} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
@@ -277,7 +278,8 @@ func TestWithheldEvidenceDelaysTheContradictionNotTheAlert(t *testing.T) {
 	}
 }
 
-// A challenge whose root the log never had was signed in another history: that is a split view, and nobody had to see both.
+// A challenge whose root the log never had was signed in another history: that is a split view, and
+// nobody had to see both.
 func TestAChallengeOfAnotherHistoryConvictsTheLog(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)

@@ -14,9 +14,10 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// prove writes the contradiction's file of a finding and names it in the alert. If something is missing the alert has none for now, and the pair
-// is looked at again later. Until the evidence of all entries was seen the alert implicates nobody but a log. The finding does not stand, and whoever it names is
-// not to be blamed, if an entry turns out to be the log's invention.
+// prove writes the contradiction's file of a finding and names it in the alert. If something is
+// missing the alert has none for now, and the pair is looked at again later. Until the evidence of
+// all entries was seen the alert implicates nobody but a log. The finding does not stand, and
+// whoever it names is not to be blamed, if an entry turns out to be the log's invention.
 func (j *judging) prove(ctx context.Context, f *rule.Finding, a *Alert) (stands bool, err error) {
 	pieces, all := make([]receipt.Piece, len(j.sides)), true
 	for i, s := range j.sides {
@@ -62,7 +63,8 @@ func (j *judging) origins() (list []string) {
 	return list
 }
 
-// invented raises an alert for each side that its evidence does not give. What contradicts stands if there is none.
+// invented raises an alert for each side that its evidence does not give. What contradicts stands
+// if there is none.
 func (j *judging) invented(ctx context.Context, pieces []receipt.Piece) (stands bool, err error) {
 	before := len(j.alerts)
 	for i, s := range j.sides {
@@ -122,8 +124,8 @@ func refusedAt(err error, step receipt.Step) bool {
 	return errors.As(err, &refused) && refused.Step == step
 }
 
-// outOfTime has the sides judged alone whose times the log made up, and reports whether there are any: readers refuse what is said about such an entry,
-// but for what it says about the log.
+// outOfTime has the sides judged alone whose times the log made up, and reports whether there are
+// any: readers refuse what is said about such an entry, but for what it says about the log.
 func (j *judging) outOfTime() (found bool) {
 	for i, s := range j.sides {
 		if len(rule.Judge(&s.claim)) > 0 {
@@ -134,7 +136,8 @@ func (j *judging) outOfTime() (found bool) {
 	return found
 }
 
-// piece makes what a contradiction's file holds of an entry. It is false if there is no receipt without what the log does not give.
+// piece makes what a contradiction's file holds of an entry. It is false if there is no receipt
+// without what the log does not give.
 func (j *judging) piece(ctx context.Context, s, other *side, out *receipt.Piece) (ok bool, err error) {
 	if err := s.fetchBundle(ctx); err != nil {
 		return false, err
@@ -163,8 +166,8 @@ func (j *judging) piece(ctx context.Context, s, other *side, out *receipt.Piece)
 	return true, nil
 }
 
-// unanswered raises an alert if the evidence is there and has not the challenge that the entry says it answers. No receipt can be made of such an entry, and
-// so no file that shows it.
+// unanswered raises an alert if the evidence is there and has not the challenge that the entry says
+// it answers. No receipt can be made of such an entry, and so no file that shows it.
 func (j *judging) unanswered(s *side) {
 	if s.bundle == nil {
 		return
@@ -237,7 +240,8 @@ func (j *judging) notReproducible(ctx context.Context, s *side, piece receipt.Pi
 	return nil
 }
 
-// policy is a tlog-policy that lists the logs of all sides. It is for whoever reads a contradiction's file and has none: readers judge by their own.
+// policy is a tlog-policy that lists the logs of all sides. It is for whoever reads a
+// contradiction's file and has none: readers judge by their own.
 func (j *judging) policy() string {
 	first := j.sides[0].tail
 	for _, t := range j.tails() {
@@ -267,8 +271,9 @@ func (j *judging) tails() (list []*tail) {
 	return list
 }
 
-// joinPolicies lists the logs and witnesses of several policies. Logs with one and the same rule for their witnesses keep it; otherwise a checkpoint needs
-// any one of the witnesses, for a witness may stand in one group only.
+// joinPolicies lists the logs and witnesses of several policies. Logs with one and the same rule
+// for their witnesses keep it; otherwise a checkpoint needs any one of the witnesses, for a witness
+// may stand in one group only.
 func joinPolicies(tails []*tail) string {
 	var logs, rest []string
 	same := true
@@ -299,7 +304,8 @@ func joinPolicies(tails []*tail) string {
 	return strings.Join(append(logs, "group any-witness any "+strings.Join(names, " "), "quorum any-witness"), "\n") + "\n"
 }
 
-// splitPolicy tells a policy's log lines from its other lines. Comments and empty lines are left out.
+// splitPolicy tells a policy's log lines from its other lines. Comments and empty lines are left
+// out.
 func splitPolicy(text string) (logs, others []string) {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)

@@ -9,12 +9,15 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// decide judges a pair by its records, if that is enough: where the rules find nothing, or that something moved, whatever is still unknown of the two
-// entries. That is nearly all of what honest operation gives, and asks no log. A nil judging has to be judged by the entries themselves.
+// decide judges a pair by its records, if that is enough: where the rules find nothing, or that
+// something moved, whatever is still unknown of the two entries. That is nearly all of what honest
+// operation gives, and asks no log. A nil judging has to be judged by the entries themselves.
 //
-// What records do not hold is presumed against the pair: the counters of two keys are compared as if they were one TPM's; a challenge is taken to cover
-// what its size covers; and evidence may have been made as early, and logged as late, as the logs' own times allow. A log whose times are not so is
-// shown to lie (interval-inverted), and an entry that is out of its log's order is always looked at (enter).
+// What records do not hold is presumed against the pair: the counters of two keys are compared as
+// if they were one TPM's; a challenge is taken to cover what its size covers; and evidence may have
+// been made as early, and logged as late, as the logs' own times allow. A log whose times are not
+// so is shown to lie (interval-inverted), and an entry that is out of its log's order is always
+// looked at (enter).
 func (r *run) decide(p pending) (*judging, error) {
 	a, b := r.tail(p.a.log()), r.tail(p.b.log())
 	if p.a == p.b || a == nil || b == nil || p.a.index() >= a.l.next || p.b.index() >= b.l.next {
@@ -65,8 +68,9 @@ func byRecords(l rule.Limits, a, b recorded) (found []*rule.Finding, ok bool) {
 	return found, true
 }
 
-// sameStory reports whether records of two proofs hold what the rules would look at. Where places, TPMs or stories of one boot differ they do not: the
-// rules ask for exact times, and for what the records hold a digest of.
+// sameStory reports whether records of two proofs hold what the rules would look at. Where places,
+// TPMs or stories of one boot differ they do not: the rules ask for exact times, and for what the
+// records hold a digest of.
 func sameStory(a, b recorded) bool {
 	e, f := a.row, b.row
 	if e.kind() != KindProof || f.kind() != KindProof || e.has(flagMore) || f.has(flagMore) {
@@ -101,7 +105,8 @@ func (x recorded) claim() *rule.Claim {
 // joinedChecks are those that bind AK and TEE ([poclog.Entry.Joined]).
 var joinedChecks = []string{"bind.ak-in-tee", "bind.tee-in-tpm", "tpm.ak-template"}
 
-// entry is as much of a proof as its record holds and the rules look at. It has no place, no registers and no banks.
+// entry is as much of a proof as its record holds and the rules look at. It has no place, no
+// registers and no banks.
 func (r *row) entry(terms *terms) *poclog.Entry {
 	e := &poclog.Entry{
 		Profile: r.profile(), Level: uint32(r[offLevel]), Realm: r.realm(), Appraised: time.Unix(r.appraised(), 0).UTC(), Instance: r.instance(),

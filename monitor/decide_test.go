@@ -9,8 +9,8 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// What records decide is what the rules say of the entries, whatever else is true of them: when they were made, within what the log may say of it, and
-// whether their challenges hold.
+// What records decide is what the rules say of the entries, whatever else is true of them: when
+// they were made, within what the log may say of it, and whether their challenges hold.
 func TestWhatRecordsDecideIsWhatTheRulesSay(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	x := newIndex()
@@ -56,7 +56,8 @@ func TestWhatRecordsDecideIsWhatTheRulesSay(t *testing.T) {
 	}
 }
 
-// timed gives a claim times that its log's own time allows: t1 - 60 s <= appraised <= t2 + 60 s, or none.
+// timed gives a claim times that its log's own time allows: t1 - 60 s <= appraised <= t2 + 60 s, or
+// none.
 func timed(r *rand.Rand, c *rule.Claim) {
 	c.T1, c.T2, c.Rooted = time.Time{}, time.Time{}, false
 	late := func() time.Duration { return time.Duration(r.IntN(pick(r, 4*3600, 20))-60) * time.Second }

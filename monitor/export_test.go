@@ -3,7 +3,8 @@ package monitor
 // SetBatchRows makes batches small, so that a short scan has many of them.
 func SetBatchRows(n int) { batchRows = n }
 
-// SetMaxTerms makes the strings that are kept of a log few, until the function that it returns is called.
+// SetMaxTerms makes the strings that are kept of a log few, until the function that it returns is
+// called.
 func SetMaxTerms(n int) (undo func()) {
 	was := maxTerms
 	maxTerms = n

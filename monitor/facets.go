@@ -72,8 +72,8 @@ func (k *keyer) rise(key, value uint64) {
 	k.list = append(k.list, facet{key: key, value: value, rising: true})
 }
 
-// facets returns the facets of a row: where two entries' facets in package rule share a key and differ in its value, so do two of these. The
-// list is the keyer's, until the next call.
+// facets returns the facets of a row: where two entries' facets in package rule share a key and
+// differ in its value, so do two of these. The list is the keyer's, until the next call.
 func (k *keyer) facets(r *row) []facet {
 	k.list = k.list[:0]
 	if r.kind() != KindProof {
@@ -103,7 +103,8 @@ func (r *row) chipOctets() []byte {
 	return nil
 }
 
-// proven reports level 2 with AK and TEE bound to each other: what the provider says of instance, EK and place counts.
+// proven reports level 2 with AK and TEE bound to each other: what the provider says of instance,
+// EK and place counts.
 func (r *row) proven() bool { return uint32(r[offLevel]) >= poclog.LevelBound && r.has(flagJoined) }
 
 func (r *row) isMetal() bool { return r.profile() == poclog.BareMetalTDXTPM }

@@ -101,8 +101,8 @@ func rowOf(t testing.TB, e *poclog.Entry, terms *terms) (out row) {
 	return out
 }
 
-// Whatever the rules say are candidates, the index's facets say, too: records leave nothing out that a rule looks at. Terms are numbered
-// differently by the two logs.
+// Whatever the rules say are candidates, the index's facets say, too: records leave nothing out
+// that a rule looks at. Terms are numbered differently by the two logs.
 func TestEveryCandidateOfTheRulesIsOneOfTheRecords(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	x := newIndex()
@@ -159,7 +159,8 @@ func candidates(a, b []facet) bool {
 	return false
 }
 
-// The index finds what a comparison of all with all finds of values that change, and memory for an identity stays within its bound.
+// The index finds what a comparison of all with all finds of values that change, and memory for an
+// identity stays within its bound.
 func TestTheIndexFindsEveryChange(t *testing.T) {
 	x := newIndex()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -177,8 +178,8 @@ func TestTheIndexFindsEveryChange(t *testing.T) {
 		hashed := x.hash([]byte{byte(key), byte(key >> 8)})
 		found := make(map[ref]bool)
 		x.add(a, facet{key: hashed, value: value}, []int{1, 2}, func(of ref) { found[of] = true })
-		// The latest entry of every other value that this key has in the same log and is not proven older must be found, and the first
-		// entry of a value must be compared with every other.
+		// The latest entry of every other value that this key has in the same log and is not proven
+		// older must be found, and the first entry of a value must be compared with every other.
 		latest, isNew := make(map[uint64]entry), true
 		for _, e := range seen[key] {
 			if e.a.log == log {

@@ -34,7 +34,8 @@ type Filter struct {
 // maxRead is how many records are read at once.
 const maxRead = 1 << 10
 
-// Records lists records in the order of their logs. What a process adds meanwhile may or may not be among them.
+// Records lists records in the order of their logs. What a process adds meanwhile may or may not be
+// among them.
 func (m *Monitor) Records(ctx context.Context, f Filter) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		logs, err := m.state.logs(ctx)

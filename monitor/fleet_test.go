@@ -20,9 +20,10 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// A fleet is a cloud's machines and VMs over a simulated year, and the logs to which they prove themselves: honest operation with all that happens
-// in it. Its entries are minted without signatures, which a log would refuse; and made again from a few numbers when they are asked for, so that
-// a million of them need no memory.
+// A fleet is a cloud's machines and VMs over a simulated year, and the logs to which they prove
+// themselves: honest operation with all that happens in it. Its entries are minted without
+// signatures, which a log would refuse; and made again from a few numbers when they are asked for,
+// so that a million of them need no memory.
 type fleet struct {
 	rng   *rand.Rand
 	hosts []*fleetHost
@@ -145,7 +146,8 @@ func (f *fleet) newVM() *fleetVM {
 	return v
 }
 
-// Placeholders in a template, each where a member of an entry stands. Their lengths are those of what takes their place.
+// Placeholders in a template, each where a member of an entry stands. Their lengths are those of
+// what takes their place.
 var (
 	holdQuote = strings.Repeat("f1", 32)
 	holdSize  = "18446744073709551601"
@@ -210,7 +212,8 @@ func (f *fleet) templateOf(v *fleetVM, ak int, historical bool) int {
 	return f.split(e)
 }
 
-// split keeps a template. Its parts alternate with what takes the placeholders' place, each of which begins a part with a letter for it.
+// split keeps a template. Its parts alternate with what takes the placeholders' place, each of
+// which begins a part with a letter for it.
 func (f *fleet) split(e *poclog.Entry) int {
 	text := string(must(e.Marshal()))
 	for i, h := range []string{holdQuote, holdSize, holdRoot, holdCP, holdClock, holdTime, holdFile} {
@@ -386,7 +389,8 @@ func (f *fleet) prove(v *fleetVM) {
 	f.log(m)
 }
 
-// log appends an entry to the log whose challenge it answers. Some are submitted to the other log, too.
+// log appends an entry to the log whose challenge it answers. Some are submitted to the other log,
+// too.
 func (f *fleet) log(m minted) {
 	f.logs[m.home].put(m, nil)
 	if len(f.logs) > 1 && f.rng.IntN(10) == 0 {

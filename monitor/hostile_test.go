@@ -37,8 +37,9 @@ func contradictionsOf(t *testing.T, m *monitor.Monitor, rule string) []*monitor.
 	return alertsOf(t, m, monitor.AlertFilter{Rule: rule, Severity: "contradiction"})
 }
 
-// A log that withholds the challenge's checkpoint makes an alert of a contradiction, for nobody knows the times. Once it serves it, the contradiction is
-// told: it is no alert that everybody has seen.
+// A log that withholds the challenge's checkpoint makes an alert of a contradiction, for nobody
+// knows the times. Once it serves it, the contradiction is told: it is no alert that everybody has
+// seen.
 func TestWhatWasAnAlertForWantOfEvidenceBecomesAContradiction(t *testing.T) {
 	a := overTime("clone-chassis")
 	w := a.NewWorld()
@@ -63,7 +64,8 @@ func TestWhatWasAnAlertForWantOfEvidenceBecomesAContradiction(t *testing.T) {
 	}
 }
 
-// Alerts of a subject, which whoever has a part in it can raise by the dozen, leave no room taken for a contradiction of the same rule.
+// Alerts of a subject, which whoever has a part in it can raise by the dozen, leave no room taken
+// for a contradiction of the same rule.
 func TestAlertsDoNotHideAContradictionOfTheirSubject(t *testing.T) {
 	a := overTime("clone-chassis")
 	w := a.NewWorld()
@@ -115,8 +117,9 @@ func TestAnEntryThatALogMadeUpFramesNobody(t *testing.T) {
 	}
 }
 
-// A log that makes an entry up and has no evidence of it implicates nobody: what is found is about the log, until it shows the evidence. If it then shows
-// what does not give the entry, it convicts itself.
+// A log that makes an entry up and has no evidence of it implicates nobody: what is found is about
+// the log, until it shows the evidence. If it then shows what does not give the entry, it convicts
+// itself.
 func TestAnEntryThatALogMadeUpWithoutEvidenceFramesNobody(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)
@@ -182,7 +185,8 @@ func TestAChallengeOfALogThatWasNeverReached(t *testing.T) {
 	}
 }
 
-// A leaf by a later specification than this software knows is no malformed one: the log did nothing wrong.
+// A leaf by a later specification than this software knows is no malformed one: the log did nothing
+// wrong.
 func TestALaterSpecificationFramesNoLog(t *testing.T) {
 	s := newStation(t, logOf(origin, "a", 3))
 	s.Log.Leaves[1] = []byte(`{"v":1,"kind":"proof","appraisal":900,"profile":"later","more":1}`)
@@ -197,7 +201,8 @@ func TestALaterSpecificationFramesNoLog(t *testing.T) {
 	}
 }
 
-// A process may be killed when one log's entries were recorded, and another's, with which they are to be compared, were not yet.
+// A process may be killed when one log's entries were recorded, and another's, with which they are
+// to be compared, were not yet.
 func TestAPairWhoseOtherSideWasNotReadYetWaits(t *testing.T) {
 	gone, here := newStation(t, logOf(origin, "a", 300)), newStation(t, logOf("other.test", "o", 10))
 	m, dir, clock := watcher(t)
@@ -224,8 +229,9 @@ func TestAPairWhoseOtherSideWasNotReadYetWaits(t *testing.T) {
 	}
 }
 
-// The key of a chip answers in another place for a short while and to another log, which is read only later: then the latest of what the first log
-// has is of another time, and what contradicts came long before.
+// The key of a chip answers in another place for a short while and to another log, which is read
+// only later: then the latest of what the first log has is of another time, and what contradicts
+// came long before.
 func TestAnotherLogThatIsReadLaterHidesNoContradiction(t *testing.T) {
 	a := overTime("clone-chassis")
 	w := a.NewWorld()
@@ -257,7 +263,8 @@ func TestAnotherLogThatIsReadLaterHidesNoContradiction(t *testing.T) {
 	}
 }
 
-// A log that does not end to be out of order when it is asked for evidence withholds it, as one that says that it has none.
+// A log that does not end to be out of order when it is asked for evidence withholds it, as one
+// that says that it has none.
 func TestALogThatIsOutOfOrderForeverHidesNothing(t *testing.T) {
 	t.Parallel() // the client tries again for a while
 	a := overTime("clone-chassis")
@@ -295,7 +302,8 @@ func (evidence503) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// A log that answers nothing in time, or has more entries than can be read at once, does not keep the monitor from others.
+// A log that answers nothing in time, or has more entries than can be read at once, does not keep
+// the monitor from others.
 func TestASlowLogDoesNotStopOthers(t *testing.T) {
 	slow, other := newStation(t, logOf(origin, "a", 300)), newStation(t, logOf("other.test", "o", 10))
 	slow.Publish(now)

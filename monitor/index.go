@@ -2,11 +2,13 @@ package monitor
 
 import "hash/maphash"
 
-// An index finds entries that share an identity and differ in what the rules say should not differ (rule.Rule.Facets). For every key, value and log
-// it knows the latest entry, in a slot of 24 bytes. Keys and values are hashed under a secret of the process: nobody can choose two that fall
+// An index finds entries that share an identity and differ in what the rules say should not differ
+// (rule.Rule.Facets). For every key, value and log it knows the latest entry, in a slot of 24
+// bytes. Keys and values are hashed under a secret of the process: nobody can choose two that fall
 // together, and by chance two values of one key do so once in 2^64.
 //
-// Slots lie in shards that grow one at a time and by a half, so that neither growth nor what it leaves empty takes much memory.
+// Slots lie in shards that grow one at a time and by a half, so that neither growth nor what it
+// leaves empty takes much memory.
 type index struct {
 	seed   maphash.Seed
 	shards [shards]shard
@@ -14,8 +16,8 @@ type index struct {
 
 const (
 	shards = 256
-	// maxValues is how many values of one key are told apart. One that honest machines have is used up by moving for years; further ones
-	// take the place of the oldest.
+	// maxValues is how many values of one key are told apart. One that honest machines have is used
+	// up by moving for years; further ones take the place of the oldest.
 	maxValues = 64
 )
 
@@ -31,8 +33,8 @@ type slot struct {
 	ref   ref
 }
 
-// A ref names an entry: its log's number in the upper 15 bits below the sign, its index in the lower 48. The sign bit marks the value that its key has
-// now in its log.
+// A ref names an entry: its log's number in the upper 15 bits below the sign, its index in the
+// lower 48. The sign bit marks the value that its key has now in its log.
 type ref uint64
 
 const (
@@ -133,15 +135,18 @@ func (x *index) size() (used, bytes int) {
 type arrival struct {
 	log   int
 	index uint64
-	// after is the log whose tree of treeSize entries the entry's challenge is made of, or 0: those below were certainly made before.
+	// after is the log whose tree of treeSize entries the entry's challenge is made of, or 0: those
+	// below were certainly made before.
 	after    int
 	treeSize uint64
 }
 
-// add takes an entry's facet, and calls found for every entry that it has to be compared with; logs are all that are followed.
+// add takes an entry's facet, and calls found for every entry that it has to be compared with; logs
+// are all that are followed.
 //
-// A value that is new to its key is compared with every other. One that its key had before, but not last, is compared with what came between.
-// And whatever other value an entry has that is not proven to be older is compared, for it may overlap.
+// A value that is new to its key is compared with every other. One that its key had before, but not
+// last, is compared with what came between. And whatever other value an entry has that is not
+// proven to be older is compared, for it may overlap.
 func (x *index) add(a arrival, f facet, logs []int, found func(ref)) {
 	if f.rising {
 		x.addRising(a, f, found)
@@ -195,8 +200,8 @@ func (x *index) compare(a arrival, f facet, logs []int, isNew, isCurrent bool, f
 	}
 }
 
-// addRising takes a value that should never fall. The two greatest entries so far are kept: the greatest may be too young to be proven older than
-// one that comes late.
+// addRising takes a value that should never fall. The two greatest entries so far are kept: the
+// greatest may be too young to be proven older than one that comes late.
 func (x *index) addRising(a arrival, f facet, found func(ref)) {
 	key := inLog(f.key, a.log)
 	s := x.shard(key)

@@ -19,7 +19,8 @@ import (
 	"github.com/poclog/poclog/monitor"
 )
 
-// Variables that make a copy of the test binary a monitor: its folder, and its clock in Unix seconds.
+// Variables that make a copy of the test binary a monitor: its folder, and its clock in Unix
+// seconds.
 const (
 	folderVar = "POCLOG_TEST_MONITOR"
 	clockVar  = "POCLOG_TEST_CLOCK"
@@ -59,7 +60,8 @@ func child(dir string) error {
 	return m.Close()
 }
 
-// clone has a copy of a VM's TPM answer for TEEs on another chip of its kind, at the end of the last hour.
+// clone has a copy of a VM's TPM answer for TEEs on another chip of its kind, at the end of the
+// last hour.
 func (f *fleet) clone(v *fleetVM) {
 	f.tick--
 	defer func() { f.tick++ }()
@@ -120,8 +122,8 @@ func dump(t *testing.T, dir string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Killed at any moment and started again, a monitor ends with what one that nobody killed has: the same records, pairs and alerts, in the same
-// order.
+// Killed at any moment and started again, a monitor ends with what one that nobody killed has: the
+// same records, pairs and alerts, in the same order.
 func TestKilledMonitorsLoseNothingAndRepeatNothing(t *testing.T) {
 	kills := 4
 	if s := os.Getenv("POCLOG_KILLS"); s != "" {

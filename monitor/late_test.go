@@ -22,7 +22,8 @@ func (s *station) submitAt(t *testing.T, w *attack.World, b *poclog.Bundle, at t
 	s.Add(must(e.Marshal()))
 }
 
-// A log that says that it judged evidence after its witnesses saw the entry made its time up: no client takes its receipt, and the monitor proves it.
+// A log that says that it judged evidence after its witnesses saw the entry made its time up: no
+// client takes its receipt, and the monitor proves it.
 func TestALogThatMakesATimeUpConvictsItself(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)
@@ -41,7 +42,8 @@ func TestALogThatMakesATimeUpConvictsItself(t *testing.T) {
 	}
 }
 
-// A log that says that it judged one side of a contradiction before the evidence was made has no file made of it: it convicts itself instead.
+// A log that says that it judged one side of a contradiction before the evidence was made has no
+// file made of it: it convicts itself instead.
 func TestALogThatMakesATimeUpHidesBehindNoContradiction(t *testing.T) {
 	a := overTime("clone-ak")
 	w := a.NewWorld()
@@ -64,8 +66,8 @@ func TestALogThatMakesATimeUpHidesBehindNoContradiction(t *testing.T) {
 	}
 }
 
-// A log that says of one entry that it judged it long before those that came before it is looked at, though nothing contradicts it: by these times the monitor
-// decides what else to look at.
+// A log that says of one entry that it judged it long before those that came before it is looked
+// at, though nothing contradicts it: by these times the monitor decides what else to look at.
 func TestAnEntryOutOfItsLogsOrderIsLookedAt(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)

@@ -1,17 +1,22 @@
-// Package monitor follows Proof-of-Cloud logs and finds what one proof cannot show: identities that are claimed twice, replayed, proxied and
-// cloned attestations, and logs that misbehave (docs/format.md, "Contradictions").
+// Package monitor follows Proof-of-Cloud logs and finds what one proof cannot show: identities that
+// are claimed twice, replayed, proxied and cloned attestations, and logs that misbehave
+// (docs/format.md, "Contradictions").
 //
-// Of every log it keeps a verified tail: each checkpoint has the quorum of the log's tlog-policy and is proven to extend the one before, and
-// each entry is proven to be in its tree. Of every entry it keeps a [Record], durably and in the log's order; an index in memory finds entries
-// that share an identity and differ in what should not differ. These are fetched whole, held to the leaf hash that was kept, and compared
-// by the rules of package rule. What they find is an [Alert]; where evidence proves it, a contradiction's file lies beside.
+// Of every log it keeps a verified tail: each checkpoint has the quorum of the log's tlog-policy
+// and is proven to extend the one before, and each entry is proven to be in its tree. Of every
+// entry it keeps a [Record], durably and in the log's order; an index in memory finds entries that
+// share an identity and differ in what should not differ. These are fetched whole, held to the leaf
+// hash that was kept, and compared by the rules of package rule. What they find is an [Alert];
+// where evidence proves it, a contradiction's file lies beside.
 //
-// The cursor of a log, the alerts and what is still to be compared move in one transaction, after the records are on disk: a process that
-// is killed at any moment loses nothing and repeats nothing. A folder whose parts do not belong together is refused, never repaired.
-// Whatever a log does, others go on.
+// The cursor of a log, the alerts and what is still to be compared move in one transaction, after
+// the records are on disk: a process that is killed at any moment loses nothing and repeats
+// nothing. A folder whose parts do not belong together is refused, never repaired. Whatever a log
+// does, others go on.
 //
-// It repeats no appraisal unless it is given somebody who can, asks nobody but the logs, and believes a log that serves everybody the same:
-// only gossip between those who watch it tells more. Tests in this package are the evidence.
+// It repeats no appraisal unless it is given somebody who can, asks nobody but the logs, and
+// believes a log that serves everybody the same: only gossip between those who watch it tells more.
+// Tests in this package are the evidence.
 package monitor
 
 import (
@@ -48,12 +53,14 @@ type Config struct {
 	Stalled  time.Duration // a log that shows no fresh checkpoint for so long is an alert; 0 is DefaultStalled
 	Turn     time.Duration // how long others wait for a slow or a large log, in each round; 0 is DefaultTurn
 
-	// Reappraise repeats appraisals, so that no contradiction is kept that its readers would refuse, and entries that their evidence does not give are
-	// found. Nil: evidence is kept unjudged, and nobody is implicated but logs.
+	// Reappraise repeats appraisals, so that no contradiction is kept that its readers would
+	// refuse, and entries that their evidence does not give are found. Nil: evidence is kept
+	// unjudged, and nobody is implicated but logs.
 	Reappraise receipt.Reappraiser
 	Limits     rule.Limits // of honest operation
 
-	// Silence says why nobody is to be told of an alert, or "". It is asked once, before the alert is kept.
+	// Silence says why nobody is to be told of an alert, or "". It is asked once, before the alert
+	// is kept.
 	Silence func(*Alert) string
 }
 
@@ -82,8 +89,8 @@ func (c *Config) setDefaults() error {
 	return nil
 }
 
-// A Monitor is a monitor's folder. It is safe for concurrent use, and several processes may have one folder open; only one at a time can
-// follow logs.
+// A Monitor is a monitor's folder. It is safe for concurrent use, and several processes may have
+// one folder open; only one at a time can follow logs.
 type Monitor struct {
 	dir   string
 	cfg   Config
@@ -126,9 +133,10 @@ func Open(dir string, cfg Config) (*Monitor, error) {
 // Close closes the folder.
 func (m *Monitor) Close() error { return m.state.close() }
 
-// AddLog makes the monitor follow the log at a URL. The text is the log's tlog-policy: all its log lines must be of one origin; its quorum is
-// what the monitor wants on checkpoints, and its witnesses' times say when entries were made. A log that is known gets the new URL and
-// policy, and keeps its cursor.
+// AddLog makes the monitor follow the log at a URL. The text is the log's tlog-policy: all its log
+// lines must be of one origin; its quorum is what the monitor wants on checkpoints, and its
+// witnesses' times say when entries were made. A log that is known gets the new URL and policy, and
+// keeps its cursor.
 func (m *Monitor) AddLog(ctx context.Context, url, policy string) (origin string, err error) {
 	p, err := tlogpolicy.Parse([]byte(policy))
 	if err != nil {

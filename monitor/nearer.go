@@ -9,7 +9,8 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// A saying is what a row says of its chip that another may deny at one time and not at another; 0: nothing.
+// A saying is what a row says of its chip that another may deny at one time and not at another; 0:
+// nothing.
 type saying func(*tail, *row) uint64
 
 // sayings are those of the rules that ask how near to each other two entries were made.
@@ -28,8 +29,10 @@ var sayings = [2]saying{
 	},
 }
 
-// nearer finds entries that say the same as two that were not certainly made at one time, and that were: the index knows the latest of a place
-// alone, and a log that is read after another, or historical evidence, makes it another than the one that contradicts. They are to be compared, too.
+// nearer finds entries that say the same as two that were not certainly made at one time, and that
+// were: the index knows the latest of a place alone, and a log that is read after another, or
+// historical evidence, makes it another than the one that contradicts. They are to be compared,
+// too.
 func (j *judging) nearer(ctx context.Context, found []*rule.Finding) error {
 	e, f := j.sides[0], j.sides[1]
 	chip := e.entry().Chip()
@@ -63,8 +66,9 @@ func (j *judging) nearer(ctx context.Context, found []*rule.Finding) error {
 	return nil
 }
 
-// within is how near two entries have to be, in seconds, to be worth a look: nearer than a machine's move or a TPM's replacement takes, and than those
-// whose rows are given, so that no two are looked for again and again.
+// within is how near two entries have to be, in seconds, to be worth a look: nearer than a
+// machine's move or a TPM's replacement takes, and than those whose rows are given, so that no two
+// are looked for again and again.
 func (j *judging) within(a, b *row) int64 {
 	l := j.r.m.cfg.Limits
 	least := int64(max(cmp.Or(l.MoveTime, rule.DefaultMoveTime), cmp.Or(l.SwapTime, rule.DefaultSwapTime)) / time.Second)
@@ -83,7 +87,8 @@ type moment struct {
 	says [2]uint64 // by sayings
 }
 
-// chipRows finds a log's fresh entries by their chip. It is made when it is first needed, and then goes on with the log: 8 bytes an entry.
+// chipRows finds a log's fresh entries by their chip. It is made when it is first needed, and then
+// goes on with the log: 8 bytes an entry.
 type chipRows struct {
 	upTo uint64              // entries below were read
 	at   map[uint64][]uint64 // indices, by the hash of realm and chip
@@ -155,7 +160,8 @@ func sayingSo(list []moment, saying int, what uint64) (out []moment) {
 	return out
 }
 
-// nearest returns the two entries of two lists between which the least time lies, if that is less than some seconds.
+// nearest returns the two entries of two lists between which the least time lies, if that is less
+// than some seconds.
 func nearest(as, bs []moment, least int64) (p pair, ok bool) {
 	for len(as) > 0 && len(bs) > 0 {
 		if d := apart(as[0].at, bs[0].at); d < least {

@@ -15,8 +15,9 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// maxOfSubject is how many alerts are kept of one rule, severity and subject. An identity that was claimed twice so often needs no further proof, and
-// whoever has a part in a chip can raise alerts by the dozen.
+// maxOfSubject is how many alerts are kept of one rule, severity and subject. An identity that was
+// claimed twice so often needs no further proof, and whoever has a part in a chip can raise alerts
+// by the dozen.
 const maxOfSubject = 64
 
 // A quota bounds the alerts of one rule, severity and subject.
@@ -25,8 +26,8 @@ type quota struct {
 	since int64 // Unix seconds: older ones do not count
 }
 
-// quotaOf is the quota of an alert that this monitor raises itself. What a log does, and what honest operation does, too, goes on for ever: these count
-// within a day.
+// quotaOf is the quota of an alert that this monitor raises itself. What a log does, and what
+// honest operation does, too, goes on for ever: these count within a day.
 func quotaOf(a *Alert, now time.Time) quota {
 	q := quota{most: maxOfSubject}
 	if a.Severity == string(rule.Information) || a.Severity == string(rule.Alert) && strings.HasPrefix(a.Subject, "log:") {
@@ -35,7 +36,8 @@ func quotaOf(a *Alert, now time.Time) quota {
 	return q
 }
 
-// countOthers is SQL that counts the alerts, but one, that are in its quota. Its arguments, and then the bound, are those of quota.others.
+// countOthers is SQL that counts the alerts, but one, that are in its quota. Its arguments, and
+// then the bound, are those of quota.others.
 const countOthers = "SELECT count(*) FROM alert WHERE subject = ? AND rule = ? AND severity = ? AND time >= ? AND id <> ?"
 
 func (q quota) others(a *Alert) []any {
@@ -51,8 +53,8 @@ func (m *Monitor) hasRoom(ctx context.Context, a *Alert) (ok bool, err error) {
 	return ok, nil
 }
 
-// keep writes an alert's file below the folder, durably, and names it in the alert. An alert has one file, however often its finding is made; one that
-// would not be kept has none.
+// keep writes an alert's file below the folder, durably, and names it in the alert. An alert has
+// one file, however often its finding is made; one that would not be kept has none.
 func (m *Monitor) keep(ctx context.Context, a *Alert, folder, suffix string, content []byte) error {
 	kept, err := m.hasFile(ctx, a)
 	if err != nil || kept {

@@ -71,7 +71,8 @@ func TestWhatALogGoesOnDoingIsToldSoOftenADay(t *testing.T) {
 	}
 }
 
-// A log that makes entries up and has no evidence raises no more alerts than one that does it a few times.
+// A log that makes entries up and has no evidence raises no more alerts than one that does it a few
+// times.
 func TestAlertsForWantOfEvidenceAreCapped(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)
@@ -98,7 +99,8 @@ func TestAlertsForWantOfEvidenceAreCapped(t *testing.T) {
 	}
 }
 
-// A log that makes entries up and has evidence of something else convicts itself so often, and no file is written that no alert names.
+// A log that makes entries up and has evidence of something else convicts itself so often, and no
+// file is written that no alert names.
 func TestEntriesThatTheirEvidenceDoesNotGiveAreCapped(t *testing.T) {
 	w := attack.NewWorld()
 	s := newStation(t, w.Log)

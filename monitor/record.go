@@ -30,8 +30,9 @@ func (k Kind) String() string {
 
 var kindNames = [...]string{KindProof: "proof", KindConfig: "config", KindUnknown: "unknown", KindMalformed: "malformed"}
 
-// A Record is what the monitor keeps of an entry: enough to answer every question about identities, places and times without asking
-// the log again. It is derived from the verified leaf alone. Fields of what an entry does not have are zero.
+// A Record is what the monitor keeps of an entry: enough to answer every question about identities,
+// places and times without asking the log again. It is derived from the verified leaf alone. Fields
+// of what an entry does not have are zero.
 type Record struct {
 	Origin string        // of the log
 	Index  uint64        // in the log
@@ -91,8 +92,9 @@ type Place struct {
 // rowSize is the size of a record in a records file, in bytes.
 const rowSize = 512
 
-// A row is a record as it lies in the records file: fixed offsets, little-endian numbers, strings as terms of the log. Bytes that an entry
-// has nothing for are zero. The checksum covers the index and what follows it, so that a row can neither rot nor stand in another's place unnoticed.
+// A row is a record as it lies in the records file: fixed offsets, little-endian numbers, strings
+// as terms of the log. Bytes that an entry has nothing for are zero. The checksum covers the index
+// and what follows it, so that a row can neither rot nor stand in another's place unnoticed.
 type row [rowSize]byte
 
 // Offsets in a row.

@@ -22,8 +22,9 @@ type demand struct {
 	index uint64 // of the entry
 }
 
-// checkRoots holds the challenges of entries that were not looked at yet to the trees of the logs that they name: a root that a tree never had is
-// looked into with the entry's evidence. It asks no log, and what it did is durable chunk by chunk.
+// checkRoots holds the challenges of entries that were not looked at yet to the trees of the logs
+// that they name: a root that a tree never had is looked into with the entry's evidence. It asks no
+// log, and what it did is durable chunk by chunk.
 func (t *tail) checkRoots(ctx context.Context) error {
 	for t.l.roots < t.l.next {
 		if err := ctx.Err(); err != nil {
@@ -80,8 +81,8 @@ func (t *tail) demands(from, to uint64) ([]demand, error) {
 	return list, nil
 }
 
-// meet returns the entries whose challenge names another root than the log had. Sizes that it does not have yet are wrong, too, as far as
-// is known now.
+// meet returns the entries whose challenge names another root than the log had. Sizes that it does
+// not have yet are wrong, too, as far as is known now.
 func meet(demands []demand) (wrong []uint64, err error) {
 	slices.SortFunc(demands, func(a, b demand) int {
 		return cmp.Or(cmp.Compare(a.tail.l.number, b.tail.l.number), cmp.Compare(a.size, b.size))

@@ -18,8 +18,9 @@ var batchRows = 1 << 14 // a variable for the tests alone
 // errStale says that the database is older than the records beside it.
 var errStale = errors.New("the folder's database is older than its records, as after a restore: make a new monitor instead")
 
-// A rowFile holds the records of one log, record n at n·rowSize. Only what lies below the cursor counts: a process that was killed may leave
-// rows beyond it, at most a batch, which the next one overwrites.
+// A rowFile holds the records of one log, record n at n·rowSize. Only what lies below the cursor
+// counts: a process that was killed may leave rows beyond it, at most a batch, which the next one
+// overwrites.
 type rowFile struct {
 	f *os.File
 }
@@ -36,8 +37,8 @@ func createRows(dir string, log int) error {
 	return nil
 }
 
-// openRows opens the records of a log whose cursor is at next. A file that is too short, or longer than a killed process leaves it, is not
-// the cursor's.
+// openRows opens the records of a log whose cursor is at next. A file that is too short, or longer
+// than a killed process leaves it, is not the cursor's.
 func openRows(dir string, log int, next uint64, flag int) (*rowFile, error) {
 	f, err := os.OpenFile(rowPath(dir, log), flag, 0)
 	if err != nil {

@@ -25,7 +25,8 @@ type Options struct {
 	Once     bool           // one look at every log, instead of following them
 	Progress func(Progress) // is called after every bundle; nil: nobody is told. It must not block, and may be called concurrently
 
-	// Round, if set, is called after every look at the logs, with what was found since the run began. An error ends the run.
+	// Round, if set, is called after every look at the logs, with what was found since the run
+	// began. An error ends the run.
 	Round func(context.Context, *Outcome) error
 }
 
@@ -66,8 +67,9 @@ func (r *run) limited(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, r.m.cfg.Turn)
 }
 
-// Run looks at every log once, or follows all until the context ends. Trouble with one log does not end it; the Outcome says what there was. An
-// error means that the folder itself is not to be used, or that another process uses it.
+// Run looks at every log once, or follows all until the context ends. Trouble with one log does not
+// end it; the Outcome says what there was. An error means that the folder itself is not to be used,
+// or that another process uses it.
 func (m *Monitor) Run(ctx context.Context, opt Options) (*Outcome, error) {
 	unlock, err := durable.TryLock(filepath.Join(m.dir, "run.lock"))
 	if errors.Is(err, durable.ErrLocked) {
@@ -180,8 +182,8 @@ func (r *run) tailOf(origin string) *tail {
 	return nil
 }
 
-// once looks at every log that is due, side by side, and then does what is left: comparing pairs, and holding challenges to trees. An error is the
-// folder's, never a log's.
+// once looks at every log that is due, side by side, and then does what is left: comparing pairs,
+// and holding challenges to trees. An error is the folder's, never a log's.
 func (r *run) once(ctx context.Context) error {
 	var group sync.WaitGroup
 	fatal := make(chan error, len(r.logs))

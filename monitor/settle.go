@@ -19,7 +19,8 @@ import (
 // RuleEvidenceWithheld is that a log does not give what it judged an entry by.
 const RuleEvidenceWithheld = "evidence-withheld"
 
-// RuleChallengeUnfounded is that an entry's challenge names a root that its log never had, and nothing shows whose doing it is.
+// RuleChallengeUnfounded is that an entry's challenge names a root that its log never had, and
+// nothing shows whose doing it is.
 const RuleChallengeUnfounded = "challenge-unfounded"
 
 // comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
@@ -36,8 +37,9 @@ func (r *run) comparePairs(ctx context.Context) error {
 	}
 }
 
-// comparePage compares pairs. What honest operation does, too, is recorded together: a process that is killed before compares it again. Whatever is
-// graver, or has to wait, is recorded at once, for what follows counts it.
+// comparePage compares pairs. What honest operation does, too, is recorded together: a process that
+// is killed before compares it again. Whatever is graver, or has to wait, is recorded at once, for
+// what follows counts it.
 func (r *run) comparePage(ctx context.Context, due []pending) error {
 	var judged []*judging
 	for _, p := range due {
@@ -60,10 +62,12 @@ func (r *run) comparePage(ctx context.Context, due []pending) error {
 	return r.record(ctx, judged)
 }
 
-// patience is how often a log may be out of order when it is asked for evidence. One that is so forever withholds it.
+// patience is how often a log may be out of order when it is asked for evidence. One that is so
+// forever withholds it.
 const patience = 5
 
-// judgePair judges a pair, or puts it off where comparing these logs took its turn. An error is one that nothing can go on after.
+// judgePair judges a pair, or puts it off where comparing these logs took its turn. An error is one
+// that nothing can go on after.
 func (r *run) judgePair(ctx context.Context, p pending) (*judging, error) {
 	j := &judging{r: r, pair: p, began: r.m.cfg.Clock()}
 	between := [2]int{p.a.log(), p.b.log()}
@@ -81,7 +85,8 @@ func (r *run) judgePair(ctx context.Context, p pending) (*judging, error) {
 	return j, err
 }
 
-// postpone has a pair wait that could not be compared. It returns errors that nothing can go on after.
+// postpone has a pair wait that could not be compared. It returns errors that nothing can go on
+// after.
 func (j *judging) postpone(ctx context.Context, err error) error {
 	var broken *folderError
 	if errors.As(err, &broken) || ctx.Err() != nil {
@@ -182,7 +187,8 @@ func (j *judging) judge(ctx context.Context) error {
 	return j.compare(ctx, j.sides[0], j.sides[1])
 }
 
-// compare runs the rules of two entries: first by what the trees show, and where that is not enough or something was found, also by time.
+// compare runs the rules of two entries: first by what the trees show, and where that is not enough
+// or something was found, also by time.
 func (j *judging) compare(ctx context.Context, e, f *side) error {
 	if e.entry() == nil || f.entry() == nil {
 		return nil
@@ -250,7 +256,8 @@ func (j *judging) alone(ctx context.Context, s *side) error {
 	return nil
 }
 
-// malformed raises what it means that a leaf is not in the form of its kind. One of a later specification than this software knows may be in order.
+// malformed raises what it means that a leaf is not in the form of its kind. One of a later
+// specification than this software knows may be in order.
 func (j *judging) malformed(ctx context.Context, s *side) error {
 	f := rule.NotReproducible(s.tail.l.origin, s.index, nil, "it is malformed: "+oneLine(s.malformed))
 	if receipt.OfKnownSpecification(s.leaf) {
@@ -265,7 +272,8 @@ func (j *judging) malformed(ctx context.Context, s *side) error {
 	return nil
 }
 
-// unrooted looks into a challenge with a root that its log is not known to have had. If the log signed it, it signed two histories.
+// unrooted looks into a challenge with a root that its log is not known to have had. If the log
+// signed it, it signed two histories.
 func (j *judging) unrooted(ctx context.Context, s *side) error {
 	of, fresh := j.r.tailOf(s.entry().Fresh.Origin), s.entry().Fresh
 	if of.l.checkpoint == nil {
@@ -331,7 +339,8 @@ func (j *judging) add(a Alert) {
 	}
 }
 
-// idOf is the ID of what a rule found. An alert for want of evidence is not the contradiction that the same entries turn out to be.
+// idOf is the ID of what a rule found. An alert for want of evidence is not the contradiction that
+// the same entries turn out to be.
 func idOf(a *Alert) string {
 	if a.Severity == string(rule.Alert) {
 		return AlertID(a.Rule, a.Subject, a.Entries, a.Severity)
@@ -339,7 +348,8 @@ func idOf(a *Alert) string {
 	return AlertID(a.Rule, a.Subject, a.Entries)
 }
 
-// alertOf is the alert of a finding about entries. What a log alone did is about the log, whatever identities it named: it could name anybody's.
+// alertOf is the alert of a finding about entries. What a log alone did is about the log, whatever
+// identities it named: it could name anybody's.
 func alertOf(f *rule.Finding, entries []EntryRef) Alert {
 	a := Alert{
 		Rule: f.Rule, Severity: string(f.Severity), Seen: f.Seen, Meaning: f.Meaning, Subject: string(f.Subject),

@@ -72,7 +72,8 @@ func (s *side) entry() *poclog.Entry { return s.claim.Entry }
 
 func (s *side) ref() EntryRef { return EntryRef{Origin: s.tail.l.origin, Index: s.index} }
 
-// side fetches an entry, holds it to what was kept of it, and its challenge to the tree that it is said to be of.
+// side fetches an entry, holds it to what was kept of it, and its challenge to the tree that it is
+// said to be of.
 func (r *run) side(ctx context.Context, of ref) (*side, error) {
 	t := r.tail(of.log())
 	if t == nil {
@@ -80,7 +81,8 @@ func (r *run) side(ctx context.Context, of ref) (*side, error) {
 	}
 	s := &side{tail: t, index: of.index(), claim: rule.Claim{Origin: t.l.origin, Index: of.index()}}
 	if s.index >= t.l.next {
-		// The process was killed after another log's entry was compared with this one, and before this one was durable.
+		// The process was killed after another log's entry was compared with this one, and before
+		// this one was durable.
 		return nil, &logError{t, fmt.Errorf("entry %d was not read yet", s.index)}
 	}
 	buf := newBlock(1)
@@ -132,8 +134,8 @@ func (r *run) rooted(f *poclog.Fresh) (bool, error) {
 	return root == f.Root, nil
 }
 
-// fetchBundle fetches an entry's bundle, for the challenge in it. What the log does not give is remembered as missing; an error is one that may
-// be gone the next time.
+// fetchBundle fetches an entry's bundle, for the challenge in it. What the log does not give is
+// remembered as missing; an error is one that may be gone the next time.
 func (s *side) fetchBundle(ctx context.Context) error {
 	if s.entry() == nil || s.bundle != nil || s.missing != nil {
 		return nil
@@ -168,7 +170,8 @@ func (s *side) fetch(ctx context.Context, blob poclog.Blob) ([]byte, error) {
 	return file, nil
 }
 
-// bound finds when a side's evidence was made, as tightly as the checkpoints that this monitor knows can show. Another side's challenge is one.
+// bound finds when a side's evidence was made, as tightly as the checkpoints that this monitor
+// knows can show. Another side's challenge is one.
 func (s *side) bound(ctx context.Context, other *side) error {
 	if at := s.tail.r.tailOf(s.challengeOrigin()); at != nil && len(s.challenge) > 0 {
 		if v, err := at.view(s.challenge); err == nil && v.Satisfies(at.l.policy.Quorum()) {
@@ -240,11 +243,13 @@ func checkpointOf(v *tlogpolicy.View, signed []byte) *client.Checkpoint {
 	return &client.Checkpoint{Tree: client.Tree{Origin: v.Origin, Size: v.Size, Root: v.Root}, Signed: signed, View: v}
 }
 
-// tightenRows is how far ahead an entry is sought whose challenge covers another: some hours of a busy log.
+// tightenRows is how far ahead an entry is sought whose challenge covers another: some hours of a
+// busy log.
 const tightenRows = 1 << 14
 
-// tighten finds the next entry of the log whose challenge is made of a tree that covers this one: witnesses had signed that by then, and an entry
-// that was read long after it came may have no tighter bound.
+// tighten finds the next entry of the log whose challenge is made of a tree that covers this one:
+// witnesses had signed that by then, and an entry that was read long after it came may have no
+// tighter bound.
 func (s *side) tighten(ctx context.Context) error {
 	buf, own := newBlock(maxRead), s.tail.terms.find(s.tail.l.origin)
 	end := min(s.tail.l.next, s.index+tightenRows)

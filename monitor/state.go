@@ -13,8 +13,9 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// The cursor of a log, and whatever its entries caused, move in one transaction. Records themselves lie in a file beside, which is durable
-// before the cursor moves past them: what lies beyond the cursor was never there.
+// The cursor of a log, and whatever its entries caused, move in one transaction. Records themselves
+// lie in a file beside, which is durable before the cursor moves past them: what lies beyond the
+// cursor was never there.
 var schema = sqlite.Schema{`
 CREATE TABLE log (
 	number     INTEGER PRIMARY KEY,

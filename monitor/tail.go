@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// load opens the records of a log and takes them into tree and index. Records that are not the cursor's are refused.
+// load opens the records of a log and takes them into tree and index. Records that are not the
+// cursor's are refused.
 func (r *run) load(ctx context.Context, l *logState) (*tail, error) {
 	t := &tail{r: r}
 	if err := t.renew(l); err != nil {
@@ -88,7 +89,8 @@ func (t *tail) leaves(from uint64, dst [][sha256.Size]byte) error {
 	return nil
 }
 
-// renew takes what commands may have changed of a log: where it is, its policy, and whether it is followed.
+// renew takes what commands may have changed of a log: where it is, its policy, and whether it is
+// followed.
 func (t *tail) renew(l *logState) error {
 	if t.l != nil && t.l.url == l.url && t.l.policyText == l.policyText {
 		t.l.removed = l.removed
@@ -135,8 +137,10 @@ func (t *tail) visit(ctx context.Context) error {
 	return nil
 }
 
-// look takes the log's newest checkpoint and reads the entries that are new. What was begun before is finished first, so that entries are seen under the
-// checkpoints under which they would have been. What is not done when net ends is done the next time. Trouble is the log's, an error the folder's.
+// look takes the log's newest checkpoint and reads the entries that are new. What was begun before
+// is finished first, so that entries are seen under the checkpoints under which they would have
+// been. What is not done when net ends is done the next time. Trouble is the log's, an error the
+// folder's.
 func (t *tail) look(ctx, net context.Context) (trouble, err error) {
 	if cp := t.l.checkpoint; cp != nil && t.l.next < cp.Size {
 		begun := *cp
@@ -173,7 +177,8 @@ func (t *tail) seen(cp *client.Checkpoint) time.Time {
 	return t.r.m.cfg.Clock()
 }
 
-// adopt makes a checkpoint the one that every later one must extend. It is durable once adopt returns.
+// adopt makes a checkpoint the one that every later one must extend. It is durable once adopt
+// returns.
 func (t *tail) adopt(ctx context.Context, cp *client.Checkpoint) error {
 	looked, ok := cp.View.NotBefore()
 	if !ok {
@@ -193,7 +198,8 @@ type batch struct {
 	pairs []pair
 }
 
-// A pair is two entries that are to be compared, the first in the order of logs and indices; or one that is to be judged alone, twice.
+// A pair is two entries that are to be compared, the first in the order of logs and indices; or one
+// that is to be judged alone, twice.
 type pair struct{ a, b ref }
 
 func pairOf(a, b ref) pair {
@@ -203,7 +209,8 @@ func pairOf(a, b ref) pair {
 	return pair{a, b}
 }
 
-// scan reads entries up to a checkpoint's size, or until net ends. What was read before trouble came is kept.
+// scan reads entries up to a checkpoint's size, or until net ends. What was read before trouble
+// came is kept.
 func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, err error) {
 	if t.batch.rows == nil {
 		t.batch.rows = newBlock(batchRows)
@@ -301,11 +308,13 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	}
 }
 
-// orderSlack is how much earlier than those before it a log may say that it judged an entry: some logs have evidence wait.
+// orderSlack is how much earlier than those before it a log may say that it judged an entry: some
+// logs have evidence wait.
 const orderSlack = 24 * time.Hour
 
-// inOrder reports whether a log says of a fresh entry that it judged it after those before, as logs do. Whether two entries are worth a look is decided by
-// these times ([run.decide]), so that one which stands out is looked at.
+// inOrder reports whether a log says of a fresh entry that it judged it after those before, as logs
+// do. Whether two entries are worth a look is decided by these times ([run.decide]), so that one
+// which stands out is looked at.
 func (t *tail) inOrder(row *row) bool {
 	if !row.has(flagFresh) {
 		return true
@@ -325,7 +334,8 @@ func (t *tail) byOrigin() map[term]*tail {
 	return out
 }
 
-// commit makes a batch durable: records first, then in one transaction the cursor and what the entries are to be compared with.
+// commit makes a batch durable: records first, then in one transaction the cursor and what the
+// entries are to be compared with.
 func (t *tail) commit(ctx context.Context) error {
 	if t.batch.n == 0 {
 		return nil

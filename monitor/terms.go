@@ -8,8 +8,9 @@ import (
 	"fmt"
 )
 
-// maxTerms bounds the strings of one log that are kept. No cloud has so many zones, but a log can make them up: further ones are kept as a part of
-// their digests, by which they are still found and told apart.
+// maxTerms bounds the strings of one log that are kept. No cloud has so many zones, but a log can
+// make them up: further ones are kept as a part of their digests, by which they are still found and
+// told apart.
 var maxTerms = 1 << 16 // a variable for the tests alone
 
 // A term stands for a string of one log: its number, or digested and 31 bits of its SHA-256.
@@ -17,7 +18,8 @@ type term uint32
 
 const digested term = 1 << 31
 
-// terms are the strings of one log's records, such as zones, by number. Number 0 is the empty string.
+// terms are the strings of one log's records, such as zones, by number. Number 0 is the empty
+// string.
 type terms struct {
 	texts []string
 	ids   map[string]term
@@ -31,7 +33,8 @@ func newTerms() *terms {
 // full reports whether strings that are new are kept as digests.
 func (t *terms) full() bool { return len(t.texts) >= maxTerms }
 
-// text returns the string of a term, or of one that is kept as a digest "#" and that. It is "" for a number that was never given.
+// text returns the string of a term, or of one that is kept as a digest "#" and that. It is "" for
+// a number that was never given.
 func (t *terms) text(id term) string {
 	switch {
 	case id&digested != 0:
@@ -65,7 +68,8 @@ func (t *terms) id(s []byte) term {
 	return id
 }
 
-// save writes the new terms of a log into a transaction. The caller sets saved once it is committed.
+// save writes the new terms of a log into a transaction. The caller sets saved once it is
+// committed.
 func (t *terms) save(ctx context.Context, tx *sql.Tx, log int) error {
 	for id := t.saved; id < len(t.texts); id++ {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO term (log, id, text) VALUES (?, ?, ?)", log, id, t.texts[id]); err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 )
 
-// A log that has more names of places than are kept is followed on: what comes later is found by its name, compared, and held to its challenge.
+// A log that has more names of places than are kept is followed on: what comes later is found by
+// its name, compared, and held to its challenge.
 func TestALogWithTooManyNamesIsFollowedOn(t *testing.T) {
 	defer monitor.SetMaxTerms(12)() // none of these tests runs at the same time as this one
 	w := attack.NewWorld()

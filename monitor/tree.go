@@ -9,8 +9,9 @@ import (
 
 const bundleWidth = 256
 
-// A tree is a log's Merkle tree (RFC 6962 §2.1) over its records: nodes of level 8 and above in memory, a quarter of a byte for each entry, and
-// leaf hashes in the records file. It knows the root of every size that the log ever had.
+// A tree is a log's Merkle tree (RFC 6962 §2.1) over its records: nodes of level 8 and above in
+// memory, a quarter of a byte for each entry, and leaf hashes in the records file. It knows the
+// root of every size that the log ever had.
 type tree struct {
 	levels  [][][sha256.Size]byte // levels[i] are the complete nodes of level 8+i
 	partial []([sha256.Size]byte) // leaf hashes after the last complete bundle
@@ -69,8 +70,8 @@ func fold(nodes [][sha256.Size]byte) [sha256.Size]byte {
 // A leafReader reads leaf hashes from an index on.
 type leafReader func(from uint64, dst [][sha256.Size]byte) error
 
-// roots calls found with the root of the first n leaves for each n of a list in ascending order, until it returns an error. Sizes that lie near each
-// other cost little more than one.
+// roots calls found with the root of the first n leaves for each n of a list in ascending order,
+// until it returns an error. Sizes that lie near each other cost little more than one.
 func (t *tree) roots(sizes []uint64, leaves leafReader, found func(n uint64, root [sha256.Size]byte) error) error {
 	var buf [bundleWidth][sha256.Size]byte
 	for len(sizes) > 0 {
@@ -99,7 +100,8 @@ func (t *tree) roots(sizes []uint64, leaves leafReader, found func(n uint64, roo
 	return nil
 }
 
-// rootsOf gives the roots of sizes that end in one bundle, which begins at first and has the leaves within.
+// rootsOf gives the roots of sizes that end in one bundle, which begins at first and has the leaves
+// within.
 func (t *tree) rootsOf(first uint64, within [][sha256.Size]byte, sizes []uint64, found func(uint64, [sha256.Size]byte) error) error {
 	left := t.left(first)
 	var stack []edge
@@ -126,7 +128,8 @@ type edge struct {
 	hash  [sha256.Size]byte
 }
 
-// left returns the complete subtrees over the first n leaves, a multiple of a bundle, from left to right.
+// left returns the complete subtrees over the first n leaves, a multiple of a bundle, from left to
+// right.
 func (t *tree) left(n uint64) (out []edge) {
 	at := uint64(0)
 	for level := len(t.levels) - 1; level >= 0; level-- {

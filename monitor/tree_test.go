@@ -9,7 +9,8 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// The roots of every size of a tree, from trees of every size that matters, are those of the Go checksum database's implementation.
+// The roots of every size of a tree, from trees of every size that matters, are those of the Go
+// checksum database's implementation.
 func TestTreesKnowEveryRootTheyHad(t *testing.T) {
 	l := &testlog.Log{Origin: "t"}
 	var hashes [][sha256.Size]byte

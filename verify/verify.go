@@ -1,10 +1,12 @@
-// Package verify holds what every appraiser shares: the check ids, the one error for a failed check and the result of an
-// appraisal.
+// Package verify holds what every appraiser shares: the check ids, the one error for a failed check
+// and the result of an appraisal.
 //
-// Everything below verify is pure: bytes, roots, collateral, policy and a time go in, an [Appraisal] or an [*Error] comes out. There
-// is no network, no file, no clock and no global state, so that anybody can repeat an appraisal years later and compare bytes.
+// Everything below verify is pure: bytes, roots, collateral, policy and a time go in, an
+// [Appraisal] or an [*Error] comes out. There is no network, no file, no clock and no global state,
+// so that anybody can repeat an appraisal years later and compare bytes.
 //
-// The list of checks and what each proves is in docs/format.md; what they do not prove is in docs/threat-model.md.
+// The list of checks and what each proves is in docs/format.md; what they do not prove is in
+// docs/threat-model.md.
 package verify
 
 import (
@@ -13,12 +15,13 @@ import (
 	"time"
 )
 
-// MaxSkew is how far the clocks of honest logs, witnesses, auditors, judges and readers may differ (docs/format.md §5). Whoever compares times of two of
-// these clocks allows it: what one of them lets pass, no other may refuse.
+// MaxSkew is how far the clocks of honest logs, witnesses, auditors, judges and readers may differ
+// (docs/format.md §5). Whoever compares times of two of these clocks allows it: what one of them
+// lets pass, no other may refuse.
 const MaxSkew = 60 * time.Second
 
-// Check names one check of an appraisal. The ids are stable: they are members of entries, of HTTP problems, of metrics and of
-// test vectors.
+// Check names one check of an appraisal. The ids are stable: they are members of entries, of HTTP
+// problems, of metrics and of test vectors.
 type Check string
 
 // The checks that an entry can list as passed or absent.
@@ -69,7 +72,8 @@ var checks = []Check{
 	PlaceCert, PlaceRegistry, PlaceAgree, EndorseChip, EndorseOwner, FreshChallenge,
 }
 
-// Checks returns every check that an entry can name, in the order in which entries and reports give them.
+// Checks returns every check that an entry can name, in the order in which entries and reports give
+// them.
 func Checks() []Check { return append([]Check(nil), checks...) }
 
 // An Error is a failed check: the evidence is refused, and this is why.

@@ -33,8 +33,9 @@ func refuse(status int, format string, args ...any) *Refusal {
 // maxRaces is how often a decision is made again because another process made one at the same time.
 const maxRaces = 10
 
-// AddCheckpoint does what add-checkpoint of tlog-witness says with a request body, and returns the cosignature lines. It is durable
-// that they were given when it returns. The error is a *Refusal, unless the witness itself has failed.
+// AddCheckpoint does what add-checkpoint of tlog-witness says with a request body, and returns the
+// cosignature lines. It is durable that they were given when it returns. The error is a *Refusal,
+// unless the witness itself has failed.
 func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) (cosignatures []byte, err error) {
 	origin := ""
 	start := w.clock()
@@ -70,7 +71,8 @@ func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) (cosignatures 
 	return nil, fmt.Errorf("record the checkpoint of %q: lost %d races against other processes", origin, maxRaces)
 }
 
-// openNote checks the signatures: one of a trusted key is there, and none of a trusted key is bad. Unknown keys are ignored.
+// openNote checks the signatures: one of a trusted key is there, and none of a trusted key is bad.
+// Unknown keys are ignored.
 func (w *Witness) openNote(r *Request, keys string) (n *note.Note, err error) {
 	verifiers, err := w.verifiersOf(keys)
 	if err != nil {
@@ -95,8 +97,9 @@ func (w *Witness) openNote(r *Request, keys string) (n *note.Note, err error) {
 	return n, nil
 }
 
-// repeated returns the cosignatures on record if the request is for the checkpoint on record, and another cosignature would say the same: it would be of the same
-// second. What is public can be repeated by anybody: that costs neither a signature nor the log's budget.
+// repeated returns the cosignatures on record if the request is for the checkpoint on record, and
+// another cosignature would say the same: it would be of the same second. What is public can be
+// repeated by anybody: that costs neither a signature nor the log's budget.
 func (w *Witness) repeated(r *Request, h *head) []byte {
 	if h.checkpoint == nil || uint64(r.Checkpoint.N) != h.size || w.clock().Unix() > h.cosigned || check(r, h) != nil {
 		return nil
@@ -124,8 +127,9 @@ func (w *Witness) repeated(r *Request, h *head) []byte {
 	return bytes.Join(lines[len(lines)-want:], nil)
 }
 
-// decide checks a request against the head on record, signs, and replaces the head. It is not done if the head has changed meanwhile:
-// then the signatures are thrown away. The caller holds the log's lane.
+// decide checks a request against the head on record, signs, and replaces the head. It is not done
+// if the head has changed meanwhile: then the signatures are thrown away. The caller holds the
+// log's lane.
 func (w *Witness) decide(ctx context.Context, l *lane, r *Request, signed *note.Note) (cosignatures []byte, done bool, err error) {
 	h, err := w.state.head(ctx, r.Checkpoint.Origin)
 	if err != nil {
@@ -142,7 +146,8 @@ func (w *Witness) decide(ctx context.Context, l *lane, r *Request, signed *note.
 			return nil, true, err
 		}
 	}
-	// Only what is new is charged: a refusal costs no signature, and the tree on record is cosigned once a second at most.
+	// Only what is new is charged: a refusal costs no signature, and the tree on record is cosigned
+	// once a second at most.
 	if (uint64(r.Checkpoint.N) > h.size || h.checkpoint == nil) && !l.grow.Allow() {
 		return nil, true, refuse(http.StatusTooManyRequests, "too many checkpoints of %q", r.Checkpoint.Origin)
 	}
@@ -164,7 +169,8 @@ func (w *Witness) decide(ctx context.Context, l *lane, r *Request, signed *note.
 	return cosignatures, true, nil
 }
 
-// check says why a request is refused given the head on record, or nil. The order is that of the specification.
+// check says why a request is refused given the head on record, or nil. The order is that of the
+// specification.
 func check(r *Request, h *head) *Refusal {
 	size := uint64(r.Checkpoint.N)
 	switch {
@@ -187,7 +193,8 @@ func check(r *Request, h *head) *Refusal {
 	return nil
 }
 
-// report keeps a checkpoint that proves a split view, and returns the refusal, or a failure to keep it.
+// report keeps a checkpoint that proves a split view, and returns the refusal, or a failure to keep
+// it.
 func (w *Witness) report(ctx context.Context, r *Request, h *head, signed *note.Note, refusal *Refusal) error {
 	c := r.Checkpoint
 	if refusal.Status == http.StatusUnprocessableEntity {
@@ -220,7 +227,8 @@ func (w *Witness) cosign(c torchwood.Checkpoint, at time.Time) ([]byte, error) {
 	return lines, nil
 }
 
-// joinNote returns the signed note with the verified signatures only: what anybody can add is not kept.
+// joinNote returns the signed note with the verified signatures only: what anybody can add is not
+// kept.
 func joinNote(n *note.Note) []byte {
 	var b bytes.Buffer
 	b.WriteString(n.Text)

@@ -206,8 +206,9 @@ func unknownSignature(name string, size int) string {
 	return "— " + name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
 }
 
-// What is public can be repeated by anybody: the checkpoint on record, old ones, and the newest with an old size or a wrong proof. None of it uses the log's
-// budget, or keeps it from a cosignature of the next second.
+// What is public can be repeated by anybody: the checkpoint on record, old ones, and the newest
+// with an old size or a wrong proof. None of it uses the log's budget, or keeps it from a
+// cosignature of the next second.
 func TestALogIsLimitedAloneAndReplaysDoNotUseItsBudget(t *testing.T) {
 	key, other, tr := ed25519Key(t, "example.com/log"), ed25519Key(t, "example.com/other"), newTree(t, "log", 40)
 	now := time.Unix(1_800_000_000, 0)

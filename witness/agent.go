@@ -21,8 +21,9 @@ import (
 // agentTimeout bounds one exchange with the agent.
 const agentTimeout = 5 * time.Second
 
-// InitAgent is Init for an Ed25519 key that an ssh-agent holds, so that it never is in a file of this witness. Agents do not know
-// ML-DSA-44: that key is in a file as with Init. The key is given in the one-line form of ssh-add -L.
+// InitAgent is Init for an Ed25519 key that an ssh-agent holds, so that it never is in a file of
+// this witness. Agents do not know ML-DSA-44: that key is in a file as with Init. The key is given
+// in the one-line form of ssh-add -L.
 func InitAgent(dir, name, sshKey string) error {
 	key, err := parseSSHKey([]byte(sshKey))
 	if err != nil {
@@ -50,7 +51,8 @@ func parseSSHKey(line []byte) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
-// openAgentKey returns the key that a folder names. Whether the agent has it shows when it first signs.
+// openAgentKey returns the key that a folder names. Whether the agent has it shows when it first
+// signs.
 func openAgentKey(path string, dial func() (net.Conn, error)) (string, crypto.Signer, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -97,7 +99,8 @@ func (k *agentKey) Sign(_ io.Reader, msg []byte, opts crypto.SignerOpts) ([]byte
 	return sig, nil
 }
 
-// exchange makes one signature on the connection, which it opens if there is none. The caller holds mu.
+// exchange makes one signature on the connection, which it opens if there is none. The caller holds
+// mu.
 func (k *agentKey) exchange(msg []byte) ([]byte, error) {
 	if k.conn == nil {
 		if k.dial == nil {

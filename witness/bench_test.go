@@ -15,8 +15,8 @@ import (
 	"github.com/poclog/poclog/witness"
 )
 
-// BenchmarkAddCheckpoint measures a whole decision, durable and with both cosignatures, by the kind of the log's key. Run it with
-// -cpu 1 for the rate of one core.
+// BenchmarkAddCheckpoint measures a whole decision, durable and with both cosignatures, by the kind
+// of the log's key. Run it with -cpu 1 for the rate of one core.
 func BenchmarkAddCheckpoint(b *testing.B) {
 	const size = 20_000
 	for _, kind := range []struct {

@@ -15,17 +15,20 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// A Cosigner makes the cosignatures of one name and key: Ed25519 (type 0x04) or ML-DSA-44 (type 0x06), as
-// https://c2sp.org/tlog-cosignature describes them. The time is the caller's, which is what the signers of other modules lack and
-// what lets a witness keep its timestamps from going backwards.
+// A Cosigner makes the cosignatures of one name and key: Ed25519 (type 0x04) or ML-DSA-44 (type
+// 0x06), as https://c2sp.org/tlog-cosignature describes them. The time is the caller's, which is
+// what the signers of other modules lack and what lets a witness keep its timestamps from going
+// backwards.
 //
-// A Cosigner signs what it is given: whether that may be signed is decided before. It is safe for concurrent use if its key is.
+// A Cosigner signs what it is given: whether that may be signed is decided before. It is safe for
+// concurrent use if its key is.
 type Cosigner struct {
 	key      crypto.Signer
 	verifier *torchwood.CosignatureVerifier
 }
 
-// NewCosigner returns the cosigner of an ed25519 or ML-DSA-44 key under a name without spaces and pluses.
+// NewCosigner returns the cosigner of an ed25519 or ML-DSA-44 key under a name without spaces and
+// pluses.
 func NewCosigner(name string, key crypto.Signer) (*Cosigner, error) {
 	v, err := torchwood.NewCosignatureVerifierFromKey(name, key.Public())
 	if err != nil {
@@ -43,14 +46,16 @@ func (s *Cosigner) VKey() string { return s.verifier.String() }
 // Verifier returns the verifier of this cosigner's signatures.
 func (s *Cosigner) Verifier() *torchwood.CosignatureVerifier { return s.verifier }
 
-// Covers reports whether this cosigner's statement can cover the checkpoint. ML-DSA-44 cosignatures do not cover extension lines:
-// signing such a checkpoint would let anybody exchange the lines below the signature.
+// Covers reports whether this cosigner's statement can cover the checkpoint. ML-DSA-44 cosignatures
+// do not cover extension lines: signing such a checkpoint would let anybody exchange the lines
+// below the signature.
 func (s *Cosigner) Covers(c torchwood.Checkpoint) bool {
 	_, mayExtend := s.verifier.PublicKey().(ed25519.PublicKey)
 	return mayExtend || c.Extension == ""
 }
 
-// Cosign returns the signature line, with its newline, on a checkpoint at a time, which must be after 1970.
+// Cosign returns the signature line, with its newline, on a checkpoint at a time, which must be
+// after 1970.
 func (s *Cosigner) Cosign(c torchwood.Checkpoint, at time.Time) ([]byte, error) {
 	if at.Unix() <= 0 {
 		return nil, fmt.Errorf("cosign at %v: want a time after 1970", at)
@@ -80,8 +85,9 @@ func (s *Cosigner) message(c torchwood.Checkpoint, t uint64) ([]byte, error) {
 	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", t, c), nil
 }
 
-// Statement signs a message that is no checkpoint, as docs/format.md §9.1 says: with neither time nor name in it. Its first line must say what it is, and be
-// none with which a cosigned checkpoint begins.
+// Statement signs a message that is no checkpoint, as docs/format.md §9.1 says: with neither time
+// nor name in it. Its first line must say what it is, and be none with which a cosigned checkpoint
+// begins.
 func (s *Cosigner) Statement(message []byte) (poclog.NoteSignature, error) {
 	sig, err := s.key.Sign(nil, message, crypto.Hash(0))
 	if err != nil {

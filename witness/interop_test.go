@@ -40,7 +40,8 @@ var modules = map[string]string{
 	"tessera-posix": "github.com/transparency-dev/tessera/cmd/conformance/posix@v1.0.4",
 }
 
-// program finds a program in PATH, or builds it from its module; where neither can be, the test is skipped and says so.
+// program finds a program in PATH, or builds it from its module; where neither can be, the test is
+// skipped and says so.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	if path, err := exec.LookPath(name); err == nil {
@@ -169,7 +170,8 @@ func startLitewitness(t *testing.T, keys ...logKey) (string, []string) {
 	return "http://" + addr, []string{v.String()}
 }
 
-// startOmniwitness starts omniwitness for logs of one key each and returns its URL and verifier keys.
+// startOmniwitness starts omniwitness for logs of one key each and returns its URL and verifier
+// keys.
 func startOmniwitness(t *testing.T, keys ...logKey) (string, []string) {
 	path := program(t, "omniwitness")
 	const name = "omniwitness.example/w"
@@ -200,8 +202,9 @@ func startOmniwitness(t *testing.T, keys ...logKey) (string, []string) {
 	return "http://" + addr, []string{edV, pqV}
 }
 
-// deviations are the checks that other witnesses are known to fail, of the versions above. A check that is not listed must pass, and a
-// listed one must fail: docs/witness-conformance.md says the same.
+// deviations are the checks that other witnesses are known to fail, of the versions above. A check
+// that is not listed must pass, and a listed one must fail: docs/witness-conformance.md says the
+// same.
 var deviations = map[string][]string{
 	"litewitness": {
 		"size-0.other-root", "old-0.with-proof", "signature.none", "signature.sixteen", "body.old-leading-zero", "body.old-plus",

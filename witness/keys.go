@@ -42,8 +42,9 @@ func NeedsAgent(dir string) bool {
 	return err == nil
 }
 
-// Init makes the folder of a new witness: its name, an Ed25519 and an ML-DSA-44 key, and an empty state. It refuses a folder that
-// holds any of these. The name should be a URL without scheme, it has no spaces and pluses and at most 255 bytes.
+// Init makes the folder of a new witness: its name, an Ed25519 and an ML-DSA-44 key, and an empty
+// state. It refuses a folder that holds any of these. The name should be a URL without scheme, it
+// has no spaces and pluses and at most 255 bytes.
 func Init(dir, name string) error {
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -55,8 +56,8 @@ func Init(dir, name string) error {
 	return initDir(dir, name, ed25519File, skey(name, algEd25519, ed.Public().(ed25519.PublicKey), ed.Seed()))
 }
 
-// InitGated is Init for keys that state more than consistency, such as an auditor's. Open refuses the folder unless Config.Before is set, so
-// that no plain witness signs with them by mistake.
+// InitGated is Init for keys that state more than consistency, such as an auditor's. Open refuses
+// the folder unless Config.Before is set, so that no plain witness signs with them by mistake.
 func InitGated(dir, name string) error {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -106,29 +107,30 @@ func initDir(dir, name, file, content string) error {
 	if err := durable.Create(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 		return err
 	}
-	// The state comes last and is created empty here, once: Open refuses a folder without it, for a witness that has forgotten what
-	// it signed must not sign.
+	// The state comes last and is created empty here, once: Open refuses a folder without it, for a
+	// witness that has forgotten what it signed must not sign.
 	if err := sqlite.Create(filepath.Join(dir, stateFile), schema); err != nil {
 		return fmt.Errorf("create the state: %w", err)
 	}
 	return nil
 }
 
-// skey encodes a note signer key: PRIVATE+KEY+<name>+<hash>+<base64 of type and seed>. The hash is that of the note key of this
-// type, also where the key signs cosignatures (type 0x04).
+// skey encodes a note signer key: PRIVATE+KEY+<name>+<hash>+<base64 of type and seed>. The hash is
+// that of the note key of this type, also where the key signs cosignatures (type 0x04).
 func skey(name string, alg byte, public, seed []byte) string {
 	return fmt.Sprintf("PRIVATE+KEY+%s+%08x+%s\n", name, keyID(name, alg, public),
 		base64.StdEncoding.EncodeToString(append([]byte{alg}, seed...)))
 }
 
-// keyID is the key ID of signed-note: the first four bytes of SHA-256(name || newline || type || public key).
+// keyID is the key ID of signed-note: the first four bytes of SHA-256(name || newline || type ||
+// public key).
 func keyID(name string, alg byte, public []byte) uint32 {
 	h := sha256.Sum256(append([]byte(name+"\n"+string([]byte{alg})), public...))
 	return binary.BigEndian.Uint32(h[:])
 }
 
-// ParseSignerKey parses a note signer key of type 0x01 or 0x04 (Ed25519) or 0x06 (ML-DSA-44), and returns its name and private
-// key. Errors do not contain key material.
+// ParseSignerKey parses a note signer key of type 0x01 or 0x04 (Ed25519) or 0x06 (ML-DSA-44), and
+// returns its name and private key. Errors do not contain key material.
 func ParseSignerKey(text string) (name string, key crypto.Signer, err error) {
 	parts := strings.Split(strings.TrimSuffix(text, "\n"), "+")
 	// The base64 alphabet has pluses.

@@ -112,8 +112,9 @@ func (r *rival) offer(c *http.Client, url string, step int64) error {
 
 const rivalSize = 5000
 
-// TestKilledWitnessNeverContradictsItself has two histories of each of many logs offered to two witness processes on one folder, which
-// are killed and started again at any moment, and then looks at everything that was cosigned.
+// TestKilledWitnessNeverContradictsItself has two histories of each of many logs offered to two
+// witness processes on one folder, which are killed and started again at any moment, and then looks
+// at everything that was cosigned.
 func TestKilledWitnessNeverContradictsItself(t *testing.T) {
 	const logs, rounds = 24, 24
 	w, dir := open(t, witness.Config{Rate: rate.Inf})
@@ -210,7 +211,8 @@ func killRound(t *testing.T, dir string, rivals []*rival) {
 	client.CloseIdleConnections()
 }
 
-// checkRival checks that each cosignature verifies, and that the witness remembers at least the largest of them.
+// checkRival checks that each cosignature verifies, and that the witness remembers at least the
+// largest of them.
 func checkRival(t *testing.T, r *rival, vkeys []string, records []witness.Log) {
 	t.Helper()
 	var largest int64

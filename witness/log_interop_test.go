@@ -77,7 +77,8 @@ func (l *ownLog) readPolicy(t *testing.T) *tlogpolicy.Policy {
 	return p
 }
 
-// serve starts the log with a quorum: its lines replace "quorum none" for clients and for challenges.
+// serve starts the log with a quorum: its lines replace "quorum none" for clients and for
+// challenges.
 func (l *ownLog) serve(t *testing.T, lines string) {
 	t.Helper()
 	path := filepath.Join(l.dir, "policy.txt")
@@ -145,7 +146,8 @@ func (l *ownLog) prove(t *testing.T) *poclient.Submitted {
 	return got
 }
 
-// Our log is cosigned by our witness and by both of others, and the receipt of three of three verifies offline.
+// Our log is cosigned by our witness and by both of others, and the receipt of three of three
+// verifies offline.
 func TestThreeKindsOfWitnessesCosignOurLog(t *testing.T) {
 	l, key := newOwnLog(t)
 	lite, liteKeys := startLitewitness(t, key)
@@ -180,7 +182,8 @@ func TestThreeKindsOfWitnessesCosignOurLog(t *testing.T) {
 	}
 }
 
-// With three litewitness processes, t1 and t2 under a policy of two of three are exact to the second.
+// With three litewitness processes, t1 and t2 under a policy of two of three are exact to the
+// second.
 func TestTimesOfRealWitnessesAreExact(t *testing.T) {
 	l, key := newOwnLog(t)
 	lines := ""
@@ -222,7 +225,8 @@ func TestTimesOfRealWitnessesAreExact(t *testing.T) {
 	}
 }
 
-// boundsByHand sorts a checkpoint's cosignature times: with two of three needed, the second from either end.
+// boundsByHand sorts a checkpoint's cosignature times: with two of three needed, the second from
+// either end.
 func boundsByHand(t *testing.T, p *tlogpolicy.Policy, checkpoint []byte) (t1, t2 time.Time) {
 	t.Helper()
 	view, err := p.Open(checkpoint)

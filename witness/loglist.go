@@ -28,8 +28,9 @@ type ListedLog struct {
 //	qpd 86400
 //	contact https://example.com/contact
 //
-// Lines that start with # and empty lines are skipped, before the header too. Each vkey line begins an entry; keywords of an entry
-// that are unknown are skipped. Keys are not checked: lists name kinds that one witness or another does not know.
+// Lines that start with # and empty lines are skipped, before the header too. Each vkey line begins
+// an entry; keywords of an entry that are unknown are skipped. Keys are not checked: lists name
+// kinds that one witness or another does not know.
 func ParseLogList(list []byte) ([]ListedLog, error) {
 	if len(list) > maxLogList {
 		return nil, fmt.Errorf("log list of %d bytes: want at most %d", len(list), maxLogList)
@@ -98,8 +99,9 @@ type ListResult struct {
 	Skipped []string // one line each: the origin and why it was not added
 }
 
-// AddLogList makes the witness cosign the logs of a list. A list only adds logs: it never gives another key to a log that is there,
-// for then whoever makes the list could speak for every log. Such entries and keys of unknown kinds are skipped and reported.
+// AddLogList makes the witness cosign the logs of a list. A list only adds logs: it never gives
+// another key to a log that is there, for then whoever makes the list could speak for every log.
+// Such entries and keys of unknown kinds are skipped and reported.
 func (w *Witness) AddLogList(ctx context.Context, list []byte) (*ListResult, error) {
 	logs, err := ParseLogList(list)
 	if err != nil {

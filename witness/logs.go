@@ -22,7 +22,8 @@ type Log struct {
 	Conflicts int       // signed checkpoints on record that contradict it
 }
 
-// A Conflict is proof that a log signed two trees of one size: both checkpoints carry the log's signature, ours also our cosignatures.
+// A Conflict is proof that a log signed two trees of one size: both checkpoints carry the log's
+// signature, ours also our cosignatures.
 type Conflict struct {
 	Size   uint64
 	Root   [32]byte // of the checkpoint that was refused
@@ -42,8 +43,9 @@ func (w *Witness) Conflicts(ctx context.Context, origin string) ([]Conflict, err
 	return w.state.conflicts(ctx, origin)
 }
 
-// AddLog makes the witness cosign logs whose origin is the name of the verifier key. Several keys of one name are several keys of one
-// log. Keys are Ed25519 note keys (type 0x01) or ML-DSA-44 keys (0x06). Processes that have the same folder open follow without a restart.
+// AddLog makes the witness cosign logs whose origin is the name of the verifier key. Several keys
+// of one name are several keys of one log. Keys are Ed25519 note keys (type 0x01) or ML-DSA-44 keys
+// (0x06). Processes that have the same folder open follow without a restart.
 func (w *Witness) AddLog(ctx context.Context, vkeys ...string) error {
 	if len(vkeys) == 0 {
 		return errors.New("add log: no verifier key")
@@ -87,13 +89,14 @@ func (w *Witness) addKeys(ctx context.Context, origin string, vkeys []string) (i
 	return w.state.addLog(ctx, origin, vkeys)
 }
 
-// RemoveLog makes the witness answer 404 to a log. What it cosigned stays on record and is served; a log that is added again goes on
-// from there.
+// RemoveLog makes the witness answer 404 to a log. What it cosigned stays on record and is served;
+// a log that is added again goes on from there.
 func (w *Witness) RemoveLog(ctx context.Context, origin string) error {
 	return w.state.removeKeys(ctx, origin)
 }
 
-// newLogVerifier returns the verifier of a log's key, and refuses a key that is not in its one encoding.
+// newLogVerifier returns the verifier of a log's key, and refuses a key that is not in its one
+// encoding.
 func newLogVerifier(vkey string) (note.Verifier, error) {
 	_, rest, _ := strings.Cut(vkey, "+")
 	hash, key64, _ := strings.Cut(rest, "+")
@@ -116,8 +119,8 @@ func newLogVerifier(vkey string) (note.Verifier, error) {
 	return v, nil
 }
 
-// parseVerifiers returns the verifiers of one log. Equal keys count once; different ones with one name and hash are refused, for a
-// signature would not say whose it is.
+// parseVerifiers returns the verifiers of one log. Equal keys count once; different ones with one
+// name and hash are refused, for a signature would not say whose it is.
 func parseVerifiers(vkeys []string) (note.Verifiers, error) {
 	type id struct {
 		name string

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts answers by log and status. Only logs that the witness knows have labels of their own: what a stranger sends cannot
-// add any.
+// metrics counts answers by log and status. Only logs that the witness knows have labels of their
+// own: what a stranger sends cannot add any.
 type metrics struct {
 	count *prometheus.CounterVec // by origin, empty for a request that named no log of ours, and status
 	busy  *prometheus.CounterVec // by origin

@@ -14,14 +14,15 @@ import (
 )
 
 const (
-	// MaxBody is the largest add-checkpoint body, in bytes. Sixteen ML-DSA-44 signatures with long key names take some 60 kB, and
-	// a checkpoint may carry an Ed25519 signature beside each.
+	// MaxBody is the largest add-checkpoint body, in bytes. Sixteen ML-DSA-44 signatures with long
+	// key names take some 60 kB, and a checkpoint may carry an Ed25519 signature beside each.
 	MaxBody = 128 << 10
 
 	// MaxProof is the largest number of consistency proof lines (tlog-witness, add-checkpoint).
 	MaxProof = 63
 
-	// maxOrigin is the longest origin that an ML-DSA-44 cosignature can commit to, in bytes (tlog-cosignature, log_origin).
+	// maxOrigin is the longest origin that an ML-DSA-44 cosignature can commit to, in bytes
+	// (tlog-cosignature, log_origin).
 	maxOrigin = 255
 )
 
@@ -47,8 +48,8 @@ type Request struct {
 	Checkpoint torchwood.Checkpoint // the parsed text of Note; ParseRequest sets it, Marshal does not read it
 }
 
-// ParseRequest parses an add-checkpoint body. It accepts only what Marshal writes, so that one request has one encoding. It says
-// nothing about the signatures and the proof.
+// ParseRequest parses an add-checkpoint body. It accepts only what Marshal writes, so that one
+// request has one encoding. It says nothing about the signatures and the proof.
 func ParseRequest(body []byte) (*Request, error) {
 	if len(body) > MaxBody {
 		return nil, fmt.Errorf("body of %d bytes: want at most %d", len(body), MaxBody)
@@ -125,8 +126,9 @@ func noteText(signed []byte) (string, error) {
 	return string(signed[:i+1]), nil
 }
 
-// ParseCheckpoint parses the text of a checkpoint, without signatures (https://c2sp.org/tlog-checkpoint). It accepts only the one
-// encoding of a checkpoint: no leading zeros, canonical base64, an origin of 1 to 255 bytes, no empty lines. Whether a size of zero
+// ParseCheckpoint parses the text of a checkpoint, without signatures
+// (https://c2sp.org/tlog-checkpoint). It accepts only the one encoding of a checkpoint: no leading
+// zeros, canonical base64, an origin of 1 to 255 bytes, no empty lines. Whether a size of zero
 // comes with the root of the empty tree is for the caller to check.
 func ParseCheckpoint(text string) (torchwood.Checkpoint, error) {
 	c, err := torchwood.ParseCheckpoint(text)

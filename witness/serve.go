@@ -11,7 +11,8 @@ import (
 	"github.com/poclog/poclog/internal/httpd"
 )
 
-// Handler serves, below one prefix, what tlog-witness calls the submission prefix and the monitoring prefix:
+// Handler serves, below one prefix, what tlog-witness calls the submission prefix and the
+// monitoring prefix:
 //
 //	POST /add-checkpoint                         cosignature lines, or the status of the refusal
 //	GET  /<hex SHA-256(origin)>/checkpoint       the latest cosigned checkpoint of a log; 404 before the first

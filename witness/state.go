@@ -14,8 +14,8 @@ import (
 	"github.com/poclog/poclog/internal/sqlite"
 )
 
-// The one row of a log carries what the next checkpoint must be consistent with. A row is never deleted: a log that is removed and
-// added again goes on from where it was.
+// The one row of a log carries what the next checkpoint must be consistent with. A row is never
+// deleted: a log that is removed and added again goes on from where it was.
 var schema = sqlite.Schema{`
 CREATE TABLE log (
 	origin     TEXT PRIMARY KEY,
@@ -44,7 +44,8 @@ CREATE TABLE conflict (                    -- signed checkpoints of a size that 
 // maxConflicts is how many conflicting checkpoints are kept for one log. One is proof enough.
 const maxConflicts = 16
 
-// A state is the SQLite database of a witness. Several processes can have it open: every decision is made by one statement.
+// A state is the SQLite database of a witness. Several processes can have it open: every decision
+// is made by one statement.
 type state struct{ db *sqlite.DB }
 
 // A head is what a witness knows of a log at one moment.
@@ -100,8 +101,9 @@ type advance struct {
 	checkpoint []byte
 }
 
-// compareAndSet replaces the head of a log if it still is what the decision was made on. It is durable once it returns true. One
-// statement does it, so no two decisions are made on one head, in however many processes.
+// compareAndSet replaces the head of a log if it still is what the decision was made on. It is
+// durable once it returns true. One statement does it, so no two decisions are made on one head, in
+// however many processes.
 func (s *state) compareAndSet(ctx context.Context, a advance) (bool, error) {
 	res, err := s.db.ExecContext(ctx, `UPDATE log SET size = ?, root = ?, cosigned = ?, checkpoint = ?
 		WHERE origin = ? AND size = ? AND root = ? AND cosigned <= ? AND (checkpoint IS NULL) = ?`,
@@ -116,7 +118,8 @@ func (s *state) compareAndSet(ctx context.Context, a advance) (bool, error) {
 	return n == 1, nil
 }
 
-// published returns the latest cosigned checkpoint of the log whose origin has this hex SHA-256, or errNoLog if there is none.
+// published returns the latest cosigned checkpoint of the log whose origin has this hex SHA-256, or
+// errNoLog if there is none.
 func (s *state) published(ctx context.Context, hash string) ([]byte, error) {
 	var cp []byte
 	err := s.db.Read.QueryRowContext(ctx, "SELECT checkpoint FROM log WHERE hash = ? AND checkpoint IS NOT NULL", hash).Scan(&cp)
@@ -129,7 +132,8 @@ func (s *state) published(ctx context.Context, hash string) ([]byte, error) {
 	return cp, nil
 }
 
-// addLog makes sure that the log is known and trusts the keys, and returns how many of them are new.
+// addLog makes sure that the log is known and trusts the keys, and returns how many of them are
+// new.
 func (s *state) addLog(ctx context.Context, origin string, vkeys []string) (added int, err error) {
 	hash := sha256.Sum256([]byte(origin))
 	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
@@ -168,7 +172,8 @@ func (s *state) removeKeys(ctx context.Context, origin string) error {
 	return nil
 }
 
-// addConflict keeps a checkpoint that contradicts one we cosigned. It is kept once, and only so many of one log.
+// addConflict keeps a checkpoint that contradicts one we cosigned. It is kept once, and only so
+// many of one log.
 func (s *state) addConflict(ctx context.Context, origin string, c Conflict) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO conflict (origin, size, root, seen, theirs, ours)
 		SELECT ?, ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM conflict WHERE origin = ?) < ? ON CONFLICT DO NOTHING`,

@@ -1,17 +1,21 @@
-// Package witness is a witness of transparency logs: it cosigns a checkpoint after it has checked that the tree only grew, and
-// remembers what it cosigned.
+// Package witness is a witness of transparency logs: it cosigns a checkpoint after it has checked
+// that the tree only grew, and remembers what it cosigned.
 //
-// It implements add-checkpoint and the monitoring API of https://c2sp.org/tlog-witness, and both cosignatures of
-// https://c2sp.org/tlog-cosignature: Ed25519 (type 0x04) and ML-DSA-44 (0x06). Package conformance checks any witness against the
-// specification, this one in this package's tests.
+// It implements add-checkpoint and the monitoring API of https://c2sp.org/tlog-witness, and both
+// cosignatures of https://c2sp.org/tlog-cosignature: Ed25519 (type 0x04) and ML-DSA-44 (0x06).
+// Package conformance checks any witness against the specification, this one in this package's
+// tests.
 //
-// It guarantees that no two of its cosignatures contradict: of one log, every two cosigned trees are consistent, and timestamps never
-// go backwards, whatever requests come at once, in however many processes on one folder, and whenever these are killed. That rests on
-// one SQL statement, which compares and sets the head of a log and is durable before the answer leaves. It holds as long as the folder
-// is: a folder that is restored from a backup has forgotten what was signed since, and must get a new name and new keys instead.
+// It guarantees that no two of its cosignatures contradict: of one log, every two cosigned trees
+// are consistent, and timestamps never go backwards, whatever requests come at once, in however
+// many processes on one folder, and whenever these are killed. That rests on one SQL statement,
+// which compares and sets the head of a log and is durable before the answer leaves. It holds as
+// long as the folder is: a folder that is restored from a backup has forgotten what was signed
+// since, and must get a new name and new keys instead.
 //
-// A witness does not look at entries, does not say that a log is right, and does not keep the tree. It keeps the latest checkpoint of
-// each log with the signatures, and of checkpoints that contradict it both, as proof.
+// A witness does not look at entries, does not say that a log is right, and does not keep the tree.
+// It keeps the latest checkpoint of each log with the signatures, and of checkpoints that
+// contradict it both, as proof.
 package witness
 
 import (
@@ -53,23 +57,28 @@ type Config struct {
 	Clock  func() time.Time // of the cosignatures; nil is time.Now
 	Logger *slog.Logger     // nil is slog.DiscardHandler
 
-	// Rate (a second) and Burst limit, for each log alone, how many larger trees are cosigned; for others there is 429. What anybody can
-	// repeat costs nothing of it: refusals, and the tree on record, which is cosigned once a second at most and answered with what is
-	// stored meanwhile. Zero is DefaultRate and DefaultBurst; rate.Inf is no limit.
+	// Rate (a second) and Burst limit, for each log alone, how many larger trees are cosigned; for
+	// others there is 429. What anybody can repeat costs nothing of it: refusals, and the tree on
+	// record, which is cosigned once a second at most and answered with what is stored meanwhile.
+	// Zero is DefaultRate and DefaultBurst; rate.Inf is no limit.
 	Rate  rate.Limit
 	Burst int
 
-	// Limits says what strangers can take of the service; the witness sets Refusal and Logger. Its Rate counts for every request of an
-	// address, whatever log it names; zero is DefaultAddressRate. Where Rate is rate.Inf nothing of it is limited.
+	// Limits says what strangers can take of the service; the witness sets Refusal and Logger. Its
+	// Rate counts for every request of an address, whatever log it names; zero is
+	// DefaultAddressRate. Where Rate is rate.Inf nothing of it is limited.
 	Limits httpd.Config
 
-	// Agent connects to the ssh-agent that holds the Ed25519 key of a witness made by InitAgent. Others do not need it.
+	// Agent connects to the ssh-agent that holds the Ed25519 key of a witness made by InitAgent.
+	// Others do not need it.
 	Agent func() (net.Conn, error)
 
-	// Before decides last, and must be set for a folder that InitGated made, and for no other: what its keys state is more than
-	// consistency. It is called with a checkpoint that a trusted key has signed and that extends the head on record, before anything is
-	// cosigned or recorded. Signed holds the log's signatures only. If it returns an error there is no cosignature; a *Refusal is the
-	// answer. Calls for one log come one after the other; while one runs, others for that log wait.
+	// Before decides last, and must be set for a folder that InitGated made, and for no other: what
+	// its keys state is more than consistency. It is called with a checkpoint that a trusted key
+	// has signed and that extends the head on record, before anything is cosigned or recorded.
+	// Signed holds the log's signatures only. If it returns an error there is no cosignature; a
+	// *Refusal is the answer. Calls for one log come one after the other; while one runs, others
+	// for that log wait.
 	Before func(ctx context.Context, c torchwood.Checkpoint, signed []byte) error
 }
 
@@ -177,7 +186,8 @@ func (w *Witness) VKeys() []string { return vkeys(w.cosigners) }
 // Name returns the name under which the witness signs.
 func (w *Witness) Name() string { return w.cosigners[0].verifier.Name() }
 
-// Statement signs a message that is no checkpoint with every key, ascending by key id: see [Cosigner.Statement].
+// Statement signs a message that is no checkpoint with every key, ascending by key id: see
+// [Cosigner.Statement].
 func (w *Witness) Statement(message []byte) (signatures []poclog.NoteSignature, err error) {
 	for _, c := range w.cosigners {
 		s, err := c.Statement(message)
@@ -190,7 +200,8 @@ func (w *Witness) Statement(message []byte) (signatures []poclog.NoteSignature, 
 	return signatures, nil
 }
 
-// Published returns the latest cosigned checkpoint of the log whose origin has a hex SHA-256, or nil before the first.
+// Published returns the latest cosigned checkpoint of the log whose origin has a hex SHA-256, or
+// nil before the first.
 func (w *Witness) Published(ctx context.Context, hash string) ([]byte, error) {
 	cp, err := w.state.published(ctx, hash)
 	if errors.Is(err, errNoLog) {
@@ -231,7 +242,8 @@ func (w *Witness) laneOf(origin string) *lane {
 	return l.(*lane)
 }
 
-// Check reports whether the witness can work: its state can be read, and its clock is not behind what it signed by more than clocks may differ.
+// Check reports whether the witness can work: its state can be read, and its clock is not behind
+// what it signed by more than clocks may differ.
 func (w *Witness) Check(ctx context.Context) error {
 	logs, err := w.state.logs(ctx)
 	if err != nil {

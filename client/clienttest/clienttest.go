@@ -1,5 +1,5 @@
-// Package clienttest is the conformance test of [client.CheckpointStore]. It tests what callers rely on, not durability: a machine would have to
-// lose power for that.
+// Package clienttest is the conformance test of [client.CheckpointStore]. It tests what callers
+// rely on, not durability: a machine would have to lose power for that.
 package clienttest
 
 import (
@@ -11,7 +11,8 @@ import (
 	"github.com/poclog/poclog/client"
 )
 
-// TestStore tests a store. open returns a handle to one and the same store, empty at first, as a process does that starts.
+// TestStore tests a store. open returns a handle to one and the same store, empty at first, as a
+// process does that starts.
 func TestStore(t *testing.T, open func(testing.TB) client.CheckpointStore) {
 	t.Helper()
 	t.Run("an unknown origin has nothing", func(t *testing.T) { wantSeen(t, open(t), "none.test", "") })

@@ -237,7 +237,8 @@ func (a *attestCmd) discloses(cmd *cobra.Command, bundle []byte) ([]disclose.Fac
 	return disclosed(sub, a.keys)
 }
 
-// ask shows what becomes public, and asks. --yes is for what this process takes, and not for what it finds.
+// ask shows what becomes public, and asks. --yes is for what this process takes, and not for what
+// it finds.
 func (a *attestCmd) ask(cmd *cobra.Command, list []disclose.Fact, found bool) error {
 	to := ""
 	if a.submit || a.every != 0 {
@@ -258,7 +259,8 @@ func (a *attestCmd) writeBundle(cmd *cobra.Command, bundle []byte) error {
 	return a.out.write(cmd, bundle)
 }
 
-// usable refuses evidence that contradicts itself, which every judge would refuse, and says what a judge could not prove with it.
+// usable refuses evidence that contradicts itself, which every judge would refuse, and says what a
+// judge could not prove with it.
 func usable(cmd *cobra.Command, im *importer.Import) error {
 	o, err := outlookOf(im)
 	if err != nil {

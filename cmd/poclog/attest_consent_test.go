@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// What lies in the state's folder is not published unasked: a co-tenant may have put it there, and the publisher's key would sign it.
+// What lies in the state's folder is not published unasked: a co-tenant may have put it there, and
+// the publisher's key would sign it.
 func TestFoundEvidenceIsNotPublished(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "vm.key")
 	out, err := exec.Command(program(t, "poclog"), "key", "new", "-o", key).Output()

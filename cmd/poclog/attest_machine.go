@@ -97,7 +97,8 @@ var pieceFlags = map[poclog.Profile][]string{
 	poclog.AzureSNPvTPM:    {"tpm", "imds", "ak-chain"},
 }
 
-// used refuses flags of pieces that the machine's evidence does not have. What the machine is may be found out later only.
+// used refuses flags of pieces that the machine's evidence does not have. What the machine is may
+// be found out later only.
 func (f *machineFlags) used(cmd *cobra.Command, m *attest.Machine, o *attest.Options) error {
 	p, err := m.Profile(o)
 	if err != nil {
@@ -115,7 +116,8 @@ func (f *machineFlags) used(cmd *cobra.Command, m *attest.Machine, o *attest.Opt
 // maxTemplate is over what any TPMT_PUBLIC has.
 const maxTemplate = 4096
 
-// parseHandle reads the handle of a persistent object (TPM 2.0 Part 2, §7.5): 0x81000000 to 0x81ffffff.
+// parseHandle reads the handle of a persistent object (TPM 2.0 Part 2, §7.5): 0x81000000 to
+// 0x81ffffff.
 func parseHandle(s string) (tpm2.TPMHandle, error) {
 	if s == "" {
 		return 0, nil

@@ -76,7 +76,8 @@ func reportOf(r *attest.Report) *reportJSON {
 	return out
 }
 
-// printProblems shows what of the evidence that was taken to try would not pass, and can be mended: a challenge comes with the proof itself.
+// printProblems shows what of the evidence that was taken to try would not pass, and can be mended:
+// a challenge comes with the proof itself.
 func printProblems(w io.Writer, r *attest.Report) {
 	if r.Outlook == nil {
 		return

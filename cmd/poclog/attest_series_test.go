@@ -57,7 +57,8 @@ func (s *scene) start(program string, args ...string) *service {
 	return p
 }
 
-// signal sends a signal to the process and to those that it started, if they still run, and waits until it has ended.
+// signal sends a signal to the process and to those that it started, if they still run, and waits
+// until it has ended.
 func (p *service) signal(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // it may have ended
 	<-p.ended
@@ -106,7 +107,8 @@ func (s *scene) wantOneProof(dir string, before int) {
 	}
 }
 
-// The process is killed by SIGKILL at moments all over a window's work, more than once, and started again: the window has one proof.
+// The process is killed by SIGKILL at moments all over a window's work, more than once, and started
+// again: the window has one proof.
 func TestKilledAnywhereNoWindowIsDoubledOrLost(t *testing.T) {
 	s := managedScene(t, false)
 	for round := range 6 {
@@ -125,7 +127,8 @@ func TestKilledAnywhereNoWindowIsDoubledOrLost(t *testing.T) {
 	}
 }
 
-// The kernel itself kills the process at the n-th of the system calls by which the state is kept, before it is made; for every n.
+// The kernel itself kills the process at the n-th of the system calls by which the state is kept,
+// before it is made; for every n.
 func TestKilledAtEveryDurableStepNoWindowIsDoubledOrLost(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err == nil {

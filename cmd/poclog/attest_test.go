@@ -32,7 +32,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// guestProgram is poclog in a laboratory's VM: the command as it is, with the VM's configfs-tsm and the kernel's files in place of this machine's.
+// guestProgram is poclog in a laboratory's VM: the command as it is, with the VM's configfs-tsm and
+// the kernel's files in place of this machine's.
 const guestProgram = "poclog-guest"
 
 // Where guestMain finds its host, and the kernel's files.
@@ -196,7 +197,8 @@ func (s *scene) proofs() int {
 	return int(cp.Size) - 1
 }
 
-// managedScene is a VM of the laboratory's cloud, and a log that admits whose evidence the publishers signed, if there are any.
+// managedScene is a VM of the laboratory's cloud, and a log that admits whose evidence the
+// publishers signed, if there are any.
 func managedScene(t *testing.T, rsa bool, publishers ...string) *scene {
 	t.Helper()
 	c := gce.New("attest", time.Now().UTC().AddDate(-1, 0, 0).Truncate(24*time.Hour))
@@ -257,7 +259,8 @@ func TestAttestedVMIsAdmitted(t *testing.T) {
 			if err != nil || poclog.BlobOf(bundle) != v.Entry.Evidence.Bundle {
 				t.Errorf("another bundle than was logged: %v", err)
 			}
-			// Without a file for the receipt it is kept in the state's folder; a second proof is another one.
+			// Without a file for the receipt it is kept in the state's folder; a second proof is
+			// another one.
 			status, _, stderr = s.attest("--submit", "--yes")
 			if status != 0 || !strings.Contains(stderr, "entry 2 of lab.test/1, level 2") || s.proofs() != 2 {
 				t.Errorf("status %d, %d proofs: %s", status, s.proofs(), stderr)
@@ -327,7 +330,8 @@ func TestAttestChecksAndRefuses(t *testing.T) {
 	}
 }
 
-// A log that admits only known publishers takes what the machine's key signed, and says to others what they can do.
+// A log that admits only known publishers takes what the machine's key signed, and says to others
+// what they can do.
 func TestAttestSignsAsAPublisher(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "vm.key")
 	out, err := exec.Command(program(t, "poclog"), "key", "new", "-o", key).Output()

@@ -101,7 +101,8 @@ func (v *challengeCmd) run(cmd *cobra.Command) error {
 	return v.print(cmd, ch)
 }
 
-// print shows what goes into the quotes. With the challenge on standard output it goes to standard error.
+// print shows what goes into the quotes. With the challenge on standard output it goes to standard
+// error.
 func (v *challengeCmd) print(cmd *cobra.Command, ch *poclog.Challenge) error {
 	w := cmd.OutOrStdout()
 	if v.out.path == "-" {

@@ -104,7 +104,8 @@ func (a *collateralAddCmd) items(cmd *cobra.Command) (items []poclog.CollateralI
 	return append(items, it), nil
 }
 
-// tokenItem reads a registry's answer, and finds with which padding it was shown the bundle's quote.
+// tokenItem reads a registry's answer, and finds with which padding it was shown the bundle's
+// quote.
 func (a *collateralAddCmd) tokenItem(cmd *cobra.Command) (it poclog.CollateralItem, err error) {
 	file, err := readFile(cmd, a.token, maxEndorsementFile)
 	if err != nil {
@@ -149,7 +150,8 @@ func teeQuote(b *poclog.Bundle) []byte {
 
 const maxEndorsementFile = 1 << 16
 
-// tokenOf takes the token out of a registry's JSON answer, or out of a file that ends in a line break.
+// tokenOf takes the token out of a registry's JSON answer, or out of a file that ends in a line
+// break.
 func tokenOf(file []byte) []byte {
 	var answer struct {
 		JWT string `json:"jwt"`

@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/publish/disclose"
 )
 
-// consent shows what becomes public, for good, and asks. to is the log's URL, or empty where the bundle is only written.
+// consent shows what becomes public, for good, and asks. to is the log's URL, or empty where the
+// bundle is only written.
 func consent(cmd *cobra.Command, yes bool, to string, list []disclose.Fact, keys []*signer.Signer) error {
 	if to != "" {
 		show(cmd, fmt.Sprintf("To be published by %s, for good:", to), list, keys)
@@ -33,7 +34,8 @@ func consent(cmd *cobra.Command, yes bool, to string, list []disclose.Fact, keys
 	return err
 }
 
-// maxFactLine bounds a fact's line. Facts have bounds of their own, before characters become escapes.
+// maxFactLine bounds a fact's line. Facts have bounds of their own, before characters become
+// escapes.
 const maxFactLine = 1 << 13
 
 // show lists facts on standard error. A key that signs is shown with its reference.

@@ -91,7 +91,8 @@ func (d *dossierCmd) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// names returns what the arguments name: identities with their unproven claims, or the identities of a receipt.
+// names returns what the arguments name: identities with their unproven claims, or the identities
+// of a receipt.
 func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) {
 	var names []string
 	for _, arg := range args {
@@ -194,7 +195,8 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 	return &receipt.Error{Step: dossier.StepDossier, Detail: fmt.Sprintf("the receipt is of %s, the dossiers of %s", verdict.Origin, strings.Join(origins, ", "))}
 }
 
-// dossier checks a dossier. What it shows is a yes unless it contradicts or calls for an explanation.
+// dossier checks a dossier. What it shows is a yes unless it contradicts or calls for an
+// explanation.
 func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) error {
 	policy, err := readTlogPolicy(cmd, v.policy)
 	if err != nil {

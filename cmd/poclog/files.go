@@ -66,7 +66,8 @@ func (o *output) flags(cmd *cobra.Command, name string) {
 	cmd.Flags().BoolVar(&o.force, "force", false, "overwrite the output file")
 }
 
-// check refuses early what write would refuse after the work was done: what a log has published is not taken back because its receipt finds no room.
+// check refuses early what write would refuse after the work was done: what a log has published is
+// not taken back because its receipt finds no room.
 func (o *output) check() error {
 	if o.path == "" {
 		return usagef("say where to write: -o FILE, or -o - for standard output")

@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/internal/httpd"
 )
 
-// registerHTTP adds the flags of a service's limits for strangers. Zero is no value: the defaults are right for a small public service.
+// registerHTTP adds the flags of a service's limits for strangers. Zero is no value: the defaults
+// are right for a small public service.
 func registerHTTP(f *pflag.FlagSet, c *httpd.Config) {
 	f.Var((*proxyFlag)(&c.TrustedProxies), "trusted-proxy", "address or CIDR of a proxy whose X-Forwarded-For or Forwarded names the client; can be given more than once")
 	f.IntVar(&c.Connections, "connections", httpd.DefaultConnections, "connections that are open at a time")
@@ -54,11 +55,13 @@ func (p *proxyFlag) Set(text string) error {
 	return nil
 }
 
-// outsideHeap is what a process takes beside what Go's collector manages: its program, and a database's pages.
+// outsideHeap is what a process takes beside what Go's collector manages: its program, and a
+// database's pages.
 const outsideHeap = 64 << 20
 
-// limitHTTP refuses limits that are no limits, and holds the process to its memory: the collector works harder as the process comes near it, instead of
-// letting garbage grow to the size of what lives.
+// limitHTTP refuses limits that are no limits, and holds the process to its memory: the collector
+// works harder as the process comes near it, instead of letting garbage grow to the size of what
+// lives.
 func limitHTTP(c *httpd.Config) error {
 	for name, v := range map[string]float64{
 		"connections": float64(c.Connections), "reads": float64(c.Reads), "writes": float64(c.Writes), "waiting": float64(c.Waiting), "least-rate": float64(c.LeastRate),

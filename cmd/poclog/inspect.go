@@ -152,7 +152,8 @@ func shownLeaf(leaf []byte) any {
 	return fmt.Sprintf("%q", leaf)
 }
 
-// describeCheckpoint shows what a checkpoint says, and whose signatures it carries; `poclog verify` looks whether they are right.
+// describeCheckpoint shows what a checkpoint says, and whose signatures it carries; `poclog verify`
+// looks whether they are right.
 func describeCheckpoint(signed []byte) any {
 	cp, err := tlogpolicy.ParseCheckpoint(signed)
 	if err != nil {

@@ -30,7 +30,8 @@ func showKey(ts *testscript.TestScript, ref string) (shown struct{ Policy, SHA25
 	return shown
 }
 
-// cmdPublishers has a log's policy admit what a threshold of keys signed: publishers DIR THRESHOLD KEY...
+// cmdPublishers has a log's policy admit what a threshold of keys signed: publishers DIR THRESHOLD
+// KEY...
 func cmdPublishers(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(filepath.Join(args[0], "appraisal.json"))
 	p, err := poclog.ParsePolicy([]byte(ts.ReadFile(path)))

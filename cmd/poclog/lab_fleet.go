@@ -19,7 +19,8 @@ import (
 	"github.com/poclog/poclog/internal/lab/pcs"
 )
 
-// A fleet is a laboratory's machines and VMs of one profile. It is not safe for concurrent use; publish is.
+// A fleet is a laboratory's machines and VMs of one profile. It is not safe for concurrent use;
+// publish is.
 type fleet struct {
 	policy     func(registry string) *poclog.Policy
 	collateral func(at time.Time) (*poclog.Collateral, error)
@@ -95,8 +96,8 @@ func (l *laboratory) metal() (*fleet, error) {
 	return f, nil
 }
 
-// azure makes Azure's cloud: chassis with chips of Intel's, or of AMD's products by turns, over its regions. VMs are made when they first answer, for their
-// keys take a tenth of a second each.
+// azure makes Azure's cloud: chassis with chips of Intel's, or of AMD's products by turns, over its
+// regions. VMs are made when they first answer, for their keys take a tenth of a second each.
 func (l *laboratory) azure() (*fleet, error) {
 	var products []string
 	if l.Profile == poclog.AzureSNPvTPM {
@@ -134,7 +135,8 @@ func (l *laboratory) azure() (*fleet, error) {
 	return f, nil
 }
 
-// server serves the register, the PCS, the provider's bucket and, of a cloud with AMD's chips, the KDS.
+// server serves the register, the PCS, the provider's bucket and, of a cloud with AMD's chips, the
+// KDS.
 func (f *fleet) server(register http.Handler, c *azure.Cloud) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", register)

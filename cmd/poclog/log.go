@@ -143,7 +143,8 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	return serveUntilDone(cmd.Context(), s.listen, logger, svc)
 }
 
-// quietTessera keeps the library's own messages off standard error: what matters of them is in /health.
+// quietTessera keeps the library's own messages off standard error: what matters of them is in
+// /health.
 func quietTessera() {
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)

@@ -48,7 +48,8 @@ func usagef(format string, args ...any) error {
 	return &exitError{status: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
-// undecided marks an error that kept the command from deciding: I/O, network, evidence that is not at hand.
+// undecided marks an error that kept the command from deciding: I/O, network, evidence that is not
+// at hand.
 func undecided(err error) error { return &exitError{status: exitUndecided, err: err} }
 
 // hint adds what to do about an error. The status stays, or becomes 1.
@@ -137,7 +138,8 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it does
-	// Whatever is printed may hold text from outside. Bytes that are no text go around these writers: see rawOutput.
+	// Whatever is printed may hold text from outside. Bytes that are no text go around these
+	// writers: see rawOutput.
 	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
 	root := newRootCmd()
 	root.SetOut(stdout)
@@ -153,7 +155,8 @@ func run(args []string) int {
 	return statusOf(err)
 }
 
-// printError tells people what failed, and what to do about it. Further lines stand under the first: a text from outside cannot look like another message.
+// printError tells people what failed, and what to do about it. Further lines stand under the
+// first: a text from outside cannot look like another message.
 func printError(w io.Writer, err error) {
 	lines := func(label, text string) {
 		fmt.Fprintf(w, "%s: %s\n", label, strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  "))

@@ -190,7 +190,8 @@ func newMonitorRunCmd() *cobra.Command {
 	return c
 }
 
-// announce says which logs are followed: a monitor that follows none is silent, and looks like one that found nothing.
+// announce says which logs are followed: a monitor that follows none is silent, and looks like one
+// that found nothing.
 func announce(ctx context.Context, m *monitor.Monitor, once bool, logger *slog.Logger) error {
 	logs, err := m.Logs(ctx)
 	if err != nil {
@@ -228,7 +229,8 @@ func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *
 	return nil
 }
 
-// runOnce looks at every log one time. What is new is what the look and the watch list found; what could not be told is told next time, and is trouble.
+// runOnce looks at every log one time. What is new is what the look and the watch list found; what
+// could not be told is told next time, and is trouble.
 func runOnce(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *teller) error {
 	// What is silenced since the last look must not hide, in the count, what is new now.
 	if err := t.mark(cmd.Context()); err != nil {

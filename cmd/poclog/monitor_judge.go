@@ -117,7 +117,8 @@ func (j *judgeCmd) judge(cmd *cobra.Command, k *platforms.Keeper, out *judged) (
 	return nil
 }
 
-// collateral reads the files, or asks for what judges each family of platforms. With nothing at all the policy's least firmware still judges.
+// collateral reads the files, or asks for what judges each family of platforms. With nothing at all
+// the policy's least firmware still judges.
 func (j *judgeCmd) collateral(cmd *cobra.Command, k *platforms.Keeper) ([]*poclog.Collateral, error) {
 	var cols []*poclog.Collateral
 	for _, path := range j.files {
@@ -169,7 +170,8 @@ func (j *judgeCmd) needs(ctx context.Context, k *platforms.Keeper) (needs [][]co
 // ask asks the manufacturers. What one of them has none of judges nothing.
 func (j *judgeCmd) ask(cmd *cobra.Command, needs [][]collateral.Need) (cols []*poclog.Collateral, err error) {
 	if j.cacheFlags.dir == "" {
-		// Not the one of the commands that fetch for a bundle: what was asked for early there would judge here.
+		// Not the one of the commands that fetch for a bundle: what was asked for early there would
+		// judge here.
 		j.cacheFlags.dir = filepath.Join(j.dir.folder(), "collateral-cache")
 	}
 	cache, sources, err := j.open(cmd)

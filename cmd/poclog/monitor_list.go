@@ -97,7 +97,8 @@ func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, q
 	})
 }
 
-// print prints a list as JSON, CSV or a table. A table on a terminal is shortened to fit; elsewhere it has everything in full.
+// print prints a list as JSON, CSV or a table. A table on a terminal is shortened to fit; elsewhere
+// it has everything in full.
 func (f *listFlags) print(cmd *cobra.Command, name string, list any, rows func(full bool) *table) (err error) {
 	out := cmd.OutOrStdout()
 	width := widthOf(out)
@@ -259,7 +260,8 @@ func (f *listFlags) alerts(cmd *cobra.Command, m *monitor.Monitor, name string, 
 	return nil
 }
 
-// noAlerts says that there are none, and how many are silenced: silence is not to be taken for peace.
+// noAlerts says that there are none, and how many are silenced: silence is not to be taken for
+// peace.
 func noAlerts(cmd *cobra.Command, m *monitor.Monitor, name string, af monitor.AlertFilter) error {
 	af.Unsilenced = false
 	silenced, err := collectAlerts(cmd.Context(), m, af)
@@ -297,7 +299,8 @@ func alertTable(list []*monitor.Alert) *table {
 	return t
 }
 
-// printAlert shows an alert for people: what, when, and in two sentences what was seen and what it may mean.
+// printAlert shows an alert for people: what, when, and in two sentences what was seen and what it
+// may mean.
 func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s %s  %s\n", strings.ToUpper(a.Severity), a.Rule, a.Time.UTC().Format(time.DateTime))
@@ -315,7 +318,8 @@ func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 	fmt.Fprintf(out, "  Id: %s\n\n", a.ID)
 }
 
-// wrap breaks text into lines of a width, each with an indent. What has no spaces stays whole; 0 breaks nothing.
+// wrap breaks text into lines of a width, each with an indent. What has no spaces stays whole; 0
+// breaks nothing.
 func wrap(text, indent string, width int) string {
 	var lines []string
 	line := indent

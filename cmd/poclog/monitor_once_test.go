@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// From a log that holds an attack, by the commands alone, to a file that convinces somebody whose network is unplugged; and the exit statuses on the way.
+// From a log that holds an attack, by the commands alone, to a file that convinces somebody whose
+// network is unplugged; and the exit statuses on the way.
 func TestMonitorOnceFindsAnAttackAndTheFileConvinces(t *testing.T) {
 	var series attack.OverTime
 	for _, a := range attack.Series {

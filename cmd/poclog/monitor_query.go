@@ -133,7 +133,8 @@ func shortPlace(p query.Place) string {
 	return p.String()
 }
 
-// resolve finds the identity that somebody asks about. That no entry names it is an answer; what names none or several is wrong usage.
+// resolve finds the identity that somebody asks about. That no entry names it is an answer; what
+// names none or several is wrong usage.
 func resolve(ctx context.Context, m *monitor.Monitor, text string) (poclog.Identity, error) {
 	id, err := query.Resolve(m.Records(ctx, monitor.Filter{Kind: monitor.KindProof}), text)
 	switch {

@@ -92,7 +92,8 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 	})
 }
 
-// readPolicies reads appraisal policies; without any there is the built-in one of the realm production.
+// readPolicies reads appraisal policies; without any there is the built-in one of the realm
+// production.
 func readPolicies(cmd *cobra.Command, paths []string) ([]*poclog.Policy, error) {
 	if len(paths) == 0 {
 		return []*poclog.Policy{profile.DefaultPolicy(true)}, nil

@@ -16,7 +16,8 @@ import (
 	"github.com/poclog/poclog/monitor/notify"
 )
 
-// flushTime is how long one run waits for a webhook: what it has not taken then is told by the next run.
+// flushTime is how long one run waits for a webhook: what it has not taken then is told by the next
+// run.
 const flushTime = 30 * time.Second
 
 // watchEvery is how often the watch and silence lists are looked at while following.
@@ -64,7 +65,8 @@ type teller struct {
 	logger   *slog.Logger
 }
 
-// open reads the lists and opens the sinks. What is wrong with a flag is found before any log is asked.
+// open reads the lists and opens the sinks. What is wrong with a flag is found before any log is
+// asked.
 func (f *tellFlags) open(cmd *cobra.Command, m *monitor.Monitor, dir string, logger *slog.Logger) (t *teller, err error) {
 	t = &teller{m: m, silences: notify.SilencesIn(dir), logger: logger}
 	list, err := f.watched(cmd)

@@ -18,8 +18,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// cmdHTTP asks a URL and wants a status: `http 200 URL [FILE]`, which posts a file. The answer is in the file http.out. URLs of `poclog monitor serve` begin with $MONITOR, which
-// `http serve` starts.
+// cmdHTTP asks a URL and wants a status: `http 200 URL [FILE]`, which posts a file. The answer is
+// in the file http.out. URLs of `poclog monitor serve` begin with $MONITOR, which `http serve`
+// starts.
 func cmdHTTP(ts *testscript.TestScript, _ bool, args []string) {
 	if args[0] == "serve" {
 		serveMonitor(ts, args[1:])
@@ -41,7 +42,8 @@ func cmdHTTP(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// serveMonitor starts `poclog monitor serve` until the script ends, and sets MONITOR to its address.
+// serveMonitor starts `poclog monitor serve` until the script ends, and sets MONITOR to its
+// address.
 func serveMonitor(ts *testscript.TestScript, args []string) {
 	cmd := exec.Command("poclog", append([]string{"monitor", "serve", "--listen", "127.0.0.1:0"}, args...)...)
 	cmd.Path, cmd.Dir = lookPath(ts), ts.MkAbs(".")
@@ -60,8 +62,8 @@ func serveMonitor(ts *testscript.TestScript, args []string) {
 	ts.Setenv("MONITOR", strings.TrimSpace(line))
 }
 
-// cmdHook starts a server for webhooks until the script ends, and sets HOOK to its address: it fails the first N requests with 500, and appends what it
-// takes to hook.out: `hook N`.
+// cmdHook starts a server for webhooks until the script ends, and sets HOOK to its address: it
+// fails the first N requests with 500, and appends what it takes to hook.out: `hook N`.
 func cmdHook(ts *testscript.TestScript, _ bool, args []string) {
 	fail, err := strconv.Atoi(args[0])
 	ts.Check(err)

@@ -13,8 +13,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// readTlogPolicy finds whose signatures count: the flag, POCLOG_POLICY, or policy.txt in the XDG config folder. Without one there is no
-// verdict.
+// readTlogPolicy finds whose signatures count: the flag, POCLOG_POLICY, or policy.txt in the XDG
+// config folder. Without one there is no verdict.
 func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error) {
 	path := flag
 	if path == "" {
@@ -50,7 +50,8 @@ func xdg(variable, fallback string) string {
 	return filepath.Join(home, fallback)
 }
 
-// readAppraisalPolicy reads an appraisal policy, or gives the built-in one: production roots, historical evidence at level 0.
+// readAppraisalPolicy reads an appraisal policy, or gives the built-in one: production roots,
+// historical evidence at level 0.
 func readAppraisalPolicy(cmd *cobra.Command, path string) ([]byte, error) {
 	if path == "" {
 		return profile.DefaultPolicy(true).Marshal()

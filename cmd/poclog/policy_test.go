@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Every policy that breaks a rule is refused by every command that reads one, with the line where there is one.
+// Every policy that breaks a rule is refused by every command that reads one, with the line where
+// there is one.
 func TestInvalidPoliciesAreRefusedByEveryCommand(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/tlogpolicy/*.json")
 	if err != nil || len(files) == 0 {

@@ -16,8 +16,8 @@ import (
 // errInterrupted ends a command whose user does not answer, but interrupts.
 var errInterrupted = errors.New("interrupted")
 
-// interruptible waits for a read, which nothing but its input ends, or for the end of the context. The read is left alone then: the process
-// ends.
+// interruptible waits for a read, which nothing but its input ends, or for the end of the context.
+// The read is left alone then: the process ends.
 func interruptible[T any](ctx context.Context, read func() (T, error)) (answer T, err error) {
 	type reply struct {
 		answer T

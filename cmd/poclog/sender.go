@@ -92,7 +92,8 @@ func keepReceipt(cmd *cobra.Command, o *output, file []byte, err error) error {
 	return nil
 }
 
-// fromLog gives a log's refusal its exit status: what it refuses is no, what it could not do is undecided. It adds what to do.
+// fromLog gives a log's refusal its exit status: what it refuses is no, what it could not do is
+// undecided. It adds what to do.
 func fromLog(err error) error {
 	var p *client.Problem
 	var split *client.SplitView

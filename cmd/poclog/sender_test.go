@@ -89,7 +89,8 @@ func TestSubmitSaysWhatItWaitsFor(t *testing.T) {
 	}
 }
 
-// A log that was made anew under its old name is noticed before anything is asked or published: the message names the file, the causes, and what to do.
+// A log that was made anew under its old name is noticed before anything is asked or published: the
+// message names the file, the causes, and what to do.
 func TestSubmitNoticesALogThatWasMadeAnew(t *testing.T) {
 	const origin = "anew.test"
 	seen := func(signed []byte) (dir, file string) {

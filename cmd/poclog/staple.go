@@ -15,10 +15,12 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// staplePause is the time between two looks at a log's index: it covers a new entry within a minute or so.
+// staplePause is the time between two looks at a log's index: it covers a new entry within a minute
+// or so.
 const staplePause = 5 * time.Second
 
-// A staple is the flag --dossier of commands that keep a receipt: the publisher hands out both, so that who reads them asks nobody.
+// A staple is the flag --dossier of commands that keep a receipt: the publisher hands out both, so
+// that who reads them asks nobody.
 type staple struct {
 	out output
 }
@@ -36,8 +38,9 @@ func (s *staple) check(force bool) error {
 	return s.out.check()
 }
 
-// keep gets the dossier of a receipt and keeps it, if one was asked for. It waits until the index has the entry. One that does not clear
-// the receipt is kept, and is an error: it says what else is claimed.
+// keep gets the dossier of a receipt and keeps it, if one was asked for. It waits until the index
+// has the entry. One that does not clear the receipt is kept, and is an error: it says what else is
+// claimed.
 func (s *staple) keep(cmd *cobra.Command, cl *client.Client, file []byte) error {
 	if s.out.path == "" {
 		return nil

@@ -118,7 +118,8 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	// Before anything is asked or published: what this machine saw of the log must fit with what it shows.
+	// Before anything is asked or published: what this machine saw of the log must fit with what it
+	// shows.
 	if _, err := cl.Checkpoint(cmd.Context()); err != nil {
 		return fromLog(err)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/internal/terminal"
 )
 
-// A column of a table. Where a terminal is too narrow, columns with a drop number are left out, the lowest first; 0 stays.
+// A column of a table. Where a terminal is too narrow, columns with a drop number are left out, the
+// lowest first; 0 stays.
 type column struct {
 	name string
 	drop int
@@ -54,13 +55,16 @@ func widthOf(w io.Writer) int {
 	return width
 }
 
-// leastText is how much room a text needs under its label, to be broken there rather than by the terminal.
+// leastText is how much room a text needs under its label, to be broken there rather than by the
+// terminal.
 const leastText = 30
 
-// labelled prints a text behind its label. On a terminal it is broken into lines that stand under its beginning.
+// labelled prints a text behind its label. On a terminal it is broken into lines that stand under
+// its beginning.
 func labelled(w io.Writer, label, text string) { fmt.Fprintln(w, hang(label, text, widthOf(w))) }
 
-// hang breaks a text behind its label into lines of a width; 0, and a width with too little room, break nothing.
+// hang breaks a text behind its label into lines of a width; 0, and a width with too little room,
+// break nothing.
 func hang(label, text string, width int) string {
 	start := utf8.RuneCountInString(label)
 	if width-start >= leastText {
@@ -105,7 +109,8 @@ func (t *table) names() []string {
 	return out
 }
 
-// fit chooses columns and their widths. What does not fit with the last of them is clipped where it is widest.
+// fit chooses columns and their widths. What does not fit with the last of them is clipped where it
+// is widest.
 func (t *table) fit(width int) (kept []int, widths []int) {
 	widths = make([]int, len(t.columns))
 	for i, c := range t.columns {
@@ -167,10 +172,12 @@ func (t *table) csv(w io.Writer) error {
 	return out.Error()
 }
 
-// shortHex is how many digits of an identity tables show on a terminal; `monitor show` takes as many.
+// shortHex is how many digits of an identity tables show on a terminal; `monitor show` takes as
+// many.
 const shortHex = 8
 
-// shortID is an identity as a terminal shows it: the end of its kind, and the beginning of its value; of a Compute Engine instance, its end.
+// shortID is an identity as a terminal shows it: the end of its kind, and the beginning of its
+// value; of a Compute Engine instance, its end.
 func shortID(id poclog.Identity) string {
 	kind, value := id.Kind(), id.Value()
 	if id == "" {

@@ -40,7 +40,8 @@ func stranger(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
-// What others named, answered or wrote reaches the terminal with its control characters as escapes: in errors, consent, and what is inspected.
+// What others named, answered or wrote reaches the terminal with its control characters as escapes:
+// in errors, consent, and what is inspected.
 func TestTextFromOutsideDoesNotSteerTheTerminal(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, b []byte) string {

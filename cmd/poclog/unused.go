@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// unused refuses flags that were given and have no effect here: what was asked for is not dropped in silence. why says what makes them so.
+// unused refuses flags that were given and have no effect here: what was asked for is not dropped
+// in silence. why says what makes them so.
 func unused(cmd *cobra.Command, why string, flags ...string) error {
 	var given []string
 	for _, name := range flags {

@@ -136,7 +136,8 @@ var beginnings = map[string]string{
 	"a wrong index": `{"v":1,"rule":"index-wrong"`, "a split view": splitViewStart, "a contradiction": contradictionStart,
 }
 
-// Every demand that a kind of file cannot answer is wrong usage, and every flag of verify has an effect on some kind.
+// Every demand that a kind of file cannot answer is wrong usage, and every flag of verify has an
+// effect on some kind.
 func TestVerifyRefusesDemandsThatAFileCannotAnswer(t *testing.T) {
 	v := new(verifyCmd)
 	used := map[string]bool{"json": true}
@@ -198,7 +199,8 @@ func newPublisher(t *testing.T, w *attack.World) *signer.Signer {
 	return s
 }
 
-// The publisher of a submission does not choose what he is judged by: a registry's answer that he wrote himself is refused, and so is a time beside a challenge.
+// The publisher of a submission does not choose what he is judged by: a registry's answer that he
+// wrote himself is refused, and so is a time beside a challenge.
 func TestVerifyTakesNoUnsignedWordFromThePublisher(t *testing.T) {
 	w := attack.NewWorld()
 	key := newPublisher(t, w)

@@ -94,7 +94,8 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 	return hint(fmt.Errorf("%s: %w", path, err), "`poclog import` makes bundles of other tools' evidence")
 }
 
-// A fileKind is a kind of file that can be checked, and the flags that have an effect on how. Others would be demands that it cannot answer.
+// A fileKind is a kind of file that can be checked, and the flags that have an effect on how.
+// Others would be demands that it cannot answer.
 type fileKind struct {
 	is    func(file []byte) bool
 	name  string
@@ -247,7 +248,8 @@ func (v *verifyCmd) explain(err error) error {
 	return err
 }
 
-// signed judges the submission in an envelope. What its publishers signed beside the bundle is the default.
+// signed judges the submission in an envelope. What its publishers signed beside the bundle is the
+// default.
 func (v *verifyCmd) signed(cmd *cobra.Command, file []byte, d receipt.Demands) error {
 	e, err := poclog.ParseEnvelope(file)
 	if err != nil {

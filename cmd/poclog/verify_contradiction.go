@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// contradiction checks a contradiction's file. Only what cannot all be honest is a yes: an alert is shown, and is none.
+// contradiction checks a contradiction's file. Only what cannot all be honest is a yes: an alert is
+// shown, and is none.
 func (v *verifyCmd) contradiction(cmd *cobra.Command, file []byte, d receipt.Demands) error {
 	policy, err := readTlogPolicy(cmd, v.policy)
 	if err != nil {
@@ -44,7 +45,8 @@ func (v *verifyCmd) contradiction(cmd *cobra.Command, file []byte, d receipt.Dem
 	return fmt.Errorf("rule %s: an %s calls for an explanation, and is no contradiction", found.Rule, found.Severity)
 }
 
-// printContradiction says what was seen and what it may mean, whom it implicates and whom not, and on whose word it stands.
+// printContradiction says what was seen and what it may mean, whom it implicates and whom not, and
+// on whose word it stands.
 func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	answer := "yes: a contradiction"
 	if c.Severity != rule.Contradiction {
@@ -93,7 +95,8 @@ func realmOf(e *poclog.Entry) string {
 	return fmt.Sprintf(": profile %s, realm %s", e.Profile, e.Realm)
 }
 
-// standingText says on whose word a contradiction stands. What implicates a log needs no other's word than the log's.
+// standingText says on whose word a contradiction stands. What implicates a log needs no other's
+// word than the log's.
 func standingText(c *receipt.ContradictionVerdict) string {
 	switch {
 	case c.Verdict == receipt.Reappraised:

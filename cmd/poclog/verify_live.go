@@ -26,7 +26,8 @@ func (v *verifyCmd) compareQuote(cmd *cobra.Command, e *poclog.Entry) error {
 	return profile.CompareLive(live, e, time.Now())
 }
 
-// liveQuote reads a TDX quote, or a SEV-SNP report with its certificates in any form in which `poclog import snp` takes one file.
+// liveQuote reads a TDX quote, or a SEV-SNP report with its certificates in any form in which
+// `poclog import snp` takes one file.
 func liveQuote(raw []byte, technology string) (*poclog.Bundle, error) {
 	if technology != "snp" {
 		padded, err := importer.ReadQuote(raw)

@@ -18,7 +18,8 @@ import (
 	"github.com/poclog/poclog/verify/tdx"
 )
 
-// A live quote says what it does only if its TEE cannot be read by its host, whose launch measurement would be the same.
+// A live quote says what it does only if its TEE cannot be read by its host, whose launch
+// measurement would be the same.
 func TestLiveQuotesAreOfTEEsThatTheirHostsCannotRead(t *testing.T) {
 	from := time.Now().AddDate(-1, 0, 0)
 	platform := chip.NewMaker("live test", from).NewPlatform("host", nil)

@@ -89,7 +89,8 @@ var config = []byte(`{"v":1,"kind":"config","policy":{"sha256":"823412d1eacb6795
 // question makes a file of some kind.
 func (c *corpus) question(m *mutator) question {
 	for {
-		// Lists that are put into lists grow without end: what is far over every limit says nothing new.
+		// Lists that are put into lists grow without end: what is far over every limit says nothing
+		// new.
 		if q := c.anyQuestion(m); len(q.File) <= maxTried {
 			return q
 		}

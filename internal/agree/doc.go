@@ -1,5 +1,7 @@
-// Package agree holds no code but a test: two implementations of docs/format.md, this one and the one in js/, are asked what they make of the same
-// files, and must answer the same. The files are the vectors, mutated by bytes and by structure, and files that are made and signed here.
+// Package agree holds no code but a test: two implementations of docs/format.md, this one and the
+// one in js/, are asked what they make of the same files, and must answer the same. The files are
+// the vectors, mutated by bytes and by structure, and files that are made and signed here.
 //
-// POCLOG_AGREE says how many files are tried (20,000 without it), POCLOG_SEED which ones. `make js` builds what the test asks.
+// POCLOG_AGREE says how many files are tried (20,000 without it), POCLOG_SEED which ones. `make js`
+// builds what the test asks.
 package agree

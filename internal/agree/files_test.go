@@ -14,7 +14,8 @@ func (c *corpus) leaf(m *mutator) *tree {
 	return pick(m, c.leaves).clone()
 }
 
-// receipt is a receipt that is signed here, of an entry that may be anything, and what a reader may demand.
+// receipt is a receipt that is signed here, of an entry that may be anything, and what a reader may
+// demand.
 func (c *corpus) receipt(m *mutator) question {
 	h := c.world.history(m, pick(m, []string{origin, origin, origin, other}), c.leaf(m), pick(m, []int{0, 0, 0, 1}))
 	if m.chance(20) {
@@ -83,7 +84,8 @@ var ruleIDs = []string{
 	"boot-forked", "tpm-rewound", "collateral-regressed", "interval-inverted", "entry-not-reproducible", "no-rule",
 }
 
-// contradiction is two entries that are much alike, with their receipts and what a rule is said to find.
+// contradiction is two entries that are much alike, with their receipts and what a rule is said to
+// find.
 func (c *corpus) contradiction(m *mutator) question {
 	entry := c.claims(m)
 	v := &tree{kind: '{'}

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// claims are two entries of which each member has one of few values, so that they agree in some and differ in others.
+// claims are two entries of which each member has one of few values, so that they agree in some and
+// differ in others.
 func (c *corpus) claims(m *mutator) [2]*tree {
 	e := c.leaf(m)
 	f := e.clone()

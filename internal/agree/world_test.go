@@ -266,7 +266,8 @@ func rootOf(leaves [][]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(l.Root(uint64(len(leaves))))
 }
 
-// restamp gives some cosignature line of a note another time, as its holder can, who cannot sign it.
+// restamp gives some cosignature line of a note another time, as its holder can, who cannot sign
+// it.
 func restamp(m *mutator, note []byte) []byte {
 	lines := strings.Split(string(note), "\n")
 	at := m.IntN(len(lines))

@@ -1,11 +1,11 @@
-// Package canon is the one codec of the project's canonical JSON, docs/format.md §1: RFC 8785 with members in one fixed
-// order, printable ASCII strings in which only `"` and `\` are escaped, integers below 2³² as numbers and wider ones as
-// decimal strings, no floats and no white space.
+// Package canon is the one codec of the project's canonical JSON, docs/format.md §1: RFC 8785 with
+// members in one fixed order, printable ASCII strings in which only `"` and `\` are escaped,
+// integers below 2³² as numbers and wider ones as decimal strings, no floats and no white space.
 //
-// A format is one function over a [Codec], which reads and writes: each rule stands once, and holds in both directions. For
-// every file x that is read, writing what was read gives x again; what could not be read is not written. A Codec never
-// panics on what it reads, and bounds every string and list before it allocates. FuzzMalleability of package poclog holds
-// all formats to it.
+// A format is one function over a [Codec], which reads and writes: each rule stands once, and holds
+// in both directions. For every file x that is read, writing what was read gives x again; what
+// could not be read is not written. A Codec never panics on what it reads, and bounds every string
+// and list before it allocates. FuzzMalleability of package poclog holds all formats to it.
 package canon
 
 import (
@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// A Codec reads a file, or writes one. The first error stays. After it every value that is read is zero.
+// A Codec reads a file, or writes one. The first error stays. After it every value that is read is
+// zero.
 type Codec struct {
 	buf     []byte // the file that is read, or what was written so far
 	off     int    // of the next byte to be read
@@ -133,7 +134,8 @@ func (c *Codec) Member(name string) *Codec {
 	return c
 }
 
-// Optional is the name of a member that may be left out: when writing, unless present. It reports whether the value follows.
+// Optional is the name of a member that may be left out: when writing, unless present. It reports
+// whether the value follows.
 func (c *Codec) Optional(name string, present bool) bool {
 	if c.err != nil {
 		return false
@@ -379,7 +381,8 @@ func (c *Codec) OptionalBase64(name string, b *[]byte, max int) {
 	}
 }
 
-// Raw is an object in the same form, whose members are not looked at here: it is 2 to max bytes long.
+// Raw is an object in the same form, whose members are not looked at here: it is 2 to max bytes
+// long.
 func (c *Codec) Raw(b *[]byte, max int) {
 	if c.writing {
 		c.Check(len(*b) <= max && extent(*b) == len(*b), "want an object of at most %d bytes", max)
@@ -399,7 +402,8 @@ func (c *Codec) Raw(b *[]byte, max int) {
 	c.off += n
 }
 
-// extent returns the length of the object at the beginning of b, or 0 if b does not begin with a whole one.
+// extent returns the length of the object at the beginning of b, or 0 if b does not begin with a
+// whole one.
 func extent(b []byte) int {
 	if len(b) == 0 || b[0] != '{' {
 		return 0

@@ -146,7 +146,8 @@ func (s *cloudStage) hireWitnesses(ctx context.Context) error {
 	return os.WriteFile(path, []byte(policy), 0o644)
 }
 
-// hireAuditor starts an auditor, which cosigns only what it re-verified, and returns its line in a policy.
+// hireAuditor starts an auditor, which cosigns only what it re-verified, and returns its line in a
+// policy.
 func (s *cloudStage) hireAuditor() (line string, err error) {
 	const name = "auditor.example"
 	dir := filepath.Join(s.stage.dir, name)

@@ -1,5 +1,6 @@
-// Package demo plays the main job: real evidence and a laboratory cloud are logged, checked offline, watched, and forged in vain. It runs
-// the project's own log, witnesses, auditor and monitor in one process, on a temporary folder and loopback addresses.
+// Package demo plays the main job: real evidence and a laboratory cloud are logged, checked
+// offline, watched, and forged in vain. It runs the project's own log, witnesses, auditor and
+// monitor in one process, on a temporary folder and loopback addresses.
 package demo
 
 import (
@@ -52,7 +53,8 @@ type stage struct {
 	software string
 }
 
-// Run plays the demonstration. Unless once, it stays up after the last act until ctx ends. An error says what was not as told.
+// Run plays the demonstration. Unless once, it stays up after the last act until ctx ends. An error
+// says what was not as told.
 func Run(ctx context.Context, cfg Config) (err error) {
 	dir, err := os.MkdirTemp("", "poclog-demo-*")
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // indexInterval is short, so that nobody waits for the demonstration's index.
 const indexInterval = 500 * time.Millisecond
 
-// actDossier has a client ask what else is claimed of a chip, and check the answer's completeness without a network.
+// actDossier has a client ask what else is claimed of a chip, and check the answer's completeness
+// without a network.
 func (s *cloudStage) actDossier(ctx context.Context) error {
 	s.act("Is this chip claimed elsewhere? One file answers, offline")
 	s.say("  A receipt says that a claim was logged, and not what else was. The log commits to an index of everything it holds, and the auditor",
@@ -67,7 +68,8 @@ func chipOf(ppid [16]byte) poclog.Identity {
 	return poclog.Identity(poclog.IntelPPID + ":" + hex.EncodeToString(ppid[:]))
 }
 
-// dossierOf gets an audited dossier of a chip, once it shows what is waited for: the index and the auditor follow within a moment.
+// dossierOf gets an audited dossier of a chip, once it shows what is waited for: the index and the
+// auditor follow within a moment.
 func (s *cloudStage) dossierOf(ctx context.Context, chip poclog.Identity, until func(*dossier.Answer) bool) (*poclog.Dossier, *dossier.Answer, error) {
 	names := []string{string(chip), index.Unproven + string(chip)}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

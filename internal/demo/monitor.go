@@ -16,7 +16,8 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// actMonitor shows what no single proof can: one chip's key answers for VMs in two data centers, each proof is valid, and together they are not.
+// actMonitor shows what no single proof can: one chip's key answers for VMs in two data centers,
+// each proof is valid, and together they are not.
 func (s *cloudStage) actMonitor(ctx context.Context) error {
 	s.act("What one proof cannot show, the log can")
 	s.say("  An attacker has opened one machine, and has its chip's key: genuine, certified, not revoked. He rents a VM in another region, and has the",
@@ -50,7 +51,8 @@ func (s *cloudStage) actMonitor(ctx context.Context) error {
 	return s.convince(filepath.Join(s.stage.dir, "monitor", alert.File))
 }
 
-// cloneChassis logs a proof that the extracted key of the first proof's chip answers for a VM in another region.
+// cloneChassis logs a proof that the extracted key of the first proof's chip answers for a VM in
+// another region.
 func (s *cloudStage) cloneChassis(ctx context.Context) error {
 	stolen := s.cloud.VMs[0].Platform()
 	away, err := s.cloud.NewHost(s.cloud.Zones[2], 1)
@@ -103,7 +105,8 @@ func (s *cloudStage) watch(ctx context.Context) (*monitor.Monitor, error) {
 	return m, nil
 }
 
-// convince has a client verify the contradiction who never saw the log: from the file and a policy alone.
+// convince has a client verify the contradiction who never saw the log: from the file and a policy
+// alone.
 func (s *cloudStage) convince(path string) error {
 	file, err := os.ReadFile(path)
 	if err != nil {

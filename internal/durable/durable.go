@@ -1,4 +1,5 @@
-// Package durable lists the system calls by which a file survives the end of its process and of the machine.
+// Package durable lists the system calls by which a file survives the end of its process and of the
+// machine.
 //
 //	Create   write an unfinished file, fsync it, link it to its name (an existing file is fs.ErrExist), unlink the unfinished name, fsync the folder
 //	Replace  write an unfinished file, fsync it, rename it over its name, fsync the folder
@@ -7,13 +8,15 @@
 //	Rename   rename, fsync both folders
 //	MkdirAll mkdir each missing folder and fsync the folder above it
 //
-// A file is written whole: at each moment its name leads to the old bytes or to the new ones. What a function did is
-// durable once it returns nil. After an error either may be there, and trying again is safe.
+// A file is written whole: at each moment its name leads to the old bytes or to the new ones. What
+// a function did is durable once it returns nil. After an error either may be there, and trying
+// again is safe.
 //
 // Locks are here too: [Lock] and [TryLock] end with their process.
 //
-// The functions work on the operating system. The methods of [FS] make the same calls, and tests make each of them fail.
-// TestPowerLossLeavesTheOldFileOrTheNew, TestEveryCallFails and TestSystemCalls are the evidence.
+// The functions work on the operating system. The methods of [FS] make the same calls, and tests
+// make each of them fail. TestPowerLossLeavesTheOldFileOrTheNew, TestEveryCallFails and
+// TestSystemCalls are the evidence.
 package durable
 
 import (
@@ -25,7 +28,8 @@ import (
 	"path/filepath"
 )
 
-// unfinished begins the name of a file that is being written. Nothing else is called so, and [Sweep] removes nothing else.
+// unfinished begins the name of a file that is being written. Nothing else is called so, and
+// [Sweep] removes nothing else.
 const unfinished = ".poclog-unfinished-"
 
 // An Op is a kind of system call.
@@ -54,20 +58,24 @@ type Call struct {
 
 // An FS makes the calls. The zero value is the operating system's file system.
 type FS struct {
-	// Temp is the folder of unfinished files, in the file system of the files; "" is the folder of each file.
+	// Temp is the folder of unfinished files, in the file system of the files; "" is the folder of
+	// each file.
 	Temp string
-	// Fault is for tests. It sees each call twice: before it is made, and after it was made without an error. Its error takes
-	// the place of the call's: a call fails without effect, or fails although it had its effect.
+	// Fault is for tests. It sees each call twice: before it is made, and after it was made without
+	// an error. Its error takes the place of the call's: a call fails without effect, or fails
+	// although it had its effect.
 	Fault func(c Call, made bool) error
 }
 
-// Create writes a new file, which appears whole or not at all. An existing one is an error that is fs.ErrExist.
+// Create writes a new file, which appears whole or not at all. An existing one is an error that is
+// fs.ErrExist.
 func Create(path string, b []byte, mode fs.FileMode) error { return FS{}.Create(path, b, mode) }
 
 // Replace writes a file, which holds the old bytes, or was missing, until it holds the new ones.
 func Replace(path string, b []byte, mode fs.FileMode) error { return FS{}.Replace(path, b, mode) }
 
-// Append writes bytes at the end of a file that is open for writing. A stopped process may leave a part of them.
+// Append writes bytes at the end of a file that is open for writing. A stopped process may leave a
+// part of them.
 func Append(f *os.File, b []byte) error { return FS{}.Append(f, b) }
 
 // Remove removes a file.
@@ -118,8 +126,8 @@ func (s FS) Replace(path string, b []byte, mode fs.FileMode) error {
 	})
 }
 
-// write makes an unfinished file, gives it its name, and makes that durable. The file stays locked until it has its name, so
-// that nobody sweeps it.
+// write makes an unfinished file, gives it its name, and makes that durable. The file stays locked
+// until it has its name, so that nobody sweeps it.
 func (s FS) write(path string, b []byte, mode fs.FileMode, name func(tmp string) error) error {
 	dir := s.Temp
 	if dir == "" {
@@ -207,8 +215,8 @@ func (s FS) Rename(from, to string) error {
 	return err
 }
 
-// MkdirAll is the function of that name. The folder above the last one that was there is synced too: the process that made it
-// may have been stopped before it did so.
+// MkdirAll is the function of that name. The folder above the last one that was there is synced
+// too: the process that made it may have been stopped before it did so.
 func (s FS) MkdirAll(dir string, mode fs.FileMode) error {
 	dir = filepath.Clean(dir)
 	above := filepath.Dir(dir)

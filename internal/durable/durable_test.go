@@ -13,7 +13,8 @@ import (
 	"github.com/poclog/poclog/internal/durable"
 )
 
-// A change is one thing that the package does to a file, with the bytes that the file may hold when it was stopped on the way.
+// A change is one thing that the package does to a file, with the bytes that the file may hold when
+// it was stopped on the way.
 type change struct {
 	name     string
 	old, new string // "" is no file
@@ -77,8 +78,8 @@ func wantClean(t *testing.T, dir string) {
 
 var errFault = errors.New("input/output error")
 
-// Each call fails in turn, without effect and with it. The error is told, the file holds the old bytes or the new, nothing is left
-// that Sweep does not remove, and a second attempt succeeds.
+// Each call fails in turn, without effect and with it. The error is told, the file holds the old
+// bytes or the new, nothing is left that Sweep does not remove, and a second attempt succeeds.
 func TestEveryCallFails(t *testing.T) {
 	for _, c := range changes(t) {
 		t.Run(c.name, func(t *testing.T) {
@@ -125,7 +126,8 @@ func TestEveryCallFails(t *testing.T) {
 // died is how a process ends in these tests: it makes no further call.
 type died struct{}
 
-// The process ends before and after each call. What it left is swept, and the next process succeeds.
+// The process ends before and after each call. What it left is swept, and the next process
+// succeeds.
 func TestDeathAtEveryCall(t *testing.T) {
 	for _, c := range changes(t) {
 		t.Run(c.name, func(t *testing.T) {

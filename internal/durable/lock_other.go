@@ -12,7 +12,8 @@ import (
 // locks are those of this process. Where there is no flock, two processes must not share a folder.
 var locks sync.Map // of *sync.Mutex by path
 
-// TryLock takes the exclusive lock of a file, which it makes. Where another has it, the error is [ErrLocked].
+// TryLock takes the exclusive lock of a file, which it makes. Where another has it, the error is
+// [ErrLocked].
 func TryLock(path string) (unlock func() error, err error) {
 	f, err := openLock(path)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// TryLock takes the exclusive lock of a file, which it makes. Where another has it, the error is [ErrLocked].
+// TryLock takes the exclusive lock of a file, which it makes. Where another has it, the error is
+// [ErrLocked].
 func TryLock(path string) (unlock func() error, err error) {
 	f, err := openLock(path)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/poclog/poclog/internal/durable"
 )
 
-// A disk is the model of a file system whose machine may lose power: bytes survive from their fsync on, names from the fsync of
-// their folder on. Without it they may survive or not.
+// A disk is the model of a file system whose machine may lose power: bytes survive from their fsync
+// on, names from the fsync of their folder on. Without it they may survive or not.
 type disk struct {
 	names, durableNames map[string]*inode // by path; a folder is a name without an inode
 }
@@ -50,8 +50,8 @@ func (d *disk) made(t *testing.T, c durable.Call) {
 	}
 }
 
-// after returns what a file may hold when the power is back: its name may be the durable one or the last one, and of bytes
-// that were not synced nothing is left.
+// after returns what a file may hold when the power is back: its name may be the durable one or the
+// last one, and of bytes that were not synced nothing is left.
 func (d *disk) after(path string) (states []string) {
 	for _, names := range []map[string]*inode{d.durableNames, d.names} {
 		n := names[path]
@@ -69,7 +69,8 @@ func (d *disk) after(path string) (states []string) {
 	return states
 }
 
-// play makes a change on the model, whose call number skip has no effect, and tells what a loss of power leaves at each step.
+// play makes a change on the model, whose call number skip has no effect, and tells what a loss of
+// power leaves at each step.
 func (c *change) play(t *testing.T, skip int, look func(finished bool, states []string)) (calls []durable.Call) {
 	t.Helper()
 	path := c.setup(t)
@@ -94,7 +95,8 @@ func (c *change) play(t *testing.T, skip int, look func(finished bool, states []
 	return calls
 }
 
-// lost reports whether a loss of power can leave anything but the old file or the new, or the old one after the end.
+// lost reports whether a loss of power can leave anything but the old file or the new, or the old
+// one after the end.
 func (c *change) lost(t *testing.T, skip int) (bad bool, calls []durable.Call) {
 	t.Helper()
 	calls = c.play(t, skip, func(finished bool, states []string) {
@@ -107,8 +109,9 @@ func (c *change) lost(t *testing.T, skip int) (bad bool, calls []durable.Call) {
 	return bad, calls
 }
 
-// The machine stops after any call: the file is the old one or the new one. Once the function has returned it is the new one. Each
-// fsync is needed for that: the model finds a loss when one is left out.
+// The machine stops after any call: the file is the old one or the new one. Once the function has
+// returned it is the new one. Each fsync is needed for that: the model finds a loss when one is
+// left out.
 func TestPowerLossLeavesTheOldFileOrTheNew(t *testing.T) {
 	for _, c := range changes(t) {
 		t.Run(c.name, func(t *testing.T) {

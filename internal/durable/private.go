@@ -15,9 +15,10 @@ import (
 // maxLinks bounds the symbolic links of a path.
 const maxLinks = 40
 
-// CheckPrivate refuses a folder in which others could put, replace or remove files: one that another user but root owns, that
-// its group or everybody may write, or that lies below such a folder. A sticky folder above it, such as /tmp, is no harm: there
-// only their owners can replace files.
+// CheckPrivate refuses a folder in which others could put, replace or remove files: one that
+// another user but root owns, that its group or everybody may write, or that lies below such a
+// folder. A sticky folder above it, such as /tmp, is no harm: there only their owners can replace
+// files.
 func CheckPrivate(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

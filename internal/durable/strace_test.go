@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/internal/durable"
 )
 
-// folderVar names the folder in which a copy of the test binary creates, replaces, renames and removes files.
+// folderVar names the folder in which a copy of the test binary creates, replaces, renames and
+// removes files.
 const folderVar = "POCLOG_TEST_DURABLE"
 
 func TestMain(m *testing.M) {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// createUnfinished makes a file for its owner alone, and locks it: a file whose lock is free was left by a process that ended.
+// createUnfinished makes a file for its owner alone, and locks it: a file whose lock is free was
+// left by a process that ended.
 func createUnfinished(dir string) (*os.File, error) {
 	for range 100 {
 		f, err := os.CreateTemp(dir, unfinished+"*")
@@ -36,8 +37,8 @@ func named(f *os.File) bool {
 	return err == nil && err2 == nil && os.SameFile(a, b)
 }
 
-// Sweep removes unfinished files of processes that have ended from a folder. It leaves alone what a running process writes, and
-// every file of another name.
+// Sweep removes unfinished files of processes that have ended from a folder. It leaves alone what a
+// running process writes, and every file of another name.
 func Sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 // maxChunk is what a body takes of the memory at a time.
 const maxChunk = 64 << 10
 
-// ReadBody reads a request's body of at most limit bytes. What arrives takes memory, until the handler returns or calls [Wait]; what a peer
-// only promises to send takes none. A body that comes slower than the least rate is cut off.
+// ReadBody reads a request's body of at most limit bytes. What arrives takes memory, until the
+// handler returns or calls [Wait]; what a peer only promises to send takes none. A body that comes
+// slower than the least rate is cut off.
 func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, Refuse(KindTooLarge, "%d bytes: want at most %d", r.ContentLength, limit)
@@ -22,7 +23,8 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	control := http.NewResponseController(w)
 	in := &body{r: http.MaxBytesReader(w, r.Body, limit), control: control, least: s.cfg.LeastRate, begun: time.Now(), request: requestOf(r.Context()), server: s}
 	b, err := readChunks(in)
-	// While a request is answered the server watches its connection: a deadline would end the request.
+	// While a request is answered the server watches its connection: a deadline would end the
+	// request.
 	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, Refuse(KindMalformed, "read the body: %w", err)
 	}
@@ -43,7 +45,8 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	return nil, Refuse(KindMalformed, "read the body: %w", err)
 }
 
-// readChunks reads to the end. A slice that grows would leave several times its length behind as garbage.
+// readChunks reads to the end. A slice that grows would leave several times its length behind as
+// garbage.
 func readChunks(r io.Reader) ([]byte, error) {
 	var full []*[maxChunk]byte
 	defer func() {

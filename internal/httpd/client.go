@@ -58,8 +58,9 @@ func (s *Server) Warnings() []string {
 	return nil
 }
 
-// forwarded returns the address of a client behind trusted proxies: the rightmost that is not a proxy's, for everything to the left
-// of it is the client's own word. Where the two headers disagree one of them is not the proxy's: then all are the proxy itself.
+// forwarded returns the address of a client behind trusted proxies: the rightmost that is not a
+// proxy's, for everything to the left of it is the client's own word. Where the two headers
+// disagree one of them is not the proxy's: then all are the proxy itself.
 func (p *proxies) forwarded(peer netip.Addr, h http.Header) netip.Addr {
 	x, hasX := p.rightmost(peer, h["X-Forwarded-For"], func(e string) string { return e })
 	f, hasF := p.rightmost(peer, h["Forwarded"], forParameter)
@@ -74,8 +75,8 @@ func (p *proxies) forwarded(peer netip.Addr, h http.Header) netip.Addr {
 	return peer
 }
 
-// rightmost goes through a header's list from its end, while the addresses are proxies'. What is no address ends it: then the proxy
-// that wrote it is the client.
+// rightmost goes through a header's list from its end, while the addresses are proxies'. What is no
+// address ends it: then the proxy that wrote it is the client.
 func (p *proxies) rightmost(peer netip.Addr, lines []string, address func(string) string) (netip.Addr, bool) {
 	if len(lines) == 0 {
 		return peer, false
@@ -113,7 +114,8 @@ func parseAddr(text string) (netip.Addr, bool) {
 	return a, err == nil
 }
 
-// network is whose share an address counts to: itself, or its /64, of which one customer has all addresses.
+// network is whose share an address counts to: itself, or its /64, of which one customer has all
+// addresses.
 func network(a netip.Addr) string {
 	a = a.Unmap().WithZone("")
 	if p, err := a.Prefix(64); err == nil && a.Is6() {

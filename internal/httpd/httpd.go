@@ -1,13 +1,14 @@
-// Package httpd is what the HTTP services of this module have in common: how they listen and stop, what a stranger can take of
-// them, how they refuse, and what they count.
+// Package httpd is what the HTTP services of this module have in common: how they listen and stop,
+// what a stranger can take of them, how they refuse, and what they count.
 //
-// Each stranger is an address: an IPv4 address or an IPv6 /64, as the connection says or, behind a trusted proxy, as that proxy
-// says. Connections, requests at a time, memory and budgets are divided by one rule: an address may hold at most as much as it
-// finds free. One address alone gets half, and a newcomer always finds something. Requests that read, that write and that ask
-// for the service's state have places of their own, so that a flood of one kind does not stop another.
+// Each stranger is an address: an IPv4 address or an IPv6 /64, as the connection says or, behind a
+// trusted proxy, as that proxy says. Connections, requests at a time, memory and budgets are
+// divided by one rule: an address may hold at most as much as it finds free. One address alone gets
+// half, and a newcomer always finds something. Requests that read, that write and that ask for the
+// service's state have places of their own, so that a flood of one kind does not stop another.
 //
-// Every refusal is an RFC 9457 problem document and a line in the metrics. What one stranger costs others is measured by the
-// program in internal/strangers.
+// Every refusal is an RFC 9457 problem document and a line in the metrics. What one stranger costs
+// others is measured by the program in internal/strangers.
 //
 // It does not protect against more strangers than there are places, nor against a flood below HTTP.
 package httpd
@@ -50,9 +51,11 @@ type Config struct {
 	// UnsafeUnlimited removes rate, places and memory limits: for benchmarks and laboratories.
 	UnsafeUnlimited bool
 
-	// Refusal describes a service's own errors; nil, and a nil result, are faults inside, which strangers do not read.
+	// Refusal describes a service's own errors; nil, and a nil result, are faults inside, which
+	// strangers do not read.
 	Refusal func(error) *Refusal
-	// Document is what else every problem document of the service says, as Refusal.Document, which goes before it. nil adds nothing.
+	// Document is what else every problem document of the service says, as Refusal.Document, which
+	// goes before it. nil adds nothing.
 	Document func(Problem) any
 
 	Now    func() time.Time // of rates; nil is time.Now
@@ -121,14 +124,15 @@ func New(cfg Config) *Server {
 // Metrics is the registry behind [Server.ServeMetrics], for what the service itself counts.
 func (s *Server) Metrics() prometheus.Registerer { return s.metrics.registry }
 
-// A Handler answers a request, or says why not: a [Refusal], what Config.Refusal describes, or a fault.
+// A Handler answers a request, or says why not: a [Refusal], what Config.Refusal describes, or a
+// fault.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
 // Read serves requests that change nothing.
 func (s *Server) Read(h Handler) http.Handler { return s.handler("read", s.reads, h) }
 
-// Status serves requests about the service's own state. They have places of their own, because they matter most when all others
-// are taken.
+// Status serves requests about the service's own state. They have places of their own, because they
+// matter most when all others are taken.
 func (s *Server) Status(h Handler) http.Handler { return s.handler("status", s.status, h) }
 
 // Write serves requests that cost work. They are held to a rate, too.
@@ -193,8 +197,9 @@ func ClientOf(ctx context.Context) string {
 	return ""
 }
 
-// Wait moves a writing request from the places where work is done to those where the rest of its time is spent waiting, and gives
-// back the memory of its body: the caller keeps no part of it. Outside of a handler it does nothing.
+// Wait moves a writing request from the places where work is done to those where the rest of its
+// time is spent waiting, and gives back the memory of its body: the caller keeps no part of it.
+// Outside of a handler it does nothing.
 func Wait(ctx context.Context) error {
 	q := requestOf(ctx)
 	if q == nil || q.class == "waiting" {
@@ -211,7 +216,8 @@ func Wait(ctx context.Context) error {
 	return nil
 }
 
-// Hold takes memory for an answer that is built whole, until the handler returns: a slow reader holds it so long. Outside of a handler it does nothing.
+// Hold takes memory for an answer that is built whole, until the handler returns: a slow reader
+// holds it so long. Outside of a handler it does nothing.
 func Hold(ctx context.Context, n int64) error {
 	q := requestOf(ctx)
 	if q == nil {

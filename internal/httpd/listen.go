@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// connections are those that are open. Where there is no room for a new one, one that waits for a request is closed: of its own address if
-// that has more than its share, or else of the address that has most.
+// connections are those that are open. Where there is no room for a new one, one that waits for a
+// request is closed: of its own address if that has more than its share, or else of the address
+// that has most.
 type connections struct {
 	mu   sync.Mutex // guards what follows, and what says so of each conn
 	max  int
@@ -99,7 +100,8 @@ func (s *connections) idleOf(of func(*conn) bool) *conn {
 	return longest
 }
 
-// mostIdle returns an idle connection of the address that has most connections among those that have idle ones.
+// mostIdle returns an idle connection of the address that has most connections among those that
+// have idle ones.
 func (s *connections) mostIdle() *conn {
 	most := 0
 	for c := range s.open {
@@ -115,7 +117,8 @@ func (s *connections) mostIdle() *conn {
 
 type connKey struct{}
 
-// busy notes that a request is being answered on the context's connection, until the returned function is called.
+// busy notes that a request is being answered on the context's connection, until the returned
+// function is called.
 func (s *connections) busy(ctx context.Context) (done func()) {
 	c, ok := ctx.Value(connKey{}).(*conn)
 	if !ok {

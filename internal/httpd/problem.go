@@ -78,7 +78,8 @@ func (s *Server) describe(err error) *Refusal {
 	return &Refusal{Kind: KindInternal, Err: err, Detail: "the operator finds the reason in the service's messages"}
 }
 
-// Refuse answers with a problem document, counts it, and charges its cost to the client. What went wrong inside is logged, not told.
+// Refuse answers with a problem document, counts it, and charges its cost to the client. What went
+// wrong inside is logged, not told.
 func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	ref := s.describe(err)
 	s.metrics.refusals.WithLabelValues(ref.Kind.Name, ref.Check).Inc()

@@ -9,8 +9,8 @@ import (
 // unlimited is a capacity that nobody reaches.
 const unlimited = math.MaxInt64 / 4
 
-// Shares divide a capacity among strangers: each may hold at most as much as it finds free. One alone gets half; with more of
-// them each gets less, and always something is left for the next.
+// Shares divide a capacity among strangers: each may hold at most as much as it finds free. One
+// alone gets half; with more of them each gets less, and always something is left for the next.
 type Shares struct {
 	capacity int64
 
@@ -58,8 +58,8 @@ func (s *Shares) Used() int64 {
 // maxLevels bounds the memory of a Rate and of a Budget.
 const maxLevels = 1 << 16
 
-// A Rate holds each address to a number of requests a second, and five seconds' worth at once. What failed can cost more: an address
-// can be in debt.
+// A Rate holds each address to a number of requests a second, and five seconds' worth at once. What
+// failed can cost more: an address can be in debt.
 type Rate struct {
 	every, burst float64
 
@@ -108,8 +108,8 @@ func (r *Rate) left(l *level, now time.Time) float64 {
 	return min(r.burst, l.amount+r.every*max(0, now.Sub(l.at).Seconds()))
 }
 
-// forget drops who could take a full burst: a new one could, too. If there are none, all go: a flood of addresses must not end in
-// a lack of memory.
+// forget drops who could take a full burst: a new one could, too. If there are none, all go: a
+// flood of addresses must not end in a lack of memory.
 func (r *Rate) forget(now time.Time) {
 	for who, l := range r.m {
 		if r.left(l, now) >= r.burst {
@@ -124,8 +124,9 @@ func (r *Rate) forget(now time.Time) {
 // budgetMemory is the time in which a budget forgets: what was spent before counts 1/e of it after.
 const budgetMemory = time.Hour
 
-// A Budget is an amount that can be spent on a name in an hour, such as entries of a chip. Strangers share each name's as they do
-// [Shares]: nobody can spend more than he leaves. Who has spent nothing lately finds something, whatever others spend.
+// A Budget is an amount that can be spent on a name in an hour, such as entries of a chip.
+// Strangers share each name's as they do [Shares]: nobody can spend more than he leaves. Who has
+// spent nothing lately finds something, whatever others spend.
 type Budget struct {
 	perHour float64
 
@@ -142,7 +143,8 @@ func NewBudget(perHour float64) *Budget { return &Budget{perHour: perHour, m: ma
 // PerHour is what can be spent on a name.
 func (b *Budget) PerHour() float64 { return b.perHour }
 
-// Spend spends n on each name, or on none: it returns a name that has not enough left for this address, or "".
+// Spend spends n on each name, or on none: it returns a name that has not enough left for this
+// address, or "".
 func (b *Budget) Spend(now time.Time, who string, n float64, names ...string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -95,7 +95,8 @@ func TestBudgetIsSpentOnAllNamesOrOnNone(t *testing.T) {
 	}
 }
 
-// Who shares a chip and spends all that he can, from fifty addresses and for hours, does not lock out its other tenants.
+// Who shares a chip and spends all that he can, from fifty addresses and for hours, does not lock
+// out its other tenants.
 func TestCoTenantsDoNotLockEachOtherOut(t *testing.T) {
 	b := NewBudget(600)
 	now := time.Unix(0, 0)

@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// Turns are places for short work, for which requests wait. Addresses take turns: the next place goes to the one that has fewest, and among these to
-// the one that waits longest. However many requests one address has waiting, others wait for one of each. Where an address may have only some of the places,
-// the others are left for those who come later.
+// Turns are places for short work, for which requests wait. Addresses take turns: the next place
+// goes to the one that has fewest, and among these to the one that waits longest. However many
+// requests one address has waiting, others wait for one of each. Where an address may have only
+// some of the places, the others are left for those who come later.
 type Turns struct {
 	each int // places of one address
 

@@ -22,7 +22,8 @@ func (t *Turns) waitFor(n int) {
 	}
 }
 
-// A flood's hundred requests wait before an honest one comes: it waits for those that run, and not for the hundred.
+// A flood's hundred requests wait before an honest one comes: it waits for those that run, and not
+// for the hundred.
 func TestAddressesTakeTurns(t *testing.T) {
 	turns := NewTurns(2, 2)
 	var gives []func()

@@ -1,13 +1,16 @@
-// Package indexmap keeps the index of a log (package verify/index, docs/format.md §16) for those who build it: the log, auditors
-// and monitors.
+// Package indexmap keeps the index of a log (package verify/index, docs/format.md §16) for those
+// who build it: the log, auditors and monitors.
 //
-// A Map is derived: it holds nothing that the log's entries do not say, and can be made anew from them. Names, their values and
-// their numbers are in a database. The Patricia tree over the values is in memory, about 140 bytes a name, and is built from the
-// database when the map is opened. What a method wrote is durable once it returns: a process that is killed goes on where it was.
-// No entry is missed or counted twice, because the database knows which entry is next. TestKilledMapsGoOn is the evidence.
+// A Map is derived: it holds nothing that the log's entries do not say, and can be made anew from
+// them. Names, their values and their numbers are in a database. The Patricia tree over the values
+// is in memory, about 140 bytes a name, and is built from the database when the map is opened. What
+// a method wrote is durable once it returns: a process that is killed goes on where it was. No
+// entry is missed or counted twice, because the database knows which entry is next.
+// TestKilledMapsGoOn is the evidence.
 //
-// Entries are taken as they come ([Map.Follow]). The tree stays at the size of an index entry until the next one comes, which must have
-// the root that the entries give: proofs are those of a published root.
+// Entries are taken as they come ([Map.Follow]). The tree stays at the size of an index entry until
+// the next one comes, which must have the root that the entries give: proofs are those of a
+// published root.
 package indexmap
 
 import (
@@ -26,8 +29,8 @@ import (
 	"github.com/poclog/poclog/verify/index"
 )
 
-// schema: pending has what entries from size on state; numbers has what those below it do. A name's value is that of its numbers
-// in numbers.
+// schema: pending has what entries from size on state; numbers has what those below it do. A name's
+// value is that of its numbers in numbers.
 var schema = sqlite.Schema{`
 	CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, entry INTEGER NOT NULL, next INTEGER NOT NULL) STRICT;
 	INSERT INTO state VALUES (1, 0, 0, 0);
@@ -40,7 +43,8 @@ var schema = sqlite.Schema{`
 type Map struct {
 	db *sqlite.DB
 
-	// mu is held to write by whoever changes the database or the tree, and to read by whoever needs both to agree.
+	// mu is held to write by whoever changes the database or the tree, and to read by whoever needs
+	// both to agree.
 	mu   sync.RWMutex
 	tree mpt.Tree
 	at   State
@@ -54,8 +58,9 @@ type State struct {
 	Next  uint64 // the next entry to be added
 }
 
-// Open opens the map in a file, and makes an empty one where there is none. Progress, if not nil, is told how many names of how
-// many are in the tree: building it takes about ten seconds for a million.
+// Open opens the map in a file, and makes an empty one where there is none. Progress, if not nil,
+// is told how many names of how many are in the tree: building it takes about ten seconds for a
+// million.
 func Open(path string, progress func(done, total int)) (*Map, error) {
 	if err := sqlite.Create(path, schema); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make the index: %w", err)
@@ -134,7 +139,8 @@ func (m *Map) State() State {
 // ErrOrder says that entries were added that are not the next ones, or that a size is out of reach.
 var ErrOrder = errors.New("out of order")
 
-// A WrongError says that an index entry is not of the entries before it: its log lies, or its software is at fault.
+// A WrongError says that an index entry is not of the entries before it: its log lies, or its
+// software is at fault.
 type WrongError struct {
 	Entry uint64 // number of the index entry
 	What  string
@@ -143,9 +149,10 @@ type WrongError struct {
 
 func (e *WrongError) Error() string { return fmt.Sprintf("index entry %d: %s", e.Entry, e.What) }
 
-// Follow takes the next entries, each index entry among them included: the tree moves to its size, and must have its root there. An
-// index entry that is wrong is a [*WrongError], and what stands before it is taken. A malformed leaf states nothing: what becomes of
-// a log that publishes one is for the caller to say.
+// Follow takes the next entries, each index entry among them included: the tree moves to its size,
+// and must have its root there. An index entry that is wrong is a [*WrongError], and what stands
+// before it is taken. A malformed leaf states nothing: what becomes of a log that publishes one is
+// for the caller to say.
 func (m *Map) Follow(ctx context.Context, first uint64, leaves [][]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -196,7 +203,8 @@ func (m *Map) take(ctx context.Context, leaves [][]byte, head *poclog.IndexEntry
 	if head == nil {
 		return nil
 	}
-	// The database has it: what fails from here on is a programmer's bug, and opening the map again mends it.
+	// The database has it: what fails from here on is a programmer's bug, and opening the map again
+	// mends it.
 	for _, c := range list {
 		if err := m.set(c.name, c.value[:]); err != nil {
 			return err
@@ -285,7 +293,8 @@ func (m *Map) predict(list []change) (poclog.Digest, error) {
 	return poclog.Digest(root), err
 }
 
-// advance holds an index entry, which is the next entry, to what the entries before it state, and moves the database to its size.
+// advance holds an index entry, which is the next entry, to what the entries before it state, and
+// moves the database to its size.
 func (m *Map) advance(tx *sql.Tx, head *poclog.IndexEntry) ([]change, error) {
 	wrong := &WrongError{Entry: m.at.Next}
 	switch {
@@ -339,8 +348,8 @@ func apply(tx *sql.Tx, list []change) error {
 	return nil
 }
 
-// Lookup returns what the index has of names: map proofs, and numbers, all of one state. Of those below since only the greatest is
-// there; Before is then the value before it.
+// Lookup returns what the index has of names: map proofs, and numbers, all of one state. Of those
+// below since only the greatest is there; Before is then the value before it.
 func (m *Map) Lookup(names []string, since uint64) (list []poclog.DossierName, at State, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

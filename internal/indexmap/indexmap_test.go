@@ -216,7 +216,8 @@ func TestOtherEntriesThanTheNextAreRefused(t *testing.T) {
 	}
 }
 
-// A map that is opened again is the one that was closed, and one that was cut off within a transaction is as before it.
+// A map that is opened again is the one that was closed, and one that was cut off within a
+// transaction is as before it.
 func TestKilledMapsGoOn(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	fresh := open(t, filepath.Join(t.TempDir(), "fresh.db"))

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// equivalents reads the mutants that no test can kill, by key, with the reason why not: lines "<key> // <reason>".
+// equivalents reads the mutants that no test can kill, by key, with the reason why not: lines
+// "<key> // <reason>".
 func equivalents(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,15 +1,20 @@
-// Mutate changes the conditions of packages one at a time and reports the changes that no test notices.
+// Mutate changes the conditions of packages one at a time and reports the changes that no test
+// notices.
 //
 //	go run ./internal/mutate [-least 95] [-jobs 2] [-only TEXT] [-list] ./verify/...
 //
-// A condition is that of an if, a for or a case, or an expression with a comparison, &&, || or ! anywhere else. A mutant negates it, drops one side of && or ||, turns a
-// comparison around, or moves its boundary by one. All mutants of the packages are compiled into one set of test binaries (go's -overlay; the files stay as they
-// are), in which an environment variable says which one is on. A first run of each test, with -short, finds which conditions it reaches. Then each mutant is tried
-// against the tests of its own package that reach it. Those that live are tried against the tests of the packages of -tests that depend on it, but for those that
-// take over -slow. A test that fails, panics or takes over ten times its time kills the mutant.
+// A condition is that of an if, a for or a case, or an expression with a comparison, &&, || or !
+// anywhere else. A mutant negates it, drops one side of && or ||, turns a comparison around, or
+// moves its boundary by one. All mutants of the packages are compiled into one set of test binaries
+// (go's -overlay; the files stay as they are), in which an environment variable says which one is
+// on. A first run of each test, with -short, finds which conditions it reaches. Then each mutant is
+// tried against the tests of its own package that reach it. Those that live are tried against the
+// tests of the packages of -tests that depend on it, but for those that take over -slow. A test
+// that fails, panics or takes over ten times its time kills the mutant.
 //
-// Mutants that no test can kill, because they change nothing that can be seen, are listed in equivalent.txt with the reason. A line there that is of no mutant any
-// more, or of one that is killed, is an error.
+// Mutants that no test can kill, because they change nothing that can be seen, are listed in
+// equivalent.txt with the reason. A line there that is of no mutant any more, or of one that is
+// killed, is an error.
 //
 // Exit status 1: under the figure of -least, or the list is not current.
 package main
@@ -57,7 +62,8 @@ type config struct {
 	list                    bool
 }
 
-// mutate tries the mutants of packages, and reports whether enough are killed and the list of equivalents is current.
+// mutate tries the mutants of packages, and reports whether enough are killed and the list of
+// equivalents is current.
 func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (ok bool, err error) {
 	if len(patterns) == 0 {
 		return false, fmt.Errorf("say which packages, such as ./verify/... or ./verify/tdx")
@@ -198,7 +204,8 @@ func (t *tally) add(name string, killed, equivalent bool) {
 	}
 }
 
-// print writes the figures and returns that of all: of the mutants that can be killed, how many are, in percent.
+// print writes the figures and returns that of all: of the mutants that can be killed, how many
+// are, in percent.
 func (t *tally) print(out io.Writer) float64 {
 	sum := new(count)
 	for _, name := range t.names {

@@ -182,14 +182,16 @@ func isCondition(e ast.Expr) bool {
 	return false
 }
 
-// comparisons are what a comparison may become: its opposite first, and then its neighbour at the boundary.
+// comparisons are what a comparison may become: its opposite first, and then its neighbour at the
+// boundary.
 var comparisons = map[token.Token][]token.Token{
 	token.EQL: {token.NEQ}, token.NEQ: {token.EQL},
 	token.LSS: {token.GEQ, token.LEQ}, token.LEQ: {token.GTR, token.LSS},
 	token.GTR: {token.LEQ, token.GEQ}, token.GEQ: {token.LSS, token.GTR},
 }
 
-// condition makes the mutants of one condition, and the edit that puts them in. Function literals within it have conditions of their own.
+// condition makes the mutants of one condition, and the edit that puts them in. Function literals
+// within it have conditions of their own.
 func (m *mutator) condition(e ast.Expr) []edit {
 	own := m.within(e)
 	start, end := m.at(e.Pos()), m.at(e.End())
@@ -260,7 +262,8 @@ func operands(e ast.Expr, op token.Token) []ast.Expr {
 	return []ast.Expr{e}
 }
 
-// chain drops each operand of && or || in turn, and has the mutants of each. That a bare one is turned around says no more than that it is dropped.
+// chain drops each operand of && or || in turn, and has the mutants of each. That a bare one is
+// turned around says no more than that it is dropped.
 func (m *mutator) chain(of []ast.Expr) (list [][]edit) {
 	for i, e := range of {
 		if i == 0 {
@@ -289,7 +292,8 @@ func unparen(e ast.Expr) ast.Expr {
 
 func (m *mutator) at(p token.Pos) int { return int(p) - m.base }
 
-// render is a part of the file with edits. One that lies within another is part of that one already.
+// render is a part of the file with edits. One that lies within another is part of that one
+// already.
 func (m *mutator) render(start, end int, edits []edit) []byte {
 	edits = slices.Clone(edits)
 	slices.SortStableFunc(edits, func(a, b edit) int {

@@ -109,7 +109,8 @@ func %s(root int) int {
 }
 `
 
-// overlay mutates all files of packages, and writes what go's -overlay needs. It returns all mutants, by id from 1.
+// overlay mutates all files of packages, and writes what go's -overlay needs. It returns all
+// mutants, by id from 1.
 func overlay(root, dir string, targets []pkg) (path string, mutants []*mutant, err error) {
 	replace := make(map[string]string)
 	next := 1
@@ -233,8 +234,8 @@ type runner struct {
 	mu       sync.Mutex      // guards reaching
 }
 
-// survey finds which tests reach which conditions, and how long each takes. Tests that take longer than most are left out; those that fail without any mutant
-// are an error.
+// survey finds which tests reach which conditions, and how long each takes. Tests that take longer
+// than most are left out; those that fail without any mutant are an error.
 func (r *runner) survey(ctx context.Context, suites []*suite, most time.Duration) error {
 	r.reaching = make(map[int][]*test)
 	var all []*test
@@ -300,7 +301,8 @@ func (r *runner) note(t *test, file string) error {
 // fast is how long a test takes that is run with others.
 const fast = 300 * time.Millisecond
 
-// try reports whether a test fails under a mutant: first the fast ones of each suite together, then the others, the faster first.
+// try reports whether a test fails under a mutant: first the fast ones of each suite together, then
+// the others, the faster first.
 func (r *runner) try(ctx context.Context, m *mutant) (killed bool, err error) {
 	env := fmt.Sprintf("%s=%d", envMutant, m.id)
 	var groups [][]*test

@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/publish/importer"
 )
 
-// LoadAzure returns one Azure VM's bundle and collateral, valid at AzureTime, from the captures' folder.
+// LoadAzure returns one Azure VM's bundle and collateral, valid at AzureTime, from the captures'
+// folder.
 func LoadAzure(folder string) (*poclog.Bundle, *poclog.Collateral, error) {
 	var files [3][]byte
 	for i, name := range []string{"original.yaml", "azure-virtual-tpm-root-ca-2023.pem", "collateral.json"} {

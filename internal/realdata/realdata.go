@@ -1,5 +1,6 @@
-// Package realdata gives tests and the demonstration evidence that real machines made. Captures with their own licences stay out of the
-// repository: they are read from the folder shared/evidence beside it, where there is one, or from modules that the project requires.
+// Package realdata gives tests and the demonstration evidence that real machines made. Captures
+// with their own licences stay out of the repository: they are read from the folder shared/evidence
+// beside it, where there is one, or from modules that the project requires.
 package realdata
 
 import (
@@ -22,7 +23,8 @@ var (
 	QuoteV5Time = time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC) // of Quotes()[1]
 )
 
-// Folder returns the captures' folder, or false where it is absent. It looks beside the module that holds the working directory.
+// Folder returns the captures' folder, or false where it is absent. It looks beside the module that
+// holds the working directory.
 func Folder() (string, bool) {
 	dir, err := os.Getwd()
 	for err == nil && dir != filepath.Dir(dir) {
@@ -57,7 +59,8 @@ func File(t T, path ...string) []byte {
 	return b
 }
 
-// GCE returns the bundle of a Compute Engine quote without TPM evidence, and its collateral, valid at GCETime.
+// GCE returns the bundle of a Compute Engine quote without TPM evidence, and its collateral, valid
+// at GCETime.
 func GCE(t T) (*poclog.Bundle, *poclog.Collateral) {
 	t.Helper()
 	const dir = "gce-tdx-2026-06-30"
@@ -77,8 +80,8 @@ func collateral(t T, dir string) *poclog.Collateral {
 	return c
 }
 
-// Quotes returns the production quotes that come with go-tdx-guest, of version 4 and 5, without what its authors appended to the first.
-// There is no collateral for them.
+// Quotes returns the production quotes that come with go-tdx-guest, of version 4 and 5, without
+// what its authors appended to the first. There is no collateral for them.
 func Quotes() [][]byte {
 	v4, _, _ := bytes.Cut(quotes.RawQuote, []byte("\nextra bytes"))
 	return [][]byte{v4, quotes.RawQuoteV5}

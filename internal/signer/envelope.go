@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// Seal signs a submission and returns its envelope, docs/format.md §11: over the bundle alone where there is nothing else.
+// Seal signs a submission and returns its envelope, docs/format.md §11: over the bundle alone where
+// there is nothing else.
 func Seal(ctx context.Context, sub *poclog.Submission, signers ...*Signer) ([]byte, error) {
 	payloadType, payload := poclog.BundleType, sub.Bundle
 	if len(sub.Collateral) > 0 || !sub.Judged.IsZero() {
@@ -28,7 +29,8 @@ func Seal(ctx context.Context, sub *poclog.Submission, signers ...*Signer) ([]by
 	return sign(ctx, &poclog.Envelope{PayloadType: payloadType, Payload: payload}, signers)
 }
 
-// Countersign adds signatures to an envelope. It verifies none of those that are there: that needs a policy.
+// Countersign adds signatures to an envelope. It verifies none of those that are there: that needs
+// a policy.
 func Countersign(ctx context.Context, envelope []byte, signers ...*Signer) ([]byte, error) {
 	v, err := poclog.ParseEnvelope(envelope)
 	if err != nil {

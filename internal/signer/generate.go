@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// Generate makes an Ed25519 key and returns its file, in PEM: PKCS #8, or encrypted as sigstore's tools do it if there is a password.
+// Generate makes an Ed25519 key and returns its file, in PEM: PKCS #8, or encrypted as sigstore's
+// tools do it if there is a password.
 func Generate(password []byte) (file []byte, key *poclog.PublisherKey, err error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// ownGroup starts a command in a process group of its own, which ends with it when its context does.
+// ownGroup starts a command in a process group of its own, which ends with it when its context
+// does.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return killGroup(cmd) }

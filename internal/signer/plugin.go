@@ -32,8 +32,9 @@ const (
 	lastWait  = 1 * time.Second // for what outlives the plugin's process group, and still holds its output
 )
 
-// A plugin is a program that speaks sigstore's plugin protocol: the client of sigstore's own module leaves the plugin's children
-// running, waits for them, gives them our environment and terminal, and reads without a bound.
+// A plugin is a program that speaks sigstore's plugin protocol: the client of sigstore's own module
+// leaves the plugin's children running, waits for them, gives them our environment and terminal,
+// and reads without a bound.
 type plugin struct {
 	name  string // the scheme of the reference
 	init  common.InitOptions
@@ -82,7 +83,8 @@ func (p *plugin) sign(ctx context.Context, msg []byte) ([]byte, error) {
 	return resp.SignMessage.Signature, nil
 }
 
-// ask runs the program once. It returns no later than lastWait after the context's end, and then nothing of the program's process group runs.
+// ask runs the program once. It returns no later than lastWait after the context's end, and then
+// nothing of the program's process group runs.
 func (p *plugin) ask(ctx context.Context, args *common.MethodArgs, stdin []byte) (*common.PluginResp, error) {
 	text, err := json.Marshal(&common.PluginArgs{InitOptions: &p.init, MethodArgs: args})
 	if err != nil {
@@ -152,7 +154,8 @@ func (h *head) explain(err error) error {
 	return err
 }
 
-// A passing passes a bounded number of bytes on. That they go nowhere is no failure of the program that wrote them.
+// A passing passes a bounded number of bytes on. That they go nowhere is no failure of the program
+// that wrote them.
 type passing struct {
 	to   io.Writer
 	left int
@@ -168,8 +171,9 @@ func (w *passing) Write(p []byte) (int, error) {
 // environmentVariable names further variables that plugins get, separated by commas.
 const environmentVariable = "POCLOG_KMS_ENV"
 
-// inherited are the variables of our environment that every plugin gets; those that end in "_" are beginnings of names. A plugin of
-// a system also gets what its vendor's tools read. Nothing of poclog's own is among them: POCLOG_KEY_PASSWORD opens another key.
+// inherited are the variables of our environment that every plugin gets; those that end in "_" are
+// beginnings of names. A plugin of a system also gets what its vendor's tools read. Nothing of
+// poclog's own is among them: POCLOG_KEY_PASSWORD opens another key.
 var (
 	inherited = []string{
 		"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "XDG_", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR",

@@ -1,16 +1,19 @@
-// Package signer signs with keys that are named by reference: a PEM file, or a key management system through sigstore's references
-// (https://docs.sigstore.dev/cosign/key_management/overview/) and plugins. Publishers sign their submissions with it, and logs their
-// checkpoints.
+// Package signer signs with keys that are named by reference: a PEM file, or a key management
+// system through sigstore's references (https://docs.sigstore.dev/cosign/key_management/overview/)
+// and plugins. Publishers sign their submissions with it, and logs their checkpoints.
 //
-// A reference with "://" is of a key management system: its scheme NAME is the program sigstore-kms-NAME on the PATH, sigstore's plugin
-// protocol (https://github.com/sigstore/sigstore/tree/main/pkg/signature/kms/cliplugin). No vendor's SDK is part of this module. Any other
-// reference is a file with mode 0600.
+// A reference with "://" is of a key management system: its scheme NAME is the program
+// sigstore-kms-NAME on the PATH, sigstore's plugin protocol
+// (https://github.com/sigstore/sigstore/tree/main/pkg/signature/kms/cliplugin). No vendor's SDK is
+// part of this module. Any other reference is a file with mode 0600.
 //
-// A plugin runs once for each question, in a process group of its own, with the part of our environment that it may see (docs/operating.md). The group
-// is killed when the question's time is over; what it writes is bounded.
+// A plugin runs once for each question, in a process group of its own, with the part of our
+// environment that it may see (docs/operating.md). The group is killed when the question's time is
+// over; what it writes is bounded.
 //
-// Every signature is verified before it leaves this package, within a time: a key management system that answers for another key, with
-// garbage or not at all gives an error. Keys are Ed25519, or ECDSA on P-256 (SHA-256) or P-384 (SHA-384).
+// Every signature is verified before it leaves this package, within a time: a key management system
+// that answers for another key, with garbage or not at all gives an error. Keys are Ed25519, or
+// ECDSA on P-256 (SHA-256) or P-384 (SHA-384).
 package signer
 
 import (
@@ -92,8 +95,8 @@ func (o Opener) Open(ctx context.Context, ref string) (*Signer, error) {
 	return s, err
 }
 
-// Pinned returns a signer for the key that a reference of a key management system named before, which is not asked: it may be out of reach now.
-// Signatures of any other key are errors.
+// Pinned returns a signer for the key that a reference of a key management system named before,
+// which is not asked: it may be out of reach now. Signatures of any other key are errors.
 func Pinned(ref string, key *poclog.PublisherKey) (*Signer, error) {
 	p, err := newPlugin(ref, dsse.Hash(key), nil)
 	if err != nil {
@@ -102,7 +105,8 @@ func Pinned(ref string, key *poclog.PublisherKey) (*Signer, error) {
 	return &Signer{ref: ref, key: key, plugin: p, pending: make(chan struct{}, maxPending)}, nil
 }
 
-// reference is the form of a reference to a key management system. Its scheme becomes the name of a program.
+// reference is the form of a reference to a key management system. Its scheme becomes the name of a
+// program.
 var reference = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*://[!-~]+$`)
 
 // CheckRef refuses what is no reference of a key management system.
@@ -113,7 +117,8 @@ func CheckRef(ref string) error {
 	return nil
 }
 
-// ask puts a question to a key management system, within [Timeout]. What parses its answers is not ours, and may panic.
+// ask puts a question to a key management system, within [Timeout]. What parses its answers is not
+// ours, and may panic.
 func ask[T any](ctx context.Context, s *Signer, question func(context.Context) (T, error)) (answer T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
@@ -205,7 +210,8 @@ func openFile(path string, password Password) (*Signer, error) {
 	return &Signer{ref: path, key: key, file: sign}, nil
 }
 
-// decode reads a private key: PKCS #8 or SEC 1, in PEM, plain or encrypted as OpenSSL or sigstore do it.
+// decode reads a private key: PKCS #8 or SEC 1, in PEM, plain or encrypted as OpenSSL or sigstore
+// do it.
 func decode(file []byte, password cryptoutils.PassFunc) (key crypto.Signer, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -215,8 +215,8 @@ func script(t *testing.T, name, text string) {
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
-// A plugin's own children keep its output open when it is killed, as those of a wrapper do. They end with it; the key signs again
-// once the plugin does.
+// A plugin's own children keep its output open when it is killed, as those of a wrapper do. They
+// end with it; the key signs again once the plugin does.
 func TestQuestionsWithoutAnswerDoNotPileUp(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
 	for name, c := range map[string]struct {

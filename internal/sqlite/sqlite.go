@@ -1,11 +1,12 @@
 // Package sqlite opens the SQLite databases in which the services keep their state.
 //
-// Every database has one connection that writes, a write-ahead log, synchronous=FULL and immediate transactions: what a
-// transaction wrote is on disk once it returns, and a transaction that began can commit. One connection is faster than several,
-// which would contend for the one write lock. Several processes may have one database open.
+// Every database has one connection that writes, a write-ahead log, synchronous=FULL and immediate
+// transactions: what a transaction wrote is on disk once it returns, and a transaction that began
+// can commit. One connection is faster than several, which would contend for the one write lock.
+// Several processes may have one database open.
 //
-// A database is made whole or not at all. Open makes no tables: the state of a service that forgot what it did must be missed, not
-// begun again. The tests are the evidence.
+// A database is made whole or not at all. Open makes no tables: the state of a service that forgot
+// what it did must be missed, not begun again. The tests are the evidence.
 package sqlite
 
 import (
@@ -28,18 +29,20 @@ const (
 	readers     = 4                     // connections that read beside the one that writes
 )
 
-// A Schema is the statements that make a database, step by step: step i takes it from version i to i+1, and the first makes the
-// tables. Steps must not begin or end transactions, nor set the version.
+// A Schema is the statements that make a database, step by step: step i takes it from version i to
+// i+1, and the first makes the tables. Steps must not begin or end transactions, nor set the
+// version.
 type Schema []string
 
-// A DB is an open database. Its own methods use the one connection that writes: while rows of a query are open, they wait.
+// A DB is an open database. Its own methods use the one connection that writes: while rows of a
+// query are open, they wait.
 type DB struct {
 	*sql.DB
 	Read *sql.DB // connections that cannot write, and do not wait for who does
 }
 
-// Create makes a database with the tables of a schema, for its owner alone. It is durable and whole once Create returns. If there
-// is a file already, the error wraps fs.ErrExist.
+// Create makes a database with the tables of a schema, for its owner alone. It is durable and whole
+// once Create returns. If there is a file already, the error wraps fs.ErrExist.
 func Create(path string, s Schema) error {
 	b, err := s.file()
 	if err != nil {
@@ -71,8 +74,9 @@ func (s Schema) file() (b []byte, err error) {
 	return b, err
 }
 
-// Open opens a database that Create made, and brings it to the schema's version. If there is none, the error wraps
-// fs.ErrNotExist. A database of a later version, and one without tables, is refused.
+// Open opens a database that Create made, and brings it to the schema's version. If there is none,
+// the error wraps fs.ErrNotExist. A database of a later version, and one without tables, is
+// refused.
 func Open(path string, s Schema) (*DB, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err // SQLite would make it
@@ -139,7 +143,8 @@ func (s Schema) migrate(db *DB, least int) error {
 	})
 }
 
-// version returns the version of a database, which must be at least least, and at most the schema's.
+// version returns the version of a database, which must be at least least, and at most the
+// schema's.
 func (s Schema) version(q interface{ QueryRow(string, ...any) *sql.Row }, least int) (version int, err error) {
 	if err := q.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return 0, err
@@ -156,7 +161,8 @@ func (d *DB) Close() error { return errors.Join(d.Read.Close(), d.DB.Close()) }
 // A Statement is one that many transactions make. It is parsed once.
 type Statement struct{ stmt *sql.Stmt }
 
-// Statement prepares a statement. It must not be called within a transaction, which has the one connection that writes.
+// Statement prepares a statement. It must not be called within a transaction, which has the one
+// connection that writes.
 func (d *DB) Statement(query string) (*Statement, error) {
 	s, err := d.DB.Prepare(query)
 	if err != nil {
@@ -170,7 +176,8 @@ func (s *Statement) Exec(tx *sql.Tx, args ...any) (sql.Result, error) {
 	return tx.Stmt(s.stmt).Exec(args...)
 }
 
-// Tx does something in one transaction, which is durable once Tx returns nil. If do fails, nothing is changed.
+// Tx does something in one transaction, which is durable once Tx returns nil. If do fails, nothing
+// is changed.
 func (d *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.BeginTx(ctx, nil)
 	if err != nil {
@@ -183,8 +190,8 @@ func (d *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// IsDamaged reports whether an error says that a file is no whole database, or of no version that the schema knows: who can make its
-// content anew does so.
+// IsDamaged reports whether an error says that a file is no whole database, or of no version that
+// the schema knows: who can make its content anew does so.
 func IsDamaged(err error) bool {
 	var e *driver.Error
 	return errors.Is(err, errVersion) || errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
@@ -195,7 +202,8 @@ var errVersion = errors.New("a version that is unknown")
 // ErrRace says that a statement found another state than the one on which it was decided.
 var ErrRace = errors.New("another process was faster")
 
-// OneRow passes on the outcome of a statement that must have changed exactly one row: else the error wraps ErrRace.
+// OneRow passes on the outcome of a statement that must have changed exactly one row: else the
+// error wraps ErrRace.
 func OneRow(res sql.Result, err error) error {
 	if err != nil {
 		return err

@@ -77,7 +77,8 @@ func TestWritersTakeTurns(t *testing.T) {
 	if _, err := a.Exec("INSERT INTO t VALUES (0)"); err != nil {
 		t.Fatal(err)
 	}
-	// A transaction that reads first and writes then fails in the middle, if others may write in between: ten times two of them do not.
+	// A transaction that reads first and writes then fails in the middle, if others may write in
+	// between: ten times two of them do not.
 	increment := func(tx *sql.Tx) error {
 		var x int
 		if err := tx.QueryRow("SELECT x FROM t").Scan(&x); err != nil {

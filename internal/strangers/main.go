@@ -1,13 +1,17 @@
 //go:build linux
 
-// Command strangers runs honest publishers, readers and clients beside strangers who take what they can, and says what each stranger cost them.
+// Command strangers runs honest publishers, readers and clients beside strangers who take what they
+// can, and says what each stranger cost them.
 //
-// It starts the project's own processes on loopback addresses: two logs, two witnesses, an auditor, and a monitor. A reverse proxy stands before the log.
-// Honest load runs alone first, then beside each stranger, then beside all of them together. Each stranger comes from addresses of its own (127.0.x.y).
+// It starts the project's own processes on loopback addresses: two logs, two witnesses, an auditor,
+// and a monitor. A reverse proxy stands before the log. Honest load runs alone first, then beside
+// each stranger, then beside all of them together. Each stranger comes from addresses of its own
+// (127.0.x.y).
 //
-// It prints the median and the 99th percentile of each phase, and their ratios to the honest load alone, in the same run. A ratio over five is marked, and
-// is no verdict: the machine decides. The exit status is 1 if an honest request failed or a process took more memory than its stated limit, and 3 if nothing
-// could be tried.
+// It prints the median and the 99th percentile of each phase, and their ratios to the honest load
+// alone, in the same run. A ratio over five is marked, and is no verdict: the machine decides. The
+// exit status is 1 if an honest request failed or a process took more memory than its stated limit,
+// and 3 if nothing could be tried.
 package main
 
 import (

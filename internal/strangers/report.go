@@ -180,7 +180,8 @@ func (r *result) summary(w io.Writer) {
 	}
 }
 
-// audited waits until the auditor has verified what the log has: an auditor that was kept from it would have stopped signing.
+// audited waits until the auditor has verified what the log has: an auditor that was kept from it
+// would have stopped signing.
 func (s *stage) audited(ctx context.Context) error {
 	size, err := s.metric(ctx, s.log, "poclog_tree_size")
 	if err != nil {

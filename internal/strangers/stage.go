@@ -256,7 +256,8 @@ func readPolicy(dir string) (*tlogpolicy.Policy, error) {
 	return tlogpolicy.Parse(text)
 }
 
-// startWitnesses starts two witnesses of a log, of which one must cosign. Before the second stands what can hang.
+// startWitnesses starts two witnesses of a log, of which one must cosign. Before the second stands
+// what can hang.
 func (s *stage) startWitnesses(ctx context.Context, logDir string) error {
 	policy, err := readPolicy(logDir)
 	if err != nil {
@@ -386,7 +387,8 @@ func (s *stage) logQuotes(ctx context.Context) error {
 	return nil
 }
 
-// startMonitor has a monitor read both logs, and a third one with an attack, so that it has an alert with a file.
+// startMonitor has a monitor read both logs, and a third one with an attack, so that it has an
+// alert with a file.
 func (s *stage) startMonitor(ctx context.Context) error {
 	attacked, policy, err := s.attackedLog()
 	if err != nil {

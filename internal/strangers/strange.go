@@ -25,7 +25,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// A stranger takes what it can until its context ends. It returns once it has taken hold; ended waits until it has let go.
+// A stranger takes what it can until its context ends. It returns once it has taken hold; ended
+// waits until it has let go.
 type stranger struct {
 	name  string
 	begin func(s *stage, ctx context.Context, sc scale) (ended func(), err error)
@@ -75,7 +76,8 @@ func (s *stage) idleConnections(ctx context.Context, sc scale) (func(), error) {
 	return hold(ctx, conns), nil
 }
 
-// slowBodies sends a part of a body at once from four addresses, directly and through the proxy, and then a byte now and then.
+// slowBodies sends a part of a body at once from four addresses, directly and through the proxy,
+// and then a byte now and then.
 func (s *stage) slowBodies(ctx context.Context, sc scale) (func(), error) {
 	var conns []net.Conn
 	for i := range sc.slow {
@@ -173,7 +175,8 @@ func (s *stage) repeatCheckpoints(ctx context.Context, sc scale) (func(), error)
 	}), nil
 }
 
-// hugeKeys submits evidence whose attestation key's certificate was signed by a CA with a key of 60,000 bits, which nobody signed.
+// hugeKeys submits evidence whose attestation key's certificate was signed by a CA with a key of
+// 60,000 bits, which nobody signed.
 func (s *stage) hugeKeys(ctx context.Context, sc scale) (func(), error) {
 	p := &publisher{stage: s, vm: 0, http: from("127.0.14.100"), url: s.front, policy: s.policy}
 	sub, err := p.evidence(ctx)
@@ -198,7 +201,8 @@ func (s *stage) hugeKeys(ctx context.Context, sc scale) (func(), error) {
 	}), nil
 }
 
-// hugeChain is a certificate and its issuer's, whose RSA key is as large as fits. Their signatures are noise.
+// hugeChain is a certificate and its issuer's, whose RSA key is as large as fits. Their signatures
+// are noise.
 func hugeChain() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -256,7 +260,8 @@ func (s *stage) hangingWitness(ctx context.Context, _ scale) (func(), error) {
 	return func() { <-done }, nil
 }
 
-// quotesOfALogThatIsDown holds the other log's process, and asks about a quote whose receipt that log would have to give.
+// quotesOfALogThatIsDown holds the other log's process, and asks about a quote whose receipt that
+// log would have to give.
 func (s *stage) quotesOfALogThatIsDown(ctx context.Context, sc scale) (func(), error) {
 	if err := s.other.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return nil, err

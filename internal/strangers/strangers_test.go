@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A few strangers, in all the ways that there are: honest requests succeed beside each, and beside all together.
+// A few strangers, in all the ways that there are: honest requests succeed beside each, and beside
+// all together.
 func TestHonestRequestsSucceedBesideStrangers(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "poclog")
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/poclog/poclog/cmd/poclog").CombinedOutput(); err != nil {

@@ -9,22 +9,23 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// SetLocality sets from where commands come, 0 to 4: an operating system's come from 0, a measured launch's from 2.
+// SetLocality sets from where commands come, 0 to 4: an operating system's come from 0, a measured
+// launch's from 2.
 func (v *TPM) SetLocality(n byte) {
 	v.t.Helper()
 	v.control(append(command(cmdSetLocality), n))
 }
 
-// DynamicLaunch does what the CPU's launch instruction does at locality 4: PCR 17 to 22 are reset to zeros, and PCR 17 is extended with the digest of
-// the launch module.
+// DynamicLaunch does what the CPU's launch instruction does at locality 4: PCR 17 to 22 are reset
+// to zeros, and PCR 17 is extended with the digest of the launch module.
 func (v *TPM) DynamicLaunch(module []byte) {
 	v.t.Helper()
 	data := binary.BigEndian.AppendUint32(command(cmdHashData), uint32(len(module)))
 	v.control(command(cmdHashStart), append(data, module...), command(cmdHashEnd))
 }
 
-// QuoteUnder is Quote through a policy session with TPM2_PolicyPCR over some registers. Where their values are not those of the key's policy, the
-// TPM's error is returned.
+// QuoteUnder is Quote through a policy session with TPM2_PolicyPCR over some registers. Where their
+// values are not those of the key's policy, the TPM's error is returned.
 func (ak *AK) QuoteUnder(policy []Selection, extraData []byte, list ...Selection) (item, values []byte, err error) {
 	ak.tpm.t.Helper()
 	auth := tpm2.Policy(tpm2.TPMAlgSHA256, 16, func(t transport.TPM, s tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
@@ -34,7 +35,8 @@ func (ak *AK) QuoteUnder(policy []Selection, extraData []byte, list ...Selection
 	return ak.quote(auth, extraData, list)
 }
 
-// QuoteWithPassword is Quote with the key's (empty) password. Where the key does not allow it, the TPM's error is returned.
+// QuoteWithPassword is Quote with the key's (empty) password. Where the key does not allow it, the
+// TPM's error is returned.
 func (ak *AK) QuoteWithPassword(extraData []byte, list ...Selection) (item, values []byte, err error) {
 	ak.tpm.t.Helper()
 	return ak.quote(tpm2.PasswordAuth(nil), extraData, list)
@@ -49,8 +51,8 @@ func (v *TPM) EK(rsa bool) *AK {
 	return v.Create(tpm2.ECCEKTemplate)
 }
 
-// Credential encrypts a secret for whoever has the EK and, in the same TPM, the key with a name: what a CA does, which has the EK's public area and no
-// TPM (Part 1, §24).
+// Credential encrypts a secret for whoever has the EK and, in the same TPM, the key with a name:
+// what a CA does, which has the EK's public area and no TPM (Part 1, §24).
 func Credential(ekPublic, name, secret []byte) (blob, encrypted []byte, err error) {
 	public, err := tpm2.Unmarshal[tpm2.TPMTPublic](ekPublic)
 	if err != nil {
@@ -63,7 +65,8 @@ func Credential(ekPublic, name, secret []byte) (blob, encrypted []byte, err erro
 	return tpm2.CreateCredential(rand.Reader, key, name, secret)
 }
 
-// Activate decrypts a credential (TPM2_ActivateCredential): the TPM's error is returned where it is for another EK or another key.
+// Activate decrypts a credential (TPM2_ActivateCredential): the TPM's error is returned where it is
+// for another EK or another key.
 func (ak *AK) Activate(ek *AK, blob, encrypted []byte) ([]byte, error) {
 	ak.tpm.t.Helper()
 	byEndorsement := func(t transport.TPM, s tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
@@ -100,7 +103,8 @@ func (v *TPM) Loaded() (handles []tpm2.TPMHandle) {
 	return handles
 }
 
-// Unload frees transient keys and sessions: what a kernel's resource manager does when a process that used the TPM ends.
+// Unload frees transient keys and sessions: what a kernel's resource manager does when a process
+// that used the TPM ends.
 func (v *TPM) Unload() {
 	v.t.Helper()
 	for _, h := range v.Loaded() {

@@ -2,7 +2,8 @@ package swtpm
 
 import "github.com/google/go-tpm/tpm2"
 
-// DefineNV defines an NV index that its owner, or whoever knows its empty password, may read and write, and fills it.
+// DefineNV defines an NV index that its owner, or whoever knows its empty password, may read and
+// write, and fills it.
 func (v *TPM) DefineNV(index tpm2.TPMHandle, data []byte) {
 	v.t.Helper()
 	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}

@@ -1,5 +1,6 @@
-// Package swtpm runs a real TPM 2.0 for tests: libtpms behind swtpm's socket (https://github.com/stefanberger/swtpm). Where swtpm is not installed the
-// test is skipped and says so. Every failure ends the test. A TPM serves one goroutine at a time.
+// Package swtpm runs a real TPM 2.0 for tests: libtpms behind swtpm's socket
+// (https://github.com/stefanberger/swtpm). Where swtpm is not installed the test is skipped and
+// says so. Every failure ends the test. A TPM serves one goroutine at a time.
 package swtpm
 
 import (
@@ -108,8 +109,9 @@ func (v *TPM) control(commands ...[]byte) {
 
 func command(code uint32) []byte { return binary.BigEndian.AppendUint32(nil, code) }
 
-// Reset cuts the power and starts the TPM anew: the reset count rises, PCRs are zero, and keys that Create made are to be made again. The clock
-// is not safe after it, as a TPM that was not shut down may have lost some of it.
+// Reset cuts the power and starts the TPM anew: the reset count rises, PCRs are zero, and keys that
+// Create made are to be made again. The clock is not safe after it, as a TPM that was not shut down
+// may have lost some of it.
 func (v *TPM) Reset() {
 	v.t.Helper()
 	v.control(binary.BigEndian.AppendUint32(command(cmdInit), 0)) // no flags: state is kept
@@ -123,8 +125,8 @@ func (v *TPM) startup() {
 	}
 }
 
-// Template returns the template of a restricted attestation key: ECDSA on P-256, or RSASSA with 2,048 bits. A policy, if any, is the only way
-// to use the key.
+// Template returns the template of a restricted attestation key: ECDSA on P-256, or RSASSA with
+// 2,048 bits. A policy, if any, is the only way to use the key.
 func Template(rsa bool, policy []byte) tpm2.TPMTPublic {
 	t := tpm2.TPMTPublic{
 		Type: tpm2.TPMAlgECC, NameAlg: tpm2.TPMAlgSHA256,
@@ -156,7 +158,8 @@ type AK struct {
 	Public []byte // TPMT_PUBLIC
 }
 
-// Create makes a primary key of the endorsement hierarchy: the same one for the same template, as long as the TPM lives.
+// Create makes a primary key of the endorsement hierarchy: the same one for the same template, as
+// long as the TPM lives.
 func (v *TPM) Create(template tpm2.TPMTPublic) *AK {
 	v.t.Helper()
 	return v.CreateIn(tpm2.TPMRHEndorsement, template)

@@ -1,13 +1,16 @@
-// Package terminal keeps text from outside from steering a terminal, or from reading otherwise than it was written: names in
-// certificates, servers' answers, other programs' errors, and files that are inspected.
+// Package terminal keeps text from outside from steering a terminal, or from reading otherwise than
+// it was written: names in certificates, servers' answers, other programs' errors, and files that
+// are inspected.
 //
-// What is invisible or moves other text is shown as a \u escape, as JSON has them: control characters (C0 but for line feed and tab,
-// DEL, C1), format characters (marks of direction, zero-width characters, tags), separators of lines and paragraphs, fillers without
-// width, and bytes that are no UTF-8. So no ANSI sequence survives, and JSON stays the JSON that it was: such characters stand in its
-// strings alone.
+// What is invisible or moves other text is shown as a \u escape, as JSON has them: control
+// characters (C0 but for line feed and tab, DEL, C1), format characters (marks of direction,
+// zero-width characters, tags), separators of lines and paragraphs, fillers without width, and
+// bytes that are no UTF-8. So no ANSI sequence survives, and JSON stays the JSON that it was: such
+// characters stand in its strings alone.
 //
-// Commands write to people through a [Writer], which is put around standard output and standard error once, so that no command can
-// forget it. FuzzWriter and TestStrangersTextIsShownAsEscapes are the evidence.
+// Commands write to people through a [Writer], which is put around standard output and standard
+// error once, so that no command can forget it. FuzzWriter and TestStrangersTextIsShownAsEscapes
+// are the evidence.
 package terminal
 
 import (
@@ -58,7 +61,8 @@ func appendText(dst, text []byte) []byte {
 // Text returns text with its escapes. Line feeds and tabs stay.
 func Text(s string) string { return string(appendText(nil, []byte(s))) }
 
-// Line returns text on one line of at most max bytes, and three more where it was cut: white space becomes spaces, the rest is as of [Text].
+// Line returns text on one line of at most max bytes, and three more where it was cut: white space
+// becomes spaces, the rest is as of [Text].
 func Line(s string, max int) string {
 	s = Text(strings.Join(strings.Fields(s), " "))
 	if len(s) > max {
@@ -78,7 +82,8 @@ type Writer struct {
 // NewWriter returns a Writer to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{to: w} }
 
-// Unwrap returns what a Writer writes to, for bytes that are no text; another writer is returned as it is.
+// Unwrap returns what a Writer writes to, for bytes that are no text; another writer is returned as
+// it is.
 func Unwrap(w io.Writer) io.Writer {
 	if t, ok := w.(*Writer); ok {
 		return t.to

@@ -78,7 +78,8 @@ func TestErrorsOfTheWriterBelowAreTold(t *testing.T) {
 	}
 }
 
-// Whatever is written, nothing that steers a terminal comes out; text that needs no escape comes out as it was; JSON stays the same JSON.
+// Whatever is written, nothing that steers a terminal comes out; text that needs no escape comes
+// out as it was; JSON stays the same JSON.
 func FuzzWriter(f *testing.F) {
 	for _, s := range []string{"", "a\x1b[2J", "\u202e", "\xe2\x80", "\x9b", "\U000e0041", "{\"a\":\"\u200f\u0085\"}"} {
 		f.Add([]byte(s), 1)

@@ -1,4 +1,5 @@
-// Package testkms is a key management system for tests: a real plugin of sigstore's protocol, in a process of its own.
+// Package testkms is a key management system for tests: a real plugin of sigstore's protocol, in a
+// process of its own.
 package testkms
 
 import (
@@ -17,7 +18,8 @@ type System struct {
 	path string
 }
 
-// New builds the plugin, puts it on the PATH, and gives it a key. The test cannot run in parallel with others.
+// New builds the plugin, puts it on the PATH, and gives it a key. The test cannot run in parallel
+// with others.
 func New(t testing.TB, key crypto.PrivateKey) *System {
 	t.Helper()
 	dir := t.TempDir()

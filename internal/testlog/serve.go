@@ -11,7 +11,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A Server serves a log as C2SP tlog-tiles, as its fields stand: a lie is a change of them. It may be changed while it serves.
+// A Server serves a log as C2SP tlog-tiles, as its fields stand: a lie is a change of them. It may
+// be changed while it serves.
 type Server struct {
 	mu         sync.Mutex
 	log        *Log

@@ -10,8 +10,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// A Station is a log that is served over HTTP with its evidence; its operator lies as a test wants. What handlers read is guarded: it may be changed
-// while it serves.
+// A Station is a log that is served over HTTP with its evidence; its operator lies as a test wants.
+// What handlers read is guarded: it may be changed while it serves.
 type Station struct {
 	Log    *Log   // what Publish serves; no handler reads it
 	Policy string // tlog-policy that wants the witness "w.test"
@@ -33,7 +33,8 @@ func PolicyText(origin string) string {
 	return "log " + LogKey(origin).VKey + "\nwitness w " + WitnessKey("w.test").VKey + "\nquorum w\n"
 }
 
-// Signed is a log's checkpoint of its first n leaves, cosigned by the log and the witness "w.test" at a time.
+// Signed is a log's checkpoint of its first n leaves, cosigned by the log and the witness "w.test"
+// at a time.
 func Signed(l *Log, n int, at time.Time) []byte {
 	return l.Checkpoint(uint64(n), Cosigner{Signer: LogKey(l.Origin), At: at}, Cosigner{Signer: WitnessKey("w.test"), At: at})
 }

@@ -1,5 +1,5 @@
-// Package testlog is a log and witnesses in memory, for tests and vectors: keys are derived from names, times are given, and so are lies. It
-// vouches for nothing; package log is the real one.
+// Package testlog is a log and witnesses in memory, for tests and vectors: keys are derived from
+// names, times are given, and so are lies. It vouches for nothing; package log is the real one.
 package testlog
 
 import (

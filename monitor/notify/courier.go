@@ -1,12 +1,16 @@
-// Package notify tells people and machines what a monitor found: JSON lines, a webhook, a watch list of identities whose owner wants to know every
-// claim about them, and a silence list of findings that nobody wants to hear of again.
+// Package notify tells people and machines what a monitor found: JSON lines, a webhook, a watch
+// list of identities whose owner wants to know every claim about them, and a silence list of
+// findings that nobody wants to hear of again.
 //
-// The monitor's folder is the outbox: an alert is kept before anybody is told, and is marked as taken after the sink has answered. A process that is
-// killed between the two tells it again, with the same id: at least once, and idempotent. A sink that fails is asked again with growing waits, and
-// no alert is ever given up. One that the sink does not take holds up no other, whatever the sink answers; contradictions are told first.
+// The monitor's folder is the outbox: an alert is kept before anybody is told, and is marked as
+// taken after the sink has answered. A process that is killed between the two tells it again, with
+// the same id: at least once, and idempotent. A sink that fails is asked again with growing waits,
+// and no alert is ever given up. One that the sink does not take holds up no other, whatever the
+// sink answers; contradictions are told first.
 //
-// Webhooks follow "Standard Webhooks" 1.0.0 (https://www.standardwebhooks.com), symmetric signatures. Addresses and secrets are in no message: who has
-// the address of a webhook can often post to it.
+// Webhooks follow "Standard Webhooks" 1.0.0 (https://www.standardwebhooks.com), symmetric
+// signatures. Addresses and secrets are in no message: who has the address of a webhook can often
+// post to it.
 //
 // TestDeliveryOutlivesAFailingServer and TestKilledCourierTellsAgain are the evidence.
 package notify
@@ -30,8 +34,8 @@ type Sink interface {
 	Name() string
 	// Silenced says whether the sink wants silenced alerts too: they are marked.
 	Silenced() bool
-	// Deliver hands on one alert, and returns once it is taken. An error that concerns this alert alone is a [*RefusedError]; after any other the sink is
-	// given nothing for a while.
+	// Deliver hands on one alert, and returns once it is taken. An error that concerns this alert
+	// alone is a [*RefusedError]; after any other the sink is given nothing for a while.
 	Deliver(ctx context.Context, a *monitor.Alert) error
 }
 
@@ -77,7 +81,8 @@ type Config struct {
 	Wait  func(ctx context.Context, d time.Duration) error // nil waits by the clock
 }
 
-// A Courier brings alerts from an outbox to one sink: contradictions first, and otherwise in the order in which they came.
+// A Courier brings alerts from an outbox to one sink: contradictions first, and otherwise in the
+// order in which they came.
 type Courier struct {
 	outbox Outbox
 	sink   Sink
@@ -134,7 +139,8 @@ func (c *Courier) Run(ctx context.Context) {
 	}
 }
 
-// Flush delivers all that is there, trying again what fails, until the context ends. It returns how many alerts were not taken, and why.
+// Flush delivers all that is there, trying again what fails, until the context ends. It returns how
+// many alerts were not taken, and why.
 func (c *Courier) Flush(ctx context.Context) (left int, err error) {
 	for last := error(nil); ; {
 		left, err = c.round(ctx)
@@ -174,7 +180,8 @@ func (c *Courier) due() time.Duration {
 // maxQueued is how many alerts of a class are read at once.
 const maxQueued = 64
 
-// Classes of alerts, the first first. What was refused before waits for what was not: one alert that is never taken keeps no other.
+// Classes of alerts, the first first. What was refused before waits for what was not: one alert
+// that is never taken keeps no other.
 const (
 	newContradiction = iota
 	newOther
@@ -213,7 +220,8 @@ func (c *Courier) round(ctx context.Context) (left int, last error) {
 	return left, last
 }
 
-// queue reads what is due, by class, and counts all that is left. What is no longer left is forgotten.
+// queue reads what is due, by class, and counts all that is left. What is no longer left is
+// forgotten.
 func (c *Courier) queue(ctx context.Context) (due []*monitor.Alert, left int, err error) {
 	var lists [classes][]*monitor.Alert
 	refused := make(map[string]*tries)
@@ -234,7 +242,8 @@ func (c *Courier) queue(ctx context.Context) (due []*monitor.Alert, left int, er
 	return slices.Concat(lists[:]...), left, nil
 }
 
-// deliver offers one alert. Where the sink does not say whether it takes others, another is tried after a short while.
+// deliver offers one alert. Where the sink does not say whether it takes others, another is tried
+// after a short while.
 func (c *Courier) deliver(ctx context.Context, a *monitor.Alert) error {
 	err := c.sink.Deliver(ctx, a)
 	var alone *RefusedError
@@ -278,7 +287,8 @@ func (c *Courier) failed(t *tries, id string, longest time.Duration, err error) 
 	return err
 }
 
-// backoff doubles from 5 seconds to the longest pause, between half of it and the whole by chance, and is not less than the sink asks for.
+// backoff doubles from 5 seconds to the longest pause, between half of it and the whole by chance,
+// and is not less than the sink asks for.
 func (c *Courier) backoff(failures int, longest time.Duration, err error) time.Duration {
 	d := minBackoff
 	for i := 1; i < failures && d < longest; i++ {

@@ -48,7 +48,8 @@ func kills(t *testing.T) int {
 	return n
 }
 
-// Wherever a process is killed, every alert is told, with one id and one body, and told again only where nobody could know that it was.
+// Wherever a process is killed, every alert is told, with one id and one body, and told again only
+// where nobody could know that it was.
 func TestNoAlertIsLostWhereverACourierIsKilled(t *testing.T) {
 	b := newBench(t)
 	taken := make(chan struct{}, 1)

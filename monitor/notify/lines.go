@@ -22,7 +22,8 @@ type Lines struct {
 // NewLines returns a sink that writes to a stream, such as standard output.
 func NewLines(name string, w io.Writer) *Lines { return &Lines{name: name, w: w} }
 
-// OpenLines returns a sink that appends to a file, which it makes, for its owner alone. A line that a killed process began is ended first.
+// OpenLines returns a sink that appends to a file, which it makes, for its owner alone. A line that
+// a killed process began is ended first.
 func OpenLines(path string) (*Lines, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

@@ -108,7 +108,8 @@ func (b *bench) list(t *testing.T, f monitor.AlertFilter) (out []*monitor.Alert)
 
 var secret = bytes.Repeat([]byte{7}, 32)
 
-// A receiver checks and counts what a webhook posts. answer says how to answer the n-th request, from 0.
+// A receiver checks and counts what a webhook posts. answer says how to answer the n-th request,
+// from 0.
 type receiver struct {
 	t      *testing.T
 	mu     sync.Mutex
@@ -187,7 +188,8 @@ func TestWebhookPostsEachAlertOnceSigned(t *testing.T) {
 	}
 }
 
-// Whatever a server does, each alert arrives in the end, in order where the server as a whole failed, with one id and the time of the attempt.
+// Whatever a server does, each alert arrives in the end, in order where the server as a whole
+// failed, with one id and the time of the attempt.
 func TestDeliveryOutlivesAFailingServer(t *testing.T) {
 	hang := make(chan struct{})
 	for name, c := range map[string]struct {

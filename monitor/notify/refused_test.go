@@ -53,7 +53,8 @@ func (b *bench) until(end context.CancelFunc, d time.Duration) {
 	b.end, b.ends = end, b.now.Add(d)
 }
 
-// Contradictions are told first, also where many alerts came before, and where each of these is refused.
+// Contradictions are told first, also where many alerts came before, and where each of these is
+// refused.
 func TestContradictionsAreToldFirst(t *testing.T) {
 	for _, status := range []int{200, 403} {
 		b := newBench(t)

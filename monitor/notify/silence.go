@@ -30,7 +30,8 @@ const (
 	MaxSilenced = 366 * 24 * time.Hour
 )
 
-// A Silence says which alerts nobody is to be told of, until when, and why. An alert must match all that is given of Alert, Rule and Subject.
+// A Silence says which alerts nobody is to be told of, until when, and why. An alert must match all
+// that is given of Alert, Rule and Subject.
 type Silence struct {
 	ID      string    `json:"id"`
 	Alert   string    `json:"alert,omitempty"`   // an alert's id
@@ -54,7 +55,8 @@ func (s *Silence) check() error {
 	return nil
 }
 
-// Matches reports whether an alert is silenced at a time. A rule alone silences no contradiction: each is about somebody else.
+// Matches reports whether an alert is silenced at a time. A rule alone silences no contradiction:
+// each is about somebody else.
 func (s *Silence) Matches(a *monitor.Alert, at time.Time) bool {
 	if at.Before(s.Added) || !at.Before(s.Until) {
 		return false
@@ -70,7 +72,8 @@ func (s *Silence) why() string {
 	return fmt.Sprintf("%s (silence %s until %s)", s.Reason, s.ID, s.Until.UTC().Format(time.RFC3339))
 }
 
-// Silences is the silence list of a monitor's folder: a file that people can read, and that a tool of theirs can write.
+// Silences is the silence list of a monitor's folder: a file that people can read, and that a tool
+// of theirs can write.
 type Silences struct{ path string }
 
 // SilencesIn returns the list of a folder.
@@ -82,7 +85,8 @@ type silenceFile struct {
 	Silences []Silence `json:"silences"`
 }
 
-// List returns the list, expired ones too, in the order in which they were added. A folder without a file has none.
+// List returns the list, expired ones too, in the order in which they were added. A folder without
+// a file has none.
 func (l *Silences) List() ([]Silence, error) {
 	info, err := os.Stat(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,7 +189,8 @@ func (l *Silences) Silencer(clock func() time.Time, logger *slog.Logger) func(*m
 	}
 }
 
-// Active names the silences that cover anything at a time: while it stays the same, [Silences.Apply] has nothing to change.
+// Active names the silences that cover anything at a time: while it stays the same,
+// [Silences.Apply] has nothing to change.
 func (l *Silences) Active(at time.Time) (string, error) {
 	list, err := l.List()
 	if err != nil {
@@ -201,8 +206,8 @@ type Marker interface {
 	Silence(ctx context.Context, id, why string) error
 }
 
-// Apply brings the marks of all kept alerts up to date, and says how many changed: a new silence covers what was found before, and what an expired or
-// removed one covered is told after all.
+// Apply brings the marks of all kept alerts up to date, and says how many changed: a new silence
+// covers what was found before, and what an expired or removed one covered is told after all.
 func (l *Silences) Apply(ctx context.Context, m Marker, at time.Time) (changed int, err error) {
 	list, err := l.List()
 	if err != nil {

@@ -37,8 +37,8 @@ type Watched struct {
 	Note  string        // what the owner calls it
 }
 
-// ParseWatchFile parses a watch list: an identity a line, then perhaps "every" and a duration, then perhaps "#" and a note. Empty lines and lines that
-// begin with "#" are skipped.
+// ParseWatchFile parses a watch list: an identity a line, then perhaps "every" and a duration, then
+// perhaps "#" and a note. Empty lines and lines that begin with "#" are skipped.
 //
 //	intel:tdx:ppid:00112233445566778899aabbccddeeff every 24h # rack 7, left
 func ParseWatchFile(text string) ([]Watched, error) {
@@ -87,8 +87,9 @@ type Ledger interface {
 	AddAlerts(ctx context.Context, alerts []monitor.Alert) (int, error)
 }
 
-// A Watcher tells every claim about the identities of a list, once, and those of which a proof is overdue. What was claimed before an identity came on the
-// list is told too. It is not safe for concurrent use.
+// A Watcher tells every claim about the identities of a list, once, and those of which a proof is
+// overdue. What was claimed before an identity came on the list is told too. It is not safe for
+// concurrent use.
 type Watcher struct {
 	ledger Ledger
 	list   map[poclog.Identity]Watched
@@ -109,7 +110,8 @@ func NewWatcher(ledger Ledger, list []Watched) *Watcher {
 	for _, e := range list {
 		w.list[e.ID] = e
 	}
-	// Another list reads all records again, and what is known already is not told again: so nothing is missed, whenever an identity came on the list.
+	// Another list reads all records again, and what is known already is not told again: so nothing
+	// is missed, whenever an identity came on the list.
 	h := sha256.New()
 	for _, id := range slices.Sorted(maps.Keys(w.list)) {
 		fmt.Fprintln(h, id)
@@ -118,7 +120,8 @@ func NewWatcher(ledger Ledger, list []Watched) *Watcher {
 	return w
 }
 
-// Look reads the records that are new, and keeps an alert for each claim; then it looks for proofs that are overdue. It returns how many alerts are new.
+// Look reads the records that are new, and keeps an alert for each claim; then it looks for proofs
+// that are overdue. It returns how many alerts are new.
 func (w *Watcher) Look(ctx context.Context) (added int, err error) {
 	if len(w.list) == 0 {
 		return 0, nil
@@ -218,8 +221,9 @@ func (w *Watcher) proofs(ctx context.Context, l monitor.LogInfo) error {
 	return nil
 }
 
-// overdue keeps an alert for each identity whose proof is due, once for each gap. Nothing is overdue that a log may have and this monitor has not yet
-// seen: what counts is the time at which all logs were last seen whole.
+// overdue keeps an alert for each identity whose proof is due, once for each gap. Nothing is
+// overdue that a log may have and this monitor has not yet seen: what counts is the time at which
+// all logs were last seen whole.
 func (w *Watcher) overdue(ctx context.Context, logs []monitor.LogInfo) (int, error) {
 	var seen time.Time
 	for _, l := range logs {

@@ -16,7 +16,8 @@ import (
 
 const origin = "log.test/watched"
 
-// A ledger is a monitor's folder whose records are given: TestWatchListOverARealLog (package answers) has real ones.
+// A ledger is a monitor's folder whose records are given: TestWatchListOverARealLog (package
+// answers) has real ones.
 type ledger struct {
 	*bench
 	records []monitor.Record
@@ -124,7 +125,8 @@ func TestProofsAreOverdueOnceForEachGap(t *testing.T) {
 	l.prove(chipID(1), now.Add(2*day), nil)
 	late(now.Add(3*day), 1)
 	late(now.Add(3*day+time.Second), 2)
-	// A monitor that does not see all of the log knows nothing of what is overdue, nor one that has not seen it for a while.
+	// A monitor that does not see all of the log knows nothing of what is overdue, nor one that has
+	// not seen it for a while.
 	l.prove(chipID(1), now.Add(4*day), nil)
 	late(now.Add(5*day), 2)
 	l.behind = 1

@@ -29,7 +29,8 @@ const (
 	maxSecrets     = 4
 )
 
-// A Webhook posts each alert to one address, signed with every secret: while a secret is replaced there are two.
+// A Webhook posts each alert to one address, signed with every secret: while a secret is replaced
+// there are two.
 type Webhook struct {
 	url     string
 	secrets [][]byte
@@ -38,8 +39,8 @@ type Webhook struct {
 	http    *http.Client
 }
 
-// NewWebhook returns the webhook of an address, which must be https, or http of this machine: alerts are signed, not encrypted. Transport makes the
-// requests; nil is as http.DefaultTransport.
+// NewWebhook returns the webhook of an address, which must be https, or http of this machine:
+// alerts are signed, not encrypted. Transport makes the requests; nil is as http.DefaultTransport.
 func NewWebhook(address string, secrets [][]byte, agent string, clock func() time.Time, transport http.RoundTripper) (*Webhook, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -61,7 +62,8 @@ func NewWebhook(address string, secrets [][]byte, agent string, clock func() tim
 	return w, nil
 }
 
-// ReadSecrets reads the file of a webhook's secrets, one a line, "whsec_" and base64 of 24 to 64 bytes. The file must be readable by its owner alone.
+// ReadSecrets reads the file of a webhook's secrets, one a line, "whsec_" and base64 of 24 to 64
+// bytes. The file must be readable by its owner alone.
 func ReadSecrets(path string) ([][]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -131,7 +133,8 @@ func (w *Webhook) Deliver(ctx context.Context, a *monitor.Alert) error {
 	return answered(resp)
 }
 
-// sign sets the headers. The time is that of the attempt; the id stays the same however often it is tried.
+// sign sets the headers. The time is that of the attempt; the id stays the same however often it is
+// tried.
 func (w *Webhook) sign(req *http.Request, id string, body []byte) {
 	at := strconv.FormatInt(w.clock().Unix(), 10)
 	var sigs []string
@@ -158,8 +161,9 @@ func withoutAddress(err error) error {
 	return fmt.Errorf("webhook: %w", err)
 }
 
-// answered says what an answer means. What is wrong with one alert must not keep others. An answer that may mean all, such as 403 or 500, may also be
-// that of a firewall or a fault that meets this alert alone.
+// answered says what an answer means. What is wrong with one alert must not keep others. An answer
+// that may mean all, such as 403 or 500, may also be that of a firewall or a fault that meets this
+// alert alone.
 func answered(resp *http.Response) error {
 	if resp.StatusCode/100 == 2 {
 		return nil

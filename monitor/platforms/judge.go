@@ -32,9 +32,10 @@ type Judgement struct {
 // maxAffected is how many chips one alert names.
 const maxAffected = 256
 
-// Judge judges the kept platforms by collateral, at the keeper's time: every TCB info with the QE identity, the PCK and root CRLs, AMD's CRLs, and where
-// the policy has a least firmware for SEV-SNP, that. Each is authenticated under the policy's roots; what is not valid now, not authentic, or older than
-// what judged before is ignored, with the reason.
+// Judge judges the kept platforms by collateral, at the keeper's time: every TCB info with the QE
+// identity, the PCK and root CRLs, AMD's CRLs, and where the policy has a least firmware for
+// SEV-SNP, that. Each is authenticated under the policy's roots; what is not valid now, not
+// authentic, or older than what judged before is ignored, with the reason.
 func (k *Keeper) Judge(ctx context.Context, col *poclog.Collateral) (j Judgement, err error) {
 	run := &run{Keeper: k, ctx: ctx, given: col, col: withRootChain(col), at: k.clock(), j: &j}
 	for _, it := range run.col.Items {
@@ -56,7 +57,8 @@ func (k *Keeper) Judge(ctx context.Context, col *poclog.Collateral) (j Judgement
 	return j, run.unread
 }
 
-// withRootChain gives the root CRL, which may come without a chain, that of the TCB info's root: the policy's roots decide whether it counts.
+// withRootChain gives the root CRL, which may come without a chain, that of the TCB info's root:
+// the policy's roots decide whether it counts.
 func withRootChain(col *poclog.Collateral) *poclog.Collateral {
 	it, info := col.Get(poclog.IntelRootCRL), col.Get(poclog.TDXTCBInfo)
 	if it == nil || len(it.Chain) > 0 || info == nil {
@@ -71,7 +73,8 @@ func withRootChain(col *poclog.Collateral) *poclog.Collateral {
 	return col.With(with)
 }
 
-// keep keeps a collateral file, so that whoever reads an alert can see what was seen. It returns its name below the folder.
+// keep keeps a collateral file, so that whoever reads an alert can see what was seen. It returns
+// its name below the folder.
 func (k *Keeper) keep(col *poclog.Collateral) (string, error) {
 	b, err := col.Marshal()
 	if err != nil {
@@ -153,7 +156,8 @@ func (r *run) checkSigners(c *tdx.Collateral, roots tdx.Roots) error {
 	return list.CheckSigners(c)
 }
 
-// tcbOf judges one platform. One that would fall is first taken anew: its operator may have updated it since.
+// tcbOf judges one platform. One that would fall is first taken anew: its operator may have updated
+// it since.
 func (r *run) tcbOf(p *platform, c *tdx.Collateral) error {
 	tcb, err := judgeTDX(p, c)
 	if errors.Is(err, tdx.ErrOtherPlatform) {
@@ -196,12 +200,14 @@ func judgeTDX(p *platform, c *tdx.Collateral) (*poclog.TCB, error) {
 	return tcb, nil
 }
 
-// ranks orders Intel's statuses from the best to the worst, as far as Intel does: where hardening or configuration is needed the firmware itself stands.
+// ranks orders Intel's statuses from the best to the worst, as far as Intel does: where hardening
+// or configuration is needed the firmware itself stands.
 var ranks = []string{
 	"UpToDate", "SWHardeningNeeded", "ConfigurationNeeded", "ConfigurationAndSWHardeningNeeded", "OutOfDate", "OutOfDateConfigurationNeeded", "Revoked", unranked,
 }
 
-// worse reports whether a status is worse than the one before. One that nobody knows is worse than any other; where there was none, all but the best are.
+// worse reports whether a status is worse than the one before. One that nobody knows is worse than
+// any other; where there was none, all but the best are.
 func worse(before, after string) bool {
 	rank := func(s string) int {
 		if i := slices.Index(ranks, s); i >= 0 {
@@ -310,7 +316,8 @@ func (r *run) intelCRL(it *poclog.CollateralItem) error {
 	return r.judged(r.ctx, key, list.Number, list.Issued)
 }
 
-// revoked is the alert of a platform whose certificate was taken back, at a time, by a list with a number; either may be unknown.
+// revoked is the alert of a platform whose certificate was taken back, at a time, by a list with a
+// number; either may be unknown.
 func revoked(p *platform, what, at, number string) monitor.Alert {
 	seen := fmt.Sprintf("The manufacturer revoked %s", what)
 	if at != "" {

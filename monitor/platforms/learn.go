@@ -41,8 +41,9 @@ func (p *platform) ref() monitor.EntryRef { return monitor.EntryRef{Origin: p.or
 // batch is how many platforms are noted before progress is made durable.
 const batch = 256
 
-// Learn reads the records that are new, and takes what is to be judged of each chip that is. It returns how many chips are new. A bundle that a log cannot
-// give now is an error, and asked for again; one that it withholds by law, has lost, or that is not what the entry says, is noted.
+// Learn reads the records that are new, and takes what is to be judged of each chip that is. It
+// returns how many chips are new. A bundle that a log cannot give now is an error, and asked for
+// again; one that it withholds by law, has lost, or that is not what the entry says, is noted.
 func (k *Keeper) Learn(ctx context.Context) (learned int, err error) {
 	logs, err := k.source.Logs(ctx)
 	if err != nil {
@@ -113,7 +114,8 @@ func (k *Keeper) noteAll(ctx context.Context, newest map[poclog.Identity]*monito
 	return learned, k.save(ctx, changed...)
 }
 
-// note returns a chip with its newest entry, after taking what is to be judged where nothing was taken yet; nil if the entry is not the newest.
+// note returns a chip with its newest entry, after taking what is to be judged where nothing was
+// taken yet; nil if the entry is not the newest.
 func (k *Keeper) note(ctx context.Context, chip poclog.Identity, r *monitor.Record) (p *platform, isNew bool, err error) {
 	p = &platform{
 		chip: chip, origin: r.Origin, entry: r.Index, appraised: r.Appraised, bundle: r.Bundle, place: query.Proven(r).String(),
@@ -138,7 +140,8 @@ func (k *Keeper) note(ctx context.Context, chip poclog.Identity, r *monitor.Reco
 	return p, isNew, nil
 }
 
-// take takes what is to be judged from the platform's newest bundle. Where there is nothing to take it notes why.
+// take takes what is to be judged from the platform's newest bundle. Where there is nothing to take
+// it notes why.
 func (k *Keeper) take(ctx context.Context, p *platform) error {
 	file, err := k.evidence(ctx, p.origin, p.bundle)
 	switch status := client.StatusOf(err); {
@@ -159,7 +162,8 @@ func (k *Keeper) take(ctx context.Context, p *platform) error {
 	return nil
 }
 
-// takeFrom reads a bundle, and checks that the chip's key signed what is taken: a log could say anything of a chip.
+// takeFrom reads a bundle, and checks that the chip's key signed what is taken: a log could say
+// anything of a chip.
 func (k *Keeper) takeFrom(p *platform, file []byte) error {
 	b, err := poclog.ParseBundle(file)
 	if err != nil {

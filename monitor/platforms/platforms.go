@@ -1,14 +1,20 @@
-// Package platforms judges the platforms of logged evidence again, when their manufacturers publish something new: `tcb-fell` where firmware that stood when a
-// proof was logged has fallen since, `platform-revoked` where the manufacturer took back the chip's certificate or that of the CA which certified it.
+// Package platforms judges the platforms of logged evidence again, when their manufacturers publish
+// something new: `tcb-fell` where firmware that stood when a proof was logged has fallen since,
+// `platform-revoked` where the manufacturer took back the chip's certificate or that of the CA
+// which certified it.
 //
-// Of every chip it keeps what manufacturers judge of it ([tdx.Standing], or an SEV-SNP report with its certificates), taken once, from the bundle that the
-// chip's newest entry names by digest, after checking that the chip's key signed it. Whatever is published later judges all kept platforms without asking a
-// log again; only platforms that would fall are first taken anew from their newest bundle, for their operator may have updated them meanwhile.
+// Of every chip it keeps what manufacturers judge of it ([tdx.Standing], or an SEV-SNP report with
+// its certificates), taken once, from the bundle that the chip's newest entry names by digest,
+// after checking that the chip's key signed it. Whatever is published later judges all kept
+// platforms without asking a log again; only platforms that would fall are first taken anew from
+// their newest bundle, for their operator may have updated them meanwhile.
 //
-// What judges is authenticated under a policy's roots, must be valid when it judges, and never older than what judged before. Both are observations of the
-// monitor, not contradictions: the proofs were true when they were made. The collateral that was seen is kept beside.
+// What judges is authenticated under a policy's roots, must be valid when it judges, and never
+// older than what judged before. Both are observations of the monitor, not contradictions: the
+// proofs were true when they were made. The collateral that was seen is kept beside.
 //
-// It holds no platform of another realm than the policy's. TestPlatformsFallOnceForEachIssue and TestNearMisses are the evidence.
+// It holds no platform of another realm than the policy's. TestPlatformsFallOnceForEachIssue and
+// TestNearMisses are the evidence.
 package platforms
 
 import (
@@ -75,10 +81,12 @@ type Source interface {
 	AddAlerts(ctx context.Context, alerts []monitor.Alert) (int, error)
 }
 
-// Evidence fetches the file of a digest from a log, and checks it against the digest: [client.Client.Evidence].
+// Evidence fetches the file of a digest from a log, and checks it against the digest:
+// [client.Client.Evidence].
 type Evidence func(ctx context.Context, origin string, digest poclog.Digest) ([]byte, error)
 
-// A Keeper keeps the platforms of one realm in a monitor's folder. One process at a time should have it.
+// A Keeper keeps the platforms of one realm in a monitor's folder. One process at a time should
+// have it.
 type Keeper struct {
 	dir      string
 	db       *sqlite.DB
@@ -88,7 +96,8 @@ type Keeper struct {
 	clock    func() time.Time
 }
 
-// Open opens what is kept in a monitor's folder, or begins it. The policy gives the realm, the roots that judge, and the least firmware of SEV-SNP.
+// Open opens what is kept in a monitor's folder, or begins it. The policy gives the realm, the
+// roots that judge, and the least firmware of SEV-SNP.
 func Open(dir string, source Source, evidence Evidence, policy *poclog.Policy, clock func() time.Time) (*Keeper, error) {
 	k := &Keeper{dir: dir, source: source, evidence: evidence, policy: policy, clock: clock}
 	files := filepath.Join(dir, collateralDir)
@@ -129,7 +138,8 @@ func (k *Keeper) Families(ctx context.Context) ([]Family, error) {
 	return out, err
 }
 
-// AMDLists names AMD's lists of revoked certificates for the kept SEV-SNP platforms, such as "vcek-milan".
+// AMDLists names AMD's lists of revoked certificates for the kept SEV-SNP platforms, such as
+// "vcek-milan".
 func (k *Keeper) AMDLists(ctx context.Context) (lists []string, err error) {
 	err = k.each(ctx, "report IS NOT NULL", nil, func(p *platform) error {
 		_, chain, err := parseSNP(p.report, p.certs)

@@ -26,7 +26,8 @@ var (
 	now   = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// A bench is a maker's chips, their bundles in a log whose records are given, and a monitor's folder.
+// A bench is a maker's chips, their bundles in a log whose records are given, and a monitor's
+// folder.
 type bench struct {
 	*monitor.Monitor
 	t       *testing.T
@@ -183,7 +184,8 @@ func TestPlatformsFallOnceForEachIssue(t *testing.T) {
 	if _, err := poclog.ParseCollateral(kept); err != nil {
 		t.Errorf("the collateral that was seen: %v", err)
 	}
-	// The same again, also to a process that was started anew, is no news; nor is a later issue that says the same.
+	// The same again, also to a process that was started anew, is no news; nor is a later issue
+	// that says the same.
 	for _, k := range []*platforms.Keeper{k, b.open()} {
 		b.judge(k, chip.CollateralOptions{Status: "OutOfDate", Evaluation: 18})
 		b.judge(k, chip.CollateralOptions{Status: "OutOfDate", Evaluation: 19})

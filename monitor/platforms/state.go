@@ -86,7 +86,8 @@ func (k *Keeper) put(ctx context.Context, tx *sql.Tx, p *platform) error {
 // page is how many platforms are read at once.
 const page = 1024
 
-// each calls do for every platform of the realm that a condition picks, by chip. do may change what is kept.
+// each calls do for every platform of the realm that a condition picks, by chip. do may change what
+// is kept.
 func (k *Keeper) each(ctx context.Context, where string, args []any, do func(*platform) error) error {
 	for last := ""; ; {
 		list, err := k.page(ctx, where, args, last)
@@ -122,7 +123,8 @@ func (k *Keeper) page(ctx context.Context, where string, args []any, after strin
 	return list, rows.Err()
 }
 
-// newer reports whether an issue of collateral is at least as new as what judged before under its key.
+// newer reports whether an issue of collateral is at least as new as what judged before under its
+// key.
 func (k *Keeper) newer(ctx context.Context, key string, number *big.Int, issued time.Time) (bool, error) {
 	var have string
 	var at int64

@@ -24,7 +24,8 @@ type Covered struct {
 	Places []string `json:"places"` // by first proof; the unproven place is ""
 }
 
-// A Coverage says when proofs covered an identity: the third level of the Proof of Cloud Alliance, continuous assurance.
+// A Coverage says when proofs covered an identity: the third level of the Proof of Cloud Alliance,
+// continuous assurance.
 type Coverage struct {
 	Span
 	Window  time.Duration `json:"-"`
@@ -40,8 +41,9 @@ type Point struct {
 	Place string // as Place.String gives it
 }
 
-// Cover says how much of a span the proofs cover, if each stands for a window of time that begins with it. A proof from before the span counts for what
-// its window reaches into it. The span must not be empty, and the window be over 0. The points are sorted in place.
+// Cover says how much of a span the proofs cover, if each stands for a window of time that begins
+// with it. A proof from before the span counts for what its window reaches into it. The span must
+// not be empty, and the window be over 0. The points are sorted in place.
 func Cover(points []Point, window time.Duration, span Span) Coverage {
 	slices.SortStableFunc(points, func(a, b Point) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Place, b.Place)) })
 	c := Coverage{Span: span, Window: window, Covered: []Covered{}, Gaps: []Span{}}
@@ -95,8 +97,9 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// FreshProofs returns the points of the records that prove freshness and a place: level 2, and an answer to a challenge. What is historical or unproven
-// covers nothing. A point's time is that of its appraisal, which the log says: the evidence is older by the challenge's life time at most.
+// FreshProofs returns the points of the records that prove freshness and a place: level 2, and an
+// answer to a challenge. What is historical or unproven covers nothing. A point's time is that of
+// its appraisal, which the log says: the evidence is older by the challenge's life time at most.
 func FreshProofs(records iter.Seq2[*monitor.Record, error]) ([]Point, error) {
 	var points []Point
 	for r, err := range records {
@@ -110,7 +113,8 @@ func FreshProofs(records iter.Seq2[*monitor.Record, error]) ([]Point, error) {
 	return points, nil
 }
 
-// Bar draws a coverage in n columns. A column is '█' where all of its time is covered, '▒' where a part is, '·' where nothing is: it never rounds a gap away.
+// Bar draws a coverage in n columns. A column is '█' where all of its time is covered, '▒' where a
+// part is, '·' where nothing is: it never rounds a gap away.
 func (c *Coverage) Bar(n int) string {
 	cells := make([]rune, n)
 	length := c.To.Sub(c.From)
@@ -140,7 +144,8 @@ func (c *Coverage) within(s Span) (d time.Duration) {
 	return d
 }
 
-// Percent gives the share as people read it: "100 %" and "0 %" are exact, what rounds to them says so.
+// Percent gives the share as people read it: "100 %" and "0 %" are exact, what rounds to them says
+// so.
 func (c *Coverage) Percent() string {
 	p := c.Share * 100
 	switch {

@@ -63,7 +63,8 @@ func TestCoverageIsWhatWindowsReach(t *testing.T) {
 	}
 }
 
-// Whatever the proofs: spans and gaps make up the whole, and a moment is covered if and only if some window holds it.
+// Whatever the proofs: spans and gaps make up the whole, and a moment is covered if and only if
+// some window holds it.
 func TestCoverageAgreesWithCountingMinutes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const minutes = 600

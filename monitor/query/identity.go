@@ -65,8 +65,8 @@ func statementOf(r *monitor.Record) Statement {
 	return s
 }
 
-// Statements lists what entries say of an identity, in the order of their appraisal. A limit above 0 keeps the newest so many, in memory too; total counts
-// all.
+// Statements lists what entries say of an identity, in the order of their appraisal. A limit above
+// 0 keeps the newest so many, in memory too; total counts all.
 func Statements(records Records, id poclog.Identity, limit int) (list []Statement, total int, err error) {
 	for r, err := range records {
 		if err != nil {
@@ -94,7 +94,8 @@ func newest(list []Statement, limit int) []Statement {
 	return list
 }
 
-// minPrefix is how much of an identity's value must be given to look for it: less matches by chance.
+// minPrefix is how much of an identity's value must be given to look for it: less matches by
+// chance.
 const minPrefix = 6
 
 // What keeps Resolve from an answer, apart from records that cannot be read.
@@ -103,8 +104,9 @@ var (
 	ErrUnnamed = errors.New("no entry") // no entry names it
 )
 
-// Resolve finds the identity that text names: whole, or by the beginning of its value ("ppid:0123abcd", "0123abcd"), as tables show it. More than one
-// that begins so is an error that names two; the errors are ErrUnclear, ErrUnnamed, or those of the records.
+// Resolve finds the identity that text names: whole, or by the beginning of its value
+// ("ppid:0123abcd", "0123abcd"), as tables show it. More than one that begins so is an error that
+// names two; the errors are ErrUnclear, ErrUnnamed, or those of the records.
 func Resolve(records Records, text string) (poclog.Identity, error) {
 	if id, err := poclog.ParseIdentity(text); err == nil {
 		return id, nil

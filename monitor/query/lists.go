@@ -71,7 +71,8 @@ func (s *Seen) add(r *monitor.Record) bool {
 	return true
 }
 
-// A CVM is a confidential VM on one chip at one place with one launch measurement. A VM that moves, or boots other firmware, is one more.
+// A CVM is a confidential VM on one chip at one place with one launch measurement. A VM that moves,
+// or boots other firmware, is one more.
 type CVM struct {
 	Seen
 	Realm       poclog.Realm    `json:"realm"`
@@ -87,8 +88,8 @@ type CVM struct {
 	TCB         string          `json:"tcb,omitempty"`  // the status of the newest proof
 }
 
-// cvmKey tells VMs apart. What names the VM is its instance; without one, its attestation key and boot; without those, nothing but the chip and what
-// was launched on it.
+// cvmKey tells VMs apart. What names the VM is its instance; without one, its attestation key and
+// boot; without those, nothing but the chip and what was launched on it.
 type cvmKey struct {
 	realm          poclog.Realm
 	chip           poclog.Identity
@@ -162,7 +163,8 @@ type chassisKey struct {
 	chip  poclog.Identity
 }
 
-// ChassisList lists the chips of which a filter picks a proof, in the order of their first. Proofs whose host masks the chip are left out.
+// ChassisList lists the chips of which a filter picks a proof, in the order of their first. Proofs
+// whose host masks the chip are left out.
 func ChassisList(records Records, f Filter) ([]Chassis, error) {
 	found := make(map[chassisKey]*Chassis)
 	cvms := make(map[cvmKey]bool)
@@ -218,8 +220,9 @@ type placeKey struct {
 	proven bool
 }
 
-// Places counts chips, VMs and proofs at every place of which a filter picks a proof, in the order of their names. Places that nothing proves are listed
-// only where the filter asks for them, and apart.
+// Places counts chips, VMs and proofs at every place of which a filter picks a proof, in the order
+// of their names. Places that nothing proves are listed only where the filter asks for them, and
+// apart.
 func Places(records Records, f Filter) ([]PlaceCount, error) {
 	found := make(map[placeKey]*PlaceCount)
 	chips, cvms := make(map[[2]any]bool), make(map[[2]any]bool)

@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/monitor"
 )
 
-// A Place is where a chassis stands, as far as evidence proves it: a part that only hints name is empty, and so are those below it.
+// A Place is where a chassis stands, as far as evidence proves it: a part that only hints name is
+// empty, and so are those below it.
 type Place struct {
 	Provider string `json:"provider,omitempty"`
 	Region   string `json:"region,omitempty"`
@@ -29,7 +30,8 @@ func (p Place) String() string {
 // IsZero reports whether nothing is known.
 func (p Place) IsZero() bool { return p == Place{} }
 
-// Proven returns the place that a record proves: of a bound proof, the parts that authenticated evidence names.
+// Proven returns the place that a record proves: of a bound proof, the parts that authenticated
+// evidence names.
 func Proven(r *monitor.Record) Place {
 	var p Place
 	if r.Level < poclog.LevelBound || !r.Place.ProviderAuthentic {
@@ -50,7 +52,8 @@ func Claimed(r *monitor.Record) Place {
 	return Place{Provider: r.Place.Provider, Region: r.Place.Region, Zone: r.Place.Zone}
 }
 
-// A PlaceQuery is "provider", "provider/region" or "provider/zone", as `poclog verify --place` has it.
+// A PlaceQuery is "provider", "provider/region" or "provider/zone", as `poclog verify --place` has
+// it.
 type PlaceQuery struct{ provider, within string }
 
 // ParsePlace parses a query. The empty one is every place.

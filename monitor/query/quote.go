@@ -26,7 +26,8 @@ type Quotes struct {
 	Policies []*poclog.Policy // whose roots say which quotes are genuine, of one realm each
 }
 
-// A Genuine is a quote whose signature and certificates hold. A report without certificates has no realm: it counts only where a log has it.
+// A Genuine is a quote whose signature and certificates hold. A report without certificates has no
+// realm: it counts only where a log has it.
 type Genuine struct {
 	Realm poclog.Realm
 	Chip  poclog.Identity
@@ -42,7 +43,8 @@ type Vouched struct {
 // ErrUnproven says that no log has a proof that binds a chip to a place.
 var ErrUnproven = errors.New("no log that is followed has a proof that binds it to a place")
 
-// A DisputedError says that there is a contradiction about a chip, a quote or its VM that nobody has silenced.
+// A DisputedError says that there is a contradiction about a chip, a quote or its VM that nobody
+// has silenced.
 type DisputedError struct {
 	Chip   poclog.Identity
 	Alerts []string // ids
@@ -55,8 +57,9 @@ func (e *DisputedError) Error() string {
 // maxDisputes is how many contradictions are named for one identity.
 const maxDisputes = 100
 
-// Authenticate holds a TDX quote's certificates and signature, at a time, to the roots of the realms. Zero padding is no part of it. It judges neither
-// its TCB nor what runs. Errors are those of verify.
+// Authenticate holds a TDX quote's certificates and signature, at a time, to the roots of the
+// realms. Zero padding is no part of it. It judges neither its TCB nor what runs. Errors are those
+// of verify.
 func (q *Quotes) Authenticate(raw []byte, at time.Time) (*Genuine, error) {
 	if len(raw) == snp.ReportSize {
 		return parseReport(raw)
@@ -82,7 +85,8 @@ func (q *Quotes) Authenticate(raw []byte, at time.Time) (*Genuine, error) {
 	return nil, err
 }
 
-// parseReport takes a report without certificates by what it says: it is checked where a log has it.
+// parseReport takes a report without certificates by what it says: it is checked where a log has
+// it.
 func parseReport(raw []byte) (*Genuine, error) {
 	r, err := snp.ParseReport(raw)
 	if err != nil {
@@ -95,8 +99,8 @@ func parseReport(raw []byte) (*Genuine, error) {
 	return &Genuine{Chip: chip, Quote: r.ID()}, nil
 }
 
-// Vouch finds what the logs prove of a quote's chip. If they prove nothing the error wraps [ErrUnproven]; if something is disputed it is a
-// [*DisputedError].
+// Vouch finds what the logs prove of a quote's chip. If they prove nothing the error wraps
+// [ErrUnproven]; if something is disputed it is a [*DisputedError].
 func (q *Quotes) Vouch(ctx context.Context, g *Genuine) (*Vouched, error) {
 	disputed, err := q.disputes(ctx)
 	if err != nil {
@@ -119,8 +123,9 @@ func (q *Quotes) Vouch(ctx context.Context, g *Genuine) (*Vouched, error) {
 	return v, nil
 }
 
-// disputes are the contradictions that nobody has explained, by what they are about: their subject, and who cannot be honest. Whom a contradiction merely
-// affects is not disputed, or a tenant could dispute the chip under him.
+// disputes are the contradictions that nobody has explained, by what they are about: their subject,
+// and who cannot be honest. Whom a contradiction merely affects is not disputed, or a tenant could
+// dispute the chip under him.
 type disputes map[string][]string
 
 func (q *Quotes) disputes(ctx context.Context) (disputes, error) {
@@ -152,8 +157,8 @@ func (d disputes) about(ids ...poclog.Identity) (alerts []string) {
 // lies reports whether a contradiction implicates a log: then its entries prove nothing.
 func (d disputes) lies(origin string) bool { return len(d["log:"+origin]) > 0 }
 
-// proofsOf finds the newest bound proof of a quote's chip that is not disputed, and the quote's own entry. A report that came without certificates counts
-// only if it is logged.
+// proofsOf finds the newest bound proof of a quote's chip that is not disputed, and the quote's own
+// entry. A report that came without certificates counts only if it is logged.
 func (q *Quotes) proofsOf(ctx context.Context, g *Genuine, d disputes) (*Vouched, error) {
 	v := new(Vouched)
 	for r, err := range q.Ledger.Records(ctx, monitor.Filter{Identity: g.Chip, Kind: monitor.KindProof, Realm: g.Realm}) {
@@ -179,7 +184,8 @@ func (q *Quotes) proofsOf(ctx context.Context, g *Genuine, d disputes) (*Vouched
 	return v, nil
 }
 
-// judges reports whether a realm is one of those that the monitor was given: in a report nothing says of which it is.
+// judges reports whether a realm is one of those that the monitor was given: in a report nothing
+// says of which it is.
 func (q *Quotes) judges(realm poclog.Realm) bool {
 	return slices.ContainsFunc(q.Policies, func(p *poclog.Policy) bool { return p.Realm == realm })
 }

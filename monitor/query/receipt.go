@@ -20,8 +20,9 @@ type Asker interface {
 	Covering(ctx context.Context, origin string, index uint64) ([]byte, error)
 }
 
-// ReceiptOf makes the receipt of an entry that a monitor has read, from the log's tiles and the entry's bundle, under the newest checkpoint seen and the
-// first that the monitor saw cover it. The entry must hash to what was read then.
+// ReceiptOf makes the receipt of an entry that a monitor has read, from the log's tiles and the
+// entry's bundle, under the newest checkpoint seen and the first that the monitor saw cover it. The
+// entry must hash to what was read then.
 func ReceiptOf(ctx context.Context, m Asker, e monitor.EntryRef) ([]byte, error) {
 	cl, cp, leaf, err := entryOf(ctx, m, e)
 	if err != nil {
@@ -90,7 +91,8 @@ func opened(cl *client.Client, signed []byte) (*client.Checkpoint, error) {
 	return &client.Checkpoint{Tree: client.Tree{Origin: v.Origin, Size: v.Size, Root: v.Root}, Signed: signed, View: v}, nil
 }
 
-// challengeOf fetches the challenge's checkpoint of an entry, from its bundle; nil for historical evidence and entries that are no proofs.
+// challengeOf fetches the challenge's checkpoint of an entry, from its bundle; nil for historical
+// evidence and entries that are no proofs.
 func challengeOf(ctx context.Context, cl *client.Client, leaf []byte) ([]byte, error) {
 	l, err := poclog.ParseLeaf(leaf)
 	if err != nil || l.Proof == nil || l.Proof.Fresh == nil {
@@ -114,7 +116,8 @@ func challengeOf(ctx context.Context, cl *client.Client, leaf []byte) ([]byte, e
 	return c.Checkpoint, nil
 }
 
-// IntervalOf asks the log for an entry's receipt, and says when its evidence was made under the monitor's policy for the log.
+// IntervalOf asks the log for an entry's receipt, and says when its evidence was made under the
+// monitor's policy for the log.
 func IntervalOf(ctx context.Context, m Asker, e monitor.EntryRef) (*Interval, error) {
 	file, err := ReceiptOf(ctx, m, e)
 	if err != nil {

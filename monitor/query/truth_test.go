@@ -85,7 +85,8 @@ func (w *truth) prove(vm *gce.VM, policy *poclog.Policy) {
 	w.ran[zone][hour][poclog.GCEInstanceIdentity(vm.TPM.Instance.ProjectNumber, vm.TPM.Instance.InstanceID)] = true
 }
 
-// newTruth lets VMs of three zones prove, restart, and move to other hosts of their zone, for some hours.
+// newTruth lets VMs of three zones prove, restart, and move to other hosts of their zone, for some
+// hours.
 func newTruth(t *testing.T, from time.Time, hours int) *truth {
 	t.Helper()
 	w := &truth{
@@ -149,7 +150,8 @@ func (w *truth) follow(t *testing.T) *monitor.Monitor {
 	return m
 }
 
-// What list cvms answers for a zone and an hour is what the laboratory knows to have happened there then, for every zone and hour.
+// What list cvms answers for a zone and an hour is what the laboratory knows to have happened there
+// then, for every zone and hour.
 func TestListCVMsEqualsTheGroundTruth(t *testing.T) {
 	from, hours := querytest.Start, 8
 	w := newTruth(t, from, hours)
@@ -211,7 +213,8 @@ func TestReceiptsAndIntervalsOfWhatWasRead(t *testing.T) {
 			t.Errorf("a receipt of %+v", e)
 		}
 	}
-	// A log that gives another bundle than it logged gives no receipt, and one that changes an entry is caught.
+	// A log that gives another bundle than it logged gives no receipt, and one that changes an
+	// entry is caught.
 	clear(w.files)
 	if _, err := query.ReceiptOf(t.Context(), m, monitor.EntryRef{Origin: querytest.Origin, Index: 1}); err == nil || !strings.Contains(err.Error(), "bundle") {
 		t.Errorf("without bundles: %v", err)
@@ -259,7 +262,8 @@ func TestWatchListOverARealLog(t *testing.T) {
 	}
 }
 
-// Platforms of a real log fall by what their maker publishes later, and their evidence is asked for once.
+// Platforms of a real log fall by what their maker publishes later, and their evidence is asked for
+// once.
 func TestPlatformsOfARealLogAreJudgedAgain(t *testing.T) {
 	w := newTruth(t, querytest.Start, 2)
 	m := w.follow(t)

@@ -29,7 +29,8 @@ type AlertAnswer struct {
 	Alert *monitor.Alert `json:"alert"`
 }
 
-// public reports whether an alert is shown to everybody, and returns it as it is shown: why it is silenced is the operator's business.
+// public reports whether an alert is shown to everybody, and returns it as it is shown: why it is
+// silenced is the operator's business.
 func (s *Server) public(a *monitor.Alert) (*monitor.Alert, bool) {
 	if slices.Contains(s.cfg.Private, a.Rule) {
 		return nil, false

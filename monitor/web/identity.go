@@ -21,7 +21,8 @@ const (
 	maxListed     = 1000
 )
 
-// An IdentityAnswer is the answer to GET /v1/identities/<identity>. Its JSON is a stable schema, version V.
+// An IdentityAnswer is the answer to GET /v1/identities/<identity>. Its JSON is a stable schema,
+// version V.
 type IdentityAnswer struct {
 	V          int               `json:"v"`
 	Identity   poclog.Identity   `json:"identity"`
@@ -79,7 +80,8 @@ func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) error {
 	return s.writeJSON(w, r, http.StatusOK, a)
 }
 
-// unchanged sets an entity tag for the state of logs and public alerts, and answers 304 to who has seen it.
+// unchanged sets an entity tag for the state of logs and public alerts, and answers 304 to who has
+// seen it.
 func (s *Server) unchanged(w http.ResponseWriter, r *http.Request, logs []monitor.LogInfo) (bool, error) {
 	counts, err := s.folder.CountAlerts(r.Context())
 	if err != nil {
@@ -101,7 +103,8 @@ func (s *Server) unchanged(w http.ResponseWriter, r *http.Request, logs []monito
 	return false, nil
 }
 
-// alertsAbout lists the public alerts about identities: at most maxListed, the newest of each severity.
+// alertsAbout lists the public alerts about identities: at most maxListed, the newest of each
+// severity.
 func (s *Server) alertsAbout(ctx context.Context, ids ...poclog.Identity) ([]*monitor.Alert, error) {
 	list := []*monitor.Alert{}
 	for _, severity := range []string{"contradiction", "alert"} {

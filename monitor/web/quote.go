@@ -24,8 +24,10 @@ const (
 	maxQuoteBody = 2*maxQuote + 1024 // hexadecimal in JSON
 )
 
-// A QuoteAnswer is the answer to POST /v1/check_quote. The first five members are those of the Proof of Cloud Alliance's trust servers and of the token
-// that they sign; nothing here is signed as the alliance, whose members answer for their own list. The receipts are what it stands on. Version V.
+// A QuoteAnswer is the answer to POST /v1/check_quote. The first five members are those of the
+// Proof of Cloud Alliance's trust servers and of the token that they sign; nothing here is signed
+// as the alliance, whose members answer for their own list. The receipts are what it stands on.
+// Version V.
 type QuoteAnswer struct {
 	MachineIDCamel string `json:"machineId"`
 	Label          string `json:"label"`      // the place, as the chip's newest bound proof shows it
@@ -47,7 +49,8 @@ type QuoteAnswer struct {
 	NoReceipts string             `json:"no_receipts,omitempty"`
 }
 
-// serveCheckQuote says whether a quote's chip is proven to stand at a place. It judges the quote's signature and certificates, not its TCB, nor what runs.
+// serveCheckQuote says whether a quote's chip is proven to stand at a place. It judges the quote's
+// signature and certificates, not its TCB, nor what runs.
 func (s *Server) serveCheckQuote(w http.ResponseWriter, r *http.Request) error {
 	raw, err := s.readQuote(w, r)
 	if err != nil {
@@ -120,7 +123,8 @@ func refOf(r *monitor.Record) monitor.EntryRef {
 	return monitor.EntryRef{Origin: r.Origin, Index: r.Index}
 }
 
-// addReceipts adds what the logs give now. Without them the answer stands on the monitor's word, and says so. It holds no place that others need.
+// addReceipts adds what the logs give now. Without them the answer stands on the monitor's word,
+// and says so. It holds no place that others need.
 func (s *Server) addReceipts(ctx context.Context, a *QuoteAnswer) error {
 	if s.cfg.Receipts == nil {
 		a.NoReceipts = "this monitor gives none"
@@ -159,7 +163,8 @@ func refuseQuote(err error) error {
 	return &httpd.Refusal{Kind: kindRefused, Err: err, Check: string(check), Cost: costRefused}
 }
 
-// refuseChip is the refusal of a chip that is not vouched for. The folder's own errors stay what they are.
+// refuseChip is the refusal of a chip that is not vouched for. The folder's own errors stay what
+// they are.
 func refuseChip(err error) error {
 	var disputed *query.DisputedError
 	switch {
@@ -173,7 +178,8 @@ func refuseChip(err error) error {
 	return err
 }
 
-// A problem is a problem document. Error repeats the detail under the name that the alliance's servers give it.
+// A problem is a problem document. Error repeats the detail under the name that the alliance's
+// servers give it.
 type problem struct {
 	httpd.Problem
 	Error  string   `json:"error"`

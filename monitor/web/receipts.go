@@ -24,7 +24,8 @@ const (
 // errBusy says that others wait for receipts.
 var errBusy = errors.New("too many ask for receipts")
 
-// receipts asks logs for receipts: for each entry once at a time, whoever wants it, and not again for a while.
+// receipts asks logs for receipts: for each entry once at a time, whoever wants it, and not again
+// for a while.
 type receipts struct {
 	s      *Server
 	places *httpd.Shares

@@ -154,7 +154,8 @@ func TestALogThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// A log is asked once for a receipt that many want at once, and not again for a while; where it gives none, for a shorter while.
+// A log is asked once for a receipt that many want at once, and not again for a while; where it
+// gives none, for a shorter while.
 func TestLogsAreAskedOnceForAReceipt(t *testing.T) {
 	var asked atomic.Int32
 	clock := querytest.Start

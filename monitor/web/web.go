@@ -1,12 +1,16 @@
-// Package web answers over HTTP what a monitor knows (docs/format.md, "A monitor's answers"). It changes nothing, and may run beside the process that
-// follows the logs. The answers themselves are of package query.
+// Package web answers over HTTP what a monitor knows (docs/format.md, "A monitor's answers"). It
+// changes nothing, and may run beside the process that follows the logs. The answers themselves are
+// of package query.
 //
-// What strangers can take is bounded as package httpd says. Beyond that, reading through the records, judging quotes and asking logs for receipts
-// have places of their own, which are given back before an answer is written: nobody keeps them by reading slowly. Evidence is streamed.
+// What strangers can take is bounded as package httpd says. Beyond that, reading through the
+// records, judging quotes and asking logs for receipts have places of their own, which are given
+// back before an answer is written: nobody keeps them by reading slowly. Evidence is streamed.
 //
-// Alerts of rules that are private, such as those of the watch list, are in no answer, no entity tag and no count but that of /metrics.
+// Alerts of rules that are private, such as those of the watch list, are in no answer, no entity
+// tag and no count but that of /metrics.
 //
-// TestSlowReadersKeepNoPlaces, TestALogThatDoesNotAnswerHoldsUpNobody and TestEntityTagsTellNothingPrivate are the evidence.
+// TestSlowReadersKeepNoPlaces, TestALogThatDoesNotAnswerHoldsUpNobody and
+// TestEntityTagsTellNothingPrivate are the evidence.
 package web
 
 import (
@@ -140,7 +144,8 @@ const turnPatience = 5 * time.Second
 // smallAnswer is how many bytes an answer may have that takes none of the memory for answers.
 const smallAnswer = 16 << 10
 
-// writeJSON writes an answer. While a large one is being written it takes memory, of which a client has its share.
+// writeJSON writes an answer. While a large one is being written it takes memory, of which a client
+// has its share.
 func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -328,7 +328,8 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 		t.Errorf("with a log that is down: %+v", a)
 	}
 	s.records = append(s.records, lab(2, nil))
-	// configfs pads quotes with zeros: the hash is of what was sent, as the alliance has it; the identity is not.
+	// configfs pads quotes with zeros: the hash is of what was sent, as the alliance has it; the
+	// identity is not.
 	padded := append(bytes.Clone(quote), make([]byte, 100)...)
 	a = web.QuoteAnswer{}
 	s.ask(padded, 200, &a)
@@ -346,7 +347,8 @@ func TestQuotesAreAnsweredAsTheAlliancesServersDo(t *testing.T) {
 	}
 }
 
-// A log that is shown to publish what it did not appraise vouches for nothing, and disputes nobody's quote by naming it.
+// A log that is shown to publish what it did not appraise vouches for nothing, and disputes
+// nobody's quote by naming it.
 func TestALogThatLiesVouchesForNothing(t *testing.T) {
 	s, _, host := newQuoted(t)
 	quote := host.Quote(chip.TD{})
@@ -413,7 +415,8 @@ func TestOnlyGenuineQuotesAreAnswered(t *testing.T) {
 	s.get("/check_quote", 404, nil)
 }
 
-// A contradiction about a chip, or about the VM that asks, ends the vouching; one that only affects the chip does not, or any tenant could end it.
+// A contradiction about a chip, or about the VM that asks, ends the vouching; one that only affects
+// the chip does not, or any tenant could end it.
 func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 	s, _, host := newQuoted(t)
 	quote := host.Quote(chip.TD{})

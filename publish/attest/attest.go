@@ -1,15 +1,21 @@
-// Package attest takes a machine's own evidence: the publisher's side of docs/format.md §3 and §5, from the machine on which the process runs.
+// Package attest takes a machine's own evidence: the publisher's side of docs/format.md §3 and §5,
+// from the machine on which the process runs.
 //
-// A [Machine] is what the process can reach of it: configfs-tsm, a TPM 2.0, the files in which the kernel shows event logs and DMI, and on Azure the
-// instance metadata service. All of it is injected. [Machine.Attest] puts a bundle together in the order that binds: everything that does not depend
-// on a challenge first, then the challenge, the TEE's quote over AK and nonce, and the TPM's quote over the TEE's quote. A piece that is not to be
-// had is a [MissingError], which says how to get it; [Machine.Check] lists them all.
+// A [Machine] is what the process can reach of it: configfs-tsm, a TPM 2.0, the files in which the
+// kernel shows event logs and DMI, and on Azure the instance metadata service. All of it is
+// injected. [Machine.Attest] puts a bundle together in the order that binds: everything that does
+// not depend on a challenge first, then the challenge, the TEE's quote over AK and nonce, and the
+// TPM's quote over the TEE's quote. A piece that is not to be had is a [MissingError], which says
+// how to get it; [Machine.Check] lists them all.
 //
-// A [Series] keeps one proof for each window of time: whatever stops it, and wherever, no window has two entries in the log, and none is lost but those
-// in which the process or the log did not run.
+// A [Series] keeps one proof for each window of time: whatever stops it, and wherever, no window
+// has two entries in the log, and none is lost but those in which the process or the log did not
+// run.
 //
-// Nothing is judged here: whoever reads the bundle does. Keys stay in the TPM, and nothing is made persistent in it unless the caller asks for that.
-// TestAttestedVMIsAdmitted and TestKilledAtEveryDurableStepNoWindowIsDoubledOrLost (cmd/poclog) are the evidence, with a TPM in software and a laboratory's chip.
+// Nothing is judged here: whoever reads the bundle does. Keys stay in the TPM, and nothing is made
+// persistent in it unless the caller asks for that. TestAttestedVMIsAdmitted and
+// TestKilledAtEveryDurableStepNoWindowIsDoubledOrLost (cmd/poclog) are the evidence, with a TPM in
+// software and a laboratory's chip.
 package attest
 
 import (
@@ -29,7 +35,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// A Machine is what a process can reach of the machine on which it runs. Nil functions reach nothing.
+// A Machine is what a process can reach of the machine on which it runs. Nil functions reach
+// nothing.
 type Machine struct {
 	Root    string                              // before the paths of the kernel's files; "" is the file system's own root
 	TSM     func() (configfsi.Client, error)    // configfs-tsm
@@ -42,12 +49,15 @@ type Machine struct {
 type Options struct {
 	Profile poclog.Profile // "" detects it
 
-	// A bare-metal machine's AK: a persistent handle, or the template (TPMT_PUBLIC) from which the TPM makes it as a primary key.
+	// A bare-metal machine's AK: a persistent handle, or the template (TPMT_PUBLIC) from which the
+	// TPM makes it as a primary key.
 	AKHandle   tpm2.TPMHandle
 	AKTemplate []byte
-	// Certificates in DER, in any order, beside those that the TPM holds: the bare-metal AK's own, and issuers.
+	// Certificates in DER, in any order, beside those that the TPM holds: the bare-metal AK's own,
+	// and issuers.
 	AKCerts, EKCerts [][]byte
-	// Persist makes Compute Engine's AK persistent at this handle, or takes the one that is there; 0 keeps nothing in the TPM.
+	// Persist makes Compute Engine's AK persistent at this handle, or takes the one that is there;
+	// 0 keeps nothing in the TPM.
 	Persist tpm2.TPMHandle
 
 	TCGLog, CCEL []byte // event logs, as the kernel shows them; empty reads the kernel's own
@@ -77,7 +87,8 @@ type pieces struct {
 	selection        []tpm.PCRSelection
 }
 
-// Attest takes the machine's evidence under a challenge. Which checks it can carry, verify/profile.Look says.
+// Attest takes the machine's evidence under a challenge. Which checks it can carry,
+// verify/profile.Look says.
 func (m *Machine) Attest(ctx context.Context, o *Options, ask Asker) (*importer.Import, error) {
 	p, err := m.Profile(o)
 	if err != nil {
@@ -142,7 +153,8 @@ func (m *Machine) gather(ctx context.Context, t transport.TPM, p poclog.Profile,
 	return parts, nil
 }
 
-// attest quotes: the TD first, for its quote names the AK and the nonce; then the TPM, whose quote names the TD's.
+// attest quotes: the TD first, for its quote names the AK and the nonce; then the TPM, whose quote
+// names the TD's.
 func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, ask Asker) (*importer.Import, error) {
 	ch, challenge, err := ask.ask(ctx, parts.profile)
 	if err != nil {
@@ -184,8 +196,9 @@ func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, as
 	return im, nil
 }
 
-// dropForeignLogs leaves out logs that do not replay to what was signed. On bare metal they are optional and prove nothing about each other; one that is
-// not of this TPM or this TD would have the whole bundle refused.
+// dropForeignLogs leaves out logs that do not replay to what was signed. On bare metal they are
+// optional and prove nothing about each other; one that is not of this TPM or this TD would have
+// the whole bundle refused.
 func dropForeignLogs(im *importer.Import) error {
 	b := im.Bundle
 	q, err := tpm.ParseQuote(b.Get(poclog.ItemTPMQuote))

@@ -93,7 +93,8 @@ func (s *stage) appraise(t *testing.T, im *importer.Import) *verify.Appraisal {
 	return a
 }
 
-// wantLevel2 holds that a judge gives what the import promises: level 2, with nothing absent but what the profile never has.
+// wantLevel2 holds that a judge gives what the import promises: level 2, with nothing absent but
+// what the profile never has.
 func (s *stage) wantLevel2(t *testing.T, im *importer.Import, absent int) {
 	t.Helper()
 	o, err := profile.Look(im.Profile, im.Bundle)
@@ -184,7 +185,8 @@ func TestBareMetalMachineLeavesOutForeignLogs(t *testing.T) {
 	s.wantLevel2(t, im, 1)
 }
 
-// An Azure VM's nonce goes through the paravisor into its report, and all that a judge binds there is carried.
+// An Azure VM's nonce goes through the paravisor into its report, and all that a judge binds there
+// is carried.
 func TestAzureVMsAreBound(t *testing.T) {
 	for _, p := range []poclog.Profile{poclog.AzureTDXvTPM, poclog.AzureSNPvTPM} {
 		t.Run(string(p), func(t *testing.T) {
@@ -413,7 +415,8 @@ func (a answering) ReadFile(name string) ([]byte, error) {
 	return b, err
 }
 
-// --check takes evidence to try, by the appraiser's own checks: what contradicts itself shows before anything is published, and nothing stays in the TPM.
+// --check takes evidence to try, by the appraiser's own checks: what contradicts itself shows
+// before anything is published, and nothing stays in the TPM.
 func TestReportSaysWhetherTheEvidenceFitsTogether(t *testing.T) {
 	for name, s := range map[string]*stage{"Compute Engine": managed(t, false), "bare metal": metalMachine(t, discrete.Options{})} {
 		r := s.m.Check(t.Context(), s.o, nil)

@@ -37,7 +37,8 @@ type Report struct {
 // OK reports whether nothing is missing, and what is there does not contradict itself.
 func (r *Report) OK() bool { return r.complete() && !r.Contradicts() }
 
-// Contradicts reports whether the evidence that was taken to try is such that every judge refuses it.
+// Contradicts reports whether the evidence that was taken to try is such that every judge refuses
+// it.
 func (r *Report) Contradicts() bool {
 	return r.Outlook != nil && slices.ContainsFunc(r.Outlook.Checks, func(c profile.Prospect) bool { return c.State == profile.Refused })
 }
@@ -67,9 +68,9 @@ func (r *Report) add(piece string, found func() (string, error)) {
 	r.Requirements = append(r.Requirements, q)
 }
 
-// Check looks for everything that Attest would take, each piece by itself. Where all are there it takes
-// evidence without a challenge, which nobody gets to see, and looks whether it fits together. Then it
-// asks the log, if there is one, whether it admits the profile. It changes nothing.
+// Check looks for everything that Attest would take, each piece by itself. Where all are there it
+// takes evidence without a challenge, which nobody gets to see, and looks whether it fits together.
+// Then it asks the log, if there is one, whether it admits the profile. It changes nothing.
 func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
 	r := &Report{Cloud: m.Cloud()}
 	look := *o
@@ -99,7 +100,8 @@ func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
 	return r
 }
 
-// Present returns an error unless a TEE is here that could have made evidence. It takes a TD quote over zeros, which nobody gets to see.
+// Present returns an error unless a TEE is here that could have made evidence. It takes a TD quote
+// over zeros, which nobody gets to see.
 func (m *Machine) Present(o *Options) error {
 	p, err := m.Profile(o)
 	if err != nil {

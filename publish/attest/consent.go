@@ -13,14 +13,16 @@ import (
 	"github.com/poclog/poclog/publish/disclose"
 )
 
-// Terms are what a publisher agrees to beside what a bundle discloses: who logs it, and whose signatures it carries.
+// Terms are what a publisher agrees to beside what a bundle discloses: who logs it, and whose
+// signatures it carries.
 type Terms struct {
 	Origin string          // of the log; of a policy with several logs, all of them
 	Keys   []poclog.Digest // in the order in which they sign; none where nobody signs
 }
 
-// A consent is <window>-<key>.consent.json: that the publisher agreed to this bundle under these terms. It is written before the
-// bundle beside it. Only who may write the folder can make one; CheckPrivate holds that nobody else does.
+// A consent is <window>-<key>.consent.json: that the publisher agreed to this bundle under these
+// terms. It is written before the bundle beside it. Only who may write the folder can make one;
+// CheckPrivate holds that nobody else does.
 type consent struct {
 	V         int             `json:"v"`
 	Bundle    poclog.Digest   `json:"bundle"`
@@ -102,8 +104,8 @@ func (s *Series) agree(ctx context.Context, bundle []byte) (poclog.Digest, error
 	return d, nil
 }
 
-// checkConsent decides whether a bundle that is in the folder may be sent. One that an earlier process agreed to may, under the same
-// terms. A [refusedError] is of one that may not.
+// checkConsent decides whether a bundle that is in the folder may be sent. One that an earlier
+// process agreed to may, under the same terms. A [refusedError] is of one that may not.
 func (s *Series) checkConsent(ctx context.Context, name string, bundle []byte) error {
 	c, err := s.State.consent(name, bundle)
 	switch {

@@ -131,7 +131,8 @@ func TestWhatWasAgreedToIsFinishedUnasked(t *testing.T) {
 	}
 }
 
-// A bundle that was agreed to with one key is not signed with another, nor sent without or to another log.
+// A bundle that was agreed to with one key is not signed with another, nor sent without or to
+// another log.
 func TestABundleIsBoundToItsTerms(t *testing.T) {
 	begun := Terms{Origin: "log.test/1", Keys: []poclog.Digest{poclog.Sum([]byte("a"))}}
 	for name, now := range map[string]Terms{
@@ -158,7 +159,8 @@ func TestABundleIsBoundToItsTerms(t *testing.T) {
 	}
 }
 
-// A stranger's bundle in the folder is neither signed nor published unasked, whatever stands beside it.
+// A stranger's bundle in the folder is neither signed nor published unasked, whatever stands beside
+// it.
 func TestAFoundBundleIsNotPublishedUnasked(t *testing.T) {
 	dir, stem := interrupted(t, Terms{})
 	record, err := os.ReadFile(filepath.Join(dir, stem+consentSuffix))
@@ -229,7 +231,8 @@ func TestNothingIsSentFromAMachineThatCannotQuote(t *testing.T) {
 	}
 }
 
-// Consent is for what was shown. Where a bundle discloses more, the publisher is asked again; one who does not agree ends the service.
+// Consent is for what was shown. Where a bundle discloses more, the publisher is asked again; one
+// who does not agree ends the service.
 func TestConsentIsForWhatWasShown(t *testing.T) {
 	dir, _ := interrupted(t, Terms{})
 	p := newPublisher(t, dir, Terms{})
@@ -248,7 +251,8 @@ func TestConsentIsForWhatWasShown(t *testing.T) {
 	}
 }
 
-// A bundle that never gets a verdict is sent again beside the windows after it, which have their proofs, until its challenge is too old.
+// A bundle that never gets a verdict is sent again beside the windows after it, which have their
+// proofs, until its challenge is too old.
 func TestOneBundleWithoutAVerdictDoesNotEndTheSeries(t *testing.T) {
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnavailableForLegalReasons, http.StatusInternalServerError} {
 		p := newPublisher(t, "", Terms{})
@@ -333,7 +337,8 @@ func files(t *testing.T, dir, pattern string) []string {
 	return list
 }
 
-// A clock that ran ahead for a while leaves a receipt of the future: it hides no gap, and does not push newer receipts out.
+// A clock that ran ahead for a while leaves a receipt of the future: it hides no gap, and does not
+// push newer receipts out.
 func TestAClockThatRanAheadHidesNoGap(t *testing.T) {
 	p := newPublisher(t, "", Terms{})
 	defer p.end()

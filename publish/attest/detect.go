@@ -29,7 +29,8 @@ const dmiFolder = "/sys/class/dmi/id"
 // maxDMI is over what any DMI string has.
 const maxDMI = 4096
 
-// Cloud reads the machine's DMI. It is a hint about which profile to take, and proves nothing: the evidence does.
+// Cloud reads the machine's DMI. It is a hint about which profile to take, and proves nothing: the
+// evidence does.
 func (m *Machine) Cloud() Cloud {
 	switch {
 	case m.dmi("product_name") == "Google Compute Engine" || m.dmi("sys_vendor") == "Google":
@@ -53,8 +54,9 @@ func (m *Machine) readFile(path string, max int) ([]byte, error) {
 	return readBounded(filepath.Join("/", m.Root, path), max)
 }
 
-// Profile returns the profile of evidence that the machine can give: that of the options, or by the cloud. A machine that is neither of Compute Engine
-// nor of Azure is a bare-metal one if an AK is named, and gives a bare TD quote otherwise.
+// Profile returns the profile of evidence that the machine can give: that of the options, or by the
+// cloud. A machine that is neither of Compute Engine nor of Azure is a bare-metal one if an AK is
+// named, and gives a bare TD quote otherwise.
 func (m *Machine) Profile(o *Options) (poclog.Profile, error) {
 	if o.Profile != "" {
 		return o.Profile, nil

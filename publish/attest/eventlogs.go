@@ -20,7 +20,8 @@ const (
 	ccelFile   = "/sys/firmware/acpi/tables/data/CCEL"
 )
 
-// eventLogs reads the TPM's log and the TD's. On bare metal they are optional: what is not there is left out.
+// eventLogs reads the TPM's log and the TD's. On bare metal they are optional: what is not there is
+// left out.
 func (m *Machine) eventLogs(p poclog.Profile, o *Options) (tcgLog, ccel []byte, err error) {
 	if tcgLog, err = m.eventLog(tcglog.TPM, o.TCGLog, tcgLogFile); err != nil && !absent(p, err) {
 		return nil, nil, &MissingError{PieceLogs, err, GiveTCGLog}
@@ -45,8 +46,9 @@ func (m *Machine) eventLog(kind tcglog.Kind, given []byte, path string) (b []byt
 	return importer.ReadEventLog(kind, b)
 }
 
-// selectPCRs returns what to quote: in every bank of the TPM's that the log has digests for, the registers that a judge wants and those with events of the
-// log; on bare metal the launch's too, in every bank in which it can be judged, log or not.
+// selectPCRs returns what to quote: in every bank of the TPM's that the log has digests for, the
+// registers that a judge wants and those with events of the log; on bare metal the launch's too, in
+// every bank in which it can be judged, log or not.
 func selectPCRs(t transport.TPM, p poclog.Profile, log []byte) ([]tpm.PCRSelection, error) {
 	banks, err := importer.Banks(t)
 	if err != nil {

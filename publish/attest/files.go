@@ -6,7 +6,8 @@ import (
 	"os"
 )
 
-// readBounded reads a file of at most max bytes. The size of the kernel's own files is not known before they are read.
+// readBounded reads a file of at most max bytes. The size of the kernel's own files is not known
+// before they are read.
 func readBounded(path string, max int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

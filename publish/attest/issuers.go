@@ -29,16 +29,18 @@ const (
 	issuerTimeout = 10 * time.Second
 )
 
-// Issuers completes certificate chains with the certificates to which they point (RFC 5280, §4.2.2.1: authority information access). The certificate that
-// points is not verified yet: only known hosts of makers are asked, at public addresses, without a query, and no redirect is followed. What is fetched is
-// taken only if it signed the certificate that pointed to it; whether anybody trusts its root is not decided here. The zero value fetches and keeps nothing on
-// disk.
+// Issuers completes certificate chains with the certificates to which they point (RFC 5280,
+// §4.2.2.1: authority information access). The certificate that points is not verified yet: only
+// known hosts of makers are asked, at public addresses, without a query, and no redirect is
+// followed. What is fetched is taken only if it signed the certificate that pointed to it; whether
+// anybody trusts its root is not decided here. The zero value fetches and keeps nothing on disk.
 type Issuers struct {
 	Cache     string            // folder in which issuers are kept; "" keeps none
 	Transport http.RoundTripper // asks makers' hosts; nil is one that connects to public addresses only
 }
 
-// complete returns the chain of a certificate up to its root, in a bundle's form, from a pool and from what the certificates point to.
+// complete returns the chain of a certificate up to its root, in a bundle's form, from a pool and
+// from what the certificates point to.
 func (s *Issuers) complete(ctx context.Context, piece string, leaf *x509.Certificate, pool [][]byte) ([]byte, error) {
 	how := GiveAKIssuers
 	if piece == PieceEKChain {
@@ -156,7 +158,8 @@ func (s *Issuers) keep(address string, c *x509.Certificate) {
 	_ = durable.Replace(s.path(address), c.Raw, 0o600)
 }
 
-// azureIssuers returns, in PEM, what completes the chain of the AK certificate in an Azure VM's TPM.
+// azureIssuers returns, in PEM, what completes the chain of the AK certificate in an Azure VM's
+// TPM.
 func (m *Machine) azureIssuers(ctx context.Context, t transport.TPM, o *Options) ([]byte, error) {
 	leaf, err := readCertificate(t, importer.NVAzureAKCert)
 	if err != nil {

@@ -64,7 +64,8 @@ func issue(t *testing.T, name string, parent *ca, aia string, leaf any) *ca {
 	return c
 }
 
-// An authority serves the certificates of a root, two CAs below it, and what a hostile one would, at a maker's address.
+// An authority serves the certificates of a root, two CAs below it, and what a hostile one would,
+// at a maker's address.
 type authority struct {
 	url    string
 	server string
@@ -229,8 +230,9 @@ func TestFetchingEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A certificate that nobody has verified has the machine ask no address inside of its network: not by an address, not by a name that resolves to one, not on
-// another port; neither when evidence is taken nor when it is only looked for.
+// A certificate that nobody has verified has the machine ask no address inside of its network: not
+// by an address, not by a name that resolves to one, not on another port; neither when evidence is
+// taken nor when it is only looked for.
 func TestUnverifiedCertificatesReachNoInternalAddress(t *testing.T) {
 	var asked atomic.Int32
 	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))

@@ -22,7 +22,8 @@ type key struct {
 	cert      *x509.Certificate // of this key
 }
 
-// unload frees the TPM's memory of a key that was made for this use. A TPM without a resource manager holds three.
+// unload frees the TPM's memory of a key that was made for this use. A TPM without a resource
+// manager holds three.
 func (k *key) unload(t transport.TPM) {
 	if k != nil && k.transient {
 		_, _ = tpm2.FlushContext{FlushHandle: k.handle.Handle}.Execute(t) // a resource manager does it too, when the TPM is closed
@@ -44,7 +45,8 @@ func newKey(handle tpm2.TPMHandle, name tpm2.TPM2BName, public tpm2.TPM2BPublic)
 
 var hierarchyNames = map[tpm2.TPMHandle]string{tpm2.TPMRHEndorsement: "endorsement", tpm2.TPMRHOwner: "owner"}
 
-// createPrimary makes a primary key from a template: the same one each time, as long as the hierarchy's seed stays.
+// createPrimary makes a primary key from a template: the same one each time, as long as the
+// hierarchy's seed stays.
 func createPrimary(t transport.TPM, hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) (*key, error) {
 	rsp, err := tpm2.CreatePrimary{
 		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(template),
@@ -96,12 +98,14 @@ func equalKeys(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// gceAKs are where Compute Engine keeps what its AKs are made of. The one on P-256 comes first: it is made a hundred times faster.
+// gceAKs are where Compute Engine keeps what its AKs are made of. The one on P-256 comes first: it
+// is made a hundred times faster.
 var gceAKs = []struct{ template, cert tpm2.TPMHandle }{
 	{importer.NVGCEAKTemplateECC, importer.NVGCEAKCertECC}, {importer.NVGCEAKTemplateRSA, importer.NVGCEAKCertRSA},
 }
 
-// gceAK makes Compute Engine's AK from the template that it left in the TPM, under the endorsement hierarchy.
+// gceAK makes Compute Engine's AK from the template that it left in the TPM, under the endorsement
+// hierarchy.
 func gceAK(t transport.TPM, o *Options) (*key, error) {
 	var missing error
 	for _, at := range gceAKs {

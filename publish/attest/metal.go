@@ -27,7 +27,8 @@ const (
 // launchPCRs hold a dynamic launch.
 var launchPCRs = []int{17, 18}
 
-// metalAK opens the AK that a bare-metal provider certified, under the policy that holds it to the launch.
+// metalAK opens the AK that a bare-metal provider certified, under the policy that holds it to the
+// launch.
 func metalAK(t transport.TPM, o *Options) (*key, error) {
 	certs, err := parseAll(o.AKCerts)
 	if err != nil {
@@ -64,8 +65,9 @@ func openMetalAK(t transport.TPM, o *Options, certs []*x509.Certificate) (*key, 
 	return makeMetalAK(t, o.AKTemplate, certs)
 }
 
-// makeMetalAK makes the AK as a primary key. Tools write a key's public area with the point or modulus in it; as a template this makes another key, so
-// that both are tried, in both hierarchies that an AK may be in.
+// makeMetalAK makes the AK as a primary key. Tools write a key's public area with the point or
+// modulus in it; as a template this makes another key, so that both are tried, in both hierarchies
+// that an AK may be in.
 func makeMetalAK(t transport.TPM, template []byte, certs []*x509.Certificate) (*key, error) {
 	given, err := tpm2.Unmarshal[tpm2.TPMTPublic](template)
 	if err != nil {
@@ -119,8 +121,9 @@ func parseAll(ders [][]byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// launchSession returns the authorisation by which a key signs: a session with TPM2_PolicyPCR over PCR 17 and 18 of the bank whose present values make
-// the key's policy. A key that needs none is refused here, as every judge would (tpm.ak-policy).
+// launchSession returns the authorisation by which a key signs: a session with TPM2_PolicyPCR over
+// PCR 17 and 18 of the bank whose present values make the key's policy. A key that needs none is
+// refused here, as every judge would (tpm.ak-policy).
 func launchSession(t transport.TPM, p *tpm.Public) (tpm2.Session, error) {
 	if !p.PolicyOnly() {
 		return nil, errors.New("the AK signs without a policy over PCR 17 and 18: whatever was launched could use it")

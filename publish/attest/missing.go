@@ -28,7 +28,8 @@ func (e *MissingError) Error() string { return fmt.Sprintf("%s: %s", e.Piece, e.
 // Unwrap returns the cause.
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// A Remedy says how to get what is missing. The words are the caller's: what it calls its settings, this package does not know.
+// A Remedy says how to get what is missing. The words are the caller's: what it calls its settings,
+// this package does not know.
 type Remedy string
 
 // The remedies.

@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 )
 
-// Waits after a failure: they double, and vary by a quarter, so that publishers do not return to a log all at once.
+// Waits after a failure: they double, and vary by a quarter, so that publishers do not return to a
+// log all at once.
 const (
 	firstPause = time.Second
 	lastPause  = time.Minute
@@ -26,34 +27,42 @@ type Submitter interface {
 	Submit(ctx context.Context, s *poclog.Submission) (*client.Submitted, error)
 }
 
-// A Series keeps one proof for each window of time, and for each key. State, Log, Every, UserData, Make and Tell are required.
+// A Series keeps one proof for each window of time, and for each key. State, Log, Every, UserData,
+// Make and Tell are required.
 //
-// A window that is begun is finished: its bundle is kept before it is sent, and sent again until the log answers with a receipt, which it does for what
-// it has however often it is asked, or refuses it for good. A bundle that gets neither does not hold up the windows after it: it is sent again beside
-// them, until its challenge is too old for every policy.
+// A window that is begun is finished: its bundle is kept before it is sent, and sent again until
+// the log answers with a receipt, which it does for what it has however often it is asked, or
+// refuses it for good. A bundle that gets neither does not hold up the windows after it: it is sent
+// again beside them, until its challenge is too old for every policy.
 //
-// Nothing is sent that the publisher did not agree to: see Ask. Evidence cannot be made for a time that is past: windows in which neither this process nor the
-// log ran have no proof, and the next one's event counts them.
+// Nothing is sent that the publisher did not agree to: see Ask. Evidence cannot be made for a time
+// that is past: windows in which neither this process nor the log ran have no proof, and the next
+// one's event counts them.
 type Series struct {
 	State *State
 	Log   Submitter
 	Every time.Duration // whole seconds, at least one
 	Keep  int           // receipts; 0 keeps all
 
-	// UserData returns the digest of what proofs are to speak for. It is asked at each window: keys change.
+	// UserData returns the digest of what proofs are to speak for. It is asked at each window: keys
+	// change.
 	UserData func() (poclog.Digest, error)
 	// Make takes evidence under a new challenge for this digest, and returns the bundle.
 	Make func(ctx context.Context, userData poclog.Digest) (bundle []byte, err error)
-	// Submission wraps a bundle into what is sent; nil sends the bundle alone. It is asked at each sending.
+	// Submission wraps a bundle into what is sent; nil sends the bundle alone. It is asked at each
+	// sending.
 	Submission func(bundle []byte) (*poclog.Submission, error)
-	// Terms are the log and the keys that the publisher agrees to. A bundle that was begun under others is put aside.
+	// Terms are the log and the keys that the publisher agrees to. A bundle that was begun under
+	// others is put aside.
 	Terms Terms
 	// Discloses lists what becomes public with a bundle; nil lists nothing.
 	Discloses func(bundle []byte) ([]disclose.Fact, error)
-	// Ask shows the list to the publisher, and returns an error unless he agrees. It is called for bundles of this process, once for
-	// all that disclose the same, and for a found one, of which no record says that anybody agreed. Nil agrees to all but these.
+	// Ask shows the list to the publisher, and returns an error unless he agrees. It is called for
+	// bundles of this process, once for all that disclose the same, and for a found one, of which
+	// no record says that anybody agreed. Nil agrees to all but these.
 	Ask func(ctx context.Context, list []disclose.Fact, found bool) error
-	// Ready says whether this machine could have made what lies in the folder. It is asked before anything of it is sent; nil is yes.
+	// Ready says whether this machine could have made what lies in the folder. It is asked before
+	// anything of it is sent; nil is yes.
 	Ready func(ctx context.Context) error
 	// Tell is told of every proof and every failure.
 	Tell func(Event)
@@ -64,7 +73,8 @@ type Series struct {
 	agreed map[poclog.Digest]bool // by what was disclosed
 }
 
-// maxChallengeAge is the most that any policy lets a challenge have (docs/format.md §6, max_challenge_age).
+// maxChallengeAge is the most that any policy lets a challenge have (docs/format.md §6,
+// max_challenge_age).
 const maxChallengeAge = 24 * time.Hour
 
 // An Event is what became of a window.
@@ -84,8 +94,9 @@ type refusedError struct{ err error }
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
-// Run keeps the series until the context ends, and then returns nil. It returns an error where the first window cannot be proven for a reason that will not
-// pass by itself (a missing piece, a refusal), when the publisher does not agree, and when the log is caught showing two histories.
+// Run keeps the series until the context ends, and then returns nil. It returns an error where the
+// first window cannot be proven for a reason that will not pass by itself (a missing piece, a
+// refusal), when the publisher does not agree, and when the log is caught showing two histories.
 func (s *Series) Run(ctx context.Context) error {
 	if s.Every < time.Second || s.Every%time.Second != 0 {
 		return fmt.Errorf("a proof every %s: want whole seconds, at least one", s.Every)
@@ -151,7 +162,8 @@ func (s *Series) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// window returns the start of the window of a time: windows follow each other without gaps, shifted by what this state drew.
+// window returns the start of the window of a time: windows follow each other without gaps, shifted
+// by what this state drew.
 func (s *Series) window(at time.Time) time.Time {
 	every := int64(s.Every / time.Second)
 	phase := int64(s.State.seed) % every
@@ -196,7 +208,8 @@ func (s *Series) step(ctx context.Context, window time.Time) error {
 	return nil
 }
 
-// finish sends bundles again, oldest first, up to one that gets no verdict: it is the first that is left, and late says why. An error ends the step.
+// finish sends bundles again, oldest first, up to one that gets no verdict: it is the first that is
+// left, and late says why. An error ends the step.
 func (s *Series) finish(ctx context.Context, names []string) (left []string, late, err error) {
 	for i, name := range names {
 		err := s.resume(ctx, name)
@@ -214,14 +227,16 @@ func (s *Series) finish(ctx context.Context, names []string) (left []string, lat
 		default:
 			return names[i:], err, nil
 		}
-		// Its challenge may have grown too old while the log was out of reach. It is not in the log: the next takes its place.
+		// Its challenge may have grown too old while the log was out of reach. It is not in the
+		// log: the next takes its place.
 		begun, _ := windowOf(name)
 		s.Tell(Event{Window: begun, Err: err})
 	}
 	return nil, nil, nil
 }
 
-// stale reports whether no policy can admit a bundle any more. One from the future was begun under a clock that ran ahead.
+// stale reports whether no policy can admit a bundle any more. One from the future was begun under
+// a clock that ran ahead.
 func (s *Series) stale(name string) bool {
 	begun, _ := windowOf(name)
 	return s.now().Sub(begun).Abs() > maxChallengeAge
@@ -313,7 +328,8 @@ func (s *Series) missed(window time.Time) int {
 	return int(max(0, (window.Sub(newest)-1)/s.Every))
 }
 
-// isRefusal reports whether a log judged a bundle and will not have it: other answers, of proxies on the way too, may change.
+// isRefusal reports whether a log judged a bundle and will not have it: other answers, of proxies
+// on the way too, may change.
 func isRefusal(err error) bool {
 	var p *client.Problem
 	if !errors.As(err, &p) || p.Temporary() {

@@ -21,7 +21,8 @@ import (
 // died is how a process ends in these tests: nothing after it runs.
 type died struct{}
 
-// A life is a publisher's over many processes: its folder, its clock, and a log that knows what it has.
+// A life is a publisher's over many processes: its folder, its clock, and a log that knows what it
+// has.
 type life struct {
 	t       *testing.T
 	dir     string
@@ -137,7 +138,8 @@ func (l *life) files(pattern string) []string {
 	return list
 }
 
-// check holds that every entry of the log has its receipt, that no window has two, and returns the windows.
+// check holds that every entry of the log has its receipt, that no window has two, and returns the
+// windows.
 func (l *life) check() (windows []time.Time) {
 	l.t.Helper()
 	receipts := l.files("2*.tlog-proof")
@@ -215,8 +217,8 @@ func TestNoWindowIsDoubledOrLostHoweverOftenTheProcessDies(t *testing.T) {
 	}
 }
 
-// While the log is out of reach nothing is lost but the windows of that time, which are counted; what was begun before goes on, or is made anew where
-// it has grown too old.
+// While the log is out of reach nothing is lost but the windows of that time, which are counted;
+// what was begun before goes on, or is made anew where it has grown too old.
 func TestOutagesAreSurvived(t *testing.T) {
 	for name, maxAge := range map[string]time.Duration{"begun evidence is still fresh": 0, "begun evidence is too old": 10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {

@@ -31,8 +31,9 @@ const (
 	maxStateFile  = 4096
 )
 
-// A State is a folder that remembers which windows have their proof. A window's bundle is there, durably, before it is sent, and its receipt before the
-// bundle goes; so that the files alone say what is left to do, whatever stopped the process and wherever:
+// A State is a folder that remembers which windows have their proof. A window's bundle is there,
+// durably, before it is sent, and its receipt before the bundle goes; so that the files alone say
+// what is left to do, whatever stopped the process and wherever:
 //
 //	state.json                   which log, and when in a window this publisher acts
 //	<window>-<key>.bundle.json   sent, or about to be: its receipt is not yet here
@@ -41,9 +42,11 @@ const (
 //	latest.tlog-proof            a copy of the last one
 //	refused.bundle.json          the last bundle that was put aside: refused, too old, or not agreed to
 //
-// <window> is its start, <key> the beginning of the user data's digest: a new key gets a proof of its own. One process at a time has a State open.
+// <window> is its start, <key> the beginning of the user data's digest: a new key gets a proof of
+// its own. One process at a time has a State open.
 //
-// What lies in the folder is published: a folder that others can write is refused, and so are files of theirs.
+// What lies in the folder is published: a folder that others can write is refused, and so are files
+// of theirs.
 type State struct {
 	dir    string
 	disk   durable.FS
@@ -61,7 +64,8 @@ type stateJSON struct {
 // ErrOtherLog says that a state's folder belongs to another log.
 var ErrOtherLog = errors.New("the folder holds the state for another log")
 
-// OpenState opens the state for a log's URL in a folder, which it makes if there is none. It finishes what a stopped process left half done.
+// OpenState opens the state for a log's URL in a folder, which it makes if there is none. It
+// finishes what a stopped process left half done.
 func OpenState(dir, log string) (*State, error) { return openState(durable.FS{}, dir, log) }
 
 func openState(disk durable.FS, dir, log string) (*State, error) {
@@ -143,7 +147,8 @@ func (s *State) checkFiles() error {
 	return nil
 }
 
-// recover removes what a stopped process left: files that were not finished, bundles whose receipt is here, and consents without a bundle.
+// recover removes what a stopped process left: files that were not finished, bundles whose receipt
+// is here, and consents without a bundle.
 func (s *State) recover() error {
 	if err := durable.Sweep(s.dir); err != nil {
 		return err
@@ -270,8 +275,8 @@ func (s *State) refuse(stem string) error {
 	return s.forget(stem)
 }
 
-// prune removes the oldest receipts but for a number of them, and never the one of a window. Receipts of later windows, which a clock
-// that ran ahead made, go first.
+// prune removes the oldest receipts but for a number of them, and never the one of a window.
+// Receipts of later windows, which a clock that ran ahead made, go first.
 func (s *State) prune(keep int, spare string) error {
 	if keep <= 0 {
 		return nil

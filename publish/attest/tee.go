@@ -12,13 +12,15 @@ import (
 	"github.com/poclog/poclog/verify/tdx"
 )
 
-// tdxProvider is what configfs-tsm calls a TDX guest (Linux, Documentation/ABI/testing/configfs-tsm-report).
+// tdxProvider is what configfs-tsm calls a TDX guest (Linux,
+// Documentation/ABI/testing/configfs-tsm-report).
 const tdxProvider = "tdx_guest"
 
 // tsmTries is how often another process may use our report's entry before we give up.
 const tsmTries = 3
 
-// tdQuote has the platform quote the TD with these 64 bytes of REPORTDATA. The quote is returned as configfs gives it, with padding.
+// tdQuote has the platform quote the TD with these 64 bytes of REPORTDATA. The quote is returned as
+// configfs gives it, with padding.
 func (m *Machine) tdQuote(reportData [64]byte) ([]byte, error) {
 	quote, err := m.askTSM(reportData[:])
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/publish/importer"
 )
 
-// faulty is a TPM whose n-th command fails, without effect: by the TPM's answer, or because the connection broke.
+// faulty is a TPM whose n-th command fails, without effect: by the TPM's answer, or because the
+// connection broke.
 type faulty struct {
 	transport.TPMCloser
 	count  *int
@@ -38,8 +39,8 @@ func (f *faulty) Send(command []byte) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(answer, uint32(tpm2.TPMRCFailure)), nil
 }
 
-// Whichever of a TPM's commands fails, nothing stays in its memory: without a resource manager a TPM holds three keys and three sessions, and the
-// next attempts would fail for good.
+// Whichever of a TPM's commands fails, nothing stays in its memory: without a resource manager a
+// TPM holds three keys and three sessions, and the next attempts would fail for good.
 func TestAFailedCommandLeavesNothingInTheTPM(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) *stage{
 		"managed":    func(t *testing.T) *stage { return managed(t, false) },
@@ -106,7 +107,8 @@ func (s *stage) setPassword(t *testing.T, hierarchy tpm2.TPMHandle, password str
 	}
 }
 
-// A password on the owner hierarchy, as administrators set one, keeps nobody from evidence that does not need it.
+// A password on the owner hierarchy, as administrators set one, keeps nobody from evidence that
+// does not need it.
 func TestAnOwnerPasswordIsNoObstacle(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) *stage{
 		"managed": func(t *testing.T) *stage { return managed(t, false) },

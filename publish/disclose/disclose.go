@@ -1,9 +1,9 @@
-// Package disclose lists what a submission tells the world once a log has it: what its entry will name, and what the files hold that
-// the log keeps beside it. It is made from the parsed bundle, collateral and envelope alone; nothing is judged, and nothing of it
-// is authenticated.
+// Package disclose lists what a submission tells the world once a log has it: what its entry will
+// name, and what the files hold that the log keeps beside it. It is made from the parsed bundle,
+// collateral and envelope alone; nothing is judged, and nothing of it is authenticated.
 //
-// It is one list for everybody who asks a publisher for consent. TestEverythingInAnEntryIsDisclosed holds it against the entries of
-// the laboratory's profiles.
+// It is one list for everybody who asks a publisher for consent. TestEverythingInAnEntryIsDisclosed
+// holds it against the entries of the laboratory's profiles.
 package disclose
 
 import (
@@ -21,12 +21,13 @@ import (
 // maxValue bounds a fact's text, in bytes: certificates can hold more.
 const maxValue = 600
 
-// A Fact is one thing that becomes public. Its texts are the evidence's own words: control characters are for the writer to escape.
+// A Fact is one thing that becomes public. Its texts are the evidence's own words: control
+// characters are for the writer to escape.
 type Fact struct {
 	Name  string
 	Value string
-	// Varies says that the value differs from one bundle of a machine to the next, as a challenge's does: whoever agreed to the
-	// fact once agreed to it.
+	// Varies says that the value differs from one bundle of a machine to the next, as a challenge's
+	// does: whoever agreed to the fact once agreed to it.
 	Varies bool
 }
 
@@ -96,7 +97,8 @@ func Digest(list []Fact) poclog.Digest {
 	return poclog.Sum(b.Bytes())
 }
 
-// collateral lists what stands in a collateral file: of what manufacturers publish the names, of what others say of this machine the words.
+// collateral lists what stands in a collateral file: of what manufacturers publish the names, of
+// what others say of this machine the words.
 func (l *facts) collateral(file []byte) error {
 	if len(file) == 0 {
 		return nil

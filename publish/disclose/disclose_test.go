@@ -17,7 +17,8 @@ import (
 
 var profiles = []poclog.Profile{poclog.TDX, poclog.SNP, poclog.GCETDXvTPM, poclog.BareMetalTDXTPM, poclog.AzureTDXvTPM, poclog.AzureSNPvTPM}
 
-// unlisted are members of an entry that say nothing of the machine: the judge's own, and what is public of manufacturers.
+// unlisted are members of an entry that say nothing of the machine: the judge's own, and what is
+// public of manufacturers.
 var unlisted = []string{
 	"v", "kind", "appraisal", "level", "realm", "checks", "absent", "evidence", "appraised", "by", "endorsed_by", "tcb", "endorsements", "technology", "alg",
 }
@@ -167,7 +168,8 @@ func TestUnreadableItemsAreDisclosed(t *testing.T) {
 	}
 }
 
-// A second bundle of the same machine asks for the same consent; another machine, another label and another key ask for another.
+// A second bundle of the same machine asks for the same consent; another machine, another label and
+// another key ask for another.
 func TestConsentIsForAMachineAndNotForABundle(t *testing.T) {
 	w := attack.NewWorldOf(poclog.GCETDXvTPM)
 	digest := func(s *poclog.Submission, keys ...poclog.Digest) poclog.Digest {

@@ -18,18 +18,21 @@ import (
 // AzureAKHandle is where Azure's vTPM keeps its attestation key.
 const AzureAKHandle tpm2.TPMHandle = 0x81000003
 
-// An AzureVM is the Azure confidential VM on which the process runs: its vTPM and its instance metadata service.
+// An AzureVM is the Azure confidential VM on which the process runs: its vTPM and its instance
+// metadata service.
 type AzureVM struct {
 	TPM       transport.TPM
 	IMDS      *IMDS
 	Challenge *poclog.Challenge // if set, the HCL report is made to carry its nonce
 }
 
-// userDataWait is how long the paravisor may take to make a report with new user data; on real VMs it takes about three seconds.
+// userDataWait is how long the paravisor may take to make a report with new user data; on real VMs
+// it takes about three seconds.
 var userDataWait = 15 * time.Second
 
-// Import takes the VM's evidence: the HCL report; of a TDX VM the TD quote of its TDREPORT, of a SEV-SNP VM the chip's certificates; and a TPM quote over
-// what the TEE quoted. Files of certificates complete the AK's chain up to its root.
+// Import takes the VM's evidence: the HCL report; of a TDX VM the TD quote of its TDREPORT, of a
+// SEV-SNP VM the chip's certificates; and a TPM quote over what the TEE quoted. Files of
+// certificates complete the AK's chain up to its root.
 func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) {
 	im := &Import{Profile: poclog.AzureTDXvTPM, Bundle: new(poclog.Bundle)}
 	item, report, err := v.report(ctx)
@@ -83,7 +86,8 @@ func (v *AzureVM) report(ctx context.Context) (item []byte, hcl *tpm.HCL, err er
 	if err := writeUserData(v.TPM, want[:]); err != nil {
 		return nil, nil, err
 	}
-	// The paravisor makes the report anew in its own time, and a report is read in parts: one that is read twice was not torn.
+	// The paravisor makes the report anew in its own time, and a report is read in parts: one that
+	// is read twice was not torn.
 	var last []byte
 	for deadline := time.Now().Add(userDataWait); ; {
 		item, hcl, err := readHCL(v.TPM)
@@ -158,7 +162,8 @@ func teeItem(b *poclog.Bundle) []byte {
 // azureSelection is every register of the SHA-256 bank.
 var azureSelection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23}}}
 
-// azureTPMQuote has the AK quote PCR 0 to 23 of the SHA-256 bank over the hash of what the TEE quoted.
+// azureTPMQuote has the AK quote PCR 0 to 23 of the SHA-256 bank over the hash of what the TEE
+// quoted.
 func (im *Import) azureTPMQuote(t transport.TPM) error {
 	ak, err := tpm2.ReadPublic{ObjectHandle: AzureAKHandle}.Execute(t)
 	if err != nil {
@@ -179,7 +184,8 @@ func (im *Import) azureTPMQuote(t transport.TPM) error {
 	return im.setAK(tpm2.Marshal(public), item)
 }
 
-// setAK takes the AK's TPMT_PUBLIC. Of a key whose parent nobody knows tpm.ak-template cannot be made; with its TPMT_PUBLIC it would be refused.
+// setAK takes the AK's TPMT_PUBLIC. Of a key whose parent nobody knows tpm.ak-template cannot be
+// made; with its TPMT_PUBLIC it would be refused.
 func (im *Import) setAK(public, quote []byte) error {
 	p, err := tpm.ParsePublic(public)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// dstackFile is any of the JSON objects that dstack gives: the guest agent's answers to GetQuote and Attest (guest-agent/rpc/proto/agent_rpc.proto,
-// octets in hexadecimal) and the TpmQuote that `dstack-util tpm-quote` prints (tpm-types/src/lib.rs).
+// dstackFile is any of the JSON objects that dstack gives: the guest agent's answers to GetQuote
+// and Attest (guest-agent/rpc/proto/agent_rpc.proto, octets in hexadecimal) and the TpmQuote that
+// `dstack-util tpm-quote` prints (tpm-types/src/lib.rs).
 type dstackFile struct {
 	Quote      string          `json:"quote"`
 	ReportData string          `json:"report_data"`
@@ -39,16 +40,19 @@ type dstackPCR struct {
 	Value     string `json:"value"`
 }
 
-// ErrAttestationV0 says that an attestation is in dstack's first encoding, which does not name its parts. An app has its agent write another with
-// "event_log_version": 2 in its app-compose.json; the JSON of GetQuote and of dstack-util tpm-quote is read in any case.
+// ErrAttestationV0 says that an attestation is in dstack's first encoding, which does not name its
+// parts. An app has its agent write another with "event_log_version": 2 in its app-compose.json;
+// the JSON of GetQuote and of dstack-util tpm-quote is read in any case.
 var ErrAttestationV0 = errors.New("attestation of version 0, whose encoding does not name its parts")
 
 // maxAttestation is the largest attestation that is decoded, in bytes.
 const maxAttestation = 1 << 20
 
-// Dstack imports what dstack gives (https://github.com/Dstack-TEE/dstack), in any number of files: a TD quote, with a TPM quote over its SHA-256 where
-// the VM runs on Compute Engine. Each file is the JSON of GetQuote, of Attest or of a TPM quote, an attestation of version 1 as octets, or
-// certificates in PEM. What is there twice is refused, and so is an attestation of version 0, whose encoding does not name its parts.
+// Dstack imports what dstack gives (https://github.com/Dstack-TEE/dstack), in any number of files:
+// a TD quote, with a TPM quote over its SHA-256 where the VM runs on Compute Engine. Each file is
+// the JSON of GetQuote, of Attest or of a TPM quote, an attestation of version 1 as octets, or
+// certificates in PEM. What is there twice is refused, and so is an attestation of version 0, whose
+// encoding does not name its parts.
 func Dstack(files ...[]byte) (*Import, error) {
 	d := &dstack{im: &Import{Profile: poclog.TDX, Bundle: new(poclog.Bundle)}}
 	for i, f := range files {
@@ -182,7 +186,8 @@ func (d *dstack) takeTPM(f *dstackTPM) error {
 	return nil
 }
 
-// dstackPCRs puts values into the order of the quote's selection: those that it selects, and no others.
+// dstackPCRs puts values into the order of the quote's selection: those that it selects, and no
+// others.
 func dstackPCRs(q *tpm.Quote, list []dstackPCR) (values []byte, err error) {
 	type register struct {
 		alg string
@@ -213,7 +218,8 @@ func dstackPCRs(q *tpm.Quote, list []dstackPCR) (values []byte, err error) {
 	return values, nil
 }
 
-// takeAttestation takes what Attest answers (dstack-attest/src/v1.rs): MessagePack of {version, platform: {kind, data}, stack}.
+// takeAttestation takes what Attest answers (dstack-attest/src/v1.rs): MessagePack of {version,
+// platform: {kind, data}, stack}.
 func (d *dstack) takeAttestation(b []byte) error {
 	switch {
 	case len(b) == 0 || len(b) > maxAttestation:

@@ -19,8 +19,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// pack writes MessagePack as dstack's serializer does: octets of quotes as lists of numbers, those of TPM quotes as octets. Maps are lists of pairs,
-// so that they have an order.
+// pack writes MessagePack as dstack's serializer does: octets of quotes as lists of numbers, those
+// of TPM quotes as octets. Maps are lists of pairs, so that they have an order.
 func pack(v any) []byte {
 	u16 := func(tag byte, n int) []byte { return binary.BigEndian.AppendUint16([]byte{tag}, uint16(n)) }
 	switch v := v.(type) {
@@ -176,7 +176,8 @@ func TestDstackImportsInEveryForm(t *testing.T) {
 		if level != poclog.LevelChip || !strings.Contains(strings.Join(im.Notes, "\n"), "PCR 14") {
 			t.Errorf("%s: level %d, notes %v", form, level, im.Notes)
 		}
-		// As the recipe says: the AK's public part and the challenge make the rest that can be made, and a judge agrees.
+		// As the recipe says: the AK's public part and the challenge make the rest that can be
+		// made, and a judge agrees.
 		if err := im.Add(importer.Extras{AK: w.VM.TPM.Public, Challenge: challenge}); err != nil {
 			t.Fatal(err)
 		}

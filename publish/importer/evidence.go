@@ -32,7 +32,8 @@ type Import struct {
 	padded []byte // the TD quote as it came, if it had padding
 }
 
-// QuotesPadding reports whether the TPM quoted the TD quote as it came, with padding that a bundle does not hold: why bind.tee-in-tpm is lost.
+// QuotesPadding reports whether the TPM quoted the TD quote as it came, with padding that a bundle
+// does not hold: why bind.tee-in-tpm is lost.
 func (im *Import) QuotesPadding() bool {
 	q, err := tpm.ParseQuote(im.Bundle.Get(poclog.ItemTPMQuote))
 	if err != nil || len(im.padded) == 0 {
@@ -60,8 +61,8 @@ func decodeJSON(name string, file []byte, into any) error {
 // maxDepth is over what any tool's JSON has, and far under what a stack holds.
 const maxDepth = 32
 
-// distinctMembers refuses JSON in which an object names a member twice, or differently in case alone, which encoding/json takes for the same: two
-// readers could see two values.
+// distinctMembers refuses JSON in which an object names a member twice, or differently in case
+// alone, which encoding/json takes for the same: two readers could see two values.
 func distinctMembers(file []byte) error {
 	d := json.NewDecoder(bytes.NewReader(file))
 	type level struct {

@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/verify/tdx"
 )
 
-// Extras are evidence that was taken beside another tool's: files as the system gives them, with padding. Empty ones are not there.
+// Extras are evidence that was taken beside another tool's: files as the system gives them, with
+// padding. Empty ones are not there.
 type Extras struct {
 	TDXQuote  []byte // takes the place of the tool's own
 	AK        []byte // TPMT_PUBLIC

@@ -22,10 +22,12 @@ import (
 // gotpmBanks are the banks of PCRs whose quote we take, the best first.
 var gotpmBanks = []tpmpb.HashAlgo{tpmpb.HashAlgo_SHA384, tpmpb.HashAlgo_SHA256}
 
-// GoTPM imports an attest.Attestation of go-tpm-tools (https://github.com/google/go-tpm-tools, proto/attest.proto) as `gotpm attest` writes it:
-// binary, text or JSON. Certificates in PEM complete the AK's chain up to its root. An attestation without a quote over the SHA-384 or SHA-256
-// bank is refused, and so is a chain that does not hold together; one whose end is missing is left out. So are the quotes over other banks, an
-// SEV-SNP report and the canonical event log. The notes say what was.
+// GoTPM imports an attest.Attestation of go-tpm-tools (https://github.com/google/go-tpm-tools,
+// proto/attest.proto) as `gotpm attest` writes it: binary, text or JSON. Certificates in PEM
+// complete the AK's chain up to its root. An attestation without a quote over the SHA-384 or
+// SHA-256 bank is refused, and so is a chain that does not hold together; one whose end is missing
+// is left out. So are the quotes over other banks, an SEV-SNP report and the canonical event log.
+// The notes say what was.
 func GoTPM(file []byte, certs ...[]byte) (*Import, error) {
 	a, err := parseGoTPM(file)
 	if err != nil {
@@ -45,8 +47,9 @@ func GoTPM(file []byte, certs ...[]byte) (*Import, error) {
 	return im, nil
 }
 
-// parseGoTPM decodes the three forms. Binary files begin with the tag of ak_pub (0x0a, which text reads as white space), so that binary is
-// tried first; what has no AK and no quote in one form is taken for another.
+// parseGoTPM decodes the three forms. Binary files begin with the tag of ak_pub (0x0a, which text
+// reads as white space), so that binary is tried first; what has no AK and no quote in one form is
+// taken for another.
 func parseGoTPM(file []byte) (a *attest.Attestation, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -100,7 +103,8 @@ func gotpmQuote(im *Import, a *attest.Attestation) error {
 	return nil
 }
 
-// gotpmBanksLost says what it means that gotpm quotes each bank alone, while a bundle has one quote.
+// gotpmBanksLost says what it means that gotpm quotes each bank alone, while a bundle has one
+// quote.
 func gotpmBanksLost(im *Import, a *attest.Attestation, kept *tpmpb.Quote) {
 	for _, other := range a.GetQuotes() {
 		if other != kept {

@@ -155,7 +155,8 @@ func TestRealGoTPMAttestationImportsInEveryForm(t *testing.T) {
 		if level != profile.LevelNone || have[verify.TEESignature].State != profile.Lost || have[verify.BindTEEInTPM].State != profile.Lost {
 			t.Errorf("%s: level %d: %+v", form, level, have)
 		}
-		// It quotes one bank at a time, and the one that the event log needs is not the one whose firmware digests are compared.
+		// It quotes one bank at a time, and the one that the event log needs is not the one whose
+		// firmware digests are compared.
 		if p := have[verify.TPMPCRDigest]; p.State != profile.Lost || !strings.Contains(p.Why, "SHA-256 bank") {
 			t.Errorf("%s: %+v", form, p)
 		}
@@ -170,7 +171,8 @@ func TestGoTPMRefusesWhatIsNoAttestation(t *testing.T) {
 	}
 }
 
-// The TD quote of an attestation is the one that the chip made, octet for octet; whether the TPM saw it is compared.
+// The TD quote of an attestation is the one that the chip made, octet for octet; whether the TPM
+// saw it is compared.
 func TestGoTPMCarriesTheTDQuote(t *testing.T) {
 	q, err := abi.QuoteToProto(productionQuote)
 	if err != nil {
@@ -265,8 +267,9 @@ func TestGoTPMChainsAreWholeOrRefused(t *testing.T) {
 	}
 }
 
-// The recipe that the importer gives, followed with go-tpm-tools' own library and a TPM: every check is carried, and the bundle is proven at level 2.
-// Banks that gotpm quotes apart are too many for a bundle: the one over SHA-384 is enough.
+// The recipe that the importer gives, followed with go-tpm-tools' own library and a TPM: every
+// check is carried, and the bundle is proven at level 2. Banks that gotpm quotes apart are too many
+// for a bundle: the one over SHA-384 is enough.
 func TestGotpmRecipeCarriesEveryCheck(t *testing.T) {
 	for name, isRSA := range map[string]bool{"RSA": true, "ECC": false} {
 		t.Run(name, func(t *testing.T) { gotpmRecipe(t, isRSA) })
@@ -333,7 +336,8 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 		t.Fatal(err)
 	}
 	have, level := states(t, im)
-	// gotpm quotes one bank at a time, and level 2 needs two: one whose firmware digests everybody compares, and the event log's.
+	// gotpm quotes one bank at a time, and level 2 needs two: one whose firmware digests everybody
+	// compares, and the event log's.
 	for check, p := range have {
 		if (p.State == profile.Carried) == (check == verify.TPMPCRDigest) {
 			t.Errorf("%s is %s: %s", check, p.State, p.Why)
@@ -347,7 +351,8 @@ func gotpmRecipe(t *testing.T, isRSA bool) {
 		t.Errorf("level %d of %d, absent %v", a.Entry.Level, level, a.Entry.Absent)
 	}
 
-	// The hash of the padded quote is not that of what a bundle holds, and the table says what went wrong.
+	// The hash of the padded quote is not that of what a bundle holds, and the table says what went
+	// wrong.
 	nonce = sha256.Sum256(padded)
 	if im, err = importer.GoTPM(attested(nonce[:])); err != nil {
 		t.Fatal(err)
@@ -401,7 +406,8 @@ func measure(t *testing.T, v *swtpm.TPM, log []byte) {
 	}
 }
 
-// FuzzGotpm holds the importer to its word: it never panics, and what it emits parses and can be described.
+// FuzzGotpm holds the importer to its word: it never panics, and what it emits parses and can be
+// described.
 func FuzzGotpm(f *testing.F) {
 	w := attack.NewWorld()
 	a, chain := labGoTPM(f, w, []byte("nonce"), tpm.SHA256, tpm.SHA384)
@@ -434,7 +440,8 @@ func FuzzGotpm(f *testing.F) {
 	})
 }
 
-// An attestation with an AK that no certificate is of says where the machine has it, and takes the file.
+// An attestation with an AK that no certificate is of says where the machine has it, and takes the
+// file.
 func TestGoTPMWithoutTheAKsCertificateSaysWhereItIs(t *testing.T) {
 	w := attack.NewWorld()
 	a, chain := labGoTPM(t, w, []byte("nonce"), tpm.SHA384)

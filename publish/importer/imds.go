@@ -19,20 +19,22 @@ import (
 // AzureIMDS is where the instance metadata service listens inside every Azure VM.
 const AzureIMDS = "http://169.254.169.254"
 
-// An IMDS is a client of Azure's instance metadata service. It takes no proxy and follows no redirect, for neither belongs before a link-local
-// address, and reads bounded answers. The zero value asks the service of the VM on which it runs.
+// An IMDS is a client of Azure's instance metadata service. It takes no proxy and follows no
+// redirect, for neither belongs before a link-local address, and reads bounded answers. The zero
+// value asks the service of the VM on which it runs.
 type IMDS struct {
 	URL string // before the paths; AzureIMDS if empty
 }
 
-// maxIMDS is the largest answer, in bytes: a quote is under 10 kB in base64, a certificate chain too.
+// maxIMDS is the largest answer, in bytes: a quote is under 10 kB in base64, a certificate chain
+// too.
 const maxIMDS = 1 << 17
 
 // tdReportSize is that of a TDREPORT_STRUCT, with which an HCL report's hardware report begins.
 const tdReportSize = 1024
 
-// TDQuote has the host's quoting enclave make a quote of a TDREPORT (POST /acc/tdquote), which is 1,024 bytes or more: Azure's HCL report holds it
-// with padding. The quote is returned as it came.
+// TDQuote has the host's quoting enclave make a quote of a TDREPORT (POST /acc/tdquote), which is
+// 1,024 bytes or more: Azure's HCL report holds it with padding. The quote is returned as it came.
 func (m *IMDS) TDQuote(ctx context.Context, report []byte) ([]byte, error) {
 	if len(report) < tdReportSize {
 		return nil, fmt.Errorf("TDREPORT of %d bytes: want %d", len(report), tdReportSize)
@@ -70,7 +72,8 @@ func (a *amdCertification) certificates() ([][]byte, error) {
 	return Certificates([]byte(a.VCEK + "\n" + a.Chain))
 }
 
-// AMDCertificates returns the VCEK of the chip on which an SEV-SNP VM runs, ASK and ARK, in DER (GET /metadata/THIM/amd/certification).
+// AMDCertificates returns the VCEK of the chip on which an SEV-SNP VM runs, ASK and ARK, in DER
+// (GET /metadata/THIM/amd/certification).
 func (m *IMDS) AMDCertificates(ctx context.Context) ([][]byte, error) {
 	var answer amdCertification
 	if err := m.ask(ctx, http.MethodGet, "/metadata/THIM/amd/certification", nil, &answer); err != nil {

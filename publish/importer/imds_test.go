@@ -30,7 +30,8 @@ func chipCertificates() [][]byte {
 	return [][]byte{pemOf(certs[0]), pemOf(certs[1:]...)}
 }
 
-// azureService replays a capture: it makes the captured quote of the captured report, and of no other.
+// azureService replays a capture: it makes the captured quote of the captured report, and of no
+// other.
 func azureService(t *testing.T, quote, report []byte) *httptest.Server {
 	chip := chipCertificates()
 	mux := http.NewServeMux()

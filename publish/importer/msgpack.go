@@ -12,9 +12,10 @@ const (
 	maxPackMembers = 64 // of a map
 )
 
-// A packReader decodes MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), as far as attestations use it: maps with distinct
-// strings as keys, lists, strings, octets, whole numbers that are not negative, booleans and nil. Lengths are held to what is left before anything
-// is allocated. A list of numbers that fit octets is octets, for serde writes these so.
+// A packReader decodes MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), as far
+// as attestations use it: maps with distinct strings as keys, lists, strings, octets, whole numbers
+// that are not negative, booleans and nil. Lengths are held to what is left before anything is
+// allocated. A list of numbers that fit octets is octets, for serde writes these so.
 type packReader struct {
 	b   []byte
 	err error

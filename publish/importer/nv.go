@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// NV indices at which clouds keep evidence. Certificates are in DER and padded: [ReadCertificate] cuts them.
+// NV indices at which clouds keep evidence. Certificates are in DER and padded: [ReadCertificate]
+// cuts them.
 const (
 	NVAzureHCL      tpm2.TPMHandle = 0x01400001 // the HCL report, padded with zeros
 	NVAzureUserData tpm2.TPMHandle = 0x01400002 // 64 bytes that the guest sets: the next HCL report carries them
@@ -26,7 +27,8 @@ const (
 	NVGCEAKTemplateECC tpm2.TPMHandle = 0x01c10003
 )
 
-// OpenTPM opens a TPM 2.0 by its address: a device ("/dev/tpmrm0"), or the socket of a TPM in software.
+// OpenTPM opens a TPM 2.0 by its address: a device ("/dev/tpmrm0"), or the socket of a TPM in
+// software.
 func OpenTPM(address string) (transport.TPMCloser, error) {
 	info, err := os.Stat(address)
 	if err != nil {
@@ -50,8 +52,9 @@ const (
 	maxNVChunk = 4096
 )
 
-// ReadNV reads the whole of an NV index: at most 65,535 bytes, for the TPM gives sizes in 16 bits. It uses the owner's authorisation or the index's
-// own, with an empty password, as clouds leave both: whichever the index allows, and the index's own where the owner has a password.
+// ReadNV reads the whole of an NV index: at most 65,535 bytes, for the TPM gives sizes in 16 bits.
+// It uses the owner's authorisation or the index's own, with an empty password, as clouds leave
+// both: whichever the index allows, and the index's own where the owner has a password.
 func ReadNV(t transport.TPM, index tpm2.TPMHandle) ([]byte, error) {
 	about, err := tpm2.NVReadPublic{NVIndex: index}.Execute(t)
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 // quoteTries is how often registers may change between quote and reading.
 const quoteTries = 3
 
-// Quote has a key quote a selection of registers over extraData (at most 64 bytes), and reads them: the values are those that were signed,
-// concatenated in the selection's order, as the items tpm-quote and tpm-pcrs hold them (docs/format.md §3).
+// Quote has a key quote a selection of registers over extraData (at most 64 bytes), and reads them:
+// the values are those that were signed, concatenated in the selection's order, as the items
+// tpm-quote and tpm-pcrs hold them (docs/format.md §3).
 func Quote(t transport.TPM, key tpm2.AuthHandle, extraData []byte, selection []tpm.PCRSelection) (item, values []byte, err error) {
 	for range quoteTries {
 		rsp, err := tpm2.Quote{
@@ -38,8 +39,9 @@ func Quote(t transport.TPM, key tpm2.AuthHandle, extraData []byte, selection []t
 	return nil, nil, fmt.Errorf("PCRs changed between quote and reading, %d times", quoteTries)
 }
 
-// flush ends a session that a failed command left: go-tpm ends it where the command itself failed, and not where the session's policy or the transport
-// did. A TPM without a resource manager holds three.
+// flush ends a session that a failed command left: go-tpm ends it where the command itself failed,
+// and not where the session's policy or the transport did. A TPM without a resource manager holds
+// three.
 func flush(t transport.TPM, s tpm2.Session) {
 	if s == nil {
 		return
@@ -83,7 +85,8 @@ func ReadPCRs(t transport.TPM, selection []tpm.PCRSelection) (values []byte, err
 	return values, nil
 }
 
-// Banks returns the PCR banks that a TPM has switched on and that bundles can hold, in the TPM's order (TPM_CAP_PCRS).
+// Banks returns the PCR banks that a TPM has switched on and that bundles can hold, in the TPM's
+// order (TPM_CAP_PCRS).
 func Banks(t transport.TPM) ([]tpm.Alg, error) {
 	rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapPCRs, PropertyCount: 1}.Execute(t)
 	if err != nil {

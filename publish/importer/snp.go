@@ -18,10 +18,12 @@ import (
 	"github.com/poclog/poclog/verify/snp"
 )
 
-// SNP imports a SEV-SNP report: the chip-only profile. The first file has the report in any of the forms in which tools write it: the report alone (what the
-// kernel gives under configfs, and snpguest writes), the firmware's response with its header, the report with the certificate table of an extended request
-// after it, or go-sev-guest's Attestation in protobuf's binary or text form. Further files complete the certificates: PEM, DER, or a certificate table (the
-// kernel's auxblob). What the chain does not need is left out and counted.
+// SNP imports a SEV-SNP report: the chip-only profile. The first file has the report in any of the
+// forms in which tools write it: the report alone (what the kernel gives under configfs, and
+// snpguest writes), the firmware's response with its header, the report with the certificate table
+// of an extended request after it, or go-sev-guest's Attestation in protobuf's binary or text form.
+// Further files complete the certificates: PEM, DER, or a certificate table (the kernel's auxblob).
+// What the chain does not need is left out and counted.
 func SNP(file []byte, certs ...[]byte) (*Import, error) {
 	im := &Import{Profile: poclog.SNP, Bundle: new(poclog.Bundle)}
 	raw, _ := octets.Decode(file)
@@ -47,7 +49,8 @@ func SNP(file []byte, certs ...[]byte) (*Import, error) {
 	return im, nil
 }
 
-// responseHeader is what the firmware puts before a report: status 0, the report's size, and zeros (56860, MSG_REPORT_RSP).
+// responseHeader is what the firmware puts before a report: status 0, the report's size, and zeros
+// (56860, MSG_REPORT_RSP).
 const responseHeader = 32
 
 // splitReport finds the report in a file, and what certificates stand beside it.
@@ -105,8 +108,9 @@ func attestationProto(file []byte) (report []byte, certs [][]byte, err error) {
 // maxTable is the largest number of entries of a certificate table; hosts give four or five.
 const maxTable = 64
 
-// certificateTable reads the table of an extended request (GHCB, 56421, "SNP Extended Guest Request"): entries of a GUID, an offset and a length, ended by
-// one of zeros, and what they point to. Entries that are no certificates in DER are passed over, such as lists of revoked ones.
+// certificateTable reads the table of an extended request (GHCB, 56421, "SNP Extended Guest
+// Request"): entries of a GUID, an offset and a length, ended by one of zeros, and what they point
+// to. Entries that are no certificates in DER are passed over, such as lists of revoked ones.
 func certificateTable(table []byte) (certs [][]byte, err error) {
 	const entry = 24
 	for i := range maxTable {
@@ -136,12 +140,14 @@ func amdCertificates(file []byte) ([][]byte, error) {
 	return certificateTable(file)
 }
 
-// isAMD tells AMD's certificates from those of attestation keys, by the names that AMD gives to all of its own.
+// isAMD tells AMD's certificates from those of attestation keys, by the names that AMD gives to all
+// of its own.
 func isAMD(c *x509.Certificate) bool {
 	return strings.HasPrefix(c.Subject.CommonName, "SEV-") || strings.HasPrefix(c.Subject.CommonName, "ARK-")
 }
 
-// setSNPCerts finds the chain of the report's key among certificates. Without it nobody looks at the bundle, and the notes say so.
+// setSNPCerts finds the chain of the report's key among certificates. Without it nobody looks at
+// the bundle, and the notes say so.
 func (im *Import) setSNPCerts(pool [][]byte) error {
 	if len(pool) > maxPool {
 		return fmt.Errorf("%d certificates: want at most %d", len(pool), maxPool)

@@ -31,7 +31,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// table is a certificate table as hosts give it, with a list of revoked certificates that nobody needs here.
+// table is a certificate table as hosts give it, with a list of revoked certificates that nobody
+// needs here.
 func table(ders ...[]byte) []byte {
 	header := 24 * (len(ders) + 2)
 	out := make([]byte, header)
@@ -55,7 +56,8 @@ func attestation(t *testing.T, report, certs []byte) *sevsnp.Attestation {
 	return &sevsnp.Attestation{Report: r, CertificateChain: &sevsnp.CertificateChain{VcekCert: list[0], AskCert: list[1], ArkCert: list[2]}}
 }
 
-// Every form in which tools write a report gives the same bundle: the real one's, and those of the laboratory's chips.
+// Every form in which tools write a report gives the same bundle: the real one's, and those of the
+// laboratory's chips.
 func TestSNPReportsInEveryForm(t *testing.T) {
 	real, realCerts := amddata.Report()
 	m := amd.NewMaker("import test", "Genoa", attack.Now.AddDate(-1, 0, 0))
@@ -167,7 +169,8 @@ func TestSNPChallengeIsCarried(t *testing.T) {
 	}
 }
 
-// azureSNPFile is an SNP VM's evidence as a file, with the certificates that complete it: of the AK and of the chip.
+// azureSNPFile is an SNP VM's evidence as a file, with the certificates that complete it: of the AK
+// and of the chip.
 func azureSNPFile(t *testing.T, b *poclog.Bundle) (file, ak, chip []byte) {
 	t.Helper()
 	chain, err := tpm.ParseChain(b.Get(poclog.ItemTPMAKChain))
@@ -248,7 +251,8 @@ func TestAzureSNPFilesCarryEverythingButTheAKsTemplate(t *testing.T) {
 	}
 }
 
-// A SEV-SNP VM with a real TPM, whose paravisor is the laboratory's: all is read from the machine, and a judge binds it at level 2.
+// A SEV-SNP VM with a real TPM, whose paravisor is the laboratory's: all is read from the machine,
+// and a judge binds it at level 2.
 func TestLiveAzureSNPVMIsBound(t *testing.T) {
 	w := attack.NewWorldOf(poclog.AzureSNPvTPM)
 	v := swtpm.Start(t)

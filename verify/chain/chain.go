@@ -1,12 +1,17 @@
-// Package chain reads and verifies certificate chains, whoever's they are: chip makers', clouds', owners'. It is the one place that does.
+// Package chain reads and verifies certificate chains, whoever's they are: chip makers', clouds',
+// owners'. It is the one place that does.
 //
-// A chain has one accepted form: from the leaf to the self-issued root, each certificate issued by the next, none twice and none that is not needed. A
-// root is trusted by the SHA-256 of its DER alone. Signatures are verified from the root down, so that each is by a key that is trusted already, and only
-// once nothing else is wrong with any certificate. With bounded keys and a bounded number of certificates, a chain that nobody certified costs one verification by
-// the root's key at most.
+// A chain has one accepted form: from the leaf to the self-issued root, each certificate issued by
+// the next, none twice and none that is not needed. A root is trusted by the SHA-256 of its DER
+// alone. Signatures are verified from the root down, so that each is by a key that is trusted
+// already, and only once nothing else is wrong with any certificate. With bounded keys and a
+// bounded number of certificates, a chain that nobody certified costs one verification by the
+// root's key at most.
 //
-// Rules follow RFC 5280, §6.1, and are stricter: a critical extension must be one that is judged here, or say nothing that limits. Extended key usages are not
-// judged, for CAs carry their own; nor is revocation. What a technology demands of its own certificates its package adds ([Also]). The package is pure.
+// Rules follow RFC 5280, §6.1, and are stricter: a critical extension must be one that is judged
+// here, or say nothing that limits. Extended key usages are not judged, for CAs carry their own;
+// nor is revocation. What a technology demands of its own certificates its package adds ([Also]).
+// The package is pure.
 package chain
 
 import (
@@ -39,7 +44,8 @@ const (
 // Roots are the root certificates that may judge, by SHA-256 of their DER.
 type Roots = map[[32]byte]bool
 
-// Also is what a caller demands of each certificate beside the common rules; below is how many certificates stand below it. It verifies no signature.
+// Also is what a caller demands of each certificate beside the common rules; below is how many
+// certificates stand below it. It verifies no signature.
 type Also func(c *x509.Certificate, below int) error
 
 // Parse parses 1 to 6 certificates in DER, concatenated, of at most 16 KiB together.
@@ -78,7 +84,8 @@ func Length(b []byte) (int, error) {
 	return len(b) - len(rest), nil
 }
 
-// ParsePEM parses up to 6 certificates in at most 16 KiB of PEM, with nothing but white space before, between and after them.
+// ParsePEM parses up to 6 certificates in at most 16 KiB of PEM, with nothing but white space
+// before, between and after them.
 func ParsePEM(text []byte) ([]*x509.Certificate, error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("%d bytes of PEM: want at most %d", len(text), MaxBytes)
@@ -104,8 +111,8 @@ func ParsePEM(text []byte) ([]*x509.Certificate, error) {
 	}
 }
 
-// Check verifies that a leaf, an end entity, leads to one of the roots, with all certificates valid at a time. The leaf comes first, the root last. Also may be
-// nil.
+// Check verifies that a leaf, an end entity, leads to one of the roots, with all certificates valid
+// at a time. The leaf comes first, the root last. Also may be nil.
 func Check(certs []*x509.Certificate, roots Roots, at time.Time, also Also) error {
 	if len(certs) < 2 {
 		return fmt.Errorf("chain of %d certificates: want an end entity's, and its root's", len(certs))
@@ -157,7 +164,8 @@ func inChain(c *x509.Certificate, i int, err error) error {
 	return fmt.Errorf("certificate %d of the chain, %q: %w", i, c.Subject, err)
 }
 
-// checkOne makes the checks of one certificate that need no key; below is the number of certificates below it.
+// checkOne makes the checks of one certificate that need no key; below is the number of
+// certificates below it.
 func checkOne(c, issuer *x509.Certificate, below int, at time.Time, authority bool) error {
 	if at.Before(c.NotBefore) || at.After(c.NotAfter) {
 		return fmt.Errorf("valid from %s to %s, not at %s", stamp(c.NotBefore), stamp(c.NotAfter), stamp(at))
@@ -210,13 +218,15 @@ var (
 	oidExtKeyUsage      = asn1.ObjectIdentifier{2, 5, 29, 37}
 )
 
-// checkExtensions refuses critical extensions whose limits nothing here would enforce: so a CA that is constrained to names is refused.
+// checkExtensions refuses critical extensions whose limits nothing here would enforce: so a CA that
+// is constrained to names is refused.
 func checkExtensions(c *x509.Certificate, leaf bool) error {
 	for _, e := range c.Extensions {
 		switch {
 		case !e.Critical, e.Id.Equal(oidKeyUsage), e.Id.Equal(oidBasicConstraints), e.Id.Equal(oidPolicies), e.Id.Equal(oidExtKeyUsage):
 		case leaf && e.Id.Equal(oidSAN):
-			// EK and AK certificates name the TPM in a critical subjectAltName, of forms that x509 does not read.
+			// EK and AK certificates name the TPM in a critical subjectAltName, of forms that x509
+			// does not read.
 		default:
 			return fmt.Errorf("unknown critical extension %s", e.Id)
 		}
@@ -224,7 +234,8 @@ func checkExtensions(c *x509.Certificate, leaf bool) error {
 	return nil
 }
 
-// checkEndEntity refuses a CA's certificate in the leaf's place, and a key that is not for signing or, as an EK, for encryption.
+// checkEndEntity refuses a CA's certificate in the leaf's place, and a key that is not for signing
+// or, as an EK, for encryption.
 func checkEndEntity(c *x509.Certificate) error {
 	if c.IsCA {
 		return errors.New("a CA: want an end entity")

@@ -127,7 +127,8 @@ func TestAuthoritiesStandWithoutALeaf(t *testing.T) {
 	wantRefused(t, "an end entity", chain.CheckAuthorities(good, listed(root), now, nil), `"CN=leaf": not a CA`)
 }
 
-// Each signature is by a key that is trusted already, and the first that is wrong ends it: a CA that nobody certified is never used as a key.
+// Each signature is by a key that is trusted already, and the first that is wrong ends it: a CA
+// that nobody certified is never used as a key.
 func TestSignaturesAreVerifiedFromTheRootDown(t *testing.T) {
 	good, root, _ := made(t)
 	stranger := &authority{key: key("stranger")}

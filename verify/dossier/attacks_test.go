@@ -247,8 +247,8 @@ func TestNoChangedDossierAnswersOtherwise(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		// Signatures of keys that the policy does not have may change, and times that stay unknown. A name that is absent may become another
-		// that is. The lists may not.
+		// Signatures of keys that the policy does not have may change, and times that stay unknown.
+		// A name that is absent may become another that is. The lists may not.
 		if a.Size != want.Size || len(a.Entries) != len(want.Entries) || !slices.EqualFunc(a.Names, want.Names, func(x, y dossier.Name) bool {
 			return x.Present == y.Present && slices.Equal(x.Numbers, y.Numbers) && (x.Name == y.Name || !x.Present)
 		}) {

@@ -47,7 +47,8 @@ func (k *checking) young(now time.Time) error {
 	return nil
 }
 
-// sinceAsked holds the lists to the time from which on the reader wants everything: it is the reader's demand, not the maker's choice.
+// sinceAsked holds the lists to the time from which on the reader wants everything: it is the
+// reader's demand, not the maker's choice.
 func (k *checking) sinceAsked() error {
 	a := k.answer
 	if a.From == 0 {
@@ -79,8 +80,9 @@ func (a *Answer) Gravest() *rule.Finding {
 // StepDossier says that a dossier does not clear a receipt.
 const StepDossier receipt.Step = "dossier"
 
-// Clears holds a receipt to a dossier of its log: all identities of its entry are covered, the entry is listed, and no rule finds
-// a contradiction or an alert. A receipt that is newer than the index is not cleared.
+// Clears holds a receipt to a dossier of its log: all identities of its entry are covered, the
+// entry is listed, and no rule finds a contradiction or an alert. A receipt that is newer than the
+// index is not cleared.
 func (a *Answer) Clears(v *receipt.Verdict) error {
 	switch {
 	case v.Entry == nil:
@@ -103,8 +105,8 @@ func (a *Answer) Clears(v *receipt.Verdict) error {
 	return nil
 }
 
-// NamesFor returns the names of which a dossier clears an entry: those of its identities, as the index has them. Who published it is
-// not one of them.
+// NamesFor returns the names of which a dossier clears an entry: those of its identities, as the
+// index has them. Who published it is not one of them.
 func NamesFor(e *poclog.Entry) []string {
 	return slices.DeleteFunc(index.NamesOf(poclog.Leaf{Proof: e}), func(n string) bool { return strings.HasPrefix(n, index.Publisher) })
 }

@@ -1,11 +1,13 @@
-// Package dossier checks dossiers, offline: that every entry of a log that states some names is in the file, and what these
-// entries say together. docs/format.md §17 has the algorithm, in numbered steps.
+// Package dossier checks dossiers, offline: that every entry of a log that states some names is in
+// the file, and what these entries say together. docs/format.md §17 has the algorithm, in numbered
+// steps.
 //
-// [Check] needs the file, the reader's C2SP tlog-policy and the time. Like verify/receipt it is pure. What it refuses is a
-// [*receipt.Error] that names the step or the demand.
+// [Check] needs the file, the reader's C2SP tlog-policy and the time. Like verify/receipt it is
+// pure. What it refuses is a [*receipt.Error] that names the step or the demand.
 //
-// A dossier speaks for one log. Completeness stands on the word of the log, unless auditors of the reader's policy cosigned the
-// checkpoint that covers the index entry: they recompute the index. Nothing here can know what other logs hold.
+// A dossier speaks for one log. Completeness stands on the word of the log, unless auditors of the
+// reader's policy cosigned the checkpoint that covers the index entry: they recompute the index.
+// Nothing here can know what other logs hold.
 package dossier
 
 import (
@@ -21,8 +23,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// The steps of checking a dossier, in order, beside those of the receipt of its index entry. The names of demands are those of
-// the command's flags.
+// The steps of checking a dossier, in order, beside those of the receipt of its index entry. The
+// names of demands are those of the command's flags.
 const (
 	StepIndex   receipt.Step = "index"   // the receipt is of an index entry of an algorithm that the reader knows, and names the checkpoint
 	StepMap     receipt.Step = "map"     // the map proofs lead to the index entry's root
@@ -32,7 +34,8 @@ const (
 	StepTimes   receipt.Step = "times"   // the checkpoints that entries refer to are theirs
 )
 
-// Demands are what a reader asks of a dossier. The zero value asks for complete lists on the log's word, of any age.
+// Demands are what a reader asks of a dossier. The zero value asks for complete lists on the log's
+// word, of any age.
 type Demands struct {
 	Names       []string         // all of these must be covered
 	Standing    receipt.Standing // at least this: Logged ("") or Audited
@@ -76,7 +79,8 @@ type Entry struct {
 	Leaf poclog.Leaf `json:"-"`
 }
 
-// Check verifies a dossier's file under the reader's policy, and holds it to the reader's demands at a time.
+// Check verifies a dossier's file under the reader's policy, and holds it to the reader's demands
+// at a time.
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Answer, error) {
 	if policy == nil {
 		return nil, receipt.ErrNoPolicy
@@ -161,8 +165,9 @@ func (k *checking) openSince() error {
 	return nil
 }
 
-// lookUp checks each name's map proof, and that its numbers give the value in the map. A list that does not begin with the first number
-// must begin below the size of the checkpoint "since": then nothing from there on is missing.
+// lookUp checks each name's map proof, and that its numbers give the value in the map. A list that
+// does not begin with the first number must begin below the size of the checkpoint "since": then
+// nothing from there on is missing.
 func (k *checking) lookUp() error {
 	for i := range k.file.Names {
 		n := &k.file.Names[i]

@@ -382,7 +382,8 @@ func TestWithoutAPolicyThereIsNoAnswer(t *testing.T) {
 	}
 }
 
-// RootOf agrees with the definition for every set of leaves of small trees, and takes no other proof.
+// RootOf agrees with the definition for every set of leaves of small trees, and takes no other
+// proof.
 func TestPagesOfSmallTrees(t *testing.T) {
 	b := newBook()
 	for i := range 9 {

@@ -19,8 +19,8 @@ type moment struct {
 	why    string           // there is no view
 }
 
-// bound finds t1 and t2 of each entry. What the file does not show stays unknown, which clears nothing; what it shows wrongly is
-// refused.
+// bound finds t1 and t2 of each entry. What the file does not show stays unknown, which clears
+// nothing; what it shows wrongly is refused.
 func (k *checking) bound() error {
 	k.own = make(map[poclog.Digest]tlogpolicy.Checkpoint)
 	answers := k.answer.Entries
@@ -104,7 +104,8 @@ func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []mome
 	return nil
 }
 
-// made returns when the evidence was made at the earliest: after the checkpoint that its challenge has.
+// made returns when the evidence was made at the earliest: after the checkpoint that its challenge
+// has.
 func (k *checking) made(out *Entry, e *poclog.DossierEntry, moments []moment) (receipt.Bound, error) {
 	p := out.Leaf.Proof
 	switch {
@@ -123,7 +124,8 @@ func (k *checking) made(out *Entry, e *poclog.DossierEntry, moments []moment) (r
 	return receipt.NotBefore(m.view), nil
 }
 
-// rooted reports whether an entry's challenge is known to be of the log's history: then its tree shows which entries came before.
+// rooted reports whether an entry's challenge is known to be of the log's history: then its tree
+// shows which entries came before.
 func (k *checking) rooted(p *poclog.Entry) bool {
 	return p.Fresh != nil && k.own[p.Fresh.Checkpoint] == tlogpolicy.Checkpoint{Origin: p.Fresh.Origin, Size: p.Fresh.Size, Root: p.Fresh.Root}
 }

@@ -14,8 +14,9 @@ type Leaf struct {
 	Hash   [sha256.Size]byte
 }
 
-// RootOf returns the root of the tree of a size (RFC 6962 §2.1) that has the leaves, ascending by number. The proof has the
-// hashes of the greatest subtrees without any of the leaves, from left to right; none is left over.
+// RootOf returns the root of the tree of a size (RFC 6962 §2.1) that has the leaves, ascending by
+// number. The proof has the hashes of the greatest subtrees without any of the leaves, from left to
+// right; none is left over.
 func RootOf(size uint64, leaves []Leaf, proof [][sha256.Size]byte) ([sha256.Size]byte, error) {
 	if len(leaves) == 0 || leaves[len(leaves)-1].Number >= size {
 		return [sha256.Size]byte{}, fmt.Errorf("want leaves of a tree of size %d", size)
@@ -62,8 +63,8 @@ func (c *climber) root(at, size uint64) (h [sha256.Size]byte, err error) {
 // halfOf returns the greatest power of two below size, which is at least 2.
 func halfOf(size uint64) uint64 { return 1 << (bits.Len64(size-1) - 1) }
 
-// ProofOf returns the proof that [RootOf] takes for leaves of a tree: node returns the root of the subtree of leaves
-// [at, at+size), which is a whole one or reaches to the end of the tree.
+// ProofOf returns the proof that [RootOf] takes for leaves of a tree: node returns the root of the
+// subtree of leaves [at, at+size), which is a whole one or reaches to the end of the tree.
 func ProofOf(size uint64, numbers []uint64, node func(at, size uint64) ([sha256.Size]byte, error)) (proof [][sha256.Size]byte, err error) {
 	var walk func(at, size uint64) error
 	walk = func(at, size uint64) error {

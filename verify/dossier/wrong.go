@@ -23,8 +23,8 @@ type Wrong struct {
 	Omitted bool   `json:"omitted"` // the entry states the name, and is not listed; else it is listed, and does not state it
 }
 
-// CheckIndexWrong verifies a file that shows a log's index to be wrong, under the reader's policy. A nil error means that the log signed an
-// index that contradicts an entry which it signed, too.
+// CheckIndexWrong verifies a file that shows a log's index to be wrong, under the reader's policy.
+// A nil error means that the log signed an index that contradicts an entry which it signed, too.
 func CheckIndexWrong(file []byte, policy *tlogpolicy.Policy) (*Wrong, error) {
 	if policy == nil {
 		return nil, receipt.ErrNoPolicy
@@ -60,7 +60,8 @@ func CheckIndexWrong(file []byte, policy *tlogpolicy.Policy) (*Wrong, error) {
 	return &Wrong{V: 1, Origin: head.Origin, Number: head.Index, Size: head.IndexEntry.Size, Name: w.Name, Entry: v.Index, Omitted: stated}, nil
 }
 
-// listedUnder holds a name's numbers to what the map under a root says. A list that does not begin with the first number has one.
+// listedUnder holds a name's numbers to what the map under a root says. A list that does not begin
+// with the first number has one.
 func listedUnder(root poclog.Digest, n *poclog.DossierName) error {
 	if err := index.ParseName(n.Name); err != nil {
 		return refuse(StepMap, "%w", err)

@@ -1,13 +1,15 @@
-// Package index specifies the index of a log, docs/format.md §16: a map from each name that an entry states to the numbers of
-// all entries that state it. The map is a Merkle Patricia tree; its root is in the log's index entries, so that absence can be
-// proven as well as presence.
+// Package index specifies the index of a log, docs/format.md §16: a map from each name that an
+// entry states to the numbers of all entries that state it. The map is a Merkle Patricia tree; its
+// root is in the log's index entries, so that absence can be proven as well as presence.
 //
-// The package is pure. It says which names a leaf states ([Names]), chains numbers into a value ([Value.Next]), and checks
-// proofs of the map ([Lookup]). Nothing here builds the tree: package indexmap does, for logs, auditors and monitors. Proofs
-// are those of torchwood's mpt; they are checked here because mpt.Verify panics on a zero hash and takes a proof without its
-// header. TestProofsAgreeWithMPT and FuzzLookup are the evidence.
+// The package is pure. It says which names a leaf states ([Names]), chains numbers into a value
+// ([Value.Next]), and checks proofs of the map ([Lookup]). Nothing here builds the tree: package
+// indexmap does, for logs, auditors and monitors. Proofs are those of torchwood's mpt; they are
+// checked here because mpt.Verify panics on a zero hash and takes a proof without its header.
+// TestProofsAgreeWithMPT and FuzzLookup are the evidence.
 //
-// A proof shows what an index says, and nothing of whether the index is right: auditors recompute it.
+// A proof shows what an index says, and nothing of whether the index is right: auditors recompute
+// it.
 package index
 
 import (
@@ -48,10 +50,12 @@ func KeyOf(name string) Key {
 	return sha256.Sum256(append([]byte(nameContext), name...))
 }
 
-// A Value is the hash chain of all numbers of a name, in ascending order. The zero value is that of no numbers.
+// A Value is the hash chain of all numbers of a name, in ascending order. The zero value is that of
+// no numbers.
 type Value [sha256.Size]byte
 
-// Next returns SHA-256("poclog/index/number/v1\n" ‖ v ‖ number), the value with one more number, in 64 bits big-endian.
+// Next returns SHA-256("poclog/index/number/v1\n" ‖ v ‖ number), the value with one more number, in
+// 64 bits big-endian.
 func (v Value) Next(number uint64) Value {
 	var b [len(numberContext) + sha256.Size + 8]byte
 	n := copy(b[:], numberContext)
@@ -68,8 +72,8 @@ func (v Value) Chain(numbers []uint64) Value {
 	return v
 }
 
-// Names returns the names that a leaf states, in the order in which it states them, each once. Index entries and unknown kinds
-// state none. The error is that of a malformed leaf.
+// Names returns the names that a leaf states, in the order in which it states them, each once.
+// Index entries and unknown kinds state none. The error is that of a malformed leaf.
 func Names(leaf []byte) ([]string, error) {
 	l, err := poclog.ParseLeaf(leaf)
 	if err != nil {
@@ -89,8 +93,8 @@ func NamesOf(l poclog.Leaf) []string {
 	return nil
 }
 
-// namesOfProof: quotes, measurements and user data are no names. A quote is one entry's. A firmware is a whole cloud's. User
-// data is free text, with which strangers could fill a victim's list.
+// namesOfProof: quotes, measurements and user data are no names. A quote is one entry's. A firmware
+// is a whole cloud's. User data is free text, with which strangers could fill a victim's list.
 func namesOfProof(e *poclog.Entry) []string {
 	prefix := ""
 	if e.Level < poclog.LevelBound {
@@ -141,8 +145,9 @@ func ParseName(name string) error {
 	return err
 }
 
-// The form of a proof: header, kind, the key and value that the path begins at, and the path from there to the root: of each node the
-// bit at which its two children part, and the hash of the child that is not on the path.
+// The form of a proof: header, kind, the key and value that the path begins at, and the path from
+// there to the root: of each node the bit at which its two children part, and the hash of the child
+// that is not on the path.
 //
 //	"mptproof" 0                              the map is empty
 //	"mptproof" 1 value (bit hash)*            the name has this value
@@ -158,8 +163,8 @@ const (
 	MaxProof = len(proofHeader) + 1 + 2*sha256.Size + 256*stepSize
 )
 
-// Lookup checks a proof of what a map with this root says of a name. It returns the name's value, or false where the map does not
-// have the name. An error says that the proof shows neither.
+// Lookup checks a proof of what a map with this root says of a name. It returns the name's value,
+// or false where the map does not have the name. An error says that the proof shows neither.
 func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, error) {
 	kind, rest, err := proofKind(proof)
 	if err != nil {
@@ -204,8 +209,8 @@ func proofKind(proof []byte) (kind byte, rest []byte, err error) {
 	return rest[0], rest[1:], nil
 }
 
-// climb returns the root that a path leads to. The key must take the same turn as the path at every node: so the path is the only one
-// on which the key could be.
+// climb returns the root that a path leads to. The key must take the same turn as the path at every
+// node: so the path is the only one on which the key could be.
 func climb(key, at Key, value Value, path []byte) ([sha256.Size]byte, error) {
 	if len(path)%stepSize != 0 {
 		return [sha256.Size]byte{}, fmt.Errorf("map proof: it ends within a step")

@@ -95,7 +95,8 @@ func TestProofsOfOtherNamesDoNotPass(t *testing.T) {
 				t.Errorf("the proof of name 3 passes for name %d", i)
 			}
 		}
-		// A proof of absence is good for every name that would stand in the same place, and for none that is there.
+		// A proof of absence is good for every name that would stand in the same place, and for
+		// none that is there.
 		_, ok, err := index.Lookup(root, name(i), absent)
 		if ok || err == nil && i < 200 {
 			t.Errorf("absence is shown of name %d, which is there", i)

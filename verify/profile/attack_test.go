@@ -16,7 +16,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// An attackVector is an attack as files: each bundle, what judges it, and the check that refuses it or the rule that exposes it.
+// An attackVector is an attack as files: each bundle, what judges it, and the check that refuses it
+// or the rule that exposes it.
 type attackVector struct {
 	Desc       string    `json:"desc"`
 	Bundles    [][]byte  `json:"bundles"` // base64

@@ -12,7 +12,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// azureTDX is a TDX VM of Azure: its paravisor runs the vTPM inside the TD, and its HCL report ties the vTPM's keys to the TD's report.
+// azureTDX is a TDX VM of Azure: its paravisor runs the vTPM inside the TD, and its HCL report ties
+// the vTPM's keys to the TD's report.
 var azureTDX = profile{
 	name:     poclog.AzureTDXvTPM,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain, poclog.ItemHCLReport},
@@ -40,7 +41,8 @@ func checkAzureAK(s *subject) error {
 	return s.checkAKChain(poclog.RootAzureAK)
 }
 
-// checkHCL ties the AK to the TD: REPORTDATA is the hash of the HCL JSON, which names the certified key, and the report inside is the quote's.
+// checkHCL ties the AK to the TD: REPORTDATA is the hash of the HCL JSON, which names the certified
+// key, and the report inside is the quote's.
 func checkHCL(s *subject) error {
 	if s.hcl.Type != tpm.HCLTypeTDX {
 		return verify.Failf(verify.BindAKInTEE, "HCL report of type %d: want %d (TDX)", s.hcl.Type, tpm.HCLTypeTDX)
@@ -65,8 +67,9 @@ func (s *subject) azureNonce() []byte {
 	return s.hcl.UserData[:32]
 }
 
-// claimAzureVM fills in what Azure says of its VM, whatever the TEE. EK and VM are named by the HCL report alone, which is the paravisor's word: of firmware
-// that nobody vouches for they are left out, or anybody could put another's names beside a chip of his own.
+// claimAzureVM fills in what Azure says of its VM, whatever the TEE. EK and VM are named by the HCL
+// report alone, which is the paravisor's word: of firmware that nobody vouches for they are left
+// out, or anybody could put another's names beside a chip of his own.
 func claimAzureVM(s *subject) {
 	e := &s.entry
 	e.Keys = append(e.Keys, keyIdentity(poclog.TPMAK, s.ak()))
@@ -84,7 +87,8 @@ func claimAzureVM(s *subject) {
 	}
 }
 
-// azureRegion reads the region from the host name azurevtpmicapki.<region>.… of the AIA: nobody says that the VM runs there.
+// azureRegion reads the region from the host name azurevtpmicapki.<region>.… of the AIA: nobody
+// says that the VM runs there.
 func azureRegion(aia []string) string {
 	for _, s := range aia {
 		u, err := url.Parse(s)

@@ -43,7 +43,8 @@ func TestHonestAzureVMIsBoundToItsProvider(t *testing.T) {
 	}
 }
 
-// Honest VMs pass on every line of processors, with reports and quotes of every version, masked chips, and a cloud's key.
+// Honest VMs pass on every line of processors, with reports and quotes of every version, masked
+// chips, and a cloud's key.
 func TestHonestAzureFleetPasses(t *testing.T) {
 	w := attack.NewWorldOf(poclog.AzureSNPvTPM)
 	w.Azure = azure.New("azure fleet", labNow.AddDate(-1, 0, 0), azure.Products...)
@@ -88,8 +89,8 @@ func TestHonestAzureFleetPasses(t *testing.T) {
 	t.Logf("%d honest proofs", n)
 }
 
-// What names VM and EK is the paravisor's word: of firmware that nobody vouches for the entry takes neither, or a stranger could put another's names
-// beside his own chip.
+// What names VM and EK is the paravisor's word: of firmware that nobody vouches for the entry takes
+// neither, or a stranger could put another's names beside his own chip.
 func TestNamesByUnknownFirmwareEnterNoEntry(t *testing.T) {
 	for _, p := range azureProfiles {
 		w := attack.NewWorldOf(p)
@@ -143,7 +144,8 @@ func withoutUse(roots []poclog.Root, use poclog.RootUse) []poclog.Root {
 	return slices.DeleteFunc(slices.Clone(roots), func(r poclog.Root) bool { return r.Use == use })
 }
 
-// freelyWritten says of each byte of an HCL report why nothing protects it, or "" where something does.
+// freelyWritten says of each byte of an HCL report why nothing protects it, or "" where something
+// does.
 func freelyWritten(p poclog.Profile, offset int) string {
 	const hardware, fields = 32, 32 + 1184
 	switch {
@@ -163,7 +165,8 @@ func freelyWritten(p poclog.Profile, offset int) string {
 	return ""
 }
 
-// Bytes of fresh bundles are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each, by the lowest bits; a bundle of a bare report in every mode each.
+// Bytes of fresh bundles are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each, by
+// the lowest bits; a bundle of a bare report in every mode each.
 func TestEveryByteOfAnSNPOrAzureBundleIsProtectedOrListed(t *testing.T) {
 	for _, p := range []poclog.Profile{poclog.AzureTDXvTPM, poclog.AzureSNPvTPM, poclog.SNP} {
 		t.Run(string(p), func(t *testing.T) {
@@ -209,7 +212,8 @@ func TestEveryByteOfAnSNPOrAzureBundleIsProtectedOrListed(t *testing.T) {
 	}
 }
 
-// The one real report that comes with go-sev-guest verifies under snp up to its policy: the guest ran under debug, which its host could read.
+// The one real report that comes with go-sev-guest verifies under snp up to its policy: the guest
+// ran under debug, which its host could read.
 func TestRealSNPReportIsAGenuineChips(t *testing.T) {
 	in := judgement(t, amddata.Bundle(), nil, amddata.Time)
 	_, err := Appraise(in)

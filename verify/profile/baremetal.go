@@ -9,9 +9,10 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// bareMetal is a TDX VM on a machine of one tenant, with a discrete TPM and Intel TXT: the paper's S2. The TPM is the host's. That its key answers for
-// TDs of this machine alone follows from the launch that it is tied to: the key signs only while PCR 17 and 18 hold a launch of the policy, and
-// the policy lists launches that keep the TPM's commands to their own TDs.
+// bareMetal is a TDX VM on a machine of one tenant, with a discrete TPM and Intel TXT: the paper's
+// S2. The TPM is the host's. That its key answers for TDs of this machine alone follows from the
+// launch that it is tied to: the key signs only while PCR 17 and 18 hold a launch of the policy,
+// and the policy lists launches that keep the TPM's commands to their own TDs.
 var bareMetal = profile{
 	name: poclog.BareMetalTDXTPM,
 	required: []poclog.Item{
@@ -38,8 +39,9 @@ var bareMetal = profile{
 	bound:  claimBareMetal,
 }
 
-// checkBareMetalChains verifies that the provider certified the AK, that a maker of TPMs or the provider certified the EK, and that the AK's certificate
-// names this EK: without that, anybody's EK could stand beside the AK.
+// checkBareMetalChains verifies that the provider certified the AK, that a maker of TPMs or the
+// provider certified the EK, and that the AK's certificate names this EK: without that, anybody's
+// EK could stand beside the AK.
 func checkBareMetalChains(s *subject) error {
 	if err := tpm.CheckAKCertificate(s.akChain[0], s.ekChain[0]); err != nil {
 		return err
@@ -71,14 +73,15 @@ func (s *subject) checkEKChain() error {
 // ek returns the endorsement key that the AK's certificate names, once tpm.ak-chain has passed.
 func (s *subject) ek() crypto.PublicKey { return s.ekChain[0].PublicKey }
 
-// checkAKPolicy holds the AK to the launch that the quote shows, whichever it is: whether it is allowed, checkTXT says.
+// checkAKPolicy holds the AK to the launch that the quote shows, whichever it is: whether it is
+// allowed, checkTXT says.
 func checkAKPolicy(s *subject) (err error) {
 	s.launchBank, err = tpm.CheckAKPolicy(s.public, s.pcrs)
 	return err
 }
 
-// checkTXT looks for the launch among those of the policy, in the bank that the AK's policy is about: another bank's values would say nothing of when
-// the AK signs.
+// checkTXT looks for the launch among those of the policy, in the bank that the AK's policy is
+// about: another bank's values would say nothing of when the AK signs.
 func checkTXT(s *subject) error {
 	shown := ""
 	for _, alg := range tpm.LaunchBanks {
@@ -106,7 +109,8 @@ func checkTXT(s *subject) error {
 	return verify.Failf(verify.BindTXT, "PCR 17 and 18 hold %s: the policy lists no such launch", shown)
 }
 
-// checkBareMetalLogs replays what logs there are. They are not compared: the TPM heard the host's boot, the registers the guest's.
+// checkBareMetalLogs replays what logs there are. They are not compared: the TPM heard the host's
+// boot, the registers the guest's.
 func checkBareMetalLogs(s *subject) error {
 	if s.tpmLog != nil {
 		if err := s.tpmLog.CheckCovered(s.pcrs); err != nil {
@@ -124,8 +128,9 @@ func checkBareMetalLogs(s *subject) error {
 // platform returns what the AK certificate says of the machine.
 func (s *subject) platform() (*tpm.Platform, error) { return tpm.ParsePlatform(s.akChain[0]) }
 
-// checkBareMetalPlace reads the machine's place from the AK certificate. A root speaks for one provider only, whose name the policy gives it: else
-// each of several providers could place its machines with another.
+// checkBareMetalPlace reads the machine's place from the AK certificate. A root speaks for one
+// provider only, whose name the policy gives it: else each of several providers could place its
+// machines with another.
 func checkBareMetalPlace(s *subject) error {
 	p, err := s.platform()
 	if err != nil {
@@ -144,7 +149,8 @@ func checkBareMetalPlace(s *subject) error {
 	return verify.Failf(verify.PlaceCert, "the AK certificate places the machine with %q: the policy does not list its root as that provider's", p.Provider)
 }
 
-// checkChassis holds the TD's chip to the one that the provider says is in the machine with this TPM.
+// checkChassis holds the TD's chip to the one that the provider says is in the machine with this
+// TPM.
 func checkChassis(s *subject) error {
 	p, err := s.platform()
 	if err != nil {

@@ -126,7 +126,8 @@ func TestAKCertificateNamesItsMachineInOneForm(t *testing.T) {
 	}
 }
 
-// The launch is judged in the bank that holds the AK: what other banks show says nothing of when it signs.
+// The launch is judged in the bank that holds the AK: what other banks show says nothing of when it
+// signs.
 func TestLaunchIsJudgedInTheBankThatHoldsTheAK(t *testing.T) {
 	both := []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 17, 18}}, {Alg: tpm.SHA384, PCRs: []int{17, 18}}}
 	w := newMetalWorld(t)
@@ -156,7 +157,8 @@ func TestLaunchIsJudgedInTheBankThatHoldsTheAK(t *testing.T) {
 	}
 }
 
-// A launch of one machine's policy is not another's: PCR 17 of one and PCR 18 of the other are no launch.
+// A launch of one machine's policy is not another's: PCR 17 of one and PCR 18 of the other are no
+// launch.
 func TestLaunchesAreNotMixed(t *testing.T) {
 	w := newMetalWorld(t)
 	one, two := w.Metal.Launch.TXT(tpm.SHA256), metal.NewLaunch("another").TXT(tpm.SHA256)
@@ -166,7 +168,8 @@ func TestLaunchesAreNotMixed(t *testing.T) {
 	wantCheck(t, "PCR 17 and 18 of two launches", err, verify.BindTXT)
 }
 
-// Bytes of a fresh bundle are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each. What is accepted is what nobody hashes into a register.
+// Bytes of a fresh bundle are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each. What
+// is accepted is what nobody hashes into a register.
 func TestEveryByteOfAMachinesBundleIsProtectedOrListed(t *testing.T) {
 	w := newMetalWorld(t)
 	b := w.Honest()

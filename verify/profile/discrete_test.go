@@ -23,7 +23,8 @@ func install(t *testing.T, w *world, o discrete.Options) *discrete.Machine {
 	return m
 }
 
-// A real TPM 2.0 hears the boot and the launch, its AK is certified by credential activation and quotes through its policy: the bundle passes at level 2.
+// A real TPM 2.0 hears the boot and the launch, its AK is certified by credential activation and
+// quotes through its policy: the bundle passes at level 2.
 func TestARealTPMAnswersForItsMachine(t *testing.T) {
 	for name, isRSA := range map[string]bool{"ECC": false, "RSA": true} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +48,8 @@ func TestARealTPMAnswersForItsMachine(t *testing.T) {
 	}
 }
 
-// What the policy of an AK is for: under another launch, or by its password, the TPM signs nothing with it.
+// What the policy of an AK is for: under another launch, or by its password, the TPM signs nothing
+// with it.
 func TestARealTPMHoldsTheAKToItsLaunch(t *testing.T) {
 	w := newMetalWorld(t)
 	m := install(t, w, discrete.Options{})
@@ -76,7 +78,8 @@ func TestARealTPMHoldsTheAKToItsLaunch(t *testing.T) {
 	}
 }
 
-// Locality 0, which is all that an operating system has, can neither reset nor extend the launch's registers.
+// Locality 0, which is all that an operating system has, can neither reset nor extend the launch's
+// registers.
 func TestARealTPMKeepsTheLaunchFromTheOperatingSystem(t *testing.T) {
 	v := swtpm.Start(t)
 	for _, pcr := range []tpm2.TPMHandle{17, 18} {
@@ -90,7 +93,8 @@ func TestARealTPMKeepsTheLaunchFromTheOperatingSystem(t *testing.T) {
 	}
 }
 
-// The attacks of which a real TPM can be the tool: what it signs is refused by the check that the corpus says.
+// The attacks of which a real TPM can be the tool: what it signs is refused by the check that the
+// corpus says.
 func TestARealTPMDoesNotHelpTheAttacker(t *testing.T) {
 	own := metal.NewLaunch("the tenant's own")
 	for name, c := range map[string]struct {
@@ -118,14 +122,16 @@ func TestARealTPMDoesNotHelpTheAttacker(t *testing.T) {
 	}
 }
 
-// Credential activation fails for an AK of another TPM, and for another key than was named: that is what the provider's certificate rests on.
+// Credential activation fails for an AK of another TPM, and for another key than was named: that is
+// what the provider's certificate rests on.
 func TestEnrollmentIsForOneTPM(t *testing.T) {
 	w := newMetalWorld(t)
 	x, y := install(t, w, discrete.Options{}), install(t, w, discrete.Options{})
 	if err := discrete.Enroll(x.EK, y.AK); err == nil {
 		t.Error("the AK of one TPM is enrolled with the EK of another")
 	}
-	// An AK with adminWithPolicy could not be enrolled at all: its policy lacks TPM2_PolicyCommandCode.
+	// An AK with adminWithPolicy could not be enrolled at all: its policy lacks
+	// TPM2_PolicyCommandCode.
 	template := swtpm.Template(false, w.Metal.Launch.AuthPolicy(tpm.SHA256))
 	template.ObjectAttributes.AdminWithPolicy = true
 	x.AK.Flush()

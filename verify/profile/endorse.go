@@ -15,7 +15,8 @@ var endorsedChip = step{verify.EndorseChip, optional, checkTokens}
 // endorsedPlatform is the check of what owners of Intel platforms say.
 var endorsedPlatform = step{verify.EndorseOwner, optional, checkOwners}
 
-// checkTokens verifies every token there is: one that is wrong is not passed over, for whoever brought it says that it counts.
+// checkTokens verifies every token there is: one that is wrong is not passed over, for whoever
+// brought it says that it counts.
 func checkTokens(s *subject) error {
 	if s.policy == nil || len(s.policy.Alliances) == 0 {
 		return errUnasked
@@ -57,8 +58,9 @@ func (s *subject) chip() (id poclog.Identity) {
 	return id
 }
 
-// checkOwners verifies every ownership endorsement there is. A root speaks for one owner, whom the policy names: else each of several could give his
-// machines another's name. And a machine has one owner.
+// checkOwners verifies every ownership endorsement there is. A root speaks for one owner, whom the
+// policy names: else each of several could give his machines another's name. And a machine has one
+// owner.
 func checkOwners(s *subject) error {
 	if s.policy == nil {
 		return errUnasked

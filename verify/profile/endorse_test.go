@@ -14,7 +14,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// endorsedWorld is one whose policy asks registry and owner, and who vouch for the honest machine's evidence.
+// endorsedWorld is one whose policy asks registry and owner, and who vouch for the honest machine's
+// evidence.
 func endorsedWorld(p poclog.Profile) (*world, *poclog.Bundle) {
 	w := attack.NewWorldOf(p)
 	w.AskAlliance()
@@ -66,7 +67,8 @@ func TestWhatOthersVouchForIsInTheEntry(t *testing.T) {
 	}
 }
 
-// The alliance's servers of 2026 sign no time, over the quote with the padding of configfs. A fresh quote bounds the time; a historical one does not.
+// The alliance's servers of 2026 sign no time, over the quote with the padding of configfs. A fresh
+// quote bounds the time; a historical one does not.
 func TestTokenWithoutATimeNeedsAFreshQuote(t *testing.T) {
 	w := attack.NewWorldOf(poclog.GCETDXvTPM)
 	w.AskAlliance()
@@ -125,7 +127,8 @@ func TestKnownEndorsementEndsToo(t *testing.T) {
 	}
 }
 
-// Who does not ask for endorsements does not judge them, and the entry does not speak of them; who asks and gets none says so.
+// Who does not ask for endorsements does not judge them, and the entry does not speak of them; who
+// asks and gets none says so.
 func TestEndorsementsAreThePolicysToAskFor(t *testing.T) {
 	w, b := endorsedWorld(poclog.GCETDXvTPM)
 	asking := w.Policy
@@ -223,7 +226,8 @@ func TestEndorsementsMustNotContradict(t *testing.T) {
 
 func teeQuote(b *poclog.Bundle) []byte { return b.Get(poclog.ItemTDXQuote) }
 
-// A root for owners whose name no endorsement can give would speak for whomever it likes, or for nobody.
+// A root for owners whose name no endorsement can give would speak for whomever it likes, or for
+// nobody.
 func TestOwnersRootNamesItsOwner(t *testing.T) {
 	w := newWorld(t)
 	w.AskOwner(endorser.NewOwner("nameless", "", labStart))

@@ -26,8 +26,9 @@ func decodePEM(t testing.TB, text []byte) []byte {
 	return block.Bytes
 }
 
-// signatureFloor is the time that the signatures alone take which an appraisal must verify, measured now: per TDX quote with collateral nine on
-// P-256 (quote, QE report, PCK, CA, TCB signer, TCB info, QE identity, two CRLs); of the TPM's side, the quote's and each certificate's.
+// signatureFloor is the time that the signatures alone take which an appraisal must verify,
+// measured now: per TDX quote with collateral nine on P-256 (quote, QE report, PCK, CA, TCB signer,
+// TCB info, QE identity, two CRLs); of the TPM's side, the quote's and each certificate's.
 func signatureFloor(tb testing.TB, b *poclog.Bundle, c *poclog.Collateral) time.Duration {
 	tb.Helper()
 	p256 := 4
@@ -41,7 +42,8 @@ func signatureFloor(tb testing.TB, b *poclog.Bundle, c *poclog.Collateral) time.
 			tb.Fatal(err)
 		}
 		for i := range chain {
-			// Certificate i's key signed the one below it, and the AK the quote; the root's digest is pinned.
+			// Certificate i's key signed the one below it, and the AK the quote; the root's digest
+			// is pinned.
 			switch k := chain[i].PublicKey.(type) {
 			case *rsa.PublicKey:
 				rsaBits[k.N.BitLen()]++

@@ -7,8 +7,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// gceTDX is a TDX VM of Compute Engine with its vTPM: the paper's managed CVM (S1). The binding is two-way: the TD's quote names the AK, the TPM's
-// quote names the TD's quote.
+// gceTDX is a TDX VM of Compute Engine with its vTPM: the paper's managed CVM (S1). The binding is
+// two-way: the TD's quote names the AK, the TPM's quote names the TD's quote.
 var gceTDX = profile{
 	name:     poclog.GCETDXvTPM,
 	required: []poclog.Item{poclog.ItemTDXQuote, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAKChain},
@@ -50,7 +50,8 @@ func checkLogs(s *subject) error {
 	return nil
 }
 
-// checkGCETechnology reads the kind of VM from the log's NonHostInfo event, once the log replays PCR 0.
+// checkGCETechnology reads the kind of VM from the log's NonHostInfo event, once the log replays
+// PCR 0.
 func checkGCETechnology(s *subject) error {
 	if s.tpmLog == nil {
 		return lacksf(poclog.ItemTCGLog, "the bundle lacks the TPM's event log")

@@ -213,7 +213,8 @@ func TestHonestFleetPasses(t *testing.T) {
 	t.Logf("%d honest proofs", n)
 }
 
-// Bytes of a fresh bundle are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each. What is accepted is data that nobody hashes into a register, or PEM's white space.
+// Bytes of a fresh bundle are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each. What
+// is accepted is data that nobody hashes into a register, or PEM's white space.
 func TestEveryByteOfAFreshBundleIsProtectedOrListed(t *testing.T) {
 	w := newWorld(t)
 	b := w.Honest()

@@ -23,8 +23,9 @@ func spaced(quote []byte) []byte {
 	return q
 }
 
-// What another implementation alone refuses is refused at admission, whether the platform is known or not, and by no appraisal: an auditor with another version
-// of it who computes an entry again would else convict an honest log.
+// What another implementation alone refuses is refused at admission, whether the platform is known
+// or not, and by no appraisal: an auditor with another version of it who computes an entry again
+// would else convict an honest log.
 func TestSecondOpinionIsNoPartOfTheAppraisal(t *testing.T) {
 	w := newWorld(t)
 	honest := judging(t, w, w.Honest())

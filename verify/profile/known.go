@@ -11,12 +11,15 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// maxKnown is how many results a Known keeps, each of a few kilobytes: when it is full, it forgets all.
+// maxKnown is how many results a Known keeps, each of a few kilobytes: when it is full, it forgets
+// all.
 const maxKnown = 4096
 
-// Known remembers what appraisals verified that does not depend on one quote: certificate chains, collateral, endorsements, policies. A
-// platform that proves again then costs the two signatures of its quote and those of its TPM. Results are remembered by all that they depend
-// on, with the time span in which they hold, so that an appraisal with a Known and one without give the same. It may be used concurrently.
+// Known remembers what appraisals verified that does not depend on one quote: certificate chains,
+// collateral, endorsements, policies. A platform that proves again then costs the two signatures of
+// its quote and those of its TPM. Results are remembered by all that they depend on, with the time
+// span in which they hold, so that an appraisal with a Known and one without give the same. It may
+// be used concurrently.
 type Known struct {
 	mu sync.Mutex // guards m
 	m  map[[32]byte]known

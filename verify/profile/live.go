@@ -13,11 +13,13 @@ import (
 	"github.com/poclog/poclog/verify/tdx"
 )
 
-// StepQuote is the demand that a live connection's TEE quote is of the entry's chip and launch measurement.
+// StepQuote is the demand that a live connection's TEE quote is of the entry's chip and launch
+// measurement.
 const StepQuote receipt.Step = "quote"
 
-// CompareLive holds a live connection's TEE quote to an entry: the quote, an item of a bundle, is genuine at a time, of a TEE that its host cannot read, and has
-// the entry's chip and launch measurement. That is not yet the same VM. A failure is a [*verify.Error] or a [*receipt.Error].
+// CompareLive holds a live connection's TEE quote to an entry: the quote, an item of a bundle, is
+// genuine at a time, of a TEE that its host cannot read, and has the entry's chip and launch
+// measurement. That is not yet the same VM. A failure is a [*verify.Error] or a [*receipt.Error].
 func CompareLive(live *poclog.Bundle, e *poclog.Entry, now time.Time) error {
 	authentic := liveTDX
 	if e.CVM.Technology == "snp" {
@@ -80,7 +82,8 @@ func firstOf(checks ...func() error) error {
 	return nil
 }
 
-// liveRoots returns the roots for a live quote: in production the chip maker's, in the lab the quote's own, whose chip is compared next.
+// liveRoots returns the roots for a live quote: in production the chip maker's, in the lab the
+// quote's own, whose chip is compared next.
 func liveRoots(realm poclog.Realm, use poclog.RootUse, own []byte) map[[32]byte]bool {
 	roots := make(map[[32]byte]bool)
 	if realm == poclog.Lab {

@@ -7,12 +7,15 @@ import (
 	"github.com/poclog/poclog/verify/snp"
 )
 
-// SecondOpinion asks another implementation whether it accepts the TEE quote of a bundle that was appraised at a time, too: go-tdx-guest, or go-sev-guest.
-// Failures are [verify.SecondOpinion]: where two implementations differ, a log believes neither.
+// SecondOpinion asks another implementation whether it accepts the TEE quote of a bundle that was
+// appraised at a time, too: go-tdx-guest, or go-sev-guest. Failures are [verify.SecondOpinion]:
+// where two implementations differ, a log believes neither.
 //
-// It is no part of an appraisal. What those libraries refuse depends on their versions, which the number of an appraisal does not fix. So a log asks before it
-// admits, and nobody asks again: else an upgrade could convict an honest log. A platform that was accepted is not asked about again while its certificates
-// are valid. The remembered parts are all that the libraries judge but what is signed.
+// It is no part of an appraisal. What those libraries refuse depends on their versions, which the
+// number of an appraisal does not fix. So a log asks before it admits, and nobody asks again: else
+// an upgrade could convict an honest log. A platform that was accepted is not asked about again
+// while its certificates are valid. The remembered parts are all that the libraries judge but what
+// is signed.
 func (k *Known) SecondOpinion(bundle *poclog.Bundle, at time.Time) error {
 	s, err := teeOf(bundle)
 	if err != nil {

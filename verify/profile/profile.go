@@ -1,8 +1,9 @@
-// Package profile appraises bundles: it knows which items each profile has, which checks they must pass and in which order, and makes
-// the entry that a log keeps.
+// Package profile appraises bundles: it knows which items each profile has, which checks they must
+// pass and in which order, and makes the entry that a log keeps.
 //
-// An appraisal is a pure function of [Input]. docs/format.md §8 specifies it under the number [poclog.Appraisal];
-// docs/threat-model.md says what it does not prove. TestRemovalOfACheckLetsItsAttackPass holds that no check is decoration.
+// An appraisal is a pure function of [Input]. docs/format.md §8 specifies it under the number
+// [poclog.Appraisal]; docs/threat-model.md says what it does not prove.
+// TestRemovalOfACheckLetsItsAttackPass holds that no check is decoration.
 package profile
 
 import (
@@ -33,8 +34,8 @@ type Input struct {
 	Parsed Parsed
 }
 
-// Parsed is what an input's files say, for callers that have parsed them: each member must be what its file says, or nil, and then the file is parsed. An
-// appraisal changes none of them.
+// Parsed is what an input's files say, for callers that have parsed them: each member must be what
+// its file says, or nil, and then the file is parsed. An appraisal changes none of them.
 type Parsed struct {
 	Bundle     *poclog.Bundle
 	Challenge  *poclog.Challenge // of the bundle
@@ -42,8 +43,9 @@ type Parsed struct {
 	Policy     *poclog.Policy
 }
 
-// Appraise judges a bundle. A failed check is an [*verify.Error]. It passes only what the policy admits: evidence that lacks a check
-// for the level that the policy asks for is refused with that check.
+// Appraise judges a bundle. A failed check is an [*verify.Error]. It passes only what the policy
+// admits: evidence that lacks a check for the level that the policy asks for is refused with that
+// check.
 func Appraise(in Input) (*verify.Appraisal, error) { return appraise(in, nil) }
 
 // Genuine judges a bundle as [Appraise] does, and passes it at any level, historical or not, of a
@@ -77,7 +79,8 @@ type absent struct {
 
 func (a absent) Error() string { return a.why }
 
-// errUnasked is what a step returns when the policy does not ask for its check: the entry does not speak of it.
+// errUnasked is what a step returns when the policy does not ask for its check: the entry does not
+// speak of it.
 var errUnasked = errors.New("the policy does not ask")
 
 func absentf(format string, args ...any) error { return absent{why: fmt.Sprintf(format, args...)} }
@@ -87,7 +90,8 @@ func lacksf(item poclog.Item, format string, args ...any) error {
 	return absent{fmt.Sprintf(format, args...), []poclog.Item{item}}
 }
 
-// A profile lists its items, its steps in the order in which they are made, and what it claims beyond them.
+// A profile lists its items, its steps in the order in which they are made, and what it claims
+// beyond them.
 type profile struct {
 	name     poclog.Profile
 	required []poclog.Item
@@ -153,7 +157,8 @@ func appraise(in Input, without map[verify.Check]bool) (*verify.Appraisal, error
 	return &verify.Appraisal{Entry: s.entry, Notes: s.notes}, nil
 }
 
-// admit holds the appraisal to the policy. The error names the first check whose absence is to blame.
+// admit holds the appraisal to the policy. The error names the first check whose absence is to
+// blame.
 func (s *subject) admit(p *profile, level uint32, missing map[verify.Check]string) error {
 	historical := s.challenge == nil
 	if s.policy.Admits(p.name, int(level), historical) || s.in.anyLevel && s.policy.AdmitsProfile(p.name) {

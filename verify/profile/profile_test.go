@@ -20,7 +20,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// judgement returns the input for a bundle under the default policy with historical evidence admitted.
+// judgement returns the input for a bundle under the default policy with historical evidence
+// admitted.
 func judgement(t testing.TB, b *poclog.Bundle, c *poclog.Collateral, at time.Time) Input {
 	t.Helper()
 	in := Input{Appraised: at, Appraisal: poclog.Appraisal}
@@ -230,7 +231,8 @@ func entryOf(t *testing.T, b *poclog.Bundle, c *poclog.Collateral) *poclog.Entry
 	return &a.Entry
 }
 
-// unprotected says of each byte of an item why nothing protects it, or "" where something does. Offsets of the HCL report are those of verify/tpm.
+// unprotected says of each byte of an item why nothing protects it, or "" where something does.
+// Offsets of the HCL report are those of verify/tpm.
 func unprotected(b *poclog.Bundle, item poclog.Item, offset int) string {
 	switch item {
 	case poclog.ItemTDXQuote:
@@ -256,7 +258,8 @@ func unprotected(b *poclog.Bundle, item poclog.Item, offset int) string {
 	return ""
 }
 
-// Each byte of the real bundle is changed in turn: it is refused with a check, or listed as unprotected, with the reason.
+// Each byte of the real bundle is changed in turn: it is refused with a check, or listed as
+// unprotected, with the reason.
 func TestEveryByteOfARealBundleIsProtectedOrListed(t *testing.T) {
 	b, c := realdata.Azure(t)
 	in := judgement(t, b, c, realdata.AzureTime)

@@ -13,7 +13,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// publishing is a world whose policy admits what two publishers signed, with their keys and a stranger's.
+// publishing is a world whose policy admits what two publishers signed, with their keys and a
+// stranger's.
 func publishing(t *testing.T) (w *world, keys []*signer.Signer) {
 	t.Helper()
 	w = newWorld(t)

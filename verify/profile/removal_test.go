@@ -204,7 +204,8 @@ var tags = map[string]poclog.Profile{
 	"gce": poclog.GCETDXvTPM, "metal": poclog.BareMetalTDXTPM, "azure-tdx": poclog.AzureTDXvTPM, "azure-snp": poclog.AzureSNPvTPM, "tdx": poclog.TDX, "snp": poclog.SNP,
 }
 
-// The threat model has a row for every attack, with what stops it and the profiles under which it is tried, and for no other.
+// The threat model has a row for every attack, with what stops it and the profiles under which it
+// is tried, and for no other.
 func TestThreatModelNamesEveryAttack(t *testing.T) {
 	page, err := os.ReadFile("../../docs/threat-model.md")
 	if err != nil {

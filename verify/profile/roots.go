@@ -9,8 +9,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// productionRoots are the chip makers' and providers' own roots, by SHA-256 of their DER. Bundles and collateral carry the certificates;
-// only these digests make them roots.
+// productionRoots are the chip makers' and providers' own roots, by SHA-256 of their DER. Bundles
+// and collateral carry the certificates; only these digests make them roots.
 var productionRoots = []poclog.Root{
 	root(poclog.RootAMDARK, "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a", "ARK-Turin"),
 	root(poclog.RootAMDARK, "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1", "ARK-Genoa"),
@@ -32,14 +32,15 @@ func root(use poclog.RootUse, digest, name string) poclog.Root {
 // ProductionRoots returns the roots of the realm of production, in the order of a policy.
 func ProductionRoots() []poclog.Root { return append([]poclog.Root(nil), productionRoots...) }
 
-// fixed are the uses for which the realm of production has no roots but its own. Vendors of TPMs and bare-metal providers are many: there the
-// policy's author says whom to trust.
+// fixed are the uses for which the realm of production has no roots but its own. Vendors of TPMs
+// and bare-metal providers are many: there the policy's author says whom to trust.
 var fixed = map[poclog.RootUse]bool{
 	poclog.RootIntelSGX: true, poclog.RootAMDARK: true, poclog.RootGCEAK: true, poclog.RootGCELaunch: true, poclog.RootAzureAK: true,
 }
 
-// checkRealm keeps the realms apart: a production root judges nothing in the lab, whatever for, and no other judges in production. A root certifies
-// what its owner made it for: listed for another use it would make keys of one provider those of another.
+// checkRealm keeps the realms apart: a production root judges nothing in the lab, whatever for, and
+// no other judges in production. A root certifies what its owner made it for: listed for another
+// use it would make keys of one provider those of another.
 func checkRealm(p *poclog.Policy) error {
 	for _, r := range p.Roots {
 		owned, known := false, false
@@ -87,8 +88,8 @@ func checkReserved(p *poclog.Policy) error {
 	return nil
 }
 
-// DefaultPolicy returns the policy with which a reader, or a new log, judges production evidence: binding profiles at level 2 and, if
-// historical is set, evidence without a challenge at level 0.
+// DefaultPolicy returns the policy with which a reader, or a new log, judges production evidence:
+// binding profiles at level 2 and, if historical is set, evidence without a challenge at level 0.
 func DefaultPolicy(historical bool) *poclog.Policy {
 	p := &poclog.Policy{
 		V: 1, Realm: poclog.Production, MaxChallengeAge: 600, Roots: ProductionRoots(), TCB: []string{"SWHardeningNeeded", "UpToDate"},
@@ -123,7 +124,8 @@ func CheckPolicy(p *poclog.Policy) error {
 	return checkOwnerNames(p)
 }
 
-// checkOwnerNames demands that the name of an owner's root is the owner's, as endorsements give it: the root may speak for no other.
+// checkOwnerNames demands that the name of an owner's root is the owner's, as endorsements give it:
+// the root may speak for no other.
 func checkOwnerNames(p *poclog.Policy) error {
 	for _, r := range p.Roots {
 		if r.Use == poclog.RootPlatformOwner && !poclog.CanSay(r.Name) {
@@ -133,7 +135,8 @@ func checkOwnerNames(p *poclog.Policy) error {
 	return nil
 }
 
-// checkProviders demands that the name of a bare-metal provider's root is the provider's, as certificates give it: the root may speak for no other.
+// checkProviders demands that the name of a bare-metal provider's root is the provider's, as
+// certificates give it: the root may speak for no other.
 func checkProviders(p *poclog.Policy) error {
 	for _, r := range p.Roots {
 		if r.Use == poclog.RootProviderAK && !isName(r.Name) {

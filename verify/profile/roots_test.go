@@ -7,8 +7,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// A root certifies what its owner made it for. Listed for another use it would make one provider's keys another's: whoever has a key that Google
-// certified would have one of Azure's.
+// A root certifies what its owner made it for. Listed for another use it would make one provider's
+// keys another's: whoever has a key that Google certified would have one of Azure's.
 func TestARootListedForAnotherUseIsRefused(t *testing.T) {
 	for _, own := range ProductionRoots() {
 		for _, use := range []poclog.RootUse{
@@ -37,7 +37,8 @@ func listedFor(r poclog.Root, use poclog.RootUse) bool {
 	return false
 }
 
-// A judge refuses such a policy before it looks at the evidence: a production VM's TPM under the root of another use.
+// A judge refuses such a policy before it looks at the evidence: a production VM's TPM under the
+// root of another use.
 func TestAppraisalRefusesARootOfAnotherUse(t *testing.T) {
 	w := newWorld(t)
 	in := judging(t, w, w.Honest())

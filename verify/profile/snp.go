@@ -13,7 +13,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// azureSNP is a SEV-SNP VM of Azure: as azureTDX, with the processor's report inside the HCL report.
+// azureSNP is a SEV-SNP VM of Azure: as azureTDX, with the processor's report inside the HCL
+// report.
 var azureSNP = profile{
 	name: poclog.AzureSNPvTPM,
 	required: []poclog.Item{
@@ -45,7 +46,8 @@ var snpOnly = profile{
 	claims: claimSNP,
 }
 
-// snpSteps are the checks of an SNP report: what runs, and that the chip is genuine. Binding profiles need to know which chip it is.
+// snpSteps are the checks of an SNP report: what runs, and that the chip is genuine. Binding
+// profiles need to know which chip it is.
 func snpSteps(launch need, chip bool) []step {
 	return []step{
 		{verify.TEEChain, required, func(s *subject) error { return s.checkSNPChain(chip) }},
@@ -57,7 +59,8 @@ func snpSteps(launch need, chip bool) []step {
 	}
 }
 
-// checkSNPChain verifies the key's certificates, once while they are valid, and each report against them.
+// checkSNPChain verifies the key's certificates, once while they are valid, and each report against
+// them.
 func (s *subject) checkSNPChain(chip bool) error {
 	c := s.snpChain
 	if err := c.CheckReport(s.report); err != nil {
@@ -103,7 +106,8 @@ func checkSNPRevocation(s *subject) error {
 	return v.(*snp.Revocations).CheckRevocation(s.snpChain)
 }
 
-// checkSNPTCB holds the firmware to the policy's minimum. Nobody publishes one: without it the firmware's standing is unknown.
+// checkSNPTCB holds the firmware to the policy's minimum. Nobody publishes one: without it the
+// firmware's standing is unknown.
 func checkSNPTCB(s *subject) error {
 	if err := s.judge("if the policy says which firmware is too old (snp_tcb)"); err != nil {
 		return err
@@ -120,7 +124,8 @@ func checkSNPTCB(s *subject) error {
 	return nil
 }
 
-// checkSNPLaunch asks who vouches for what was launched: the policy, for the measurement itself or for the key that signed its ID block.
+// checkSNPLaunch asks who vouches for what was launched: the policy, for the measurement itself or
+// for the key that signed its ID block.
 func checkSNPLaunch(s *subject) error {
 	if err := s.report.CheckVMPL(); err != nil {
 		return err
@@ -151,8 +156,8 @@ func checkSNPLaunch(s *subject) error {
 	return absentf("nobody vouches for measurement %.16s…: the policy lists neither it nor its ID key", measurement)
 }
 
-// checkSNPHCL ties the AK to the guest: the report inside the HCL report is the one that was judged, its REPORT_DATA is the hash of the HCL JSON, and
-// that names the certified key.
+// checkSNPHCL ties the AK to the guest: the report inside the HCL report is the one that was
+// judged, its REPORT_DATA is the hash of the HCL JSON, and that names the certified key.
 func checkSNPHCL(s *subject) error {
 	rd := &s.report.ReportData
 	sum := sha256.Sum256(s.hcl.JSON)

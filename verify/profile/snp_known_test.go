@@ -12,9 +12,10 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// A judge who knows a platform does not verify its chain again. Whatever a chip could sign, he and one without memory must say the same of it: an auditor who
-// computes an entry again would else convict an honest log. Every bit of what a report says is changed in turn and signed anew: one of each byte, or with
-// POCLOG_EVERY_BYTE each.
+// A judge who knows a platform does not verify its chain again. Whatever a chip could sign, he and
+// one without memory must say the same of it: an auditor who computes an entry again would else
+// convict an honest log. Every bit of what a report says is changed in turn and signed anew: one of
+// each byte, or with POCLOG_EVERY_BYTE each.
 func TestAKnownSNPPlatformIsJudgedAsANewOne(t *testing.T) {
 	w := attack.NewWorldOf(poclog.SNP)
 	w.Azure = azure.New("known", labNow.AddDate(-1, 0, 0), azure.Products...)

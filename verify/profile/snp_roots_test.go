@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/internal/realdata/amddata"
 )
 
-// AMD's roots of production are those that its Key Distribution Service publishes, as go-sev-guest has them, and no others.
+// AMD's roots of production are those that its Key Distribution Service publishes, as go-sev-guest
+// has them, and no others.
 func TestAMDRootsAreThePublishedOnes(t *testing.T) {
 	published := make(map[poclog.Digest]bool)
 	for _, ders := range amddata.Chains() {

@@ -15,8 +15,8 @@ import (
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
-// A subject is a bundle on its way through an appraisal. Everything is parsed before the first check is made; nothing of it is
-// believed before the check that says so.
+// A subject is a bundle on its way through an appraisal. Everything is parsed before the first
+// check is made; nothing of it is believed before the check that says so.
 type subject struct {
 	in         Input
 	bundle     *poclog.Bundle
@@ -45,7 +45,8 @@ type subject struct {
 	entry  poclog.Entry
 }
 
-// open parses the three files and refuses a policy whose roots are of another realm or whose rules it cannot keep.
+// open parses the three files and refuses a policy whose roots are of another realm or whose rules
+// it cannot keep.
 func open(in Input) (*subject, error) {
 	if in.Appraisal < 1 || in.Appraisal > poclog.Appraisal {
 		return nil, verify.Failf(verify.Format, "appraisal specification %d: this software knows 1 to %d", in.Appraisal, poclog.Appraisal)
@@ -136,7 +137,8 @@ func Of(b *poclog.Bundle) (poclog.Profile, error) {
 	return poclog.SNP, nil
 }
 
-// parse reads every item, or only some. A malformed one is a [verify.Format] error, whatever the checks.
+// parse reads every item, or only some. A malformed one is a [verify.Format] error, whatever the
+// checks.
 func (s *subject) parse(only ...poclog.Item) error {
 	for _, p := range []struct {
 		item  poclog.Item

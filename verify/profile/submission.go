@@ -22,8 +22,9 @@ func CheckSubmission(s *poclog.Submission) error {
 	return CheckSubmitted(b, c, s.Judged)
 }
 
-// CheckSubmitted refuses what the publisher of a submission could have chosen to be judged by (docs/format.md §11): collateral that its issuer did not sign, for
-// only the judge asks for that; and, beside a challenge, a time. The collateral is nil, and the time zero, where there is none.
+// CheckSubmitted refuses what the publisher of a submission could have chosen to be judged by
+// (docs/format.md §11): collateral that its issuer did not sign, for only the judge asks for that;
+// and, beside a challenge, a time. The collateral is nil, and the time zero, where there is none.
 func CheckSubmitted(b *poclog.Bundle, c *poclog.Collateral, judged time.Time) error {
 	if c != nil {
 		for _, it := range c.Items {
@@ -38,8 +39,10 @@ func CheckSubmitted(b *poclog.Bundle, c *poclog.Collateral, judged time.Time) er
 	return nil
 }
 
-// AppraiseAt judges a submission at the time that it asks for, and at in.Appraised, which is now; one that asks for none, now alone. Evidence that was good at a time
-// must hold now, as far as it can without the collateral of then: keys that expired since may have leaked. [CheckSubmitted] goes before.
+// AppraiseAt judges a submission at the time that it asks for, and at in.Appraised, which is now;
+// one that asks for none, now alone. Evidence that was good at a time must hold now, as far as it
+// can without the collateral of then: keys that expired since may have leaked. [CheckSubmitted]
+// goes before.
 func AppraiseAt(in Input, asked time.Time, appraise func(Input) (*verify.Appraisal, error)) (*verify.Appraisal, error) {
 	now := in.Appraised
 	if asked.IsZero() {

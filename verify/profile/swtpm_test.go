@@ -17,7 +17,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// A real TPM 2.0 makes an AK, which the provider certifies, sees the boot and quotes: the bundle passes at level 2, and no other boot does.
+// A real TPM 2.0 makes an AK, which the provider certifies, sees the boot and quotes: the bundle
+// passes at level 2, and no other boot does.
 func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
 	for name, isRSA := range map[string]bool{"ECDSA": false, "RSA": true} {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +64,8 @@ func TestARealTPMsBundleIsBoundToItsPlace(t *testing.T) {
 	}
 }
 
-// A challenge counts with the cosignatures that its bytes have, in their order: other bytes are another challenge.
+// A challenge counts with the cosignatures that its bytes have, in their order: other bytes are
+// another challenge.
 func TestReorderedChallengesAreOtherChallenges(t *testing.T) {
 	w := newWorld(t)
 	at := labNow.Add(-5 * time.Second)

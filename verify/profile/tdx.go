@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog/verify/vouch/launch"
 )
 
-// tdxSteps are the checks of a TDX quote: what runs, and that the chip is genuine. The chain comes first, for signatures mean nothing before it.
+// tdxSteps are the checks of a TDX quote: what runs, and that the chip is genuine. The chain comes
+// first, for signatures mean nothing before it.
 func tdxSteps(launch need) []step {
 	return []step{
 		{verify.TEEChain, required, checkTDXChain},
@@ -43,7 +44,8 @@ func checkTDXSignature(s *subject) error { return s.quote.CheckSignature() }
 
 var intelKinds = []poclog.CollateralKind{poclog.TDXTCBInfo, poclog.TDXQEIdentity, poclog.IntelPCKCRL, poclog.IntelRootCRL}
 
-// openIntel authenticates Intel's collateral once. Without any it is absent; with a part of it, it is refused.
+// openIntel authenticates Intel's collateral once. Without any it is absent; with a part of it, it
+// is refused.
 func (s *subject) openIntel() error {
 	if s.intel != nil {
 		return nil
@@ -105,7 +107,8 @@ func checkTDXTCB(s *subject) error {
 	return nil
 }
 
-// checkLaunch asks who vouches for the launch measurement. Without it an attacker runs firmware of his own that answers all other checks.
+// checkLaunch asks who vouches for the launch measurement. Without it an attacker runs firmware of
+// his own that answers all other checks.
 func checkLaunch(s *subject) error {
 	if err := s.judge("if the provider's endorsement or the policy lists the launch measurement"); err != nil {
 		return err

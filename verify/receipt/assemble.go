@@ -17,8 +17,9 @@ type Piece struct {
 	Covered  [][sha256.Size]byte // the inclusion proof of the other entry under the root in this entry's Fresh; none where it claims no order
 }
 
-// AssembleContradiction makes the file of what a rule found: one entry or two, in any order, and the monitor's tlog-policy, for information. It does not
-// run the rule: [CheckContradiction] does, and whoever hands the file on should have it do so first.
+// AssembleContradiction makes the file of what a rule found: one entry or two, in any order, and
+// the monitor's tlog-policy, for information. It does not run the rule: [CheckContradiction] does,
+// and whoever hands the file on should have it do so first.
 func AssembleContradiction(ruleID string, tlogPolicy []byte, pieces ...Piece) ([]byte, error) {
 	type placed struct {
 		Piece

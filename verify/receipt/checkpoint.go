@@ -15,10 +15,12 @@ type Bound struct {
 
 const noWitnesses = "the policy's quorum names no witness: there is an order, no time"
 
-// NotBefore says when the quorum had signed a checkpoint at the earliest: whatever holds it was made after that.
+// NotBefore says when the quorum had signed a checkpoint at the earliest: whatever holds it was
+// made after that.
 func NotBefore(v *tlogpolicy.View) Bound { return boundOf(v.NotBefore()) }
 
-// NotAfter says by when the quorum had signed a checkpoint: whatever is in its tree was made before that.
+// NotAfter says by when the quorum had signed a checkpoint: whatever is in its tree was made before
+// that.
 func NotAfter(v *tlogpolicy.View) Bound { return boundOf(v.NotAfter()) }
 
 func boundOf(t time.Time, ok bool) Bound {

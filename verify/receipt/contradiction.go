@@ -19,7 +19,8 @@ const (
 	StepRule   Step = "rule"   // the rule finds what the file says
 )
 
-// Terms are on what a reader judges a contradiction, beside his tlog-policy. The zero value is safe; with it a file with evidence is refused.
+// Terms are on what a reader judges a contradiction, beside his tlog-policy. The zero value is
+// safe; with it a file with evidence is refused.
 type Terms struct {
 	UnsafeRealm poclog.Realm // accept entries of another realm than production
 	Reappraise  Reappraiser
@@ -27,7 +28,8 @@ type Terms struct {
 	AuditGroup  string // the policy's group of auditors; "" is DefaultAuditGroup
 }
 
-// A ContradictionVerdict says what a contradiction's file shows. Its JSON is a stable schema, version V.
+// A ContradictionVerdict says what a contradiction's file shows. Its JSON is a stable schema,
+// version V.
 type ContradictionVerdict struct {
 	V int `json:"v"`
 	rule.Finding
@@ -35,10 +37,11 @@ type ContradictionVerdict struct {
 	Entries []*Verdict `json:"entries"`
 }
 
-// CheckContradiction verifies a contradiction's file under the reader's policy: the receipts, the appraisals as far as the evidence is in the file, and
-// the rule, which is run again. Whatever does not show what it says is an [*Error]. The verdict may be an alert, which calls for an explanation; see
-// its Severity. Without the evidence of both entries it is one, about the logs that withhold it: an auditor's word that an entry is sound is not enough to
-// implicate a key.
+// CheckContradiction verifies a contradiction's file under the reader's policy: the receipts, the
+// appraisals as far as the evidence is in the file, and the rule, which is run again. Whatever does
+// not show what it says is an [*Error]. The verdict may be an alert, which calls for an
+// explanation; see its Severity. Without the evidence of both entries it is one, about the logs
+// that withhold it: an auditor's word that an entry is sound is not enough to implicate a key.
 func CheckContradiction(file []byte, policy *tlogpolicy.Policy, terms Terms) (*ContradictionVerdict, error) {
 	if policy == nil {
 		return nil, ErrNoPolicy
@@ -154,7 +157,8 @@ func (k *checking) allUsed() error {
 	return nil
 }
 
-// ofRealm demands entries of the realm that the reader asks about: what a laboratory's entries show, they show of a laboratory.
+// ofRealm demands entries of the realm that the reader asks about: what a laboratory's entries
+// show, they show of a laboratory.
 func (k *checking) ofRealm() error {
 	want := poclog.Production
 	if k.terms.UnsafeRealm != "" {
@@ -190,7 +194,8 @@ func (k *checking) find() (*rule.Finding, error) {
 	return k.compare()
 }
 
-// sound demands of an entry what a reader of its receipt would, but no level and no realm; of evidence in the file, that it gives the entry.
+// sound demands of an entry what a reader of its receipt would, but no level and no realm; of
+// evidence in the file, that it gives the entry.
 func (k *checking) sound(v *Verdict, i int) error {
 	switch {
 	case v.malformed != nil:
@@ -206,7 +211,8 @@ func (k *checking) sound(v *Verdict, i int) error {
 	return v.repeat(k.terms.Reappraise, k.evidence[i], k.verdicts[i].Receipt.Entry)
 }
 
-// comparable holds two entries to what the rules presume, and proves the order that the file claims.
+// comparable holds two entries to what the rules presume, and proves the order that the file
+// claims.
 func (k *checking) comparable() error {
 	e, f := k.claims[0], k.claims[1]
 	switch {
@@ -223,8 +229,9 @@ func (k *checking) comparable() error {
 	return k.covered(1, 0)
 }
 
-// covered checks the proof that another entry is in the tree of an entry's challenge. The challenge's nonce hashes that tree's root, so that nobody, the
-// log's operator included, can make it up.
+// covered checks the proof that another entry is in the tree of an entry's challenge. The
+// challenge's nonce hashes that tree's root, so that nobody, the log's operator included, can make
+// it up.
 func (k *checking) covered(i, other int) error {
 	hashes := k.file.Claims[i].Covered
 	if len(hashes) == 0 {
@@ -255,7 +262,8 @@ func (k *checking) compare() (*rule.Finding, error) {
 	return finding.Unseen(k.unseen()...), nil
 }
 
-// unseen are the origins of the entries of which the file has no evidence. Where it has it, it gave the entry.
+// unseen are the origins of the entries of which the file has no evidence. Where it has it, it gave
+// the entry.
 func (k *checking) unseen() (origins []string) {
 	for i, v := range k.verdicts {
 		if k.evidence[i] == nil {
@@ -309,14 +317,15 @@ func (k *checking) notReproducible() (*rule.Finding, error) {
 	return rule.NotReproducible(v.Origin, v.Index, v.Entry, "it gives another entry"), nil
 }
 
-// OfKnownSpecification reports whether a leaf that is malformed says it is a proof by a specification that this software knows, so that it has no excuse.
+// OfKnownSpecification reports whether a leaf that is malformed says it is a proof by a
+// specification that this software knows, so that it has no excuse.
 func OfKnownSpecification(leaf []byte) bool {
 	n, isProof := specificationOf(leaf)
 	return isProof && n <= poclog.Appraisal
 }
 
-// specificationOf reads the number of the appraisal specification at the beginning of a proof's leaf; a number that cannot be read is 0, which no
-// specification has.
+// specificationOf reads the number of the appraisal specification at the beginning of a proof's
+// leaf; a number that cannot be read is 0, which no specification has.
 func specificationOf(leaf []byte) (n uint64, isProof bool) {
 	rest, isProof := bytes.CutPrefix(leaf, []byte(`{"v":1,"kind":"proof"`))
 	rest, ok := bytes.CutPrefix(rest, []byte(`,"appraisal":`))

@@ -202,7 +202,8 @@ func receiptOfLeaf(t testing.TB, log *testlog.Log, index uint64) []byte {
 	return marshal(&poclog.Receipt{Entry: log.Leaves[index], Index: index, Inclusion: log.Inclusion(index, index+1, cp)})
 }
 
-// What a reader of a receipt would be refused for is what these two rules show, and they implicate the log alone.
+// What a reader of a receipt would be refused for is what these two rules show, and they implicate
+// the log alone.
 func TestWhatALogPublishedAgainstItsWordIsShown(t *testing.T) {
 	w := attack.NewWorld()
 	p := publish(t, w, w.Log, w.Honest())
@@ -247,7 +248,8 @@ func TestWhatALogPublishedAgainstItsWordIsShown(t *testing.T) {
 	}
 }
 
-// Without a clock that anybody believes, the tree of the later challenge shows the order; and nobody can show another.
+// Without a clock that anybody believes, the tree of the later challenge shows the order; and
+// nobody can show another.
 func TestOrderIsShownWithoutAClock(t *testing.T) {
 	w := attack.NewWorld()
 	w.VM.TPM.SetClock(3_600_000, attack.Now)
@@ -298,8 +300,9 @@ func TestReadersJudgeByTheirOwnLimits(t *testing.T) {
 
 const everyByte = "POCLOG_EVERY_BYTE"
 
-// Any byte changed is refused: by the file's own digest; and, where the digest is made anew, wherever it says something that somebody relies on. Only the
-// monitor's tlog-policy is information, and nobody's word.
+// Any byte changed is refused: by the file's own digest; and, where the digest is made anew,
+// wherever it says something that somebody relies on. Only the monitor's tlog-policy is
+// information, and nobody's word.
 func TestNoByteOfAContradictionCanBeChanged(t *testing.T) {
 	_, _, pieces := series(t, "clone-ak")
 	file, p := assemble(t, "ak-on-two-chips", pieces...), labPolicy(t)

@@ -44,7 +44,8 @@ type published struct {
 	logged   time.Time // when the witness cosigned the tree with it
 }
 
-// publish appraises a bundle a few seconds after its challenge, as a log would, and appends the entry.
+// publish appraises a bundle a few seconds after its challenge, as a log would, and appends the
+// entry.
 func publish(t testing.TB, w *attack.World, log *testlog.Log, b *poclog.Bundle) published {
 	t.Helper()
 	var p published
@@ -116,7 +117,8 @@ func claimOf(t testing.TB, file []byte) *rule.Claim {
 	return &rule.Claim{Origin: v.Origin, Index: v.Index, Entry: v.Entry, T1: v.T1.Time, T2: v.T2.Time}
 }
 
-// Every attack that only time exposes, of every profile: from its bundles to a file that convinces somebody who never saw the log.
+// Every attack that only time exposes, of every profile: from its bundles to a file that convinces
+// somebody who never saw the log.
 func TestAttacksOverTimeAreFoundAndProven(t *testing.T) {
 	for _, a := range attack.AllSeries() {
 		if a.Rule == attack.ExistingReceipt {
@@ -157,7 +159,8 @@ func TestAttacksOverTimeAreFoundAndProven(t *testing.T) {
 				t.Errorf("%+v", v)
 			}
 			t.Logf("%d bytes", len(file))
-			// Without the evidence of one entry, or of both, the log alone says so, and may have invented it: an alert about the log.
+			// Without the evidence of one entry, or of both, the log alone says so, and may have
+			// invented it: an alert about the log.
 			for i := range pieces {
 				pieces[i].Evidence = nil
 				if file, err = receipt.AssembleContradiction(a.Rule, nil, pieces...); err != nil {

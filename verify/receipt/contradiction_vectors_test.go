@@ -15,7 +15,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// A contradictionVector is a file, a reader's tlog-policy and realm, and what he is to make of it, with the default limits.
+// A contradictionVector is a file, a reader's tlog-policy and realm, and what he is to make of it,
+// with the default limits.
 type contradictionVector struct {
 	Desc          string       `json:"desc"`
 	Contradiction string       `json:"contradiction"`

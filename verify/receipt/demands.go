@@ -173,8 +173,8 @@ func (d *Demands) check(v *Verdict, now time.Time) error {
 	return nil
 }
 
-// CheckEntry holds an entry to the demands that need no log: those on time and standing are left out. It is for evidence that was appraised
-// here and stands on nobody's word.
+// CheckEntry holds an entry to the demands that need no log: those on time and standing are left
+// out. It is for evidence that was appraised here and stands on nobody's word.
 func (d *Demands) CheckEntry(e *poclog.Entry) error {
 	only := *d
 	only.MaxAge, only.MaxCheckpointAge, only.MaxInterval, only.Standing = 0, 0, 0, ""

@@ -14,8 +14,8 @@ type note struct {
 	unseen    int      // how many entries it lists
 }
 
-// readNotes verifies the auditors' notes of a receipt. One by an auditor whom the policy does not name says nothing; any that is not on the receipt's tree refuses:
-// it was put there to mislead.
+// readNotes verifies the auditors' notes of a receipt. One by an auditor whom the policy does not
+// name says nothing; any that is not on the receipt's tree refuses: it was put there to mislead.
 func (v *Verdict) readNotes(files [][]byte) error {
 	var last string
 	for _, file := range files {

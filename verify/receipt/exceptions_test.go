@@ -136,7 +136,8 @@ func TestVerdictNamesItsAuditors(t *testing.T) {
 	}
 }
 
-// Each byte of a receipt with a note is changed in turn: unprotected is only a stranger's signature in the note, which says nothing.
+// Each byte of a receipt with a note is changed in turn: unprotected is only a stranger's signature
+// in the note, which says nothing.
 func TestEveryByteOfANoteIsProtectedOrSaysNothing(t *testing.T) {
 	s := plainScene()
 	p := parsePolicy(t, policies["excepting"])

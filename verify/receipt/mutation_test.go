@@ -25,8 +25,8 @@ func plainScene() *scene {
 	return s
 }
 
-// Each bit of a receipt is changed in turn. Unprotected is only the signature line of a witness that the policy does not name; the verdict
-// stays the same, whatever stands there.
+// Each bit of a receipt is changed in turn. Unprotected is only the signature line of a witness
+// that the policy does not name; the verdict stays the same, whatever stands there.
 func TestEveryBitOfAReceiptIsProtectedOrListed(t *testing.T) {
 	s := plainScene()
 	p := parsePolicy(t, oneWitness)
@@ -57,8 +57,9 @@ func TestEveryBitOfAReceiptIsProtectedOrListed(t *testing.T) {
 	t.Logf("of %d bits %d can be changed: all in bytes %d to %d, the stranger's line", 8*len(file), accepted, stranger, len(file))
 }
 
-// Each byte of a moved receipt is changed in turn. Beyond what the test above lists, the signature lines of the first covering checkpoint
-// can be made a stranger's: then t2 is the later checkpoint's, a wider bound that is also true. Nothing else of the verdict changes.
+// Each byte of a moved receipt is changed in turn. Beyond what the test above lists, the signature
+// lines of the first covering checkpoint can be made a stranger's: then t2 is the later
+// checkpoint's, a wider bound that is also true. Nothing else of the verdict changes.
 func TestEveryByteOfAMovedReceiptIsProtectedOrWidensItsInterval(t *testing.T) {
 	s := plainScene()
 	p := parsePolicy(t, oneWitness)
@@ -151,7 +152,8 @@ func TestVerdictIsWrittenAsItsSchemaSays(t *testing.T) {
 	}
 }
 
-// A receipt is parsed once, and each of its checkpoints verified once: twice would cost what the parts cost.
+// A receipt is parsed once, and each of its checkpoints verified once: twice would cost what the
+// parts cost.
 func TestReceiptIsVerifiedOnce(t *testing.T) {
 	s := newScene(nil)
 	p := parsePolicy(t, policies["2-of-3"])

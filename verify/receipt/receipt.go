@@ -1,12 +1,15 @@
-// Package receipt checks receipts, offline: that a log and its witnesses vouch for an entry, when the entry's evidence was made, and
-// whether the entry is what the client demands. The algorithm is docs/format.md §10, in numbered steps.
+// Package receipt checks receipts, offline: that a log and its witnesses vouch for an entry, when
+// the entry's evidence was made, and whether the entry is what the client demands. The algorithm is
+// docs/format.md §10, in numbered steps.
 //
-// [Check] needs a receipt's file, the client's C2SP tlog-policy (https://c2sp.org/tlog-policy) and the time. There is no network, file,
-// clock or global state, and neither Tessera nor a parser of quotes below it: TestImports holds that. Whatever it refuses is an
-// [*Error] that names the step or the demand; nothing passes by default but entries of the production realm at level 2.
+// [Check] needs a receipt's file, the client's C2SP tlog-policy (https://c2sp.org/tlog-policy) and
+// the time. There is no network, file, clock or global state, and neither Tessera nor a parser of
+// quotes below it: TestImports holds that. Whatever it refuses is an [*Error] that names the step
+// or the demand; nothing passes by default but entries of the production realm at level 2.
 //
-// A receipt says that the log published an entry and, as far as the verdict goes, who repeated its appraisal. It does not say that
-// the VM is still running, and a proof of cloud does not prove what docs/threat-model.md lists.
+// A receipt says that the log published an entry and, as far as the verdict goes, who repeated its
+// appraisal. It does not say that the VM is still running, and a proof of cloud does not prove what
+// docs/threat-model.md lists.
 package receipt
 
 import (
@@ -27,7 +30,8 @@ import (
 // ErrNoPolicy says that there is no verdict: nobody said whose signatures count.
 var ErrNoPolicy = errors.New("no tlog-policy: say whose signatures count")
 
-// A Step names a step of the check or a demand. The names of demands are those of the command's flags.
+// A Step names a step of the check or a demand. The names of demands are those of the command's
+// flags.
 type Step string
 
 // The steps, in order.
@@ -61,8 +65,8 @@ func refuse(s Step, format string, args ...any) error {
 	return &Error{Step: s, Detail: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// Check verifies a receipt's file under the client's policy and holds it to the client's demands at a time. A failed step or demand is
-// an [*Error]; without a policy the error is [ErrNoPolicy].
+// Check verifies a receipt's file under the client's policy and holds it to the client's demands at
+// a time. A failed step or demand is an [*Error]; without a policy the error is [ErrNoPolicy].
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
 	if err := demands.Validate(); err != nil {
 		return nil, refuse("demands", "%w", err)
@@ -81,8 +85,8 @@ func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demand
 	return v, nil
 }
 
-// Open verifies a receipt's file under a policy and says what it proves, of whatever kind, level and realm the entry is. It makes no
-// demand: use [Check] to rely on a receipt.
+// Open verifies a receipt's file under a policy and says what it proves, of whatever kind, level
+// and realm the entry is. It makes no demand: use [Check] to rely on a receipt.
 func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	v, err := parse(file, policy)
 	if err == nil {
@@ -100,7 +104,8 @@ func Open(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	return v, nil
 }
 
-// OpenAs is [Open] that also says whether the policy's group of auditors vouches for the entry; "" is [DefaultAuditGroup].
+// OpenAs is [Open] that also says whether the policy's group of auditors vouches for the entry; ""
+// is [DefaultAuditGroup].
 func OpenAs(file []byte, policy *tlogpolicy.Policy, auditGroup string) (*Verdict, error) {
 	v, err := Open(file, policy)
 	if err == nil {
@@ -109,7 +114,8 @@ func OpenAs(file []byte, policy *tlogpolicy.Policy, auditGroup string) (*Verdict
 	return v, err
 }
 
-// openAny is Open for entries that may be malformed, or out of their interval: what a log published so, it published.
+// openAny is Open for entries that may be malformed, or out of their interval: what a log published
+// so, it published.
 func openAny(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	v, err := parse(file, policy)
 	if err == nil {
@@ -204,12 +210,14 @@ func (v *Verdict) checkInterval() error {
 	return nil
 }
 
-// firstCovering returns the checkpoint that covered the entry first: the receipt's own, unless the receipt was moved.
+// firstCovering returns the checkpoint that covered the entry first: the receipt's own, unless the
+// receipt was moved.
 func (v *Verdict) firstCovering(r *poclog.Receipt, policy *tlogpolicy.Policy) (*tlogpolicy.View, error) {
 	if r.First == nil {
 		return v.Checkpoint, nil
 	}
-	// The first checkpoint needs no quorum: before witnesses have signed it, it still shows order, and t2 is the later checkpoint's.
+	// The first checkpoint needs no quorum: before witnesses have signed it, it still shows order,
+	// and t2 is the later checkpoint's.
 	first, err := policy.OpenLogged(r.First.Checkpoint)
 	if err != nil {
 		return nil, refuse(StepFirst, "%w", err)
@@ -226,8 +234,9 @@ func (v *Verdict) firstCovering(r *poclog.Receipt, policy *tlogpolicy.Policy) (*
 	return first, nil
 }
 
-// challenged checks the challenge checkpoint against the entry, and says when the evidence was made at the earliest. What a malformed leaf, or one of an
-// unknown kind, has to do with a challenge, nobody knows.
+// challenged checks the challenge checkpoint against the entry, and says when the evidence was made
+// at the earliest. What a malformed leaf, or one of an unknown kind, has to do with a challenge,
+// nobody knows.
 func (v *Verdict) challenged(challenge []byte, policy *tlogpolicy.Policy) (Bound, error) {
 	var fresh *poclog.Fresh
 	if v.Entry != nil {

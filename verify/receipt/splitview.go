@@ -13,7 +13,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// MaxSplitView is the greatest size of a split view's file, in bytes: two checkpoints and the hashes of two compact ranges.
+// MaxSplitView is the greatest size of a split view's file, in bytes: two checkpoints and the
+// hashes of two compact ranges.
 const MaxSplitView = 2*poclog.MaxChallenge*4/3 + 1<<15
 
 const (
@@ -21,12 +22,14 @@ const (
 	maxOrigin      = 128 // bytes, as in entries
 )
 
-// A SplitView is evidence that a log signed two histories (`*.split-view.json`, docs/format.md §10): checkpoints A and B of which no tree
-// has both. Either their sizes are equal and their roots differ; or A is smaller, and the first leaves of B's tree have another
-// root, which Left and Right show.
+// A SplitView is evidence that a log signed two histories (`*.split-view.json`, docs/format.md
+// §10): checkpoints A and B of which no tree has both. Either their sizes are equal and their roots
+// differ; or A is smaller, and the first leaves of B's tree have another root, which Left and Right
+// show.
 //
-// The file is JSON with the members v (1), origin, a, b (base64url of the signed checkpoints), left and right (lists of hexadecimal hashes,
-// absent where empty), in this order, in the canonical form of all files.
+// The file is JSON with the members v (1), origin, a, b (base64url of the signed checkpoints), left
+// and right (lists of hexadecimal hashes, absent where empty), in this order, in the canonical form
+// of all files.
 type SplitView struct {
 	Origin string
 	A, B   []byte              // signed checkpoints, A not larger than B
@@ -66,8 +69,9 @@ func ParseSplitView(file []byte) (*SplitView, error) {
 	return s, nil
 }
 
-// CheckSplitView verifies that a split view's file proves what it says: the origin's own signatures under the policy, and that no
-// tree has both checkpoints. A nil error means that the log signed two histories.
+// CheckSplitView verifies that a split view's file proves what it says: the origin's own signatures
+// under the policy, and that no tree has both checkpoints. A nil error means that the log signed
+// two histories.
 func CheckSplitView(file []byte, policy *tlogpolicy.Policy) (*SplitView, error) {
 	if policy == nil {
 		return nil, ErrNoPolicy
@@ -99,9 +103,11 @@ func CheckSplitView(file []byte, policy *tlogpolicy.Policy) (*SplitView, error) 
 	return s, nil
 }
 
-// PrefixRoot returns the root that the first m leaves of a tree have, proven by the tree's own root: left and right are the nodes of the
-// compact ranges [0, m) and [m, n) of the tree of n leaves, from left to right (RFC 6962 §2.1; 0 ≤ m ≤ n, 0 < n). It fails if
-// they do not hash to root. Two checkpoints are of one history if and only if the smaller one's root is the larger one's PrefixRoot.
+// PrefixRoot returns the root that the first m leaves of a tree have, proven by the tree's own
+// root: left and right are the nodes of the compact ranges [0, m) and [m, n) of the tree of n
+// leaves, from left to right (RFC 6962 §2.1; 0 ≤ m ≤ n, 0 < n). It fails if they do not hash to
+// root. Two checkpoints are of one history if and only if the smaller one's root is the larger
+// one's PrefixRoot.
 func PrefixRoot(m, n uint64, root [sha256.Size]byte, left, right [][sha256.Size]byte) (prefix [sha256.Size]byte, err error) {
 	if m > n || n == 0 {
 		return prefix, fmt.Errorf("prefix of %d leaves of a tree of %d", m, n)

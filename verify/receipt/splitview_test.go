@@ -79,7 +79,8 @@ func view(t testing.TB, a *testlog.Log, m uint64, b *testlog.Log, n uint64) *rec
 	}
 }
 
-// Every pair of sizes up to nine, and every leaf forged: the log is accused if and only if the forged leaf is below the smaller size.
+// Every pair of sizes up to nine, and every leaf forged: the log is accused if and only if the
+// forged leaf is below the smaller size.
 func TestSplitViewsOfEveryPairOfSmallTrees(t *testing.T) {
 	p := parsePolicy(t, policies["none"])
 	const size = 9

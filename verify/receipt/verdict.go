@@ -42,7 +42,8 @@ type Verdict struct {
 
 	Witnesses []string `json:"witnesses,omitempty"` // of the policy, whose cosignatures the checkpoint has
 
-	// Of an audited entry: the names of the auditors' keys, and how many other entries of the tree one of them did not see, at most.
+	// Of an audited entry: the names of the auditors' keys, and how many other entries of the tree
+	// one of them did not see, at most.
 	Auditors []string `json:"auditors,omitempty"`
 	Unseen   int      `json:"unseen,omitempty"`
 
@@ -80,11 +81,14 @@ func (v *Verdict) describe() {
 	}
 }
 
-// DefaultAuditGroup is the group of a policy whose cosigners re-verify entries, unless a reader says otherwise.
+// DefaultAuditGroup is the group of a policy whose cosigners re-verify entries, unless a reader
+// says otherwise.
 const DefaultAuditGroup = "auditors"
 
-// askAuditors raises the verdict if the audit group verified the entry: an auditor's own key on the checkpoint says that it verified every entry, and its note
-// of exceptions, that it verified those which the note does not list. An exceptions' key on the checkpoint says of no entry that it was verified.
+// askAuditors raises the verdict if the audit group verified the entry: an auditor's own key on the
+// checkpoint says that it verified every entry, and its note of exceptions, that it verified those
+// which the note does not list. An exceptions' key on the checkpoint says of no entry that it was
+// verified.
 func (v *Verdict) askAuditors(group string) {
 	if group == "" {
 		group = DefaultAuditGroup
@@ -112,7 +116,8 @@ func (v *Verdict) askAuditors(group string) {
 	}
 }
 
-// Evidence is what was judged, as files. Collateral is empty where there was none, Envelope where no publisher signed.
+// Evidence is what was judged, as files. Collateral is empty where there was none, Envelope where
+// no publisher signed.
 type Evidence struct {
 	Bundle, Envelope, Collateral, Policy []byte
 }
@@ -132,12 +137,14 @@ func (e *Evidence) parts(named *poclog.EvidenceDigests) []part {
 	}
 }
 
-// A Reappraiser repeats an appraisal and returns the leaf. It is injected, so that checking a receipt needs no parser of quotes.
+// A Reappraiser repeats an appraisal and returns the leaf. It is injected, so that checking a
+// receipt needs no parser of quotes.
 type Reappraiser interface {
 	Reappraise(e Evidence, appraised time.Time, appraisal uint32) (leaf []byte, err error)
 }
 
-// repeat raises the verdict if the evidence is at hand and gives the entry again; evidence that does not is refused.
+// repeat raises the verdict if the evidence is at hand and gives the entry again; evidence that
+// does not is refused.
 func (v *Verdict) repeat(by Reappraiser, e *Evidence, leaf []byte) error {
 	if e == nil {
 		return nil

@@ -8,9 +8,10 @@ import (
 // maxFirsts bounds how many classes of one facet every claim is compared with.
 const maxFirsts = 16
 
-// Across runs the rules over all claims and returns one finding of each rule, severity and subject, in the order of the claims'
-// numbers. Claims of one facet with one value agree, and are not compared with each other: the work grows with the number of
-// claims and not with its square. Of claims with different values each is compared with its neighbours by number, which are the
+// Across runs the rules over all claims and returns one finding of each rule, severity and subject,
+// in the order of the claims' numbers. Claims of one facet with one value agree, and are not
+// compared with each other: the work grows with the number of claims and not with its square. Of
+// claims with different values each is compared with its neighbours by number, which are the
 // nearest in time, and with the first of each value.
 func (l Limits) Across(claims []*Claim) []*Finding {
 	claims = slices.Clone(claims)

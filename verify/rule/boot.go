@@ -7,15 +7,19 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// quoteReplayed: a TEE's quote is kept, and another boot of the TPM quotes it again, so that a VM that is long gone seems to run.
+// quoteReplayed: a TEE's quote is kept, and another boot of the TPM quotes it again, so that a VM
+// that is long gone seems to run.
 //
-// Honest operation: a bundle is submitted again, whole or in part, by anybody; or the TPM quotes a TEE's quote twice in one boot. In all of these the boot is
-// the same. What a TD's quote signs has nothing of its boot but REPORTDATA: a VM that answers one challenge, restarts and answers it again signs the
-// same twice, and so does one that a stranger asks twice. But its signature is another, and with it the quote's octets, whose hash the TPM signs: only where
-// these are the same was the quote kept; elsewhere it is an alert. On SEV-SNP under Azure's paravisor it is one, too, for the paravisor may hand out
-// again what it keeps. A bare quote has no boot.
+// Honest operation: a bundle is submitted again, whole or in part, by anybody; or the TPM quotes a
+// TEE's quote twice in one boot. In all of these the boot is the same. What a TD's quote signs has
+// nothing of its boot but REPORTDATA: a VM that answers one challenge, restarts and answers it
+// again signs the same twice, and so does one that a stranger asks twice. But its signature is
+// another, and with it the quote's octets, whose hash the TPM signs: only where these are the same
+// was the quote kept; elsewhere it is an alert. On SEV-SNP under Azure's paravisor it is one, too,
+// for the paravisor may hand out again what it keeps. A bare quote has no boot.
 //
-// A stranger's TPM may sign over anybody's quote: but the quote names the AK that must ([poclog.Entry.Joined]).
+// A stranger's TPM may sign over anybody's quote: but the quote names the AK that must
+// ([poclog.Entry.Joined]).
 //
 // Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction, or alert.
 var quoteReplayed = Rule{
@@ -46,13 +50,15 @@ var quoteReplayed = Rule{
 	},
 }
 
-// bootForked: a copy of a TPM, with the same counters, saw another boot: one boot has two stories. PCR 0 to 7 are the firmware's and have their final
-// values before the operating system runs; launch measurement and RTMR 0 and 1 are those of the one TEE that a vTPM belongs to.
+// bootForked: a copy of a TPM, with the same counters, saw another boot: one boot has two stories.
+// PCR 0 to 7 are the firmware's and have their final values before the operating system runs;
+// launch measurement and RTMR 0 and 1 are those of the one TEE that a vTPM belongs to.
 //
-// Honest operation: later quotes of a boot have other values in PCRs from 8 on, and in RTMR 2 and 3, which are not compared. The TPM of a bare-metal machine
-// hears the host's boot and serves many TDs: of these launch measurement and RTMRs are not compared. Banks are compared with themselves only, and every proof of level 2 has SHA-256. RTMRs that an entry leaves out are
-// zeros. That the chip is
-// another is [akOnTwoChips]'s to say.
+// Honest operation: later quotes of a boot have other values in PCRs from 8 on, and in RTMR 2 and
+// 3, which are not compared. The TPM of a bare-metal machine hears the host's boot and serves many
+// TDs: of these launch measurement and RTMRs are not compared. Banks are compared with themselves
+// only, and every proof of level 2 has SHA-256. RTMRs that an entry leaves out are zeros. That the
+// chip is another is [akOnTwoChips]'s to say.
 //
 // Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction.
 var bootForked = Rule{
@@ -111,11 +117,13 @@ func stories(e *poclog.Entry) []story {
 	return out
 }
 
-// tpmRewound: a TPM's counters or its clock went back. A snapshot of a vTPM was restored, or two copies of it run.
+// tpmRewound: a TPM's counters or its clock went back. A snapshot of a vTPM was restored, or two
+// copies of it run.
 //
-// Honest operation: counters and clock rise. After a power cut the clock may repeat what was not yet stored, and is then not safe. An owner who clears his
-// TPM, or restores a backup, has this explanation, so that it is an alert. The order must be proven: evidence that arrives late is no earlier. Historical
-// evidence has no time, and is not compared.
+// Honest operation: counters and clock rise. After a power cut the clock may repeat what was not
+// yet stored, and is then not safe. An owner who clears his TPM, or restores a backup, has this
+// explanation, so that it is an alert. The order must be proven: evidence that arrives late is no
+// earlier. Historical evidence has no time, and is not compared.
 //
 // Implicated: nobody. Affected: the AK and the chips. Severity: alert.
 var tpmRewound = Rule{

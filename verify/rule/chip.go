@@ -6,11 +6,13 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// piidOnTwoPPIDs: one platform instance is certified for two chips. Both stand in one certificate of Intel's, so that nobody but its holder of the CA's
-// key, or Intel in error, can make two that disagree.
+// piidOnTwoPPIDs: one platform instance is certified for two chips. Both stand in one certificate
+// of Intel's, so that nobody but its holder of the CA's key, or Intel in error, can make two that
+// disagree.
 //
-// Honest operation: a platform that is provisioned anew keeps its PPID and gets another PIID, which is one PPID with two PIIDs. A machine with several
-// packages has one of each, for its packages share the platform's keys. No order and no clock is asked.
+// Honest operation: a platform that is provisioned anew keeps its PPID and gets another PIID, which
+// is one PPID with two PIIDs. A machine with several packages has one of each, for its packages
+// share the platform's keys. No order and no clock is asked.
 //
 // Implicated: Intel's CA. Affected: both chips. Severity: contradiction.
 var piidOnTwoPPIDs = Rule{
@@ -32,12 +34,15 @@ var piidOnTwoPPIDs = Rule{
 	},
 }
 
-// chipStaticChanged: what does not change on a chip did: FMSPC or PCEID of a PPID, or the product of a CHIP_ID. Two chips answer to one name.
+// chipStaticChanged: what does not change on a chip did: FMSPC or PCEID of a PPID, or the product
+// of a CHIP_ID. Two chips answer to one name.
 //
-// Honest operation: firmware updates change the security version, and provisioning anew the PIID; neither changes these. All stand in the maker's
-// certificates. A masked CHIP_ID is no identity. No order and no clock is asked. Under a VLEK the CHIP_ID is in no certificate ([onFirmwaresWord]).
+// Honest operation: firmware updates change the security version, and provisioning anew the PIID;
+// neither changes these. All stand in the maker's certificates. A masked CHIP_ID is no identity. No
+// order and no clock is asked. Under a VLEK the CHIP_ID is in no certificate ([onFirmwaresWord]).
 //
-// Implicated: the chip maker's CA. Affected: the chip. Severity: contradiction, or alert under a VLEK.
+// Implicated: the chip maker's CA. Affected: the chip. Severity: contradiction, or alert under a
+// VLEK.
 var chipStaticChanged = Rule{
 	ID:     "chip-static-changed",
 	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), static(c.Entry)) },
@@ -70,11 +75,14 @@ func static(e *poclog.Entry) string {
 	return ""
 }
 
-// chipCertified reports whether the maker's certificate names an entry's chip. A VLEK's certificate names a cloud: CHIP_ID is then what the firmware says.
+// chipCertified reports whether the maker's certificate names an entry's chip. A VLEK's certificate
+// names a cloud: CHIP_ID is then what the firmware says.
 func chipCertified(e *poclog.Entry) bool { return e.CVM.SNP == nil || e.CVM.SNP.Signer != "vlek" }
 
-// onFirmwaresWord makes an alert of a contradiction between chips that are not both certified. Whoever has one cloud's VLEK, or old firmware that signs
-// what it is told, writes any CHIP_ID into a report. So it convicts neither the chip's maker nor whoever else signed, and does not show where the chip is.
+// onFirmwaresWord makes an alert of a contradiction between chips that are not both certified.
+// Whoever has one cloud's VLEK, or old firmware that signs what it is told, writes any CHIP_ID into
+// a report. So it convicts neither the chip's maker nor whoever else signed, and does not show
+// where the chip is.
 func onFirmwaresWord(e, f *Claim, out *Finding) *Finding {
 	if out == nil || out.Severity != Contradiction || chipCertified(e.Entry) && chipCertified(f.Entry) {
 		return out

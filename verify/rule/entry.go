@@ -27,7 +27,8 @@ func akOf(e *poclog.Entry) poclog.Identity {
 	return first(e.Keys, poclog.TPMAK)
 }
 
-// ekOf returns the endorsement key: the chassis's own on bare metal, the VM's where the paravisor has one.
+// ekOf returns the endorsement key: the chassis's own on bare metal, the VM's where the paravisor
+// has one.
 func ekOf(e *poclog.Entry) poclog.Identity {
 	if id := first(e.Chassis, poclog.TPMEK); id != "" {
 		return id
@@ -50,14 +51,16 @@ func sameBoot(e, f *poclog.Entry) bool {
 	return e.TPM.ResetCount == f.TPM.ResetCount && e.TPM.RestartCount == f.TPM.RestartCount
 }
 
-// sameCounters reports whether the counters of two entries can be compared. A TPM adds to the counters and to its firmware's version a number of the key's
-// own, unless the key is of the endorsement or platform hierarchy (TPM 2.0 Part 2, TPMS_ATTEST): those of one key compare, and those of two where the version agrees.
+// sameCounters reports whether the counters of two entries can be compared. A TPM adds to the
+// counters and to its firmware's version a number of the key's own, unless the key is of the
+// endorsement or platform hierarchy (TPM 2.0 Part 2, TPMS_ATTEST): those of one key compare, and
+// those of two where the version agrees.
 func sameCounters(e, f *poclog.Entry) bool {
 	return akOf(e) == akOf(f) || e.TPM.Firmware == f.TPM.Firmware
 }
 
-// older reports whether f's counters are behind e's. They wrap around, for a TPM may add a number to them: of two that are half the way apart neither is
-// behind the other.
+// older reports whether f's counters are behind e's. They wrap around, for a TPM may add a number
+// to them: of two that are half the way apart neither is behind the other.
 func older(e, f *poclog.TPM) bool {
 	behind := e.ResetCount - f.ResetCount
 	if behind == 0 {
@@ -86,7 +89,8 @@ func ids(list ...poclog.Identity) []poclog.Identity {
 	return out
 }
 
-// ordered returns two claims so that every rule says the same whichever came first: by log and number.
+// ordered returns two claims so that every rule says the same whichever came first: by log and
+// number.
 func ordered(e, f *Claim) (*Claim, *Claim) {
 	if f.Origin < e.Origin || f.Origin == e.Origin && f.Index < e.Index {
 		return f, e

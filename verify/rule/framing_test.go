@@ -17,7 +17,8 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// A stage is where somebody tries to frame the owner of an honest VM: a world whose logs admit whatever passes, fresh or historical, at any level.
+// A stage is where somebody tries to frame the owner of an honest VM: a world whose logs admit
+// whatever passes, fresh or historical, at any level.
 type stage struct {
 	*attack.World
 	t      *testing.T
@@ -35,7 +36,8 @@ func newStage(t *testing.T, p poclog.Profile) *stage {
 	return s
 }
 
-// logged appraises a bundle and puts its entry into a log, with an interval. It reports whether the log admits it.
+// logged appraises a bundle and puts its entry into a log, with an interval. It reports whether the
+// log admits it.
 func (s *stage) logged(origin string, b *poclog.Bundle, t1, t2 time.Duration) bool {
 	s.t.Helper()
 	in := profile.Input{Appraised: attack.Now, Appraisal: poclog.Appraisal}
@@ -108,8 +110,10 @@ func drop(b *poclog.Bundle, items ...poclog.Item) *poclog.Bundle {
 	return b
 }
 
-// With each attempt the framer controls all but the victim's machine and keys: he picks out of public bundles, rents VMs, owns chips, runs logs. The victims
-// are everything that the honest VM's entry names, and nothing of it is implicated; where not even a stranger did wrong, there is no contradiction at all.
+// With each attempt the framer controls all but the victim's machine and keys: he picks out of
+// public bundles, rents VMs, owns chips, runs logs. The victims are everything that the honest VM's
+// entry names, and nothing of it is implicated; where not even a stranger did wrong, there is no
+// contradiction at all.
 var framings = []struct {
 	name    string
 	profile poclog.Profile
@@ -203,7 +207,8 @@ var framings = []struct {
 	{"a provider of the framer's certifies the victim's machine elsewhere", poclog.BareMetalTDXTPM, func(s *stage) {
 		b := s.Honest()
 		s.must("a.test", b)
-		// The operator of a log lists whom he likes as a provider, by whatever name: here the victim's own.
+		// The operator of a log lists whom he likes as a provider, by whatever name: here the
+		// victim's own.
 		place := s.Machine.Place
 		place.Region, place.Zone = "lab-south1", "lab-south1-a"
 		evil := b.Clone()
@@ -250,7 +255,8 @@ var framings = []struct {
 		stolen := drop(b, poclog.ItemTPMAK, poclog.ItemChallenge)
 		stolen.Set(poclog.ItemTPMQuote, item)
 		stolen.Set(poclog.ItemTPMPCRs, values)
-		// The HCL report names the victim's key: without the rented key's certificate nobody takes it, with it nobody binds it.
+		// The HCL report names the victim's key: without the rented key's certificate nobody takes
+		// it, with it nobody binds it.
 		if s.logged("b.test", stolen, 0, 0) {
 			s.t.Error("a stranger's TPM quote passes under the victim's certificate")
 		}

@@ -8,11 +8,13 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// intervalInverted: a log publishes evidence that its own witnesses say was made after it was logged, or that it says it judged before it was made or
-// after it was logged. It backdates, or signs for entries that it does not have yet.
+// intervalInverted: a log publishes evidence that its own witnesses say was made after it was
+// logged, or that it says it judged before it was made or after it was logged. It backdates, or
+// signs for entries that it does not have yet.
 //
-// Honest operation: t1 ≤ appraised ≤ t2, and clocks of logs and witnesses differ by less than [verify.MaxSkew]. A presenter can only make t2 later, which
-// widens the interval. Historical evidence has no interval.
+// Honest operation: t1 ≤ appraised ≤ t2, and clocks of logs and witnesses differ by less than
+// [verify.MaxSkew]. A presenter can only make t2 later, which widens the interval. Historical
+// evidence has no interval.
 //
 // Implicated: the log. Affected: nobody. Severity: contradiction.
 var intervalInverted = Rule{
@@ -42,12 +44,16 @@ var intervalInverted = Rule{
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// collateralRegressed: a log judges a platform by older collateral than before, so that a known hole passes.
+// collateralRegressed: a log judges a platform by older collateral than before, so that a known
+// hole passes.
 //
-// Honest operation: a log judges fresh evidence by the newest collateral that it knows. Two admissions at once may know different ones, so that only
-// what the log says it judged over [verify.MaxSkew] later counts. Historical evidence brings its own collateral. Other logs may know other collateral.
+// Honest operation: a log judges fresh evidence by the newest collateral that it knows. Two
+// admissions at once may know different ones, so that only what the log says it judged over
+// [verify.MaxSkew] later counts. Historical evidence brings its own collateral. Other logs may know
+// other collateral.
 //
-// Implicated: the log. Affected: the chip whose standing is too good. Severity: contradiction: docs/format.md §11 says what a log promises.
+// Implicated: the log. Affected: the chip whose standing is too good. Severity: contradiction:
+// docs/format.md §11 says what a log promises.
 var collateralRegressed = Rule{
 	ID: "collateral-regressed",
 	Facets: func(c *Claim) []Facet {
@@ -80,8 +86,8 @@ func sameFamily(e, f *poclog.Entry) bool {
 	return e.Fresh != nil && f.Fresh != nil && e.CVM.TCB != nil && f.CVM.TCB != nil && len(e.CVM.FMSPC) > 0 && family(e) == family(f)
 }
 
-// family names the platforms for which one piece of collateral is: those of an FMSPC. A laboratory may have several makers of chips, each with numbers of its
-// own: there it is one chip.
+// family names the platforms for which one piece of collateral is: those of an FMSPC. A laboratory
+// may have several makers of chips, each with numbers of its own: there it is one chip.
 func family(e *poclog.Entry) string {
 	if e.Realm == poclog.Production {
 		return "FMSPC " + hexOf(e.CVM.FMSPC)
@@ -89,16 +95,18 @@ func family(e *poclog.Entry) string {
 	return string(e.Chip())
 }
 
-// entryNotReproducible: a log publishes an entry that its own evidence does not give. Whoever has the evidence repeats the appraisal: [NotReproducible] makes
-// the finding.
+// entryNotReproducible: a log publishes an entry that its own evidence does not give. Whoever has
+// the evidence repeats the appraisal: [NotReproducible] makes the finding.
 //
-// Honest operation: an appraisal is a function of bundle, collateral, policy, time and number of the specification, all of which the entry names. Evidence of
-// another digest, and specifications that the judge does not know, show nothing.
+// Honest operation: an appraisal is a function of bundle, collateral, policy, time and number of
+// the specification, all of which the entry names. Evidence of another digest, and specifications
+// that the judge does not know, show nothing.
 //
 // Implicated: the log. Affected: whoever the entry speaks of. Severity: contradiction.
 var entryNotReproducible = Rule{ID: "entry-not-reproducible"}
 
-// NotReproducible is the finding that an entry's evidence does not give it. The entry is nil if its leaf is malformed, which no evidence gives.
+// NotReproducible is the finding that an entry's evidence does not give it. The entry is nil if its
+// leaf is malformed, which no evidence gives.
 func NotReproducible(origin string, index uint64, e *poclog.Entry, why string) *Finding {
 	f := &Finding{
 		Rule: entryNotReproducible.ID, Severity: Contradiction, Implicated: []string{"log:" + origin},

@@ -199,7 +199,8 @@ func TestTPMsAreRewoundInAnOrderThatIsProven(t *testing.T) {
 	if got := found(t, instanceOnTwoChips, claimed(5, nil), later(claimed(9, strange))); got != "moved information" {
 		t.Errorf("counters that do not compare: %q", got)
 	}
-	// In two boots on two chips the later evidence is of the earlier boot: whichever of them that is.
+	// In two boots on two chips the later evidence is of the earlier boot: whichever of them that
+	// is.
 	moved := func(e *poclog.Entry) { e.Chassis = []poclog.Identity{ppidB} }
 	back := func(e *poclog.Entry) { e.Chassis, e.TPM.ResetCount = []poclog.Identity{ppidB}, 4 }
 	on := func(e *poclog.Entry) { e.Chassis, e.TPM.ResetCount = []poclog.Identity{ppidB}, 6 }
@@ -445,7 +446,8 @@ func recorded(rising bool, values map[uint64]string, pairs *[]string) *Rule {
 	}
 }
 
-// Across compares each claim with its neighbour and with the first of each other value; where values rise, with the two greatest.
+// Across compares each claim with its neighbour and with the first of each other value; where
+// values rise, with the two greatest.
 func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 	run := func(rising bool, values ...string) string {
 		byIndex, claims, pairs := make(map[uint64]string), []*Claim(nil), []string(nil)
@@ -471,7 +473,8 @@ func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 			t.Errorf("rising %t, %s: %s: want %s", c.rising, c.values, got, c.want)
 		}
 	}
-	// So many values have a first that is compared with; the others are compared with their neighbours.
+	// So many values have a first that is compared with; the others are compared with their
+	// neighbours.
 	var many []string
 	for i := range maxFirsts + 2 {
 		many = append(many, fmt.Sprintf("%02d", i))

@@ -12,7 +12,8 @@ var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 func at(d time.Duration) time.Time { return noon.Add(d) }
 
-// claim is entry index of log a.test, made within a minute from d after noon, whose challenge has a size of the same log.
+// claim is entry index of log a.test, made within a minute from d after noon, whose challenge has a
+// size of the same log.
 func claim(index, size uint64, d time.Duration) *rule.Claim {
 	return &rule.Claim{
 		Origin: "a.test", Index: index, T1: at(d), T2: at(d + time.Minute), Rooted: true,

@@ -21,7 +21,8 @@ func (w where) String() string {
 	return strings.Join(parts, "/")
 }
 
-// differs reports whether no machine can stand in both. What one of them leaves open does not differ. Names within a provider mean nothing elsewhere.
+// differs reports whether no machine can stand in both. What one of them leaves open does not
+// differ. Names within a provider mean nothing elsewhere.
 func (w where) differs(o where) bool {
 	if w.provider == "" || w.provider != o.provider {
 		return w.provider != "" && o.provider != ""
@@ -29,15 +30,19 @@ func (w where) differs(o where) bool {
 	return w.region != "" && o.region != "" && w.region != o.region || w.zone != "" && o.zone != "" && w.zone != o.zone
 }
 
-// chipInTwoPlaces: the key of one chip, extracted, answers for VMs in two places; or TDs on one chip are bound to TPMs rented elsewhere.
+// chipInTwoPlaces: the key of one chip, extracted, answers for VMs in two places; or TDs on one
+// chip are bound to TPMs rented elsewhere.
 //
-// Honest operation: a machine is relocated, which takes the move time, and is certified anew. Hints place nothing, nor does level 0. Evidence that
-// arrives late, or a receipt without its first checkpoint, makes intervals wider: so two places contradict only if both proofs were certainly made within
-// the move time of each other. Where that much certainly lies between them it is [Moved]; anything else, and where no clock is known, is an alert. A
-// provider who moves a machine has to withdraw the certificates that place it.
+// Honest operation: a machine is relocated, which takes the move time, and is certified anew. Hints
+// place nothing, nor does level 0. Evidence that arrives late, or a receipt without its first
+// checkpoint, makes intervals wider: so two places contradict only if both proofs were certainly
+// made within the move time of each other. Where that much certainly lies between them it is
+// [Moved]; anything else, and where no clock is known, is an alert. A provider who moves a machine
+// has to withdraw the certificates that place it.
 //
-// Implicated: nobody. A tenant may bind a key that he rents elsewhere to a chip that he shares with others, and no key says where it is: its certificate
-// does, by whom the appraisal policy lists. Affected: the chip. Severity: contradiction, or alert under a VLEK ([onFirmwaresWord]).
+// Implicated: nobody. A tenant may bind a key that he rents elsewhere to a chip that he shares with
+// others, and no key says where it is: its certificate does, by whom the appraisal policy lists.
+// Affected: the chip. Severity: contradiction, or alert under a VLEK ([onFirmwaresWord]).
 var chipInTwoPlaces = Rule{
 	ID:     "chip-in-two-places",
 	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), placeOf(c.Entry).String()) },
@@ -68,10 +73,13 @@ var chipInTwoPlaces = Rule{
 
 func span(e, f *Claim) string { return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1)).String() }
 
-// twoAKsForInstance: the provider's CA certified two keys of one type for one Compute Engine instance: the instance has two TPMs, or somebody has the CA's key.
+// twoAKsForInstance: the provider's CA certified two keys of one type for one Compute Engine
+// instance: the instance has two TPMs, or somebody has the CA's key.
 //
-// Honest operation: an instance has an RSA and an ECC AK, derived from its endorsement seed, for life; a clone of its disk is another instance with keys of
-// its own. On Azure keys come and go with the TPM's state: the rule is not for it. Who the instance's AK answers for does not matter, nor when.
+// Honest operation: an instance has an RSA and an ECC AK, derived from its endorsement seed, for
+// life; a clone of its disk is another instance with keys of its own. On Azure keys come and go
+// with the TPM's state: the rule is not for it. Who the instance's AK answers for does not matter,
+// nor when.
 //
 // Implicated: the provider. Affected: the instance and both keys. Severity: contradiction.
 var twoAKsForInstance = Rule{
@@ -102,11 +110,13 @@ func gceInstance(e *poclog.Entry) bool {
 
 // twoTPMsOnChassis: the TPMs of two rented machines answer for the TDs of one chip.
 //
-// Honest operation: a board's TPM breaks, and with the machine off another takes its place, whose keys the provider certifies: that takes the swap time. As
-// with [chipInTwoPlaces], only what was certainly made within that time contradicts, and what was certainly that far apart is [Moved]. Managed VMs have a TPM
-// each, many on a chip: the rule is for bare metal alone.
+// Honest operation: a board's TPM breaks, and with the machine off another takes its place, whose
+// keys the provider certifies: that takes the swap time. As with [chipInTwoPlaces], only what was
+// certainly made within that time contradicts, and what was certainly that far apart is [Moved].
+// Managed VMs have a TPM each, many on a chip: the rule is for bare metal alone.
 //
-// Implicated: nobody; each TPM signed one side. Affected: the chip and both EKs. Severity: contradiction.
+// Implicated: nobody; each TPM signed one side. Affected: the chip and both EKs. Severity:
+// contradiction.
 var twoTPMsOnChassis = Rule{
 	ID:     "two-tpms-on-chassis",
 	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), string(metalEK(c.Entry))) },

@@ -1,15 +1,20 @@
-// Package rule holds what a monitor looks for over time: entries of which each is valid and that cannot all be honest.
+// Package rule holds what a monitor looks for over time: entries of which each is valid and that
+// cannot all be honest.
 //
-// A rule is a pure function over claims: entries with their place in a log and the bounds of when their evidence was made. It reads nothing but these, so
-// that whoever has two receipts runs it again (verify/receipt.CheckContradiction). docs/format.md lists the rules.
+// A rule is a pure function over claims: entries with their place in a log and the bounds of when
+// their evidence was made. It reads nothing but these, so that whoever has two receipts runs it
+// again (verify/receipt.CheckContradiction). docs/format.md lists the rules.
 //
-// A rule judges what entries say. Whether they are what their evidence gives is the judge's to know: a log could invent an entry, with anybody's key in it. What a
-// finding is worth without the evidence of all its entries [Finding.Unseen] says.
+// A rule judges what entries say. Whether they are what their evidence gives is the judge's to
+// know: a log could invent an entry, with anybody's key in it. What a finding is worth without the
+// evidence of all its entries [Finding.Unseen] says.
 //
-// Nobody can frame an honest owner. A rule takes two identities together only where the checks that bind them passed ([poclog.Entry.Joined]), an instance, an EK
-// or a place only from level 2, and an order only where it is proven ([Before]): whoever presents a file can make an interval wider, never narrower, and a
-// wider one proves less. A finding implicates keys that signed both sides, whoever certified both, or the log; all others are affected, a
-// submitter never. TestNobodyIsFramed tries.
+// Nobody can frame an honest owner. A rule takes two identities together only where the checks that
+// bind them passed ([poclog.Entry.Joined]), an instance, an EK or a place only from level 2, and an
+// order only where it is proven ([Before]): whoever presents a file can make an interval wider,
+// never narrower, and a wider one proves less. A finding implicates keys that signed both sides,
+// whoever certified both, or the log; all others are affected, a submitter never.
+// TestNobodyIsFramed tries.
 package rule
 
 import (
@@ -38,11 +43,13 @@ type Claim struct {
 	Index  uint64 // the entry's number in it, from 0
 	Entry  *poclog.Entry
 
-	// T1 and T2 bound when the evidence was made, under the judge's tlog-policy; zero where nobody says.
+	// T1 and T2 bound when the evidence was made, under the judge's tlog-policy; zero where nobody
+	// says.
 	T1, T2 time.Time
 
-	// Rooted says that the challenge's root is known to be of one history with the log of the entry that this one is compared with: then the challenge
-	// shows which entries were there before it. Left false, the challenge shows no order.
+	// Rooted says that the challenge's root is known to be of one history with the log of the entry
+	// that this one is compared with: then the challenge shows which entries were there before it.
+	// Left false, the challenge shows no order.
 	Rooted bool
 }
 
@@ -59,9 +66,10 @@ type Finding struct {
 	Withheld   []string          `json:"withheld,omitempty"`   // logs whose evidence of these entries the judge did not see, by origin
 }
 
-// Unseen is what a finding is worth to a judge who did not see the evidence of all its entries, or whom it does not give them: an alert about the logs that
-// withhold it, named by origin. It implicates nobody, for those logs may have invented the entries. What implicates a log stands: it signed the entries itself. So does
-// information. With no log it is the finding.
+// Unseen is what a finding is worth to a judge who did not see the evidence of all its entries, or
+// whom it does not give them: an alert about the logs that withhold it, named by origin. It
+// implicates nobody, for those logs may have invented the entries. What implicates a log stands: it
+// signed the entries itself. So does information. With no log it is the finding.
 func (f *Finding) Unseen(origins ...string) *Finding {
 	byLog := len(f.Implicated) > 0 && !slices.ContainsFunc(f.Implicated, func(who string) bool { return !strings.HasPrefix(who, "log:") })
 	if len(origins) == 0 || f.Severity == Information || byLog {
@@ -85,15 +93,18 @@ func (f *Finding) Unseen(origins ...string) *Finding {
 type Rule struct {
 	ID string
 
-	// Facets says under which keys to look for candidates: only claims that share a key and differ in its value can contradict. Values of a
-	// rising facet only ever rise, so that a claim need be compared only with the one of the greatest value so far, as bytes.
+	// Facets says under which keys to look for candidates: only claims that share a key and differ
+	// in its value can contradict. Values of a rising facet only ever rise, so that a claim need be
+	// compared only with the one of the greatest value so far, as bytes.
 	Facets func(c *Claim) []Facet
 	Rising bool
 
-	// Check compares two claims of one realm; nil: they agree. The order of the arguments does not matter. It is nil for rules of one claim.
+	// Check compares two claims of one realm; nil: they agree. The order of the arguments does not
+	// matter. It is nil for rules of one claim.
 	Check func(e, f *Claim, l Limits) *Finding
 
-	// Alone judges one claim. It is nil for rules of two, and for [NotReproducible], which needs the evidence.
+	// Alone judges one claim. It is nil for rules of two, and for [NotReproducible], which needs
+	// the evidence.
 	Alone func(c *Claim) *Finding
 }
 
@@ -102,9 +113,11 @@ type Facet struct{ Key, Value string }
 
 // Limits are what the judge presumes of honest operation. The zero value stands for the defaults.
 type Limits struct {
-	// MoveTime is the least time in which a machine is moved to another place. Two places within less contradict.
+	// MoveTime is the least time in which a machine is moved to another place. Two places within
+	// less contradict.
 	MoveTime time.Duration
-	// SwapTime is the least time in which a machine's TPM is replaced and the provider certifies its keys.
+	// SwapTime is the least time in which a machine's TPM is replaced and the provider certifies
+	// its keys.
 	SwapTime time.Duration
 }
 
@@ -125,10 +138,12 @@ func orDefault(d, def time.Duration) time.Duration {
 	return def
 }
 
-// Before reports whether e's evidence was certainly made before f's: by the tree, because f's challenge hashes a root that covers e's leaf, which
-// hashes e's evidence; or by time, because a quorum saw e before another made f's challenge.
+// Before reports whether e's evidence was certainly made before f's: by the tree, because f's
+// challenge hashes a root that covers e's leaf, which hashes e's evidence; or by time, because a
+// quorum saw e before another made f's challenge.
 //
-// Tree and times cannot both be right where they disagree: then neither was made before the other, and no rule depends on the order of its arguments.
+// Tree and times cannot both be right where they disagree: then neither was made before the other,
+// and no rule depends on the order of its arguments.
 func Before(e, f *Claim) bool { return precedes(e, f) && !precedes(f, e) }
 
 func precedes(e, f *Claim) bool {
@@ -188,7 +203,8 @@ func Lookup(id string) (Rule, bool) {
 // Compare runs every rule of two claims, under the default limits.
 func Compare(e, f *Claim) []*Finding { return Limits{}.Compare(e, f) }
 
-// Compare runs every rule of two claims. That something moved is found once. Claims of two realms are not compared.
+// Compare runs every rule of two claims. That something moved is found once. Claims of two realms
+// are not compared.
 func (l Limits) Compare(e, f *Claim) []*Finding {
 	var found []*Finding
 	moved := false

@@ -32,7 +32,8 @@ var joined = []string{"tpm.ak-template", "bind.ak-in-tee", "bind.tee-in-tpm"}
 
 func said(v string, by ...string) poclog.Claim { return poclog.Claim{Value: v, By: by} }
 
-// proof is an entry of log a.test at level 2, made within a minute from d after noon, in boot 5.0 of AK A on chip X.
+// proof is an entry of log a.test at level 2, made within a minute from d after noon, in boot 5.0
+// of AK A on chip X.
 func proof(p poclog.Profile, d time.Duration) *rule.Claim {
 	firmware, ms := poclog.Sum([]byte("firmware")), uint64(1_000_000+d.Milliseconds())
 	e := &poclog.Entry{
@@ -310,7 +311,8 @@ func TestRulesFindAttacksAndLeaveHonestOperationAlone(t *testing.T) {
 	}
 }
 
-// checkFinding holds every finding to what people are promised: two sentences, and nobody both accused and pitied, nor accused by an alert.
+// checkFinding holds every finding to what people are promised: two sentences, and nobody both
+// accused and pitied, nor accused by an alert.
 func checkFinding(t *testing.T, f *rule.Finding) {
 	t.Helper()
 	for _, s := range []string{f.Seen, f.Meaning} {

@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// A log can publish an entry with anybody's key in it. Whoever did not see the evidence of both sides accuses nobody but a log of what it signed itself.
+// A log can publish an entry with anybody's key in it. Whoever did not see the evidence of both
+// sides accuses nobody but a log of what it signed itself.
 func TestWithoutEvidenceNobodyIsImplicated(t *testing.T) {
 	pair := func(changes ...change) *rule.Finding {
 		e, f := proof(poclog.GCETDXvTPM, 0), proof(poclog.GCETDXvTPM, hour)

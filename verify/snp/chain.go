@@ -33,7 +33,8 @@ const (
 
 var products = []Product{Milan, Genoa, Turin}
 
-// A Chain is what certifies a report's key: VCEK, ASK and ARK, or VLEK, ASVK and ARK. Parsing authenticates nothing.
+// A Chain is what certifies a report's key: VCEK, ASK and ARK, or VLEK, ASVK and ARK. Parsing
+// authenticates nothing.
 type Chain struct {
 	Leaf, CA, Root *x509.Certificate
 
@@ -46,7 +47,8 @@ type Chain struct {
 	version int // of the leaf's extensions
 }
 
-// ParseChain parses three certificates in DER, concatenated: VCEK or VLEK, ASK or ASVK, ARK. A malformed one is a [verify.Format] error.
+// ParseChain parses three certificates in DER, concatenated: VCEK or VLEK, ASK or ASVK, ARK. A
+// malformed one is a [verify.Format] error.
 func ParseChain(item []byte) (*Chain, error) {
 	certs, err := chain.Parse(item)
 	if err != nil {
@@ -65,8 +67,8 @@ func ParseChain(item []byte) (*Chain, error) {
 	return c, nil
 }
 
-// parseNames reads from the common names what the certificates are for: one root certifies CAs of both kinds of keys, and only names keep them apart
-// (57230, "Certificate Fields").
+// parseNames reads from the common names what the certificates are for: one root certifies CAs of
+// both kinds of keys, and only names keep them apart (57230, "Certificate Fields").
 func (c *Chain) parseNames() error {
 	if err := c.parseAuthorityNames(); err != nil {
 		return err
@@ -102,13 +104,15 @@ var (
 	oidAuthority = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
-// layouts give the extension 3.n that certifies each octet of a TCB_VERSION, by version of the extensions: 0 is Milan's and Genoa's, 1 Turin's.
+// layouts give the extension 3.n that certifies each octet of a TCB_VERSION, by version of the
+// extensions: 0 is Milan's and Genoa's, 1 Turin's.
 var layouts = [][8]int{
 	{1, 2, 4, 5, 6, 7, 3, 8}, // bootloader, TEE, four reserved, SNP, microcode
 	{9, 1, 2, 3, 5, 6, 7, 8}, // FMC, bootloader, TEE, SNP, three reserved, microcode
 }
 
-// parseExtensions reads what AMD certifies of the key. Each extension stands once, and none that is unknown.
+// parseExtensions reads what AMD certifies of the key. Each extension stands once, and none that is
+// unknown.
 func (c *Chain) parseExtensions() error {
 	values, err := extensions(c.Leaf)
 	if err != nil {
@@ -143,7 +147,8 @@ func (c *Chain) parseExtensions() error {
 	return nil
 }
 
-// extensions returns AMD's extensions by what follows their common prefix. Of others only that which names the issuer's key may stand beside them.
+// extensions returns AMD's extensions by what follows their common prefix. Of others only that
+// which names the issuer's key may stand beside them.
 func extensions(cert *x509.Certificate) (map[string][]byte, error) {
 	values := make(map[string][]byte)
 	for _, e := range cert.Extensions {
@@ -185,7 +190,8 @@ func ia5(der []byte) (string, error) {
 // certifiedAs gives the product whose root certifies each processor.
 var certifiedAs = map[string]Product{"Milan": Milan, "Genoa": Genoa, "Bergamo": Genoa, "Siena": Genoa, "Turin": Turin}
 
-// parseProduct reads the processor's name: with its stepping for a VCEK ("Milan-B0"), without for a VLEK.
+// parseProduct reads the processor's name: with its stepping for a VCEK ("Milan-B0"), without for a
+// VLEK.
 func (c *Chain) parseProduct(der []byte) error {
 	name, err := ia5(der)
 	if err != nil {
@@ -213,7 +219,8 @@ func (c *Chain) parseOwner(hwid, csp []byte) (err error) {
 	if c.version == 1 {
 		size = 8
 	}
-	// AMD writes the octets alone, without ASN.1's tag and length; with them they are not longer by chance.
+	// AMD writes the octets alone, without ASN.1's tag and length; with them they are not longer by
+	// chance.
 	if len(hwid) == size+2 && hwid[0] == asn1.TagOctetString && int(hwid[1]) == size {
 		hwid = hwid[2:]
 	}
@@ -227,8 +234,9 @@ func (c *Chain) parseOwner(hwid, csp []byte) (err error) {
 	return nil
 }
 
-// CheckChain verifies that the key's certificate leads to one of the roots, with all certificates valid at a time, and that it is the certificate
-// of this report's key ([Chain.CheckReport]). Failures are [verify.TEEChain].
+// CheckChain verifies that the key's certificate leads to one of the roots, with all certificates
+// valid at a time, and that it is the certificate of this report's key ([Chain.CheckReport]).
+// Failures are [verify.TEEChain].
 func (c *Chain) CheckChain(r *Report, roots Roots, at time.Time) error {
 	if err := chain.Check([]*x509.Certificate{c.Leaf, c.CA, c.Root}, roots, at, ofAMD); err != nil {
 		return verify.Failf(verify.TEEChain, "%w", err)
@@ -239,7 +247,8 @@ func (c *Chain) CheckChain(r *Report, roots Roots, at time.Time) error {
 	return c.CheckReport(r)
 }
 
-// CheckReport holds a report to what its key's certificate says: chip, product and TCB version are the same. Failures are [verify.TEEChain].
+// CheckReport holds a report to what its key's certificate says: chip, product and TCB version are
+// the same. Failures are [verify.TEEChain].
 func (c *Chain) CheckReport(r *Report) error {
 	masked := allZero(r.ChipID[:])
 	switch {
@@ -253,8 +262,8 @@ func (c *Chain) CheckReport(r *Report) error {
 	return nil
 }
 
-// Product returns the product whose root certifies the processor that made the report, as far as the report says it: "" before version 3, and of
-// processors that are unknown.
+// Product returns the product whose root certifies the processor that made the report, as far as
+// the report says it: "" before version 3, and of processors that are unknown.
 func (r *Report) Product() Product {
 	if r.Version < 3 {
 		return ""
@@ -262,7 +271,8 @@ func (r *Report) Product() Product {
 	return productOf(r.Family, r.Model)
 }
 
-// productOf returns the product of a processor's family and model, or "" (56860, "CPUID_FAM_ID"; AMD's Processor Programming References).
+// productOf returns the product of a processor's family and model, or "" (56860, "CPUID_FAM_ID";
+// AMD's Processor Programming References).
 func productOf(family, model uint8) Product {
 	switch {
 	case family == 0x19 && model <= 0x0f:
@@ -285,8 +295,8 @@ func ofAMD(c *x509.Certificate, _ int) error {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// ChipID returns the chip's identity: the report's CHIP_ID or, where the host masks it, what AMD certified of a VCEK. Of a masked chip with a VLEK
-// nobody says which it is: false.
+// ChipID returns the chip's identity: the report's CHIP_ID or, where the host masks it, what AMD
+// certified of a VCEK. Of a masked chip with a VLEK nobody says which it is: false.
 func (c *Chain) ChipID(r *Report) (poclog.Identity, bool) {
 	id := r.ChipID
 	if allZero(id[:]) {

@@ -26,9 +26,11 @@ type Revocations struct {
 	Issued, Until time.Time
 }
 
-// OpenRevocations parses and authenticates AMD's CRLs for a chain: each is signed by its root, issued before and valid at a time, and for CAs such as
-// the chain's. There may be several, as AMD has an address for each kind of key; all count but those that another product's root issued, which say
-// nothing of this chain. Failures are [verify.Collateral]. The chain must have been checked.
+// OpenRevocations parses and authenticates AMD's CRLs for a chain: each is signed by its root,
+// issued before and valid at a time, and for CAs such as the chain's. There may be several, as AMD
+// has an address for each kind of key; all count but those that another product's root issued,
+// which say nothing of this chain. Failures are [verify.Collateral]. The chain must have been
+// checked.
 func (c *Chain) OpenRevocations(col *poclog.Collateral, at time.Time) (*Revocations, error) {
 	r := new(Revocations)
 	for _, it := range col.Items {
@@ -90,7 +92,8 @@ func isRootOf(name string, not Product) bool {
 
 var oidDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
 
-// checkScope refuses a list that says less than all about CAs such as the chain's (RFC 5280, §5.2.5): x509 ignores critical extensions of lists.
+// checkScope refuses a list that says less than all about CAs such as the chain's (RFC 5280,
+// §5.2.5): x509 ignores critical extensions of lists.
 func (c *Chain) checkScope(crl *x509.RevocationList) error {
 	for _, e := range crl.Extensions {
 		if e.Id.Equal(oidDistributionPoint) {
@@ -104,7 +107,8 @@ func (c *Chain) checkScope(crl *x509.RevocationList) error {
 	return nil
 }
 
-// checkDistributionPoint takes an IssuingDistributionPoint that has nothing but an address, which the CA's certificate names too.
+// checkDistributionPoint takes an IssuingDistributionPoint that has nothing but an address, which
+// the CA's certificate names too.
 func (c *Chain) checkDistributionPoint(der []byte) error {
 	type name struct {
 		URI []asn1.RawValue `asn1:"optional,tag:0"` // fullName: GeneralNames
@@ -128,8 +132,9 @@ func (c *Chain) checkDistributionPoint(der []byte) error {
 	return errors.New("the list is not the one that the CA's certificate names")
 }
 
-// CheckRevocation refuses a revoked certificate. The root's lists are of what the root issued, the CA; a serial number of the VCEK or VLEK in them is
-// taken at its word, too. Failures are [verify.TEERevocation].
+// CheckRevocation refuses a revoked certificate. The root's lists are of what the root issued, the
+// CA; a serial number of the VCEK or VLEK in them is taken at its word, too. Failures are
+// [verify.TEERevocation].
 func (r *Revocations) CheckRevocation(c *Chain) error {
 	for _, crl := range r.lists {
 		for _, cert := range []*x509.Certificate{c.CA, c.Leaf} {
@@ -150,8 +155,8 @@ func revoked(crl *x509.RevocationList, serial *big.Int) *x509.RevocationListEntr
 	return nil
 }
 
-// Validity returns the time span in which all of AMD's CRLs are valid, without authenticating anything: what a client asks to be judged at. It is
-// zero where there is none.
+// Validity returns the time span in which all of AMD's CRLs are valid, without authenticating
+// anything: what a client asks to be judged at. It is zero where there is none.
 func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
 	for _, it := range col.Items {
 		if it.Kind != poclog.AMDCRL {

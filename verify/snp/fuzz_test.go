@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog/internal/realdata/amddata"
 )
 
-// Whatever parses here go-sev-guest parses too, and writes again as it was: nothing stands in a report that only one of two readers sees.
+// Whatever parses here go-sev-guest parses too, and writes again as it was: nothing stands in a
+// report that only one of two readers sees.
 func FuzzParseReport(f *testing.F) {
 	real, _ := amddata.Report()
 	f.Add(real)

@@ -19,8 +19,9 @@ type ItemFacts struct {
 	Number        *big.Int
 }
 
-// OpenItem authenticates one of AMD's CRLs by what came beside it: the CA of one kind of keys and the root, in PEM, as the Key Distribution Service
-// gives them (cert_chain). The root is one of those given, CA and list are signed by it, and the list is valid at a time. Failures are
+// OpenItem authenticates one of AMD's CRLs by what came beside it: the CA of one kind of keys and
+// the root, in PEM, as the Key Distribution Service gives them (cert_chain). The root is one of
+// those given, CA and list are signed by it, and the list is valid at a time. Failures are
 // [verify.Collateral].
 func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*ItemFacts, error) {
 	c, err := parseAuthorities(it.Chain)

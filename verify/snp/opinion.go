@@ -12,12 +12,15 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// SecondOpinion asks go-sev-guest whether it accepts chain and signature at a time too. Failures are [verify.SecondOpinion]. It is no part of an appraisal,
-// which must be the same with every version of the library.
+// SecondOpinion asks go-sev-guest whether it accepts chain and signature at a time too. Failures
+// are [verify.SecondOpinion]. It is no part of an appraisal, which must be the same with every
+// version of the library.
 //
-// The library (v0.15.0) judges certificates of version 0, Milan's and Genoa's. Of Turin's it knows neither the FMC's version nor identifiers of 8
-// bytes: there it is asked about the signature alone. Processors of which it does not know the model, such as Zen 4c's, it calls unknown: they are given
-// the same root. What no version of it does is left to this package: revocation of a VCEK, debug, VMPL, HWID and TCB versions.
+// The library (v0.15.0) judges certificates of version 0, Milan's and Genoa's. Of Turin's it knows
+// neither the FMC's version nor identifiers of 8 bytes: there it is asked about the signature
+// alone. Processors of which it does not know the model, such as Zen 4c's, it calls unknown: they
+// are given the same root. What no version of it does is left to this package: revocation of a
+// VCEK, debug, VMPL, HWID and TCB versions.
 func SecondOpinion(r *Report, c *Chain, at time.Time) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

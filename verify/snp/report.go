@@ -1,17 +1,23 @@
-// Package snp parses and authenticates AMD SEV-SNP attestation reports, and judges the platforms they come from.
+// Package snp parses and authenticates AMD SEV-SNP attestation reports, and judges the platforms
+// they come from.
 //
-// Layouts follow AMD's "SEV Secure Nested Paging Firmware ABI Specification" (document 56860; ATTESTATION_REPORT of versions 2 to 5, TCB_VERSION),
-// certificates "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification" (57230) and "Versioned Loaded Endorsement Key (VLEK)
-// Certificate Definition" (58369).
+// Layouts follow AMD's "SEV Secure Nested Paging Firmware ABI Specification" (document 56860;
+// ATTESTATION_REPORT of versions 2 to 5, TCB_VERSION), certificates "Versioned Chip Endorsement Key
+// (VCEK) Certificate and KDS Interface Specification" (57230) and "Versioned Loaded Endorsement Key
+// (VLEK) Certificate Definition" (58369).
 //
-// A report is never named by its raw bytes: ECDSA's s can be negated by anybody. [Report.ID] is over what is signed. go-sev-guest gives logs a
-// second opinion ([SecondOpinion]); it is called behind our own bounds checks and a recover. What it does not know, and so has no opinion on, is said there.
+// A report is never named by its raw bytes: ECDSA's s can be negated by anybody. [Report.ID] is
+// over what is signed. go-sev-guest gives logs a second opinion ([SecondOpinion]); it is called
+// behind our own bounds checks and a recover. What it does not know, and so has no opinion on, is
+// said there.
 //
-// A chip is known by CHIP_ID, or where the host masks it by the identifier in its key's certificate. A VLEK, which AMD makes for a cloud and not for a
-// chip, says whose chip it is, and not which: then CHIP_ID is the firmware's own word.
+// A chip is known by CHIP_ID, or where the host masks it by the identifier in its key's
+// certificate. A VLEK, which AMD makes for a cloud and not for a chip, says whose chip it is, and
+// not which: then CHIP_ID is the firmware's own word.
 //
-// The package is pure: roots, collateral and the time are arguments. It says nothing about where a chip stands, but that a VLEK names the cloud that has
-// it. TestReal and TestEveryByte are the evidence.
+// The package is pure: roots, collateral and the time are arguments. It says nothing about where a
+// chip stands, but that a VLEK names the cloud that has it. TestReal and TestEveryByte are the
+// evidence.
 package snp
 
 import (
@@ -52,7 +58,8 @@ func (s Signer) String() string {
 	return "vcek"
 }
 
-// A TCB is a TCB_VERSION: octets as in the report, the meaning of which depends on the product ([Product]).
+// A TCB is a TCB_VERSION: octets as in the report, the meaning of which depends on the product
+// ([Product]).
 type TCB [8]byte
 
 // Bits of the guest's policy.
@@ -78,14 +85,15 @@ type Report struct {
 
 	Current, Reported, Committed, Launch TCB
 
-	// Family and Model are the processor's (CPUID Fn0000_0001), from version 3 on; zero in version 2.
+	// Family and Model are the processor's (CPUID Fn0000_0001), from version 3 on; zero in version
+	// 2.
 	Family, Model uint8
 
 	raw []byte
 }
 
-// ParseReport parses a report of exactly 1,184 bytes. Reserved fields must be zero, as far as the report's version reserves them. A malformed one is
-// a [verify.Format] error.
+// ParseReport parses a report of exactly 1,184 bytes. Reserved fields must be zero, as far as the
+// report's version reserves them. A malformed one is a [verify.Format] error.
 func ParseReport(item []byte) (*Report, error) {
 	if len(item) != ReportSize {
 		return nil, verify.Failf(verify.Format, "SNP report of %d bytes: want %d", len(item), ReportSize)
@@ -147,7 +155,8 @@ func (r *Report) ID() poclog.Identity {
 // Is reports whether b is this report, byte for byte.
 func (r *Report) Is(b []byte) bool { return bytes.Equal(r.raw, b) }
 
-// CheckSignature verifies the report's signature by the key of a chain that was checked. Failures are [verify.TEESignature].
+// CheckSignature verifies the report's signature by the key of a chain that was checked. Failures
+// are [verify.TEESignature].
 func (r *Report) CheckSignature(c *Chain) error {
 	if r.Signer != c.Signer {
 		return verify.Failf(verify.TEESignature, "the report names a %s as its signer, the certificate is a %s's", r.Signer, c.Signer)
@@ -170,8 +179,9 @@ func littleEndian(b []byte) *big.Int {
 	return new(big.Int).SetBytes(n)
 }
 
-// CheckNoDebug refuses a guest whose memory its host can read: the policy's DEBUG, and MIGRATE_MA, which lets a migration agent that the host chooses
-// take the guest's keys elsewhere. Failures are [verify.TEENoDebug].
+// CheckNoDebug refuses a guest whose memory its host can read: the policy's DEBUG, and MIGRATE_MA,
+// which lets a migration agent that the host chooses take the guest's keys elsewhere. Failures are
+// [verify.TEENoDebug].
 func (r *Report) CheckNoDebug() error {
 	switch {
 	case r.Policy&policyDebug != 0:
@@ -182,8 +192,9 @@ func (r *Report) CheckNoDebug() error {
 	return nil
 }
 
-// CheckVMPL refuses a report that was not asked for at the guest's highest privilege level: whoever runs below it did not measure itself, and a
-// host's own request has no level at all. Failures are [verify.TEELaunch].
+// CheckVMPL refuses a report that was not asked for at the guest's highest privilege level: whoever
+// runs below it did not measure itself, and a host's own request has no level at all. Failures are
+// [verify.TEELaunch].
 func (r *Report) CheckVMPL() error {
 	if r.VMPL != 0 {
 		return verify.Failf(verify.TEELaunch, "the report was asked for at VMPL %#x: want 0, what was measured at launch", r.VMPL)
@@ -191,8 +202,9 @@ func (r *Report) CheckVMPL() error {
 	return nil
 }
 
-// Frame returns what a report has in common with others of its platform, as far as a parser may judge it: version, guest policy, signature algorithm,
-// signer, and the processor's family, model and stepping.
+// Frame returns what a report has in common with others of its platform, as far as a parser may
+// judge it: version, guest policy, signature algorithm, signer, and the processor's family, model
+// and stepping.
 func (r *Report) Frame() []byte {
 	return slices.Concat(r.raw[:4], r.raw[8:0x10], r.raw[0x34:0x38], r.raw[0x48:0x4c], r.raw[0x188:0x18b])
 }

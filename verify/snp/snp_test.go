@@ -23,7 +23,8 @@ var (
 	labNow   = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// judge parses a report and its certificates, and makes every check that needs neither collateral nor policy but the root.
+// judge parses a report and its certificates, and makes every check that needs neither collateral
+// nor policy but the root.
 func judge(report, certs []byte, root []byte, at time.Time) error {
 	r, err := ParseReport(report)
 	if err != nil {
@@ -66,8 +67,8 @@ func must(t testing.TB, report, certs []byte) (*Report, *Chain) {
 	return r, c
 }
 
-// The one report of a real processor that comes with go-sev-guest is of a guest that ran under debug: chain and signature are a genuine chip's, and
-// its host could read it.
+// The one report of a real processor that comes with go-sev-guest is of a guest that ran under
+// debug: chain and signature are a genuine chip's, and its host could read it.
 func TestReal(t *testing.T) {
 	report, certs := amddata.Report()
 	r, c := must(t, report, certs)
@@ -82,7 +83,8 @@ func TestReal(t *testing.T) {
 	wantCheck(t, "newer firmware asked for", c.CheckTCB(r, poclog.SNPTCB{Product: "Milan", Bootloader: 2, SNP: 5, Microcode: 69}), verify.TEETCB)
 }
 
-// AMD's own CAs are what this package takes them for: a key that they certified would have a valid chain.
+// AMD's own CAs are what this package takes them for: a key that they certified would have a valid
+// chain.
 func TestRealCAsAreOfTheirProduct(t *testing.T) {
 	for name, ders := range amddata.Chains() {
 		product, kind, _ := strings.Cut(name, " ")
@@ -226,7 +228,8 @@ func TestNegatedSignatureIsTheSameReport(t *testing.T) {
 	}
 }
 
-// The first and last bit of each byte of a report and of its certificates count: there is none that nobody protects.
+// The first and last bit of each byte of a report and of its certificates count: there is none that
+// nobody protects.
 func TestEveryByte(t *testing.T) {
 	m := amd.NewMaker("snp test", "Milan", labStart)
 	chip := m.NewChip("a", [8]byte{})

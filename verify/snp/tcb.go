@@ -5,10 +5,12 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// CheckTCB holds a platform's firmware to a minimum. AMD publishes no levels with statuses: the policy says what is too old. Three versions must reach it
-// in every component: REPORTED_TCB, for which the key was derived, so that a chip with older firmware cannot sign; COMMITTED_TCB, or the host could go
-// back to older firmware while the VM runs; LAUNCH_TCB, or older firmware could have had the VM when it was launched. Neither of the first two may be over
-// CURRENT_TCB. Failures are [verify.TEETCB]. The chain must have been checked, for its product says what the components are.
+// CheckTCB holds a platform's firmware to a minimum. AMD publishes no levels with statuses: the
+// policy says what is too old. Three versions must reach it in every component: REPORTED_TCB, for
+// which the key was derived, so that a chip with older firmware cannot sign; COMMITTED_TCB, or the
+// host could go back to older firmware while the VM runs; LAUNCH_TCB, or older firmware could have
+// had the VM when it was launched. Neither of the first two may be over CURRENT_TCB. Failures are
+// [verify.TEETCB]. The chain must have been checked, for its product says what the components are.
 func (c *Chain) CheckTCB(r *Report, min poclog.SNPTCB) error {
 	least := TCB{min.Bootloader, min.TEE, 0, 0, 0, 0, min.SNP, min.Microcode}
 	if c.version == 1 {

@@ -28,7 +28,8 @@ func honest(t testing.TB) *machine {
 	return m
 }
 
-// measureTD sets the RTMRs to what the TD's log replays to: whoever owns a TD extends what he likes.
+// measureTD sets the RTMRs to what the TD's log replays to: whoever owns a TD extends what he
+// likes.
 func (m *machine) measureTD(t testing.TB) {
 	t.Helper()
 	var err error
@@ -95,7 +96,8 @@ func TestHonestMachineIsBound(t *testing.T) {
 	}
 }
 
-// A TD boots more than the rented TPM saw; its log gets the surplus as events of PCRs that the quote does not cover.
+// A TD boots more than the rented TPM saw; its log gets the surplus as events of PCRs that the
+// quote does not cover.
 func TestEventsOfUnselectedPCRsCannotFillTheGap(t *testing.T) {
 	for _, pcr := range []uint32{10, 11, 12, 13, 15} {
 		m := honest(t)
@@ -119,7 +121,8 @@ func TestEventsOfUnselectedPCRsCannotFillTheGap(t *testing.T) {
 	}
 }
 
-// A quote over SHA-256 alone proves nothing of the digests that are compared: those of any CCEL fit beside them.
+// A quote over SHA-256 alone proves nothing of the digests that are compared: those of any CCEL fit
+// beside them.
 func TestQuoteOverSHA256AloneIsRefused(t *testing.T) {
 	m := honest(t)
 	m.pcrs = selected(t, m.tpm, tcglog.CheckedPCRs, tpm.SHA1, tpm.SHA256)
@@ -183,7 +186,8 @@ func TestOnePCRIsCheckedInEveryBankThatIsCovered(t *testing.T) {
 	wantDetail(t, "another machine's PCR 1", m.tpm.CheckPCR(foreign, 1), "replays PCR 1")
 }
 
-// Whoever owns a TD extends its registers freely, so the edits below all replay: only the comparison can refuse them.
+// Whoever owns a TD extends its registers freely, so the edits below all replay: only the
+// comparison can refuse them.
 func TestOneSidedEventsOfOtherBootsAreRefused(t *testing.T) {
 	index := func(l *tcglog.Log, typ, register uint32) int {
 		return slices.IndexFunc(l.Events, func(e tcglog.Event) bool { return e.Type == typ && e.Index == register })
@@ -248,8 +252,9 @@ func TestEmptyCCELDoesNotExplainZeros(t *testing.T) {
 	wantDetail(t, "no events, registers of zeros", m.td.CheckRTMRs(new([4][48]byte)), "no event of RTMR0")
 }
 
-// Every byte of both logs in turn is changed, but for event data, of which one byte an event stands for the others. What is not refused is listed
-// here, with the reason, and nothing else is. The race detector slows this down tenfold, and gets every 17th byte.
+// Every byte of both logs in turn is changed, but for event data, of which one byte an event stands
+// for the others. What is not refused is listed here, with the reason, and nothing else is. The
+// race detector slows this down tenfold, and gets every 17th byte.
 func TestEveryByteOfAPairIsProtectedOrListed(t *testing.T) {
 	honest := honest(t)
 	for _, l := range []*tcglog.Log{honest.tpm, honest.td} {

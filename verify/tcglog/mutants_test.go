@@ -258,7 +258,8 @@ func TestOneRegisterIsProvenInSomeBank(t *testing.T) {
 	} {
 		says(t, name, l.CheckPCR(c.signed, 0), c.why)
 	}
-	// All that firmware extends has to be covered, in SHA-384; another bank counts as far as it is covered.
+	// All that firmware extends has to be covered, in SHA-384; another bank counts as far as it is
+	// covered.
 	two := header(0, evNoAction, nil, alg{tpm.SHA256, 32}, alg{tpm.SHA384, 48}, alg{0x12, 64})
 	e := func(index uint32, data string) []byte {
 		d, d384 := sha256.Sum256([]byte(data)), sha512.Sum384([]byte(data))

@@ -144,7 +144,8 @@ func TestReplayAgreesWithGoEventlog(t *testing.T) {
 	}
 }
 
-// No real log with SHA-384 digests was started by a H-CRTM, from another locality, or has a dynamic launch: these are edited into one.
+// No real log with SHA-384 digests was started by a H-CRTM, from another locality, or has a dynamic
+// launch: these are edited into one.
 func TestResetValuesAgreeWithGoEventlog(t *testing.T) {
 	zeros := func(l *tcglog.Log) (out [][]byte) {
 		for _, alg := range l.Algs {
@@ -202,8 +203,9 @@ func TestRegistersWithoutEventsHoldTheirResetValue(t *testing.T) {
 	}
 }
 
-// oracleJudges reports whether go-eventlog is meant to agree. It knows three algorithms and version 2.0, takes an index of all ones for padding, a
-// H-CRTM event for a reset of any register, and StartupLocality without its NUL.
+// oracleJudges reports whether go-eventlog is meant to agree. It knows three algorithms and version
+// 2.0, takes an index of all ones for padding, a H-CRTM event for a reset of any register, and
+// StartupLocality without its NUL.
 func oracleJudges(l *tcglog.Log, item []byte) bool {
 	for _, alg := range l.Algs {
 		if alg != tpm.SHA1 && alg != tpm.SHA256 && alg != tpm.SHA384 {
@@ -219,8 +221,9 @@ func oracleJudges(l *tcglog.Log, item []byte) bool {
 	return item[version] == 0 && item[version+1] == 2
 }
 
-// fuzzLog holds, for any input: nothing panics, an error is a check's, what is accepted is written as it was read, and go-eventlog agrees on it. Seeds
-// are the short events of real logs, since the fuzzer spends its time on making long inputs short.
+// fuzzLog holds, for any input: nothing panics, an error is a check's, what is accepted is written
+// as it was read, and go-eventlog agrees on it. Seeds are the short events of real logs, since the
+// fuzzer spends its time on making long inputs short.
 func fuzzLog(f *testing.F, kind tcglog.Kind, names []string) {
 	for _, name := range names {
 		l := load(f, kind, name)

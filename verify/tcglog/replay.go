@@ -9,11 +9,13 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// CheckedPCRs are the registers that firmware, boot loader and kernel extend, and that a quote must always cover. PCR 10 and later but 14 belong to
-// the running system; those up to 15 must be covered, too, if the log has an event of theirs: see [Log.CheckPCRs].
+// CheckedPCRs are the registers that firmware, boot loader and kernel extend, and that a quote must
+// always cover. PCR 10 and later but 14 belong to the running system; those up to 15 must be
+// covered, too, if the log has an event of theirs: see [Log.CheckPCRs].
 var CheckedPCRs = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
 
-// Measured returns the registers that the log has a measurement of, ascending: PCRs of a TPM's log, measurement registers of a CCEL.
+// Measured returns the registers that the log has a measurement of, ascending: PCRs of a TPM's log,
+// measurement registers of a CCEL.
 func (l *Log) Measured() []int {
 	var list []int
 	for i := range l.Events {
@@ -25,7 +27,8 @@ func (l *Log) Measured() []int {
 	return list
 }
 
-// replay extends registers of one algorithm with the log's events. What is not extended keeps its reset value.
+// replay extends registers of one algorithm with the log's events. What is not extended keeps its
+// reset value.
 func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
 	at, h := l.algorithm(alg), alg.Hash()
 	if at < 0 || h == 0 {
@@ -50,8 +53,9 @@ func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
 	return registers, nil
 }
 
-// start returns a register's value before its first event, which is its reset value but for two: a H-CRTM resets PCR 0 from locality 4, and what
-// extends PCR 17 to 22 is a dynamic launch, which resets them to zeros (PC Client Platform TPM Profile, §4.6).
+// start returns a register's value before its first event, which is its reset value but for two: a
+// H-CRTM resets PCR 0 from locality 4, and what extends PCR 17 to 22 is a dynamic launch, which
+// resets them to zeros (PC Client Platform TPM Profile, §4.6).
 func (l *Log) start(first *Event, size int) []byte {
 	value := make([]byte, size)
 	if first.Index >= firstDRTM { // PCR 23 starts with zeros anyhow
@@ -64,8 +68,9 @@ func (l *Log) start(first *Event, size int) []byte {
 	return l.reset(first.Index, size)
 }
 
-// reset returns the value of a register without events: zeros, ones for PCR 17 to 22, and for PCR 0 the locality from which the TPM was
-// started, if the log says so (PC Client Platform Firmware Profile, §10.4.5.3).
+// reset returns the value of a register without events: zeros, ones for PCR 17 to 22, and for PCR 0
+// the locality from which the TPM was started, if the log says so (PC Client Platform Firmware
+// Profile, §10.4.5.3).
 func (l *Log) reset(index uint32, size int) []byte {
 	value := make([]byte, size)
 	if l.Kind != TPM {
@@ -85,13 +90,16 @@ func (l *Log) reset(index uint32, size int) []byte {
 	return value
 }
 
-// CheckPCRs verifies that a TPM's log replays to what the TPM signed: every register of [CheckedPCRs], and any other up to PCR 15 that has an event,
-// in the SHA-384 bank, which the quote must cover, and in every other bank that it covers. Failures are [verify.BindPCRRTMR].
+// CheckPCRs verifies that a TPM's log replays to what the TPM signed: every register of
+// [CheckedPCRs], and any other up to PCR 15 that has an event, in the SHA-384 bank, which the quote
+// must cover, and in every other bank that it covers. Failures are [verify.BindPCRRTMR].
 //
-// SHA-384 is required because it is what RTMRs hold. A quote over SHA-256 alone proves the SHA-256 digests of a rented TPM, beside which the SHA-384
-// digests of any CCEL can be written; digests over event data could be made anew from it, but those of images and firmware could not, so there is
-// no exception. And a register up to PCR 15 that the quote does not cover must have no event: whatever only the CCEL has could be
-// added to the TPM's log as events of PCR 10, for [CrossCheck] to find.
+// SHA-384 is required because it is what RTMRs hold. A quote over SHA-256 alone proves the SHA-256
+// digests of a rented TPM, beside which the SHA-384 digests of any CCEL can be written; digests
+// over event data could be made anew from it, but those of images and firmware could not, so there
+// is no exception. And a register up to PCR 15 that the quote does not cover must have no event:
+// whatever only the CCEL has could be added to the TPM's log as events of PCR 10, for [CrossCheck]
+// to find.
 func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	for _, alg := range l.Algs {
 		if alg.Hash() == 0 {
@@ -124,10 +132,11 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	return nil
 }
 
-// CheckCovered verifies that a TPM's log replays to what the TPM signed, where it stands alone and is compared with no other: every event's register is
-// covered by the quote in some bank of the log; and in every such bank each covered register that has events, or is one of [CheckedPCRs], has the
-// value that the log gives it. A dynamic launch (PCR 17 to 22) of which the log has no event is not in a firmware's log, and is not judged here.
-// Failures are [verify.BindPCRRTMR].
+// CheckCovered verifies that a TPM's log replays to what the TPM signed, where it stands alone and
+// is compared with no other: every event's register is covered by the quote in some bank of the
+// log; and in every such bank each covered register that has events, or is one of [CheckedPCRs],
+// has the value that the log gives it. A dynamic launch (PCR 17 to 22) of which the log has no
+// event is not in a firmware's log, and is not judged here. Failures are [verify.BindPCRRTMR].
 func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
 	proven := make(map[uint32]bool)
 	for _, alg := range l.Algs {
@@ -161,8 +170,9 @@ func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
 	return nil
 }
 
-// CheckPCR verifies one register alone, in every bank that the quote covers, which must be at least one. It proves the digests of these banks, and
-// so data that all of them are digests of, as [Log.GCETechnology] demands. Failures are [verify.BindPCRRTMR].
+// CheckPCR verifies one register alone, in every bank that the quote covers, which must be at least
+// one. It proves the digests of these banks, and so data that all of them are digests of, as
+// [Log.GCETechnology] demands. Failures are [verify.BindPCRRTMR].
 func (l *Log) CheckPCR(signed *tpm.PCRValues, pcr int) error {
 	covered := false
 	for _, alg := range l.Algs {
@@ -185,7 +195,8 @@ func (l *Log) CheckPCR(signed *tpm.PCRValues, pcr int) error {
 	return nil
 }
 
-// RTMRs returns the registers to which a trust domain's log replays; one without events holds zeros.
+// RTMRs returns the registers to which a trust domain's log replays; one without events holds
+// zeros.
 func (l *Log) RTMRs() (out [4][48]byte, err error) {
 	registers, err := l.replay(tpm.SHA384)
 	if err != nil {
@@ -243,8 +254,9 @@ type Match [3]RegisterMatch
 // String gives the numbers of equal events: "30/39/86".
 func (m *Match) String() string { return fmt.Sprintf("%d/%d/%d", m[0].Equal, m[1].Equal, m[2].Equal) }
 
-// oneSided is what honest firmware measures on one side only, by register. The TPM has a separator for each PCR, the register one for all of
-// its own; the Linux EFI stub tags its initrd and command line for the TPM; and the firmware of a trust domain measures its own tables first.
+// oneSided is what honest firmware measures on one side only, by register. The TPM has a separator
+// for each PCR, the register one for all of its own; the Linux EFI stub tags its initrd and command
+// line for the TPM; and the firmware of a trust domain measures its own tables first.
 var oneSided = [3]struct {
 	separators, tags int
 	first            []uint32 // types of the register's first events
@@ -257,7 +269,8 @@ var oneSided = [3]struct {
 // lastMappedPCR is the last that corresponds to an RTMR.
 const lastMappedPCR = 15
 
-// registerOf maps a PCR to the register that a trust domain extends in its place (UEFI 2.10, §38.4.1). PCR 0 is the launch measurement, MRTD.
+// registerOf maps a PCR to the register that a trust domain extends in its place (UEFI 2.10,
+// §38.4.1). PCR 0 is the launch measurement, MRTD.
 func registerOf(pcr uint32) (rtmr int, ok bool) {
 	switch {
 	case pcr == 1 || pcr == 7:
@@ -270,13 +283,17 @@ func registerOf(pcr uint32) (rtmr int, ok bool) {
 	return 0, false
 }
 
-// CrossCheck compares a TPM's log with a trust domain's, event by event, by type and SHA-384 digest, in the TPM log's global order. Both
-// must have been replayed: only then are digests proven, and their order within a PCR and within a register. Types, data, and how events of
-// different PCRs interleave never are; types decide only which events may be on one side, and there the digest of separators is fixed.
+// CrossCheck compares a TPM's log with a trust domain's, event by event, by type and SHA-384
+// digest, in the TPM log's global order. Both must have been replayed: only then are digests
+// proven, and their order within a PCR and within a register. Types, data, and how events of
+// different PCRs interleave never are; types decide only which events may be on one side, and there
+// the digest of separators is fixed.
 //
-// On one side only are, and must be: as RTMR0's first events, EV_EFI_HANDOFF_TABLES2 and EV_EFI_PLATFORM_FIRMWARE_BLOB2 of the trust domain; of the
-// TPM, one EV_SEPARATOR in RTMR0 and four in RTMR1. One EV_EVENT_TAG of PCR 9 may be the TPM's alone. Not compared: PCR 0, which is MRTD; PCR 16 and
-// later, and RTMR3, which correspond to nothing. Failures are [verify.BindPCRRTMR] and name the event.
+// On one side only are, and must be: as RTMR0's first events, EV_EFI_HANDOFF_TABLES2 and
+// EV_EFI_PLATFORM_FIRMWARE_BLOB2 of the trust domain; of the TPM, one EV_SEPARATOR in RTMR0 and
+// four in RTMR1. One EV_EVENT_TAG of PCR 9 may be the TPM's alone. Not compared: PCR 0, which is
+// MRTD; PCR 16 and later, and RTMR3, which correspond to nothing. Failures are [verify.BindPCRRTMR]
+// and name the event.
 func CrossCheck(ofTPM, ofTD *Log) (*Match, error) {
 	if ofTPM.Kind != TPM || ofTD.Kind != CCEL {
 		return nil, verify.Failf(verify.BindPCRRTMR, "comparison of a %s with a %s: want a %s and a %s", ofTPM.Kind, ofTD.Kind, TPM, CCEL)
@@ -348,7 +365,8 @@ func (c *comparison) run() error {
 	return nil
 }
 
-// onlyTD takes the tables that a trust domain's firmware measures before anything else, each once and in order.
+// onlyTD takes the tables that a trust domain's firmware measures before anything else, each once
+// and in order.
 func (c *comparison) onlyTD() bool {
 	first := oneSided[c.register].first
 	return c.m.Equal == 0 && c.m.OnlyTPM == 0 && c.m.OnlyCCEL < len(first) && len(c.b) > 0 && c.b[0].Type == first[c.m.OnlyCCEL]
@@ -371,7 +389,8 @@ func (c *comparison) onlyTPM() bool {
 	return false
 }
 
-// isSeparator reports whether a digest is that of the separator which ends the firmware's measurements: four zero bytes. Ones mean that it failed.
+// isSeparator reports whether a digest is that of the separator which ends the firmware's
+// measurements: four zero bytes. Ones mean that it failed.
 func isSeparator(digest []byte) bool {
 	h := tpm.SHA384.Hash().New()
 	h.Write(make([]byte, 4))
@@ -395,8 +414,9 @@ const (
 	GCETechnologySNP = 4
 )
 
-// GCETechnology returns the kind of VM that Compute Engine's NonHostInfo event names. The log must have been replayed to the signed PCR 0; the
-// event's digests must be those of its data, or another's data could stand beside them.
+// GCETechnology returns the kind of VM that Compute Engine's NonHostInfo event names. The log must
+// have been replayed to the signed PCR 0; the event's digests must be those of its data, or
+// another's data could stand beside them.
 func (l *Log) GCETechnology() (byte, error) {
 	for i := range l.Events {
 		e := &l.Events[i]

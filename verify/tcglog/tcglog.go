@@ -1,15 +1,19 @@
-// Package tcglog reads measured boot logs and compares two of them: the TPM's, in TCG's crypto-agile form ("TCG PC Client Platform Firmware
-// Profile", §10), and the confidential computing event log of a trust domain (UEFI 2.10, §38.4.1), which has the same form.
+// Package tcglog reads measured boot logs and compares two of them: the TPM's, in TCG's
+// crypto-agile form ("TCG PC Client Platform Firmware Profile", §10), and the confidential
+// computing event log of a trust domain (UEFI 2.10, §38.4.1), which has the same form.
 //
-// A log is hostile until it replays to registers that were signed. Types of events are data: an unknown one is no error. [Log.CheckPCRs] and
-// [Log.CheckRTMRs] replay; [CrossCheck] then holds that both logs tell one story, with an exact list of what honest firmware measures on one side
+// A log is hostile until it replays to registers that were signed. Types of events are data: an
+// unknown one is no error. [Log.CheckPCRs] and [Log.CheckRTMRs] replay; [CrossCheck] then holds
+// that both logs tell one story, with an exact list of what honest firmware measures on one side
 // only. Equal logs show the same boot, not the same machine: that is for other checks.
 //
-// What is proven is digests, and their order within each register. Event data, types, EV_NO_ACTION events and the header are not; data is, where its
-// digest is that of the data, which a caller who reads data must check. TestEveryByteOfAPairIsProtectedOrListed has the list.
+// What is proven is digests, and their order within each register. Event data, types, EV_NO_ACTION
+// events and the header are not; data is, where its digest is that of the data, which a caller who
+// reads data must check. TestEveryByteOfAPairIsProtectedOrListed has the list.
 //
-// What is parsed is bounded by the input's length, and written as it was read. The package is pure. TestRealPairTellsOneStory is the evidence;
-// go-eventlog is the oracle of its tests and fuzz targets, not its parser.
+// What is parsed is bounded by the input's length, and written as it was read. The package is pure.
+// TestRealPairTellsOneStory is the evidence; go-eventlog is the oracle of its tests and fuzz
+// targets, not its parser.
 package tcglog
 
 import (
@@ -131,7 +135,8 @@ func Parse(kind Kind, item []byte) (*Log, error) {
 	return l, nil
 }
 
-// Trim cuts what firmware and kernels leave after the last event: the rest of the buffer, all ones or all zeros.
+// Trim cuts what firmware and kernels leave after the last event: the rest of the buffer, all ones
+// or all zeros.
 func Trim(kind Kind, padded []byte) ([]byte, error) {
 	_, end, err := parse(kind, padded)
 	if err != nil {
@@ -168,8 +173,8 @@ func parse(kind Kind, b []byte) (*Log, int, error) {
 	return l, r.off, nil
 }
 
-// atPadding reports whether the rest is the end of the log or of its buffer. An event of type 0 in register 0 with no digest, as zeros would be
-// read, is none.
+// atPadding reports whether the rest is the end of the log or of its buffer. An event of type 0 in
+// register 0 with no digest, as zeros would be read, is none.
 func (r *reader) atPadding() bool {
 	rest := r.b[r.off:]
 	if len(rest) == 0 {
@@ -179,7 +184,8 @@ func (r *reader) atPadding() bool {
 	return len(bytes.Trim(head, "\x00")) == 0 || len(bytes.Trim(head, "\xff")) == 0
 }
 
-// header reads the first event, TCG_EfiSpecIDEvent, which names the algorithms. A CCEL's stands in register 0 or, as OVMF has it, 1.
+// header reads the first event, TCG_EfiSpecIDEvent, which names the algorithms. A CCEL's stands in
+// register 0 or, as OVMF has it, 1.
 func (l *Log) header(r *reader) (sizes []uint32) {
 	if l.Kind != TPM && l.Kind != CCEL {
 		r.fail("kind %q", l.Kind)
@@ -262,7 +268,8 @@ func (l *Log) event(r *reader, sizes []uint32) {
 	}
 }
 
-// checkLocality holds StartupLocality to the Platform Firmware Profile, §10.4.5.3: one, before PCR 0 is extended.
+// checkLocality holds StartupLocality to the Platform Firmware Profile, §10.4.5.3: one, before PCR
+// 0 is extended.
 func (l *Log) checkLocality() error {
 	var seen, extended bool
 	for i := range l.Events {
@@ -294,7 +301,8 @@ func (l *Log) algorithm(alg tpm.Alg) int {
 	return -1
 }
 
-// Marshal writes the log: its header as it was parsed, and its events. A log that was parsed is written as it was read.
+// Marshal writes the log: its header as it was parsed, and its events. A log that was parsed is
+// written as it was read.
 func (l *Log) Marshal() []byte {
 	le := binary.LittleEndian
 	out := bytes.Clone(l.first)

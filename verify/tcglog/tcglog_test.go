@@ -211,7 +211,8 @@ func TestRegisterOfCCELEvents(t *testing.T) {
 	}
 }
 
-// What is allocated is bounded by the input, whatever lengths it claims: the worst is a log of the shortest events.
+// What is allocated is bounded by the input, whatever lengths it claims: the worst is a log of the
+// shortest events.
 func TestParsingAllocatesInProportion(t *testing.T) {
 	l := load(t, tcglog.CCEL, realdata.PairCCEL)
 	short := tcglog.Event{Index: 1, Type: 8, Digests: [][]byte{make([]byte, 48)}}

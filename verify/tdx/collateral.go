@@ -16,7 +16,8 @@ import (
 	"github.com/poclog/poclog/verify/chain"
 )
 
-// Collateral is what Intel publishes to judge a platform, parsed. [OpenCollateral] gives authenticated collateral only.
+// Collateral is what Intel publishes to judge a platform, parsed. [OpenCollateral] gives
+// authenticated collateral only.
 type Collateral struct {
 	tcbInfo    tcbInfo
 	qeIdentity qeIdentity
@@ -32,9 +33,11 @@ type Collateral struct {
 // maxBody is the largest body of TCB info, QE identity or CRL, in bytes. Intel's are under 100 kB.
 const maxBody = 1 << 19
 
-// OpenCollateral parses and authenticates Intel's collateral for a quote's platform: TCB info and QE identity signed under the quote's own root,
-// the PCK CRL by the CA of the quote's PCK certificate, the root CRL by its root. All must be issued before and valid at a time, and be for
-// this platform's FMSPC and PCEID. Failures are [verify.Collateral]. The quote's chain must have been checked.
+// OpenCollateral parses and authenticates Intel's collateral for a quote's platform: TCB info and
+// QE identity signed under the quote's own root, the PCK CRL by the CA of the quote's PCK
+// certificate, the root CRL by its root. All must be issued before and valid at a time, and be for
+// this platform's FMSPC and PCEID. Failures are [verify.Collateral]. The quote's chain must have
+// been checked.
 func OpenCollateral(q *Quote, col *poclog.Collateral, at time.Time) (*Collateral, error) {
 	// Another root's owner has nothing to say of this chip, though the policy lists it for its own.
 	roots := Roots{sha256.Sum256(q.Root.Raw): true}
@@ -87,7 +90,8 @@ func (c *Collateral) openQEIdentity(it *poclog.CollateralItem, roots Roots, at t
 	return c.within("QE identity", c.qeIdentity.IssueDate, c.qeIdentity.NextUpdate, at)
 }
 
-// openSigned returns the inner bytes of {"<member>":…,"signature":"<r ‖ s in hex>"} after verifying them.
+// openSigned returns the inner bytes of {"<member>":…,"signature":"<r ‖ s in hex>"} after verifying
+// them.
 func (c *Collateral) openSigned(it *poclog.CollateralItem, what, member string, roots Roots, at time.Time) ([]byte, error) {
 	if it == nil {
 		return nil, fmt.Errorf("no %s", what)
@@ -115,7 +119,8 @@ func (c *Collateral) openSigned(it *poclog.CollateralItem, what, member string, 
 	return inner, nil
 }
 
-// checkSigner verifies a TCB signing certificate under its root, once where both answers carry the same.
+// checkSigner verifies a TCB signing certificate under its root, once where both answers carry the
+// same.
 func (c *Collateral) checkSigner(certs []*x509.Certificate, roots Roots, at time.Time) error {
 	signer, root := certs[0], certs[1]
 	for _, known := range c.signers {
@@ -137,7 +142,8 @@ func (c *Collateral) checkSigner(certs []*x509.Certificate, roots Roots, at time
 	return nil
 }
 
-// splitSigned finds the signed bytes, which are exactly those between the member's colon and the signature.
+// splitSigned finds the signed bytes, which are exactly those between the member's colon and the
+// signature.
 func splitSigned(body []byte, member string) (inner, sig []byte, err error) {
 	const sigStart, sigLen = `,"signature":"`, 128
 	rest, ok := bytes.CutPrefix(bytes.TrimSpace(body), []byte(`{"`+member+`":`))
@@ -169,7 +175,8 @@ func (c *Collateral) openCRL(it *poclog.CollateralItem, what string, issuer *x50
 	return crl, c.within(what, crl.ThisUpdate, crl.NextUpdate, at)
 }
 
-// within refuses what is not yet or no longer valid, and narrows the time at which all is. What has no end is never valid.
+// within refuses what is not yet or no longer valid, and narrows the time at which all is. What has
+// no end is never valid.
 func (c *Collateral) within(what string, from, to, at time.Time) error {
 	if at.Before(from) || at.After(to) || to.IsZero() {
 		return fmt.Errorf("%s: valid from %s to %s, not at %s", what, stamp(from), stamp(to), stamp(at))
@@ -187,8 +194,8 @@ func (c *Collateral) narrow(from, to time.Time) {
 	}
 }
 
-// Validity returns the time span in which every dated answer is valid, without authenticating anything: what a client asks to be judged
-// at. It is zero where there is no collateral of Intel's.
+// Validity returns the time span in which every dated answer is valid, without authenticating
+// anything: what a client asks to be judged at. It is zero where there is no collateral of Intel's.
 func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
 	c := new(Collateral)
 	type dated struct{ IssueDate, NextUpdate time.Time }
@@ -225,7 +232,8 @@ func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
 	return c.Issued, c.Until, nil
 }
 
-// CheckRevocation refuses a revoked certificate, of the quote's chain or of those who signed the collateral. Failures are [verify.TEERevocation].
+// CheckRevocation refuses a revoked certificate, of the quote's chain or of those who signed the
+// collateral. Failures are [verify.TEERevocation].
 func (c *Collateral) CheckRevocation(q *Quote) error {
 	if entry := revoked(c.pckCRL, q.PCK.SerialNumber); entry != nil {
 		return verify.Failf(verify.TEERevocation, "the PCK certificate of chip %x was revoked at %s", q.Platform.PPID, stamp(entry.RevocationTime))

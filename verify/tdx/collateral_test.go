@@ -358,7 +358,8 @@ func (c *ca) forged(t *testing.T) []byte {
 	return (&ca{&template, c.key}).list(t, nil)
 }
 
-// reframed is a lab quote of version 4 with other authentication data and another text of its chain.
+// reframed is a lab quote of version 4 with other authentication data and another text of its
+// chain.
 func reframed(quote []byte, auth func([]byte) []byte, chain func([]byte) []byte) []byte {
 	const sizeAt = 48 + 584
 	u16, u32 := binary.LittleEndian.AppendUint16, binary.LittleEndian.AppendUint32

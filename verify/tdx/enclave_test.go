@@ -10,8 +10,9 @@ import (
 	"github.com/poclog/poclog/verify/tdx"
 )
 
-// The chip certifies the report of any enclave that is shown to it. An enclave of the attacker's, or Intel's under debug, would sign whatever it is told, for
-// a trust domain that need not exist. No collateral is needed to see it.
+// The chip certifies the report of any enclave that is shown to it. An enclave of the attacker's,
+// or Intel's under debug, would sign whatever it is told, for a trust domain that need not exist.
+// No collateral is needed to see it.
 func TestOnlyIntelsEnclaveQuotes(t *testing.T) {
 	m := chip.NewMaker("enclaves", labStart)
 	p, trusted := m.NewPlatform("an attacker's machine", nil), tdx.Roots{poclog.Sum(m.Root()): true}

@@ -15,14 +15,16 @@ import (
 type Facts struct {
 	Issuer        string // the signer's common name
 	Issued, Until time.Time
-	// Number is the tcbEvaluationDataNumber of TCB info and QE identity, and the CRL number of a CRL: it never falls.
+	// Number is the tcbEvaluationDataNumber of TCB info and QE identity, and the CRL number of a
+	// CRL: it never falls.
 	Number *big.Int
 	FMSPC  []byte // TCB info: 6 bytes
 	CA     string // PCK CRL: "platform" or "processor"
 }
 
-// OpenItem authenticates one answer without a quote, at a time: TCB info and QE identity by their chain, the PCK CRL by a chain of CA and root, the
-// root CRL by a chain that is the root. The root is one of those given. Failures are [verify.Collateral].
+// OpenItem authenticates one answer without a quote, at a time: TCB info and QE identity by their
+// chain, the PCK CRL by a chain of CA and root, the root CRL by a chain that is the root. The root
+// is one of those given. Failures are [verify.Collateral].
 func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, error) {
 	c := new(Collateral)
 	var f *Facts
@@ -88,7 +90,8 @@ func crlIssuer(it *poclog.CollateralItem, roots Roots, at time.Time) (*x509.Cert
 	return certs[0], nil
 }
 
-// CAOf returns which of Intel's PCK CAs a certificate names: "platform" or "processor", as the PCS API calls them.
+// CAOf returns which of Intel's PCK CAs a certificate names: "platform" or "processor", as the PCS
+// API calls them.
 func CAOf(cert *x509.Certificate) (string, error) {
 	switch name := cert.Subject.CommonName; name {
 	case namePlatformCA:

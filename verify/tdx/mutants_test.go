@@ -195,7 +195,8 @@ func TestReportNamesTheAttestationKey(t *testing.T) {
 	}
 }
 
-// Two quotes of one platform have one frame, whatever the TDs are; another kind of body is another frame.
+// Two quotes of one platform have one frame, whatever the TDs are; another kind of body is another
+// frame.
 func TestFrameIsWhatSurroundsTheBody(t *testing.T) {
 	frame := func(td chip.TD) string { return string(labQuote(t, td).Frame()) }
 	other := [16]byte{9, 1, 6}

@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// A Platform is what a PCK certificate's SGX extension says of the chip (SGX PCK Certificate Profile, §1.3.5).
+// A Platform is what a PCK certificate's SGX extension says of the chip (SGX PCK Certificate
+// Profile, §1.3.5).
 type Platform struct {
 	PPID   [16]byte // stable for a chip
 	PIID   [16]byte // platform instance; changes when provisioned anew; zero under the Processor CA
@@ -29,7 +30,8 @@ type sgxValue struct {
 	Value asn1.RawValue
 }
 
-// parsePlatform reads the SGX extension of a PCK certificate. Every value that we use must be there once.
+// parsePlatform reads the SGX extension of a PCK certificate. Every value that we use must be there
+// once.
 func parsePlatform(cert *x509.Certificate) (p Platform, err error) {
 	var der []byte
 	for _, e := range cert.Extensions {

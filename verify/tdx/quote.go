@@ -1,15 +1,18 @@
-// Package tdx parses and authenticates Intel TDX quotes, and judges the platforms they come from by Intel's collateral.
+// Package tdx parses and authenticates Intel TDX quotes, and judges the platforms they come from by
+// Intel's collateral.
 //
-// Layouts follow "Intel TDX DCAP: Quote Generation Library and Quote Verification Library", revision 0.9, Appendix A (quote formats 4 and
-// 5), certificates the "SGX PCK Certificate and Certificate Revocation List Profile Specification", and the standing of a platform the
-// algorithm of Intel's PCS API v4 ("Get TDX TCB Info", "Get TDX QE Identity").
+// Layouts follow "Intel TDX DCAP: Quote Generation Library and Quote Verification Library",
+// revision 0.9, Appendix A (quote formats 4 and 5), certificates the "SGX PCK Certificate and
+// Certificate Revocation List Profile Specification", and the standing of a platform the algorithm
+// of Intel's PCS API v4 ("Get TDX TCB Info", "Get TDX QE Identity").
 //
-// A quote is never named by its raw bytes: padding, ECDSA's s and PEM white space can be changed by anybody. [Quote.ID] is over what
-// is signed. go-tdx-guest gives logs a second opinion ([Quote.SecondOpinion]); it is called behind bounds checks and a recover, for it panics on
+// A quote is never named by its raw bytes: padding, ECDSA's s and PEM white space can be changed by
+// anybody. [Quote.ID] is over what is signed. go-tdx-guest gives logs a second opinion
+// ([Quote.SecondOpinion]); it is called behind bounds checks and a recover, for it panics on
 // crafted lengths.
 //
-// The package is pure: roots, collateral and the time are arguments. It says nothing about where a chip stands. TestReal and
-// TestEveryByte are the evidence.
+// The package is pure: roots, collateral and the time are arguments. It says nothing about where a
+// chip stands. TestReal and TestEveryByte are the evidence.
 package tdx
 
 import (
@@ -53,7 +56,8 @@ type Body struct {
 	ReportData     [64]byte
 }
 
-// A Quote is a TDX quote of version 4 or 5 with an ECDSA P-256 attestation key. Parsing authenticates nothing.
+// A Quote is a TDX quote of version 4 or 5 with an ECDSA P-256 attestation key. Parsing
+// authenticates nothing.
 type Quote struct {
 	Version uint16
 	Body    Body
@@ -218,7 +222,8 @@ func (b *Body) decode(p []byte) {
 	}
 }
 
-// parseSignatureData reads what follows the body: signature, key, and in two nested frames the QE report and the chain.
+// parseSignatureData reads what follows the body: signature, key, and in two nested frames the QE
+// report and the chain.
 func (q *Quote) parseSignatureData(c *cursor) {
 	all := c.u32("signature data size", maxQuote)
 	start := c.off
@@ -258,11 +263,13 @@ func (q *Quote) parseChain(text []byte) error {
 	return nil
 }
 
-// SignedPart returns the bytes that the attestation key signed: header, descriptor of version 5, and body.
+// SignedPart returns the bytes that the attestation key signed: header, descriptor of version 5,
+// and body.
 func (q *Quote) SignedPart() []byte { return q.signed }
 
-// Frame returns what surrounds the body and its signature: header, descriptor of version 5, and all certification data as it stands, in which
-// white space counts. It is the same for every quote of a platform until the platform is provisioned anew.
+// Frame returns what surrounds the body and its signature: header, descriptor of version 5, and all
+// certification data as it stands, in which white space counts. It is the same for every quote of a
+// platform until the platform is provisioned anew.
 func (q *Quote) Frame() []byte {
 	head := headerSize
 	if q.Version == 5 {
@@ -277,9 +284,11 @@ func (q *Quote) ID() poclog.Identity {
 	return poclog.Identity(poclog.QuoteKind + ":" + poclog.Sum(q.signed).String())
 }
 
-// CheckNoDebug refuses a TD whose memory its host can read: TDATTRIBUTES bits 0 to 7 ("TUD", TD under debug; Intel TDX Module Base
-// Architecture Specification, "TD attributes"), and bit 29 (MIGRATABLE). Of a migratable TD the migration TD has the key with which its memory
-// leaves the chip and comes back; the host chooses the migration TD, and quotes of TDX 1.0 do not say which one it is.
+// CheckNoDebug refuses a TD whose memory its host can read: TDATTRIBUTES bits 0 to 7 ("TUD", TD
+// under debug; Intel TDX Module Base Architecture Specification, "TD attributes"), and bit 29
+// (MIGRATABLE). Of a migratable TD the migration TD has the key with which its memory leaves the
+// chip and comes back; the host chooses the migration TD, and quotes of TDX 1.0 do not say which
+// one it is.
 func (q *Quote) CheckNoDebug() error {
 	const migratable = 1 << (29 - 24) // of byte 3
 	switch a := &q.Body.TDAttributes; {

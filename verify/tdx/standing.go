@@ -12,8 +12,9 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// A Standing is all that Intel's collateral judges of a quote's platform: what is kept of a quote, so that whatever Intel publishes later can judge the
-// platform again without it. It vouches for nothing by itself: take it from a quote whose chain and signature were checked.
+// A Standing is all that Intel's collateral judges of a quote's platform: what is kept of a quote,
+// so that whatever Intel publishes later can judge the platform again without it. It vouches for
+// nothing by itself: take it from a quote whose chain and signature were checked.
 type Standing struct {
 	FMSPC          [6]byte
 	PCEID          [2]byte
@@ -78,17 +79,20 @@ func (q *Quote) Standing() *Standing {
 	}
 }
 
-// ErrOtherPlatform says that collateral is for other platforms than the one that it was to judge: of another family, CA or root.
+// ErrOtherPlatform says that collateral is for other platforms than the one that it was to judge:
+// of another family, CA or root.
 var ErrOtherPlatform = errors.New("the collateral is for other platforms")
 
-// OpenTCB authenticates TCB info and QE identity without a quote, to judge platforms by their [Standing]. Both must be of one of the roots, the same one,
-// and valid at a time. Failures are [verify.Collateral].
+// OpenTCB authenticates TCB info and QE identity without a quote, to judge platforms by their
+// [Standing]. Both must be of one of the roots, the same one, and valid at a time. Failures are
+// [verify.Collateral].
 func OpenTCB(tcbInfo, qeIdentity *poclog.CollateralItem, roots Roots, at time.Time) (*Collateral, error) {
 	c := new(Collateral)
 	if err := c.openTCBInfo(tcbInfo, roots, at); err != nil {
 		return nil, verify.Failf(verify.Collateral, "%w", err)
 	}
-	// The QE identity is of the TCB info's own root: with another's, one root's owner would judge the chips of the other.
+	// The QE identity is of the TCB info's own root: with another's, one root's owner would judge
+	// the chips of the other.
 	if err := c.openQEIdentity(qeIdentity, Roots{c.root: true}, at); err != nil {
 		return nil, verify.Failf(verify.Collateral, "%w", err)
 	}
@@ -101,8 +105,9 @@ func (c *Collateral) FMSPC() []byte { return c.tcbInfo.FMSPC }
 // Evaluation returns the tcbEvaluationDataNumber of the TCB info.
 func (c *Collateral) Evaluation() uint32 { return c.tcbInfo.Evaluation }
 
-// Judge finds where a platform stands, as [Collateral.TCB] does for a quote. The error is [ErrOtherPlatform] where the collateral does not judge it, or
-// [verify.TEETCB] where the platform reaches no level.
+// Judge finds where a platform stands, as [Collateral.TCB] does for a quote. The error is
+// [ErrOtherPlatform] where the collateral does not judge it, or [verify.TEETCB] where the platform
+// reaches no level.
 func (c *Collateral) Judge(s *Standing) (*poclog.TCB, error) {
 	if s.Root != c.root {
 		return nil, fmt.Errorf("%w: root %s", ErrOtherPlatform, s.Root)
@@ -142,8 +147,9 @@ func OpenRevocations(it *poclog.CollateralItem, roots Roots, at time.Time) (*Rev
 	return r, nil
 }
 
-// Revoked says which of a platform's certificates the list revokes, and when: the PCK CRL the chip's, the root CRL its CA's. It is empty where the list
-// revokes neither, or is of another issuer.
+// Revoked says which of a platform's certificates the list revokes, and when: the PCK CRL the
+// chip's, the root CRL its CA's. It is empty where the list revokes neither, or is of another
+// issuer.
 func (r *Revocations) Revoked(s *Standing) (what string, at time.Time) {
 	serial, issuer := s.PCKSerial, s.CAKey
 	what = "the chip's PCK certificate"
@@ -158,7 +164,8 @@ func (r *Revocations) Revoked(s *Standing) (what string, at time.Time) {
 	return what, at
 }
 
-// CheckSigners refuses collateral whose signer's certificate the root CRL revokes: whoever has that key could make platforms fall that stand.
+// CheckSigners refuses collateral whose signer's certificate the root CRL revokes: whoever has that
+// key could make platforms fall that stand.
 func (r *Revocations) CheckSigners(c *Collateral) error {
 	for _, s := range c.signers {
 		if at, found := r.when[serialOf(s.SerialNumber)]; found && r.root && r.issuer == c.root {
@@ -168,7 +175,8 @@ func (r *Revocations) CheckSigners(c *Collateral) error {
 	return nil
 }
 
-// Issuer returns whose list it is: of a PCK CRL the digest of the CA's key, of a root CRL that of the root's certificate, as a [Standing] has them.
+// Issuer returns whose list it is: of a PCK CRL the digest of the CA's key, of a root CRL that of
+// the root's certificate, as a [Standing] has them.
 func (r *Revocations) Issuer() poclog.Digest { return r.issuer }
 
 // Root returns the digest of the root certificate that TCB info and QE identity lead to.

@@ -90,8 +90,9 @@ const (
 	outOfDateConfigurationNeed = "OutOfDateConfigurationNeeded"
 )
 
-// TCB finds where the platform, its TDX module and its quoting enclave stand, by the algorithm of Intel's PCS API v4: the first level that
-// each reaches, and the worst of the three. It does not judge the status: [CheckTCB] does. Failures are [verify.TEETCB].
+// TCB finds where the platform, its TDX module and its quoting enclave stand, by the algorithm of
+// Intel's PCS API v4: the first level that each reaches, and the worst of the three. It does not
+// judge the status: [CheckTCB] does. Failures are [verify.TEETCB].
 func (c *Collateral) TCB(q *Quote) (*poclog.TCB, error) { return c.tcbOf(q.Standing()) }
 
 func (c *Collateral) tcbOf(s *Standing) (*poclog.TCB, error) {
@@ -141,7 +142,8 @@ func converge(platform, other string) (string, error) {
 	case other == upToDate || other == platform:
 		return platform, nil
 	case platform == upToDate:
-		// Modules and enclaves are up to date, out of date or revoked; whatever else Intel may say stands for itself.
+		// Modules and enclaves are up to date, out of date or revoked; whatever else Intel may say
+		// stands for itself.
 		return other, nil
 	case other != outOfDate:
 		// Neither hides the other: which of them is worse, Intel does not say.
@@ -170,7 +172,8 @@ func (l *tcbLevel) reached(s *Standing) bool {
 	if s.PCESVN < l.TCB.PCESVN {
 		return false
 	}
-	// Bytes 0 and 1 are the TDX module's own SVN and version, which the module's identity judges where the version is not zero.
+	// Bytes 0 and 1 are the TDX module's own SVN and version, which the module's identity judges
+	// where the version is not zero.
 	first := 0
 	if s.TEETCBSVN[1] > 0 {
 		first = 2

@@ -21,8 +21,8 @@ func published(m *chip.Maker, o chip.CollateralOptions) *poclog.Collateral {
 	return m.Collateral(o)
 }
 
-// The status of a platform is that of its worst part. Of two that Intel does not rank neither hides the other: the platform is refused, whatever a
-// policy accepts.
+// The status of a platform is that of its worst part. Of two that Intel does not rank neither hides
+// the other: the platform is refused, whatever a policy accepts.
 func TestNoStatusHidesAnother(t *testing.T) {
 	m := chip.NewMaker("statuses", labStart)
 	quote, trusted := m.NewPlatform("host", nil).Quote(chip.TD{}), tdx.Roots{poclog.Sum(m.Root()): true}
@@ -58,7 +58,8 @@ func TestNoStatusHidesAnother(t *testing.T) {
 	}
 }
 
-// A policy may list two roots of Intel's. What one of them signed says nothing of the other's chips.
+// A policy may list two roots of Intel's. What one of them signed says nothing of the other's
+// chips.
 func TestCollateralIsOfTheQuotesOwnRoot(t *testing.T) {
 	one, two := chip.NewMaker("one root", labStart), chip.NewMaker("another root", labStart)
 	quote := one.NewPlatform("host", nil).Quote(chip.TD{})

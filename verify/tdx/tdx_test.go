@@ -125,7 +125,8 @@ func TestCollateralOfAnotherPlatformIsRefused(t *testing.T) {
 	wantCheck(t, err, verify.Collateral)
 }
 
-// Every byte of a quote is signed, or is one that anybody can change without changing what the quote says. The list is complete.
+// Every byte of a quote is signed, or is one that anybody can change without changing what the
+// quote says. The list is complete.
 func TestEveryByteIsSignedOrListed(t *testing.T) {
 	item, err := tdx.TrimQuote(realdata.Quotes()[0])
 	if err != nil {
@@ -200,7 +201,8 @@ func TestCraftedLengthsAreRefused(t *testing.T) {
 	}
 }
 
-// ECDSA's s and its negative both verify: the raw bytes of a quote are no name for it, its signed part is.
+// ECDSA's s and its negative both verify: the raw bytes of a quote are no name for it, its signed
+// part is.
 func TestMalleatedQuoteKeepsItsIdentity(t *testing.T) {
 	item, err := tdx.TrimQuote(realdata.Quotes()[0])
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/poclog/poclog/verify/chain"
 )
 
-// Common names of Intel's certificates: one root certifies keys for several uses, and only the name keeps them apart (SGX PCK Certificate
-// Profile, §1.3).
+// Common names of Intel's certificates: one root certifies keys for several uses, and only the name
+// keeps them apart (SGX PCK Certificate Profile, §1.3).
 const (
 	nameRoot        = "Intel SGX Root CA"
 	namePlatformCA  = "Intel SGX PCK Platform CA"
@@ -33,8 +33,8 @@ const (
 // Roots are the digests of the root certificates that may judge, by SHA-256 of their DER.
 type Roots = chain.Roots
 
-// CheckChain verifies that the chip's certificate leads to one of the roots, and that all certificates are valid at a time.
-// Failures are [verify.TEEChain].
+// CheckChain verifies that the chip's certificate leads to one of the roots, and that all
+// certificates are valid at a time. Failures are [verify.TEEChain].
 func (q *Quote) CheckChain(roots Roots, at time.Time) error {
 	if _, err := CAOf(q.CA); err != nil {
 		return verify.Failf(verify.TEEChain, "the PCK certificate's issuer: %w", err)
@@ -55,7 +55,8 @@ func checkName(c *x509.Certificate, want string) error {
 	return nil
 }
 
-// ofIntel holds every certificate of a chain to what Intel's are: self-issued is the root alone, and that has its name.
+// ofIntel holds every certificate of a chain to what Intel's are: self-issued is the root alone,
+// and that has its name.
 func ofIntel(c *x509.Certificate, _ int) error {
 	if bytes.Equal(c.RawIssuer, c.RawSubject) {
 		return checkName(c, nameRoot)
@@ -73,8 +74,9 @@ func checkP256(c *x509.Certificate) error {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// CheckSignature verifies the quote's two signatures: the QE report's by the chip's PCK key, which vouches for the attestation key, and the
-// attestation key's over the quote. The enclave with that key is Intel's: the chip certifies any enclave's report that is shown to it. The chain must have
+// CheckSignature verifies the quote's two signatures: the QE report's by the chip's PCK key, which
+// vouches for the attestation key, and the attestation key's over the quote. The enclave with that
+// key is Intel's: the chip certifies any enclave's report that is shown to it. The chain must have
 // been checked. Failures are [verify.TEESignature].
 func (q *Quote) CheckSignature() error {
 	if err := q.checkEnclave(); err != nil {
@@ -101,8 +103,9 @@ func (q *Quote) CheckSignature() error {
 	return nil
 }
 
-// SecondOpinion asks go-tdx-guest whether it accepts chain and signatures at a time too. Failures are [verify.SecondOpinion]. It is no part of an appraisal,
-// which must be the same with every version of the library.
+// SecondOpinion asks go-tdx-guest whether it accepts chain and signatures at a time too. Failures
+// are [verify.SecondOpinion]. It is no part of an appraisal, which must be the same with every
+// version of the library.
 func (q *Quote) SecondOpinion(at time.Time) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -142,8 +145,10 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// Identity of Intel's TD quoting enclave, as every QE identity of Intel's has it: who signed it, which of the signer's enclaves it is, and the attributes that
-// an enclave has while it runs, with access to the provisioning key. What may change with a version (MISCSELECT, other attributes, ISVSVN) the QE identity judges.
+// Identity of Intel's TD quoting enclave, as every QE identity of Intel's has it: who signed it,
+// which of the signer's enclaves it is, and the attributes that an enclave has while it runs, with
+// access to the provisioning key. What may change with a version (MISCSELECT, other attributes,
+// ISVSVN) the QE identity judges.
 var intelSigner = [32]byte{
 	0xdc, 0x9e, 0x2a, 0x7c, 0x6f, 0x94, 0x8f, 0x17, 0x47, 0x4e, 0x34, 0xa7, 0xfc, 0x43, 0xed, 0x03,
 	0x0f, 0x7c, 0x15, 0x63, 0xf1, 0xba, 0xbd, 0xdf, 0x63, 0x40, 0xc8, 0x2e, 0x0e, 0x54, 0xa8, 0xc5,
@@ -158,7 +163,8 @@ const (
 	attributeProvisionKey = 1 << 4
 )
 
-// checkEnclave refuses an enclave that is not Intel's, or one whose memory its host can read, and the attestation key with it.
+// checkEnclave refuses an enclave that is not Intel's, or one whose memory its host can read, and
+// the attestation key with it.
 func (q *Quote) checkEnclave() error {
 	_, attributes, signer, product, _ := q.qeFields()
 	switch flags := attributes[0]; {
@@ -180,8 +186,8 @@ func (q *Quote) qeFields() (misc uint32, attributes, mrsigner []byte, prodID, sv
 	return binary.LittleEndian.Uint32(r[16:]), r[48:64], r[128:160], binary.LittleEndian.Uint16(r[256:]), binary.LittleEndian.Uint16(r[258:])
 }
 
-// Offsets in a TDREPORT of type 0x81, 1,024 bytes (Intel TDX Module ABI, "TDREPORT_STRUCT"): REPORTMACSTRUCT 256, TEE_TCB_INFO 239, reserved
-// 17, TDINFO 512.
+// Offsets in a TDREPORT of type 0x81, 1,024 bytes (Intel TDX Module ABI, "TDREPORT_STRUCT"):
+// REPORTMACSTRUCT 256, TEE_TCB_INFO 239, reserved 17, TDINFO 512.
 const (
 	reportSize  = 1024
 	offTCBHash  = 32
@@ -193,15 +199,17 @@ const (
 	infoSize    = 512
 )
 
-// CheckReport verifies that a TDREPORT is the one from which the quote was made, as far as the quote shows it: its hashes lead to the
-// registers that the quote has. The report's MAC is for the chip alone, and its CPUSVN and reserved bytes are covered by nothing else.
+// CheckReport verifies that a TDREPORT is the one from which the quote was made, as far as the
+// quote shows it: its hashes lead to the registers that the quote has. The report's MAC is for the
+// chip alone, and its CPUSVN and reserved bytes are covered by nothing else.
 func (q *Quote) CheckReport(report []byte) error {
 	if len(report) < reportSize {
 		return fmt.Errorf("%d bytes: want %d", len(report), reportSize)
 	}
 	b := &q.Body
 	tcb, info := report[offTCBInfo:][:tcbInfoSize], report[offInfo:][:infoSize]
-	// TEE_TCB_INFO: VALID 8, TEE_TCB_SVN 16, MRSEAM 48, MRSIGNERSEAM 48, ATTRIBUTES 8. TDINFO: as in the quote, without REPORTDATA.
+	// TEE_TCB_INFO: VALID 8, TEE_TCB_SVN 16, MRSEAM 48, MRSIGNERSEAM 48, ATTRIBUTES 8. TDINFO: as
+	// in the quote, without REPORTDATA.
 	seam := slices.Concat(b.TEETCBSVN[:], b.MRSEAM[:], b.MRSIGNERSEAM[:], b.SEAMAttributes[:])
 	regs := slices.Concat(b.TDAttributes[:], b.XFAM[:], b.MRTD[:], b.MRConfigID[:], b.MROwner[:], b.MROwnerConfig[:],
 		b.RTMRs[0][:], b.RTMRs[1][:], b.RTMRs[2][:], b.RTMRs[3][:])

@@ -13,8 +13,10 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Excepted verifies an auditor's note of exceptions, and returns the witnesses that it stands for (docs/format.md §10): those with a key of the auditor's own
-// name, and of the type of a key for exceptions that signed. A wrong signature of a key that the policy names is an error; those of other keys are ignored.
+// Excepted verifies an auditor's note of exceptions, and returns the witnesses that it stands for
+// (docs/format.md §10): those with a key of the auditor's own name, and of the type of a key for
+// exceptions that signed. A wrong signature of a key that the policy names is an error; those of
+// other keys are ignored.
 func (p *Policy) Excepted(e *poclog.Exceptions) (witnesses []string, err error) {
 	message, err := e.Message()
 	if err != nil {

@@ -108,8 +108,8 @@ func reference(g *tree, times map[string]int) (before, after int, ok bool) {
 	return before, after, after != 0
 }
 
-// Every nesting of groups over one to four of four witnesses, every threshold, every subset of cosigners in every order of times, equal
-// ones included.
+// Every nesting of groups over one to four of four witnesses, every threshold, every subset of
+// cosigners in every order of times, equal ones included.
 func TestEveryPolicyOfFourWitnessesAgreesWithItsDefinition(t *testing.T) {
 	names := []string{"w1", "w2", "w3", "w4"}
 	base := "log " + testlog.LogKey("log.test").VKey + "\n"
@@ -139,7 +139,8 @@ func TestEveryPolicyOfFourWitnessesAgreesWithItsDefinition(t *testing.T) {
 	t.Logf("%d policies, %d cases", policies, cases)
 }
 
-// compareWithReference takes the times of the four witnesses from the digits of code in base 5: absent, or second 1 to 4.
+// compareWithReference takes the times of the four witnesses from the digits of code in base 5:
+// absent, or second 1 to 4.
 func compareWithReference(t *testing.T, p *Policy, g *tree, code int, names []string) {
 	t.Helper()
 	v, times, by := &View{policy: p}, map[string]int{}, map[string]bool{}

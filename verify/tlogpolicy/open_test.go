@@ -11,7 +11,8 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// Every case is signed as it stands, or changed where the signature does not reach: only the rule refuses it.
+// Every case is signed as it stands, or changed where the signature does not reach: only the rule
+// refuses it.
 func TestCheckpointsWithMoreThanThreeLinesAreRefusedThoughSigned(t *testing.T) {
 	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}, {2}, {3}}}
 	key, pq, w := testlog.LogKey(origin), testlog.MLDSAKey(origin), testlog.WitnessKey("w1.test")
@@ -64,7 +65,8 @@ func TestSignaturesOfOneKeyCountOnceAndMustAllBeRight(t *testing.T) {
 	}
 }
 
-// Whoever holds a receipt can change the order of its signature lines, and leave lines out. It may not move t1 later, nor t2 earlier, than the witness said.
+// Whoever holds a receipt can change the order of its signature lines, and leave lines out. It may
+// not move t1 later, nor t2 earlier, than the witness said.
 func TestTimesDoNotDependOnTheOrderOfLines(t *testing.T) {
 	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}
 	key, w, other := testlog.LogKey(origin), testlog.WitnessKey("w1.test"), testlog.WitnessKey("w2.test")

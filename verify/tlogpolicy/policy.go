@@ -1,9 +1,10 @@
-// Package tlogpolicy is the C2SP tlog-policy language (https://c2sp.org/tlog-policy): which logs a reader accepts, and which witnesses must have
-// cosigned their checkpoints. It parses strictly, for a policy that is read more kindly than it was written lets one witness count
-// twice; and it evaluates quorums, and the times that a quorum of cosignatures proves.
+// Package tlogpolicy is the C2SP tlog-policy language (https://c2sp.org/tlog-policy): which logs a
+// reader accepts, and which witnesses must have cosigned their checkpoints. It parses strictly, for
+// a policy that is read more kindly than it was written lets one witness count twice; and it
+// evaluates quorums, and the times that a quorum of cosignatures proves.
 //
-// Signatures are C2SP signed-note and tlog-cosignature: Ed25519 and ML-DSA-44. The package is pure. testdata/tlogpolicy holds a policy for
-// every rule that can be broken.
+// Signatures are C2SP signed-note and tlog-cosignature: Ed25519 and ML-DSA-44. The package is pure.
+// testdata/tlogpolicy holds a policy for every rule that can be broken.
 package tlogpolicy
 
 import (
@@ -149,9 +150,10 @@ func (p *Policy) line(line string, keys keyLines, number int) error {
 // keyLines are the lines on which keys stand, by public key and by name and id.
 type keyLines map[string]int
 
-// claim refuses a key that another line has. Duplicates are the same public key among logs or among witnesses, under whatever names: an
-// Ed25519 cosignature does not cover its signer's name, so that one signature would count as two. Nor may two keys share name and
-// id, between which a signature line could not tell.
+// claim refuses a key that another line has. Duplicates are the same public key among logs or among
+// witnesses, under whatever names: an Ed25519 cosignature does not cover its signer's name, so that
+// one signature would count as two. Nor may two keys share name and id, between which a signature
+// line could not tell.
 func (k keyLines) claim(role string, v note.Verifier, public []byte, number int) error {
 	byPublic, byName := role+"\n"+string(public), fmt.Sprintf("%s+%08x", v.Name(), v.KeyHash())
 	for _, id := range []string{byPublic, byName} {
@@ -254,7 +256,8 @@ func (p *Policy) groupLine(args []string) error {
 	return nil
 }
 
-// onlyOnce refuses a member of two groups, as the specification does: it would count twice above them.
+// onlyOnce refuses a member of two groups, as the specification does: it would count twice above
+// them.
 func (p *Policy) onlyOnce(member string) error {
 	for _, g := range p.groups {
 		if slices.Contains(g.Members, member) {
@@ -285,17 +288,19 @@ const (
 	mldsa44            = 0x06
 )
 
-// maxSignedName is the length of the longest name that an ML-DSA-44 signature covers (tlog-cosignature, opaque<1..2^8-1>); the library
-// would wrap the length of a longer one.
+// maxSignedName is the length of the longest name that an ML-DSA-44 signature covers
+// (tlog-cosignature, opaque<1..2^8-1>); the library would wrap the length of a longer one.
 const maxSignedName = 255
 
-// WitnessVerifier parses a witness's key: Ed25519 or ML-DSA-44 for cosignatures (https://c2sp.org/tlog-cosignature).
+// WitnessVerifier parses a witness's key: Ed25519 or ML-DSA-44 for cosignatures
+// (https://c2sp.org/tlog-cosignature).
 func WitnessVerifier(vkey string) (note.Verifier, error) {
 	v, _, err := verifier("witness", vkey, ed25519Cosignature)
 	return v, err
 }
 
-// verifier parses a key of one of two types and checks its id, which not all of the libraries do. It also returns the public key.
+// verifier parses a key of one of two types and checks its id, which not all of the libraries do.
+// It also returns the public key.
 func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []byte, err error) {
 	name, rest, _ := strings.Cut(vkey, "+")
 	id, encoded, _ := strings.Cut(rest, "+")
@@ -324,7 +329,8 @@ func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []by
 	return v, key[1:], nil
 }
 
-// Satisfied reports whether cosignatures of some witnesses, by name, meet a witness or group of the policy, or None. An unknown name is not met.
+// Satisfied reports whether cosignatures of some witnesses, by name, meet a witness or group of the
+// policy, or None. An unknown name is not met.
 func (p *Policy) Satisfied(name string, witnesses ...string) bool {
 	var by []Cosignature
 	for _, w := range witnesses {
@@ -333,7 +339,8 @@ func (p *Policy) Satisfied(name string, witnesses ...string) bool {
 	return p.satisfied(name, by)
 }
 
-// Contains reports whether a witness or group is a member, over however many groups, of a name, or is of that name.
+// Contains reports whether a witness or group is a member, over however many groups, of a name, or
+// is of that name.
 func (p *Policy) Contains(of, name string) bool {
 	if of == name {
 		return true
@@ -342,8 +349,8 @@ func (p *Policy) Contains(of, name string) bool {
 	return i >= 0 && slices.ContainsFunc(p.groups[i].Members, func(m string) bool { return p.Contains(m, name) })
 }
 
-// SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an outage of one stops a log that waits
-// for it. A witness with several keys counts as one.
+// SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an
+// outage of one stops a log that waits for it. A witness with several keys counts as one.
 func (p *Policy) SinglePointsOfFailure() []string {
 	var all []Cosignature
 	for _, w := range p.witnesses {

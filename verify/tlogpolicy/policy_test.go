@@ -225,7 +225,8 @@ func slow(satisfied func(named map[string]bool) bool, cosigned map[string]int64)
 	return before, after, after >= 0
 }
 
-// Every shape of two groups over four witnesses, every subset of cosigners, against a slow reference.
+// Every shape of two groups over four witnesses, every subset of cosigners, against a slow
+// reference.
 func TestBoundsAgreeWithTheirDefinition(t *testing.T) {
 	l := &testlog.Log{Origin: origin, Leaves: [][]byte{{1}}}
 	key := testlog.LogKey(origin)

@@ -15,18 +15,20 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// MaxCheckpoint is the size of the largest signed checkpoint, in bytes: 16 ML-DSA-44 signature lines fit.
+// MaxCheckpoint is the size of the largest signed checkpoint, in bytes: 16 ML-DSA-44 signature
+// lines fit.
 const MaxCheckpoint = 1 << 17
 
-// A Checkpoint is the text of a checkpoint (https://c2sp.org/tlog-checkpoint) without extension lines, which ML-DSA cosignatures do not
-// cover and we do not write.
+// A Checkpoint is the text of a checkpoint (https://c2sp.org/tlog-checkpoint) without extension
+// lines, which ML-DSA cosignatures do not cover and we do not write.
 type Checkpoint struct {
 	Origin string
 	Size   uint64            // leaves
 	Root   [sha256.Size]byte // SHA-256 of nothing for size 0
 }
 
-// ParseCheckpoint parses the text of a checkpoint, or of a signed one up to its signatures. Nothing is authenticated.
+// ParseCheckpoint parses the text of a checkpoint, or of a signed one up to its signatures. Nothing
+// is authenticated.
 func ParseCheckpoint(signed []byte) (Checkpoint, error) {
 	if len(signed) > MaxCheckpoint {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes: want at most %d", len(signed), MaxCheckpoint)
@@ -42,7 +44,8 @@ func ParseCheckpoint(signed []byte) (Checkpoint, error) {
 
 const signaturePrefix = "— " // signed-note: em dash, space
 
-// splitNote splits a signed note at its last empty line into text and signature lines. What has no empty line is all text.
+// splitNote splits a signed note at its last empty line into text and signature lines. What has no
+// empty line is all text.
 func splitNote(signed string) (text string, signatures []string) {
 	i := strings.LastIndex(signed, "\n\n")
 	if i < 0 {
@@ -80,7 +83,8 @@ func parseText(text string) (c Checkpoint, err error) {
 	return c, nil
 }
 
-// A Cosignature is a witness's statement that it saw the checkpoint's log consistent, and when. A checkpoint may carry several by one witness.
+// A Cosignature is a witness's statement that it saw the checkpoint's log consistent, and when. A
+// checkpoint may carry several by one witness.
 type Cosignature struct {
 	Name    string    // of the witness, in the policy
 	KeyName string    // in its key
@@ -93,15 +97,15 @@ type View struct {
 	Checkpoint
 	Cosignatures []Cosignature // of the policy's witnesses, in the policy's order
 
-	// Signed is when the log itself says that it signed, in its ML-DSA signature; zero if it has none. It is worth what the log's
-	// word is worth, and no quorum counts it.
+	// Signed is when the log itself says that it signed, in its ML-DSA signature; zero if it has
+	// none. It is worth what the log's word is worth, and no quorum counts it.
 	Signed time.Time
 
 	policy *Policy
 }
 
-// Open verifies a signed checkpoint: it has the signature of a listed log whose origin it names, no signature of a known key is wrong, and
-// the cosignatures meet the quorum.
+// Open verifies a signed checkpoint: it has the signature of a listed log whose origin it names, no
+// signature of a known key is wrong, and the cosignatures meet the quorum.
 func (p *Policy) Open(checkpoint []byte) (*View, error) {
 	v, err := p.OpenLogged(checkpoint)
 	if err != nil {
@@ -150,8 +154,9 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 	return v, nil
 }
 
-// signatureLines reads the signature lines of known keys. Of a key that signed more than once note.Open verifies the first one alone: the others have to be right as
-// well, and count as much, so that whoever holds the note changes nothing by changing the order of its lines.
+// signatureLines reads the signature lines of known keys. Of a key that signed more than once
+// note.Open verifies the first one alone: the others have to be right as well, and count as much,
+// so that whoever holds the note changes nothing by changing the order of its lines.
 func (p *Policy) signatureLines(signed, text string) ([]note.Signature, error) {
 	_, signatures := splitNote(signed)
 	lines, seen := make([]note.Signature, 0, len(signatures)), make(map[string]bool)
@@ -180,7 +185,8 @@ func (p *Policy) signatureLines(signed, text string) ([]note.Signature, error) {
 	return lines, nil
 }
 
-// decodeStrictly decodes base64 of which there is only one form: the library ignores the last letter's spare bits, and carriage returns.
+// decodeStrictly decodes base64 of which there is only one form: the library ignores the last
+// letter's spare bits, and carriage returns.
 func decodeStrictly(encoded string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil || base64.StdEncoding.EncodeToString(b) != encoded {
@@ -189,7 +195,8 @@ func decodeStrictly(encoded string) ([]byte, error) {
 	return b, nil
 }
 
-// readLog finds the signature of a log whose origin the checkpoint names, and the time in it if there is one.
+// readLog finds the signature of a log whose origin the checkpoint names, and the time in it if
+// there is one.
 func (v *View) readLog(n *note.Note) error {
 	found := false
 	for _, l := range v.policy.logs {
@@ -245,8 +252,9 @@ func (c *Cosignature) add(t time.Time) {
 	}
 }
 
-// signatureTime reads the time of a signature: the zero time if it has none, which a log's ML-DSA-44 signature may (tlog-cosignature) and
-// a witness's on a checkpoint may not. One from after the year 9999 cannot be.
+// signatureTime reads the time of a signature: the zero time if it has none, which a log's
+// ML-DSA-44 signature may (tlog-cosignature) and a witness's on a checkpoint may not. One from
+// after the year 9999 cannot be.
 func signatureTime(sig *note.Signature) (time.Time, error) {
 	t, err := fnote.CoSigV1Timestamp(*sig)
 	switch {
@@ -286,15 +294,17 @@ func (p *Policy) satisfied(name string, by []Cosignature) bool {
 	return slices.ContainsFunc(by, func(c Cosignature) bool { return c.Name == name })
 }
 
-// Satisfies reports whether the cosignatures meet a witness or group of the policy, or None. An unknown name is not met.
+// Satisfies reports whether the cosignatures meet a witness or group of the policy, or None. An
+// unknown name is not met.
 func (v *View) Satisfies(name string) bool { return v.policy.satisfied(name, v.Cosignatures) }
 
-// NotBefore returns the greatest t such that the cosignatures timed at t or later meet the quorum: whatever contains the signed
-// checkpoint was made after it, while dishonest witnesses cannot meet the quorum. It is false where no time is known: quorum None.
+// NotBefore returns the greatest t such that the cosignatures timed at t or later meet the quorum:
+// whatever contains the signed checkpoint was made after it, while dishonest witnesses cannot meet
+// the quorum. It is false where no time is known: quorum None.
 func (v *View) NotBefore() (time.Time, bool) { return v.NotBeforeUnder(v.policy.quorum) }
 
-// NotAfter returns the least t such that the cosignatures timed at t or earlier meet the quorum: whatever the checkpoint's tree contains
-// was made before it. It is false where no time is known.
+// NotAfter returns the least t such that the cosignatures timed at t or earlier meet the quorum:
+// whatever the checkpoint's tree contains was made before it. It is false where no time is known.
 func (v *View) NotAfter() (time.Time, bool) { return v.NotAfterUnder(v.policy.quorum) }
 
 // NotBeforeUnder is NotBefore for another witness or group of the policy.

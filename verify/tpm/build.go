@@ -16,7 +16,8 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// An Attestation is what a TPM puts into a quote: for laboratories and tests, which make what a TPM would.
+// An Attestation is what a TPM puts into a quote: for laboratories and tests, which make what a TPM
+// would.
 type Attestation struct {
 	AK           *Public
 	ExtraData    []byte
@@ -29,7 +30,8 @@ type Attestation struct {
 	Values       []byte // of the selected registers, concatenated
 }
 
-// Marshal returns the TPMS_ATTEST, as a primary key of the endorsement hierarchy signs it. The AK must have a signing scheme.
+// Marshal returns the TPMS_ATTEST, as a primary key of the endorsement hierarchy signs it. The AK
+// must have a signing scheme.
 func (a *Attestation) Marshal() []byte {
 	q := Quote{
 		QualifiedSigner: a.AK.primaryName(hierarchyEndorsement), ExtraData: a.ExtraData,
@@ -55,7 +57,8 @@ func (q *Quote) marshalAttest() []byte {
 	return appendSized(b, q.PCRDigest)
 }
 
-// Marshal returns the quote's item, TPM2B_ATTEST ‖ TPMT_SIGNATURE, written from its fields: for a parsed quote, the same bytes.
+// Marshal returns the quote's item, TPM2B_ATTEST ‖ TPMT_SIGNATURE, written from its fields: for a
+// parsed quote, the same bytes.
 func (q *Quote) Marshal() []byte {
 	b := append16(appendSized(nil, q.marshalAttest()), q.scheme, uint16(q.hash))
 	if q.scheme == algECDSA {
@@ -87,7 +90,8 @@ func marshalSelection(selection []PCRSelection) []byte {
 	return b
 }
 
-// SignQuote signs a TPMS_ATTEST with SHA-256, as RSASSA or ECDSA, and returns the quote's item. ECDSA signatures are deterministic.
+// SignQuote signs a TPMS_ATTEST with SHA-256, as RSASSA or ECDSA, and returns the quote's item.
+// ECDSA signatures are deterministic.
 func SignQuote(attest []byte, key crypto.Signer) ([]byte, error) {
 	digest := sha256.Sum256(attest)
 	var source io.Reader = rand.Reader
@@ -111,8 +115,8 @@ func SignQuote(attest []byte, key crypto.Signer) ([]byte, error) {
 	return appendSized(appendSized(append16(item, algECDSA, algSHA256), r), s), nil
 }
 
-// AKPublic returns the TPMT_PUBLIC of a restricted attestation key around an RSA-2048 or P-256 key, with SHA-256 throughout. With a policy, a
-// SHA-256 digest, nothing but the policy lets it be used.
+// AKPublic returns the TPMT_PUBLIC of a restricted attestation key around an RSA-2048 or P-256 key,
+// with SHA-256 throughout. With a policy, a SHA-256 digest, nothing but the policy lets it be used.
 func AKPublic(key crypto.PublicKey, authPolicy []byte) ([]byte, error) {
 	p := &Public{
 		nameAlg: SHA256, attributes: attrRestricted | attrSign | attrFixedTPM | attrFixedParent | attrSensitiveDataOrigin,

@@ -20,7 +20,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// Purposes of certificates ("TCG EK Credential Profile for TPM Family 2.0"), and the attributes by which an EK certificate names its TPM.
+// Purposes of certificates ("TCG EK Credential Profile for TPM Family 2.0"), and the attributes by
+// which an EK certificate names its TPM.
 var (
 	OIDEKCertificate = asn1.ObjectIdentifier{2, 23, 133, 8, 1} // tcg-kp-EKCertificate
 	OIDAKCertificate = asn1.ObjectIdentifier{2, 23, 133, 8, 3} // tcg-kp-AIKCertificate
@@ -30,12 +31,15 @@ var (
 	OIDTPMVersion      = asn1.ObjectIdentifier{2, 23, 133, 2, 3}
 )
 
-// A Device is how an EK certificate names its TPM: printable text of 1 to 64 bytes each, such as "id:49465800", "SLB 9672" and "id:1002".
+// A Device is how an EK certificate names its TPM: printable text of 1 to 64 bytes each, such as
+// "id:49465800", "SLB 9672" and "id:1002".
 type Device struct{ Manufacturer, Model, Version string }
 
-// CheckEKCertificate verifies that the leaf of a chain is an endorsement key's certificate: for the purpose tcg-kp-EKCertificate, with a key
-// that decrypts (RSA of 2,048 to 4,096 bits) or agrees (P-256 or P-384) and signs nothing, and with the TPM's manufacturer, model and version in its
-// subjectAltName, which may be critical. The chain is for [CheckChain]. Failures are of the check given.
+// CheckEKCertificate verifies that the leaf of a chain is an endorsement key's certificate: for the
+// purpose tcg-kp-EKCertificate, with a key that decrypts (RSA of 2,048 to 4,096 bits) or agrees
+// (P-256 or P-384) and signs nothing, and with the TPM's manufacturer, model and version in its
+// subjectAltName, which may be critical. The chain is for [CheckChain]. Failures are of the check
+// given.
 func CheckEKCertificate(check verify.Check, c *x509.Certificate) (*Device, error) {
 	d, err := checkEK(c)
 	if err != nil {
@@ -87,7 +91,8 @@ const (
 // oidSAN is the extension subjectAltName.
 var oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// eachName calls f with each name of a certificate's subjectAltName: its tag's number, and its contents.
+// eachName calls f with each name of a certificate's subjectAltName: its tag's number, and its
+// contents.
 func eachName(c *x509.Certificate, f func(tag int, value []byte) error) error {
 	for _, e := range c.Extensions {
 		if !e.Id.Equal(oidSAN) {
@@ -182,8 +187,9 @@ func isLabel(s string) bool {
 	return len(s) > 0 && len(s) <= 64
 }
 
-// URIs in the subjectAltName of a bare-metal provider's AK certificate, docs/format.md §8.1. The first form is the one that CAs use already which
-// certify attestation keys by credential activation; the others are this project's.
+// URIs in the subjectAltName of a bare-metal provider's AK certificate, docs/format.md §8.1. The
+// first form is the one that CAs use already which certify attestation keys by credential
+// activation; the others are this project's.
 const (
 	uriEK    = "urn:ek:sha256:"
 	uriOurs  = "tag:poclog.dev,2026:"
@@ -198,8 +204,9 @@ type Platform struct {
 	Chip                   poclog.Identity // its PPID, or "" where the provider does not say
 }
 
-// CheckAKCertificate verifies that the leaf of a chain is an attestation key's certificate, for the purpose tcg-kp-AIKCertificate, which names the EK
-// whose certificate is given: that both keys are in one TPM is what the issuer says by it. Failures are [verify.TPMAKChain].
+// CheckAKCertificate verifies that the leaf of a chain is an attestation key's certificate, for the
+// purpose tcg-kp-AIKCertificate, which names the EK whose certificate is given: that both keys are
+// in one TPM is what the issuer says by it. Failures are [verify.TPMAKChain].
 func CheckAKCertificate(ak, ek *x509.Certificate) error {
 	if err := checkPurpose(ak, OIDAKCertificate); err != nil {
 		return verify.Failf(verify.TPMAKChain, "AK certificate: %w", err)
@@ -219,8 +226,9 @@ func CheckAKCertificate(ak, ek *x509.Certificate) error {
 	return nil
 }
 
-// ParsePlatform reads what an AK certificate says of the machine. A certificate that does not name its EK and its place once each, or that has a name of
-// this project's which is unknown, is a [verify.PlaceCert] error.
+// ParsePlatform reads what an AK certificate says of the machine. A certificate that does not name
+// its EK and its place once each, or that has a name of this project's which is unknown, is a
+// [verify.PlaceCert] error.
 func ParsePlatform(ak *x509.Certificate) (*Platform, error) {
 	p, err := parsePlatform(ak)
 	if err != nil {
@@ -318,7 +326,8 @@ func isPlace(s string) bool {
 	return len(s) > 0 && len(s) <= 64
 }
 
-// URIs returns the names for the subjectAltName of an AK certificate: for a parsed platform, those that it was parsed from.
+// URIs returns the names for the subjectAltName of an AK certificate: for a parsed platform, those
+// that it was parsed from.
 func (p *Platform) URIs() []string {
 	uris := []string{
 		uriEK + base64.StdEncoding.EncodeToString(p.EK[:]),

@@ -67,7 +67,8 @@ func uris(t testing.TB, list ...string) (out []*url.URL) {
 	return out
 }
 
-// EK certificates that another program makes, in the form of TPM makers, pass; the program is swtpm's own CA.
+// EK certificates that another program makes, in the form of TPM makers, pass; the program is
+// swtpm's own CA.
 func TestEKCertificatesOfAnotherMakerPass(t *testing.T) {
 	bin, err := exec.LookPath("swtpm_setup")
 	if err != nil {
@@ -274,7 +275,8 @@ func sanOf(t testing.TB, list []string) []byte {
 	return der
 }
 
-// Whatever stands in a subjectAltName, what is read of it is what stands there: one EK, one place, at most one chip, in their one form.
+// Whatever stands in a subjectAltName, what is read of it is what stands there: one EK, one place,
+// at most one chip, in their one form.
 func FuzzPlatform(f *testing.F) {
 	p := tpm.Platform{EK: poclog.Sum(nil), Provider: "lab", Region: "north1", Zone: "north1-a", Chip: "intel:tdx:ppid:00112233445566778899aabbccddeeff"}
 	f.Add(sanOf(f, p.URIs()))

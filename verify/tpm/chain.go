@@ -8,7 +8,8 @@ import (
 	"github.com/poclog/poclog/verify/chain"
 )
 
-// ParseChain parses 1 to 6 certificates in DER, concatenated from the leaf to the root, in at most 16 KiB. Failures are [verify.Format].
+// ParseChain parses 1 to 6 certificates in DER, concatenated from the leaf to the root, in at most
+// 16 KiB. Failures are [verify.Format].
 func ParseChain(item []byte) ([]*x509.Certificate, error) {
 	certs, err := chain.Parse(item)
 	if err != nil {
@@ -17,8 +18,9 @@ func ParseChain(item []byte) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// TrimCertificate cuts what an NV index holds after a certificate in DER: zeros, or what was left of an earlier one. What is cut is not judged, and
-// neither is the certificate. What does not start with a DER value is a [verify.Format] error.
+// TrimCertificate cuts what an NV index holds after a certificate in DER: zeros, or what was left
+// of an earlier one. What is cut is not judged, and neither is the certificate. What does not start
+// with a DER value is a [verify.Format] error.
 func TrimCertificate(padded []byte) ([]byte, error) {
 	n, err := chain.Length(padded)
 	if err != nil {
@@ -27,8 +29,9 @@ func TrimCertificate(padded []byte) ([]byte, error) {
 	return padded[:n:n], nil
 }
 
-// CheckChain verifies a chain under one of the roots, which are named by SHA-256 of their DER, at a time, as [chain.Check] does, and returns its leaf, an end
-// entity. A malformed chain is a [verify.Format] error; the others are of the check given.
+// CheckChain verifies a chain under one of the roots, which are named by SHA-256 of their DER, at a
+// time, as [chain.Check] does, and returns its leaf, an end entity. A malformed chain is a
+// [verify.Format] error; the others are of the check given.
 func CheckChain(check verify.Check, item []byte, roots chain.Roots, at time.Time) (*x509.Certificate, error) {
 	certs, err := ParseChain(item)
 	if err != nil {

@@ -34,7 +34,8 @@ func (c testChain) check() error {
 	return err
 }
 
-// makeChain issues a chain of four, after each template, from the leaf at 0 to the root at 3, was changed.
+// makeChain issues a chain of four, after each template, from the leaf at 0 to the root at 3, was
+// changed.
 func makeChain(t testing.TB, change func(templates []*x509.Certificate)) testChain {
 	t.Helper()
 	templates := make([]*x509.Certificate, 4)
@@ -68,7 +69,8 @@ func critical(id ...int) []pkix.Extension {
 	return []pkix.Extension{{Id: id, Critical: true, Value: []byte{asn1.TagNull, 0}}}
 }
 
-// directorySAN is a critical subjectAltName with a directory name, as EK certificates have: x509 does not read it.
+// directorySAN is a critical subjectAltName with a directory name, as EK certificates have: x509
+// does not read it.
 func directorySAN(t testing.TB) []pkix.Extension {
 	t.Helper()
 	name, err := asn1.Marshal(pkix.Name{CommonName: "TPM"}.ToRDNSequence())

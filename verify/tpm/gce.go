@@ -29,13 +29,15 @@ type GCEInstance struct {
 	Production      bool // signed for a real instance, not for a test of Google's
 
 	path string // before the zone's name, as written
-	// Booleans that we do not use follow: those of tags 2 to 30 that are present, and those that are true, as bits.
+	// Booleans that we do not use follow: those of tags 2 to 30 that are present, and those that
+	// are true, as bits.
 	present, set uint32
 }
 
-// ParseGCEInstance reads the extension of an AK certificate: SEQUENCE { zone UTF8String, project number INTEGER, project id UTF8String, instance
-// id INTEGER, instance name UTF8String, [0] SEQUENCE { [0] security version INTEGER, [1] production BOOLEAN, … } }. A certificate without it, or
-// with a malformed one, is a [verify.PlaceCert] error.
+// ParseGCEInstance reads the extension of an AK certificate: SEQUENCE { zone UTF8String, project
+// number INTEGER, project id UTF8String, instance id INTEGER, instance name UTF8String, [0]
+// SEQUENCE { [0] security version INTEGER, [1] production BOOLEAN, … } }. A certificate without it,
+// or with a malformed one, is a [verify.PlaceCert] error.
 func ParseGCEInstance(cert *x509.Certificate) (*GCEInstance, error) {
 	for _, e := range cert.Extensions {
 		if !e.Id.Equal(OIDGCEInstance) {
@@ -138,10 +140,12 @@ func addUTF8(b *cryptobyte.Builder, s string) {
 	b.AddASN1(casn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(s)) })
 }
 
-// NormalizeZone cuts the path that some sources put before a zone's name: "projects/1/zones/us-central1-a" is "us-central1-a".
+// NormalizeZone cuts the path that some sources put before a zone's name:
+// "projects/1/zones/us-central1-a" is "us-central1-a".
 func NormalizeZone(zone string) string { return zone[strings.LastIndexByte(zone, '/')+1:] }
 
-// isZone reports whether a zone has the form <region>-<letter>, with labels of lower-case letters and digits: "us-central1-a", "us-south1-ai1b".
+// isZone reports whether a zone has the form <region>-<letter>, with labels of lower-case letters
+// and digits: "us-central1-a", "us-south1-ai1b".
 func isZone(zone string) bool {
 	if len(zone) > 64 || RegionOf(zone) == "" {
 		return false
@@ -157,7 +161,8 @@ func isZone(zone string) bool {
 // RegionOf returns the region of a zone's name: "us-central1" of "us-central1-a".
 func RegionOf(zone string) string { return zone[:max(0, strings.LastIndexByte(zone, '-'))] }
 
-// PZID returns what Compute Engine puts into MROWNER: SHA-384 of the instance's JSON. (Hosts that do not yet leave MROWNER zero.)
+// PZID returns what Compute Engine puts into MROWNER: SHA-384 of the instance's JSON. (Hosts that
+// do not yet leave MROWNER zero.)
 func (g *GCEInstance) PZID() [48]byte {
 	return sha512.Sum384(fmt.Appendf(nil, `{"instanceId":%d,"numericalProjectId":%d,"zone":"%s"}`, g.InstanceID, g.ProjectNumber, g.Zone))
 }

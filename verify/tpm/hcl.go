@@ -18,8 +18,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// Layout of an HCL report: header 32, hardware report 1,184, five 32-bit fields, JSON. There is no public specification by Microsoft; these
-// offsets are those of reports as captured.
+// Layout of an HCL report: header 32, hardware report 1,184, five 32-bit fields, JSON. There is no
+// public specification by Microsoft; these offsets are those of reports as captured.
 const (
 	hclHeader   = 32
 	hclHardware = 1184
@@ -34,8 +34,8 @@ const (
 	HCLTypeTDX = 4
 )
 
-// An HCL is Azure's report of a confidential VM: the hardware's report, and JSON whose hash that report carries. Parsing authenticates
-// nothing.
+// An HCL is Azure's report of a confidential VM: the hardware's report, and JSON whose hash that
+// report carries. Parsing authenticates nothing.
 type HCL struct {
 	Type           uint32 // HCLTypeSNP or HCLTypeTDX
 	HardwareReport []byte // 1,184 bytes: an SNP report, or a TDREPORT and padding
@@ -91,8 +91,8 @@ func parseHCL(b []byte) (*HCL, int, error) {
 	return h, end, h.parseJSON()
 }
 
-// parseJSON reads what we use. Names are compared exactly, which encoding/json does only in maps: with "keys" and "Keys" in one object, two readers
-// would see two keys.
+// parseJSON reads what we use. Names are compared exactly, which encoding/json does only in maps:
+// with "keys" and "Keys" in one object, two readers would see two keys.
 func (h *HCL) parseJSON() error {
 	if err := noDuplicates(h.JSON); err != nil {
 		return err

@@ -56,8 +56,8 @@ type Public struct {
 // A symmetric is TPMT_SYM_DEF_OBJECT: what a parent encrypts its children with.
 type symmetric struct{ alg, bits, mode uint16 }
 
-// ParsePublic parses a TPMT_PUBLIC (Part 2, §12.2.4) without padding: RSA of 2,048 to 4,096 bits with exponent 65537, or ECC on P-256 or P-384. A
-// malformed one is a [verify.Format] error.
+// ParsePublic parses a TPMT_PUBLIC (Part 2, §12.2.4) without padding: RSA of 2,048 to 4,096 bits
+// with exponent 65537, or ECC on P-256 or P-384. A malformed one is a [verify.Format] error.
 func ParsePublic(item []byte) (*Public, error) {
 	r := reader{b: item, what: "TPMT_PUBLIC"}
 	kind := r.u16("type")
@@ -190,7 +190,8 @@ func (p *Public) Marshal() []byte {
 	panic("tpm: Public without a key")
 }
 
-// Key returns the public key: *rsa.PublicKey or *ecdsa.PublicKey. ParsePublic has seen that it is well-formed.
+// Key returns the public key: *rsa.PublicKey or *ecdsa.PublicKey. ParsePublic has seen that it is
+// well-formed.
 func (p *Public) Key() crypto.PublicKey { return p.key }
 
 // AuthPolicy returns the digest of the policy that lets the key be used, or nothing.
@@ -199,7 +200,8 @@ func (p *Public) AuthPolicy() []byte { return p.authPolicy }
 // NameAlg returns the algorithm of the key's name and policy digest.
 func (p *Public) NameAlg() Alg { return p.nameAlg }
 
-// PolicyOnly reports whether the key signs under its policy alone, and not with a password: it has a policy, and userWithAuth is clear (Part 1, §19.2).
+// PolicyOnly reports whether the key signs under its policy alone, and not with a password: it has
+// a policy, and userWithAuth is clear (Part 1, §19.2).
 func (p *Public) PolicyOnly() bool {
 	return len(p.authPolicy) > 0 && p.attributes&attrUserWithAuth == 0
 }
@@ -215,7 +217,8 @@ func named(alg Alg, parts ...[]byte) []byte {
 	return h.Sum(binary.BigEndian.AppendUint16(nil, uint16(alg)))
 }
 
-// Hierarchies: a primary key's qualified name is made with the handle of its own (Part 1, §16; Part 2, §7.4).
+// Hierarchies: a primary key's qualified name is made with the handle of its own (Part 1, §16; Part
+// 2, §7.4).
 const (
 	hierarchyOwner       = 0x40000001
 	hierarchyNull        = 0x40000007
@@ -223,9 +226,11 @@ const (
 	hierarchyPlatform    = 0x4000000c
 )
 
-// A ParentError says that all but the parent of an AK is as it should be: the quote's qualifiedSigner is of no hierarchy's primary key of that name.
-// Either the AK has a parent that this package does not know, or another key with a name of its own made the quote. It is inside the *verify.Error
-// of [CheckAKTemplate]: find it with errors.As, and go on only if you know the parent's qualified name and [Public.QualifiedName] gives this one.
+// A ParentError says that all but the parent of an AK is as it should be: the quote's
+// qualifiedSigner is of no hierarchy's primary key of that name. Either the AK has a parent that
+// this package does not know, or another key with a name of its own made the quote. It is inside
+// the *verify.Error of [CheckAKTemplate]: find it with errors.As, and go on only if you know the
+// parent's qualified name and [Public.QualifiedName] gives this one.
 type ParentError struct {
 	QualifiedSigner []byte // algorithm ‖ digest, as the TPM signed it
 }
@@ -235,8 +240,8 @@ func (e *ParentError) Error() string {
 	return fmt.Sprintf("qualifiedSigner %x is not the AK's name as a primary key of any hierarchy", e.QualifiedSigner)
 }
 
-// QualifiedName returns the key's qualified name under a parent, of which it takes the qualified name, or the four bytes of a hierarchy's handle:
-// nameAlg ‖ H(parent ‖ name) (Part 1, §16).
+// QualifiedName returns the key's qualified name under a parent, of which it takes the qualified
+// name, or the four bytes of a hierarchy's handle: nameAlg ‖ H(parent ‖ name) (Part 1, §16).
 func (p *Public) QualifiedName(parent []byte) []byte { return named(p.nameAlg, parent, p.Name()) }
 
 // primaryName returns the key's qualified name as a primary key of a hierarchy.
@@ -244,11 +249,14 @@ func (p *Public) primaryName(hierarchy uint32) []byte {
 	return p.QualifiedName(binary.BigEndian.AppendUint32(nil, hierarchy))
 }
 
-// CheckAKTemplate verifies that a key signs only what its TPM made. It must be restricted (it signs nothing that begins with TPM_GENERATED_VALUE
-// but what the TPM itself made), for signing alone, made in the TPM and fixed to it, with one scheme, which is the quote's; it must be the
-// certified key; and the quote's qualifiedSigner must be its qualified name as a primary key of the endorsement or owner hierarchy, as the AKs of
-// Compute Engine are. Keys of the null hierarchy die with every reset, and those of the platform hierarchy are the firmware's: both are refused.
-// A qualifiedSigner of none of the four is refused with a [ParentError] inside. Failures are [verify.TPMAKTemplate].
+// CheckAKTemplate verifies that a key signs only what its TPM made. It must be restricted (it signs
+// nothing that begins with TPM_GENERATED_VALUE but what the TPM itself made), for signing alone,
+// made in the TPM and fixed to it, with one scheme, which is the quote's; it must be the certified
+// key; and the quote's qualifiedSigner must be its qualified name as a primary key of the
+// endorsement or owner hierarchy, as the AKs of Compute Engine are. Keys of the null hierarchy die
+// with every reset, and those of the platform hierarchy are the firmware's: both are refused. A
+// qualifiedSigner of none of the four is refused with a [ParentError] inside. Failures are
+// [verify.TPMAKTemplate].
 func CheckAKTemplate(p *Public, q *Quote, certified crypto.PublicKey) error {
 	if err := p.checkAK(q, certified); err != nil {
 		return verify.Failf(verify.TPMAKTemplate, "AK: %w", err)
@@ -286,9 +294,11 @@ func equalKeys(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// PolicyPCRDigest returns the authPolicy of a key that TPM2_PolicyPCR alone unlocks (Part 3, §23.7): H(0 ‖ TPM_CC_PolicyPCR ‖ selection ‖ pcrDigest).
-// The algorithm is the key's nameAlg; pcrDigest is its hash of the selected registers' values, concatenated in the selection's order. It panics for
-// an unknown algorithm and for registers over 23, which no parsed [Public] and no parsed [Quote] have.
+// PolicyPCRDigest returns the authPolicy of a key that TPM2_PolicyPCR alone unlocks (Part 3,
+// §23.7): H(0 ‖ TPM_CC_PolicyPCR ‖ selection ‖ pcrDigest). The algorithm is the key's nameAlg;
+// pcrDigest is its hash of the selected registers' values, concatenated in the selection's order.
+// It panics for an unknown algorithm and for registers over 23, which no parsed [Public] and no
+// parsed [Quote] have.
 func PolicyPCRDigest(alg Alg, selection []PCRSelection, pcrDigest []byte) []byte {
 	const commandPolicyPCR = 0x0000017f
 	d := alg.Hash().New()

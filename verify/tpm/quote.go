@@ -1,12 +1,16 @@
-// Package tpm parses and authenticates TPM 2.0 quotes, attestation keys and their certificates, and the two things that clouds put around them:
-// Compute Engine's instance extension and Azure's HCL report.
+// Package tpm parses and authenticates TPM 2.0 quotes, attestation keys and their certificates, and
+// the two things that clouds put around them: Compute Engine's instance extension and Azure's HCL
+// report.
 //
-// Structures follow "Trusted Platform Module 2.0 Library", Part 2. Only what the TPM signed is believed: [CheckPCRs] gives values of selected
-// registers alone (CVE-2022-0317 read others). What parses has one encoding, and the Marshal of each type gives it back. The package is pure;
-// TestEveryByteOfARealTPMsEvidenceIsProtected and the tests on real machines' evidence are the evidence.
+// Structures follow "Trusted Platform Module 2.0 Library", Part 2. Only what the TPM signed is
+// believed: [CheckPCRs] gives values of selected registers alone (CVE-2022-0317 read others). What
+// parses has one encoding, and the Marshal of each type gives it back. The package is pure;
+// TestEveryByteOfARealTPMsEvidenceIsProtected and the tests on real machines' evidence are the
+// evidence.
 //
-// An ECDSA signature (r, s) is as good as (r, n−s), and TPMs make both: whoever names a quote names what is signed ([Quote.Boot]), never the item. The
-// package does not judge revocation, the freshness of extraData, or what register values mean.
+// An ECDSA signature (r, s) is as good as (r, n−s), and TPMs make both: whoever names a quote names
+// what is signed ([Quote.Boot]), never the item. The package does not judge revocation, the
+// freshness of extraData, or what register values mean.
 package tpm
 
 import (
@@ -151,7 +155,8 @@ func (q *Quote) parseAttest() error {
 	return r.err
 }
 
-// parseSelection reads TPML_PCR_SELECTION (Part 2, §10.9.7). A bank may select nothing, as banks do that a TPM has switched off, but not all.
+// parseSelection reads TPML_PCR_SELECTION (Part 2, §10.9.7). A bank may select nothing, as banks do
+// that a TPM has switched off, but not all.
 func (q *Quote) parseSelection(r *reader) {
 	n := r.u32("count of banks")
 	if n < 1 || n > maxBanks {
@@ -212,8 +217,9 @@ func (q *Quote) parseSignature(r *reader) {
 // Boot returns the digest of TPMS_ATTEST, which names this quote of this boot.
 func (q *Quote) Boot() poclog.Digest { return poclog.Sum(q.Attest) }
 
-// Verify checks the signature by an attestation key: RSA of 2,048 to 4,096 bits, or ECDSA on P-256 or P-384. Failures are [verify.TPMSignature].
-// Whether the key is one that a TPM holds, its certificate says.
+// Verify checks the signature by an attestation key: RSA of 2,048 to 4,096 bits, or ECDSA on P-256
+// or P-384. Failures are [verify.TPMSignature]. Whether the key is one that a TPM holds, its
+// certificate says.
 func (q *Quote) Verify(ak crypto.PublicKey) error {
 	var err error
 	switch key := ak.(type) {
@@ -230,7 +236,8 @@ func (q *Quote) Verify(ak crypto.PublicKey) error {
 	return nil
 }
 
-// KeyType names the type of an attestation key whose quotes [Quote.Verify] accepts, as entries do: "rsa-2048", "ecc-p256".
+// KeyType names the type of an attestation key whose quotes [Quote.Verify] accepts, as entries do:
+// "rsa-2048", "ecc-p256".
 func KeyType(ak crypto.PublicKey) string {
 	switch key := ak.(type) {
 	case *rsa.PublicKey:
@@ -263,7 +270,8 @@ func (q *Quote) verifyECDSA(key *ecdsa.PublicKey) error {
 	if q.scheme != algECDSA {
 		return fmt.Errorf("ECDSA key, signature of scheme %#04x", q.scheme)
 	}
-	// TPMs write scalars in the curve's size or without leading zeros; longer ones are another's padding.
+	// TPMs write scalars in the curve's size or without leading zeros; longer ones are another's
+	// padding.
 	if len(q.r) > bits/8 || len(q.s) > bits/8 {
 		return fmt.Errorf("signature of %d and %d bytes: want at most %d each", len(q.r), len(q.s), bits/8)
 	}
@@ -288,7 +296,8 @@ type bankPCR struct {
 	pcr int
 }
 
-// Get returns a register's value, if the quote selected it: in the length of the bank's digest, not to be written to.
+// Get returns a register's value, if the quote selected it: in the length of the bank's digest, not
+// to be written to.
 func (v *PCRValues) Get(alg Alg, pcr int) ([]byte, bool) {
 	if v == nil {
 		return nil, false
@@ -297,8 +306,8 @@ func (v *PCRValues) Get(alg Alg, pcr int) ([]byte, bool) {
 	return b, ok
 }
 
-// ParsePCRs reads values that stand concatenated in the order of the quote's selection: all of them, and no others. They are not yet those that
-// were signed. Failures are [verify.TPMPCRDigest].
+// ParsePCRs reads values that stand concatenated in the order of the quote's selection: all of
+// them, and no others. They are not yet those that were signed. Failures are [verify.TPMPCRDigest].
 func ParsePCRs(q *Quote, item []byte) (*PCRValues, error) {
 	v := &PCRValues{values: make(map[bankPCR][]byte)}
 	rest := item
@@ -318,8 +327,8 @@ func ParsePCRs(q *Quote, item []byte) (*PCRValues, error) {
 	return v, nil
 }
 
-// CheckPCRs is ParsePCRs, and compares the values with the digest that the TPM signed, which is made with the hash of the signing scheme (Part 3,
-// §18.4).
+// CheckPCRs is ParsePCRs, and compares the values with the digest that the TPM signed, which is
+// made with the hash of the signing scheme (Part 3, §18.4).
 func CheckPCRs(q *Quote, item []byte) (*PCRValues, error) {
 	v, err := ParsePCRs(q, item)
 	if err != nil {

@@ -146,7 +146,8 @@ func TestOnlySelectedRegistersHaveValues(t *testing.T) {
 	wantCheck(t, "values in another order", err, verify.TPMPCRDigest)
 }
 
-// Each bit of quote, key and values is changed in turn, or where the curve is slow a bit or two of each byte.
+// Each bit of quote, key and values is changed in turn, or where the curve is slow a bit or two of
+// each byte.
 func TestEveryByteOfARealTPMsEvidenceIsProtected(t *testing.T) {
 	for name, template := range templates() {
 		t.Run(name, func(t *testing.T) {

@@ -113,7 +113,8 @@ func (m maker) quotes() {
 	item := builtQuote(m.t)
 	end := 2 + int(binary.BigEndian.Uint16(item))
 	attest := item[2:end]
-	// Offsets: magic 0, type 4, qualifiedSigner 6 (2+34), extraData 42 (2+5), clockInfo 49 (17), firmware 66, selection 74.
+	// Offsets: magic 0, type 4, qualifiedSigner 6 (2+34), extraData 42 (2+5), clockInfo 49 (17),
+	// firmware 66, selection 74.
 	const clock, selection = 49, 74
 	m.add("quote", "quote", "a quote of two banks", "ok", item)
 	refuse := func(name, desc string, b []byte) { m.add("quote-"+name, "quote", desc, "refused", b) }
@@ -141,7 +142,8 @@ func (m maker) quotes() {
 	m.add("quote-bank-off", "quote", "a bank that the TPM has switched off", "ok", attestOf(item, edit(attest, selection+13, 3, 0, 0, 0)))
 }
 
-// rsaPublic returns the TPMT_PUBLIC of an AK with an RSA-2048 modulus of which nobody knows the factors.
+// rsaPublic returns the TPMT_PUBLIC of an AK with an RSA-2048 modulus of which nobody knows the
+// factors.
 func rsaPublic(t testing.TB) []byte {
 	t.Helper()
 	n := new(big.Int).SetBytes(bytes.Repeat([]byte{0xc7}, 256))
@@ -154,8 +156,9 @@ func rsaPublic(t testing.TB) []byte {
 
 func (m maker) publics() {
 	ecc, rsa := builtPublic(m.t).Marshal(), rsaPublic(m.t)
-	// Offsets: type 0, nameAlg 2, attributes 4, authPolicy 8 (2 + 0 or 32), symmetric 10 or 42, scheme 12 or 44, then ECC: curve 16, kdf 18, x 20 (2+32);
-	// RSA: keyBits 48, exponent 50, modulus 54 (2+256).
+	// Offsets: type 0, nameAlg 2, attributes 4, authPolicy 8 (2 + 0 or 32), symmetric 10 or 42,
+	// scheme 12 or 44, then ECC: curve 16, kdf 18, x 20 (2+32); RSA: keyBits 48, exponent 50,
+	// modulus 54 (2+256).
 	m.add("public-ecc", "public", "an AK on P-256", "ok", ecc)
 	m.add("public-rsa", "public", "an AK of RSA-2048 with a policy", "ok", rsa)
 	m.add("public-exponent", "public", "the exponent written out", "ok", edit(rsa, 50, 4, 0, 1, 0, 1))
@@ -262,8 +265,9 @@ func builtInstance(t testing.TB) []byte {
 
 func (m maker) instances() {
 	der := builtInstance(m.t)
-	// Offsets: sequence 0, zone 2 (2+13), project number 17 (3), project id 20 (3), instance id 23 (3), name 26 (3), [0] 29 and sequence 31 with
-	// [0] security version 33 (5) and [1] production 38 (5).
+	// Offsets: sequence 0, zone 2 (2+13), project number 17 (3), project id 20 (3), instance id 23
+	// (3), name 26 (3), [0] 29 and sequence 31 with [0] security version 33 (5) and [1] production
+	// 38 (5).
 	security := func(more ...byte) []byte {
 		b := append(bytes.Clone(der), more...)
 		for _, at := range []int{1, 30, 32} {

@@ -10,7 +10,8 @@ import (
 	"github.com/poclog/poclog/client"
 )
 
-// How evidence that was withheld is asked for again: a law that lapses, or a mistake that is mended, gives the auditor's own keys their word back.
+// How evidence that was withheld is asked for again: a law that lapses, or a mistake that is
+// mended, gives the auditor's own keys their word back.
 const (
 	retryWithheld = 10 * time.Minute // between two attempts at one entry
 	retriesAtOnce = 16               // entries in one look
@@ -23,8 +24,9 @@ type missing struct {
 	judgedBy poclog.Blob
 }
 
-// again verifies entries whose evidence was withheld, some at a time. One that passes is no exception any more; one whose evidence is wrong, or missing without
-// the law, is refused, and stops both signatures.
+// again verifies entries whose evidence was withheld, some at a time. One that passes is no
+// exception any more; one whose evidence is wrong, or missing without the law, is refused, and
+// stops both signatures.
 func (a *Auditor) again(ctx context.Context, cl *client.Client, r *record) error {
 	due, err := a.state.due(ctx, r.origin, a.cfg.Clock().Add(-retryWithheld))
 	if err != nil {

@@ -1,24 +1,32 @@
-// Package audit is the auditor of Proof-of-Cloud logs: a cosigner whose cosignature on a checkpoint states that every entry of its tree was
-// recomputed from the evidence that the log keeps, byte for byte, and that the log's own assertions lie within their bounds.
+// Package audit is the auditor of Proof-of-Cloud logs: a cosigner whose cosignature on a checkpoint
+// states that every entry of its tree was recomputed from the evidence that the log keeps, byte for
+// byte, and that the log's own assertions lie within their bounds.
 //
-// An auditor is a witness (https://c2sp.org/tlog-witness) with a gate, and has a name and keys of its own: it answers add-checkpoint like a
-// witness, but only once it has fetched and re-verified every entry of the tree. Until then it answers 503 with Retry-After, and goes on in
-// the background. It also follows the logs by itself. What it refuses it reports with entry, check and detail, see [Report]; it never cosigns a
-// tree that contains a refused entry, and goes on serving what it cosigned before.
+// An auditor is a witness (https://c2sp.org/tlog-witness) with a gate, and has a name and keys of
+// its own: it answers add-checkpoint like a witness, but only once it has fetched and re-verified
+// every entry of the tree. Until then it answers 503 with Retry-After, and goes on in the
+// background. It also follows the logs by itself. What it refuses it reports with entry, check and
+// detail, see [Report]; it never cosigns a tree that contains a refused entry, and goes on serving
+// what it cosigned before.
 //
-// It has two names, and keys for each (docs/format.md §9.1). Its own keys sign a tree only if it verified every entry from evidence that it saw. Entries
-// whose evidence the log withheld by law (451) before it was seen are listed in a note of exceptions, and keys named <name>/except sign the tree and the note. Such
-// an entry is still held to what its leaf and the policy show, and is looked at again now and then.
+// It has two names, and keys for each (docs/format.md §9.1). Its own keys sign a tree only if it
+// verified every entry from evidence that it saw. Entries whose evidence the log withheld by law
+// (451) before it was seen are listed in a note of exceptions, and keys named <name>/except sign
+// the tree and the note. Such an entry is still held to what its leaf and the policy show, and is
+// looked at again now and then.
 //
-// Of each proof entry it checks, in this order: its form; that the policy in force judged it; that bundle, collateral and policy are to be had
-// and have the digests that it names; that the time of appraisal lies within its bounds (docs/format.md §7); and that appraising again gives
-// the same leaf. Any absence of a file but 451 is the log's fault and refuses the entry.
+// Of each proof entry it checks, in this order: its form; that the policy in force judged it; that
+// bundle, collateral and policy are to be had and have the digests that it names; that the time of
+// appraisal lies within its bounds (docs/format.md §7); and that appraising again gives the same
+// leaf. Any absence of a file but 451 is the log's fault and refuses the entry.
 //
-// What was audited is durable batch by batch, with the checkpoint under which it was: a restarted auditor goes on from there, and every later
-// checkpoint must be proven to extend that one.
+// What was audited is durable batch by batch, with the checkpoint under which it was: a restarted
+// auditor goes on from there, and every later checkpoint must be proven to extend that one.
 //
-// It does not say that the evidence is true beyond what the appraisal checks, that what the log withheld was right, or that entries which it
-// never saw do not exist. Index entries are recomputed: each must have the root that the entries before it give. It asks no registry: of what only the log saw, the log's record is judged. Tests in this package are the evidence.
+// It does not say that the evidence is true beyond what the appraisal checks, that what the log
+// withheld was right, or that entries which it never saw do not exist. Index entries are
+// recomputed: each must have the root that the entries before it give. It asks no registry: of what
+// only the log saw, the log's record is judged. Tests in this package are the evidence.
 package audit
 
 import (
@@ -102,8 +110,8 @@ func (c *Config) setDefaults() error {
 	return nil
 }
 
-// An Auditor audits the logs it knows and cosigns what passed. It is safe for concurrent use. Two processes on one folder audit twice, and
-// never contradict each other.
+// An Auditor audits the logs it knows and cosigns what passed. It is safe for concurrent use. Two
+// processes on one folder audit twice, and never contradict each other.
 type Auditor struct {
 	cfg     Config
 	dir     string
@@ -129,8 +137,9 @@ const (
 	exceptFolder = "except"   // of the witness that signs trees with exceptions
 )
 
-// Init makes the folder of a new auditor: its name, an Ed25519 and an ML-DSA-44 key, the same for trees with exceptions, and an empty state. It replaces
-// nothing. The name should be a URL without scheme and differ from every witness's.
+// Init makes the folder of a new auditor: its name, an Ed25519 and an ML-DSA-44 key, the same for
+// trees with exceptions, and an empty state. It replaces nothing. The name should be a URL without
+// scheme and differ from every witness's.
 func Init(dir, name string) error {
 	if strings.HasSuffix(name, poclog.ExceptSuffix) {
 		return fmt.Errorf("name %q: %s ends the name of an auditor's keys for exceptions", name, poclog.ExceptSuffix)
@@ -147,7 +156,8 @@ func Init(dir, name string) error {
 	return nil
 }
 
-// Open opens the auditor that Init made in a folder. Nothing is audited before Serve, Follow or a request.
+// Open opens the auditor that Init made in a folder. Nothing is audited before Serve, Follow or a
+// request.
 func Open(dir string, cfg Config) (*Auditor, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -190,7 +200,8 @@ func (a *Auditor) VKeys() []string { return a.witness.VKeys() }
 // ExceptVKeys returns the verifier keys for trees with exceptions, Ed25519 first.
 func (a *Auditor) ExceptVKeys() []string { return a.except.VKeys() }
 
-// Keys returns the verifier keys of the auditor in a folder, and those for exceptions, Ed25519 first.
+// Keys returns the verifier keys of the auditor in a folder, and those for exceptions, Ed25519
+// first.
 func Keys(dir string) (own, except []string, err error) {
 	if own, err = witness.Keys(dir); err != nil {
 		return nil, nil, err
@@ -202,9 +213,10 @@ func Keys(dir string) (own, except []string, err error) {
 // Name returns the name under which the auditor signs.
 func (a *Auditor) Name() string { return a.witness.Name() }
 
-// AddLog makes the auditor audit the log at a URL. The text is the log's tlog-policy: all its log lines must be of one origin; its quorum is
-// what the auditor wants on checkpoints that it fetches by itself, and its witnesses' times bound the entries'. A log that is known gets the
-// new URL and policy and keeps what was audited; its keys stay known.
+// AddLog makes the auditor audit the log at a URL. The text is the log's tlog-policy: all its log
+// lines must be of one origin; its quorum is what the auditor wants on checkpoints that it fetches
+// by itself, and its witnesses' times bound the entries'. A log that is known gets the new URL and
+// policy and keeps what was audited; its keys stay known.
 func (a *Auditor) AddLog(ctx context.Context, url, policy string) (origin string, err error) {
 	p, err := tlogpolicy.Parse([]byte(policy))
 	if err != nil {
@@ -230,7 +242,8 @@ func (a *Auditor) AddLog(ctx context.Context, url, policy string) (origin string
 	return origin, errors.Join(a.witness.AddLog(ctx, keys...), a.except.AddLog(ctx, keys...))
 }
 
-// RemoveLog makes the auditor leave a log alone. What was audited and cosigned stays on record and is served.
+// RemoveLog makes the auditor leave a log alone. What was audited and cosigned stays on record and
+// is served.
 func (a *Auditor) RemoveLog(ctx context.Context, origin string) error {
 	for _, w := range []*witness.Witness{a.witness, a.except} {
 		if err := w.RemoveLog(ctx, origin); err != nil {

@@ -56,7 +56,8 @@ func report(t testing.TB, a *audit.Auditor) *audit.Report {
 	return &r
 }
 
-// wantServed wants the auditor to serve a checkpoint of a size with the log's and its own cosignature, and none of a larger tree.
+// wantServed wants the auditor to serve a checkpoint of a size with the log's and its own
+// cosignature, and none of a larger tree.
 func wantServed(t testing.TB, a *audit.Auditor, size uint64) []byte {
 	t.Helper()
 	w := get(t, a, "/"+originHash()+"/checkpoint")
@@ -100,7 +101,8 @@ func TestHonestLogIsAuditedAndCosigned(t *testing.T) {
 	second := l.appraisalPolicy(500)
 	l.add(l.entry(evidence{collateral: true}, nil), l.config(second), l.entry(evidence{policy: second, collateral: true}, nil),
 		l.entry(evidence{policy: second, challenged: l.start.Add(-100 * time.Second)}, nil),
-		// Whose clock the witness's is ahead of, and behind: it was judged a minute before its challenge was cosigned, or after it was seen.
+		// Whose clock the witness's is ahead of, and behind: it was judged a minute before its
+		// challenge was cosigned, or after it was seen.
 		l.entry(evidence{policy: second, challenged: l.start.Add(verify.MaxSkew)}, nil),
 		l.entry(evidence{policy: second, challenged: l.start, appraised: l.start.Add(verify.MaxSkew)}, nil))
 	l.publish()
@@ -144,8 +146,9 @@ func TestSmallerCheckpointIsTroubleAndNotCosigned(t *testing.T) {
 	wantServed(t, a, 3)
 }
 
-// Every byte of an entry is covered: whichever is changed, the entry is refused. Only the time of appraisal is the log's own to say, within its
-// bounds: evidence that would have been judged the same a second earlier supports that as well.
+// Every byte of an entry is covered: whichever is changed, the entry is refused. Only the time of
+// appraisal is the log's own to say, within its bounds: evidence that would have been judged the
+// same a second earlier supports that as well.
 func TestEveryByteOfAnEntryIsVerified(t *testing.T) {
 	l := newLab(t)
 	leaf := l.entry(evidence{collateral: true, challenged: l.start.Add(-time.Minute)}, nil)

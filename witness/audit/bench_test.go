@@ -14,9 +14,10 @@ import (
 	"github.com/poclog/poclog/witness/audit"
 )
 
-// BenchmarkAudit measures the audit of a log over HTTP on this machine: entries a second, entries a second of processor time, and the latter
-// as a ratio to the signature floor, which is what verifying an entry's P-256 signatures once and nothing else would reach (four without
-// collateral, nine with). The log that serves the entries is in the same process, and its time is counted.
+// BenchmarkAudit measures the audit of a log over HTTP on this machine: entries a second, entries a
+// second of processor time, and the latter as a ratio to the signature floor, which is what
+// verifying an entry's P-256 signatures once and nothing else would reach (four without collateral,
+// nine with). The log that serves the entries is in the same process, and its time is counted.
 func BenchmarkAudit(b *testing.B) {
 	for _, kind := range []struct {
 		name       string
@@ -66,7 +67,8 @@ func costP256(tb testing.TB) time.Duration {
 	return (processorTime(tb) - begun) / runs
 }
 
-// processorTime is what this process has used: unlike the clock it is fair where others share the machine.
+// processorTime is what this process has used: unlike the clock it is fair where others share the
+// machine.
 func processorTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u syscall.Rusage

@@ -61,7 +61,8 @@ func (w *withheldError) Error() string {
 	return fmt.Sprintf("%s %s is withheld by law", w.Part, w.Digest)
 }
 
-// config checks a config entry. Nothing after it could be verified without its policy: it cannot be withheld.
+// config checks a config entry. Nothing after it could be verified without its policy: it cannot be
+// withheld.
 func (x *examiner) config(ctx context.Context, c *poclog.Config) error {
 	if c.Time.After(x.seen.Add(verify.MaxSkew)) {
 		return verify.Failf(CheckAppraised, "the config entry says %s, and was seen by %s", c.Time.Format(time.RFC3339), x.seen.Format(time.RFC3339))
@@ -102,7 +103,8 @@ func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFo
 	return x.recompute(leaf, in)
 }
 
-// evidence fetches what an entry names, all of it but what is withheld by law: of that it returns the first.
+// evidence fetches what an entry names, all of it but what is withheld by law: of that it returns
+// the first.
 func (x *examiner) evidence(ctx context.Context, e *poclog.Entry, in *profile.Input) (withheld *withheldError, err error) {
 	for _, part := range []struct {
 		what   string
@@ -131,7 +133,8 @@ func (x *examiner) evidence(ctx context.Context, e *poclog.Entry, in *profile.In
 	return withheld, nil
 }
 
-// unseen holds an entry whose evidence is withheld to what its leaf and the policy show. If it passes, the error is the withheldError.
+// unseen holds an entry whose evidence is withheld to what its leaf and the policy show. If it
+// passes, the error is the withheldError.
 func (x *examiner) unseen(e *poclog.Entry, policy []byte, withheld *withheldError) error {
 	if policy == nil {
 		return verify.Failf(CheckEvidence, "%w: what it admits cannot be shown", withheld)
@@ -149,7 +152,8 @@ func (x *examiner) unseen(e *poclog.Entry, policy []byte, withheld *withheldErro
 	return withheld
 }
 
-// notBefore holds the time of appraisal to the challenge's: evidence cannot have been judged before it was made.
+// notBefore holds the time of appraisal to the challenge's: evidence cannot have been judged before
+// it was made.
 func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
 	if e.Fresh == nil {
 		return nil
@@ -162,8 +166,8 @@ func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
 	if err != nil {
 		return verify.Failf(verify.Format, "%w", err)
 	}
-	// A checkpoint of another log, or without the quorum, has no time under this log's policy; whether it is a challenge at all is the
-	// appraisal's to say.
+	// A checkpoint of another log, or without the quorum, has no time under this log's policy;
+	// whether it is a challenge at all is the appraisal's to say.
 	v, err := x.policy.Open(c.Checkpoint)
 	if err != nil {
 		return nil
@@ -193,7 +197,8 @@ func (x *examiner) recompute(leaf []byte, in profile.Input) error {
 	return nil
 }
 
-// judge appraises, and survives an appraiser that does not: one bundle must not stop the audit of a log.
+// judge appraises, and survives an appraiser that does not: one bundle must not stop the audit of a
+// log.
 func (x *examiner) judge(in profile.Input) (a *verify.Appraisal, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -213,7 +218,8 @@ func firstDifference(a, b []byte) int {
 	return n
 }
 
-// fetch returns a file that an entry names. Its absence is a failed check or a withheldError; an error of the network is neither.
+// fetch returns a file that an entry names. Its absence is a failed check or a withheldError; an
+// error of the network is neither.
 func (x *examiner) fetch(ctx context.Context, part string, blob poclog.Blob, shared bool) ([]byte, error) {
 	get := x.files.get
 	if shared {

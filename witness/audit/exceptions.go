@@ -18,10 +18,12 @@ type note struct {
 	file    []byte
 }
 
-// ErrNoExceptions says that no tree of a log was cosigned with exceptions, or that there are none any more.
+// ErrNoExceptions says that no tree of a log was cosigned with exceptions, or that there are none
+// any more.
 var ErrNoExceptions = errors.New("there are no exceptions: the auditor's own keys sign")
 
-// Exceptions returns the signed note of exceptions on the tree of a log that the keys for exceptions cosigned last.
+// Exceptions returns the signed note of exceptions on the tree of a log that the keys for
+// exceptions cosigned last.
 func (a *Auditor) Exceptions(ctx context.Context, origin string) ([]byte, error) {
 	return a.exceptions(ctx, hashOf(origin))
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/poclog/poclog/witness/audit"
 )
 
-// withheld appends an entry that its evidence supports, a part of which the log withholds by law, and returns that part's digest.
+// withheld appends an entry that its evidence supports, a part of which the log withholds by law,
+// and returns that part's digest.
 func (l *lab) withheld(v evidence, edit func(*poclog.Entry)) poclog.Digest {
 	l.t.Helper()
 	leaf := l.entry(v, edit)
@@ -27,14 +28,15 @@ func (l *lab) withheld(v evidence, edit func(*poclog.Entry)) poclog.Digest {
 	return bundle
 }
 
-// exceptingPolicy is the tlog-policy of a reader who knows an auditor by its own Ed25519 key, and the one for exceptions.
+// exceptingPolicy is the tlog-policy of a reader who knows an auditor by its own Ed25519 key, and
+// the one for exceptions.
 func exceptingPolicy(t testing.TB, a *audit.Auditor) *tlogpolicy.Policy {
 	t.Helper()
 	return must(tlogpolicy.Parse([]byte("log " + logKey.VKey + "\nwitness a1 " + a.VKeys()[0] + "\nwitness x1 " + a.ExceptVKeys()[0] + "\ngroup auditors all a1\nquorum none\n")))
 }
 
-// wantExcepted wants the auditor to serve a checkpoint of a size that its keys for exceptions cosigned, and a signed note that lists some entries; or
-// nothing of the kind, for size 0.
+// wantExcepted wants the auditor to serve a checkpoint of a size that its keys for exceptions
+// cosigned, and a signed note that lists some entries; or nothing of the kind, for size 0.
 func wantExcepted(t testing.TB, a *audit.Auditor, size uint64, entries ...uint64) (signed, note []byte) {
 	t.Helper()
 	cp, n := get(t, a, "/except/"+originHash()+"/checkpoint"), get(t, a, "/audit/"+originHash()+"/exceptions")
@@ -61,7 +63,8 @@ func wantExcepted(t testing.TB, a *audit.Auditor, size uint64, entries ...uint64
 	return cp.Body.Bytes(), n.Body.Bytes()
 }
 
-// standing is what a receipt of an entry, with a note, stands on for a reader who knows the auditor.
+// standing is what a receipt of an entry, with a note, stands on for a reader who knows the
+// auditor.
 func (l *lab) standing(a *audit.Auditor, i uint64, signed, note []byte) (*receipt.Verdict, error) {
 	l.t.Helper()
 	r := poclog.Receipt{Entry: l.log.Leaves[i], Index: i, Inclusion: l.log.Inclusion(i, must(tlogpolicy.ParseCheckpoint(signed)).Size, signed)}
@@ -120,7 +123,8 @@ func TestExceptionsAreSignedByKeysOfTheirOwn(t *testing.T) {
 	wantExcepted(t, a, 5, 2)
 }
 
-// A log asks as it asks every witness: it is told the size on record, and gets the cosignatures that are true of its tree.
+// A log asks as it asks every witness: it is told the size on record, and gets the cosignatures
+// that are true of its tree.
 func TestLogThatAsksGetsTheKeysForExceptions(t *testing.T) {
 	l := newLab(t)
 	l.good(1)
@@ -145,7 +149,8 @@ func TestLogThatAsksGetsTheKeysForExceptions(t *testing.T) {
 	}
 }
 
-// What a log says of evidence that it withholds is held to what can be seen: an entry that its policy would not admit is refused, and nobody signs.
+// What a log says of evidence that it withholds is held to what can be seen: an entry that its
+// policy would not admit is refused, and nobody signs.
 func TestWithheldEntryIsHeldToPolicyAndTime(t *testing.T) {
 	for name, c := range map[string]struct {
 		evidence evidence
@@ -191,8 +196,8 @@ func TestWithheldEntryIsHeldToPolicyAndTime(t *testing.T) {
 	}
 }
 
-// A log's operator makes up an entry that the policy admits, and withholds the bundle that never was: the auditor's own keys do not sign, and no receipt of the
-// entry is audited.
+// A log's operator makes up an entry that the policy admits, and withholds the bundle that never
+// was: the auditor's own keys do not sign, and no receipt of the entry is audited.
 func TestMadeUpEntryIsNotAudited(t *testing.T) {
 	l := newLab(t)
 	l.withheld(evidence{}, func(e *poclog.Entry) {
@@ -211,8 +216,8 @@ func TestMadeUpEntryIsNotAudited(t *testing.T) {
 	}
 }
 
-// Evidence that was withheld is asked for again. What comes back is verified, and the auditor's own keys sign again; what is then missing without the law, or
-// wrong, stops both.
+// Evidence that was withheld is asked for again. What comes back is verified, and the auditor's own
+// keys sign again; what is then missing without the law, or wrong, stops both.
 func TestWithheldEvidenceIsAskedForAgain(t *testing.T) {
 	var later atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }

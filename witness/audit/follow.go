@@ -23,8 +23,8 @@ const retryAfter = 5 * time.Second
 // errPending is the cause of a wait that ended before the audit did.
 var errPending = errors.New("the audit is under way")
 
-// addCheckpoint answers a log with the cosignatures that its tree gets: with exceptions or without. The sizes on record of the two may differ, which a 409
-// tells.
+// addCheckpoint answers a log with the cosignatures that its tree gets: with exceptions or without.
+// The sizes on record of the two may differ, which a 409 tells.
 func (a *Auditor) addCheckpoint(ctx context.Context, body []byte) ([]byte, error) {
 	w := a.witness
 	if r, err := witness.ParseRequest(body); err == nil {
@@ -63,7 +63,8 @@ func (a *Auditor) gate(ctx context.Context, c torchwood.Checkpoint, signed []byt
 	return nil
 }
 
-// gateExcept is the last condition of the keys for exceptions: every entry was verified but some, which fit into a note.
+// gateExcept is the last condition of the keys for exceptions: every entry was verified but some,
+// which fit into a note.
 func (a *Auditor) gateExcept(ctx context.Context, c torchwood.Checkpoint, signed []byte) error {
 	n, err := a.verified(ctx, c, signed)
 	if err != nil {
@@ -75,7 +76,8 @@ func (a *Auditor) gateExcept(ctx context.Context, c torchwood.Checkpoint, signed
 	return nil
 }
 
-// verified returns how many entries of a tree are exceptions, once all others were verified. It waits for that only so long.
+// verified returns how many entries of a tree are exceptions, once all others were verified. It
+// waits for that only so long.
 func (a *Auditor) verified(ctx context.Context, c torchwood.Checkpoint, signed []byte) (exceptions uint64, err error) {
 	if err := a.await(ctx, c, signed); err != nil {
 		return 0, err
@@ -131,8 +133,8 @@ type refusal struct {
 	size uint64 // that was audited
 }
 
-// refusedLately returns what was refused less than an interval ago, if a tree of a size contains it: a log that asks again at once must not
-// make the auditor do the same work again.
+// refusedLately returns what was refused less than an interval ago, if a tree of a size contains
+// it: a log that asks again at once must not make the auditor do the same work again.
 func (a *Auditor) refusedLately(origin string, size uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -143,7 +145,8 @@ func (a *Auditor) refusedLately(origin string, size uint64) error {
 	return r.err
 }
 
-// Follow looks at every log now and then, audits what is new and cosigns it, until the context ends. Logs that are added meanwhile are followed.
+// Follow looks at every log now and then, audits what is new and cosigns it, until the context
+// ends. Logs that are added meanwhile are followed.
 func (a *Auditor) Follow(ctx context.Context) {
 	tick := time.NewTicker(a.cfg.Interval)
 	defer tick.Stop()
@@ -197,7 +200,8 @@ func (a *Auditor) look(ctx context.Context, r *record) {
 	}
 }
 
-// note remembers why an audit could not be decided, for the report, or what it refused, for those who ask again.
+// note remembers why an audit could not be decided, for the report, or what it refused, for those
+// who ask again.
 func (a *Auditor) note(origin string, err error) {
 	var refused *Refused
 	a.mu.Lock()
@@ -215,7 +219,8 @@ func (a *Auditor) note(origin string, err error) {
 	a.trouble[origin] = oneLine(err.Error())
 }
 
-// Look fetches a log's checkpoint, audits up to it and cosigns it. The error is a *Refused if the log is at fault.
+// Look fetches a log's checkpoint, audits up to it and cosigns it. The error is a *Refused if the
+// log is at fault.
 func (a *Auditor) Look(ctx context.Context, origin string) error {
 	r, err := a.state.record(ctx, hashOf(origin))
 	if err != nil {
@@ -253,8 +258,9 @@ func (a *Auditor) Look(ctx context.Context, origin string) error {
 	return a.cosign(ctx, cl, cp)
 }
 
-// seen is by when a checkpoint was seen. The time of the witnesses that the log's policy names is what its readers hold entries to; the auditor's own is as
-// good while it is not further behind than clocks may be.
+// seen is by when a checkpoint was seen. The time of the witnesses that the log's policy names is
+// what its readers hold entries to; the auditor's own is as good while it is not further behind
+// than clocks may be.
 func (a *Auditor) seen(cp *client.Checkpoint) time.Time {
 	now := a.cfg.Clock()
 	if t, known := cp.View.NotAfter(); known && (t.Before(now) || t.Sub(now) > verify.MaxSkew) {

@@ -15,13 +15,16 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// CheckIndex is the check of index entries (docs/format.md §16): each has the root that the entries before it give.
+// CheckIndex is the check of index entries (docs/format.md §16): each has the root that the entries
+// before it give.
 const CheckIndex verify.Check = "audit.index"
 
-// dirIndex holds a map for each log. It is derived: one that is lost or damaged is made anew from the log's entries.
+// dirIndex holds a map for each log. It is derived: one that is lost or damaged is made anew from
+// the log's entries.
 const dirIndex = "index"
 
-// index returns the map of a log, opened when it is first needed. One audit of a log runs at a time, so that nobody else uses it.
+// index returns the map of a log, opened when it is first needed. One audit of a log runs at a
+// time, so that nobody else uses it.
 func (a *Auditor) index(origin string) (*indexmap.Map, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,7 +53,8 @@ func (a *Auditor) index(origin string) (*indexmap.Map, error) {
 	return m, nil
 }
 
-// catchUp makes the map of a log know all entries that were audited before: it knows less where it was lost.
+// catchUp makes the map of a log know all entries that were audited before: it knows less where it
+// was lost.
 func (a *Auditor) catchUp(ctx context.Context, cl *client.Client, r *record) error {
 	m, err := a.index(r.origin)
 	if err != nil {
@@ -76,8 +80,8 @@ func (a *Auditor) catchUp(ctx context.Context, cl *client.Client, r *record) err
 	return ctx.Err()
 }
 
-// follow takes a batch of entries into the map. It returns the index entry that is wrong, if one is. What an audit that was cut off took
-// already is left out.
+// follow takes a batch of entries into the map. It returns the index entry that is wrong, if one
+// is. What an audit that was cut off took already is left out.
 func (a *Auditor) follow(ctx context.Context, origin string, leaves []client.Leaf) (*indexmap.WrongError, error) {
 	m, err := a.index(origin)
 	if err != nil {

@@ -34,7 +34,8 @@ func (l *lab) indexEntry(change func(*poclog.IndexEntry)) []byte {
 	return must(e.Marshal())
 }
 
-// Right index entries are cosigned, by an auditor that goes on, and by one whose map is lost or damaged.
+// Right index entries are cosigned, by an auditor that goes on, and by one whose map is lost or
+// damaged.
 func TestIndexesAreRecomputed(t *testing.T) {
 	l := newLab(t)
 	a, dir := l.auditor(audit.Config{})

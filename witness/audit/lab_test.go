@@ -31,7 +31,8 @@ var (
 	witnessKey = testlog.WitnessKey("w1.test")
 )
 
-// A lab is a log in memory, with a witness, of a laboratory chip's quotes; its operator lies as a test wants. It is served over HTTP.
+// A lab is a log in memory, with a witness, of a laboratory chip's quotes; its operator lies as a
+// test wants. It is served over HTTP.
 type lab struct {
 	t        testing.TB
 	maker    *chip.Maker
@@ -155,7 +156,8 @@ type evidence struct {
 	by         []*signer.Signer
 }
 
-// entry appraises a new quote, keeps its evidence and returns entry and leaf. An edit changes the entry before it becomes a leaf.
+// entry appraises a new quote, keeps its evidence and returns entry and leaf. An edit changes the
+// entry before it becomes a leaf.
 func (l *lab) entry(v evidence, edit func(*poclog.Entry)) (leaf []byte) {
 	l.t.Helper()
 	l.quotes++

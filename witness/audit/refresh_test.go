@@ -21,8 +21,8 @@ import (
 	"github.com/poclog/poclog/witness/audit"
 )
 
-// cosigned serves a log whose checkpoint carries the auditor's cosignatures where the auditor has cosigned that tree: what a log does that
-// names the auditor in its witness policy.
+// cosigned serves a log whose checkpoint carries the auditor's cosignatures where the auditor has
+// cosigned that tree: what a log does that names the auditor in its witness policy.
 func cosigned(inner http.Handler, auditor func() http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/checkpoint" {

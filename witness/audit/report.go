@@ -24,7 +24,8 @@ type Finding struct {
 	Resolved string `json:"resolved,omitempty"` // when it passed after all; absent while it is refused
 }
 
-// Withheld is an exception: an entry of which the log withheld a part of the evidence by law before the auditor saw it.
+// Withheld is an exception: an entry of which the log withheld a part of the evidence by law before
+// the auditor saw it.
 type Withheld struct {
 	Entry  uint64        `json:"entry"`
 	Part   string        `json:"part"` // "bundle", "envelope" or "collateral": the first that is withheld
@@ -34,7 +35,8 @@ type Withheld struct {
 	judgedBy poclog.Blob // the policy in force for the entry
 }
 
-// A Report is what an auditor says of a log: GET /audit/<hex SHA-256(origin)>. Its JSON is a stable schema, version V.
+// A Report is what an auditor says of a log: GET /audit/<hex SHA-256(origin)>. Its JSON is a stable
+// schema, version V.
 type Report struct {
 	V         int      `json:"v"`
 	Auditor   string   `json:"auditor"`
@@ -105,7 +107,8 @@ func cosignedBy(ctx context.Context, w *witness.Witness, origin string) (size ui
 	return head.Size, head.Cosigned.Format(time.RFC3339), nil
 }
 
-// Handler serves what a witness serves, with the keys for exceptions as one of its own, and beside it
+// Handler serves what a witness serves, with the keys for exceptions as one of its own, and beside
+// it
 //
 //	GET /audit/<hex SHA-256(origin)>               a [Report]
 //	GET /audit/<hex SHA-256(origin)>/exceptions    the note of exceptions on the tree that the keys for exceptions cosigned last; 404 if there is none

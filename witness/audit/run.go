@@ -45,8 +45,9 @@ type run struct {
 	err  error
 }
 
-// audit returns once every entry of a target's tree was verified, and its tree proven to be of one history with all that was audited before;
-// or with a *Refused; or with another error if that could not be decided. If the context ends first, the audit goes on without the caller.
+// audit returns once every entry of a target's tree was verified, and its tree proven to be of one
+// history with all that was audited before; or with a *Refused; or with another error if that could
+// not be decided. If the context ends first, the audit goes on without the caller.
 func (a *Auditor) audit(ctx context.Context, t target) error {
 	for {
 		r, mine := a.join(t)
@@ -83,7 +84,8 @@ func (a *Auditor) join(t target) (r *run, mine bool) {
 	return r, true
 }
 
-// perform audits up to a target. What was begun is finished first: which entries an earlier checkpoint covered bounds their times.
+// perform audits up to a target. What was begun is finished first: which entries an earlier
+// checkpoint covered bounds their times.
 func (a *Auditor) perform(ctx context.Context, t target) error {
 	for {
 		r, err := a.state.record(ctx, hashOf(t.Origin))
@@ -119,7 +121,8 @@ func (a *Auditor) adopt(ctx context.Context, cl *client.Client, r *record, t tar
 	return a.state.adopt(ctx, r, t.Signed, t.seen)
 }
 
-// consistent proves that a target and what was audited before are of one history. A split view is kept.
+// consistent proves that a target and what was audited before are of one history. A split view is
+// kept.
 func (a *Auditor) consistent(ctx context.Context, cl *client.Client, r *record, t target) error {
 	if r.target == nil {
 		return nil
@@ -171,8 +174,8 @@ func (a *Auditor) advance(ctx context.Context, cl *client.Client, r *record) err
 	return ctx.Err()
 }
 
-// batch verifies entries that follow each other from r.audited on, and records the outcome in the state and in r. Progress ends at the
-// first entry that did not pass.
+// batch verifies entries that follow each other from r.audited on, and records the outcome in the
+// state and in r. Progress ends at the first entry that did not pass.
 func (a *Auditor) batch(ctx context.Context, cl *client.Client, x *examiner, r *record, leaves []client.Leaf) error {
 	verdicts, policies := a.examine(ctx, x, r.inForce, leaves)
 	wrong, err := a.follow(ctx, r.origin, leaves)
@@ -217,7 +220,8 @@ func (a *Auditor) batch(ctx context.Context, cl *client.Client, x *examiner, r *
 	return undecided
 }
 
-// examine verifies entries concurrently, and returns the verdict on each and the policy in force after it.
+// examine verifies entries concurrently, and returns the verdict on each and the policy in force
+// after it.
 func (a *Auditor) examine(ctx context.Context, x *examiner, inForce poclog.Blob, leaves []client.Leaf) ([]verdict, []poclog.Blob) {
 	verdicts, policies := make([]verdict, len(leaves)), make([]poclog.Blob, len(leaves))
 	var g errgroup.Group

@@ -179,7 +179,8 @@ func (s *state) removeLog(ctx context.Context, origin string) error {
 	return nil
 }
 
-// adopt makes a checkpoint the target, if r's is still it and was audited to its end. It is durable once adopt returns.
+// adopt makes a checkpoint the target, if r's is still it and was audited to its end. It is durable
+// once adopt returns.
 func (s *state) adopt(ctx context.Context, r *record, target []byte, seen time.Time) error {
 	var old []byte
 	if r.target != nil {

@@ -22,8 +22,9 @@ const (
 // dirContradictions holds the files that show what a log's index has wrong.
 const dirContradictions = "contradictions"
 
-// expose looks for the name that a wrong index has wrong, and keeps the file that shows it. The log itself says what its index has of a
-// name: it is asked for those that changed since the index was right last. It returns what was found, for the report, or nothing.
+// expose looks for the name that a wrong index has wrong, and keeps the file that shows it. The log
+// itself says what its index has of a name: it is asked for those that changed since the index was
+// right last. It returns what was found, for the report, or nothing.
 func (a *Auditor) expose(ctx context.Context, cl *client.Client, r *record, wrong *indexmap.WrongError) (said string) {
 	m, err := a.index(r.origin)
 	if err != nil || wrong.Right == (poclog.Digest{}) {
@@ -79,7 +80,8 @@ func (a *Auditor) shown(ctx context.Context, cl *client.Client, m *indexmap.Map,
 	return nil, nil, nil
 }
 
-// differing returns the numbers that only one of two ascending lists has, of those that are not before the second one's first.
+// differing returns the numbers that only one of two ascending lists has, of those that are not
+// before the second one's first.
 func differing(right, said []uint64) (list []uint64) {
 	for _, n := range right {
 		if _, listed := slices.BinarySearch(said, n); !listed {

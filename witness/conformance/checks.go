@@ -107,7 +107,8 @@ func newSigner(name string) note.Signer {
 	return s
 }
 
-// unknownLine returns a signature line as long as an ML-DSA-44 cosignature, of a key that no witness knows.
+// unknownLine returns a signature line as long as an ML-DSA-44 cosignature, of a key that no
+// witness knows.
 func unknownLine(name string) string {
 	raw := make([]byte, 4+8+2420)
 	rand.Read(raw)
@@ -117,8 +118,8 @@ func unknownLine(name string) string {
 	return "— " + name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
 }
 
-// checkBodies checks that every spoiled body is refused by a status of the 4xx kind, and leaves no trace. The specification names no
-// status for these.
+// checkBodies checks that every spoiled body is refused by a status of the 4xx kind, and leaves no
+// trace. The specification names no status for these.
 func (s *suite) checkBodies(ctx context.Context) {
 	for _, c := range s.spoiledBodies() {
 		s.check(ctx, "body."+c.id, c.desc+" is refused", func() error {

@@ -119,8 +119,8 @@ type seen struct {
 	root tlog.Hash
 }
 
-// raceHistories has many clients extend two histories, each from what the witness says is on record, and looks for a contradiction
-// among all that was cosigned.
+// raceHistories has many clients extend two histories, each from what the witness says is on
+// record, and looks for a contradiction among all that was cosigned.
 func (s *suite) raceHistories(ctx context.Context) error {
 	const clients, rounds, span = 8, 12, 200
 	fork := newHistory("fork", s.size, s.main)

@@ -123,8 +123,8 @@ func (a answer) conflict() (int64, error) {
 	return size, nil
 }
 
-// refused sends a request that must get one of the statuses, or any 4xx if none is given, and checks that the state of the witness
-// has not changed.
+// refused sends a request that must get one of the statuses, or any 4xx if none is given, and
+// checks that the state of the witness has not changed.
 func (s *suite) refused(ctx context.Context, body string, statuses ...int) error {
 	a, err := s.post(ctx, body)
 	if err != nil {
@@ -171,7 +171,8 @@ func (s *suite) accepted(ctx context.Context, r request) error {
 	return nil
 }
 
-// cosignatures checks the body of a 200: signature lines only, one of each key of the witness, all verifying, with a time near ours.
+// cosignatures checks the body of a 200: signature lines only, one of each key of the witness, all
+// verifying, with a time near ours.
 func (s *suite) cosignatures(text, body string) (times []int64, err error) {
 	if body == "" || !strings.HasSuffix(body, "\n") {
 		return nil, fmt.Errorf("body %.60q: want signature lines, each with a newline", body)
@@ -216,8 +217,8 @@ func (s *suite) verifiers() []note.Verifier {
 	return list
 }
 
-// A cosigner verifies what the specification says is signed: ML-DSA-44 signs the first three lines of a checkpoint only. (Torchwood
-// refuses checkpoints with more.)
+// A cosigner verifies what the specification says is signed: ML-DSA-44 signs the first three lines
+// of a checkpoint only. (Torchwood refuses checkpoints with more.)
 type cosigner struct{ *torchwood.CosignatureVerifier }
 
 func (v cosigner) Verify(msg, sig []byte) bool {
@@ -231,8 +232,8 @@ func (v cosigner) Verify(msg, sig []byte) bool {
 // sign signs a checkpoint text with every key of the log.
 func (s *suite) sign(text string) string { return signNote(text, s.keys...) }
 
-// signNote makes a signed note. It signs also texts that are no checkpoints, which the log's own signers may refuse: such a check is
-// made with an Ed25519 key only.
+// signNote makes a signed note. It signs also texts that are no checkpoints, which the log's own
+// signers may refuse: such a check is made with an Ed25519 key only.
 func signNote(text string, signers ...note.Signer) string {
 	b := text + "\n"
 	for _, k := range signers {

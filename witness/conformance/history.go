@@ -7,8 +7,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A history is a tree whose leaf i is known from its name and i. Up to the size where it forks it has the leaves of its parent.
-// It is not safe for concurrent use before it was grown to the largest size asked for.
+// A history is a tree whose leaf i is known from its name and i. Up to the size where it forks it
+// has the leaves of its parent. It is not safe for concurrent use before it was grown to the
+// largest size asked for.
 type history struct {
 	name   string
 	fork   int64

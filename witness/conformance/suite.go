@@ -1,12 +1,14 @@
-// Package conformance checks a witness against https://c2sp.org/tlog-witness, whoever wrote it and wherever it runs.
+// Package conformance checks a witness against https://c2sp.org/tlog-witness, whoever wrote it and
+// wherever it runs.
 //
-// The suite plays a log: it has a tree of its own and the log's keys, and talks HTTP only. Each check has a stable id and names the
-// sentence that it holds the witness to. Some want a witness that has not seen the log yet, and the last of them leaves the log with
-// one of two histories: every run needs a log of its own, which the witness knows and which has no cosigned checkpoint.
+// The suite plays a log: it has a tree of its own and the log's keys, and talks HTTP only. Each
+// check has a stable id and names the sentence that it holds the witness to. Some want a witness
+// that has not seen the log yet, and the last of them leaves the log with one of two histories:
+// every run needs a log of its own, which the witness knows and which has no cosigned checkpoint.
 //
-// What it cannot see from outside: whether the witness persists before it answers (kill it to see), and whether other logs are
-// treated alike. It shares no code with package witness; tree and proofs are those of golang.org/x/mod/sumdb/tlog, cosignatures are
-// verified by filippo.io/torchwood.
+// What it cannot see from outside: whether the witness persists before it answers (kill it to see),
+// and whether other logs are treated alike. It shares no code with package witness; tree and proofs
+// are those of golang.org/x/mod/sumdb/tlog, cosignatures are verified by filippo.io/torchwood.
 package conformance
 
 import (
@@ -28,13 +30,16 @@ type Target struct {
 	URL        string // submission prefix, such as https://witness.example/
 	Monitoring string // monitoring prefix; empty if it is URL
 
-	// Log holds keys of logs whose origin is the name of the key. The witness must know them and have cosigned none of the logs. The
-	// first names the log that the suite plays; other keys of that name are that log's too, and it is checked that any one suffices.
-	// Keys of other names are spare logs: each of three checks that need a log without a record takes one. Without spares these
-	// checks share the one log, and are skipped once the witness has accepted what it should not have.
+	// Log holds keys of logs whose origin is the name of the key. The witness must know them and
+	// have cosigned none of the logs. The first names the log that the suite plays; other keys of
+	// that name are that log's too, and it is checked that any one suffices. Keys of other names
+	// are spare logs: each of three checks that need a log without a record takes one. Without
+	// spares these checks share the one log, and are skipped once the witness has accepted what it
+	// should not have.
 	Log []note.Signer
 
-	// Witness holds the verifier keys of the witness (types 0x04 and 0x06). Every one must have signed what is cosigned.
+	// Witness holds the verifier keys of the witness (types 0x04 and 0x06). Every one must have
+	// signed what is cosigned.
 	Witness []string
 
 	Client *http.Client // nil is a client with a timeout of 30 seconds
@@ -69,7 +74,8 @@ func Test(ctx context.Context, t TB, target Target) {
 	}
 }
 
-// ParseLogKey parses the private key of a log, PRIVATE+KEY+<name>+<hash>+<base64>, of type 0x01 (Ed25519) or 0x06 (ML-DSA-44).
+// ParseLogKey parses the private key of a log, PRIVATE+KEY+<name>+<hash>+<base64>, of type 0x01
+// (Ed25519) or 0x06 (ML-DSA-44).
 func ParseLogKey(text string) (note.Signer, error) {
 	text = strings.TrimSpace(text)
 	s, err := note.NewSigner(text)
@@ -82,7 +88,8 @@ func ParseLogKey(text string) (note.Signer, error) {
 	return nil, fmt.Errorf("log key: neither Ed25519 nor ML-DSA-44: %w", err)
 }
 
-// A suite is one run. Its checks come one after the other; size says what the witness has on record.
+// A suite is one run. Its checks come one after the other; size says what the witness has on
+// record.
 type suite struct {
 	target    Target
 	origin    string
@@ -122,8 +129,8 @@ func Run(ctx context.Context, target Target) []Result {
 	return s.results
 }
 
-// check makes one check and records its outcome. After a failure it asks what the witness has on record now, so that one deviation is
-// not counted again by every check that follows.
+// check makes one check and records its outcome. After a failure it asks what the witness has on
+// record now, so that one deviation is not counted again by every check that follows.
 func (s *suite) check(ctx context.Context, id, desc string, f func() error) {
 	err := f()
 	r := Result{ID: id, Desc: desc, OK: err == nil}
@@ -183,7 +190,8 @@ func (s *suite) sortKeys() {
 	}
 }
 
-// onUnseen makes a check on a log of which the witness has nothing on record: a spare one, or the log itself while that holds.
+// onUnseen makes a check on a log of which the witness has nothing on record: a spare one, or the
+// log itself while that holds.
 func (s *suite) onUnseen(f func(*suite) error) error {
 	if len(s.spares) > 0 {
 		u := &suite{target: s.target, origin: s.spares[0][0].Name(), keys: s.spares[0], cosigners: s.cosigners, main: newHistory("main", 0, nil)}
@@ -204,7 +212,8 @@ func (s *suite) need(size int64) error {
 	return nil
 }
 
-// checkUnseen looks for what an earlier run left, with a request that no witness should cosign and that leaves no trace.
+// checkUnseen looks for what an earlier run left, with a request that no witness should cosign and
+// that leaves no trace.
 func (s *suite) checkUnseen(ctx context.Context) error {
 	before, err := s.published(ctx, s.origin)
 	if err != nil {
@@ -225,8 +234,9 @@ func (s *suite) checkUnseen(ctx context.Context) error {
 	return nil
 }
 
-// recorded asks the witness for the size on record. It asks by the empty tree's checkpoint, which is cosigned or refused for its root
-// if that is what is on record, and is 409 with the size if not.
+// recorded asks the witness for the size on record. It asks by the empty tree's checkpoint, which
+// is cosigned or refused for its root if that is what is on record, and is 409 with the size if
+// not.
 func (s *suite) recorded(ctx context.Context) (int64, error) {
 	a, err := s.add(ctx, s.main.request(s, 0, 0))
 	if err != nil {
@@ -242,5 +252,6 @@ func (s *suite) recorded(ctx context.Context) (int64, error) {
 	return size, err
 }
 
-// maxSize is more than any size that is offered. A witness that claims more does not make the suite build that tree.
+// maxSize is more than any size that is offered. A witness that claims more does not make the suite
+// build that tree.
 const maxSize = 1 << 14

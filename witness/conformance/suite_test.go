@@ -275,8 +275,9 @@ func TestSuiteNoticesTimestampsThatGoBackwards(t *testing.T) {
 	}
 }
 
-// TestSuiteNoticesAWitnessWithTwoMemories checks two witnesses of one name and key, which know the same until two requests come at once.
-// What each cosigns is consistent, and together they contradict.
+// TestSuiteNoticesAWitnessWithTwoMemories checks two witnesses of one name and key, which know the
+// same until two requests come at once. What each cosigns is consistent, and together they
+// contradict.
 func TestSuiteNoticesAWitnessWithTwoMemories(t *testing.T) {
 	b := newBed(t, witness.Config{Rate: rate.Inf})
 	one, other := b.w.Handler(), b.twin(t, witness.Config{Rate: rate.Inf}).Handler()
@@ -323,7 +324,8 @@ func TestSuiteRefusesALogThatWasUsed(t *testing.T) {
 	}
 }
 
-// TestSuiteSurvivesAnyAnswer checks that a server which is no witness at all is reported, and nothing worse.
+// TestSuiteSurvivesAnyAnswer checks that a server which is no witness at all is reported, and
+// nothing worse.
 func TestSuiteSurvivesAnyAnswer(t *testing.T) {
 	b := newBed(t, witness.Config{Rate: rate.Inf})
 	for _, code := range []int{200, 204, 301, 400, 401, 403, 404, 409, 422, 500} {
@@ -343,7 +345,8 @@ func TestSuiteSurvivesAnyAnswer(t *testing.T) {
 	}
 }
 
-// TestSuiteDoesNotFollowASizeThatNobodyCosigned checks a witness that claims a record which would make the suite build a huge tree.
+// TestSuiteDoesNotFollowASizeThatNobodyCosigned checks a witness that claims a record which would
+// make the suite build a huge tree.
 func TestSuiteDoesNotFollowASizeThatNobodyCosigned(t *testing.T) {
 	b := newBed(t, witness.Config{Rate: rate.Inf})
 	var n atomic.Int64

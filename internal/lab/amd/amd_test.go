@@ -25,7 +25,8 @@ func (g getter) Get(string) ([]byte, error) {
 	return g.m.CRL(CRLOptions{At: now.AddDate(0, 0, -1)}).Body, nil
 }
 
-// The laboratory's reports, certificates and CRLs are accepted by go-sev-guest, revocation and platform included.
+// The laboratory's reports, certificates and CRLs are accepted by go-sev-guest, revocation and
+// platform included.
 func TestLabReportsPassGoSEVGuest(t *testing.T) {
 	for _, product := range []string{"Milan", "Genoa"} {
 		m := NewMaker("amd test", product, start)

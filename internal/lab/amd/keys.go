@@ -1,9 +1,10 @@
-// Package amd is AMD as the laboratory has it: a maker of SEV-SNP processors (root, CAs, keys of chips and of clouds, reports, CRLs), under roots of
-// its own that only the realm lab accepts.
+// Package amd is AMD as the laboratory has it: a maker of SEV-SNP processors (root, CAs, keys of
+// chips and of clouds, reports, CRLs), under roots of its own that only the realm lab accepts.
 //
-// Everything is a function of the maker's seed: keys are derived from it and signatures are deterministic. go-sev-guest accepts the results unchanged,
-// but for Turin's, whose certificates it cannot read; TestLabReportsPassGoSEVGuest holds that. Keys of CAs are of 2,048 bits where AMD's have 4,096: they
-// are found in less time.
+// Everything is a function of the maker's seed: keys are derived from it and signatures are
+// deterministic. go-sev-guest accepts the results unchanged, but for Turin's, whose certificates it
+// cannot read; TestLabReportsPassGoSEVGuest holds that. Keys of CAs are of 2,048 bits where AMD's
+// have 4,096: they are found in less time.
 package amd
 
 import (
@@ -33,7 +34,8 @@ func octets(n int, parts ...string) []byte {
 	return out[:n]
 }
 
-// pssKey is a CA's key. It signs by RSASSA-PSS with a salt made from the digest: signatures must not differ between two runs of the lab.
+// pssKey is a CA's key. It signs by RSASSA-PSS with a salt made from the digest: signatures must
+// not differ between two runs of the lab.
 type pssKey struct{ *rsa.PrivateKey }
 
 // Sign implements [crypto.Signer] without randomness, whatever source it is given.
@@ -63,7 +65,8 @@ func caKey(seed, label string) pssKey {
 	return pssKey{find.(func() *rsa.PrivateKey)()}
 }
 
-// prime derives a prime of 1,024 bits, with both top bits set so that the modulus has full size, and such that 65537 has an inverse.
+// prime derives a prime of 1,024 bits, with both top bits set so that the modulus has full size,
+// and such that 65537 has an inverse.
 func prime(seed, label, which string) *big.Int {
 	b := octets(128, seed, "rsa", label, which)
 	b[0] |= 0xc0

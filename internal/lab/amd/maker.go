@@ -20,7 +20,8 @@ const (
 	keyYears = 7
 )
 
-// A Maker makes the processors of one product line: a root, a CA of chips' keys and one of clouds' keys.
+// A Maker makes the processors of one product line: a root, a CA of chips' keys and one of clouds'
+// keys.
 type Maker struct {
 	Product string // "Milan", "Genoa" or "Turin"
 
@@ -48,7 +49,8 @@ func NewMaker(seed, product string, from time.Time) *Maker {
 // Root returns the root certificate's DER.
 func (m *Maker) Root() []byte { return m.ark.cert.Raw }
 
-// CertChain returns what AMD's Key Distribution Service answers for a kind of key, "vcek" or "vlek": its CA and the root, in PEM.
+// CertChain returns what AMD's Key Distribution Service answers for a kind of key, "vcek" or
+// "vlek": its CA and the root, in PEM.
 func (m *Maker) CertChain(kind string) []byte {
 	ca := m.ask
 	if kind == "vlek" {
@@ -126,7 +128,8 @@ func (m *Maker) layout() [8]int {
 	return [8]int{1, 2, 4, 5, 6, 7, 3, 8}
 }
 
-// keyCertificate certifies the key of a chip (hwid) or of a cloud (csp), as AMD does: without basic constraints, key usage and serial number.
+// keyCertificate certifies the key of a chip (hwid) or of a cloud (csp), as AMD does: without basic
+// constraints, key usage and serial number.
 func (m *Maker) keyCertificate(key crypto.PublicKey, tcb [8]byte, hwid []byte, csp string, serial *big.Int) *x509.Certificate {
 	version, common, product, by := 0, "SEV-VCEK", m.Product+"-B1", m.ask
 	if m.Product == "Turin" {

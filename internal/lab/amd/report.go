@@ -20,7 +20,8 @@ type Chip struct {
 	certs []byte // VCEK, ASK, ARK: DER
 }
 
-// DefaultTCB is the firmware that chips have: bootloader 4, SNP 24, microcode 219; of Turin also FMC 1.
+// DefaultTCB is the firmware that chips have: bootloader 4, SNP 24, microcode 219; of Turin also
+// FMC 1.
 func (m *Maker) DefaultTCB() [8]byte {
 	if isTurin(m.Product) {
 		return [8]byte{1, 4, 0, 24, 0, 0, 0, 219}
@@ -94,7 +95,8 @@ const (
 	policyDebug   = 1 << 19
 )
 
-// Report makes a report of a guest on this chip, signed by the chip's own key or by a cloud's that was loaded into it.
+// Report makes a report of a guest on this chip, signed by the chip's own key or by a cloud's that
+// was loaded into it.
 func (c *Chip) Report(g Guest, loaded *CloudKey) []byte {
 	r := make([]byte, 0x4a0)
 	le := binary.LittleEndian

@@ -17,7 +17,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// newAzureWorld builds the world of a profile with Azure's cloud, whose VM runs on a chip of Intel's or on one of AMD's product.
+// newAzureWorld builds the world of a profile with Azure's cloud, whose VM runs on a chip of
+// Intel's or on one of AMD's product.
 func newAzureWorld(p poclog.Profile, product string) *World {
 	w := newWorld(p)
 	if product == "" {
@@ -63,7 +64,8 @@ func (w *World) homeHost() *azure.Host {
 	return &azure.Host{TDX: w.home()}
 }
 
-// An AzureMix is evidence put together: whose chip, whose TPM, what the paravisor says. Zero fields are the honest VM's.
+// An AzureMix is evidence put together: whose chip, whose TPM, what the paravisor says. Zero fields
+// are the honest VM's.
 type AzureMix struct {
 	Host   *azure.Host
 	TPM    *gce.TPM
@@ -77,7 +79,8 @@ type AzureMix struct {
 	PCRs   []tpm.PCRSelection // which the TPM quotes; nil: azure.Selection
 }
 
-// Compose puts evidence of an Azure VM together; for the profile snp, the report alone, which carries the nonce itself.
+// Compose puts evidence of an Azure VM together; for the profile snp, the report alone, which
+// carries the nonce itself.
 func (w *World) Compose(m AzureMix) *poclog.Bundle {
 	m.Host, m.TPM = or(m.Host, w.AzureVM.Host), or(m.TPM, w.AzureVM.TPM)
 	claims := w.AzureVM.Claims(w.Challenge.HCLUserData())
@@ -159,7 +162,8 @@ func ownFirmware(m AzureMix) AzureMix {
 	return m
 }
 
-// Azure are the attacks of one bundle under the profiles azure-tdx-vtpm and azure-snp-vtpm, which a check must refuse.
+// Azure are the attacks of one bundle under the profiles azure-tdx-vtpm and azure-snp-vtpm, which a
+// check must refuse.
 var Azure = slices.Concat(
 	under(poclog.AzureTDXvTPM, slices.Concat(azureVM(), azureTDX, onIntel, withTPM, challenged, tokens[:2], owners[:2])),
 	under(poclog.AzureSNPvTPM, slices.Concat(azureVM(), azureSNP, onAMD, withTPM, challenged, tokens[:2])),
@@ -170,7 +174,8 @@ func azureVM() []Attack {
 	return []Attack{
 		{Name: "firmware-own", Check: verify.TEELaunch, Stage: func(w *World) *poclog.Bundle { return w.Compose(ownFirmware(AzureMix{})) }},
 		{Name: "hcl-forged", Check: verify.TEELaunch, Stage: func(w *World) *poclog.Bundle {
-			// Firmware of his own on a chip at home says that the rented VM's TPM is its own; the rented VM quotes its report.
+			// Firmware of his own on a chip at home says that the rented VM's TPM is its own; the
+			// rented VM quotes its report.
 			return w.Compose(ownFirmware(AzureMix{Host: w.homeHost()}))
 		}},
 		{Name: "hcl-edited", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
@@ -178,7 +183,8 @@ func azureVM() []Attack {
 			return w.Compose(AzureMix{Hashed: w.AzureVM.Claims([64]byte{1}).JSON()})
 		}},
 		{Name: "ak-swap", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
-			// X's HCL report names X's AK; Y's TPM quotes X's report, and Y's key and certificate stand beside it.
+			// X's HCL report names X's AK; Y's TPM quotes X's report, and Y's key and certificate
+			// stand beside it.
 			x := w.AzureVM.TPM.AK.Public().(*rsa.PublicKey)
 			return w.Compose(AzureMix{TPM: w.rented().TPM, Claims: func(c *azure.Claims) { c.AK = x }})
 		}},
@@ -229,7 +235,8 @@ func azureVM() []Attack {
 			return w.Compose(AzureMix{TPM: rogue})
 		}},
 		{Name: "ak-of-another-kind", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
-			// The provider certified the key for a VM that is none of the confidential ones: its host runs the TPM.
+			// The provider certified the key for a VM that is none of the confidential ones: its
+			// host runs the TPM.
 			return w.Compose(AzureMix{TPM: w.certifiedBy(w.Azure, azure.Trusted)})
 		}},
 	}
@@ -266,7 +273,8 @@ var azureTDX = []Attack{
 // azureSNP are the attacks on what binds the report of a SEV-SNP VM.
 var azureSNP = []Attack{
 	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		// The HCL report is changed, too: nobody signs its copy of the report but by its hash of the JSON.
+		// The HCL report is changed, too: nobody signs its copy of the report but by its hash of
+		// the JSON.
 		b := w.Honest()
 		negated := negateReport(b.Get(poclog.ItemSNPReport))
 		hcl := bytes.Replace(b.Get(poclog.ItemHCLReport), b.Get(poclog.ItemSNPReport), negated, 1)

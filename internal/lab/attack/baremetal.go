@@ -29,7 +29,8 @@ func newMetalWorld() *World {
 	return w
 }
 
-// NewMachine puts another machine beside the honest one. The AK's certificate names its chip if named is set.
+// NewMachine puts another machine beside the honest one. The AK's certificate names its chip if
+// named is set.
 func (w *World) NewMachine(named bool) *metal.Machine { return w.newMachineIn(Zone, named) }
 
 func (w *World) newMachineIn(zone string, named bool) *metal.Machine {
@@ -52,7 +53,8 @@ func (w *World) unnamed() *metal.Machine {
 // home is a genuine chip at an attacker's home.
 func (w *World) home() *chip.Platform { return w.Cloud.Maker.NewPlatform("at home", nil) }
 
-// A MetalMix is evidence put together: whose chip, whose TPM and certificates, what the TD's report says. Zero fields are the honest machine's.
+// A MetalMix is evidence put together: whose chip, whose TPM and certificates, what the TD's report
+// says. Zero fields are the honest machine's.
 type MetalMix struct {
 	Chip             *chip.Platform
 	TD               func(*chip.TD)
@@ -118,7 +120,8 @@ func (w *World) Seal(m MetalMix) *poclog.Bundle {
 	return b
 }
 
-// withAK is the machine's TPM with another AK, which the provider certifies as it would any that the TPM holds.
+// withAK is the machine's TPM with another AK, which the provider certifies as it would any that
+// the TPM holds.
 func (w *World) withAK(authPolicy []byte, change func(public []byte)) MetalMix {
 	t := *w.Machine.TPM
 	t.NewAK(w.Metal.Seed, "the attacker's", authPolicy)
@@ -145,7 +148,8 @@ func (w *World) policyOver(pcrs ...int) []byte {
 	return tpm.PolicyPCRDigest(tpm.SHA256, []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: pcrs}}, d.Sum(nil))
 }
 
-// BareMetal are the attacks of one bundle under profile baremetal-tdx-tpm, which a check must refuse.
+// BareMetal are the attacks of one bundle under profile baremetal-tdx-tpm, which a check must
+// refuse.
 var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
 		return w.Seal(MetalMix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
@@ -165,7 +169,8 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		return w.Seal(MetalMix{TD: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
 	}},
 	{Name: "pcr-unselected", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
-		// The host booted firmware of the tenant's: the provider's values and log stand beside a quote that does not cover them.
+		// The host booted firmware of the tenant's: the provider's values and log stand beside a
+		// quote that does not cover them.
 		t, other := *w.Machine.TPM, *w.Machine.TPM
 		other.Boot = ownImage()
 		b := w.Seal(MetalMix{TPM: &other, Log: t.Boot})
@@ -226,7 +231,8 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		return w.Seal(MetalMix{TPM: y.TPM, AKChain: y.AKChain, EKChain: y.EKChain, AK: x.TPM.Public})
 	}},
 	{Name: "relay-mix", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own TD stands beside it.
+		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own
+		// TD stands beside it.
 		x, y := w.unnamed(), w.NewMachine(false)
 		published := sha256.Sum256(y.Chip.Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
 		return w.Seal(MetalMix{Chip: x.Chip, TPM: y.TPM, AKChain: y.AKChain, EKChain: y.EKChain, Sealed: published[:]})
@@ -310,7 +316,8 @@ var BareMetalSeries = []OverTime{
 		return []*poclog.Bundle{first, w.next()}
 	}},
 	{Name: "ek-reuse-certified", Rule: "ek-on-two-chips", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
-		// The provider is made to certify an AK of one machine's TPM for another machine: both certificates name one EK.
+		// The provider is made to certify an AK of one machine's TPM for another machine: both
+		// certificates name one EK.
 		first := w.Honest()
 		x, y := w.Machine, w.NewMachine(true)
 		place := y.Place
@@ -328,7 +335,8 @@ var BareMetalSeries = []OverTime{
 		return []*poclog.Bundle{first, w.Seal(MetalMix{Chip: x.Chip})}
 	}},
 	{Name: "clone-chassis", Rule: "chip-in-two-places", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
-		// The key of one chip, extracted, answers for machines in two regions. The register is not asked here: it would tell.
+		// The key of one chip, extracted, answers for machines in two regions. The register is not
+		// asked here: it would tell.
 		w.Policy.Registries = nil
 		x := w.unnamed()
 		first := w.Honest()

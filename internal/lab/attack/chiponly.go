@@ -22,7 +22,8 @@ func newChipWorld() *World {
 	return w
 }
 
-// bare is a bundle of a TD quote alone, which answers the challenge. Change says what is to differ in the TD.
+// bare is a bundle of a TD quote alone, which answers the challenge. Change says what is to differ
+// in the TD.
 func (w *World) bare(change func(*chip.TD)) *poclog.Bundle {
 	td := w.VM.TD(w.Challenge.ReportData(nil))
 	if change != nil {
@@ -102,7 +103,8 @@ func rewrapped(w *World) []*poclog.Bundle {
 	return []*poclog.Bundle{b, b.Clone()}
 }
 
-// negateReport replaces s by n − s in the signature of an SNP report: 48 of 72 bytes, little-endian.
+// negateReport replaces s by n − s in the signature of an SNP report: 48 of 72 bytes,
+// little-endian.
 func negateReport(report []byte) []byte {
 	const at, size = 0x2a0 + 72, 48
 	out := slices.Clone(report)

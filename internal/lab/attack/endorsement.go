@@ -81,7 +81,8 @@ func forOwner(name string, endorse func(w *World, o *endorser.Owner, s endorser.
 	}}
 }
 
-// tokens are the attacks on what registries vouch for. They are the same under every profile: the first two are tried under all.
+// tokens are the attacks on what registries vouch for. They are the same under every profile: the
+// first two are tried under all.
 var tokens = []Attack{
 	forToken("token-forged", func(w *World, b *poclog.Bundle) []byte {
 		own := endorser.NewAlliance("a garage", AllianceName)
@@ -113,7 +114,8 @@ var tokens = []Attack{
 	}),
 }
 
-// owners are the attacks on what owners of platforms say. They are the same under every profile of TDX: the first two are tried under all.
+// owners are the attacks on what owners of platforms say. They are the same under every profile of
+// TDX: the first two are tried under all.
 var owners = []Attack{
 	forOwner("owner-uncertified", func(_ *World, o *endorser.Owner, s endorser.Statement) poclog.CollateralItem {
 		// The owner's true root stands above a signer of his own, which it did not certify.

@@ -11,7 +11,8 @@ import (
 // ExistingReceipt is what a log answers to evidence that it has: no rule is needed.
 const ExistingReceipt = "existing-receipt"
 
-// An OverTime attack is evidence of which each piece passes: a log admits it, and a monitor's rule exposes it.
+// An OverTime attack is evidence of which each piece passes: a log admits it, and a monitor's rule
+// exposes it.
 type OverTime struct {
 	Name    string
 	Rule    string // of docs/format.md's contradictions, or ExistingReceipt
@@ -66,7 +67,8 @@ var Series = []OverTime{
 		return []*poclog.Bundle{first, w.Assemble(Mix{Chip: second})}
 	}},
 	{Name: "clone-chassis", Rule: "chip-in-two-places", Stage: func(w *World) []*poclog.Bundle {
-		// The key of one chip, extracted, answers for a VM in another region. Its register is not asked here: it would tell.
+		// The key of one chip, extracted, answers for a VM in another region. Its register is not
+		// asked here: it would tell.
 		w.Policy.Registries = nil
 		first := w.Honest()
 		away, err := w.Cloud.NewHost(w.Cloud.Zones[2], 1)

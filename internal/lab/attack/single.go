@@ -30,11 +30,13 @@ type Attack struct {
 	Stage   func(w *World) *poclog.Bundle
 	Profile poclog.Profile // under which it is tried; the zero value is gce-tdx-vtpm
 
-	// Opened are the checks without which it passes, where Check is none that can be left out; nil is Check alone.
+	// Opened are the checks without which it passes, where Check is none that can be left out; nil
+	// is Check alone.
 	Opened []verify.Check
 }
 
-// ID names an attack among those of all profiles: its name, after the profile's if that is not gce-tdx-vtpm.
+// ID names an attack among those of all profiles: its name, after the profile's if that is not
+// gce-tdx-vtpm.
 func (a *Attack) ID() string { return idOf(a.Profile, a.Name) }
 
 // NewWorld builds the world in which it is tried.
@@ -67,7 +69,8 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
 	}},
 	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
-		// A maker of one's own, with all that it publishes: nothing but the root tells it from the true one.
+		// A maker of one's own, with all that it publishes: nothing but the root tells it from the
+		// true one.
 		own := chip.NewMaker("a garage", start)
 		home := own.NewPlatform("home", nil)
 		w.Collateral = w.Collateral.With(own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}).Items...)
@@ -81,7 +84,8 @@ var Single = slices.Concat([]Attack{
 		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
 	}},
 	{Name: "pcr-unselected", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
-		// The rented TPM saw one boot, the TD had another: the other's values stand beside a quote that does not cover them.
+		// The rented TPM saw one boot, the TD had another: the other's values stand beside a quote
+		// that does not cover them.
 		b := w.Assemble(Mix{Image: ownImage()})
 		b.Set(poclog.ItemTCGLog, ownImage().TCGLog)
 		var values []byte
@@ -115,12 +119,14 @@ var Single = slices.Concat([]Attack{
 		return w.Honest()
 	}},
 	{Name: "ak-swap", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
-		// X's TD quote names X's AK; Y's TPM quotes it, and Y's key and certificate stand beside it (relay-Mix).
+		// X's TD quote names X's AK; Y's TPM quotes it, and Y's key and certificate stand beside it
+		// (relay-Mix).
 		y := w.NewVM(gce.VMConfig{})
 		return w.Assemble(Mix{TPM: y.TPM, AK: w.VM.TPM.Public, TD: owned(y.TPM)})
 	}},
 	{Name: "relay-mix", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own TD stands beside it.
+		// X's TD puts Y's AK and the shared nonce into its report; Y's published quote of Y's own
+		// TD stands beside it.
 		y := w.NewVM(gce.VMConfig{})
 		x := w.Host.Sockets[1]
 		w.Observe(x)
@@ -210,7 +216,8 @@ func underRootOf(other, chain []byte) []byte {
 	return slices.Concat(below, root)
 }
 
-// everywhere are the attacks that are the same under the profiles of a chip of Intel's, a TPM and a register of chips.
+// everywhere are the attacks that are the same under the profiles of a chip of Intel's, a TPM and a
+// register of chips.
 var everywhere = slices.Concat(onIntel, withTPM, registered, challenged)
 
 // onIntel are the attacks on what Intel says of a chip.

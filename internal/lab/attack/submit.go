@@ -12,7 +12,8 @@ import (
 // Appraise makes the leaf of evidence that is judged at a time, as package profile does.
 type Appraise func(bundle, collateral, policy []byte, at time.Time) (leaf []byte, err error)
 
-// Submit has a station's log judge a bundle five seconds after its challenge, keep the evidence, and append the entry. It returns when it was judged.
+// Submit has a station's log judge a bundle five seconds after its challenge, keep the evidence,
+// and append the entry. It returns when it was judged.
 func (w *World) Submit(s *testlog.Station, b *poclog.Bundle, appraise Appraise) (at time.Time, err error) {
 	var files [3][]byte
 	for i, f := range []interface{ Marshal() ([]byte, error) }{b, w.Collateral, w.Policy} {

@@ -1,5 +1,6 @@
-// Package attack is what attackers of the laboratory try: each attack as strong as its author could make it, with the check that must refuse it,
-// or the monitor's rule that must expose it over time. Whatever the attacker's own keys allow is signed anew.
+// Package attack is what attackers of the laboratory try: each attack as strong as its author could
+// make it, with the check that must refuse it, or the monitor's rule that must expose it over time.
+// Whatever the attacker's own keys allow is signed anew.
 //
 // The names are those of docs/threat-model.md and of the vectors in testdata/attacks.
 package attack
@@ -35,7 +36,8 @@ var (
 	WitnessKey = testlog.WitnessKey("w.test")
 )
 
-// A World is a cloud, a log that challenges, and one honest VM: of a managed cloud, or on a machine of a bare-metal provider.
+// A World is a cloud, a log that challenges, and one honest VM: of a managed cloud, or on a machine
+// of a bare-metal provider.
 type World struct {
 	Profile poclog.Profile
 	Cloud   *gce.Cloud
@@ -115,10 +117,12 @@ func (w *World) observeAt(p *chip.Platform, at time.Time) {
 	w.Collateral = w.Collateral.With(w.Cloud.Registry.Observe(RegistryURL, p.PPID, at))
 }
 
-// earlier is as long before now as a challenge is good for, nearly: evidence of then was logged long before evidence of now was made.
+// earlier is as long before now as a challenge is good for, nearly: evidence of then was logged
+// long before evidence of now was made.
 const earlier = 9 * time.Minute
 
-// Earlier has the world answer a challenge of a while ago, and the register have been asked then for a chip, if any.
+// Earlier has the world answer a challenge of a while ago, and the register have been asked then
+// for a chip, if any.
 func (w *World) Earlier(p *chip.Platform) {
 	if p != nil {
 		w.observeAt(p, Now.Add(-earlier))
@@ -137,7 +141,8 @@ func (w *World) ChallengeAt(at time.Time) *poclog.Challenge {
 	}
 }
 
-// A Mix is evidence put together: whose chip, whose TPM, what the TD's report says. Zero fields are the honest VM's.
+// A Mix is evidence put together: whose chip, whose TPM, what the TD's report says. Zero fields are
+// the honest VM's.
 type Mix struct {
 	Chip   *chip.Platform
 	TD     func(*chip.TD)

@@ -1,9 +1,12 @@
-// Package azure is a cloud provider of the laboratory in the form of Azure: hosts with chips of both makers in regions, and confidential VMs whose
-// paravisor runs the vTPM inside the TEE, makes the HCL report and has its attestation key certified by the provider. Its chips come from packages chip and
-// amd, what VMs boot and the TPM itself from package provider. Only the realm lab accepts its roots.
+// Package azure is a cloud provider of the laboratory in the form of Azure: hosts with chips of
+// both makers in regions, and confidential VMs whose paravisor runs the vTPM inside the TEE, makes
+// the HCL report and has its attestation key certified by the provider. Its chips come from
+// packages chip and amd, what VMs boot and the TPM itself from package provider. Only the realm lab
+// accepts its roots.
 //
-// Everything is a function of the seed and of what is done in order, and every signature is deterministic. TestHonestAzureFleetPasses in verify/profile
-// holds that the project accepts what the cloud makes.
+// Everything is a function of the seed and of what is done in order, and every signature is
+// deterministic. TestHonestAzureFleetPasses in verify/profile holds that the project accepts what
+// the cloud makes.
 package azure
 
 import (
@@ -30,7 +33,8 @@ import (
 // Products are the lines of AMD's processors.
 var Products = []string{"Milan", "Genoa", "Turin"}
 
-// A Cloud is a provider. It is not safe for concurrent use, but different VMs may prove at the same time while nothing else changes.
+// A Cloud is a provider. It is not safe for concurrent use, but different VMs may prove at the same
+// time while nothing else changes.
 type Cloud struct {
 	Seed    string
 	Now     time.Time // the cloud's clock; [Cloud.Advance] moves it
@@ -53,8 +57,8 @@ type issued struct {
 	key  crypto.Signer
 }
 
-// New makes the provider of a seed without hosts, whose chips of AMD's are of some products. Certificates of CAs are valid from a time, at which its
-// clock starts.
+// New makes the provider of a seed without hosts, whose chips of AMD's are of some products.
+// Certificates of CAs are valid from a time, at which its clock starts.
 func New(seed string, from time.Time, products ...string) *Cloud {
 	from = from.UTC().Truncate(time.Second)
 	c := &Cloud{
@@ -117,7 +121,8 @@ const (
 	Trusted      = ".TrustedVM.Azure.windows.net" // the host runs the vTPM
 )
 
-// Certify issues an AK certificate to a VM of a region, for a kind of VM, valid for a year, and returns its chain, DER, concatenated. The provider alone can.
+// Certify issues an AK certificate to a VM of a region, for a kind of VM, valid for a year, and
+// returns its chain, DER, concatenated. The provider alone can.
 func (c *Cloud) Certify(key crypto.PublicKey, region, name string) []byte {
 	from := c.Now.Truncate(24 * time.Hour)
 	t := &x509.Certificate{
@@ -152,7 +157,8 @@ func (c *Cloud) NewHost(region, product string) *Host {
 	return h
 }
 
-// Collateral returns what both chip makers publish: Intel's as chip.Collateral makes it, and AMD's lists of all products and kinds of keys.
+// Collateral returns what both chip makers publish: Intel's as chip.Collateral makes it, and AMD's
+// lists of all products and kinds of keys.
 func (c *Cloud) Collateral(o chip.CollateralOptions) *poclog.Collateral {
 	if o.At.IsZero() {
 		o.At = c.Now
@@ -171,8 +177,9 @@ func (c *Cloud) CRLs(o amd.CRLOptions) (list []poclog.CollateralItem) {
 	return list
 }
 
-// Policy returns the policy by which the realm lab judges this cloud's VMs: proofs at level 2 whose challenge satisfies a tlog-policy (its lines), with
-// the paravisor's measurement, on chips whose firmware is not older than the makers' default.
+// Policy returns the policy by which the realm lab judges this cloud's VMs: proofs at level 2 whose
+// challenge satisfies a tlog-policy (its lines), with the paravisor's measurement, on chips whose
+// firmware is not older than the makers' default.
 func (c *Cloud) Policy(challenge []string) *poclog.Policy {
 	measurement := hex.EncodeToString(c.Paravisor[:])
 	p := &poclog.Policy{

@@ -20,7 +20,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// Roots returns the roots that a policy of the realm lab must list to accept this cloud, in a policy's order.
+// Roots returns the roots that a policy of the realm lab must list to accept this cloud, in a
+// policy's order.
 func (c *Cloud) Roots() []poclog.Root {
 	roots := []poclog.Root{
 		{Use: poclog.RootAzureAK, SHA256: poclog.Sum(c.Root()), Name: "Laboratory Virtual TPM root"},
@@ -124,7 +125,8 @@ func (c Claims) JSON() []byte {
 		`"tpm-persisted":false,"filtered-vpci-devices-allowed":false,"vmUniqueId":%q},"user-data":"%X"}`, strings.Join(keys, ","), c.VMID, c.UserData[:])
 }
 
-// HCL puts an HCL report together: of a hardware report (an SNP report or a TDREPORT, by the type of package tpm) and JSON.
+// HCL puts an HCL report together: of a hardware report (an SNP report or a TDREPORT, by the type
+// of package tpm) and JSON.
 func HCL(kind uint32, hardware, claims []byte) []byte {
 	const header, room = 32, 1184
 	u32 := binary.LittleEndian.AppendUint32
@@ -165,7 +167,8 @@ func (v *VM) Certs() []byte {
 // Selection is what these VMs quote.
 var Selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23}}}
 
-// Prove answers a challenge with a bundle of profile azure-tdx-vtpm or azure-snp-vtpm, by the host's chip. Without a challenge the user data is zero.
+// Prove answers a challenge with a bundle of profile azure-tdx-vtpm or azure-snp-vtpm, by the
+// host's chip. Without a challenge the user data is zero.
 func (v *VM) Prove(challenge *poclog.Challenge) (*poclog.Bundle, error) {
 	var user [64]byte
 	b := new(poclog.Bundle)

@@ -1,8 +1,9 @@
-// Package chip is a chip maker of the laboratory: it makes what Intel makes for TDX (root, CAs, chips, quotes, collateral, CRLs), under a
-// root of its own that only the realm lab accepts.
+// Package chip is a chip maker of the laboratory: it makes what Intel makes for TDX (root, CAs,
+// chips, quotes, collateral, CRLs), under a root of its own that only the realm lab accepts.
 //
-// Everything is a function of the maker's seed: keys are derived from it, and signatures are deterministic (RFC 6979 in spirit: Go's ECDSA
-// without a random source). go-tdx-guest accepts the results unchanged; TestLabQuotesPassGoTDXGuest holds that.
+// Everything is a function of the maker's seed: keys are derived from it, and signatures are
+// deterministic (RFC 6979 in spirit: Go's ECDSA without a random source). go-tdx-guest accepts the
+// results unchanged; TestLabQuotesPassGoTDXGuest holds that.
 package chip
 
 import (

@@ -45,8 +45,8 @@ func (m *Maker) NewPlatform(name string, change func(*Platform)) *Platform {
 	return p
 }
 
-// WithEnclave is the same chip where another enclave than the maker's quotes: the PCK key certifies the report of any enclave. Offsets in a report are those
-// of sgx_report_body_t.
+// WithEnclave is the same chip where another enclave than the maker's quotes: the PCK key certifies
+// the report of any enclave. Offsets in a report are those of sgx_report_body_t.
 func (p *Platform) WithEnclave(change func(report []byte)) *Platform {
 	c := *p
 	c.qeReport = bytes.Clone(p.qeReport)

@@ -2,7 +2,8 @@ package chip
 
 import "crypto/sha512"
 
-// Report makes the TDREPORT of which a quote of the TD is made (TDREPORT_STRUCT, 1,024 bytes), but for its MAC and CPUSVN, which only the chip itself can check.
+// Report makes the TDREPORT of which a quote of the TD is made (TDREPORT_STRUCT, 1,024 bytes), but
+// for its MAC and CPUSVN, which only the chip itself can check.
 func (td TD) Report() []byte {
 	const tcbInfo, tdInfo, reportData = 256, 512, 128
 	const seam, registers = 120, 400 // bytes of a quote's body about the module, and about the TD

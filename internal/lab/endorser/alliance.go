@@ -1,5 +1,7 @@
-// Package endorser is who vouches for machines of the laboratory beside their makers: a registry of hardware that signs tokens, and owners who sign that
-// platforms are theirs. Everything is a function of the seed, and every signature is deterministic. Only policies that list them believe them.
+// Package endorser is who vouches for machines of the laboratory beside their makers: a registry of
+// hardware that signs tokens, and owners who sign that platforms are theirs. Everything is a
+// function of the seed, and every signature is deterministic. Only policies that list them believe
+// them.
 //
 // TestOtherCOSEImplementation in verify/vouch/poe holds that go-cose accepts what an owner signs.
 package endorser
@@ -14,7 +16,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// An Alliance is a registry of hardware with one key. (The real one's is a group's: three of its members sign together, and the result looks the same.)
+// An Alliance is a registry of hardware with one key. (The real one's is a group's: three of its
+// members sign together, and the result looks the same.)
 type Alliance struct {
 	Name string
 
@@ -35,7 +38,8 @@ func (a *Alliance) Policy() poclog.Alliance {
 	return poclog.Alliance{Name: a.Name, Key: a.Key().String()}
 }
 
-// Token vouches for a machine (PPID or CHIP_ID, in octets), shown by a quote, under a label that needs no escapes in JSON.
+// Token vouches for a machine (PPID or CHIP_ID, in octets), shown by a quote, under a label that
+// needs no escapes in JSON.
 func (a *Alliance) Token(quote, machine []byte, label string, at time.Time) []byte {
 	return a.TokenOf(a.Key(), quote, machine, label, at)
 }

@@ -1,13 +1,16 @@
-// Package gce is a cloud provider of the laboratory, in the form of Google Compute Engine: zones with hosts of one or two sockets, confidential
-// VMs with vTPMs, the CA of their attestation keys, signed launch endorsements and a registry of its chips. Its chips come from package chip. Only
+// Package gce is a cloud provider of the laboratory, in the form of Google Compute Engine: zones
+// with hosts of one or two sockets, confidential VMs with vTPMs, the CA of their attestation keys,
+// signed launch endorsements and a registry of its chips. Its chips come from package chip. Only
 // the realm lab accepts its roots.
 //
-// Everything is a function of the seed and of what is done in order, and every signature is deterministic: one seed makes the same bundles. VMs
-// boot logs of real machines (from the module go-eventlog) or made-up ones of the same structure.
+// Everything is a function of the seed and of what is done in order, and every signature is
+// deterministic: one seed makes the same bundles. VMs boot logs of real machines (from the module
+// go-eventlog) or made-up ones of the same structure.
 //
-// A Cloud is not safe for concurrent use, but different VMs may prove at the same time while nothing else changes. A [Registry] is safe.
-// TestHonestProofs holds that the project accepts what the cloud makes, TestGoogleVerifierAcceptsTheEndorsement that Google's verifier
-// does, and TestImagesTellOneStory that the logs replay to the registers.
+// A Cloud is not safe for concurrent use, but different VMs may prove at the same time while
+// nothing else changes. A [Registry] is safe. TestHonestProofs holds that the project accepts what
+// the cloud makes, TestGoogleVerifierAcceptsTheEndorsement that Google's verifier does, and
+// TestImagesTellOneStory that the logs replay to the registers.
 package gce
 
 import (
@@ -51,8 +54,9 @@ type issued struct {
 // Years for which the cloud's certificates are valid.
 const validYears = 30
 
-// New makes the provider of a seed, with its chip maker and without hosts. Certificates are valid from a time, at which its clock starts. Its VMs
-// boot made-up images; [Cloud.Images] can be replaced, as by [RealImages].
+// New makes the provider of a seed, with its chip maker and without hosts. Certificates are valid
+// from a time, at which its clock starts. Its VMs boot made-up images; [Cloud.Images] can be
+// replaced, as by [RealImages].
 func New(seed string, from time.Time) *Cloud {
 	from = from.UTC().Truncate(time.Second)
 	c := &Cloud{
@@ -72,7 +76,8 @@ func New(seed string, from time.Time) *Cloud {
 // Advance moves the cloud's clock.
 func (c *Cloud) Advance(d time.Duration) { c.Now = c.Now.Add(d) }
 
-// Roots returns the roots that a policy of the realm lab must list to accept this cloud, in a policy's order.
+// Roots returns the roots that a policy of the realm lab must list to accept this cloud, in a
+// policy's order.
 func (c *Cloud) Roots() []poclog.Root {
 	return []poclog.Root{
 		{Use: poclog.RootGCEAK, SHA256: poclog.Sum(c.akRoot.cert.Raw), Name: "Laboratory EK/AK CA Root"},
@@ -81,8 +86,9 @@ func (c *Cloud) Roots() []poclog.Root {
 	}
 }
 
-// Policy returns the policy by which the realm lab judges this cloud: proofs at level 2 whose challenge's checkpoint satisfies a tlog-policy
-// (its lines), was made at most ten minutes before, and whose chips the registry at a URL lists. An empty URL asks no registry.
+// Policy returns the policy by which the realm lab judges this cloud: proofs at level 2 whose
+// challenge's checkpoint satisfies a tlog-policy (its lines), was made at most ten minutes before,
+// and whose chips the registry at a URL lists. An empty URL asks no registry.
 func (c *Cloud) Policy(challenge []string, registry string) *poclog.Policy {
 	p := &poclog.Policy{
 		V: 1, Realm: poclog.Lab, MaxChallengeAge: 600, ChallengePolicy: challenge, TCB: []string{"UpToDate"}, Roots: c.Roots(),
@@ -94,8 +100,8 @@ func (c *Cloud) Policy(challenge []string, registry string) *poclog.Policy {
 	return p
 }
 
-// Collateral returns what chip maker and provider publish: Intel's part as chip.Collateral makes it, issued now if the options name no time, and
-// the firmware's endorsement.
+// Collateral returns what chip maker and provider publish: Intel's part as chip.Collateral makes
+// it, issued now if the options name no time, and the firmware's endorsement.
 func (c *Cloud) Collateral(o chip.CollateralOptions) (*poclog.Collateral, error) {
 	if o.At.IsZero() {
 		o.At = c.Now

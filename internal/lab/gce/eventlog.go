@@ -71,7 +71,8 @@ func digestsOf(measured []byte) map[tpm.Alg][]byte {
 	return digests
 }
 
-// register maps a PCR to the index by which a CCEL names its register, RTMR + 1 (UEFI 2.10, §38.4.1).
+// register maps a PCR to the index by which a CCEL names its register, RTMR + 1 (UEFI 2.10,
+// §38.4.1).
 func register(pcr uint32) (index uint32, ok bool) {
 	switch {
 	case pcr == 1 || pcr == 7:
@@ -84,8 +85,8 @@ func register(pcr uint32) (index uint32, ok bool) {
 	return 0, false
 }
 
-// ccelOf returns what the trust domain whose TPM heard a story measures itself: its firmware's tables first, one separator for each
-// register, and none of the boot stub's tags.
+// ccelOf returns what the trust domain whose TPM heard a story measures itself: its firmware's
+// tables first, one separator for each register, and none of the boot stub's tags.
 func ccelOf(story []event, name string) []event {
 	var out []event
 	begun, separated := false, make(map[uint32]bool)
@@ -159,7 +160,8 @@ func (r *logReader) take(n int) []byte {
 func (r *logReader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
 func (r *logReader) u16() uint16 { return binary.LittleEndian.Uint16(r.take(2)) }
 
-// readLog reads a log up to its padding, and where it ends. It is the machine's side of a log, independent of the verifier's.
+// readLog reads a log up to its padding, and where it ends. It is the machine's side of a log,
+// independent of the verifier's.
 func readLog(b []byte) (events []event, end int, err error) {
 	r := &logReader{b: b}
 	r.take(28)

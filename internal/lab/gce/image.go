@@ -9,8 +9,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// An Image is what a VM boots: the story that its firmware, boot loader and kernel measure, into the TPM and into the TD's registers. It does not
-// change once made.
+// An Image is what a VM boots: the story that its firmware, boot loader and kernel measure, into
+// the TPM and into the TD's registers. It does not change once made.
 type Image struct {
 	Name   string
 	TCGLog []byte // without padding
@@ -60,8 +60,9 @@ func extend(h crypto.Hash, value, digest []byte) []byte {
 	return d.Sum(nil)
 }
 
-// RealImages returns the images whose logs come with the module go-eventlog, or an error where it is not at hand: the pair of logs of one boot of
-// Ubuntu 24.04, and the TPM log of a Container-Optimized OS with the CCEL that its machine would have had.
+// RealImages returns the images whose logs come with the module go-eventlog, or an error where it
+// is not at hand: the pair of logs of one boot of Ubuntu 24.04, and the TPM log of a
+// Container-Optimized OS with the CCEL that its machine would have had.
 func RealImages() ([]*Image, error) {
 	tcg, err := realdata.EventLog("tpm", realdata.PairTPM)
 	if err != nil {
@@ -98,8 +99,9 @@ func utf16(text string) []byte {
 	return b
 }
 
-// SyntheticImage makes up an image whose logs have the structure of a real machine's: every register, separator and one-sided event of
-// honest firmware, with contents of its own for each name.
+// SyntheticImage makes up an image whose logs have the structure of a real machine's: every
+// register, separator and one-sided event of honest firmware, with contents of its own for each
+// name.
 func SyntheticImage(name string) *Image {
 	var s story
 	content := func(what string, n int) []byte { return derive(n, "image", name, what) }

@@ -23,7 +23,8 @@ type Firmware struct {
 	Digest [48]byte // of the firmware's file
 }
 
-// NewFirmware makes up a firmware. Whoever does not own the cloud's keys can too, but not endorse it.
+// NewFirmware makes up a firmware. Whoever does not own the cloud's keys can too, but not endorse
+// it.
 func NewFirmware(seed, name string) *Firmware {
 	return &Firmware{Name: name, Digest: [48]byte(derive(48, seed, "firmware", name))}
 }
@@ -36,7 +37,8 @@ func (f *Firmware) MRTD(memory uint32) [48]byte {
 	return sha512.Sum384(fmt.Appendf(f.Digest[:len(f.Digest):len(f.Digest)], "MRTD %d GiB", memory))
 }
 
-// launchSigner signs endorsements. Its RSA key is made when it is first needed: that takes a tenth of a second.
+// launchSigner signs endorsements. Its RSA key is made when it is first needed: that takes a tenth
+// of a second.
 type launchSigner struct {
 	root issued
 	seed string
@@ -58,7 +60,8 @@ func (l *launchSigner) open() {
 	})
 }
 
-// Endorse signs a firmware's launch measurements, in the form of Google's VMLaunchEndorsement (gce-tcb-verifier, proto/endorsement.proto).
+// Endorse signs a firmware's launch measurements, in the form of Google's VMLaunchEndorsement
+// (gce-tcb-verifier, proto/endorsement.proto).
 func (c *Cloud) Endorse(f *Firmware) (*poclog.CollateralItem, error) { return c.EndorseAs(f, nil) }
 
 // EndorseAs is Endorse with a statement that was changed before it was signed.

@@ -164,7 +164,8 @@ func TestPartsOfTwoMachinesAreRefused(t *testing.T) {
 	}
 }
 
-// The lab replays logs on its own; the verifier replays them to the same registers, and finds one story.
+// The lab replays logs on its own; the verifier replays them to the same registers, and finds one
+// story.
 func TestImagesTellOneStory(t *testing.T) {
 	c := fleet(t, 1, 0)
 	for _, img := range c.Images {

@@ -11,8 +11,9 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// A Registry is the provider's list of its chips, as Google publishes one ("TDX provenance"): GET /<PPID, 32 lower-case hexadecimal digits> answers
-// {"zone":…,"timestamp":…}, or 404. It is unsigned and keeps no history. Safe for concurrent use.
+// A Registry is the provider's list of its chips, as Google publishes one ("TDX provenance"): GET
+// /<PPID, 32 lower-case hexadecimal digits> answers {"zone":…,"timestamp":…}, or 404. It is
+// unsigned and keeps no history. Safe for concurrent use.
 type Registry struct {
 	mu    sync.RWMutex // guards chips
 	chips map[[16]byte]listing

@@ -24,7 +24,8 @@ func (k deterministicRSA) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpt
 // rsaKeys keeps derived keys, each of which takes a tenth of a second to find.
 var rsaKeys sync.Map // of seed and label: func() *rsa.PrivateKey
 
-// NewRSAKey derives an RSA key of 2,048 bits from a seed and a label. Its signatures are deterministic.
+// NewRSAKey derives an RSA key of 2,048 bits from a seed and a label. Its signatures are
+// deterministic.
 func NewRSAKey(seed, label string) crypto.Signer { return deterministicRSA{rsaKey(seed, label)} }
 
 // rsaKey derives a key, once.
@@ -50,7 +51,8 @@ func findRSAKey(seed, label string) *rsa.PrivateKey {
 	return k
 }
 
-// prime derives a prime of half a key's size, with both top bits set so that the modulus has full size, and such that 65537 has an inverse.
+// prime derives a prime of half a key's size, with both top bits set so that the modulus has full
+// size, and such that 65537 has an inverse.
 func prime(seed, label, which string) *big.Int {
 	b := derive(rsaBits/16, seed, "rsa", label, which)
 	b[0] |= 0xc0
@@ -63,8 +65,8 @@ func prime(seed, label, which string) *big.Int {
 	}
 }
 
-// signPSS signs SHA-256 of a message by RSASSA-PSS (RFC 8017, §8.1.1), with a salt that is made from the message: signatures must not differ between
-// two runs of the lab.
+// signPSS signs SHA-256 of a message by RSASSA-PSS (RFC 8017, §8.1.1), with a salt that is made
+// from the message: signatures must not differ between two runs of the lab.
 func signPSS(k *rsa.PrivateKey, message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
 	salt := sha256.Sum256(append([]byte("poclog lab salt"), digest[:]...))

@@ -11,7 +11,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// VMConfig says how a VM is made. The zero value is a VM of 16 GiB that boots the cloud's first image and quotes in version 4.
+// VMConfig says how a VM is made. The zero value is a VM of 16 GiB that boots the cloud's first
+// image and quotes in version 4.
 type VMConfig struct {
 	Image    *Image    // nil: the cloud's first
 	Firmware *Firmware // nil: the cloud's
@@ -166,7 +167,8 @@ func (e *Evidence) Bundle() (*poclog.Bundle, error) {
 	return b, nil
 }
 
-// Evidence answers a challenge: the TD's quote names AK and nonce, the TPM's quote names the TD's quote. Without a challenge the nonce is zero.
+// Evidence answers a challenge: the TD's quote names AK and nonce, the TPM's quote names the TD's
+// quote. Without a challenge the nonce is zero.
 func (v *VM) Evidence(challenge *poclog.Challenge) (*Evidence, error) {
 	p := v.Platform()
 	if p == nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// A TPM is a VM's vTPM, which the provider runs. Its attestation key is derived from its seed: it stays for the life of the instance.
+// A TPM is a VM's vTPM, which the provider runs. Its attestation key is derived from its seed: it
+// stays for the life of the instance.
 type TPM struct {
 	AK           crypto.Signer
 	Public       []byte          // TPMT_PUBLIC
@@ -29,7 +30,8 @@ type TPM struct {
 	on    time.Time // since when it runs; zero when it does not
 }
 
-// Selection is what VMs of this cloud quote: the registers that the firmware, boot loader and kernel extend, in two banks.
+// Selection is what VMs of this cloud quote: the registers that the firmware, boot loader and
+// kernel extend, in two banks.
 var Selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: quotedPCRs}, {Alg: tpm.SHA384, PCRs: quotedPCRs}}
 
 var quotedPCRs = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14}
@@ -65,7 +67,8 @@ func NewTPM(ak crypto.Signer, chain []byte) (*TPM, error) {
 	return &TPM{AK: ak, Public: public, Chain: chain, Safe: true}, nil
 }
 
-// Certify issues an AK certificate with the extension that names an instance, and returns its chain. The provider alone can.
+// Certify issues an AK certificate with the extension that names an instance, and returns its
+// chain. The provider alone can.
 func (c *Cloud) Certify(key crypto.PublicKey, g tpm.GCEInstance) ([]byte, error) {
 	ext, err := g.Marshal()
 	if err != nil {

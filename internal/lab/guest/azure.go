@@ -21,8 +21,10 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// A Paravisor is a TPM as Azure's paravisor runs it. Its NV indices may be larger than the TPM's in software, which hold 2,048 bytes: the rest of the
-// HCL report is in another index. When the guest has set user data, it makes the report anew some commands later, as the real one does in three seconds.
+// A Paravisor is a TPM as Azure's paravisor runs it. Its NV indices may be larger than the TPM's in
+// software, which hold 2,048 bytes: the rest of the HCL report is in another index. When the guest
+// has set user data, it makes the report anew some commands later, as the real one does in three
+// seconds.
 type Paravisor struct {
 	*swtpm.TPM
 	size int // of the report
@@ -83,7 +85,8 @@ type kept struct{ transport.TPM }
 
 func (kept) Close() error { return nil }
 
-// Azure is the inside of a VM of the laboratory's cloud of Azure's kind: its paravisor, with a real TPM, and its metadata service.
+// Azure is the inside of a VM of the laboratory's cloud of Azure's kind: its paravisor, with a real
+// TPM, and its metadata service.
 func Azure(t testing.TB, c *azure.Cloud, vm *azure.VM) *Guest {
 	t.Helper()
 	g := &Guest{V: swtpm.Start(t), Root: t.TempDir(), t: t}

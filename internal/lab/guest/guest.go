@@ -1,6 +1,8 @@
-// Package guest is the inside of the laboratory's confidential VMs, for tests of what runs in them: configfs-tsm whose quotes the laboratory's chips make
-// (go-configfs-tsm's faketsm), a real TPM (swtpm) that heard the image's boot and holds what the provider leaves in it, and the kernel's files. A process
-// of its own reaches the same over a host's address: see [Guest.Host] and [RemoteTSM].
+// Package guest is the inside of the laboratory's confidential VMs, for tests of what runs in them:
+// configfs-tsm whose quotes the laboratory's chips make (go-configfs-tsm's faketsm), a real TPM
+// (swtpm) that heard the image's boot and holds what the provider leaves in it, and the kernel's
+// files. A process of its own reaches the same over a host's address: see [Guest.Host] and
+// [RemoteTSM].
 package guest
 
 import (
@@ -36,7 +38,8 @@ const buffer = 8000
 type Guest struct {
 	V    *swtpm.TPM
 	Root string // where the kernel's files are
-	// Chain is the AK's certificate chain, and EKChain that of a bare-metal machine's EK: DER, concatenated.
+	// Chain is the AK's certificate chain, and EKChain that of a bare-metal machine's EK: DER,
+	// concatenated.
 	Chain, EKChain []byte
 	IMDS           string // address of an Azure VM's metadata service
 
@@ -56,7 +59,8 @@ const (
 	CCEL        = "sys/firmware/acpi/tables/data/CCEL"
 )
 
-// Managed is the inside of a VM of the laboratory's cloud, whose TPM is a real one with an RSA or an ECC key.
+// Managed is the inside of a VM of the laboratory's cloud, whose TPM is a real one with an RSA or
+// an ECC key.
 func Managed(t testing.TB, c *gce.Cloud, vm *gce.VM, rsa bool) *Guest {
 	t.Helper()
 	g := &Guest{V: swtpm.Start(t), Root: t.TempDir(), t: t}
@@ -180,7 +184,8 @@ func newTSM(quote func(reportData [64]byte) ([]byte, error)) configfsi.Client {
 	return &faketsm.Client{Subsystems: map[string]configfsi.Client{"report": sub}}
 }
 
-// Host starts the guest's host for processes of their own, and returns its address. It ends with the test.
+// Host starts the guest's host for processes of their own, and returns its address. It ends with
+// the test.
 func (g *Guest) Host() string {
 	g.t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

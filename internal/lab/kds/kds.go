@@ -1,5 +1,6 @@
-// Package kds is a server of the laboratory that speaks AMD's Key Distribution Service: paths, queries and encodings (AMD document 57230). It serves the
-// certificates of the chips that it knows, and lists of revoked CAs, and misbehaves as it is told.
+// Package kds is a server of the laboratory that speaks AMD's Key Distribution Service: paths,
+// queries and encodings (AMD document 57230). It serves the certificates of the chips that it
+// knows, and lists of revoked CAs, and misbehaves as it is told.
 package kds
 
 import (

@@ -13,8 +13,8 @@ import (
 	"github.com/poclog/poclog/verify/tpm"
 )
 
-// A Launch is what a dynamic launch measures: into PCR 17 first the launch module, which the CPU hashes at locality 4 while it resets the registers, then
-// what follows, in order.
+// A Launch is what a dynamic launch measures: into PCR 17 first the launch module, which the CPU
+// hashes at locality 4 while it resets the registers, then what follows, in order.
 type Launch struct {
 	Name   string
 	Module []byte
@@ -62,7 +62,8 @@ func (l *Launch) TXT(alg tpm.Alg) poclog.TXTLaunch {
 	return poclog.TXTLaunch{Name: l.Name, Alg: alg.String(), PCR17: hex.EncodeToString(pcr17), PCR18: hex.EncodeToString(pcr18)}
 }
 
-// A TPM is a discrete TPM, in Go. It holds nobody to a key's policy: what a TPM would not sign, an attacker's may.
+// A TPM is a discrete TPM, in Go. It holds nobody to a key's policy: what a TPM would not sign, an
+// attacker's may.
 type TPM struct {
 	EK           crypto.PublicKey
 	AK           crypto.Signer // nil for a real one
@@ -78,10 +79,12 @@ type TPM struct {
 	Real func(extraData []byte) (item, values []byte, err error)
 }
 
-// Selection is what machines quote: the firmware's registers and the launch's, in one bank, as most discrete TPMs have one.
+// Selection is what machines quote: the firmware's registers and the launch's, in one bank, as most
+// discrete TPMs have one.
 var Selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17, 18}}}
 
-// NewTPM makes the TPM of a name, in which a launch has happened, and its AK, which is tied to the launch.
+// NewTPM makes the TPM of a name, in which a launch has happened, and its AK, which is tied to the
+// launch.
 func NewTPM(seed, name string, boot *gce.Image, launch *Launch) *TPM {
 	t := &TPM{EK: chip.NewKey(seed, "EK\n"+name).Public(), Boot: boot, ResetCount: 1, Clock: 1000, Selection: Selection}
 	t.Launched(launch)
@@ -180,7 +183,8 @@ func New(seed, name string, from time.Time, maker *chip.Maker) *Provider {
 	}
 }
 
-// NewMachine puts a machine into a zone, named <region>-<letter>, and certifies its keys. The AK's certificate names the machine's chip if named is set.
+// NewMachine puts a machine into a zone, named <region>-<letter>, and certifies its keys. The AK's
+// certificate names the machine's chip if named is set.
 func (p *Provider) NewMachine(zone string, named bool) *Machine {
 	return p.MachineWith(NewTPM(p.Seed, p.nextName(), p.Boot, p.Launch), zone, named)
 }
@@ -208,8 +212,9 @@ func (m *Machine) TD(reportData [64]byte) chip.TD {
 	return td
 }
 
-// Policy returns the policy by which the realm lab judges this provider's machines: proofs at level 2 whose challenge satisfies a tlog-policy (its
-// lines), under the provider's launch. A registry's URL may be empty.
+// Policy returns the policy by which the realm lab judges this provider's machines: proofs at level
+// 2 whose challenge satisfies a tlog-policy (its lines), under the provider's launch. A registry's
+// URL may be empty.
 func (p *Provider) Policy(challenge []string, registry string) *poclog.Policy {
 	policy := &poclog.Policy{
 		V: 1, Realm: poclog.Lab, MaxChallengeAge: 600, ChallengePolicy: challenge, TCB: []string{"UpToDate"},

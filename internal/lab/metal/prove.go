@@ -6,8 +6,8 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// Prove answers a challenge with a bundle of profile baremetal-tdx-tpm: the TD's quote names AK and nonce, the TPM's quote names the TD's quote. Without a
-// challenge the nonce is zero.
+// Prove answers a challenge with a bundle of profile baremetal-tdx-tpm: the TD's quote names AK and
+// nonce, the TPM's quote names the TD's quote. Without a challenge the nonce is zero.
 func (m *Machine) Prove(challenge *poclog.Challenge) (*poclog.Bundle, error) {
 	b := new(poclog.Bundle)
 	var reportData [64]byte

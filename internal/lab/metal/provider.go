@@ -1,9 +1,11 @@
-// Package metal is a provider of the laboratory that rents whole machines: hosts with a discrete TPM and Intel TXT, a maker of TPMs with the CA of their
-// endorsement keys, and the provider's CA of attestation keys. Its chips come from package chip, what TDs boot from package provider. Only the realm
-// lab accepts its roots.
+// Package metal is a provider of the laboratory that rents whole machines: hosts with a discrete
+// TPM and Intel TXT, a maker of TPMs with the CA of their endorsement keys, and the provider's CA
+// of attestation keys. Its chips come from package chip, what TDs boot from package provider. Only
+// the realm lab accepts its roots.
 //
-// Everything is a function of the seed, and every signature is deterministic. [TPM] is a TPM in Go; a real one (swtpm) can take its place, as
-// what the provider and the maker certify are public keys and names. TestARealTPMAnswersForItsMachine in verify/profile does that, with the credential
+// Everything is a function of the seed, and every signature is deterministic. [TPM] is a TPM in Go;
+// a real one (swtpm) can take its place, as what the provider and the maker certify are public keys
+// and names. TestARealTPMAnswersForItsMachine in verify/profile does that, with the credential
 // activation by which a provider learns that both keys are in one TPM.
 package metal
 
@@ -91,7 +93,8 @@ func (c *CA) leaf(t *x509.Certificate, key crypto.PublicKey) []byte {
 // Device is how the laboratory's EK certificates name their TPMs.
 var Device = tpm.Device{Manufacturer: "id:504C4F47", Model: "POCLOG-LAB", Version: "id:00010002"}
 
-// CertifyEK issues an EK certificate in TCG's form: no subject, and the TPM's attributes in a critical subjectAltName. The key is RSA or ECC.
+// CertifyEK issues an EK certificate in TCG's form: no subject, and the TPM's attributes in a
+// critical subjectAltName. The key is RSA or ECC.
 func (c *CA) CertifyEK(ek crypto.PublicKey) []byte {
 	t := &x509.Certificate{KeyUsage: x509.KeyUsageKeyAgreement, UnknownExtKeyUsage: []asn1.ObjectIdentifier{tpm.OIDEKCertificate}}
 	if _, ok := ek.(interface{ Size() int }); ok { // *rsa.PublicKey
@@ -117,8 +120,9 @@ func deviceName(d tpm.Device) []byte {
 	return san
 }
 
-// CertifyAK issues an AK certificate that names the EK of the same TPM, the machine's place and, if it is set, its chip. A provider does that once
-// credential activation has shown that both keys are in one TPM.
+// CertifyAK issues an AK certificate that names the EK of the same TPM, the machine's place and, if
+// it is set, its chip. A provider does that once credential activation has shown that both keys are
+// in one TPM.
 func (c *CA) CertifyAK(ak crypto.PublicKey, p tpm.Platform) []byte {
 	t := &x509.Certificate{
 		Subject: pkix.Name{CommonName: "AK of a machine in " + p.Zone}, KeyUsage: x509.KeyUsageDigitalSignature,

@@ -1,5 +1,6 @@
-// Package pcs is a server of the laboratory that speaks Intel's Provisioning Certification Service, version 4, as a PCCS does, and the bucket of
-// Google's launch endorsements: paths, queries and headers. It serves what it is given, recorded or minted, and misbehaves as it is told.
+// Package pcs is a server of the laboratory that speaks Intel's Provisioning Certification Service,
+// version 4, as a PCCS does, and the bucket of Google's launch endorsements: paths, queries and
+// headers. It serves what it is given, recorded or minted, and misbehaves as it is told.
 package pcs
 
 import (

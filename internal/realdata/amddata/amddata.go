@@ -1,5 +1,6 @@
-// Package amddata holds evidence of real processors of AMD's, which comes with the module go-sev-guest. It is apart from package realdata, so that tests of
-// what reads such evidence can use it.
+// Package amddata holds evidence of real processors of AMD's, which comes with the module
+// go-sev-guest. It is apart from package realdata, so that tests of what reads such evidence can
+// use it.
 package amddata
 
 import (
@@ -15,7 +16,8 @@ import (
 // Time is a time at which the certificates of SNP verify.
 var Time = time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Report returns the report of a Milan processor and its certificates as items of a bundle: both come with the module go-sev-guest.
+// Report returns the report of a Milan processor and its certificates as items of a bundle: both
+// come with the module go-sev-guest.
 func Report() (report, certs []byte) {
 	return testdata.AttestationBytes, append(append([]byte(nil), testdata.VcekBytes...), ders(trust.AskArkMilanVcekBytes)...)
 }
@@ -29,7 +31,8 @@ func Bundle() *poclog.Bundle {
 	return b
 }
 
-// Chains are AMD's CAs and roots by product and kind of key, as its Key Distribution Service publishes them: DER, concatenated.
+// Chains are AMD's CAs and roots by product and kind of key, as its Key Distribution Service
+// publishes them: DER, concatenated.
 func Chains() map[string][]byte {
 	all := make(map[string][]byte)
 	for name, text := range map[string][]byte{

@@ -1,5 +1,5 @@
-// Command plugin is a key management system for tests: sigstore's plugin protocol over a key file. A reference test:///KEY names the file KEY;
-// where KEY.mode exists, the system behaves as it says.
+// Command plugin is a key management system for tests: sigstore's plugin protocol over a key file.
+// A reference test:///KEY names the file KEY; where KEY.mode exists, the system behaves as it says.
 package main
 
 import (

@@ -1,16 +1,19 @@
-// Package alliance reads the tokens by which a registry of hardware vouches for a chip, in the form of the Proof of Cloud Alliance
-// (https://github.com/proofofcloud/trust-server): a compact JWS (RFC 7515, §7.1) with EdDSA (RFC 8037) over
+// Package alliance reads the tokens by which a registry of hardware vouches for a chip, in the form
+// of the Proof of Cloud Alliance (https://github.com/proofofcloud/trust-server): a compact JWS (RFC
+// 7515, §7.1) with EdDSA (RFC 8037) over
 //
 //	{"quote_hash":"<SHA-256 of the TEE quote>","machine_id":"<PPID or CHIP_ID>","label":"…"}
 //
-// and, by earlier servers, a fourth member "timestamp" in Unix seconds. A token says that the holder of the registry's key had this chip on its list,
-// under this label, when it was shown this quote. It says neither how the chip came onto the list nor where it stands.
+// and, by earlier servers, a fourth member "timestamp" in Unix seconds. A token says that the
+// holder of the registry's key had this chip on its list, under this label, when it was shown this
+// quote. It says neither how the chip came onto the list nor where it stands.
 //
-// A token without a time was made after its quote, whose digest it has. So it needs a quote that was certainly made late enough: one that answers a
-// challenge ([Shown.Fresh]).
+// A token without a time was made after its quote, whose digest it has. So it needs a quote that
+// was certainly made late enough: one that answers a challenge ([Shown.Fresh]).
 //
-// There is one form of a token: no member twice, none that is not known, base64url without padding and without spare bits. What is not understood
-// could limit what is. The package is pure; FuzzParse and the vectors in testdata are the evidence.
+// There is one form of a token: no member twice, none that is not known, base64url without padding
+// and without spare bits. What is not understood could limit what is. The package is pure;
+// FuzzParse and the vectors in testdata are the evidence.
 package alliance
 
 import (
@@ -38,7 +41,8 @@ const maxToken = 4096
 const (
 	// MaxAge is how old a token may be: as old as the oldest challenge that a policy can accept.
 	MaxAge = 24 * time.Hour
-	// MaxAhead is how far it may be ahead: the alliance's servers sign a time that the asker names, within five minutes of their clocks.
+	// MaxAhead is how far it may be ahead: the alliance's servers sign a time that the asker names,
+	// within five minutes of their clocks.
 	MaxAhead = 5 * time.Minute
 )
 
@@ -54,7 +58,8 @@ type Token struct {
 	signature []byte
 }
 
-// Parse parses a token. It believes nothing of it: [Token.Signer] does. Failures are [verify.EndorseChip].
+// Parse parses a token. It believes nothing of it: [Token.Signer] does. Failures are
+// [verify.EndorseChip].
 func Parse(body []byte) (*Token, error) {
 	t, err := parse(body)
 	if err != nil {
@@ -91,7 +96,8 @@ func parse(body []byte) (*Token, error) {
 	return t, nil
 }
 
-// decode reads base64url in its one form. Go's decoder passes over line breaks, and those are not of it.
+// decode reads base64url in its one form. Go's decoder passes over line breaks, and those are not
+// of it.
 func decode(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil {
@@ -103,7 +109,8 @@ func decode(s string) ([]byte, error) {
 	return b, nil
 }
 
-// header reads the JOSE header (RFC 7515, §4.1). One algorithm is known, so that the token cannot choose: "none" is not it.
+// header reads the JOSE header (RFC 7515, §4.1). One algorithm is known, so that the token cannot
+// choose: "none" is not it.
 func (t *Token) header(raw []byte) error {
 	m, err := members(raw, "alg", "typ", "kid")
 	if err != nil {
@@ -158,7 +165,8 @@ func (t *Token) payload(raw []byte) (err error) {
 	return nil
 }
 
-// members reads a JSON object of strings and numbers, in any order: each name is one of those that are known, and stands once.
+// members reads a JSON object of strings and numbers, in any order: each name is one of those that
+// are known, and stands once.
 func members(raw []byte, known ...string) (map[string]any, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -207,7 +215,8 @@ func checkName(name json.Token, have map[string]any, known []string) error {
 	return fmt.Errorf("member %.40q: unknown", name)
 }
 
-// Signer verifies the signature by one of the registries' keys and returns that: by the key that the kid names, where there is one.
+// Signer verifies the signature by one of the registries' keys and returns that: by the key that
+// the kid names, where there is one.
 func (t *Token) Signer(keys []poclog.Digest) (poclog.Digest, error) {
 	for _, k := range keys {
 		if t.KeyID != "" && t.KeyID != k.String() {
@@ -264,8 +273,9 @@ func (s Shown) digest() (poclog.Digest, error) {
 	return poclog.Sum(append(bytes.Clone(s.Quote), make([]byte, s.Size-len(s.Quote))...)), nil
 }
 
-// SizeShown returns how large a quote was with its padding when the registry was shown it, for [Shown] and the item's quote_size: 0 if it was shown
-// as it is. It is false if the token is not on this quote with any padding of zeros.
+// SizeShown returns how large a quote was with its padding when the registry was shown it, for
+// [Shown] and the item's quote_size: 0 if it was shown as it is. It is false if the token is not on
+// this quote with any padding of zeros.
 func (t *Token) SizeShown(quote []byte) (size int, ok bool) {
 	h := sha256.New()
 	h.Write(quote)

@@ -103,7 +103,8 @@ func TestTokenIsHeldToQuoteChipAndTime(t *testing.T) {
 	}
 }
 
-// Registries are shown quotes as the system gives them: Azure's have 5,006 bytes, those of configfs 8,000.
+// Registries are shown quotes as the system gives them: Azure's have 5,006 bytes, those of configfs
+// 8,000.
 func TestSizeShownIsFound(t *testing.T) {
 	for _, n := range []int{len(quote), len(quote) + 1, 5006, 8000, poclog.MaxShown} {
 		padded := append(slices.Clone(quote), make([]byte, n-len(quote))...)

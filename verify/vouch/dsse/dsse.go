@@ -1,12 +1,15 @@
-// Package dsse verifies who publishes a submission: DSSE envelopes (https://github.com/secure-systems-lab/dsse) over bundles and
-// submissions, signed by keys that an appraisal policy lists.
+// Package dsse verifies who publishes a submission: DSSE envelopes
+// (https://github.com/secure-systems-lab/dsse) over bundles and submissions, signed by keys that an
+// appraisal policy lists.
 //
-// An envelope is parsed strictly by package poclog; its signatures are then sigstore's to verify. What is left to chance in DSSE is not
-// here: every signature names its key, every key is listed and signs once, every signature verifies, and the payload is the bundle that is
-// judged. Nothing of the bundle is looked at.
+// An envelope is parsed strictly by package poclog; its signatures are then sigstore's to verify.
+// What is left to chance in DSSE is not here: every signature names its key, every key is listed
+// and signs once, every signature verifies, and the payload is the bundle that is judged. Nothing
+// of the bundle is looked at.
 //
-// It does not say that a publisher is honest, runs the VM or submitted it to this log: whoever has an envelope can send it again.
-// TestVectors and the log's TestPublishersAreVerifiedBeforeAnyQuote are the evidence.
+// It does not say that a publisher is honest, runs the VM or submitted it to this log: whoever has
+// an envelope can send it again. TestVectors and the log's TestPublishersAreVerifiedBeforeAnyQuote
+// are the evidence.
 package dsse
 
 import (
@@ -25,7 +28,8 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// Publishers are those whose submissions a policy admits. It may be used concurrently. The nil value is a policy that admits everybody's.
+// Publishers are those whose submissions a policy admits. It may be used concurrently. The nil
+// value is a policy that admits everybody's.
 type Publishers struct {
 	threshold int
 	keys      map[string]*poclog.PublisherKey // by key id
@@ -54,7 +58,8 @@ func New(p *poclog.Publishers) (*Publishers, error) {
 	return s, nil
 }
 
-// KeyID returns how an envelope names a key: its fingerprint as OpenSSH writes it, "SHA256:" and base64 without padding.
+// KeyID returns how an envelope names a key: its fingerprint as OpenSSH writes it, "SHA256:" and
+// base64 without padding.
 func KeyID(k *poclog.PublisherKey) (string, error) {
 	key, err := ssh.NewPublicKey(k.Public)
 	if err != nil {
@@ -63,7 +68,8 @@ func KeyID(k *poclog.PublisherKey) (string, error) {
 	return ssh.FingerprintSHA256(key), nil
 }
 
-// Hash returns what a key's signatures are made over: SHA-256 for P-256, SHA-384 for P-384; Ed25519 signs the message itself, and 0 is returned.
+// Hash returns what a key's signatures are made over: SHA-256 for P-256, SHA-384 for P-384; Ed25519
+// signs the message itself, and 0 is returned.
 func Hash(k *poclog.PublisherKey) crypto.Hash {
 	switch key, ok := k.Public.(*ecdsa.PublicKey); {
 	case !ok:
@@ -74,8 +80,9 @@ func Hash(k *poclog.PublisherKey) crypto.Hash {
 	return crypto.SHA256
 }
 
-// Verify verifies the envelope that a bundle came in, which is empty where it came without, and returns the digests of the keys that signed,
-// ascending. What is refused is a [verify.PublisherSignature], or [verify.Format] for an envelope that is none.
+// Verify verifies the envelope that a bundle came in, which is empty where it came without, and
+// returns the digests of the keys that signed, ascending. What is refused is a
+// [verify.PublisherSignature], or [verify.Format] for an envelope that is none.
 func (s *Publishers) Verify(envelope, bundle []byte) ([]poclog.Digest, error) {
 	switch {
 	case s == nil && len(envelope) == 0:
@@ -111,7 +118,8 @@ func (s *Publishers) Verify(envelope, bundle []byte) ([]poclog.Digest, error) {
 	return digests, nil
 }
 
-// signers finds the keys that an envelope's signatures name. Each must be listed: bytes that nobody judges have no place in the evidence.
+// signers finds the keys that an envelope's signatures name. Each must be listed: bytes that nobody
+// judges have no place in the evidence.
 func (s *Publishers) signers(v *poclog.Envelope) ([]*poclog.PublisherKey, error) {
 	var list []*poclog.PublisherKey
 	for _, sig := range v.Signatures {
@@ -130,7 +138,8 @@ func (s *Publishers) signers(v *poclog.Envelope) ([]*poclog.PublisherKey, error)
 	return list, nil
 }
 
-// verifyAll demands that every signature is good: the keys are all of those that the envelope names, each once. A bad one is no absent one.
+// verifyAll demands that every signature is good: the keys are all of those that the envelope
+// names, each once. A bad one is no absent one.
 func verifyAll(v *poclog.Envelope, envelope []byte, keys []*poclog.PublisherKey) (err error) {
 	// The envelope is a stranger's, and sigstore's code is not ours.
 	defer func() {

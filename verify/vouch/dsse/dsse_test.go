@@ -169,7 +169,8 @@ func TestVectors(t *testing.T) {
 	})
 }
 
-// Of a good envelope every byte counts: a bit of each is changed, or all of them with POCLOG_EVERY_BYTE.
+// Of a good envelope every byte counts: a bit of each is changed, or all of them with
+// POCLOG_EVERY_BYTE.
 func TestEveryByteOfAnEnvelopeCounts(t *testing.T) {
 	p := must(dsse.New(publishers(3, alice, bob, carol)))
 	file := must(seal(poclog.BundleType, []byte(bundle), alice, bob, carol).Marshal())
@@ -195,7 +196,8 @@ func TestEveryByteOfAnEnvelopeCounts(t *testing.T) {
 	}
 }
 
-// The library behind this package prints to standard output, where results of commands stand, when a key signs twice.
+// The library behind this package prints to standard output, where results of commands stand, when
+// a key signs twice.
 func TestNothingIsPrinted(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

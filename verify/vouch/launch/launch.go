@@ -1,9 +1,12 @@
-// Package launch reads providers' signed statements on launch measurements: which firmware is theirs.
+// Package launch reads providers' signed statements on launch measurements: which firmware is
+// theirs.
 //
-// Google signs the measurements of Compute Engine's firmware (https://github.com/google/gce-tcb-verifier, proto/endorsement.proto): RSASSA-PSS with SHA-256
-// over the statement's octets, by a key under a root of its own, whose certificate the statement carries. Without such a statement an attacker runs firmware of
-// his own in a trust domain and extends its registers with another machine's story. The package is pure; TestStatementIsHeldToSignatureChainAndTime and the
-// vectors of attacks are the evidence.
+// Google signs the measurements of Compute Engine's firmware
+// (https://github.com/google/gce-tcb-verifier, proto/endorsement.proto): RSASSA-PSS with SHA-256
+// over the statement's octets, by a key under a root of its own, whose certificate the statement
+// carries. Without such a statement an attacker runs firmware of his own in a trust domain and
+// extends its registers with another machine's story. The package is pure;
+// TestStatementIsHeldToSignatureChainAndTime and the vectors of attacks are the evidence.
 package launch
 
 import (
@@ -29,11 +32,13 @@ const maxStatement = 1 << 17
 // mrtdSize is the size of a launch measurement, in bytes.
 const mrtdSize = 48
 
-// provenanceFrom is since when every statement says what its firmware was built from. Google signed some earlier ones without.
+// provenanceFrom is since when every statement says what its firmware was built from. Google signed
+// some earlier ones without.
 var provenanceFrom = time.Date(2024, 8, 2, 0, 0, 0, 0, time.UTC)
 
-// CheckGCE verifies Google's endorsement (VMLaunchEndorsement) under one of the roots, which are named by SHA-256 of their DER, at a time, and
-// that it names an MRTD. The item's chain carries the root's certificate. The result holds from one time to another: those of the certificates.
+// CheckGCE verifies Google's endorsement (VMLaunchEndorsement) under one of the roots, which are
+// named by SHA-256 of their DER, at a time, and that it names an MRTD. The item's chain carries the
+// root's certificate. The result holds from one time to another: those of the certificates.
 // Failures are [verify.TEELaunch].
 func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (from, to time.Time, err error) {
 	if from, to, err = checkGCE(item, mrtd, roots, at); err != nil {
@@ -96,7 +101,8 @@ func parse(body []byte) (s *statement, err error) {
 	return &statement{outer.GetSerializedUefiGolden(), outer.GetSignature(), golden}, nil
 }
 
-// chain returns the signer's certificate, which the statement carries, and the root's, which stands beside it in PEM.
+// chain returns the signer's certificate, which the statement carries, and the root's, which stands
+// beside it in PEM.
 func (s *statement) chain(beside []byte) ([]*x509.Certificate, error) {
 	signer, err := x509.ParseCertificate(s.golden.GetCert())
 	if err != nil {
@@ -122,7 +128,8 @@ func (s *statement) mrtds() (list [][]byte) {
 	return list
 }
 
-// CarriedRoot returns, in PEM, the root certificate that a statement carries itself, if its digest is one of the roots. It verifies nothing else.
+// CarriedRoot returns, in PEM, the root certificate that a statement carries itself, if its digest
+// is one of the roots. It verifies nothing else.
 func CarriedRoot(body []byte, roots chain.Roots) []byte {
 	s, err := parse(body)
 	if err != nil {

@@ -23,9 +23,10 @@ const (
 	majorSimple
 )
 
-// checkDeterministic holds b to be one CBOR item in deterministic encoding (RFC 8949, §4.2.1): definite lengths, shortest heads, keys of maps
-// ascending and so without repeats. Floats are refused, as are simple values other than false, true and null. It allocates nothing, and goes before
-// any other reading: one item has one form, and what is read once is what all read.
+// checkDeterministic holds b to be one CBOR item in deterministic encoding (RFC 8949, §4.2.1):
+// definite lengths, shortest heads, keys of maps ascending and so without repeats. Floats are
+// refused, as are simple values other than false, true and null. It allocates nothing, and goes
+// before any other reading: one item has one form, and what is read once is what all read.
 func checkDeterministic(b []byte) error {
 	rest, err := skip(b, 0)
 	if err != nil {

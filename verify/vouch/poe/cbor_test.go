@@ -10,8 +10,9 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// reencode writes what a general decoder reads in deterministic encoding, or returns false for what it does not read, or reads as something else than
-// it is: tags of times in text and of big numbers.
+// reencode writes what a general decoder reads in deterministic encoding, or returns false for what
+// it does not read, or reads as something else than it is: tags of times in text and of big
+// numbers.
 func reencode(t *testing.T, b []byte) ([]byte, bool) {
 	t.Helper()
 	if bytes.ContainsAny(b, "\xc0\xc2\xc3") {
@@ -37,8 +38,8 @@ func reencode(t *testing.T, b []byte) ([]byte, bool) {
 	return again, err == nil
 }
 
-// The check of deterministic encoding agrees with another implementation: what it takes is written again as it was, and what is, it takes, but for
-// floats, simple values and depth.
+// The check of deterministic encoding agrees with another implementation: what it takes is written
+// again as it was, and what is, it takes, but for floats, simple values and depth.
 func FuzzDeterministic(f *testing.F) {
 	for _, s := range []string{
 		"00", "17", "1818", "1817", "190100", "1900ff", "1a00010000", "1b0000000100000000", "20", "3863", "40", "4161", "60", "6161", "62c3bc", "62c328", "80", "820102",

@@ -51,8 +51,9 @@ func item[T any](b []byte) (v T, err error) {
 	return part[T](b)
 }
 
-// part decodes an item within another. T is a scalar, or a map, array or struct of [cbor.RawMessage]: the library passes over tags that its caller does
-// not ask for, so each item is decoded on its own, and one with a tag is refused here.
+// part decodes an item within another. T is a scalar, or a map, array or struct of
+// [cbor.RawMessage]: the library passes over tags that its caller does not ask for, so each item is
+// decoded on its own, and one with a tag is refused here.
 func part[T any](b cbor.RawMessage) (v T, err error) {
 	if len(b) == 0 {
 		return v, errors.New("missing")
@@ -131,7 +132,8 @@ func (e *Endorsement) corim(payload []byte) error {
 	return nil
 }
 
-// checkProfile takes any minor version, as a text (revisions -00 and -01 of the draft) or as a URI (-02).
+// checkProfile takes any minor version, as a text (revisions -00 and -01 of the draft) or as a URI
+// (-02).
 func checkProfile(b cbor.RawMessage) error {
 	if uri, err := tagged(b, tagURI); err == nil {
 		b = uri
@@ -184,7 +186,8 @@ func instant(b cbor.RawMessage) (time.Time, error) {
 	return t, nil
 }
 
-// comid reads concise-mid-tag: its one conditional-endorsement-triple-record. Where the conditions hold, the endorsements do.
+// comid reads concise-mid-tag: its one conditional-endorsement-triple-record. Where the conditions
+// hold, the endorsements do.
 func (e *Endorsement) comid(b []byte) error {
 	m, err := item[struct {
 		Triples cbor.RawMessage `cbor:"4,keyasint"`
@@ -223,7 +226,8 @@ func (e *Endorsement) comid(b []byte) error {
 	return nil
 }
 
-// only reads the one value of the one measurement of the one environment, which is a class and nothing else. More would narrow the condition, or endorse more.
+// only reads the one value of the one measurement of the one environment, which is a class and
+// nothing else. More would narrow the condition, or endorse more.
 func only[T any](b cbor.RawMessage, class []byte, key int64) (v T, err error) {
 	environments, err := list(b, 1)
 	if err != nil {

@@ -1,13 +1,17 @@
-// Package poe reads Intel's Platform Ownership Endorsements: statements, by the owner of a platform or by who deploys it for him, that the platform
-// instance with a PIID is his. They are COSE_Sign1 (RFC 9052) by ECDSA over P-384 with SHA-384, around a CoRIM of the profile
-// tag:intel.com,2026:tee.poe#1 (draft-bzb-rats-intel-poe-endorsements-02, which profiles draft-ietf-rats-corim-10).
+// Package poe reads Intel's Platform Ownership Endorsements: statements, by the owner of a platform
+// or by who deploys it for him, that the platform instance with a PIID is his. They are COSE_Sign1
+// (RFC 9052) by ECDSA over P-384 with SHA-384, around a CoRIM of the profile
+// tag:intel.com,2026:tee.poe#1 (draft-bzb-rats-intel-poe-endorsements-02, which profiles
+// draft-ietf-rats-corim-10).
 //
-// Intel does not sign them: a root that the policy lists does, for one owner. An endorsement says whose the machine is, not where it stands, and
-// nothing revokes it before its end.
+// Intel does not sign them: a root that the policy lists does, for one owner. An endorsement says
+// whose the machine is, not where it stands, and nothing revokes it before its end.
 //
-// The profile bids verifiers to ignore what they do not know. That is done where nothing depends on it; what would narrow the endorsement's condition,
-// or what nobody signed, is refused instead. All CBOR must be in deterministic encoding, as its generator makes it, so that an endorsement has one
-// form. The package is pure; FuzzParse, the vectors in testdata and TestOtherCOSEImplementation are the evidence.
+// The profile bids verifiers to ignore what they do not know. That is done where nothing depends on
+// it; what would narrow the endorsement's condition, or what nobody signed, is refused instead. All
+// CBOR must be in deterministic encoding, as its generator makes it, so that an endorsement has one
+// form. The package is pure; FuzzParse, the vectors in testdata and TestOtherCOSEImplementation are
+// the evidence.
 package poe
 
 import (
@@ -50,7 +54,8 @@ type Endorsement struct {
 	signature []byte // r ‖ s
 }
 
-// Parse parses an endorsement. It believes nothing of it: [Check] does. Failures are [verify.EndorseOwner].
+// Parse parses an endorsement. It believes nothing of it: [Check] does. Failures are
+// [verify.EndorseOwner].
 func Parse(body []byte) (e *Endorsement, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -125,7 +130,8 @@ func (e *Endorsement) envelope(body []byte) error {
 	return nil
 }
 
-// checkProtected reads the protected header. The issuer's name in its CWT claims is for people: whose the signature is, the certificates say.
+// checkProtected reads the protected header. The issuer's name in its CWT claims is for people:
+// whose the signature is, the certificates say.
 func checkProtected(b []byte) error {
 	h, err := item[struct {
 		Alg         cbor.RawMessage `cbor:"1,keyasint"`
@@ -193,8 +199,9 @@ type Signed struct {
 	From, To time.Time     // in which endorsement and certificates are all valid, both included
 }
 
-// Check verifies an endorsement under one of the roots, which are named by SHA-256 of their DER, at a time. Where the endorsement leaves out the root's
-// certificate the item's chain carries it, in PEM. Failures are [verify.EndorseOwner].
+// Check verifies an endorsement under one of the roots, which are named by SHA-256 of their DER, at
+// a time. Where the endorsement leaves out the root's certificate the item's chain carries it, in
+// PEM. Failures are [verify.EndorseOwner].
 func Check(item *poclog.CollateralItem, roots map[[32]byte]bool, at time.Time) (*Signed, error) {
 	e, err := Parse(item.Body)
 	if err != nil {
@@ -233,7 +240,8 @@ func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) 
 	return s, nil
 }
 
-// certificates parses the chain, with the root that stands beside it. Where the endorsement carries its own the chain has the root twice, which is refused.
+// certificates parses the chain, with the root that stands beside it. Where the endorsement carries
+// its own the chain has the root twice, which is refused.
 func (e *Endorsement) certificates(root []byte) ([]*x509.Certificate, error) {
 	if len(e.chain) > chain.MaxCertificates {
 		return nil, fmt.Errorf("x5chain of %d certificates: want at most %d", len(e.chain), chain.MaxCertificates)
@@ -280,7 +288,8 @@ func (e *Endorsement) verify(leaf *x509.Certificate) error {
 	return nil
 }
 
-// CheckPlatform holds an endorsement to the platform instance that it must be about, all octets of it.
+// CheckPlatform holds an endorsement to the platform instance that it must be about, all octets of
+// it.
 func (e *Endorsement) CheckPlatform(piid []byte) error {
 	if !bytes.Equal(e.PIID, piid) {
 		return verify.Failf(verify.EndorseOwner, "ownership endorsement: it is for platform instance %x, the quote is by %x", e.PIID, piid)

@@ -125,7 +125,8 @@ func splice(t *testing.T, a, b []byte) []byte {
 	return append(slices.Clone(a[:len(a)-size]), b[len(b)-size:]...)
 }
 
-// go-cose is another implementation of COSE: what the laboratory signs it verifies, and what it signs is read here. It knows ES384 alone.
+// go-cose is another implementation of COSE: what the laboratory signs it verifies, and what it
+// signs is read here. It knows ES384 alone.
 func TestOtherCOSEImplementation(t *testing.T) {
 	st := statement()
 	st.Alg = -35
@@ -173,7 +174,8 @@ type fixed struct{}
 
 func (fixed) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// Nothing can be changed in an endorsement: no byte of it is unsigned but those of the chain, and that has one form, too.
+// Nothing can be changed in an endorsement: no byte of it is unsigned but those of the chain, and
+// that has one form, too.
 func TestEveryByteOfAnEndorsementCounts(t *testing.T) {
 	item := owner.Endorse(statement())
 	for i := range item.Body {

@@ -1,5 +1,6 @@
-// Package discrete puts real TPMs (swtpm) into the laboratory's bare-metal machines, for tests: the host's boot and its dynamic launch are measured, keys are
-// made in the TPM, and the provider certifies the AK after credential activation, as docs/publishing.md describes it.
+// Package discrete puts real TPMs (swtpm) into the laboratory's bare-metal machines, for tests: the
+// host's boot and its dynamic launch are measured, keys are made in the TPM, and the provider
+// certifies the AK after credential activation, as docs/publishing.md describes it.
 package discrete
 
 import (
@@ -49,7 +50,8 @@ func Measure(t testing.TB, v *swtpm.TPM, log []byte) {
 	}
 }
 
-// Launch has the machine launch a stack: the CPU's part at locality 4, the launched code's at locality 2.
+// Launch has the machine launch a stack: the CPU's part at locality 4, the launched code's at
+// locality 2.
 func Launch(v *swtpm.TPM, l *metal.Launch) {
 	v.DynamicLaunch(l.Module)
 	v.SetLocality(2)

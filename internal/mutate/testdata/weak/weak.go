@@ -1,4 +1,5 @@
-// Package weak has conditions that its tests hold, and some that they do not: for the test of mutate.
+// Package weak has conditions that its tests hold, and some that they do not: for the test of
+// mutate.
 package weak
 
 // Grade tells small from large.
