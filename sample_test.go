@@ -206,13 +206,13 @@ func sampleIndexEntry() *poclog.IndexEntry {
 func sampleDossier(t testing.TB) *poclog.Dossier {
 	before := poclog.Sum([]byte("before"))
 	return &poclog.Dossier{
-		Index: must(t, sampleReceipt()), Checkpoint: []byte("a checkpoint"), Since: []byte("an older one"),
+		Index: []byte("a receipt"), Checkpoint: []byte("a checkpoint"), Since: []byte("an older one"),
 		Names: []poclog.DossierName{
 			{Name: "config", Proof: []byte("proof"), Numbers: []uint64{0}},
 			{Name: "intel:tdx:ppid:1112131415161718191a1b1c1d1e1f20", Proof: []byte("proof"), Before: &before, Numbers: []uint64{7, 8, 1 << 40}},
 		},
 		Pages: []poclog.DossierPage{
-			{Entries: []poclog.DossierEntry{{Number: 0, Leaf: must(t, sampleConfig())}, {Number: 7, Leaf: must(t, sampleEntry()), Challenge: 1, First: 2}}, Proof: [][32]byte{{1}, {2}},
+			{Entries: []poclog.DossierEntry{{Number: 0, Leaf: must(t, sampleConfig())}, {Number: 7, Leaf: must(t, sampleIndexEntry()), Challenge: 1, First: 2}}, Proof: [][32]byte{{1}, {2}},
 				Checkpoints: []poclog.DossierCheckpoint{{Checkpoint: []byte("challenge")}, {Checkpoint: []byte("first"), Consistency: [][32]byte{{3}}}}},
 			{Entries: []poclog.DossierEntry{{Number: 8, Leaf: []byte(`{"a":"}]\\\""}`)}}},
 		},
@@ -220,7 +220,7 @@ func sampleDossier(t testing.TB) *poclog.Dossier {
 }
 
 func sampleIndexWrong(t testing.TB) *poclog.IndexWrong {
-	return &poclog.IndexWrong{Index: must(t, sampleReceipt()), DossierName: sampleDossier(t).Names[1], Entry: must(t, sampleReceipt())}
+	return &poclog.IndexWrong{Index: []byte("a receipt"), DossierName: sampleDossier(t).Names[1], Entry: []byte("another")}
 }
 
 // must returns the bytes of a noun that is known to be valid.
