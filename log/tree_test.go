@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -26,6 +27,10 @@ func TestEntryForATreeThatWentReadOnlyIsAnError(t *testing.T) {
 	dir := filepath.Join(mount, "log")
 	guard := filepath.Join(t.TempDir(), "guard")
 	if err := Init(dir, InitOptions{Origin: "log.test", Policy: profile.DefaultPolicy(true), Guard: guard}); err != nil {
+		t.Fatal(err)
+	}
+	// A database that is open keeps the kernel from making its disk read-only.
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, dirState)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Open(t.Context(), dir, Config{Software: "test", Guard: guard, CheckpointInterval: 100 * time.Millisecond})
