@@ -29,9 +29,11 @@ func TestDiskThatHangsIsNotWaitedFor(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	mu.Lock()
 	if asked != 1 {
 		t.Errorf("asked %d times at once", asked)
 	}
+	mu.Unlock()
 	broken := errors.New("broken")
 	answer <- broken
 	for err := d.check(); !errors.Is(err, broken); err = d.check() {

@@ -56,16 +56,27 @@ func byRecords(l rule.Limits, a, b recorded) (found []*rule.Finding, ok bool) {
 		return nil, false
 	}
 	e, f := a.claim(), b.claim()
-	if rule.Before(e, f) && rule.Before(f, e) {
+	if mayPrecede(e, f) && mayPrecede(f, e) {
 		return nil, false // an order that is not certain hides the other one
 	}
-	for _, x := range l.Compare(e, f) {
+	// The order that there may be, and none: what is found must be the same.
+	unordered := func(c rule.Claim) *rule.Claim { c.T1, c.T2, c.Rooted = time.Time{}, time.Time{}, false; return &c }
+	found = l.Compare(e, f)
+	without := l.Compare(unordered(*e), unordered(*f))
+	for _, x := range append(without, found...) {
 		if x.Severity != rule.Information {
 			return nil, false
 		}
-		found = append(found, x)
 	}
-	return found, true
+	return found, len(found) == len(without)
+}
+
+// mayPrecede reports whether e's evidence may have been made certainly before f's: by what is
+// presumed of either, whatever speaks for the other order.
+func mayPrecede(e, f *rule.Claim) bool {
+	first, second := *e, *f
+	first.T1, first.Rooted, second.T2 = time.Time{}, false, time.Time{}
+	return rule.Before(&first, &second)
 }
 
 // sameStory reports whether records of two proofs hold what the rules would look at. Where places,
