@@ -249,7 +249,10 @@ func printDossier(w io.Writer, a *dossier.Answer) error {
 	for _, n := range a.Names {
 		times := "not claimed"
 		if n.Present {
-			times = fmt.Sprintf("claimed %d times%s", len(n.Numbers), placesOf(a, n))
+			times = "claimed once" + placesOf(a, n)
+			if len(n.Numbers) > 1 {
+				times = fmt.Sprintf("claimed %d times%s", len(n.Numbers), placesOf(a, n))
+			}
 		}
 		labelled(&b, "  "+n.Name+"\n             ", times)
 	}
