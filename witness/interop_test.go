@@ -203,7 +203,7 @@ func startOmniwitness(t *testing.T, keys ...logKey) (string, []string) {
 }
 
 // deviations are the checks that other witnesses are known to fail, of the versions above. A check
-// that is not listed must pass, and a listed one must fail: docs/witness-conformance.md says the
+// that is not listed must pass, and a listed one must fail: docs/operating/witness-conformance.md says the
 // same.
 var deviations = map[string][]string{
 	"litewitness": {
@@ -243,7 +243,7 @@ func TestOtherWitnessesDeviateAsDocumented(t *testing.T) {
 			for _, r := range conformance.Run(t.Context(), run(t)) {
 				t.Logf("%-32s ok=%v skipped=%v %s", r.ID, r.OK, r.Skipped, r.Detail)
 				if !r.Skipped && r.OK == known[r.ID] {
-					t.Errorf("%s: ok is %v, and docs/witness-conformance.md says otherwise", r.ID, r.OK)
+					t.Errorf("%s: ok is %v, and docs/operating/witness-conformance.md says otherwise", r.ID, r.OK)
 				}
 			}
 		})

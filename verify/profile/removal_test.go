@@ -161,9 +161,9 @@ func TestEveryAttackIsTriedWhereItApplies(t *testing.T) {
 	}
 }
 
-// The threat model says what each word promises, and names the tests that hold it: they exist.
-func TestThreatModelsWordsAreHeldByTests(t *testing.T) {
-	page, err := os.ReadFile("../../docs/threat-model.md")
+// The concepts say what each word promises, and name the tests that hold it: they exist.
+func TestWordsOfVerdictsAreHeldByTests(t *testing.T) {
+	page, err := os.ReadFile("../../docs/concepts.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,15 +199,15 @@ func hasTest(t *testing.T, dir, name string) bool {
 	})
 }
 
-// tags are how docs/threat-model.md names the profiles.
+// tags are how docs/attacks.md names the profiles.
 var tags = map[string]poclog.Profile{
 	"gce": poclog.GCETDXvTPM, "metal": poclog.BareMetalTDXTPM, "azure-tdx": poclog.AzureTDXvTPM, "azure-snp": poclog.AzureSNPvTPM, "tdx": poclog.TDX, "snp": poclog.SNP,
 }
 
-// The threat model has a row for every attack, with what stops it and the profiles under which it
+// The page of attacks has a row for every attack, with what stops it and the profiles under which it
 // is tried, and for no other.
-func TestThreatModelNamesEveryAttack(t *testing.T) {
-	page, err := os.ReadFile("../../docs/threat-model.md")
+func TestPageNamesEveryAttack(t *testing.T) {
+	page, err := os.ReadFile("../../docs/attacks.md")
 	if err != nil {
 		t.Fatal(err)
 	}

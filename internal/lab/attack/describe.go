@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// descriptions say what each attacker does, in the words of docs/threat-model.md.
+// descriptions say what each attacker does, in the words of docs/attacks.md.
 var descriptions = map[string]string{
 	"quote-forged":             "changes a bit of the signature of the TEE's quote, and has his TPM quote the result",
 	"enclave-own":              "quotes a TD that need not exist with an enclave of his own, on a genuine chip, and brings no collateral",

@@ -2,7 +2,7 @@
 // make it, with the check that must refuse it, or the monitor's rule that must expose it over time.
 // Whatever the attacker's own keys allow is signed anew.
 //
-// The names are those of docs/threat-model.md and of the vectors in testdata/attacks.
+// The names are those of docs/attacks.md and of the vectors in testdata/attacks.
 package attack
 
 import (
