@@ -295,13 +295,16 @@ func (c *Cache) FetchAll(ctx context.Context, needs []Need) error {
 }
 
 func (c *Cache) ensure(ctx context.Context, k Key) error {
-	if it, none := c.known(k); it != nil || none {
-		return nil
-	}
-	if err := c.resting(k); err != nil {
+	if settled, err := c.settled(k); settled {
 		return err
 	}
-	err := c.ask(ctx, k)
+	err := c.once(ctx, k, func(ctx context.Context) error {
+		// A question that another caller asked may have ended since the look above.
+		if settled, err := c.settled(k); settled {
+			return err
+		}
+		return c.question(ctx, k)
+	})
 	if err == nil || errors.Is(err, ErrNone) {
 		return nil
 	}
@@ -309,6 +312,16 @@ func (c *Cache) ensure(ctx context.Context, k Key) error {
 		return resting
 	}
 	return &UnavailableError{Key: k, After: c.cfg.Backoff, Err: err}
+}
+
+// settled says whether nobody needs to be asked for a key now: it is there, there is none, or it
+// failed a moment ago, which is the error.
+func (c *Cache) settled(k Key) (bool, error) {
+	if it, none := c.known(k); it != nil || none {
+		return true, nil
+	}
+	err := c.resting(k)
+	return err != nil, err
 }
 
 // resting is the error of a key that failed a moment ago.
@@ -322,9 +335,21 @@ func (c *Cache) resting(k Key) error {
 	return &UnavailableError{Key: k, After: s.next.Sub(now), Err: s.err}
 }
 
-// ask asks the issuer, once however many want to know, and notes what came of it. Who does not wait
-// any longer does not end it for the others.
+// ask asks the issuer, whatever is kept, once however many want to know.
 func (c *Cache) ask(ctx context.Context, k Key) error {
+	return c.once(ctx, k, func(ctx context.Context) error { return c.question(ctx, k) })
+}
+
+// question asks the issuer and notes what came of it.
+func (c *Cache) question(ctx context.Context, k Key) error {
+	err := c.fetch(ctx, k)
+	c.note(k, err)
+	return err
+}
+
+// once runs f for all who want a key's answer at a time. Who does not wait any longer does not end
+// it for the others.
+func (c *Cache) once(ctx context.Context, k Key, f func(context.Context) error) error {
 	done := c.group.DoChan(k.String(), func() (any, error) {
 		if !c.begin() {
 			return nil, errClosed
@@ -339,9 +364,7 @@ func (c *Cache) ask(ctx context.Context, k Key) error {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		err := c.fetch(ctx, k)
-		c.note(k, err)
-		return nil, err
+		return nil, f(ctx)
 	})
 	select {
 	case r := <-done:
