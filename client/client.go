@@ -1,6 +1,6 @@
 // Package client talks to Proof-of-Cloud logs: it submits evidence, follows a log's checkpoints and
 // entries, fetches evidence and moves receipts to newer checkpoints. The log is a C2SP tlog-tiles
-// log (https://c2sp.org/tlog-tiles) with the addresses of docs/format.md §12.
+// log (https://c2sp.org/tlog-tiles) with the addresses of docs/http.md.
 //
 // What it returns has been checked against the caller's tlog-policy: checkpoints carry its quorum,
 // receipts verify, entries hash to the checkpoint's root, evidence has the digest that was asked

@@ -23,7 +23,7 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
-// Handler serves the log, docs/format.md §12.
+// Handler serves the log, docs/http.md.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /checkpoint", s.http.Read(s.getCheckpoint))

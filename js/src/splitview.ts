@@ -1,4 +1,4 @@
-/** docs/format.md section 10: a log signed two histories. */
+/** docs/format.md section 14: a log signed two histories. */
 import { equal, fromHex, octetsOf, sha256, shown } from "./bytes.js";
 import { base64url, constant, hex, list, object, optional, parse, text, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";

@@ -1,4 +1,4 @@
-// Package web answers over HTTP what a monitor knows (docs/format.md, "A monitor's answers"). It
+// Package web answers over HTTP what a monitor knows (docs/monitor-api.md). It
 // changes nothing, and may run beside the process that follows the logs. The answers themselves are
 // of package query.
 //

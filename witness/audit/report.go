@@ -54,7 +54,7 @@ type Report struct {
 	Trouble  string `json:"trouble,omitempty"` // what keeps the audit from going on that is no finding, such as a network
 
 	Refused       []Finding         `json:"refused"`     // by entry; the first unresolved one is where the audit stands
-	SplitViews    []json.RawMessage `json:"split_views"` // evidence that the log signed two histories (docs/format.md §10)
+	SplitViews    []json.RawMessage `json:"split_views"` // evidence that the log signed two histories (docs/format.md §14)
 	WithheldTotal uint64            `json:"withheld_total"`
 	Withheld      []Withheld        `json:"withheld"` // by entry: the first maxListed from the entry that ?from= names
 }
