@@ -88,6 +88,6 @@ func (s *subject) challengePolicy() (*tlogpolicy.Policy, error) {
 	if err != nil {
 		return nil, verify.Failf(verify.Policy, "challenge_policy: %w", err)
 	}
-	s.in.Known.put(key, known{to: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), value: p}, s.in.Appraised)
+	s.in.Known.put(key, always(p), s.in.Appraised)
 	return p, nil
 }

@@ -86,6 +86,11 @@ func keyOf(kind string, roots map[[32]byte]bool, parts ...[]byte) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
+// always is a result that does not depend on time.
+func always(value any) known {
+	return known{to: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), value: value}
+}
+
 // validity is the span in which all certificates are valid.
 func validity(certs ...*x509.Certificate) known {
 	r := known{from: certs[0].NotBefore, to: certs[0].NotAfter}

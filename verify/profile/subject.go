@@ -56,10 +56,7 @@ func open(in Input) (*subject, error) {
 	}
 	s := &subject{in: in, notes: make(map[verify.Check]string)}
 	var err error
-	if s.policy, err = parsedOr(in.Parsed.Policy, poclog.ParsePolicy, in.Policy); err != nil {
-		return nil, verify.Failf(verify.Policy, "%w", err)
-	}
-	if err := CheckPolicy(s.policy); err != nil {
+	if err := s.openPolicy(); err != nil {
 		return nil, err
 	}
 	if s.bundle, err = parsedOr(in.Parsed.Bundle, poclog.ParseBundle, in.Bundle); err != nil {
@@ -71,6 +68,23 @@ func open(in Input) (*subject, error) {
 		}
 	}
 	return s, nil
+}
+
+// openPolicy parses the policy, which is the same for many bundles, once.
+func (s *subject) openPolicy() (err error) {
+	key := keyOf("policy", nil, s.in.Policy)
+	if v, ok := s.in.Known.get(key, s.in.Appraised); ok {
+		s.policy = v.(*poclog.Policy)
+		return nil
+	}
+	if s.policy, err = parsedOr(s.in.Parsed.Policy, poclog.ParsePolicy, s.in.Policy); err != nil {
+		return verify.Failf(verify.Policy, "%w", err)
+	}
+	if err := CheckPolicy(s.policy); err != nil {
+		return err
+	}
+	s.in.Known.put(key, always(s.policy), s.in.Appraised)
+	return nil
 }
 
 // parsedOr returns what a file says, which the caller may have parsed.
@@ -144,7 +158,7 @@ func (s *subject) parse(only ...poclog.Item) error {
 		item  poclog.Item
 		parse func([]byte) error
 	}{
-		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuote(b); return err }},
+		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuoteKnowing(b, s.knownTDXChain); return err }},
 		{poclog.ItemSNPReport, func(b []byte) (err error) { s.report, err = snp.ParseReport(b); return err }},
 		{poclog.ItemSNPCerts, func(b []byte) (err error) { s.snpChain, err = snp.ParseChain(b); return err }},
 		{poclog.ItemTPMQuote, func(b []byte) (err error) { s.tpmQuote, err = tpm.ParseQuote(b); return err }},

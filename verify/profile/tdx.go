@@ -29,15 +29,28 @@ func checkTDXChain(s *subject) error {
 		return err
 	}
 	q, roots := s.quote, s.roots(poclog.RootIntelSGX)
-	key := keyOf("tdx chain", roots, q.PCK.Raw, q.CA.Raw, q.Root.Raw)
+	key := keyOf("tdx chain", roots, q.Text)
 	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
 		return nil
 	}
 	if err := q.CheckChain(roots, s.in.Appraised); err != nil {
 		return err
 	}
-	s.in.Known.put(key, validity(q.PCK, q.CA, q.Root), s.in.Appraised)
+	holds, verified := validity(q.PCK, q.CA, q.Root), q.Chain
+	verified.Text = nil // which is the submission's
+	holds.value = &verified
+	s.in.Known.put(key, holds, s.in.Appraised)
 	return nil
+}
+
+// knownTDXChain returns a chain that an appraisal verified before.
+func (s *subject) knownTDXChain(text []byte) *tdx.Chain {
+	if s.in.Known == nil {
+		return nil
+	}
+	v, _ := s.in.Known.get(keyOf("tdx chain", s.roots(poclog.RootIntelSGX), text), s.in.Appraised)
+	c, _ := v.(*tdx.Chain)
+	return c
 }
 
 func checkTDXSignature(s *subject) error { return s.quote.CheckSignature() }

@@ -80,7 +80,8 @@ type Log struct {
 	Algs   []tpm.Alg
 	Events []Event
 
-	first []byte // the first event as it was: none of it is measured
+	first   []byte // the first event as it was: none of it is measured
+	replays map[tpm.Alg]map[uint32][]byte
 }
 
 type reader struct {

@@ -284,7 +284,7 @@ func TestRevokedSignerOfCollateral(t *testing.T) {
 		}
 		return l
 	}
-	q := &Quote{PCK: &x509.Certificate{SerialNumber: big.NewInt(1)}, CA: &x509.Certificate{SerialNumber: big.NewInt(2)}}
+	q := &Quote{Chain: Chain{PCK: &x509.Certificate{SerialNumber: big.NewInt(1)}, CA: &x509.Certificate{SerialNumber: big.NewInt(2)}}}
 	for name, v := range map[string]struct {
 		pck, root *x509.RevocationList
 		revoked   bool

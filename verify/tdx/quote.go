@@ -70,15 +70,25 @@ type Quote struct {
 	qeSig     []byte // r ‖ s over the QE report
 	authData  []byte
 
-	// PCK, CA and Root are the chain that the quote carries.
+	Chain
+}
+
+// A Chain is the certificates that a quote carries.
+type Chain struct {
 	PCK, CA, Root *x509.Certificate
 	// Platform is what the PCK certificate says of the chip.
 	Platform Platform
+
+	Text []byte // the PEM that says so, without the NUL after it
 }
 
 // ParseQuote parses a quote without padding. A malformed one is a [verify.Format] error.
-func ParseQuote(item []byte) (*Quote, error) {
-	q, n, err := parse(item)
+func ParseQuote(item []byte) (*Quote, error) { return ParseQuoteKnowing(item, nil) }
+
+// ParseQuoteKnowing is [ParseQuote] for who parsed chains before: known, which may be nil, returns
+// what a chain's text says, or nil where it does not know.
+func ParseQuoteKnowing(item []byte, known func(text []byte) *Chain) (*Quote, error) {
+	q, n, err := parse(item, known)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +100,7 @@ func ParseQuote(item []byte) (*Quote, error) {
 
 // TrimQuote cuts the padding that configfs and firmware add after a quote: zero bytes only.
 func TrimQuote(padded []byte) ([]byte, error) {
-	_, n, err := parse(padded)
+	_, n, err := parse(padded, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -155,14 +165,17 @@ func (c *cursor) want(have, want int, what string) {
 var intelQE, _ = hex.DecodeString("939a7233f79c4ca9940a0db3957f0607")
 
 // parse returns the quote at the start of b and how long it is.
-func parse(b []byte) (*Quote, int, error) {
+func parse(b []byte, known func([]byte) *Chain) (*Quote, int, error) {
 	if len(b) > maxQuote {
 		return nil, 0, verify.Failf(verify.Format, "TDX quote of %d bytes: want at most %d", len(b), maxQuote)
 	}
 	q := new(Quote)
 	c := &cursor{b: b, what: "TDX quote"}
 	body := q.parseSigned(c)
-	q.parseSignatureData(c)
+	text := q.parseSignatureData(c)
+	if c.err == nil {
+		q.Chain, c.err = parseChain(text, known)
+	}
 	if c.err != nil {
 		return nil, 0, c.err
 	}
@@ -223,8 +236,8 @@ func (b *Body) decode(p []byte) {
 }
 
 // parseSignatureData reads what follows the body: signature, key, and in two nested frames the QE
-// report and the chain.
-func (q *Quote) parseSignatureData(c *cursor) {
+// report and the chain, whose text it returns.
+func (q *Quote) parseSignatureData(c *cursor) (certificates []byte) {
 	all := c.u32("signature data size", maxQuote)
 	start := c.off
 	q.signature = c.take(64, "signature")
@@ -236,31 +249,34 @@ func (q *Quote) parseSignatureData(c *cursor) {
 	q.qeSig = c.take(64, "QE report signature")
 	q.authData = c.take(c.u16("QE authentication data size"), "QE authentication data")
 	c.want(c.u16("inner certification data type"), 5, "inner certification data type (PCK chain)")
-	certificates := c.take(c.u32("PCK chain size", chain.MaxBytes), "PCK chain")
+	certificates = c.take(c.u32("PCK chain size", chain.MaxBytes), "PCK chain")
 	c.want(c.off-outerStart, outer, "QE report data size")
 	c.want(c.off-start, all, "signature data size")
-	if c.err == nil {
-		c.err = q.parseChain(certificates)
-	}
+	return certificates
 }
 
-func (q *Quote) parseChain(text []byte) error {
+func parseChain(text []byte, known func([]byte) *Chain) (Chain, error) {
 	// Quoting libraries end the text with one NUL.
 	if n := len(text); n > 0 && text[n-1] == 0 {
 		text = text[:n-1]
 	}
+	if known != nil {
+		if c := known(text); c != nil {
+			return Chain{PCK: c.PCK, CA: c.CA, Root: c.Root, Platform: c.Platform, Text: text}, nil
+		}
+	}
 	certs, err := chain.ParsePEM(text)
 	if err != nil {
-		return verify.Failf(verify.Format, "TDX quote: PCK chain: %w", err)
+		return Chain{}, verify.Failf(verify.Format, "TDX quote: PCK chain: %w", err)
 	}
 	if len(certs) != 3 {
-		return verify.Failf(verify.Format, "TDX quote: PCK chain of %d certificates: want leaf, intermediate and root", len(certs))
+		return Chain{}, verify.Failf(verify.Format, "TDX quote: PCK chain of %d certificates: want leaf, intermediate and root", len(certs))
 	}
-	q.PCK, q.CA, q.Root = certs[0], certs[1], certs[2]
-	if q.Platform, err = parsePlatform(q.PCK); err != nil {
-		return verify.Failf(verify.Format, "TDX quote: PCK certificate: %w", err)
+	c := Chain{PCK: certs[0], CA: certs[1], Root: certs[2], Text: text}
+	if c.Platform, err = parsePlatform(c.PCK); err != nil {
+		return Chain{}, verify.Failf(verify.Format, "TDX quote: PCK certificate: %w", err)
 	}
-	return nil
+	return c, nil
 }
 
 // SignedPart returns the bytes that the attestation key signed: header, descriptor of version 5,
