@@ -111,7 +111,7 @@ func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (
 			most = c.slow
 		}
 		fmt.Fprintf(out, "%d mutants, %d suites of tests\n", len(left), len(suites))
-		if err := r.survey(ctx, suites, most); err != nil {
+		if err := r.survey(ctx, out, suites, most); err != nil {
 			return false, err
 		}
 		if left, err = r.tryAll(ctx, left); err != nil {

@@ -230,7 +230,7 @@ func (p *Policy) groupLine(args []string) error {
 	}
 	g := Group{Name: args[0], Members: args[2:]}
 	for i, m := range g.Members {
-		if m == None || !p.Has(m) {
+		if !p.Has(m) { // nor does any line define None
 			return fmt.Errorf("group %q: member %q: no earlier line defines it", g.Name, m)
 		}
 		if slices.Contains(g.Members[:i], m) {
