@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // An EntryRef names an entry.
@@ -22,23 +23,19 @@ type EntryRef struct {
 	Index  uint64 `json:"index"`
 }
 
-// An Alert is what somebody should look at. Its JSON is a stable schema, which sinks get.
+// An Alert is what somebody should look at: a finding of package rule, or of the monitor's own, and
+// where it was made. Its JSON is a stable schema, which sinks get; the finding's members stand
+// beside the others.
+//
+// The finding's subject is the identity that was claimed twice, or "log:<origin>".
 type Alert struct {
 	// ID is a digest of rule, subject and entries, and of the severity where that is "alert": the
-	// same finding has the same ID however often it is made. Whoever gets an alert twice knows it
-	// by that.
-	ID       string    `json:"id"`
-	Time     time.Time `json:"time"` // when it was raised
-	Rule     string    `json:"rule"`
-	Severity string    `json:"severity"` // "contradiction", "alert" or "information"
+	// same finding has the same ID however often it is made. A receiver that gets an alert twice
+	// knows it by its ID.
+	ID   string    `json:"id"`
+	Time time.Time `json:"time"` // when it was raised
 
-	Seen    string `json:"seen"`    // a sentence: what was seen
-	Meaning string `json:"meaning"` // a sentence: what it may mean
-
-	Subject    string            `json:"subject"`              // the identity that was claimed twice, or "log:<origin>"
-	Implicated []string          `json:"implicated,omitempty"` // who cannot be honest: keys, "log:<origin>"
-	Affected   []poclog.Identity `json:"affected,omitempty"`   // whom it concerns
-	Withheld   []string          `json:"withheld,omitempty"`   // logs whose evidence of the entries was not seen, by origin
+	rule.Finding
 
 	Entries []EntryRef `json:"entries,omitempty"`
 	File    string     `json:"file,omitempty"` // contradiction or split view, below the monitor's folder
@@ -50,25 +47,27 @@ type Alert struct {
 
 // AlertID returns the ID of an alert of a rule, a subject and entries, in any order. extra tells
 // apart findings that have all three in common, such as the status that an observation saw.
-func AlertID(rule, subject string, entries []EntryRef, extra ...string) string {
+func AlertID(rule string, subject poclog.Identity, entries []EntryRef, extra ...string) string {
 	refs := make([]string, len(entries))
 	for i, e := range entries {
 		refs[i] = fmt.Sprintf("%d %s", e.Index, e.Origin)
 	}
 	slices.Sort(refs)
-	sum := sha256.Sum256([]byte("poclog/alert/v1\n" + strings.Join(append(append([]string{rule, subject}, refs...), extra...), "\n")))
+	sum := sha256.Sum256([]byte("poclog/alert/v1\n" + strings.Join(append(append([]string{rule, string(subject)}, refs...), extra...), "\n")))
 	return hex.EncodeToString(sum[:16])
 }
 
 // An AlertFilter says which alerts to list. Its zero value is all.
 type AlertFilter struct {
-	ID                      string
-	Rule, Severity, Subject string
-	After                   int64     // alerts that came later than this number of the order only
-	Since, Until            time.Time // Since ≤ time < Until; zero is no limit
-	Unsilenced              bool      // only those that somebody is to be told of
-	Untaken                 string    // only those that this sink has not taken
-	Limit                   int       // 0: no limit
+	ID           string
+	Rule         string
+	Severity     rule.Severity
+	Subject      poclog.Identity
+	After        int64     // alerts that came later than this number of the order only
+	Since, Until time.Time // Since ≤ time < Until; zero is no limit
+	Unsilenced   bool      // only those that somebody is to be told of
+	Untaken      string    // only those that this sink has not taken
+	Limit        int       // 0: no limit
 }
 
 // AddAlerts keeps alerts, durably once it returns, and says how many of them are new. An alert with
@@ -157,7 +156,7 @@ func (m *Monitor) Alerts(ctx context.Context, f AlertFilter) iter.Seq2[*Alert, e
 func (s *state) alerts(ctx context.Context, f *AlertFilter) (page []*Alert, last int64, err error) {
 	query, args := "SELECT seq, body, silenced FROM alert WHERE seq > ?", []any{f.After}
 	and := func(clause string, arg any) { query, args = query+" AND "+clause, append(args, arg) }
-	for clause, v := range map[string]string{"id = ?": f.ID, "rule = ?": f.Rule, "severity = ?": f.Severity, "subject = ?": f.Subject,
+	for clause, v := range map[string]string{"id = ?": f.ID, "rule = ?": f.Rule, "severity = ?": string(f.Severity), "subject = ?": string(f.Subject),
 		"NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.alert = alert.id AND sink = ?)": f.Untaken} {
 		if v != "" {
 			and(clause, v)

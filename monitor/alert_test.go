@@ -8,6 +8,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 const origin = "log.test/monitor"
@@ -63,10 +64,9 @@ func TestAlertsAreKeptOnceAndHandedToEverySink(t *testing.T) {
 	ctx := t.Context()
 	var list []monitor.Alert
 	for i := range uint64(600) { // over a page
-		list = append(list, monitor.Alert{Rule: "loud", Severity: "alert", Subject: "tpm:ak:x", Affected: []poclog.Identity{"quote:y"},
-			Entries: []monitor.EntryRef{{Origin: "b", Index: i}, {Origin: "a", Index: i}}})
+		list = append(list, monitor.Alert{Finding: rule.Finding{Rule: "loud", Severity: "alert", Subject: "tpm:ak:x", Affected: []poclog.Identity{"quote:y"}}, Entries: []monitor.EntryRef{{Origin: "b", Index: i}, {Origin: "a", Index: i}}})
 	}
-	list = append(list, monitor.Alert{Rule: "quiet", Subject: "z"})
+	list = append(list, monitor.Alert{Finding: rule.Finding{Rule: "quiet", Subject: "z"}})
 	if n, err := m.AddAlerts(ctx, list); err != nil || n != 601 {
 		t.Fatalf("%d new, %v: want 601", n, err)
 	}
@@ -103,7 +103,7 @@ func TestReadersGoOnWhereTheirAlertsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, next := range []uint64{7, 3} { // a reader that is behind does not turn another back
-		if n, err := m.AddAlertsAndMark(t.Context(), []monitor.Alert{{Rule: "r", Subject: "s"}}, "reader", origin, next); err != nil || (n == 1) != (next == 7) {
+		if n, err := m.AddAlertsAndMark(t.Context(), []monitor.Alert{{Finding: rule.Finding{Rule: "r", Subject: "s"}}}, "reader", origin, next); err != nil || (n == 1) != (next == 7) {
 			t.Fatalf("%d new, %v", n, err)
 		}
 	}

@@ -73,7 +73,7 @@ func TestAttacksOverTimeAreFound(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v.Rule != a.Rule || string(v.Severity) != found[0].Severity || v.Verdict != receipt.Reappraised {
+			if v.Rule != a.Rule || v.Severity != found[0].Severity || v.Verdict != receipt.Reappraised {
 				t.Errorf("%+v", v)
 			}
 			// Nothing is found twice.

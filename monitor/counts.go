@@ -3,13 +3,16 @@ package monitor
 import (
 	"context"
 	"fmt"
+
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // An AlertCount is how many alerts there are of one rule.
 type AlertCount struct {
-	Rule, Severity string
-	Silenced       bool
-	N              int
+	Rule     string
+	Severity rule.Severity
+	Silenced bool
+	N        int
 }
 
 // CountAlerts counts the alerts by rule, severity and whether they are silenced, in that order.

@@ -16,6 +16,7 @@ import (
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // overTime returns an attack of the series of gce-tdx-vtpm.
@@ -77,7 +78,7 @@ func TestAlertsDoNotHideAContradictionOfTheirSubject(t *testing.T) {
 	chip := must(poclog.ParseEntry(s.Log.Leaves[len(s.Log.Leaves)-1])).Chip()
 	var noise []monitor.Alert
 	for i := range uint64(64) {
-		noise = append(noise, monitor.Alert{Rule: a.Rule, Severity: "alert", Subject: string(chip), Entries: []monitor.EntryRef{{Origin: "noise.test", Index: i}}})
+		noise = append(noise, monitor.Alert{Finding: rule.Finding{Rule: a.Rule, Severity: "alert", Subject: chip}, Entries: []monitor.EntryRef{{Origin: "noise.test", Index: i}}})
 	}
 	must(m.AddAlerts(t.Context(), noise))
 	s.submit(t, w, stages[1])
@@ -142,7 +143,7 @@ func TestAnEntryThatALogMadeUpWithoutEvidenceFramesNobody(t *testing.T) {
 	framesNobody := func() (withheld bool) {
 		t.Helper()
 		for _, a := range alertsOf(t, m, monitor.AlertFilter{}) {
-			if slices.Contains(a.Implicated, victim) || a.Severity == "contradiction" && a.Subject != "log:"+s.Log.Origin {
+			if slices.Contains(a.Implicated, victim) || a.Severity == "contradiction" && string(a.Subject) != "log:"+s.Log.Origin {
 				t.Errorf("%s %s is implicated by %+v", a.Severity, a.Rule, a)
 			}
 			withheld = withheld || slices.Contains(a.Withheld, s.Log.Origin) && slices.Contains(a.Affected, poclog.Identity(victim))

@@ -59,7 +59,7 @@ func TestALogThatMakesATimeUpHidesBehindNoContradiction(t *testing.T) {
 		t.Fatalf("%+v: want a contradiction about the log, and nothing left", out)
 	}
 	for _, a := range contradictionsOf(t, m, "") {
-		if a.Subject != "log:"+s.Log.Origin {
+		if string(a.Subject) != "log:"+s.Log.Origin {
 			t.Errorf("about somebody else: %+v", a)
 		}
 		fileOf(t, dir, a)
@@ -78,7 +78,7 @@ func TestAnEntryOutOfItsLogsOrderIsLookedAt(t *testing.T) {
 	s.Publish(attack.Now.Add(10 * time.Second))
 	out := look(t, m)
 	found := contradictionsOf(t, m, "entry-not-reproducible")
-	if len(found) != 1 || found[0].Subject != "log:"+s.Log.Origin || out.Waiting != 0 {
+	if len(found) != 1 || string(found[0].Subject) != "log:"+s.Log.Origin || out.Waiting != 0 {
 		t.Fatalf("%+v, %+v: want a contradiction about the log", out, found)
 	}
 	fileOf(t, dir, found[0])

@@ -30,7 +30,7 @@ type quota struct {
 // honest operation does, too, goes on for ever: these count within a day.
 func quotaOf(a *Alert, now time.Time) quota {
 	q := quota{most: maxOfSubject}
-	if a.Severity == string(rule.Information) || a.Severity == string(rule.Alert) && strings.HasPrefix(a.Subject, "log:") {
+	if a.Severity == rule.Information || a.Severity == rule.Alert && strings.HasPrefix(string(a.Subject), "log:") {
 		q.since = now.Add(-24 * time.Hour).Unix()
 	}
 	return q

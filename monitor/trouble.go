@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/verify/rule"
 )
@@ -80,7 +81,7 @@ func (t *tail) alertOf(trouble error) *Alert {
 	case trouble == nil:
 		return nil
 	case errors.As(trouble, &split):
-		a.Rule, a.Severity = RuleForked, string(rule.Contradiction)
+		a.Rule, a.Severity = RuleForked, rule.Contradiction
 		a.Seen = fmt.Sprintf("%s signed two histories, at sizes %d and %d.", t.l.origin, split.Old.Size, split.New.Size)
 		a.Meaning = "Somebody is shown another log than others: the log's operator lies, or lost its state and signed anew."
 		a.ID = AlertID(a.Rule, a.Subject, nil)
@@ -120,7 +121,7 @@ func (t *tail) here() []EntryRef { return []EntryRef{{Origin: t.l.origin, Index:
 // alert begins an alert that implicates the log. The checkpoint is what it signed last.
 func (t *tail) alert(s rule.Severity) *Alert {
 	subject := "log:" + t.l.origin
-	a := &Alert{Severity: string(s), Subject: subject, Implicated: []string{subject}}
+	a := &Alert{Finding: rule.Finding{Severity: s, Subject: poclog.Identity(subject), Implicated: []string{subject}}}
 	if t.l.checkpoint != nil {
 		a.Checkpoint = t.l.checkpoint.Signed
 	}
@@ -173,7 +174,7 @@ func (r *run) addAlerts(ctx context.Context, tx *sql.Tx, alerts []Alert) error {
 		r.m.cfg.Logger.Warn("alert", "rule", a.Rule, "severity", a.Severity, "subject", a.Subject, "seen", a.Seen, "id", a.ID, "silenced", a.Silenced)
 		if a.Silenced == "" {
 			r.mu.Lock()
-			r.out.New[a.Severity]++
+			r.out.New[string(a.Severity)]++
 			r.mu.Unlock()
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // newMonitorAnswerCmds are the commands of a monitor that answer questions and tell what was found.
@@ -209,9 +210,9 @@ func placesTable(list []query.PlaceCount, full bool) *table {
 	return t
 }
 
-func newListAlertsCmd(name, severity string) *cobra.Command {
+func newListAlertsCmd(name string, severity rule.Severity) *cobra.Command {
 	f := new(listFlags)
-	var rule, subject string
+	var ruleID, subject string
 	var silenced bool
 	c := &cobra.Command{
 		Use:   name,
@@ -221,7 +222,7 @@ func newListAlertsCmd(name, severity string) *cobra.Command {
 		Example: "  poclog monitor list " + name + " --since 7d\n  poclog monitor list " + name + " --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			af := monitor.AlertFilter{Severity: severity, Rule: rule, Subject: subject, Unsilenced: !silenced}
+			af := monitor.AlertFilter{Severity: severity, Rule: ruleID, Subject: poclog.Identity(subject), Unsilenced: !silenced}
 			var err error
 			if af.Since, af.Until, err = f.span(time.Now()); err != nil {
 				return err
@@ -232,7 +233,7 @@ func newListAlertsCmd(name, severity string) *cobra.Command {
 	f.monitorFlags.register(c)
 	f.registerSpan(c, "found")
 	f.registerForm(c)
-	c.Flags().StringVar(&rule, "rule", "", "of this rule, such as ak-on-two-chips")
+	c.Flags().StringVar(&ruleID, "rule", "", "of this rule, such as ak-on-two-chips")
 	c.Flags().StringVar(&subject, "subject", "", "about this identity, or log:<origin>")
 	c.Flags().BoolVar(&silenced, "silenced", false, "also what is silenced")
 	return c
@@ -294,7 +295,7 @@ func alertTable(list []*monitor.Alert) *table {
 		for _, e := range a.Entries {
 			refs = append(refs, refText(e))
 		}
-		t.add(a.Time.Format(time.RFC3339), a.Severity, a.Rule, a.Subject, dash(strings.Join(refs, " ")), a.Seen, a.Meaning, dash(a.File), dash(a.Silenced), a.ID)
+		t.add(a.Time.Format(time.RFC3339), string(a.Severity), a.Rule, string(a.Subject), dash(strings.Join(refs, " ")), a.Seen, a.Meaning, dash(a.File), dash(a.Silenced), a.ID)
 	}
 	return t
 }
@@ -303,7 +304,7 @@ func alertTable(list []*monitor.Alert) *table {
 // may mean.
 func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%s %s  %s\n", strings.ToUpper(a.Severity), a.Rule, a.Time.UTC().Format(time.DateTime))
+	fmt.Fprintf(out, "%s %s  %s\n", strings.ToUpper(string(a.Severity)), a.Rule, a.Time.UTC().Format(time.DateTime))
 	fmt.Fprintln(out, wrap(a.Seen, "  ", width))
 	fmt.Fprintln(out, wrap(a.Meaning, "  ", width))
 	if len(a.Implicated) > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // A showCmd says everything that is claimed about one identity.
@@ -91,7 +92,7 @@ func intervalOf(ctx context.Context, m *monitor.Monitor, e monitor.EntryRef) *qu
 
 func alertsAbout(ctx context.Context, m *monitor.Monitor, id poclog.Identity) ([]*monitor.Alert, error) {
 	list := []*monitor.Alert{}
-	for _, severity := range []string{"contradiction", "alert"} {
+	for _, severity := range []rule.Severity{rule.Contradiction, rule.Alert} {
 		all, err := collectAlerts(ctx, m, monitor.AlertFilter{Severity: severity})
 		if err != nil {
 			return nil, err

@@ -39,7 +39,7 @@ func (s *cloudStage) actMonitor(ctx context.Context) error {
 		return fmt.Errorf("the monitor found %d contradictions, and had trouble with %v: want one, and none", n, out.Trouble)
 	}
 	var alert *monitor.Alert
-	for a, err := range m.Alerts(ctx, monitor.AlertFilter{Severity: string(rule.Contradiction)}) {
+	for a, err := range m.Alerts(ctx, monitor.AlertFilter{Severity: rule.Contradiction}) {
 		if err != nil {
 			return err
 		}

@@ -21,8 +21,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -83,8 +85,14 @@ func (b *bench) courier(s notify.Sink) *notify.Courier {
 
 func alert(n int) monitor.Alert {
 	return monitor.Alert{
-		Rule: "ak-on-two-chips", Severity: "contradiction", Seen: fmt.Sprintf("Number %d was seen.", n), Meaning: "It may mean <nothing>.",
-		Subject: fmt.Sprintf("tpm:ak:%064x", n+1), Entries: []monitor.EntryRef{{Origin: "log.test", Index: uint64(n)}},
+		Finding: rule.Finding{
+			Rule:     "ak-on-two-chips",
+			Severity: "contradiction",
+			Seen:     fmt.Sprintf("Number %d was seen.", n),
+			Meaning:  "It may mean <nothing>.",
+			Subject:  poclog.Identity(fmt.Sprintf("tpm:ak:%064x", n+1)),
+		},
+		Entries: []monitor.EntryRef{{Origin: "log.test", Index: uint64(n)}},
 	}
 }
 
@@ -404,7 +412,7 @@ func TestLinesAreWholeEvenAfterAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	silenced := alert(1)
-	if _, err := notify.SilencesIn(b.dir).Add(notify.Silence{Subject: silenced.Subject, Reason: "ours", Added: now, Until: now.Add(time.Hour)}); err != nil {
+	if _, err := notify.SilencesIn(b.dir).Add(notify.Silence{Subject: string(silenced.Subject), Reason: "ours", Added: now, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	b.raise(t, alert(0), silenced)

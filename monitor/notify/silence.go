@@ -64,7 +64,7 @@ func (s *Silence) Matches(a *monitor.Alert, at time.Time) bool {
 	if s.Alert == "" && s.Subject == "" && a.Severity == "contradiction" {
 		return false
 	}
-	return (s.Alert == "" || s.Alert == a.ID) && (s.Rule == "" || s.Rule == a.Rule) && (s.Subject == "" || s.Subject == a.Subject)
+	return (s.Alert == "" || s.Alert == a.ID) && (s.Rule == "" || s.Rule == a.Rule) && (s.Subject == "" || s.Subject == string(a.Subject))
 }
 
 // why is the mark of an alert that the silence covers.

@@ -14,6 +14,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // Rules of the watch list.
@@ -189,11 +190,17 @@ func claimed(e Watched, r *monitor.Record) monitor.Alert {
 	}
 	ref := monitor.EntryRef{Origin: r.Origin, Index: r.Index}
 	return monitor.Alert{
-		ID: monitor.AlertID(RuleWatched, string(e.ID), []monitor.EntryRef{ref}), Rule: RuleWatched, Severity: "information", Subject: string(e.ID),
-		Seen: fmt.Sprintf("Entry %d of %s, a %s proof of level %d in the realm %s, appraised %s, claims %s at %s.",
-			r.Index, r.Origin, r.Profile, r.Level, r.Realm, r.Appraised.Format(time.RFC3339), e.name(), where),
-		Meaning:  "The identity is on the watch list: if its owner does not know of this proof, somebody else has the chip, the key or the VM.",
-		Affected: []poclog.Identity{e.ID}, Entries: []monitor.EntryRef{ref},
+		Finding: rule.Finding{
+			Rule:     RuleWatched,
+			Severity: rule.Information,
+			Subject:  e.ID,
+			Seen: fmt.Sprintf("Entry %d of %s, a %s proof of level %d in the realm %s, appraised %s, claims %s at %s.",
+				r.Index, r.Origin, r.Profile, r.Level, r.Realm, r.Appraised.Format(time.RFC3339), e.name(), where),
+			Meaning:  "The identity is on the watch list: if its owner does not know of this proof, somebody else has the chip, the key or the VM.",
+			Affected: []poclog.Identity{e.ID},
+		},
+		ID:      monitor.AlertID(RuleWatched, e.ID, []monitor.EntryRef{ref}),
+		Entries: []monitor.EntryRef{ref},
 	}
 }
 
@@ -253,9 +260,14 @@ func (w *Watcher) overdue(ctx context.Context, logs []monitor.LogInfo) (int, err
 // late is the alert of a proof that is overdue.
 func late(e Watched, last proven) monitor.Alert {
 	a := monitor.Alert{
-		Rule: RuleOverdue, Severity: "alert", Subject: string(e.ID), Affected: []poclog.Identity{e.ID},
-		Seen:    fmt.Sprintf("No log that is followed has a fresh proof of %s, of which one is due every %s.", e.name(), e.Every),
-		Meaning: "The machine is off, cannot reach a log or does not try, or it is no longer where its proofs said: until a proof comes nobody knows which.",
+		Finding: rule.Finding{
+			Rule:     RuleOverdue,
+			Severity: rule.Alert,
+			Subject:  e.ID,
+			Affected: []poclog.Identity{e.ID},
+			Seen:     fmt.Sprintf("No log that is followed has a fresh proof of %s, of which one is due every %s.", e.name(), e.Every),
+			Meaning:  "The machine is off, cannot reach a log or does not try, or it is no longer where its proofs said: until a proof comes nobody knows which.",
+		},
 	}
 	if !last.at.IsZero() {
 		a.Entries = []monitor.EntryRef{last.entry}

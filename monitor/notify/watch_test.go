@@ -90,7 +90,7 @@ func TestEveryClaimAboutTheWatchedIsToldOnce(t *testing.T) {
 	l.look(t, w, 1)
 	// What was claimed before an identity came on the list is told too, and the rest not again.
 	l.look(t, notify.NewWatcher(l, append(list, notify.Watched{ID: chipID(2)})), 300)
-	alerts := l.list(t, monitor.AlertFilter{Subject: string(chipID(1))})
+	alerts := l.list(t, monitor.AlertFilter{Subject: chipID(1)})
 	if len(alerts) != 302 {
 		t.Fatalf("%d alerts", len(alerts))
 	}

@@ -115,7 +115,7 @@ type event struct {
 
 // Deliver posts an alert. Only an answer in the 200s takes it.
 func (w *Webhook) Deliver(ctx context.Context, a *monitor.Alert) error {
-	body, err := json.Marshal(event{"monitor." + a.Severity, a.Time, a})
+	body, err := json.Marshal(event{"monitor." + string(a.Severity), a.Time, a})
 	if err != nil {
 		return &RefusedError{Err: fmt.Errorf("encode alert %s: %w", a.ID, err)}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 )
@@ -245,9 +246,9 @@ func (p *platform) last() string {
 
 // fell is the alert of a platform whose status fell.
 func fell(p *platform, tcb *poclog.TCB, accepted bool) monitor.Alert {
-	severity := "alert"
+	severity := rule.Alert
 	if accepted {
-		severity = "information"
+		severity = rule.Information
 	}
 	before := "which had no status"
 	if p.status != "" {
@@ -258,10 +259,16 @@ func fell(p *platform, tcb *poclog.TCB, accepted bool) monitor.Alert {
 		advisories = " (" + strings.Join(tcb.Advisories, ", ") + ")"
 	}
 	return monitor.Alert{
-		ID:   monitor.AlertID(RuleFell, string(p.chip), nil, fmt.Sprint(tcb.Evaluation), tcb.Status),
-		Rule: RuleFell, Severity: severity, Subject: string(p.chip), Affected: []poclog.Identity{p.chip}, Entries: []monitor.EntryRef{p.ref()},
-		Seen:    fmt.Sprintf("Chip %s, %s, %s, is %s by Intel's evaluation %d%s.", p.chip, p.last(), before, tcb.Status, tcb.Evaluation, advisories),
-		Meaning: "Weaknesses of its firmware are public: until its operator updates it, what its TEE attests is worth less, and later proofs may be forged.",
+		Finding: rule.Finding{
+			Rule:     RuleFell,
+			Severity: severity,
+			Subject:  p.chip,
+			Affected: []poclog.Identity{p.chip},
+			Seen:     fmt.Sprintf("Chip %s, %s, %s, is %s by Intel's evaluation %d%s.", p.chip, p.last(), before, tcb.Status, tcb.Evaluation, advisories),
+			Meaning:  "Weaknesses of its firmware are public: until its operator updates it, what its TEE attests is worth less, and later proofs may be forged.",
+		},
+		ID:      monitor.AlertID(RuleFell, p.chip, nil, fmt.Sprint(tcb.Evaluation), tcb.Status),
+		Entries: []monitor.EntryRef{p.ref()},
 	}
 }
 
@@ -324,12 +331,18 @@ func revoked(p *platform, what, at, number string) monitor.Alert {
 		seen += fmt.Sprintf(" at %s (CRL number %s)", at, number)
 	}
 	return monitor.Alert{
+		Finding: rule.Finding{
+			Rule:     RuleRevoked,
+			Severity: rule.Alert,
+			Subject:  p.chip,
+			Affected: []poclog.Identity{p.chip},
+			Seen:     fmt.Sprintf("%s; chip %s was %s.", seen, p.chip, p.last()),
+			Meaning: "The manufacturer no longer vouches for the chip's key, as when it was extracted: whoever has it can quote whatever he likes, and proofs from about " +
+				"that time on show nothing.",
+		},
 		// Which list says so does not count: each later one says it again.
-		ID:   monitor.AlertID(RuleRevoked, string(p.chip), nil, what, at),
-		Rule: RuleRevoked, Severity: "alert", Subject: string(p.chip), Affected: []poclog.Identity{p.chip}, Entries: []monitor.EntryRef{p.ref()},
-		Seen: fmt.Sprintf("%s; chip %s was %s.", seen, p.chip, p.last()),
-		Meaning: "The manufacturer no longer vouches for the chip's key, as when it was extracted: whoever has it can quote whatever he likes, and proofs from about " +
-			"that time on show nothing.",
+		ID:      monitor.AlertID(RuleRevoked, p.chip, nil, what, at),
+		Entries: []monitor.EntryRef{p.ref()},
 	}
 }
 
@@ -351,13 +364,18 @@ func (c *revokedCA) add(chip poclog.Identity) {
 
 // alert is one alert for all of a CA's chips.
 func (c *revokedCA) alert(key poclog.Digest, number *big.Int) monitor.Alert {
-	subject := "intel-pck-ca:" + key.String()
+	subject := poclog.Identity("intel-pck-ca:" + key.String())
 	return monitor.Alert{
-		ID:   monitor.AlertID(RuleRevoked, subject, nil, c.at.UTC().Format(time.RFC3339)),
-		Rule: RuleRevoked, Severity: "alert", Subject: subject, Affected: c.chips,
-		Seen: fmt.Sprintf("Intel revoked the certificate of its PCK %s CA at %s (CRL number %s), which certified %d chips with proofs in the logs.",
-			c.ca, c.at.UTC().Format(time.RFC3339), number, len(c.chips)+c.more),
-		Meaning: "Intel no longer vouches for what this CA certified: proofs of all of these chips from about that time on show nothing.",
+		Finding: rule.Finding{
+			Rule:     RuleRevoked,
+			Severity: rule.Alert,
+			Subject:  subject,
+			Affected: c.chips,
+			Seen: fmt.Sprintf("Intel revoked the certificate of its PCK %s CA at %s (CRL number %s), which certified %d chips with proofs in the logs.",
+				c.ca, c.at.UTC().Format(time.RFC3339), number, len(c.chips)+c.more),
+			Meaning: "Intel no longer vouches for what this CA certified: proofs of all of these chips from about that time on show nothing.",
+		},
+		ID: monitor.AlertID(RuleRevoked, subject, nil, c.at.UTC().Format(time.RFC3339)),
 	}
 }
 
@@ -409,10 +427,16 @@ func (r *run) leastFirmware() error {
 			return err
 		}
 		return r.raise(monitor.Alert{
-			ID:   monitor.AlertID(RuleFell, string(p.chip), nil, below.Error()),
-			Rule: RuleFell, Severity: "alert", Subject: string(p.chip), Affected: []poclog.Identity{p.chip}, Entries: []monitor.EntryRef{p.ref()},
-			Seen:    fmt.Sprintf("Chip %s, %s, has firmware below what this monitor's policy wants: %s.", p.chip, p.last(), below),
-			Meaning: "Weaknesses of its firmware may be public: until its operator updates it, what its TEE attests is worth less.",
+			Finding: rule.Finding{
+				Rule:     RuleFell,
+				Severity: rule.Alert,
+				Subject:  p.chip,
+				Affected: []poclog.Identity{p.chip},
+				Seen:     fmt.Sprintf("Chip %s, %s, has firmware below what this monitor's policy wants: %s.", p.chip, p.last(), below),
+				Meaning:  "Weaknesses of its firmware may be public: until its operator updates it, what its TEE attests is worth less.",
+			},
+			ID:      monitor.AlertID(RuleFell, p.chip, nil, below.Error()),
+			Entries: []monitor.EntryRef{p.ref()},
 		})
 	})
 }

@@ -262,7 +262,7 @@ func TestRevocationsAreToldOnce(t *testing.T) {
 		b.judge(k, chip.CollateralOptions{At: when, Revoked: []*chip.Platform{bad}})
 	}
 	b.want(platforms.RuleRevoked, 1)
-	if a := b.alerts(platforms.RuleRevoked)[0]; a.Subject != string(ppid(bad)) || !strings.Contains(a.Seen, "revoked the chip's PCK certificate at 2026-06-01T11:00:00Z") {
+	if a := b.alerts(platforms.RuleRevoked)[0]; a.Subject != ppid(bad) || !strings.Contains(a.Seen, "revoked the chip's PCK certificate at 2026-06-01T11:00:00Z") {
 		t.Errorf("%+v", a)
 	}
 	// A CA's end is one alert, which names its chips.

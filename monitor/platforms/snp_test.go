@@ -64,7 +64,7 @@ func TestSNPPlatformsFallByThePolicyAndByAMDsLists(t *testing.T) {
 		judge(milan.CRL(amd.CRLOptions{At: at.Add(time.Minute), Chips: []*amd.Chip{bad}}))
 	}
 	b.want(platforms.RuleRevoked, 1)
-	if a := b.alerts(platforms.RuleRevoked)[0]; a.Subject != string(ids[bad]) || !strings.Contains(a.Seen, "revoked") {
+	if a := b.alerts(platforms.RuleRevoked)[0]; a.Subject != ids[bad] || !strings.Contains(a.Seen, "revoked") {
 		t.Errorf("%+v", a)
 	}
 	// A list of a root that is nobody's, or that is expired, judges nothing.

@@ -10,6 +10,6 @@ import (
 // Concerns reports whether an alert is about one of the identities, or concerns it.
 func Concerns(a *monitor.Alert, ids ...poclog.Identity) bool {
 	return slices.ContainsFunc(ids, func(id poclog.Identity) bool {
-		return id != "" && (a.Subject == string(id) || slices.Contains(a.Affected, id) || slices.Contains(a.Implicated, string(id)))
+		return id != "" && (a.Subject == id || slices.Contains(a.Affected, id) || slices.Contains(a.Implicated, string(id)))
 	})
 }

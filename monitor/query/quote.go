@@ -134,7 +134,7 @@ func (q *Quotes) disputes(ctx context.Context) (disputes, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range append([]string{a.Subject}, a.Implicated...) {
+		for _, id := range append([]string{string(a.Subject)}, a.Implicated...) {
 			if len(d[id]) < maxDisputes && !slices.Contains(d[id], a.ID) {
 				d[id] = append(d[id], a.ID)
 			}

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // maxFile is the size of the largest evidence that is served.
@@ -49,7 +51,7 @@ func (s *Server) serveAlerts(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q := r.URL.Query()
-	f := monitor.AlertFilter{Rule: q.Get("rule"), Severity: q.Get("severity"), Subject: q.Get("subject")}
+	f := monitor.AlertFilter{Rule: q.Get("rule"), Severity: rule.Severity(q.Get("severity")), Subject: poclog.Identity(q.Get("subject"))}
 	for name, at := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
 		if text := q.Get(name); text != "" {
 			if *at, err = time.Parse(time.RFC3339, text); err != nil {

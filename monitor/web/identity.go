@@ -13,6 +13,7 @@ import (
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // How many statements or alerts are in one answer.
@@ -107,7 +108,7 @@ func (s *Server) unchanged(w http.ResponseWriter, r *http.Request, logs []monito
 // severity.
 func (s *Server) alertsAbout(ctx context.Context, ids ...poclog.Identity) ([]*monitor.Alert, error) {
 	list := []*monitor.Alert{}
-	for _, severity := range []string{"contradiction", "alert"} {
+	for _, severity := range []rule.Severity{rule.Contradiction, rule.Alert} {
 		for a, err := range s.folder.Alerts(ctx, monitor.AlertFilter{Severity: severity}) {
 			if err != nil {
 				return nil, err

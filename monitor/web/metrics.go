@@ -56,7 +56,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.NewInvalidMetric(descAlerts, err)
 	}
 	for _, n := range counts {
-		gauge(descAlerts, float64(n.N), n.Rule, n.Severity, strconv.FormatBool(n.Silenced))
+		gauge(descAlerts, float64(n.N), n.Rule, string(n.Severity), strconv.FormatBool(n.Silenced))
 	}
 	if c.s.cfg.Sink == "" {
 		return

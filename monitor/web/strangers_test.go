@@ -22,6 +22,7 @@ import (
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query/querytest"
 	"github.com/poclog/poclog/monitor/web"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // askAndNotRead sends a request over a connection that takes a few kilobytes and no more.
@@ -75,7 +76,7 @@ func TestEvidenceIsStreamed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "contradictions", "a.json"), make([]byte, size), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: "a", File: "contradictions/a.json"})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "boot-forked", Severity: "contradiction", Subject: "a"}, File: "contradictions/a.json"})
 	path := "/v1/alerts/" + monitor.AlertID("boot-forked", "a", nil) + "/file"
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -100,8 +101,8 @@ func TestEntityTagsTellNothingPrivate(t *testing.T) {
 	s := newSite(t, nil)
 	tag := func() string { return s.get("/v1/identities/"+string(querytest.PPID(1)), 200, nil).Get("ETag") }
 	before := tag()
-	for i, severity := range []string{"information", "alert", "contradiction"} {
-		s.raise(monitor.Alert{Rule: "watched", Severity: severity, Subject: fmt.Sprint(i)})
+	for i, severity := range []rule.Severity{rule.Information, rule.Alert, rule.Contradiction} {
+		s.raise(monitor.Alert{Finding: rule.Finding{Rule: "watched", Severity: severity, Subject: poclog.Identity(fmt.Sprint(i))}})
 	}
 	if err := s.Silence(t.Context(), monitor.AlertID("watched", "0", nil), "known"); err != nil {
 		t.Fatal(err)
@@ -109,7 +110,7 @@ func TestEntityTagsTellNothingPrivate(t *testing.T) {
 	if tag() != before {
 		t.Error("a hit of the watch list changes the entity tag")
 	}
-	s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: "a"})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "boot-forked", Severity: "contradiction", Subject: "a"}})
 	if tag() == before {
 		t.Error("a public alert does not change the entity tag")
 	}

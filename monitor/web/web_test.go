@@ -27,6 +27,7 @@ import (
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/monitor/query/querytest"
 	"github.com/poclog/poclog/monitor/web"
+	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tdx"
 )
 
@@ -143,10 +144,10 @@ func TestIdentitiesAreAnsweredWithWhatIsSaidOfThem(t *testing.T) {
 		s.records = append(s.records, querytest.Proof(1, 1, float64(i), nil))
 	}
 	s.records = append(s.records, querytest.Proof(2, 2, 1, nil))
-	s.raise(monitor.Alert{Rule: "chip-in-two-places", Severity: "contradiction", Subject: string(querytest.PPID(1))},
-		monitor.Alert{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: "tpm:ak:x", Affected: []poclog.Identity{querytest.PPID(1)}},
-		monitor.Alert{Rule: "watched", Severity: "alert", Subject: string(querytest.PPID(1))},
-		monitor.Alert{Rule: "other", Severity: "alert", Subject: string(querytest.PPID(2))})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "chip-in-two-places", Severity: "contradiction", Subject: querytest.PPID(1)}},
+		monitor.Alert{Finding: rule.Finding{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: "tpm:ak:x", Affected: []poclog.Identity{querytest.PPID(1)}}},
+		monitor.Alert{Finding: rule.Finding{Rule: "watched", Severity: "alert", Subject: querytest.PPID(1)}},
+		monitor.Alert{Finding: rule.Finding{Rule: "other", Severity: "alert", Subject: querytest.PPID(2)}})
 	var a web.IdentityAnswer
 	h := s.get("/v1/identities/"+string(querytest.PPID(1))+"?limit=2", 200, &a)
 	if a.V != 1 || a.Total != 5 || len(a.Statements) != 2 || a.Statements[1].Index != 4 || len(a.Alerts) != 2 || a.Logs[0].Next != 6 {
@@ -163,7 +164,7 @@ func TestIdentitiesAreAnsweredWithWhatIsSaidOfThem(t *testing.T) {
 	s.do(again, 304, nil)
 	s.records = append(s.records, querytest.Proof(1, 1, 9, nil))
 	s.do(again, 200, nil)
-	s.raise(monitor.Alert{Rule: "third", Severity: "alert", Subject: string(querytest.PPID(1))})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "third", Severity: "alert", Subject: querytest.PPID(1)}})
 	s.do(again, 200, nil)
 	s.get("/v1/identities/"+string(querytest.PPID(99)), 200, &a)
 	if a.Total != 0 || a.Statements == nil || a.Alerts == nil {
@@ -210,7 +211,7 @@ func TestScansAreFew(t *testing.T) {
 func TestAlertsHideWhatIsPrivate(t *testing.T) {
 	s := newSite(t, nil)
 	for i := range 5 {
-		s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: fmt.Sprint(i)}, monitor.Alert{Rule: "watched", Severity: "information", Subject: fmt.Sprint(i)})
+		s.raise(monitor.Alert{Finding: rule.Finding{Rule: "boot-forked", Severity: "contradiction", Subject: poclog.Identity(fmt.Sprint(i))}}, monitor.Alert{Finding: rule.Finding{Rule: "watched", Severity: "information", Subject: poclog.Identity(fmt.Sprint(i))}})
 	}
 	id := monitor.AlertID("boot-forked", "4", nil)
 	if err := s.Silence(t.Context(), id, "our secret plan"); err != nil {
@@ -251,8 +252,8 @@ func TestEvidenceIsServedFromWithinTheFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, status := range map[string]int{"contradictions/a.json": 200, "contradictions/gone": 404, "": 404, "../outside": 500, "contradictions/link": 500, "/etc/passwd": 500} {
-		s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: file, File: file})
-		s.get("/v1/alerts/"+monitor.AlertID("boot-forked", file, nil)+"/file", status, nil)
+		s.raise(monitor.Alert{Finding: rule.Finding{Rule: "boot-forked", Severity: "contradiction", Subject: poclog.Identity(file)}, File: file})
+		s.get("/v1/alerts/"+monitor.AlertID("boot-forked", poclog.Identity(file), nil)+"/file", status, nil)
 	}
 }
 
@@ -362,7 +363,15 @@ func TestALogThatLiesVouchesForNothing(t *testing.T) {
 		r.Origin, r.Chip, r.Realm, r.Quote, r.Place = "liar.test", idOf(host), poclog.Lab, own, querytest.Authentic("gce", "far", "far-a")
 	})
 	s.records = append(s.records, honest, made)
-	liar := monitor.Alert{Rule: "entry-not-reproducible", Severity: "contradiction", Subject: "log:liar.test", Implicated: []string{"log:liar.test"}, Affected: []poclog.Identity{idOf(host), own}}
+	liar := monitor.Alert{
+		Finding: rule.Finding{
+			Rule:       "entry-not-reproducible",
+			Severity:   "contradiction",
+			Subject:    "log:liar.test",
+			Implicated: []string{"log:liar.test"},
+			Affected:   []poclog.Identity{idOf(host), own},
+		},
+	}
 	s.raise(liar)
 	var a web.QuoteAnswer
 	s.ask(quote, 200, &a)
@@ -428,15 +437,23 @@ func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 		r.Chip, r.Realm, r.Place = idOf(host), poclog.Lab, querytest.Authentic("gce", "elsewhere", "elsewhere-a")
 	})
 	s.records = append(s.records, tenant)
-	s.raise(monitor.Alert{Rule: "ak-on-two-chips", Severity: "contradiction", Subject: string(tenant.AK), Implicated: []string{string(tenant.AK)}, Affected: []poclog.Identity{idOf(host)}})
+	s.raise(monitor.Alert{
+		Finding: rule.Finding{
+			Rule:       "ak-on-two-chips",
+			Severity:   "contradiction",
+			Subject:    tenant.AK,
+			Implicated: []string{string(tenant.AK)},
+			Affected:   []poclog.Identity{idOf(host)},
+		},
+	})
 	s.ask(quote, 200, &a)
 	if a.Label != "gce/us-central1/us-central1-a" {
 		t.Errorf("the disputed tenant's proof counts: %+v", a)
 	}
-	s.raise(monitor.Alert{Rule: "chip-in-two-places", Severity: "contradiction", Subject: string(idOf(host))})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "chip-in-two-places", Severity: "contradiction", Subject: idOf(host)}})
 	var p problemDoc
 	s.ask(quote, 409, &p)
-	id := monitor.AlertID("chip-in-two-places", string(idOf(host)), nil)
+	id := monitor.AlertID("chip-in-two-places", idOf(host), nil)
 	if len(p.Alerts) != 1 || p.Alerts[0] != id {
 		t.Errorf("%+v", p)
 	}
@@ -447,7 +464,7 @@ func TestDisputedChipsAreNotVouchedFor(t *testing.T) {
 	own := querytest.Proof(0, 7, 3, func(r *monitor.Record) { r.Chip, r.Realm, r.Quote = idOf(host), poclog.Lab, a.Quote })
 	s.records = append(s.records, own)
 	s.ask(quote, 200, nil)
-	s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: string(own.AK)})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "boot-forked", Severity: "contradiction", Subject: own.AK}})
 	s.ask(quote, 409, nil)
 }
 
@@ -488,7 +505,7 @@ func TestReportsOfOtherRealmsAreNoAnswer(t *testing.T) {
 func TestHealthAndMetricsSayWhetherLogsAreFollowed(t *testing.T) {
 	s := newSite(t, nil)
 	s.records = append(s.records, querytest.Proof(1, 1, 1, nil))
-	s.raise(monitor.Alert{Rule: "boot-forked", Severity: "contradiction", Subject: "a"}, monitor.Alert{Rule: "watched", Severity: "information", Subject: "a"})
+	s.raise(monitor.Alert{Finding: rule.Finding{Rule: "boot-forked", Severity: "contradiction", Subject: "a"}}, monitor.Alert{Finding: rule.Finding{Rule: "watched", Severity: "information", Subject: "a"}})
 	if err := s.Silence(t.Context(), monitor.AlertID("watched", "a", nil), "known"); err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func (j *judging) postpone(ctx context.Context, err error) error {
 
 // grave reports whether something was found that honest operation does not do.
 func (j *judging) grave() bool {
-	return slices.ContainsFunc(j.alerts, func(a Alert) bool { return a.Severity != string(rule.Information) })
+	return slices.ContainsFunc(j.alerts, func(a Alert) bool { return a.Severity != rule.Information })
 }
 
 // record keeps what became of pairs.
@@ -264,8 +264,14 @@ func (j *judging) malformed(ctx context.Context, s *side) error {
 		return j.raise(ctx, f)
 	}
 	a := Alert{
-		Rule: f.Rule, Severity: string(rule.Alert), Seen: f.Seen, Subject: "log:" + s.tail.l.origin, Entries: j.refs(),
-		Meaning: "It is of a later specification than this software knows, or the log published what nobody appraised.",
+		Finding: rule.Finding{
+			Rule:     f.Rule,
+			Severity: rule.Alert,
+			Seen:     f.Seen,
+			Subject:  poclog.Identity("log:" + s.tail.l.origin),
+			Meaning:  "It is of a later specification than this software knows, or the log published what nobody appraised.",
+		},
+		Entries: j.refs(),
 	}
 	a.ID = idOf(&a)
 	j.alerts = append(j.alerts, a)
@@ -302,10 +308,16 @@ func (j *judging) unrooted(ctx context.Context, s *side) error {
 		return nil
 	}
 	a := Alert{
-		Rule: RuleChallengeUnfounded, Severity: string(rule.Alert), Subject: "log:" + s.tail.l.origin, Implicated: []string{"log:" + s.tail.l.origin}, Entries: j.refs(),
-		Seen: fmt.Sprintf("Entry %d of %s answers a challenge by %s at size %d with a root that this log never had, and does not show its signature.",
-			s.index, s.tail.l.origin, fresh.Origin, fresh.Size),
-		Meaning: "The log admitted a challenge that nobody signed, or the challenging log signed another history.",
+		Finding: rule.Finding{
+			Rule:       RuleChallengeUnfounded,
+			Severity:   rule.Alert,
+			Subject:    poclog.Identity("log:" + s.tail.l.origin),
+			Implicated: []string{"log:" + s.tail.l.origin},
+			Seen: fmt.Sprintf("Entry %d of %s answers a challenge by %s at size %d with a root that this log never had, and does not show its signature.",
+				s.index, s.tail.l.origin, fresh.Origin, fresh.Size),
+			Meaning: "The log admitted a challenge that nobody signed, or the challenging log signed another history.",
+		},
+		Entries: j.refs(),
 	}
 	a.ID = AlertID(a.Rule, a.Subject, a.Entries)
 	j.alerts, j.incomplete = append(j.alerts, a), true
@@ -320,10 +332,16 @@ func (j *judging) withheld(s *side) {
 	j.incomplete = true
 	log := "log:" + s.tail.l.origin
 	a := Alert{
-		Rule: RuleEvidenceWithheld, Severity: string(rule.Alert), Subject: log, Implicated: []string{log}, Entries: []EntryRef{s.ref()},
-		Affected: []poclog.Identity{s.entry().Quote},
-		Seen:     fmt.Sprintf("%s does not give what it judged entry %d by: %s.", s.tail.l.origin, s.index, oneLine(s.missing)),
-		Meaning:  "It lost the evidence or hides it, so that nobody can repeat the appraisal.",
+		Finding: rule.Finding{
+			Rule:       RuleEvidenceWithheld,
+			Severity:   rule.Alert,
+			Subject:    poclog.Identity(log),
+			Implicated: []string{log},
+			Affected:   []poclog.Identity{s.entry().Quote},
+			Seen:       fmt.Sprintf("%s does not give what it judged entry %d by: %s.", s.tail.l.origin, s.index, oneLine(s.missing)),
+			Meaning:    "It lost the evidence or hides it, so that nobody can repeat the appraisal.",
+		},
+		Entries: []EntryRef{s.ref()},
 	}
 	if client.StatusOf(s.missing) == http.StatusUnavailableForLegalReasons {
 		a.Implicated, a.Meaning = nil, "It says that the law forbids it, so that nobody can repeat the appraisal."
@@ -342,8 +360,8 @@ func (j *judging) add(a Alert) {
 // idOf is the ID of what a rule found. An alert for want of evidence is not the contradiction that
 // the same entries turn out to be.
 func idOf(a *Alert) string {
-	if a.Severity == string(rule.Alert) {
-		return AlertID(a.Rule, a.Subject, a.Entries, a.Severity)
+	if a.Severity == rule.Alert {
+		return AlertID(a.Rule, a.Subject, a.Entries, string(a.Severity))
 	}
 	return AlertID(a.Rule, a.Subject, a.Entries)
 }
@@ -351,12 +369,9 @@ func idOf(a *Alert) string {
 // alertOf is the alert of a finding about entries. What a log alone did is about the log, whatever
 // identities it named: it could name anybody's.
 func alertOf(f *rule.Finding, entries []EntryRef) Alert {
-	a := Alert{
-		Rule: f.Rule, Severity: string(f.Severity), Seen: f.Seen, Meaning: f.Meaning, Subject: string(f.Subject),
-		Implicated: f.Implicated, Affected: f.Affected, Withheld: f.Withheld, Entries: entries,
-	}
+	a := Alert{Finding: *f, Entries: entries}
 	if len(f.Implicated) == 1 && strings.HasPrefix(f.Implicated[0], "log:") {
-		a.Subject = f.Implicated[0]
+		a.Subject = poclog.Identity(f.Implicated[0])
 	}
 	a.ID = idOf(&a)
 	return a
