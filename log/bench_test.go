@@ -10,12 +10,17 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify/index"
 )
 
 // BenchmarkAdmission submits distinct bundles through HTTP, from as many submitters as hide the
@@ -99,6 +104,74 @@ func BenchmarkDuplicate(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkDossier asks a log for a chip's dossier over HTTP, with all its pages: from memory, disk
+// and tiles to the file.
+func BenchmarkDossier(b *testing.B) {
+	f := newFab()
+	l := serve(b, f.initLog(b), log.Config{UnsafeUnlimited: true, IndexInterval: indexEvery})
+	first, err := l.client.Submit(b.Context(), f.submission(b, 0))
+	if err != nil {
+		b.Fatal(err)
+	}
+	of := client.DossierOf{Names: []string{index.Unproven + string(first.Verdict.Entry.Chip())}}
+	c, err := client.New(client.Config{URL: l.url, Policy: l.policy})
+	if err != nil {
+		b.Fatal(err)
+	}
+	admitted := 1
+	for _, n := range []int{1, 100, 10_000} {
+		admit(b, f, l, admitted, n)
+		admitted = n
+		for d, _ := c.Dossier(b.Context(), of); d == nil || len(d.Names[0].Numbers) < n; d, _ = c.Dossier(b.Context(), of) {
+			wait(b) // until an index entry covers them
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			size := 0
+			for b.Loop() {
+				d, err := c.Dossier(b.Context(), of)
+				if err != nil {
+					b.Fatal(err)
+				}
+				file, err := d.Marshal()
+				if err != nil || len(d.Names[0].Numbers) != n {
+					b.Fatal(len(d.Names[0].Numbers), err)
+				}
+				size = len(file)
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
+}
+
+// admit submits proofs of one chip, until there are n.
+func admit(b *testing.B, f *fab, l *testLog, from, n int) {
+	b.Helper()
+	post := poster()
+	var wg sync.WaitGroup
+	for chunk := range slices.Chunk(numbers(from, n), 1+(n-from)/64) {
+		wg.Go(func() {
+			for _, i := range chunk {
+				body, err := f.submission(b, uint64(i)).Marshal()
+				if err == nil {
+					err = post(l.url+"/v1/proofs", body)
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func numbers(from, to int) (list []int) {
+	for i := from; i < to; i++ {
+		list = append(list, i)
+	}
+	return list
 }
 
 const floorRuns = 500

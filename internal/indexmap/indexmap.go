@@ -324,23 +324,39 @@ func (m *Map) advance(tx *sql.Tx, head *poclog.IndexEntry) ([]change, error) {
 	return list, err
 }
 
+// apply writes changes. The statements are such that SQLite needs no journal of each: that took
+// most of the time.
 func apply(tx *sql.Tx, list []change) error {
-	name, err := tx.Prepare(`INSERT INTO names (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING id`)
-	if err != nil {
-		return err
+	var put, move, number *sql.Stmt
+	for _, s := range []struct {
+		stmt *(*sql.Stmt)
+		text string
+	}{
+		{&put, `INSERT INTO names (name, value) VALUES (?, ?)`},
+		{&move, `UPDATE names SET value = ? WHERE id = ?`},
+		{&number, `INSERT INTO numbers VALUES (?, ?)`},
+	} {
+		var err error
+		if *s.stmt, err = tx.Prepare(s.text); err != nil {
+			return err
+		}
+		defer (*s.stmt).Close()
 	}
-	defer name.Close()
-	number, err := tx.Prepare(`INSERT INTO numbers VALUES (?, ?)`)
-	if err != nil {
-		return err
-	}
-	defer number.Close()
 	for _, c := range list {
-		if err := name.QueryRow(c.name, c.value[:]).Scan(&c.id); err != nil {
+		id, err := c.id, error(nil)
+		if id == 0 {
+			var r sql.Result
+			if r, err = put.Exec(c.name, c.value[:]); err == nil {
+				id, err = r.LastInsertId()
+			}
+		} else {
+			err = sqlite.OneRow(move.Exec(c.value[:], id))
+		}
+		if err != nil {
 			return err
 		}
 		for _, n := range c.numbers {
-			if _, err := number.Exec(c.id, int64(n)); err != nil {
+			if _, err := number.Exec(id, int64(n)); err != nil {
 				return err
 			}
 		}

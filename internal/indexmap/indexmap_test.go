@@ -256,25 +256,3 @@ func TestKilledMapsGoOn(t *testing.T) {
 	}
 	hold(t, m, list, fresh.State().Size)
 }
-
-func BenchmarkFollow(b *testing.B) {
-	const batch = 1000
-	list := make([][]byte, batch)
-	m := open(b, filepath.Join(b.TempDir(), "index.db"))
-	next := 0
-	for b.Loop() {
-		b.StopTimer()
-		for i := range list {
-			list[i] = leaf(b, next/4, next/4, 2)
-			next++
-		}
-		b.StartTimer()
-		if err := m.Follow(b.Context(), m.State().Next, list); err != nil {
-			b.Fatal(err)
-		}
-		if err := m.Follow(b.Context(), m.State().Next, [][]byte{head(b, m, m.State().Next)}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(next), "µs/entry")
-}

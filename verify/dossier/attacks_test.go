@@ -187,7 +187,7 @@ func honestPages(numbers ...uint64) []poclog.DossierPage {
 		all[n] = true
 	}
 	d := new(poclog.Dossier)
-	b.page(d, all, 6, false)
+	b.page(d, all, 6, order{})
 	return d.Pages
 }
 

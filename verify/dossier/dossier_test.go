@@ -2,6 +2,7 @@ package dossier_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -149,6 +150,7 @@ type order struct {
 	intervals bool
 	by        []testlog.Cosigner // of the checkpoint that covers the index entry
 	size      uint64             // that the index entry names, where a test lies
+	paged     int                // entries of a page; 0 is two
 }
 
 // bind writes the index of all entries so far, signed at a second, and makes a dossier.
@@ -180,7 +182,7 @@ func (b *book) bind(second int, o order) *poclog.Dossier {
 		}
 		d.Names = append(d.Names, n)
 	}
-	b.page(d, all, number+1, o.intervals)
+	b.page(d, all, number+1, o)
 	return d
 }
 
@@ -199,18 +201,18 @@ func (b *book) suffix(n *poclog.DossierName, size, since uint64) []uint64 {
 	return numbers
 }
 
-// page fills in the entries, in pages of two.
-func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, intervals bool) {
+// page fills in the entries.
+func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, o order) {
 	var numbers []uint64
 	for n := range all {
 		numbers = append(numbers, n)
 	}
 	slices.Sort(numbers)
-	for chunk := range slices.Chunk(numbers, 2) {
+	for chunk := range slices.Chunk(numbers, cmp.Or(o.paged, 2)) {
 		p := poclog.DossierPage{Proof: must(dossier.ProofOf(size, chunk, b.node))}
 		for _, n := range chunk {
 			e := poclog.DossierEntry{Number: n, Leaf: b.log.Leaves[n]}
-			if leaf := must(poclog.ParseLeaf(e.Leaf)); intervals && leaf.Proof != nil {
+			if leaf := must(poclog.ParseLeaf(e.Leaf)); o.intervals && leaf.Proof != nil {
 				second := int(leaf.Proof.Appraised.Sub(at(0)).Seconds())
 				e.Challenge = b.refer(&p, leaf.Proof.Fresh.Size, size, signed(second-30))
 				e.First = b.refer(&p, n+1, size, signed(second+10))
