@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -54,8 +55,8 @@ func malformed(leaf []byte) bool {
 }
 
 func outOfInterval(err error) bool {
-	var refused *receipt.Error
-	return errors.As(err, &refused) && refused.Step == receipt.StepInterval
+	var refused *verify.Error
+	return errors.As(err, &refused) && refused.Check == receipt.StepInterval
 }
 
 func (c *Client) inclusion(ctx context.Context, in ReceiptFor, cp *Checkpoint) (*poclog.Inclusion, error) {

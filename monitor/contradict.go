@@ -9,6 +9,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -119,9 +120,9 @@ func (j *judging) realm() poclog.Realm {
 }
 
 // refusedAt reports whether readers refuse a contradiction's file in a step.
-func refusedAt(err error, step receipt.Step) bool {
-	var refused *receipt.Error
-	return errors.As(err, &refused) && refused.Step == step
+func refusedAt(err error, step verify.Check) bool {
+	var refused *verify.Error
+	return errors.As(err, &refused) && refused.Check == step
 }
 
 // outOfTime has the sides judged alone whose times the log made up, and reports whether there are

@@ -1,5 +1,5 @@
-// Package verify holds what every appraiser shares: the check ids, the one error for a failed check
-// and the result of an appraisal.
+// Package verify holds what everything that judges shares: the check ids, the one error for what is
+// refused, and the result of an appraisal.
 //
 // Everything below verify is pure: bytes, roots, collateral, policy and a time go in, an
 // [Appraisal] or an [*Error] comes out. There is no network, no file, no clock and no global state,
@@ -20,8 +20,9 @@ import (
 // lets pass, no other may refuse.
 const MaxSkew = 60 * time.Second
 
-// Check names one check of an appraisal. The ids are stable: they are members of entries, of HTTP
-// problems, of metrics and of test vectors.
+// Check names one check of an appraisal, or a step or a demand of a check of a receipt, dossier or
+// contradiction. The ids are stable: they are members of entries, of HTTP problems, of metrics and
+// of test vectors. Packages below define those that they alone use.
 type Check string
 
 // The checks that an entry can list as passed or absent.
@@ -76,7 +77,11 @@ var checks = []Check{
 // them.
 func Checks() []Check { return append([]Check(nil), checks...) }
 
-// An Error is a failed check: the evidence is refused, and this is why.
+// An Error is a failed check, step or demand: what was presented is refused, and this is why. It is
+// never an error of the caller's own files or network. So [tlogpolicy] does not return it: logs and
+// auditors open their own checkpoints with it, and a damaged one must not refuse anybody's evidence.
+//
+// [tlogpolicy]: https://pkg.go.dev/github.com/poclog/poclog/verify/tlogpolicy
 type Error struct {
 	Check  Check  // which check refused
 	Detail string // one line for a person: what was refused and why

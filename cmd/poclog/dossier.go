@@ -12,6 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
@@ -192,7 +193,7 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 		}
 		origins = append(origins, a.Origin)
 	}
-	return &receipt.Error{Step: dossier.StepDossier, Detail: fmt.Sprintf("the receipt is of %s, the dossiers of %s", verdict.Origin, strings.Join(origins, ", "))}
+	return &verify.Error{Check: dossier.StepDossier, Detail: fmt.Sprintf("the receipt is of %s, the dossiers of %s", verdict.Origin, strings.Join(origins, ", "))}
 }
 
 // dossier checks a dossier. What it shows is a yes unless it contradicts or calls for an

@@ -156,11 +156,9 @@ type result struct {
 func (v *verifyCmd) refused(cmd *cobra.Command, r result, err error) error {
 	if v.asJSON {
 		r.Detail = err.Error()
-		var step *receipt.Error
-		if c, ok := verify.CheckOf(err); ok {
-			r.Check = string(c)
-		} else if errors.As(err, &step) {
-			r.Check, r.Detail = string(step.Step), step.Detail
+		var refused *verify.Error
+		if errors.As(err, &refused) {
+			r.Check, r.Detail = string(refused.Check), refused.Detail
 		}
 		if perr := printJSON(cmd.OutOrStdout(), r); perr != nil {
 			return perr
@@ -234,9 +232,9 @@ func printStanding(w io.Writer, v *receipt.Verdict) {
 
 // explain adds what a reader can do about a refusal.
 func (v *verifyCmd) explain(err error) error {
-	var step *receipt.Error
+	var step *verify.Error
 	if errors.As(err, &step) {
-		switch step.Step {
+		switch step.Check {
 		case "level":
 			return hint(err, "--level 0 accepts a genuine chip whose place is unproven")
 		case "realm":

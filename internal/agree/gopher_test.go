@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -23,8 +24,8 @@ func gopher(q *question) answer {
 	if err == nil {
 		return answer{Outcome: outcome}
 	}
-	if step := (*receipt.Error)(nil); errors.As(err, &step) {
-		return answer{"refused " + string(step.Step), step.Detail}
+	if step := (*verify.Error)(nil); errors.As(err, &step) {
+		return answer{"refused " + string(step.Check), step.Detail}
 	}
 	return answer{"refused", err.Error()}
 }

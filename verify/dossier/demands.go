@@ -17,14 +17,14 @@ func (k *checking) demand(now time.Time) error {
 	d, a := &k.demands, k.answer
 	for _, n := range d.Names {
 		if !slices.ContainsFunc(a.Names, func(have Name) bool { return have.Name == n }) {
-			return refuse("names", "it says nothing of %s", n)
+			return verify.Failf("names", "it says nothing of %s", n)
 		}
 	}
 	if d.Standing == receipt.Audited && a.Verdict == receipt.Logged {
-		return refuse("verdict", "that the lists are complete stands on the log's word: want auditors'")
+		return verify.Failf("verdict", "that the lists are complete stands on the log's word: want auditors'")
 	}
 	if d.Standing == receipt.Reappraised {
-		return refuse("verdict", "a list stands on %q or %q: nobody repeats an appraisal of it", receipt.Logged, receipt.Audited)
+		return verify.Failf("verdict", "a list stands on %q or %q: nobody repeats an appraisal of it", receipt.Logged, receipt.Audited)
 	}
 	if err := k.young(now); err != nil {
 		return err
@@ -38,11 +38,11 @@ func (k *checking) young(now time.Time) error {
 	switch age := now.Sub(seen.Time); {
 	case k.demands.MaxAge == 0:
 	case !seen.Known:
-		return refuse("max-age", "the age of the lists is unknown: %s", seen.Why)
+		return verify.Failf("max-age", "the age of the lists is unknown: %s", seen.Why)
 	case age > k.demands.MaxAge:
-		return refuse("max-age", "the lists are %s old, want at most %s", age.Truncate(time.Second), k.demands.MaxAge)
+		return verify.Failf("max-age", "the lists are %s old, want at most %s", age.Truncate(time.Second), k.demands.MaxAge)
 	case age < -verify.MaxSkew:
-		return refuse("max-age", "the lists are of %s, %s after now", stamp(seen.Time), (-age).Truncate(time.Second))
+		return verify.Failf("max-age", "the lists are of %s, %s after now", stamp(seen.Time), (-age).Truncate(time.Second))
 	}
 	return nil
 }
@@ -56,11 +56,11 @@ func (k *checking) sinceAsked() error {
 	}
 	switch {
 	case k.demands.Since.IsZero():
-		return refuse("since", "entries below %d may be left out: say from when on you want them", a.From)
+		return verify.Failf("since", "entries below %d may be left out: say from when on you want them", a.From)
 	case !a.Since.Known:
-		return refuse("since", "entries below %d may be left out, and their time is unknown: %s", a.From, a.Since.Why)
+		return verify.Failf("since", "entries below %d may be left out, and their time is unknown: %s", a.From, a.Since.Why)
 	case a.Since.Time.After(k.demands.Since):
-		return refuse("since", "entries logged before %s may be left out, want all since %s", stamp(a.Since.Time), stamp(k.demands.Since))
+		return verify.Failf("since", "entries logged before %s may be left out, want all since %s", stamp(a.Since.Time), stamp(k.demands.Since))
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (a *Answer) Gravest() *rule.Finding {
 }
 
 // StepDossier says that a dossier does not clear a receipt.
-const StepDossier receipt.Step = "dossier"
+const StepDossier verify.Check = "dossier"
 
 // Clears holds a receipt to a dossier of its log: all identities of its entry are covered, the
 // entry is listed, and no rule finds a contradiction or an alert. A receipt that is newer than the
@@ -86,21 +86,21 @@ const StepDossier receipt.Step = "dossier"
 func (a *Answer) Clears(v *receipt.Verdict) error {
 	switch {
 	case v.Entry == nil:
-		return refuse(StepDossier, "entry of kind %s: %w", v.Kind, receipt.ErrNotProof)
+		return verify.Failf(StepDossier, "entry of kind %s: %w", v.Kind, receipt.ErrNotProof)
 	case v.Origin != a.Origin:
-		return refuse(StepDossier, "it is of log %s, the receipt of %s", a.Origin, v.Origin)
+		return verify.Failf(StepDossier, "it is of log %s, the receipt of %s", a.Origin, v.Origin)
 	case v.Index >= a.Size:
-		return refuse(StepDossier, "its index ends at entry %d: the receipt is of entry %d, and newer", a.Size, v.Index)
+		return verify.Failf(StepDossier, "its index ends at entry %d: the receipt is of entry %d, and newer", a.Size, v.Index)
 	}
 	at := slices.IndexFunc(a.Entries, func(e Entry) bool { return e.Number == v.Index })
 	if at < 0 {
-		return refuse(StepDossier, "it does not list entry %d", v.Index)
+		return verify.Failf(StepDossier, "it does not list entry %d", v.Index)
 	}
 	if err := a.covers(v.Entry, v.Index); err != nil {
 		return err
 	}
 	if f := a.Gravest(); f != nil {
-		return refuse(StepDossier, "%s %s: %s", f.Severity, f.Rule, f.Seen)
+		return verify.Failf(StepDossier, "%s %s: %s", f.Severity, f.Rule, f.Seen)
 	}
 	return nil
 }
@@ -116,10 +116,10 @@ func (a *Answer) covers(e *poclog.Entry, number uint64) error {
 	for _, want := range NamesFor(e) {
 		i := slices.IndexFunc(a.Names, func(n Name) bool { return n.Name == want })
 		if i < 0 {
-			return refuse(StepDossier, "it says nothing of %s, which the receipt names", want)
+			return verify.Failf(StepDossier, "it says nothing of %s, which the receipt names", want)
 		}
 		if !slices.Contains(a.Names[i].Numbers, number) {
-			return refuse(StepDossier, "the list of %s does not have entry %d, which states it: the index is wrong", want, number)
+			return verify.Failf(StepDossier, "the list of %s does not have entry %d, which states it: the index is wrong", want, number)
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@
 // steps.
 //
 // [Check] needs the file, the reader's C2SP tlog-policy and the time. Like verify/receipt it is
-// pure. What it refuses is a [*receipt.Error] that names the step or the demand.
+// pure. What it refuses is a [*verify.Error] that names the step or the demand.
 //
 // A dossier speaks for one log. Completeness stands on the word of the log, unless auditors of the
 // reader's policy cosigned the checkpoint that covers the index entry: they recompute the index.
@@ -11,12 +11,11 @@
 package dossier
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -26,12 +25,12 @@ import (
 // The steps of checking a dossier, in order, beside those of the receipt of its index entry. The
 // names of demands are those of the command's flags.
 const (
-	StepIndex   receipt.Step = "index"   // the receipt is of an index entry of an algorithm that the reader knows, and names the checkpoint
-	StepMap     receipt.Step = "map"     // the map proofs lead to the index entry's root
-	StepNumbers receipt.Step = "numbers" // the numbers of each name give the value in the map, from the size of the checkpoint "since" on
-	StepEntries receipt.Step = "entries" // the leaves are those that the names list, and state these names
-	StepTree    receipt.Step = "tree"    // the leaves are in the tree of the receipt's checkpoint
-	StepTimes   receipt.Step = "times"   // the checkpoints that entries refer to are theirs
+	StepIndex   verify.Check = "index"   // the receipt is of an index entry of an algorithm that the reader knows, and names the checkpoint
+	StepMap     verify.Check = index.Map // the map proofs lead to the index entry's root
+	StepNumbers verify.Check = "numbers" // the numbers of each name give the value in the map, from the size of the checkpoint "since" on
+	StepEntries verify.Check = "entries" // the leaves are those that the names list, and state these names
+	StepTree    verify.Check = "tree"    // the leaves are in the tree of the receipt's checkpoint
+	StepTimes   verify.Check = "times"   // the checkpoints that entries refer to are theirs
 )
 
 // Demands are what a reader asks of a dossier. The zero value asks for complete lists on the log's
@@ -87,7 +86,7 @@ func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demand
 	}
 	d, err := poclog.ParseDossier(file)
 	if err != nil {
-		return nil, refuse(receipt.StepFormat, "%w", err)
+		return nil, verify.Failf(verify.Format, "%w", err)
 	}
 	k := &checking{file: d, policy: policy, demands: demands}
 	for _, step := range []func() error{k.openIndex, k.openSince, k.lookUp, k.list, k.included, k.bound} {
@@ -114,11 +113,6 @@ type checking struct {
 	own    map[poclog.Digest]tlogpolicy.Checkpoint // of the log's history, by digest of the signed checkpoint
 }
 
-func refuse(step receipt.Step, format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	return &receipt.Error{Step: step, Detail: err.Error(), Err: errors.Unwrap(err)}
-}
-
 // openIndex checks the receipt of the index entry and the checkpoint that it names.
 func (k *checking) openIndex() error {
 	v, err := receipt.OpenAs(k.file.Index, k.policy, k.demands.AuditGroup)
@@ -128,20 +122,20 @@ func (k *checking) openIndex() error {
 	e := v.IndexEntry
 	switch {
 	case e == nil:
-		return refuse(StepIndex, "entry %d is of kind %s: want an index entry", v.Index, v.Kind)
+		return verify.Failf(StepIndex, "entry %d is of kind %s: want an index entry", v.Index, v.Kind)
 	case e.Algorithm != index.Algorithm:
-		return refuse(StepIndex, "index of algorithm %d: this software knows %d", e.Algorithm, index.Algorithm)
+		return verify.Failf(StepIndex, "index of algorithm %d: this software knows %d", e.Algorithm, index.Algorithm)
 	case e.Size > v.Index:
-		return refuse(StepIndex, "index of %d entries in entry %d: want at most as many as stand before it", e.Size, v.Index)
+		return verify.Failf(StepIndex, "index of %d entries in entry %d: want at most as many as stand before it", e.Size, v.Index)
 	case e.Checkpoint != poclog.Sum(k.file.Checkpoint):
-		return refuse(StepIndex, "checkpoint has digest %s: the index entry names %s", poclog.Sum(k.file.Checkpoint), e.Checkpoint)
+		return verify.Failf(StepIndex, "checkpoint has digest %s: the index entry names %s", poclog.Sum(k.file.Checkpoint), e.Checkpoint)
 	}
 	cp, err := k.policy.Open(k.file.Checkpoint)
 	if err != nil {
-		return refuse(StepIndex, "the index entry's checkpoint: %w", err)
+		return verify.Failf(StepIndex, "the index entry's checkpoint: %w", err)
 	}
 	if cp.Origin != v.Origin || cp.Size != e.Size {
-		return refuse(StepIndex, "checkpoint of %q at size %d: want one of %q at size %d", cp.Origin, cp.Size, v.Origin, e.Size)
+		return verify.Failf(StepIndex, "checkpoint of %q at size %d: want one of %q at size %d", cp.Origin, cp.Size, v.Origin, e.Size)
 	}
 	k.head = v
 	k.answer = &Answer{V: 1, Verdict: v.Verdict, Auditors: v.Auditors, Origin: v.Origin, Size: e.Size, Number: v.Index, Seen: receipt.NotBefore(cp)}
@@ -156,10 +150,10 @@ func (k *checking) openSince() error {
 	}
 	cp, err := k.policy.Open(k.file.Since)
 	if err != nil {
-		return refuse(StepNumbers, "the checkpoint since which entries are listed: %w", err)
+		return verify.Failf(StepNumbers, "the checkpoint since which entries are listed: %w", err)
 	}
 	if cp.Origin != k.answer.Origin || cp.Size > k.answer.Size {
-		return refuse(StepNumbers, "checkpoint of %q at size %d: want one of %q at size %d or less", cp.Origin, cp.Size, k.answer.Origin, k.answer.Size)
+		return verify.Failf(StepNumbers, "checkpoint of %q at size %d: want one of %q at size %d or less", cp.Origin, cp.Size, k.answer.Origin, k.answer.Size)
 	}
 	k.answer.From, k.answer.Since = cp.Size, receipt.NotAfter(cp)
 	return nil
@@ -177,9 +171,9 @@ func (k *checking) lookUp() error {
 		switch last := len(n.Numbers) - 1; {
 		case last < 0:
 		case n.Numbers[last] >= k.answer.Size:
-			return refuse(StepNumbers, "%s has number %d in an index of %d entries", n.Name, n.Numbers[last], k.answer.Size)
+			return verify.Failf(StepNumbers, "%s has number %d in an index of %d entries", n.Name, n.Numbers[last], k.answer.Size)
 		case n.Before != nil && n.Numbers[0] >= k.answer.From:
-			return refuse(StepNumbers, "%s begins with entry %d: want one below %d, so that none is missing from there on", n.Name, n.Numbers[0], k.answer.From)
+			return verify.Failf(StepNumbers, "%s begins with entry %d: want one below %d, so that none is missing from there on", n.Name, n.Numbers[0], k.answer.From)
 		}
 		k.answer.Names = append(k.answer.Names, Name{Name: n.Name, Present: len(n.Numbers) > 0, Numbers: append([]uint64{}, n.Numbers...)})
 	}
@@ -205,7 +199,7 @@ func (k *checking) list() error {
 		}
 	}
 	for number, names := range listed {
-		return refuse(StepEntries, "entry %d, which %s lists, is missing", number, names[0])
+		return verify.Failf(StepEntries, "entry %d, which %s lists, is missing", number, names[0])
 	}
 	return nil
 }
@@ -214,15 +208,15 @@ func (k *checking) list() error {
 func (k *checking) states(e *poclog.DossierEntry, names []string) error {
 	leaf, err := poclog.ParseLeaf(e.Leaf)
 	if err != nil {
-		return refuse(StepEntries, "entry %d: %w", e.Number, err)
+		return verify.Failf(StepEntries, "entry %d: %w", e.Number, err)
 	}
 	if len(names) == 0 {
-		return refuse(StepEntries, "entry %d is listed by no name", e.Number)
+		return verify.Failf(StepEntries, "entry %d is listed by no name", e.Number)
 	}
 	stated := index.NamesOf(leaf)
 	for _, n := range names {
 		if !slices.Contains(stated, n) {
-			return refuse(StepEntries, "entry %d does not state %s, which lists it: the index is wrong", e.Number, n)
+			return verify.Failf(StepEntries, "entry %d does not state %s, which lists it: the index is wrong", e.Number, n)
 		}
 	}
 	k.hashes[e.Number] = receipt.LeafHash(e.Leaf)
@@ -239,10 +233,10 @@ func (k *checking) included() error {
 		}
 		root, err := RootOf(k.head.Size, leaves, p.Proof)
 		if err != nil {
-			return refuse(StepTree, "page %d: %w", i, err)
+			return verify.Failf(StepTree, "page %d: %w", i, err)
 		}
 		if root != k.head.Root {
-			return refuse(StepTree, "page %d: its entries are not in the tree of size %d: the proof leads to another root", i, k.head.Size)
+			return verify.Failf(StepTree, "page %d: its entries are not in the tree of size %d: the proof leads to another root", i, k.head.Size)
 		}
 	}
 	return nil

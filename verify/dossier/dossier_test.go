@@ -15,6 +15,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
@@ -311,10 +312,10 @@ func TestListsSinceATime(t *testing.T) {
 	}
 }
 
-func stepOf(err error) receipt.Step {
-	var e *receipt.Error
+func stepOf(err error) verify.Check {
+	var e *verify.Error
 	if errors.As(err, &e) {
-		return e.Step
+		return e.Check
 	}
 	return ""
 }

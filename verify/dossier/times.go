@@ -7,6 +7,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -39,7 +40,7 @@ func (k *checking) boundPage(p *poclog.DossierPage, answers []Entry) error {
 	for i := range p.Checkpoints {
 		m, err := k.moment(&p.Checkpoints[i])
 		if err != nil {
-			return refuse(StepTimes, "checkpoint %d: %w", i+1, err)
+			return verify.Failf(StepTimes, "checkpoint %d: %w", i+1, err)
 		}
 		moments[i] = m
 	}
@@ -80,7 +81,7 @@ func consistent(older tlogpolicy.Checkpoint, head *receipt.Verdict, hashes [][sh
 
 func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []moment) error {
 	if int(e.Challenge) > len(moments) || int(e.First) > len(moments) {
-		return refuse(StepTimes, "entry %d refers to checkpoint %d of %d", e.Number, max(e.Challenge, e.First), len(moments))
+		return verify.Failf(StepTimes, "entry %d refers to checkpoint %d of %d", e.Number, max(e.Challenge, e.First), len(moments))
 	}
 	var err error
 	if out.T1, err = k.made(out, e, moments); err != nil {
@@ -93,11 +94,11 @@ func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []mome
 	m := moments[e.First-1]
 	switch {
 	case !m.own || m.view == nil && m.why == "":
-		return refuse(StepTimes, "entry %d: checkpoint %d is not shown to be of the log's history", e.Number, e.First)
+		return verify.Failf(StepTimes, "entry %d: checkpoint %d is not shown to be of the log's history", e.Number, e.First)
 	case m.view == nil:
 		out.T2 = receipt.Bound{Why: m.why}
 	case m.view.Size <= e.Number:
-		return refuse(StepTimes, "entry %d is not covered by checkpoint %d, of size %d", e.Number, e.First, m.view.Size)
+		return verify.Failf(StepTimes, "entry %d is not covered by checkpoint %d, of size %d", e.Number, e.First, m.view.Size)
 	default:
 		out.T2 = receipt.NotAfter(m.view)
 	}
@@ -112,11 +113,11 @@ func (k *checking) made(out *Entry, e *poclog.DossierEntry, moments []moment) (r
 	case e.Challenge == 0:
 		return receipt.Bound{Why: "the file does not have the challenge's checkpoint"}, nil
 	case p == nil || p.Fresh == nil:
-		return receipt.Bound{}, refuse(StepTimes, "entry %d answers no challenge, and refers to checkpoint %d as one", e.Number, e.Challenge)
+		return receipt.Bound{}, verify.Failf(StepTimes, "entry %d answers no challenge, and refers to checkpoint %d as one", e.Number, e.Challenge)
 	}
 	m := moments[e.Challenge-1]
 	if m.digest != p.Fresh.Checkpoint {
-		return receipt.Bound{}, refuse(StepTimes, "entry %d: checkpoint %d has digest %s: the entry names %s", e.Number, e.Challenge, m.digest, p.Fresh.Checkpoint)
+		return receipt.Bound{}, verify.Failf(StepTimes, "entry %d: checkpoint %d has digest %s: the entry names %s", e.Number, e.Challenge, m.digest, p.Fresh.Checkpoint)
 	}
 	if m.view == nil {
 		return receipt.Bound{Why: m.why}, nil

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
-	"github.com/poclog/poclog/verify/receipt"
 )
 
 // wrong makes the file about a name and an entry from a log whose index lies as meddle says.
@@ -74,7 +74,7 @@ func TestWrongIndexesAreShown(t *testing.T) {
 func TestHonestIndexesAreNotShownToBeWrong(t *testing.T) {
 	for what, c := range map[string]struct {
 		file *poclog.IndexWrong
-		step receipt.Step
+		step verify.Check
 	}{
 		"an entry that is listed":      {wrong(nil, chipX, 2), dossier.StepWrong},
 		"an entry of another chip":     {wrong(nil, chipX, 3), dossier.StepWrong},

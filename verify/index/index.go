@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // Algorithm is the version of this specification. Index entries name it.
@@ -163,8 +164,11 @@ const (
 	MaxProof = len(proofHeader) + 1 + 2*sha256.Size + 256*stepSize
 )
 
+// Map is the id of the step that refuses a proof.
+const Map verify.Check = "map"
+
 // Lookup checks a proof of what a map with this root says of a name. It returns the name's value,
-// or false where the map does not have the name. An error says that the proof shows neither.
+// or false where the map does not have the name. A proof that shows neither is a [*verify.Error].
 func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, error) {
 	kind, rest, err := proofKind(proof)
 	if err != nil {
@@ -175,20 +179,20 @@ func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, err
 	switch kind {
 	case proofEmpty:
 		if len(rest) > 0 || root != sha256.Sum256(nil) {
-			return Value{}, false, fmt.Errorf("map proof: the map is not empty")
+			return Value{}, false, verify.Failf(Map, "the map is not empty")
 		}
 		return Value{}, false, nil
 	case proofAbsent:
 		if len(rest) < sha256.Size {
-			return Value{}, false, fmt.Errorf("map proof: it ends within a key")
+			return Value{}, false, verify.Failf(Map, "it ends within a key")
 		}
 		at, rest = Key(rest[:sha256.Size]), rest[sha256.Size:]
 		if at == key {
-			return Value{}, false, fmt.Errorf("map proof: of absence, by the key itself")
+			return Value{}, false, verify.Failf(Map, "of absence, by the key itself")
 		}
 	}
 	if len(rest) < sha256.Size {
-		return Value{}, false, fmt.Errorf("map proof: it ends within a value")
+		return Value{}, false, verify.Failf(Map, "it ends within a value")
 	}
 	value, rest := Value(rest[:sha256.Size]), rest[sha256.Size:]
 	got, err := climb(key, at, value, rest)
@@ -196,7 +200,7 @@ func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, err
 		return Value{}, false, err
 	}
 	if got != root {
-		return Value{}, false, fmt.Errorf("map proof: it leads to another root")
+		return Value{}, false, verify.Failf(Map, "it leads to another root")
 	}
 	return value, kind == proofFound, nil
 }
@@ -204,7 +208,7 @@ func Lookup(root [sha256.Size]byte, name string, proof []byte) (Value, bool, err
 func proofKind(proof []byte) (kind byte, rest []byte, err error) {
 	rest, ok := bytes.CutPrefix(proof, []byte(proofHeader))
 	if !ok || len(rest) == 0 || rest[0] > proofAbsent || len(proof) > MaxProof {
-		return 0, nil, fmt.Errorf("map proof of %d bytes: want at most %d that begin with %q and a kind from 0 to 2", len(proof), MaxProof, proofHeader)
+		return 0, nil, verify.Failf(Map, "proof of %d bytes: want at most %d that begin with %q and a kind from 0 to 2", len(proof), MaxProof, proofHeader)
 	}
 	return rest[0], rest[1:], nil
 }
@@ -213,7 +217,7 @@ func proofKind(proof []byte) (kind byte, rest []byte, err error) {
 // node: so the path is the only one on which the key could be.
 func climb(key, at Key, value Value, path []byte) ([sha256.Size]byte, error) {
 	if len(path)%stepSize != 0 {
-		return [sha256.Size]byte{}, fmt.Errorf("map proof: it ends within a step")
+		return [sha256.Size]byte{}, verify.Failf(Map, "it ends within a step")
 	}
 	hash := sha256.Sum256(append(append([]byte(nil), at[:]...), value[:]...))
 	last := 256
@@ -221,11 +225,11 @@ func climb(key, at Key, value Value, path []byte) ([sha256.Size]byte, error) {
 		bit, sibling := int(path[0]), path[1:stepSize]
 		switch {
 		case bit >= last:
-			return hash, fmt.Errorf("map proof: bit %d after bit %d: want falling ones", bit, last)
+			return hash, verify.Failf(Map, "bit %d after bit %d: want falling ones", bit, last)
 		case bytes.Equal(sibling, make([]byte, sha256.Size)):
-			return hash, fmt.Errorf("map proof: a hash of zeros at bit %d", bit)
+			return hash, verify.Failf(Map, "a hash of zeros at bit %d", bit)
 		case key.bit(bit) != at.bit(bit):
-			return hash, fmt.Errorf("map proof: the name parts from the path at bit %d", bit)
+			return hash, verify.Failf(Map, "the name parts from the path at bit %d", bit)
 		}
 		last = bit
 		hash = node(hash, sibling, byte(bit), at.bit(bit))

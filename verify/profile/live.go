@@ -8,18 +8,17 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
-	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 )
 
 // StepQuote is the demand that a live connection's TEE quote is of the entry's chip and launch
 // measurement.
-const StepQuote receipt.Step = "quote"
+const StepQuote verify.Check = "quote"
 
 // CompareLive holds a live connection's TEE quote to an entry: the quote, an item of a bundle, is
 // genuine at a time, of a TEE that its host cannot read, and has the entry's chip and launch
-// measurement. That is not yet the same VM. A failure is a [*verify.Error] or a [*receipt.Error].
+// measurement. That is not yet the same VM. A failure is a [*verify.Error].
 func CompareLive(live *poclog.Bundle, e *poclog.Entry, now time.Time) error {
 	authentic := liveTDX
 	if e.CVM.Technology == "snp" {
@@ -39,7 +38,7 @@ func CompareLive(live *poclog.Bundle, e *poclog.Entry, now time.Time) error {
 }
 
 func differs(format string, args ...any) error {
-	return &receipt.Error{Step: StepQuote, Detail: fmt.Sprintf(format, args...)}
+	return &verify.Error{Check: StepQuote, Detail: fmt.Sprintf(format, args...)}
 }
 
 // liveTDX authenticates a TDX quote, and says of which chip it is and what was launched.

@@ -14,9 +14,9 @@ import (
 
 // The steps of checking a contradiction, beside those of its receipts.
 const (
-	StepClaims Step = "claims" // the receipts are of two entries that can be compared
-	StepOrder  Step = "order"  // the entry that is said to be older is in the tree of the other's challenge
-	StepRule   Step = "rule"   // the rule finds what the file says
+	StepClaims verify.Check = "claims" // the receipts are of two entries that can be compared
+	StepOrder  verify.Check = "order"  // the entry that is said to be older is in the tree of the other's challenge
+	StepRule   verify.Check = "rule"   // the rule finds what the file says
 )
 
 // Terms are on what a reader judges a contradiction, beside his tlog-policy. The zero value is
@@ -39,7 +39,7 @@ type ContradictionVerdict struct {
 
 // CheckContradiction verifies a contradiction's file under the reader's policy: the receipts, the
 // appraisals as far as the evidence is in the file, and the rule, which is run again. Whatever does
-// not show what it says is an [*Error]. The verdict may be an alert, which calls for an
+// not show what it says is a [*verify.Error]. The verdict may be an alert, which calls for an
 // explanation; see its Severity. Without the evidence of both entries it is one, about the logs
 // that withhold it: an auditor's word that an entry is sound is not enough to implicate a key.
 func CheckContradiction(file []byte, policy *tlogpolicy.Policy, terms Terms) (*ContradictionVerdict, error) {
@@ -48,17 +48,17 @@ func CheckContradiction(file []byte, policy *tlogpolicy.Policy, terms Terms) (*C
 	}
 	c, err := poclog.ParseContradiction(file)
 	if err != nil {
-		return nil, refuse(StepFormat, "%w", err)
+		return nil, verify.Failf(verify.Format, "%w", err)
 	}
 	r, known := rule.Lookup(c.Rule)
 	if !known {
-		return nil, refuse(StepRule, "there is no rule %q", c.Rule)
+		return nil, verify.Failf(StepRule, "there is no rule %q", c.Rule)
 	}
 	if want := claimsOf(&r); len(c.Claims) != want {
-		return nil, refuse(StepClaims, "%d entries: rule %s takes %d", len(c.Claims), r.ID, want)
+		return nil, verify.Failf(StepClaims, "%d entries: rule %s takes %d", len(c.Claims), r.ID, want)
 	}
 	if len(c.Claims) == 1 && len(c.Claims[0].Covered) > 0 {
-		return nil, refuse(StepOrder, "there is no other entry that its challenge could cover")
+		return nil, verify.Failf(StepOrder, "there is no other entry that its challenge could cover")
 	}
 	k := &checking{file: c, policy: policy, terms: terms, rule: r, files: make(map[poclog.Blob][]byte), used: make(map[poclog.Blob]bool)}
 	for _, f := range c.Evidence {
@@ -105,9 +105,9 @@ type checking struct {
 
 // within says of which entry a refusal is.
 func (k *checking) within(i int, err error) error {
-	var e *Error
+	var e *verify.Error
 	if errors.As(err, &e) {
-		return &Error{Step: e.Step, Detail: fmt.Sprintf("entry %d of the file: %s", i+1, e.Detail), Err: err}
+		return &verify.Error{Check: e.Check, Detail: fmt.Sprintf("entry %d of the file: %s", i+1, e.Detail), Err: err}
 	}
 	return fmt.Errorf("entry %d of the file: %w", i+1, err)
 }
@@ -151,7 +151,7 @@ func (k *checking) evidenceOf(e *poclog.Entry) *Evidence {
 func (k *checking) allUsed() error {
 	for b := range k.files {
 		if !k.used[b] {
-			return refuse(StepReappraisal, "file %s is no evidence of an entry whose evidence is all here", b.SHA256)
+			return verify.Failf(StepReappraisal, "file %s is no evidence of an entry whose evidence is all here", b.SHA256)
 		}
 	}
 	return nil
@@ -166,7 +166,7 @@ func (k *checking) ofRealm() error {
 	}
 	for i, c := range k.claims {
 		if c.Entry != nil && c.Entry.Realm != want {
-			return k.within(i, refuse("realm", "it is of realm %s, want %s", c.Entry.Realm, want))
+			return k.within(i, verify.Failf("realm", "it is of realm %s, want %s", c.Entry.Realm, want))
 		}
 	}
 	return nil
@@ -186,7 +186,7 @@ func (k *checking) find() (*rule.Finding, error) {
 		if f := k.rule.Alone(k.claims[0]); f != nil {
 			return f, nil
 		}
-		return nil, refuse(StepRule, "rule %s finds nothing against entry %d of %s", k.rule.ID, k.claims[0].Index, k.claims[0].Origin)
+		return nil, verify.Failf(StepRule, "rule %s finds nothing against entry %d of %s", k.rule.ID, k.claims[0].Index, k.claims[0].Origin)
 	}
 	if err := k.comparable(); err != nil {
 		return nil, err
@@ -201,7 +201,7 @@ func (k *checking) sound(v *Verdict, i int) error {
 	case v.malformed != nil:
 		return v.malformed
 	case v.Entry == nil:
-		return refuse(StepClaims, "entry of kind %s: %w", v.Kind, ErrNotProof)
+		return verify.Failf(StepClaims, "entry of kind %s: %w", v.Kind, ErrNotProof)
 	}
 	if k.rule.Alone == nil {
 		if err := v.checkInterval(); err != nil {
@@ -217,11 +217,11 @@ func (k *checking) comparable() error {
 	e, f := k.claims[0], k.claims[1]
 	switch {
 	case e.Origin == f.Origin && e.Index == f.Index:
-		return refuse(StepClaims, "entry %d of %s twice", e.Index, e.Origin)
+		return verify.Failf(StepClaims, "entry %d of %s twice", e.Index, e.Origin)
 	case f.Origin < e.Origin || f.Origin == e.Origin && f.Index < e.Index:
-		return refuse(StepClaims, "entry %d of %s before entry %d of %s: want them by origin and number", e.Index, e.Origin, f.Index, f.Origin)
+		return verify.Failf(StepClaims, "entry %d of %s before entry %d of %s: want them by origin and number", e.Index, e.Origin, f.Index, f.Origin)
 	case e.Entry.Realm != f.Entry.Realm:
-		return refuse(StepClaims, "entries of realm %s and of realm %s: realms are not compared", e.Entry.Realm, f.Entry.Realm)
+		return verify.Failf(StepClaims, "entries of realm %s and of realm %s: realms are not compared", e.Entry.Realm, f.Entry.Realm)
 	}
 	if err := k.covered(0, 1); err != nil {
 		return err
@@ -239,11 +239,11 @@ func (k *checking) covered(i, other int) error {
 	}
 	fresh, older := k.claims[i].Entry.Fresh, k.verdicts[other]
 	if fresh == nil || fresh.Origin != older.Origin {
-		return k.within(i, refuse(StepOrder, "its challenge is not of %s, the other entry's log", older.Origin))
+		return k.within(i, verify.Failf(StepOrder, "its challenge is not of %s, the other entry's log", older.Origin))
 	}
 	tree := &tlogpolicy.View{Checkpoint: tlogpolicy.Checkpoint{Origin: fresh.Origin, Size: fresh.Size, Root: fresh.Root}}
 	if err := included(older.LeafHash, older.Index, &poclog.Inclusion{Hashes: hashes}, tree); err != nil {
-		return k.within(i, refuse(StepOrder, "the other entry is not in its challenge's tree: %w", err))
+		return k.within(i, verify.Failf(StepOrder, "the other entry is not in its challenge's tree: %w", err))
 	}
 	k.claims[i].Rooted = true
 	return nil
@@ -255,9 +255,9 @@ func (k *checking) compare() (*rule.Finding, error) {
 	finding := k.rule.Run(e, f, k.terms.Limits)
 	switch {
 	case finding == nil:
-		return nil, refuse(StepRule, "rule %s finds nothing between entry %d of %s and entry %d of %s%s", k.rule.ID, e.Index, e.Origin, f.Index, f.Origin, k.others())
+		return nil, verify.Failf(StepRule, "rule %s finds nothing between entry %d of %s and entry %d of %s%s", k.rule.ID, e.Index, e.Origin, f.Index, f.Origin, k.others())
 	case finding.Severity == rule.Information:
-		return nil, refuse(StepRule, "no contradiction: %s %s", finding.Seen, finding.Meaning)
+		return nil, verify.Failf(StepRule, "no contradiction: %s %s", finding.Seen, finding.Meaning)
 	}
 	return finding.Unseen(k.unseen()...), nil
 }
@@ -288,31 +288,31 @@ func (k *checking) notReproducible() (*rule.Finding, error) {
 	v, leaf := k.verdicts[0], k.verdicts[0].Receipt.Entry
 	if v.malformed != nil {
 		if !OfKnownSpecification(leaf) {
-			return nil, refuse(StepRule, "the leaf is not of a specification that this software knows: it may be well-formed by a later one")
+			return nil, verify.Failf(StepRule, "the leaf is not of a specification that this software knows: it may be well-formed by a later one")
 		}
 		v.Verdict = Reappraised
 		return rule.NotReproducible(v.Origin, v.Index, nil, "it is malformed, and no evidence gives it: "+v.malformed.Error()), nil
 	}
 	switch {
 	case v.Entry == nil:
-		return nil, refuse(StepClaims, "entry of kind %s: %w", v.Kind, ErrNotProof)
+		return nil, verify.Failf(StepClaims, "entry of kind %s: %w", v.Kind, ErrNotProof)
 	case v.Entry.Appraisal > poclog.Appraisal:
-		return nil, refuse(StepRule, "the entry was appraised by specification %d: this software knows 1 to %d", v.Entry.Appraisal, poclog.Appraisal)
+		return nil, verify.Failf(StepRule, "the entry was appraised by specification %d: this software knows 1 to %d", v.Entry.Appraisal, poclog.Appraisal)
 	case k.evidence[0] == nil:
-		return nil, refuse(StepReappraisal, "the file lacks the entry's evidence, or a part of it: whether it gives the entry is not shown")
+		return nil, verify.Failf(StepReappraisal, "the file lacks the entry's evidence, or a part of it: whether it gives the entry is not shown")
 	case k.terms.Reappraise == nil:
-		return nil, refuse(StepReappraisal, "there is nobody to repeat the appraisal")
+		return nil, verify.Failf(StepReappraisal, "there is nobody to repeat the appraisal")
 	}
 	again, err := k.terms.Reappraise.Reappraise(*k.evidence[0], v.Entry.Appraised, v.Entry.Appraisal)
 	check, refused := verify.CheckOf(err)
 	v.Verdict = Reappraised
 	switch {
 	case err != nil && !refused:
-		return nil, refuse(StepReappraisal, "the appraisal could not be repeated: %w", err)
+		return nil, verify.Failf(StepReappraisal, "the appraisal could not be repeated: %w", err)
 	case refused:
 		return rule.NotReproducible(v.Origin, v.Index, v.Entry, fmt.Sprintf("check %s refuses it", check)), nil
 	case bytes.Equal(again, leaf):
-		return nil, refuse(StepRule, "the evidence gives the entry")
+		return nil, verify.Failf(StepRule, "the evidence gives the entry")
 	}
 	return rule.NotReproducible(v.Origin, v.Index, v.Entry, "it gives another entry"), nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -118,7 +119,7 @@ func TestFilesThatShowNoContradictionAreRefused(t *testing.T) {
 		name   string
 		file   []byte
 		terms  receipt.Terms
-		step   receipt.Step
+		step   verify.Check
 		detail string
 	}{
 		{"two entries that agree", assemble(t, "ak-on-two-chips", piecesOf(t, w.Log, list[0], again)...), terms, receipt.StepRule, "they agree"},
@@ -147,7 +148,7 @@ func TestFilesThatShowNoContradictionAreRefused(t *testing.T) {
 		{"whose evidence nobody judges", assemble(t, "entry-not-reproducible", piecesOf(t, w.Log, edited)...), receipt.Terms{UnsafeRealm: poclog.Lab}, receipt.StepReappraisal, "nobody"},
 		{"a config entry that no evidence gives", assemble(t, "entry-not-reproducible", receipt.Piece{Receipt: receiptOfLeaf(t, w.Log, uint64(len(w.Log.Leaves)-1))}), terms, receipt.StepClaims, "kind config"},
 		{"an order that nobody proves", changed(t, good, func(c *poclog.Contradiction) { c.Claims[1].Covered = [][32]byte{{1}} }), terms, receipt.StepOrder, "not in its challenge's tree"},
-		{"no file", nil, terms, receipt.StepFormat, "parse contradiction"},
+		{"no file", nil, terms, verify.Format, "parse contradiction"},
 	} {
 		v, err := receipt.CheckContradiction(c.file, labPolicy(t), c.terms)
 		wantStep(t, c.name, err, c.step, c.detail)
@@ -367,8 +368,8 @@ func TestAFileOfOneEntryShowsNoOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	file = changed(t, file, func(c *poclog.Contradiction) { c.Claims[0].Covered = [][32]byte{{1}} })
-	var refused *receipt.Error
-	if _, err := receipt.CheckContradiction(file, labPolicy(t), terms); !errors.As(err, &refused) || refused.Step != receipt.StepOrder {
+	var refused *verify.Error
+	if _, err := receipt.CheckContradiction(file, labPolicy(t), terms); !errors.As(err, &refused) || refused.Check != receipt.StepOrder {
 		t.Errorf("%v: want it refused by step %s", err, receipt.StepOrder)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -175,10 +176,10 @@ func TestAttacksOverTimeAreFoundAndProven(t *testing.T) {
 	}
 }
 
-func wantStep(t testing.TB, name string, err error, step receipt.Step, detail string) {
+func wantStep(t testing.TB, name string, err error, step verify.Check, detail string) {
 	t.Helper()
-	var e *receipt.Error
-	if !errors.As(err, &e) || e.Step != step || !strings.Contains(e.Detail, detail) || strings.Contains(e.Detail, "\n") {
+	var e *verify.Error
+	if !errors.As(err, &e) || e.Check != step || !strings.Contains(e.Detail, detail) || strings.Contains(e.Detail, "\n") {
 		t.Errorf("%s: %v: want %s: …%s…", name, err, step, detail)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/internal/vectors"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -34,10 +35,10 @@ func (v *contradictionVector) check(t *testing.T) string {
 		t.Fatal(err)
 	}
 	found, err := receipt.CheckContradiction([]byte(v.Contradiction), policy, receipt.Terms{UnsafeRealm: v.Realm, Reappraise: profile.Reappraiser{}})
-	var refused *receipt.Error
+	var refused *verify.Error
 	switch {
 	case errors.As(err, &refused):
-		return "refused: " + string(refused.Step)
+		return "refused: " + string(refused.Check)
 	case err != nil:
 		t.Fatal(err)
 	}

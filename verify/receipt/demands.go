@@ -39,7 +39,7 @@ type Demands struct {
 
 // demand is one rule: its name and why the verdict does not meet it, or "".
 type demand struct {
-	name  Step
+	name  verify.Check
 	unmet func(d *Demands, v *Verdict, now time.Time) string
 }
 
@@ -163,11 +163,11 @@ func (d *Demands) Validate() error {
 // check holds a verdict to the demands.
 func (d *Demands) check(v *Verdict, now time.Time) error {
 	if v.Entry == nil {
-		return refuse("kind", "entry of kind %s: %w", v.Kind, ErrNotProof)
+		return verify.Failf("kind", "entry of kind %s: %w", v.Kind, ErrNotProof)
 	}
 	for _, rule := range demandRules {
 		if why := rule.unmet(d, v, now); why != "" {
-			return refuse(rule.name, "%s", why)
+			return verify.Failf(rule.name, "%s", why)
 		}
 	}
 	return nil
@@ -179,7 +179,7 @@ func (d *Demands) CheckEntry(e *poclog.Entry) error {
 	only := *d
 	only.MaxAge, only.MaxCheckpointAge, only.MaxInterval, only.Standing = 0, 0, 0, ""
 	if err := only.Validate(); err != nil {
-		return refuse("demands", "%w", err)
+		return verify.Failf("demands", "%w", err)
 	}
 	return only.check(&Verdict{Entry: e, Verdict: Reappraised}, time.Time{})
 }

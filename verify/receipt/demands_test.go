@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -82,14 +83,14 @@ func TestEntriesAppraisedHereAreHeldToTheSameDemands(t *testing.T) {
 	if err := d.CheckEntry(entry(nil, nil)); err != nil {
 		t.Errorf("demands on time and standing: %v", err)
 	}
-	for want, change := range map[receipt.Step]func(*poclog.Entry){
+	for want, change := range map[verify.Check]func(*poclog.Entry){
 		"level": historical,
 		"realm": func(e *poclog.Entry) { e.Realm = poclog.Lab },
 		"place": func(e *poclog.Entry) { e.Place = nil },
 	} {
 		err := d.CheckEntry(entry(nil, change))
-		var step *receipt.Error
-		if !errors.As(err, &step) || step.Step != want {
+		var step *verify.Error
+		if !errors.As(err, &step) || step.Check != want {
 			t.Errorf("%v: want %s", err, want)
 		}
 	}

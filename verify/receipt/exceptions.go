@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // A note is what an auditor's note of exceptions says for a receipt's entry.
@@ -21,20 +22,20 @@ func (v *Verdict) readNotes(files [][]byte) error {
 	for _, file := range files {
 		e, err := poclog.ParseExceptions(file)
 		if err != nil {
-			return refuse(StepExceptions, "%w", err)
+			return verify.Failf(StepExceptions, "%w", err)
 		}
 		switch {
 		case e.Auditor <= last:
-			return refuse(StepExceptions, "the note of %q after that of %q: want one of each, in ascending order", e.Auditor, last)
+			return verify.Failf(StepExceptions, "the note of %q after that of %q: want one of each, in ascending order", e.Auditor, last)
 		case e.Origin != v.Origin || e.Size != v.Size:
-			return refuse(StepExceptions, "the note of %q is on size %d of %q: the receipt's checkpoint is of size %d of %q", e.Auditor, e.Size, e.Origin, v.Size, v.Origin)
+			return verify.Failf(StepExceptions, "the note of %q is on size %d of %q: the receipt's checkpoint is of size %d of %q", e.Auditor, e.Size, e.Origin, v.Size, v.Origin)
 		case e.Root != v.Root:
-			return refuse(StepExceptions, "the note of %q is on root %s at size %d: the receipt's checkpoint has %s", e.Auditor, e.Root, e.Size, v.Root)
+			return verify.Failf(StepExceptions, "the note of %q is on root %s at size %d: the receipt's checkpoint has %s", e.Auditor, e.Root, e.Size, v.Root)
 		}
 		last = e.Auditor
 		n := note{auditor: strings.TrimSuffix(e.Auditor, poclog.ExceptSuffix), unseen: len(e.Except)}
 		if n.standsFor, err = v.policy.Excepted(e); err != nil {
-			return refuse(StepExceptions, "the note of %q: %w", e.Auditor, err)
+			return verify.Failf(StepExceptions, "the note of %q: %w", e.Auditor, err)
 		}
 		if _, listed := slices.BinarySearch(e.Except, v.Index); listed {
 			n.standsFor = nil

@@ -4,8 +4,8 @@
 //
 // [Check] needs a receipt's file, the client's C2SP tlog-policy (https://c2sp.org/tlog-policy) and
 // the time. There is no network, file, clock or global state, and neither Tessera nor a parser of
-// quotes below it: TestImports holds that. Whatever it refuses is an [*Error] that names the step
-// or the demand; nothing passes by default but entries of the production realm at level 2.
+// quotes below it: TestImports holds that. What it refuses is a [*verify.Error] that names the step
+// or the demand. By default only entries of the production realm at level 2 pass.
 //
 // A receipt says that the log published an entry and, as far as the verdict goes, who repeated its
 // appraisal. It does not say that the VM is still running, and a proof of cloud does not prove what
@@ -30,46 +30,24 @@ import (
 // ErrNoPolicy says that there is no verdict: nobody said whose signatures count.
 var ErrNoPolicy = errors.New("no tlog-policy: say whose signatures count")
 
-// A Step names a step of the check or a demand. The names of demands are those of the command's
-// flags.
-type Step string
-
-// The steps, in order.
+// The steps, in order, after [verify.Format]: the file is a receipt, and its leaf well-formed. A
+// demand has an id, too: the name of the command's flag.
 const (
-	StepFormat      Step = "format"      // the file is a receipt, and its leaf well-formed
-	StepCheckpoint  Step = "checkpoint"  // the receipt's checkpoint has a listed log's signature and the policy's quorum
-	StepInclusion   Step = "inclusion"   // the entry is in the checkpoint's tree
-	StepFirst       Step = "first"       // so it is in the first covering checkpoint's, of the same log and not larger
-	StepChallenge   Step = "challenge"   // the challenge checkpoint is the one that the entry names
-	StepExceptions  Step = "exceptions"  // auditors' notes are on the receipt's checkpoint, and signed
-	StepInterval    Step = "interval"    // t1 − 60 s ≤ appraised ≤ t2 + 60 s
-	StepReappraisal Step = "reappraisal" // the evidence at hand is the entry's and gives the entry again
-	StepConsistency Step = "consistency" // of a split view: no tree has both checkpoints
+	StepCheckpoint  verify.Check = "checkpoint"  // the receipt's checkpoint has a listed log's signature and the policy's quorum
+	StepInclusion   verify.Check = "inclusion"   // the entry is in the checkpoint's tree
+	StepFirst       verify.Check = "first"       // so it is in the first covering checkpoint's, of the same log and not larger
+	StepChallenge   verify.Check = "challenge"   // the challenge checkpoint is the one that the entry names
+	StepExceptions  verify.Check = "exceptions"  // auditors' notes are on the receipt's checkpoint, and signed
+	StepInterval    verify.Check = "interval"    // t1 − 60 s ≤ appraised ≤ t2 + 60 s
+	StepReappraisal verify.Check = "reappraisal" // the evidence at hand is the entry's and gives the entry again
+	StepConsistency verify.Check = "consistency" // of a split view: no tree has both checkpoints
 )
 
-// An Error is a failed step or demand.
-type Error struct {
-	Step   Step
-	Detail string // one line for a person: what was refused and why
-	Err    error  // the cause, whose text Detail already includes, or nil
-}
-
-// Error gives "step: detail".
-func (e *Error) Error() string { return string(e.Step) + ": " + e.Detail }
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-func refuse(s Step, format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	return &Error{Step: s, Detail: err.Error(), Err: errors.Unwrap(err)}
-}
-
 // Check verifies a receipt's file under the client's policy and holds it to the client's demands at
-// a time. A failed step or demand is an [*Error]; without a policy the error is [ErrNoPolicy].
+// a time. A failed step or demand is a [*verify.Error]; without a policy the error is [ErrNoPolicy].
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
 	if err := demands.Validate(); err != nil {
-		return nil, refuse("demands", "%w", err)
+		return nil, verify.Failf("demands", "%w", err)
 	}
 	v, err := Open(file, policy)
 	if err != nil {
@@ -134,11 +112,11 @@ func parse(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 	}
 	r, err := poclog.ParseReceipt(file)
 	if err != nil {
-		return nil, refuse(StepFormat, "%w", err)
+		return nil, verify.Failf(verify.Format, "%w", err)
 	}
 	leaf, malformed := poclog.ParseLeaf(r.Entry)
 	if malformed != nil {
-		leaf, malformed = poclog.Leaf{}, refuse(StepFormat, "%w", malformed)
+		leaf, malformed = poclog.Leaf{}, verify.Failf(verify.Format, "%w", malformed)
 	}
 	return &Verdict{
 		V: 1, Verdict: Logged, Index: r.Index, LeafHash: LeafHash(r.Entry), Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index,
@@ -151,10 +129,10 @@ func (v *Verdict) publish() error {
 	r := v.Receipt
 	cp, err := v.policy.Open(r.Inclusion.Checkpoint)
 	if err != nil {
-		return refuse(StepCheckpoint, "%w", err)
+		return verify.Failf(StepCheckpoint, "%w", err)
 	}
 	if err := included(v.LeafHash, r.Index, &r.Inclusion, cp); err != nil {
-		return refuse(StepInclusion, "%w", err)
+		return verify.Failf(StepInclusion, "%w", err)
 	}
 	v.Origin, v.Size, v.Root, v.Checkpoint = cp.Origin, cp.Size, cp.Root, cp
 	v.describe()
@@ -202,10 +180,10 @@ func (v *Verdict) checkInterval() error {
 	}
 	at := v.Entry.Appraised
 	if v.T1.Known && at.Add(verify.MaxSkew).Before(v.T1.Time) {
-		return refuse(StepInterval, "appraised at %s, over %s before its evidence was made (not before %s)", stamp(at), verify.MaxSkew, stamp(v.T1.Time))
+		return verify.Failf(StepInterval, "appraised at %s, over %s before its evidence was made (not before %s)", stamp(at), verify.MaxSkew, stamp(v.T1.Time))
 	}
 	if v.T2.Known && at.After(v.T2.Time.Add(verify.MaxSkew)) {
-		return refuse(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", stamp(at), verify.MaxSkew, stamp(v.T2.Time))
+		return verify.Failf(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", stamp(at), verify.MaxSkew, stamp(v.T2.Time))
 	}
 	return nil
 }
@@ -220,16 +198,16 @@ func (v *Verdict) firstCovering(r *poclog.Receipt, policy *tlogpolicy.Policy) (*
 	// and t2 is the later checkpoint's.
 	first, err := policy.OpenLogged(r.First.Checkpoint)
 	if err != nil {
-		return nil, refuse(StepFirst, "%w", err)
+		return nil, verify.Failf(StepFirst, "%w", err)
 	}
 	if first.Origin != v.Origin || first.Size > v.Size {
-		return nil, refuse(StepFirst, "checkpoint of %q at size %d: want one of %q at size %d or less", first.Origin, first.Size, v.Origin, v.Size)
+		return nil, verify.Failf(StepFirst, "checkpoint of %q at size %d: want one of %q at size %d or less", first.Origin, first.Size, v.Origin, v.Size)
 	}
 	if err := included(v.LeafHash, v.Index, r.First, first); err != nil {
-		return nil, refuse(StepFirst, "%w", err)
+		return nil, verify.Failf(StepFirst, "%w", err)
 	}
 	if first.Size == v.Size && first.Root != v.Root {
-		return nil, refuse(StepFirst, "another root than the receipt's checkpoint has at size %d: the log signed two histories", v.Size)
+		return nil, verify.Failf(StepFirst, "another root than the receipt's checkpoint has at size %d: the log signed two histories", v.Size)
 	}
 	return first, nil
 }
@@ -246,20 +224,20 @@ func (v *Verdict) challenged(challenge []byte, policy *tlogpolicy.Policy) (Bound
 	case v.Kind == "unknown" || v.Kind == "malformed":
 		return Bound{Why: "the leaf is of no known kind"}, nil
 	case fresh == nil && len(challenge) > 0:
-		return Bound{}, refuse(StepChallenge, "the receipt has a challenge checkpoint, its entry none")
+		return Bound{}, verify.Failf(StepChallenge, "the receipt has a challenge checkpoint, its entry none")
 	case fresh == nil:
 		return Bound{Why: "historical evidence: it answers no challenge"}, nil
 	case len(challenge) == 0:
-		return Bound{}, refuse(StepChallenge, "the receipt lacks the challenge checkpoint that its entry names")
+		return Bound{}, verify.Failf(StepChallenge, "the receipt lacks the challenge checkpoint that its entry names")
 	case poclog.Sum(challenge) != fresh.Checkpoint:
-		return Bound{}, refuse(StepChallenge, "checkpoint has digest %s: the entry names %s", poclog.Sum(challenge), fresh.Checkpoint)
+		return Bound{}, verify.Failf(StepChallenge, "checkpoint has digest %s: the entry names %s", poclog.Sum(challenge), fresh.Checkpoint)
 	}
 	body, err := tlogpolicy.ParseCheckpoint(challenge)
 	if err != nil {
-		return Bound{}, refuse(StepChallenge, "%w", err)
+		return Bound{}, verify.Failf(StepChallenge, "%w", err)
 	}
 	if body.Origin != fresh.Origin || body.Size != fresh.Size || body.Root != fresh.Root {
-		return Bound{}, refuse(StepChallenge, "checkpoint of %q at size %d: the entry names %q at size %d, or another root", body.Origin, body.Size, fresh.Origin, fresh.Size)
+		return Bound{}, verify.Failf(StepChallenge, "checkpoint of %q at size %d: the entry names %q at size %d, or another root", body.Origin, body.Size, fresh.Origin, fresh.Size)
 	}
 	cp, err := policy.Open(challenge)
 	if err != nil {

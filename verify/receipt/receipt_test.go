@@ -16,6 +16,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/internal/vectors"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -396,11 +397,11 @@ func TestVectors(t *testing.T) {
 	}
 	vectors.Each(t, vectorDir, func(t *testing.T, v vector) {
 		got, err := receipt.Check([]byte(v.Receipt), parsePolicy(t, v.Policy), v.Time, v.Demands.demands(t))
-		var step *receipt.Error
+		var step *verify.Error
 		switch {
 		case err == nil && string(got.Verdict) != v.Expect:
 			t.Errorf("%s: %s: want %s", v.Desc, got.Verdict, v.Expect)
-		case err != nil && (!errors.As(err, &step) || string(step.Step) != v.Expect):
+		case err != nil && (!errors.As(err, &step) || string(step.Check) != v.Expect):
 			t.Errorf("%s: %v: want %s", v.Desc, err, v.Expect)
 		case err == nil:
 			wantBound(t, "t1", got.T1, v.NotBefore)

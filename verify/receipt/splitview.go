@@ -10,6 +10,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/canon"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -78,27 +79,27 @@ func CheckSplitView(file []byte, policy *tlogpolicy.Policy) (*SplitView, error) 
 	}
 	s, err := ParseSplitView(file)
 	if err != nil {
-		return nil, refuse(StepFormat, "%w", err)
+		return nil, verify.Failf(verify.Format, "%w", err)
 	}
 	a, err := policy.OpenLogged(s.A)
 	if err != nil {
-		return nil, refuse(StepCheckpoint, "a: %w", err)
+		return nil, verify.Failf(StepCheckpoint, "a: %w", err)
 	}
 	b, err := policy.OpenLogged(s.B)
 	if err != nil {
-		return nil, refuse(StepCheckpoint, "b: %w", err)
+		return nil, verify.Failf(StepCheckpoint, "b: %w", err)
 	}
 	if a.Origin != s.Origin || b.Origin != s.Origin {
-		return nil, refuse(StepCheckpoint, "checkpoints of %q and %q: want both of %q", a.Origin, b.Origin, s.Origin)
+		return nil, verify.Failf(StepCheckpoint, "checkpoints of %q and %q: want both of %q", a.Origin, b.Origin, s.Origin)
 	}
 	root := b.Root
 	if a.Size != b.Size || len(s.Left)+len(s.Right) > 0 {
 		if root, err = PrefixRoot(a.Size, b.Size, b.Root, s.Left, s.Right); err != nil {
-			return nil, refuse(StepConsistency, "%w", err)
+			return nil, verify.Failf(StepConsistency, "%w", err)
 		}
 	}
 	if root == a.Root {
-		return nil, refuse(StepConsistency, "the checkpoints of sizes %d and %d are of one history", a.Size, b.Size)
+		return nil, verify.Failf(StepConsistency, "the checkpoints of sizes %d and %d are of one history", a.Size, b.Size)
 	}
 	return s, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog/internal/testlog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -98,11 +99,11 @@ func TestSplitViewsOfEveryPairOfSmallTrees(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, err = receipt.CheckSplitView(file, p)
-				var step *receipt.Error
+				var step *verify.Error
 				switch split := uint64(leaf) < m; {
 				case split && err != nil:
 					t.Errorf("leaf %d forged below size %d of %d: %v", leaf, m, n, err)
-				case !split && (!errors.As(err, &step) || step.Step != receipt.StepConsistency || !strings.Contains(step.Detail, "of one history")):
+				case !split && (!errors.As(err, &step) || step.Check != receipt.StepConsistency || !strings.Contains(step.Detail, "of one history")):
 					t.Errorf("leaf %d forged, not below size %d of %d: %v", leaf, m, n, err)
 				case split:
 					accused++
@@ -141,7 +142,7 @@ func TestSplitViewsThatProveNothingAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*receipt.SplitView)
-		step   receipt.Step
+		step   verify.Check
 	}{
 		{"the larger one first", func(s *receipt.SplitView) { s.A, s.B = s.B, s.A }, receipt.StepConsistency},
 		{"no hashes", func(s *receipt.SplitView) { s.Left, s.Right = nil, nil }, receipt.StepConsistency},
@@ -167,8 +168,8 @@ func TestSplitViewsThatProveNothingAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = receipt.CheckSplitView(file, p)
-		var step *receipt.Error
-		if !errors.As(err, &step) || step.Step != c.step {
+		var step *verify.Error
+		if !errors.As(err, &step) || step.Check != c.step {
 			t.Errorf("%s: %v: want %s", c.name, err, c.step)
 		}
 	}

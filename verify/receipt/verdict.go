@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -150,7 +151,7 @@ func (v *Verdict) repeat(by Reappraiser, e *Evidence, leaf []byte) error {
 		return nil
 	}
 	if by == nil || v.Entry == nil {
-		return refuse(StepReappraisal, "there is nobody, or no proof, to repeat the appraisal of")
+		return verify.Failf(StepReappraisal, "there is nobody, or no proof, to repeat the appraisal of")
 	}
 	for _, p := range e.parts(&v.Entry.Evidence) {
 		have := poclog.Blob{}
@@ -158,15 +159,15 @@ func (v *Verdict) repeat(by Reappraiser, e *Evidence, leaf []byte) error {
 			have = poclog.BlobOf(*p.file)
 		}
 		if have != p.blob {
-			return refuse(StepReappraisal, "the %s at hand has digest %s: the entry names %s", p.what, have.SHA256, p.blob.SHA256)
+			return verify.Failf(StepReappraisal, "the %s at hand has digest %s: the entry names %s", p.what, have.SHA256, p.blob.SHA256)
 		}
 	}
 	again, err := by.Reappraise(*e, v.Entry.Appraised, v.Entry.Appraisal)
 	if err != nil {
-		return refuse(StepReappraisal, "the evidence does not pass: %w", err)
+		return verify.Failf(StepReappraisal, "the evidence does not pass: %w", err)
 	}
 	if !bytes.Equal(again, leaf) {
-		return refuse(StepReappraisal, "the evidence gives another entry than the log published")
+		return verify.Failf(StepReappraisal, "the evidence gives another entry than the log published")
 	}
 	v.Verdict = Reappraised
 	return nil
