@@ -17,7 +17,7 @@ func TestWhatRecordsDecideIsWhatTheRulesSay(t *testing.T) {
 	tails := []*tail{{l: &logState{origin: "a"}, terms: newTerms()}, {l: &logState{origin: "b"}, terms: newTerms()}}
 	tails[1].terms.id([]byte("south"))
 	for _, t := range tails {
-		t.keyer = newKeyer(x, t.terms)
+		t.keyer = newKeyer(x, t.terms, t.l.origin)
 	}
 	decided, moved, asked := 0, 0, 0
 	for range 40_000 {

@@ -1,21 +1,38 @@
 package monitor
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/rule"
 )
 
-// A keyer hashes facets of one log's rows.
+// A keyer hashes what the rules look at in one log's rows (rule.Rule.Facets).
 type keyer struct {
 	x      *index
 	terms  *terms
+	origin []byte   // of the log
 	hashes []uint64 // of the terms' texts: two logs number them differently
-	buf    []byte
-	list   []facet
+
+	rules   []rule.Rule
+	view    rule.View // of the row at hand; its octets are the row's, and those below
+	stories [2]rule.Story
+	place   [3 * 8]byte
+	keyType [8]byte
+
+	at    int  // the rule at hand
+	realm byte // of the row at hand
+	put   func(rule.Facet)
+	buf   []byte
+	list  []facet
 }
 
-func newKeyer(x *index, t *terms) *keyer { return &keyer{x: x, terms: t, buf: make([]byte, 0, 512)} }
+func newKeyer(x *index, t *terms, origin string) *keyer {
+	k := &keyer{x: x, terms: t, origin: []byte(origin), rules: rule.All(), buf: make([]byte, 0, 512)}
+	k.put = k.add
+	return k
+}
 
 // term hashes a term's text.
 func (k *keyer) term(id term) uint64 {
@@ -28,50 +45,6 @@ func (k *keyer) term(id term) uint64 {
 	return k.hashes[id]
 }
 
-// Families of facets. They keep the keys of different rules apart.
-const (
-	ofQuote = 1 + iota
-	ofAK
-	ofEK
-	ofInstance
-	ofBoot
-	ofBootTEE
-	ofEKBoot
-	ofInstanceBoot
-	ofPIID
-	ofChip
-	ofChipPlace
-	ofChipEK
-	ofInstanceKey
-	ofCounters
-	ofClock
-	ofCollateral
-)
-
-// key hashes a family, a realm and parts. Only one of the parts may be of varying length.
-func (k *keyer) key(family byte, r *row, parts ...[]byte) uint64 {
-	k.buf = append(k.buf[:0], family, r[offRealm])
-	for _, p := range parts {
-		k.buf = append(k.buf, p...)
-	}
-	return k.x.hash(k.buf)
-}
-
-func (k *keyer) value(parts ...[]byte) uint64 {
-	k.buf = k.buf[:0]
-	for _, p := range parts {
-		k.buf = append(k.buf, p...)
-	}
-	return k.x.hash(k.buf)
-}
-
-func (k *keyer) put(key, value uint64) { k.list = append(k.list, facet{key: key, value: value}) }
-
-// rise takes a value that should never fall.
-func (k *keyer) rise(key, value uint64) {
-	k.list = append(k.list, facet{key: key, value: value, rising: true})
-}
-
 // facets returns the facets of a row: where two entries' facets in package rule share a key and
 // differ in its value, so do two of these. The list is the keyer's, until the next call.
 func (k *keyer) facets(r *row) []facet {
@@ -79,28 +52,94 @@ func (k *keyer) facets(r *row) []facet {
 	if r.kind() != KindProof {
 		return nil
 	}
-	chip := r.chipOctets()
-	if chip != nil {
-		k.platform(r, chip)
-	}
-	if r.has(flagTPM) {
-		k.tpm(r, chip)
-	}
-	if r.has(flagFresh) && r.term(offTCB) != 0 && !r.has(flagChipID) {
-		k.rise(k.key(ofCollateral, r, r[offFMSPC:offFMSPC+6]), uint64(r.u32(offEvaluation)))
+	k.look(r)
+	for i := range k.rules {
+		k.of(i)
 	}
 	return k.list
 }
 
+// of appends a rule's facets of the row at hand.
+func (k *keyer) of(i int) {
+	if of := k.rules[i].Facets; of != nil {
+		k.at = i
+		of(&k.view, k.put)
+	}
+}
+
+// add hashes a facet of the rule at hand. Keys of different rules and realms are kept apart. Only
+// one part of a key is of varying length.
+func (k *keyer) add(f rule.Facet) {
+	k.buf = append(k.buf[:0], byte(k.at), k.realm)
+	key := k.hash(f.Key[:])
+	if k.rules[k.at].Rising {
+		k.list = append(k.list, facet{key: key, value: f.Rank, rising: true})
+		return
+	}
+	k.buf = k.buf[:0]
+	k.list = append(k.list, facet{key: key, value: k.hash(f.Value[:])})
+}
+
+// hash hashes parts after what the buffer holds.
+func (k *keyer) hash(parts [][]byte) uint64 {
+	for _, p := range parts {
+		k.buf = append(k.buf, p...)
+	}
+	return k.x.hash(k.buf)
+}
+
+// chip hashes the chip of a row, in its realm.
+func (k *keyer) chip(r *row) uint64 {
+	k.buf = append(k.buf[:0], r[offRealm])
+	return k.hash([][]byte{r.chipOctets()})
+}
+
+// says returns the value that a rule's first facet of a row has, or 0 if the rule says nothing of
+// it.
+func (k *keyer) says(id string, r *row) uint64 {
+	k.list = k.list[:0]
+	k.look(r)
+	for i := range k.rules {
+		if k.rules[i].ID == id {
+			k.of(i)
+		}
+	}
+	if len(k.list) == 0 {
+		return 0
+	}
+	return k.list[0].value
+}
+
+// look makes the view of a proof's row.
+func (k *keyer) look(r *row) {
+	k.realm = r[offRealm]
+	k.view = rule.View{
+		Joined: r.has(flagJoined) && r.has(flagTPM), Proven: r.proven() && r.has(flagTPM), Fresh: r.has(flagFresh),
+		Metal: r.isMetal(), GCE: r.profile() == poclog.GCETDXvTPM && r.has(flagGCEInstance),
+		Origin: k.origin, Chip: r.chipOctets(), Place: k.authenticPlace(r),
+		Quote: r.octets(flagQuote, offQuote, 32), EK: r.octets(flagEK, offEK, 32), AK: r.octets(flagAK, offAK, 32),
+		Instance: r.octets(flagGCEInstance|flagAzureVM, offInstance, 16),
+	}
+	k.platform(r)
+	if r.has(flagTPM) {
+		k.tpm(r)
+	}
+}
+
+// octets returns octets of a row, if it has one of some flags.
+func (r *row) octets(flags uint32, at, n int) []byte {
+	if !r.has(flags) {
+		return nil
+	}
+	return r[at : at+n]
+}
+
 // chipOctets returns the octets of the chip's identity, or nil.
 func (r *row) chipOctets() []byte {
-	switch {
-	case r.has(flagPPID):
+	if r.has(flagPPID) {
 		return r[offChip : offChip+16]
-	case r.has(flagChipID):
-		return r[offChip : offChip+64]
 	}
-	return nil
+	return r.octets(flagChipID, offChip, 64)
 }
 
 // proven reports level 2 with AK and TEE bound to each other: what the provider says of instance,
@@ -109,89 +148,61 @@ func (r *row) proven() bool { return uint32(r[offLevel]) >= poclog.LevelBound &&
 
 func (r *row) isMetal() bool { return r.profile() == poclog.BareMetalTDXTPM }
 
-func (k *keyer) platform(r *row, chip []byte) {
-	if r.has(flagChipID) {
-		k.put(k.key(ofChip, r, chip), uint64(r[offProduct]))
-	} else {
-		k.put(k.key(ofChip, r, chip), binary.LittleEndian.Uint64(r[offFMSPC:]))
+// authenticPlace is what is authenticated of the place.
+func (k *keyer) authenticPlace(r *row) []byte {
+	if !r.has(flagProviderAuthentic | flagRegionAuthentic | flagZoneAuthentic) {
+		return nil
 	}
-	if r.has(flagPIID) && r.has(flagPPID) {
-		k.put(k.key(ofPIID, r, r[offPIID:offPIID+16]), k.value(chip))
-	}
-	if !r.proven() {
-		return
-	}
-	if r.has(flagProviderAuthentic | flagRegionAuthentic | flagZoneAuthentic) {
-		k.put(k.key(ofChipPlace, r, chip), k.place(r))
-	}
-	if r.isMetal() && r.has(flagEK) {
-		k.put(k.key(ofChipEK, r, chip), k.value(r[offEK:offEK+32]))
-	}
-}
-
-// place is what is authenticated of the place.
-func (k *keyer) place(r *row) uint64 {
-	var parts [24]byte
+	k.place = [3 * 8]byte{}
 	for i, p := range []struct {
 		at   int
 		flag uint32
 	}{{offProvider, flagProviderAuthentic}, {offRegion, flagRegionAuthentic}, {offZone, flagZoneAuthentic}} {
 		if r.has(p.flag) {
-			binary.LittleEndian.PutUint64(parts[8*i:], k.term(r.term(p.at)))
+			binary.LittleEndian.PutUint64(k.place[8*i:], k.term(r.term(p.at)))
 		}
 	}
-	return k.x.hash(parts[:])
+	return k.place[:]
 }
 
-// tpm takes what a TPM's quote says; chip is nil where the entry names none.
-func (k *keyer) tpm(r *row, chip []byte) {
-	if !r.has(flagJoined) {
-		return // whoever puts another's TPM quote beside his own TEE's says nothing of either's keys
-	}
-	boot := r[offReset : offReset+8]
-	k.put(k.key(ofQuote, r, r[offQuote:offQuote+32]), binary.LittleEndian.Uint64(boot))
-	if r.has(flagAK) {
-		k.ak(r, r[offAK:offAK+32], boot, chip)
-	}
-	if !r.proven() {
+// platform looks at the chip, and at what judged it.
+func (k *keyer) platform(r *row) {
+	v := &k.view
+	if r.has(flagChipID) {
+		v.Static = r[offProduct : offProduct+1]
 		return
 	}
-	if r.has(flagEK) && chip != nil {
-		ek := r[offEK : offEK+32]
-		k.put(k.key(ofEK, r, ek), k.value(chip))
-		k.put(k.key(ofEKBoot, r, ek, boot), k.value(chip))
+	v.Static, v.PPID, v.PIID = r[offFMSPC:offPCEID+2], v.Chip, r.octets(flagPIID, offPIID, 16)
+	if r.term(offTCB) == 0 {
+		return
 	}
-	if instance := r.instanceOctets(); instance != nil && chip != nil {
-		k.put(k.key(ofInstance, r, instance), k.value(chip))
-		k.put(k.key(ofInstanceBoot, r, instance, boot), k.value(chip))
+	v.Evaluation = uint64(r.u32(offEvaluation))
+	// In a laboratory each chip is a family of its own (package rule).
+	if v.Family = v.Chip; r.realm() == poclog.Production {
+		v.Family = r[offFMSPC : offFMSPC+6]
 	}
 }
 
-func (r *row) instanceOctets() []byte {
-	if r.has(flagGCEInstance | flagAzureVM) {
-		return r[offInstance : offInstance+16]
+// tpm looks at what a TPM's quote says.
+func (k *keyer) tpm(r *row) {
+	v := &k.view
+	v.Boot, v.Clock = r[offReset:offReset+8], r.u64(offClock)
+	v.Counters = uint64(r.u32(offReset))<<32 | uint64(r.u32(offRestart))
+	binary.LittleEndian.PutUint64(k.keyType[:], k.term(r.term(offKeyType)))
+	v.KeyType = k.keyType[:]
+	// A row has digests of stories. The chip is beside the TEE's: within one boot there is one.
+	k.stories[0] = rule.Story{Of: storyFirmware, Told: [2][]byte{r[offBank : offBank+1], r[offPCRs : offPCRs+32]}}
+	k.stories[1] = rule.Story{Of: storyTEE, Told: [2][]byte{r[offMeasurement : offRTMRs+32], v.Chip}}
+	if v.Metal {
+		k.stories[1].Told[0] = nil // one TPM, many TDs
 	}
-	return nil
+	v.Stories = k.stories[:]
 }
 
-// ak takes what one AK signed.
-func (k *keyer) ak(r *row, ak, boot, chip []byte) {
-	k.put(k.key(ofBoot, r, ak, boot), k.value(r[offBank:offBank+1], r[offPCRs:offPCRs+32]))
-	if chip != nil {
-		k.put(k.key(ofAK, r, ak), k.value(chip))
-	}
-	tee := r[offMeasurement : offRTMRs+32]
-	if r.isMetal() {
-		tee = nil // one TPM, many TDs
-	}
-	k.put(k.key(ofBootTEE, r, ak, boot), k.value(tee, chip))
-	if r.has(flagFresh) {
-		k.rise(k.key(ofCounters, r, ak), uint64(r.u32(offReset))<<32|uint64(r.u32(offRestart)))
-		k.rise(k.key(ofClock, r, ak, boot), r.u64(offClock))
-	}
-	if r.profile() == poclog.GCETDXvTPM && r.has(flagGCEInstance) {
-		var keyType [8]byte
-		binary.LittleEndian.PutUint64(keyType[:], k.term(r.term(offKeyType)))
-		k.put(k.key(ofInstanceKey, r, r[offInstance:offInstance+16], keyType[:]), k.value(ak))
-	}
+var storyFirmware, storyTEE = []byte{1}, []byte{2}
+
+// sameStories reports whether two rows of one AK's boot tell the same.
+func sameStories(e, f *row) bool {
+	return e[offBank] == f[offBank] && bytes.Equal(e[offPCRs:offPCRs+32], f[offPCRs:offPCRs+32]) &&
+		bytes.Equal(e[offMeasurement:offRTMRs+32], f[offMeasurement:offRTMRs+32])
 }

@@ -14,6 +14,14 @@
 // nothing. A folder whose parts do not belong together is refused, never repaired. Whatever a log
 // does, others go on.
 //
+// The parts of the package are groups of files:
+//   - monitor, run, state: the folder, its database and the loop over all logs;
+//   - tail, roots, tree, trouble, covering: verified reading of one log, and what is wrong with it;
+//   - record, fill, rows, terms, filter: what is kept of each entry;
+//   - facets, index, pairs: which entries are to be compared;
+//   - decide, judge, side, nearer, contradict: comparing them, and the evidence of what is found;
+//   - alert, quota, counts: what somebody is to be told.
+//
 // It repeats no appraisal unless it is given somebody who can, asks nobody but the logs, and
 // believes a log that serves everybody the same: only gossip between those who watch it tells more.
 // Tests in this package are the evidence.

@@ -9,25 +9,9 @@ import (
 	"github.com/poclog/poclog/verify/rule"
 )
 
-// A saying is what a row says of its chip that another may deny at one time and not at another; 0:
-// nothing.
-type saying func(*tail, *row) uint64
-
-// sayings are those of the rules that ask how near to each other two entries were made.
-var sayings = [2]saying{
-	func(t *tail, r *row) uint64 {
-		if !r.proven() || !r.has(flagProviderAuthentic|flagRegionAuthentic|flagZoneAuthentic) {
-			return 0
-		}
-		return t.keyer.place(r)
-	},
-	func(t *tail, r *row) uint64 {
-		if !r.proven() || !r.isMetal() || !r.has(flagEK) {
-			return 0
-		}
-		return t.keyer.value(r[offEK : offEK+32])
-	},
-}
+// sayings are rules that ask how near to each other two entries were made. What an entry says of
+// its chip by one of them another may deny at one time, and not at another.
+var sayings = [2]string{"chip-in-two-places", "two-tpms-on-chassis"}
 
 // nearer finds entries that say the same as two that were not certainly made at one time, and that
 // were: the index knows the latest of a place alone, and a log that is read after another, or
@@ -46,8 +30,8 @@ func (j *judging) nearer(ctx context.Context, found []*rule.Finding) error {
 		}
 	}
 	least := j.within(rows.row(0), rows.row(1))
-	for i, says := range sayings {
-		a, b := says(e.tail, rows.row(0)), says(f.tail, rows.row(1))
+	for i, id := range sayings {
+		a, b := e.tail.keyer.says(id, rows.row(0)), f.tail.keyer.says(id, rows.row(1))
 		if a == 0 || b == 0 || a == b {
 			continue
 		}
@@ -107,7 +91,7 @@ func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
 	if err := t.readChips(ctx); err != nil {
 		return nil, err
 	}
-	key := t.keyer.key(ofChip, of, of.chipOctets())
+	key := t.keyer.chip(of)
 	if c.last == key && len(c.list) == len(c.at[key]) {
 		return c.list, nil
 	}
@@ -119,8 +103,8 @@ func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
 		}
 		r := row.row(0)
 		m := moment{at: r.appraised(), ref: refOf(t.l.number, index)}
-		for n, says := range sayings {
-			m.says[n] = says(t, r)
+		for n, id := range sayings {
+			m.says[n] = t.keyer.says(id, r)
 		}
 		c.list = append(c.list, m)
 	}
@@ -141,7 +125,7 @@ func (t *tail) readChips(ctx context.Context) error {
 		}
 		for i := range part.len() {
 			if r := part.row(i); r.has(flagFresh) && r.chipOctets() != nil {
-				key := t.keyer.key(ofChip, r, r.chipOctets())
+				key := t.keyer.chip(r)
 				c.at[key] = append(c.at[key], c.upTo+uint64(i))
 			}
 		}

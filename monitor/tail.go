@@ -26,7 +26,7 @@ func (r *run) load(ctx context.Context, l *logState) (*tail, error) {
 	if t.terms, err = r.m.state.terms(ctx, l.number); err != nil {
 		return nil, err
 	}
-	t.keyer = newKeyer(r.index, t.terms)
+	t.keyer = newKeyer(r.index, t.terms, l.origin)
 	if t.rows, err = openRows(r.m.dir, l.number, l.next, os.O_RDWR); err != nil {
 		return nil, err
 	}

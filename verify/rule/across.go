@@ -24,8 +24,12 @@ func (l Limits) Across(claims []*Claim) []*Finding {
 			f.add(found)
 		}
 	}
+	views := make([]*View, len(claims))
+	for i, c := range claims {
+		views[i] = c.View()
+	}
 	for i := range all {
-		f.rule(&all[i], claims)
+		f.rule(&all[i], claims, views)
 	}
 	return f.found
 }
@@ -51,6 +55,7 @@ func (f *finder) add(found *Finding) {
 // A class is the claims with one value of a facet, as far as others are compared with it.
 type class struct {
 	value string
+	rank  uint64
 	first *Claim
 }
 
@@ -61,22 +66,32 @@ type group struct {
 	top     [2]class // of the greatest values so far: the greatest may be too young to be proven older than a later claim
 }
 
-func (f *finder) rule(r *Rule, claims []*Claim) {
+func (f *finder) rule(r *Rule, claims []*Claim, views []*View) {
 	if r.Check == nil || r.Facets == nil {
 		return
 	}
 	groups := make(map[string]*group)
-	for _, c := range claims {
-		for _, facet := range r.Facets(c) {
-			key := string(c.Entry.Realm) + " " + facet.Key
-			g := groups[key]
+	var key []byte
+	for i, c := range claims {
+		r.Facets(views[i], func(facet Facet) {
+			key = append(append(key[:0], c.Entry.Realm...), 0)
+			key = joined(key, facet.Key[:])
+			g := groups[string(key)]
 			if g == nil {
 				g = new(group)
-				groups[key] = g
+				groups[string(key)] = g
 			}
-			f.join(r, g, class{facet.Value, c})
-		}
+			f.join(r, g, class{string(joined(nil, facet.Value[:])), facet.Rank, c})
+		})
 	}
+}
+
+// joined appends parts, with a zero octet after each. No identity and no word has one.
+func joined(to []byte, parts [][]byte) []byte {
+	for _, p := range parts {
+		to = append(append(to, p...), 0)
+	}
+	return to
 }
 
 // join compares a claim with those of its group from which it differs.
@@ -92,11 +107,11 @@ func (f *finder) join(r *Rule, g *group, c class) {
 				f.add(r.Run(o.first, c.first, f.limits))
 			}
 		}
-		switch { // where there is none its value is empty, which no facet's is
-		case c.value > g.top[0].value:
-			g.top = [2]class{c, g.top[0]}
-		case c.value > g.top[1].value:
-			g.top[1] = c
+		switch top := &g.top; {
+		case top[0].first == nil || c.rank > top[0].rank:
+			g.top = [2]class{c, top[0]}
+		case top[1].first == nil || c.rank > top[1].rank:
+			top[1] = c
 		}
 		return
 	}

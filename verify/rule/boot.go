@@ -24,11 +24,10 @@ import (
 // Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction, or alert.
 var quoteReplayed = Rule{
 	ID: "quote-replayed",
-	Facets: func(c *Claim) []Facet {
-		if !c.Entry.Joined() {
-			return nil
+	Facets: func(v *View, put func(Facet)) {
+		if v.Joined {
+			each(put, facetOf(v.Quote, v.Boot))
 		}
-		return facet(c.Entry.Quote, boot(c.Entry.TPM))
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
@@ -63,16 +62,13 @@ var quoteReplayed = Rule{
 // Implicated: the AK, which signed both. Affected: the chips. Severity: contradiction.
 var bootForked = Rule{
 	ID: "boot-forked",
-	Facets: func(c *Claim) []Facet {
-		e := c.Entry
-		if akOf(e) == "" {
-			return nil
+	Facets: func(v *View, put func(Facet)) {
+		if !v.Joined {
+			return
 		}
-		var out []Facet
-		for _, s := range stories(e) {
-			out = append(out, Facet{string(akOf(e)) + " " + boot(e.TPM) + " " + s.of, s.told})
+		for _, s := range v.Stories {
+			each(put, Facet{Key: [3][]byte{v.AK, v.Boot, s.Of}, Value: s.Told})
 		}
-		return out
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
@@ -129,11 +125,12 @@ func stories(e *poclog.Entry) []story {
 var tpmRewound = Rule{
 	ID:     "tpm-rewound",
 	Rising: true,
-	Facets: func(c *Claim) []Facet {
-		if c.Entry.Fresh == nil || akOf(c.Entry) == "" {
-			return nil
+	Facets: func(v *View, put func(Facet)) {
+		if !v.Fresh || !v.Joined || len(v.AK) == 0 || len(v.Boot) == 0 {
+			return
 		}
-		return facet(akOf(c.Entry), boot(c.Entry.TPM)+fmt.Sprintf(".%016x", c.Entry.TPM.Clock))
+		put(Facet{Key: [3][]byte{v.AK}, Rank: v.Counters})
+		put(Facet{Key: [3][]byte{v.AK, v.Boot}, Rank: v.Clock})
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		switch {

@@ -16,10 +16,8 @@ import (
 //
 // Implicated: Intel's CA. Affected: both chips. Severity: contradiction.
 var piidOnTwoPPIDs = Rule{
-	ID: "piid-on-two-ppids",
-	Facets: func(c *Claim) []Facet {
-		return facet(first(c.Entry.Chassis, poclog.IntelPIID), string(first(c.Entry.Chassis, poclog.IntelPPID)))
-	},
+	ID:     "piid-on-two-ppids",
+	Facets: func(v *View, put func(Facet)) { each(put, facetOf(v.PIID, v.PPID)) },
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
 		piid, ppid, other := first(e.Entry.Chassis, poclog.IntelPIID), first(e.Entry.Chassis, poclog.IntelPPID), first(f.Entry.Chassis, poclog.IntelPPID)
@@ -45,7 +43,7 @@ var piidOnTwoPPIDs = Rule{
 // VLEK.
 var chipStaticChanged = Rule{
 	ID:     "chip-static-changed",
-	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), static(c.Entry)) },
+	Facets: func(v *View, put func(Facet)) { each(put, facetOf(v.Chip, v.Static)) },
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
 		chip, one, two := e.Entry.Chip(), static(e.Entry), static(f.Entry)

@@ -2,7 +2,6 @@ package rule
 
 import (
 	"encoding/hex"
-	"fmt"
 	"slices"
 
 	"github.com/poclog/poclog"
@@ -44,9 +43,6 @@ func isAzure(e *poclog.Entry) bool {
 	return e.Profile == poclog.AzureTDXvTPM || e.Profile == poclog.AzureSNPvTPM
 }
 
-// boot is what a TPM's counters say of which of its boots a quote was made in.
-func boot(t *poclog.TPM) string { return fmt.Sprintf("%08x.%08x", t.ResetCount, t.RestartCount) }
-
 func sameBoot(e, f *poclog.Entry) bool {
 	return e.TPM.ResetCount == f.TPM.ResetCount && e.TPM.RestartCount == f.TPM.RestartCount
 }
@@ -67,13 +63,6 @@ func older(e, f *poclog.TPM) bool {
 		behind = e.RestartCount - f.RestartCount
 	}
 	return behind > 0 && behind < 1<<31
-}
-
-func facet(key poclog.Identity, value string) []Facet {
-	if key == "" || value == "" {
-		return nil
-	}
-	return []Facet{{string(key), value}}
 }
 
 func hexOf(b []byte) string { return hex.EncodeToString(b) }

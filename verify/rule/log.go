@@ -56,12 +56,10 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // docs/format.md §11 says what a log promises.
 var collateralRegressed = Rule{
 	ID: "collateral-regressed",
-	Facets: func(c *Claim) []Facet {
-		e := c.Entry
-		if e.Fresh == nil || e.CVM.TCB == nil || len(e.CVM.FMSPC) == 0 {
-			return nil
+	Facets: func(v *View, put func(Facet)) {
+		if v.Fresh && len(v.Family) > 0 {
+			put(Facet{Key: [3][]byte{v.Origin, v.Family}, Rank: v.Evaluation})
 		}
-		return []Facet{{c.Origin + " " + family(e), fmt.Sprintf("%08x", e.CVM.TCB.Evaluation)}}
 	},
 	Rising: true,
 	Check: func(e, f *Claim, _ Limits) *Finding {

@@ -27,7 +27,11 @@ const Moved = "moved"
 // ([onFirmwaresWord]).
 //
 // Implicated: the AK. Affected: both chips. Severity: contradiction, or alert under a VLEK.
-var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, (*poclog.Entry).Joined)
+var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, (*poclog.Entry).Joined, func(v *View, put func(Facet)) {
+	if v.Joined {
+		each(put, facetOf(v.AK, v.Chip))
+	}
+})
 
 // ekOnTwoChips: one EK stands for the TPMs of two machines: the provider was made to certify keys
 // under it for both, or a TPM answers for two machines.
@@ -40,7 +44,12 @@ var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, (*poclog.Entry).Joined)
 // Implicated: an AK that signed both sides; else nobody, for an appraisal policy says who may
 // certify EKs, and a log's operator may list whom he likes. Affected: the EK and both chips.
 // Severity: contradiction.
-var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven)
+var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven, func(v *View, put func(Facet)) {
+	if v.Proven && len(v.Boot) > 0 {
+		onChip := facetOf(v.EK, v.Chip)
+		each(put, onChip, onChip.within(v.Boot))
+	}
+})
 
 // instanceOnTwoChips: one instance is said to run on two chips.
 //
@@ -51,17 +60,16 @@ var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven)
 //
 // Implicated: an AK that signed both sides, or else the Compute Engine instance, both of whose keys
 // did. Affected: both chips. Severity: contradiction.
-var instanceOnTwoChips = onTwoChips("instance-on-two-chips", func(e *poclog.Entry) poclog.Identity { return e.Instance }, proven)
+var instanceOnTwoChips = onTwoChips("instance-on-two-chips", func(e *poclog.Entry) poclog.Identity { return e.Instance }, proven, func(v *View, put func(Facet)) {
+	if v.Proven && len(v.Boot) > 0 {
+		onChip := facetOf(v.Instance, v.Chip)
+		each(put, onChip, onChip.within(v.Boot))
+	}
+})
 
-func onTwoChips(id string, subject func(*poclog.Entry) poclog.Identity, counts func(*poclog.Entry) bool) Rule {
+func onTwoChips(id string, subject func(*poclog.Entry) poclog.Identity, counts func(*poclog.Entry) bool, facets func(*View, func(Facet))) Rule {
 	return Rule{
-		ID: id,
-		Facets: func(c *Claim) []Facet {
-			if !counts(c.Entry) {
-				return nil
-			}
-			return facet(subject(c.Entry), string(c.Entry.Chip()))
-		},
+		ID: id, Facets: facets,
 		Check: func(e, f *Claim, _ Limits) *Finding {
 			s, chip, other := subject(e.Entry), e.Entry.Chip(), f.Entry.Chip()
 			if s == "" || s != subject(f.Entry) || chip == "" || other == "" || chip == other || !counts(e.Entry) || !counts(f.Entry) {

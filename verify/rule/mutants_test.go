@@ -190,7 +190,7 @@ func TestTPMsAreRewoundInAnOrderThatIsProven(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	if tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.TPM = nil })) != nil || tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || tpmRewound.Facets(claimed(1, func(e *poclog.Entry) { e.Keys = nil })) != nil {
+	if facetsOf(&tpmRewound, claimed(1, func(e *poclog.Entry) { e.TPM = nil })) != nil || facetsOf(&tpmRewound, claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || facetsOf(&tpmRewound, claimed(1, func(e *poclog.Entry) { e.Keys = nil })) != nil {
 		t.Error("facets without a time or a key")
 	}
 	strange := func(e *poclog.Entry) {
@@ -375,15 +375,17 @@ func TestTimesBetweenClaims(t *testing.T) {
 			t.Errorf("%s to %s, appraised %s: want %t", c.t1, c.t2, c.at, c.want)
 		}
 	}
-	if collateralRegressed.Facets(claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || collateralRegressed.Facets(claimed(1, func(e *poclog.Entry) { e.CVM.TCB = nil })) != nil ||
-		collateralRegressed.Facets(claimed(1, func(e *poclog.Entry) { e.CVM.FMSPC = nil })) != nil || len(collateralRegressed.Facets(claimed(1, nil))) != 1 {
+	if facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.CVM.TCB = nil })) != nil ||
+		facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.CVM.FMSPC = nil })) != nil || len(facetsOf(&collateralRegressed, claimed(1, nil))) != 1 {
 		t.Error("facets of what cannot regress")
 	}
 }
 
 func TestSmallThings(t *testing.T) {
-	if facet("", "v") != nil || facet("k", "") != nil || len(facet("k", "v")) != 1 {
-		t.Error("facets")
+	put := 0
+	each(func(Facet) { put++ }, facetOf(nil, []byte("v")), facetOf([]byte("k"), nil), facetOf([]byte("k"), []byte("v")))
+	if put != 1 {
+		t.Errorf("%d facets: want one, the one with key and value", put)
 	}
 	if got := ids(akTwo, "", akOne, akTwo); !slices.Equal(got, []poclog.Identity{akOne, akTwo}) {
 		t.Errorf("%v", got)
@@ -434,11 +436,23 @@ func TestSmallThings(t *testing.T) {
 	}
 }
 
+func facetsOf(r *Rule, c *Claim) (list []Facet) {
+	r.Facets(c.View(), func(f Facet) { list = append(list, f) })
+	return list
+}
+
 // recorded is a rule that notes what is compared with what.
 func recorded(rising bool, values map[uint64]string, pairs *[]string) *Rule {
 	return &Rule{
 		ID: "recorded", Rising: rising,
-		Facets: func(c *Claim) []Facet { return []Facet{{"key", values[c.Index]}} },
+		Facets: func(v *View, put func(Facet)) {
+			value := values[v.Evaluation]
+			f := facetOf([]byte("key"), []byte(value))
+			if rising {
+				f.Rank = uint64(value[0])
+			}
+			put(f)
+		},
 		Check: func(e, f *Claim, _ Limits) *Finding {
 			*pairs = append(*pairs, fmt.Sprintf("%d-%d", e.Index, f.Index))
 			return nil
@@ -450,13 +464,13 @@ func recorded(rising bool, values map[uint64]string, pairs *[]string) *Rule {
 // values rise, with the two greatest.
 func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 	run := func(rising bool, values ...string) string {
-		byIndex, claims, pairs := make(map[uint64]string), []*Claim(nil), []string(nil)
+		byIndex, claims, views, pairs := make(map[uint64]string), []*Claim(nil), []*View(nil), []string(nil)
 		for i, v := range values {
 			byIndex[uint64(i)] = v
-			claims = append(claims, claimed(uint64(i), nil))
+			claims, views = append(claims, claimed(uint64(i), nil)), append(views, &View{Evaluation: uint64(i)})
 		}
 		f := finder{seen: make(map[string]bool)}
-		f.rule(recorded(rising, byIndex, &pairs), claims)
+		f.rule(recorded(rising, byIndex, &pairs), claims, views)
 		return strings.Join(pairs, " ")
 	}
 	for _, c := range []struct {
@@ -485,8 +499,8 @@ func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 		t.Errorf("the last claim is compared %d times: want %d", n, 1+maxFirsts)
 	}
 	f := finder{seen: make(map[string]bool)}
-	f.rule(&Rule{ID: "alone", Facets: func(*Claim) []Facet { t.Error("asked for facets"); return nil }}, []*Claim{claimed(1, nil)})
-	f.rule(&Rule{ID: "none", Check: func(*Claim, *Claim, Limits) *Finding { t.Error("compared"); return nil }}, []*Claim{claimed(1, nil), claimed(2, nil)})
+	f.rule(&Rule{ID: "alone", Facets: func(*View, func(Facet)) { t.Error("asked for facets") }}, []*Claim{claimed(1, nil)}, make([]*View, 1))
+	f.rule(&Rule{ID: "none", Check: func(*Claim, *Claim, Limits) *Finding { t.Error("compared"); return nil }}, []*Claim{claimed(1, nil), claimed(2, nil)}, make([]*View, 2))
 	f.add(nil)
 	f.add(&Finding{Rule: "a"})
 	f.add(&Finding{Rule: "a"})

@@ -44,8 +44,12 @@ func (w where) differs(o where) bool {
 // others, and no key says where it is: its certificate does, by whom the appraisal policy lists.
 // Affected: the chip. Severity: contradiction, or alert under a VLEK ([onFirmwaresWord]).
 var chipInTwoPlaces = Rule{
-	ID:     "chip-in-two-places",
-	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), placeOf(c.Entry).String()) },
+	ID: "chip-in-two-places",
+	Facets: func(v *View, put func(Facet)) {
+		if v.Proven {
+			each(put, facetOf(v.Chip, v.Place))
+		}
+	},
 	Check: func(e, f *Claim, l Limits) *Finding {
 		e, f = ordered(e, f)
 		chip, here, there := e.Entry.Chip(), placeOf(e.Entry), placeOf(f.Entry)
@@ -84,11 +88,10 @@ func span(e, f *Claim) string { return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T
 // Implicated: the provider. Affected: the instance and both keys. Severity: contradiction.
 var twoAKsForInstance = Rule{
 	ID: "two-aks-for-instance",
-	Facets: func(c *Claim) []Facet {
-		if !gceInstance(c.Entry) {
-			return nil
+	Facets: func(v *View, put func(Facet)) {
+		if v.GCE && v.Joined {
+			each(put, facetOf(v.Instance, v.AK).within(v.KeyType))
 		}
-		return []Facet{{string(c.Entry.Instance) + " " + c.Entry.TPM.KeyType, string(akOf(c.Entry))}}
 	},
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
@@ -118,8 +121,12 @@ func gceInstance(e *poclog.Entry) bool {
 // Implicated: nobody; each TPM signed one side. Affected: the chip and both EKs. Severity:
 // contradiction.
 var twoTPMsOnChassis = Rule{
-	ID:     "two-tpms-on-chassis",
-	Facets: func(c *Claim) []Facet { return facet(c.Entry.Chip(), string(metalEK(c.Entry))) },
+	ID: "two-tpms-on-chassis",
+	Facets: func(v *View, put func(Facet)) {
+		if v.Metal && v.Proven {
+			each(put, facetOf(v.Chip, v.EK))
+		}
+	},
 	Check: func(e, f *Claim, l Limits) *Finding {
 		e, f = ordered(e, f)
 		chip, ek, other := e.Entry.Chip(), metalEK(e.Entry), metalEK(f.Entry)

@@ -95,8 +95,9 @@ type Rule struct {
 
 	// Facets says under which keys to look for candidates: only claims that share a key and differ
 	// in its value can contradict. Values of a rising facet only ever rise, so that a claim need be
-	// compared only with the one of the greatest value so far, as bytes.
-	Facets func(c *Claim) []Facet
+	// compared only with the one of the greatest rank so far. What is put is valid until put
+	// returns.
+	Facets func(v *View, put func(Facet))
 	Rising bool
 
 	// Check compares two claims of one realm; nil: they agree. The order of the arguments does not
@@ -107,9 +108,6 @@ type Rule struct {
 	// the evidence.
 	Alone func(c *Claim) *Finding
 }
-
-// A Facet is a key that claims share and the value in which they may differ.
-type Facet struct{ Key, Value string }
 
 // Limits are what the judge presumes of honest operation. The zero value stands for the defaults.
 type Limits struct {
