@@ -67,6 +67,27 @@ export class Cursor {
     return this.indented ? "\n" + "  ".repeat(this.#depth) : "";
   }
 
+  /** An object as it stands, of at most limit characters: its braces pair outside of strings. */
+  raw(limit: number): string {
+    const start = this.#at;
+    if (!this.ahead("{")) this.fail("want an object");
+    let depth = 0;
+    do {
+      if (this.#at - start >= limit) this.fail(`an object of over ${limit} characters`);
+      if (this.ahead('"')) {
+        this.string(limit);
+        continue;
+      }
+      const c = this.text.charAt(this.#at);
+      if (c <= " " || c > "~") this.fail("no object in canonical form");
+      if (c === "{") depth++;
+      if (c === "}") depth--;
+      this.#at++;
+    } while (depth > 0);
+    if (this.#at - start > limit) this.fail(`an object of over ${limit} characters`);
+    return this.text.slice(start, this.#at);
+  }
+
   /** The characters up to, and without, the first that accept refuses; at most limit. */
   run(accept: (code: number) => boolean, limit: number): string {
     const start = this.#at;

@@ -1,5 +1,5 @@
 /**
- * Checks Proof-of-Cloud receipts, contradictions and split views, without a network and without
+ * Checks Proof-of-Cloud receipts, dossiers, contradictions and split views, without a network and without
  * trust in whoever sent them. Written from docs/format.md; section numbers are that page's.
  *
  * Every function takes octets that may come from anybody. Nothing but PoclogError is thrown.
@@ -10,7 +10,7 @@ export { parseBundle, bundleProfile, ITEMS, type Bundle, type Item } from "./bun
 export { parseCollateral, type Collateral, type CollateralItem } from "./collateral.js";
 export { parseChallenge, nonce, type Challenge } from "./challenge.js";
 export { parseAppraisalPolicy, type AppraisalPolicy } from "./appraisalpolicy.js";
-export { parseEntry, type Entry, type Proof, type Config, type Unknown, type Endorsement } from "./entry.js";
+export { parseEntry, type Entry, type Proof, type Config, type Index, type Unknown, type Endorsement } from "./entry.js";
 export { parsePolicy, type Policy } from "./tlogpolicy.js";
 export { parseReceipt, type Receipt } from "./receipt.js";
 export { checkReceipt, type Verdict, type Question } from "./verdict.js";
@@ -20,5 +20,9 @@ export { parseExceptions, type Exceptions } from "./exceptions.js";
 export { parseSubmission, parseEnvelope, checkPublishers, type Submission, type Envelope } from "./submission.js";
 export { checkContradiction, type ContradictionVerdict, type ContradictionQuestion } from "./contradiction.js";
 export { parseContradiction, type Contradiction } from "./contradictionfile.js";
+export { checkDossier, type DossierVerdict, type DossierQuestion, type Covered } from "./dossier.js";
+export { parseDossier, parseIndexWrong, type Dossier, type IndexWrong } from "./dossierfile.js";
+export { checkIndexWrong, type IndexWrongVerdict } from "./indexwrong.js";
+export { type Found } from "./classes.js";
 export { type Step, type State } from "./steps.js";
 export { compareEntries, type Claim as Compared, type Finding, type Severity } from "./rules.js";

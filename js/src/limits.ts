@@ -17,3 +17,5 @@ export const MAX_HASHES = 63;
 export const MAX_CONTRADICTION = 16 * MIB;
 export const MAX_SUBMISSION = 2_797_226;
 export const MAX_ENVELOPE = 3_737_828;
+export const MAX_DOSSIER = 64 * MIB;
+export const MAX_INDEX_WRONG = 16 * MIB;

@@ -50,16 +50,16 @@ function contradiction(...implicated: (string | undefined)[]): Finding {
 
 const named = (ids: string[] | undefined, ...prefixes: string[]) =>
   ids?.find((id) => prefixes.some((p) => id.startsWith(p)));
-const ppid = (p: Proof) => named(p.chassis, "intel:tdx:ppid:");
-const piid = (p: Proof) => named(p.chassis, "intel:tdx:piid:");
-const chip = (p: Proof) => named(p.chassis, "intel:tdx:ppid:", "amd:snp:chipid:");
+export const ppid = (p: Proof) => named(p.chassis, "intel:tdx:ppid:");
+export const piid = (p: Proof) => named(p.chassis, "intel:tdx:piid:");
+export const chip = (p: Proof) => named(p.chassis, "intel:tdx:ppid:", "amd:snp:chipid:");
 /** The AK that an entry binds to its TEE: one that is not joined names none. */
-const ak = (p: Proof) => (joined(p) ? named(p.keys, "tpm:ak:") : undefined);
+export const ak = (p: Proof) => (joined(p) ? named(p.keys, "tpm:ak:") : undefined);
 /** Of the machine, or of the VM. */
-const ekOf = (p: Proof) => named(p.chassis, "tpm:ek:") ?? named(p.keys, "tpm:ek:");
+export const ekOf = (p: Proof) => named(p.chassis, "tpm:ek:") ?? named(p.keys, "tpm:ek:");
 /** Of a bare-metal machine's own TPM. */
-const metalEK = (p: Proof) => named(p.chassis, "tpm:ek:");
-const tdx = (p: Proof): TDX | undefined => (p.cvm.technology === "tdx" ? p.cvm : undefined);
+export const metalEK = (p: Proof) => named(p.chassis, "tpm:ek:");
+export const tdx = (p: Proof): TDX | undefined => (p.cvm.technology === "tdx" ? p.cvm : undefined);
 
 /** Whether a certificate names the chip: under a VLEK it is the firmware's word. */
 const certified = (p: Proof) => p.cvm.technology !== "snp" || p.cvm.snp.signer !== "vlek";
@@ -257,7 +257,7 @@ export const PAIRS: Record<string, Pair> = {
 export const SINGLES: Record<string, Single> = { "interval-inverted": intervalInverted };
 
 /** The name of the finding that something moved, whichever rule made it. */
-const MOVED = "moved";
+export const MOVED = "moved";
 
 /** The rule whose finding is an appraisal that gives another leaf. */
 export const NOT_REPRODUCIBLE = "entry-not-reproducible";

@@ -3,7 +3,7 @@ import { equal, fromHex, octetsOf, sha256, shown } from "./bytes.js";
 import { base64url, constant, hex, list, object, optional, parse, text, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";
 import { MAX_CHECKPOINT, MAX_SPLIT_VIEW } from "./limits.js";
-import { nodeHash } from "./merkle.js";
+import { nodeHash, splitPoint } from "./merkle.js";
 import { openCheckpoint, type Opened } from "./note.js";
 import { Steps, Stop, type Step } from "./steps.js";
 import { demandPolicy, type Policy } from "./tlogpolicy.js";
@@ -84,7 +84,7 @@ class Tree {
 
   /** The hash over leaves [start, end), made of the nodes given. */
   root(start: bigint, end: bigint): Uint8Array {
-    const middle = start + split(end - start);
+    const middle = start + splitPoint(end - start);
     const complete = end - start === 1n || end - middle === middle - start;
     if (complete && end <= this.at) return this.left[this.#l++] ?? missing();
     if (complete && start >= this.at) return this.right[this.#r++] ?? missing();
@@ -99,13 +99,6 @@ class Tree {
 
 function missing(): never {
   refuse("consistency", "too few nodes");
-}
-
-/** The greatest power of two below n. */
-function split(n: bigint): bigint {
-  let k = 1n;
-  while (k * 2n < n) k *= 2n;
-  return k;
 }
 
 function foldLeft(nodes: Uint8Array[]): Uint8Array {

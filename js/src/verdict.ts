@@ -1,10 +1,11 @@
 /** docs/format.md section 10: the verdict on a receipt. */
 import type { Proof } from "./entry.js";
 import { shown } from "./bytes.js";
+import { checkedDossier, clear, type Checked, type DossierQuestion, type DossierVerdict } from "./dossier.js";
 import { checkDemands, DEMAND_STEPS, meetDemands, type Demands } from "./demands.js";
 import { refuse } from "./errors.js";
 import { audited, PROOF_STEPS, proveReceipt, type Proven } from "./proven.js";
-import { Steps, Stop, type Step } from "./steps.js";
+import { absent, Steps, Stop, type Step } from "./steps.js";
 import { AUDITORS, demandPolicy, type Policy } from "./tlogpolicy.js";
 
 /** What a reader asks, and when. */
@@ -12,6 +13,10 @@ export interface Question extends Demands {
   now: Date;
   /** The witness or group of the policy whose cosignatures make a receipt audited. Default "auditors". */
   auditGroup?: string;
+  /** A dossier of the receipt's log, which must clear the receipt. */
+  dossier?: Uint8Array;
+  /** What is asked of the dossier. */
+  dossierDemands?: Pick<DossierQuestion, "maxAge" | "since" | "verdict">;
 }
 
 /** What came of a check. There is no yes without its steps, and no word for what was not asked. */
@@ -35,28 +40,42 @@ export interface Verdict {
   notBefore: bigint | undefined;
   /** Seconds since 1970: the evidence was made before it. */
   notAfter: bigint | undefined;
+  /** Of the dossier that was given. */
+  dossier: DossierVerdict | undefined;
 }
 
 /** Checks a receipt under the reader's policy and demands. It throws where it was not asked right. */
 export function checkReceipt(file: Uint8Array, policy: Policy, question: Question): Verdict {
-  const { now, auditGroup, ...demands } = asked(policy, question);
-  const steps = new Steps("demands", ...PROOF_STEPS, "kind", ...DEMAND_STEPS);
-  const found: { proven?: Proven; proof?: Proof; audited?: boolean } = {};
+  const { now, auditGroup, dossier, dossierDemands, ...demands } = asked(policy, question);
+  const steps = new Steps("demands", ...PROOF_STEPS, "kind", ...DEMAND_STEPS, "dossier");
+  const found: Parts = {};
   try {
     steps.run("demands", () => checkDemands(demands), () => "can be answered");
     found.proven = proveReceipt(file, policy, steps);
     found.proof = steps.run("kind", () => proofOf(found.proven as Proven), () => "a proof");
     found.audited = audited(found.proven, policy, auditGroup ?? AUDITORS);
     meetDemands(found.proven, found.proof, demands, BigInt(Math.floor(now.getTime() / 1000)), found.audited, steps);
+    const asks: DossierQuestion = { ...dossierDemands, now, realm: demands.realm ?? "production", auditGroup: auditGroup ?? AUDITORS };
+    if (dossier) found.dossier = checkedDossier(dossier, policy, asks);
+    steps.run("dossier", () => found.dossier && clear(found.dossier, found.proven as Proven), (s) => s ?? absent("none was given: other entries may contradict this one"));
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
   return verdict(steps, found);
 }
 
+/** What a check found so far. */
+interface Parts {
+  proven?: Proven;
+  proof?: Proof;
+  audited?: boolean;
+  dossier?: Checked;
+}
+
 function asked(policy: Policy, question: Question): Question {
   demandPolicy(policy);
   if (!(question?.now instanceof Date) || Number.isNaN(question.now.getTime())) refuse("demands", "now is no time");
+  if (question.dossierDemands && !question.dossier) refuse("demands", "demands of a dossier, and no dossier");
   return question;
 }
 
@@ -65,7 +84,7 @@ function proofOf(p: Proven): Proof {
   return p.entry;
 }
 
-function verdict(steps: Steps, found: { proven?: Proven; proof?: Proof; audited?: boolean }): Verdict {
+function verdict(steps: Steps, found: Parts): Verdict {
   const { refused } = steps;
   const { proven: p, proof } = found;
   return {
@@ -79,5 +98,6 @@ function verdict(steps: Steps, found: { proven?: Proven; proof?: Proof; audited?
     size: p?.checkpoint.size,
     notBefore: p?.t1,
     notAfter: p?.t2,
+    dossier: found.dossier?.verdict,
   };
 }

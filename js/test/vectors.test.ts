@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  checkContradiction, checkPublishers, checkReceipt, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
-  parseCollateral, parseContradiction, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parsePolicy, parseSubmission,
+  checkContradiction, checkDossier, checkPublishers, checkReceipt, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
+  parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong, parsePolicy, parseSubmission,
   PoclogError, type Demands,
 } from "poclog-verify";
 import { octets, vectors } from "./vectors.js";
@@ -31,6 +31,8 @@ const PARSERS: Record<string, (file: Uint8Array) => unknown> = {
   contradiction: parseContradiction,
   exceptions: parseExceptions,
   "index-entry": known,
+  dossier: parseDossier,
+  "index-wrong": parseIndexWrong,
   identity: (file) => parseIdentity(new TextDecoder().decode(file)),
 };
 
@@ -45,12 +47,8 @@ function outcome(f: () => unknown): string {
   }
 }
 
-/** Formats that this module does not read yet. */
-const NOT_YET = new Set(["dossier", "index-wrong"]);
-
 test("formats", async (t) => {
   for (const [name, v] of vectors<Format>("testdata/formats")) {
-    if (NOT_YET.has(v.format)) continue;
     await t.test(name, () => {
       const parse = PARSERS[v.format];
       assert.ok(parse, `format ${v.format}`);
@@ -119,6 +117,27 @@ test("contradictions", async (t) => {
       const who = f?.implicated.join(" ") || "nobody";
       const word = again ? "reappraised" : r.verdict;
       assert.equal(r.refused ? `refused: ${r.refused.id}` : `${f?.severity} ${word}: ${who}`, v.expect, r.refused?.detail);
+    });
+  }
+});
+
+interface DossierVector {
+  dossier: string;
+  policy: string;
+  demands: { names?: string[]; verdict?: "audited"; max_age?: number; since?: string };
+  time: string;
+  expect: string;
+}
+
+test("dossiers", async (t) => {
+  for (const [name, v] of vectors<DossierVector>("testdata/dossiers")) {
+    await t.test(name, () => {
+      const { max_age, since, ...d } = v.demands;
+      const question = { ...d, ...(max_age ? { maxAge: max_age } : {}), ...(since ? { since: new Date(since) } : {}) };
+      const r = checkDossier(octets(v.dossier), parsePolicy(v.policy), { now: new Date(v.time), ...question });
+      const worst = r.found.find((f) => f.severity !== "information");
+      const said = `${r.outcome}: ${worst ? `${worst.severity} ${worst.rule}` : "complete"}`;
+      assert.equal(r.refused ? `refused: ${r.refused.id}` : said, v.expect, r.refused?.detail);
     });
   }
 });
