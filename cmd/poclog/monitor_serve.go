@@ -38,6 +38,7 @@ func newMonitorServeCmd() *cobra.Command {
 			"  POST /v1/check_quote            {\"quote\": \"<hex>\"}: is its chip proven, and where; as the alliance's trust servers answer, unsigned, with receipts\n" +
 			"  GET  /v1/alerts, /v1/alerts/<id>, /v1/alerts/<id>/file\n" +
 			"  GET  /health, /metrics\n" +
+			"  GET  /                          the same for people, in a browser\n" +
 			"Whom the watch list has, and why something is silenced, it tells nobody. A chip about which there is a contradiction is not vouched for (409). It\n" +
 			"speaks HTTP: put what terminates TLS before it, and keep /metrics from strangers there.",
 		Example: "  poclog monitor serve --listen 127.0.0.1:7391\n  curl -s http://127.0.0.1:7391/v1/identities/intel:tdx:ppid:00112233445566778899aabbccddeeff",

@@ -77,11 +77,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := s.playCloud(ctx); err != nil {
 		return err
 	}
+	explorer, stopExplorer, err := s.explore(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopExplorer()) }()
 	if cfg.Once {
 		s.say("Everything was as told.")
 		return nil
 	}
-	s.say("The log stays up until you stop it. Try, in another terminal:",
+	s.say("Look at what the monitor has read, in a browser: "+explorer,
+		"The log stays up until you stop it. Try, in another terminal:",
 		"  "+os.Args[0]+" log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
 		"  "+os.Args[0]+" log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
 		"  "+os.Args[0]+" verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",

@@ -47,10 +47,6 @@ func limit(r *http.Request) (int, error) {
 }
 
 func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) error {
-	id, err := poclog.ParseIdentity(r.PathValue("id"))
-	if err != nil {
-		return httpd.Refuse(httpd.KindMalformed, "%w", err)
-	}
 	n, err := limit(r)
 	if err != nil {
 		return err
@@ -63,7 +59,21 @@ func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || fresh {
 		return err
 	}
-	a := IdentityAnswer{V: 1, Identity: id, Logs: statesOf(logs)}
+	a, err := s.identity(r, n)
+	if err != nil {
+		return err
+	}
+	a.Logs = statesOf(logs)
+	return s.writeJSON(w, r, http.StatusOK, a)
+}
+
+// identity answers what is known of the identity in a request's path, with its newest n statements.
+func (s *Server) identity(r *http.Request, n int) (*IdentityAnswer, error) {
+	id, err := poclog.ParseIdentity(r.PathValue("id"))
+	if err != nil {
+		return nil, httpd.Refuse(httpd.KindMalformed, "%w", err)
+	}
+	a := &IdentityAnswer{V: 1, Identity: id}
 	err = s.within(r.Context(), s.scans, "scans", func() (err error) {
 		records := s.folder.Records(r.Context(), monitor.Filter{Identity: id, Kind: monitor.KindProof})
 		if a.Statements, a.Total, err = query.Statements(records, id, n); err != nil {
@@ -72,13 +82,10 @@ func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) error {
 		a.Alerts, err = s.alertsAbout(r.Context(), id)
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	if a.Statements == nil {
 		a.Statements = []query.Statement{}
 	}
-	return s.writeJSON(w, r, http.StatusOK, a)
+	return a, err
 }
 
 // unchanged sets an entity tag for the state of logs and public alerts, and answers 304 to who has

@@ -70,6 +70,7 @@ type Server struct {
 	http     *httpd.Server
 	quotes   query.Quotes
 	receipts *receipts
+	lists    *snapshots
 
 	scans, judging *httpd.Turns
 	answers        *httpd.Shares
@@ -91,7 +92,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 		folder: folder, cfg: cfg, http: httpd.New(cfg.Limits), quotes: query.Quotes{Ledger: folder, Policies: cfg.Policies},
 		scans: httpd.NewTurns(scanPlaces, scanPlaces/2), judging: httpd.NewTurns(judgePlaces, judgePlaces/2), answers: httpd.NewShares(answerMemory),
 	}
-	s.receipts = newReceipts(s)
+	s.receipts, s.lists = newReceipts(s), &snapshots{s: s}
 	s.http.Metrics().MustRegister(&collector{s})
 	return s
 }
@@ -104,6 +105,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 //	GET  /v1/alerts/<id>             one of them
 //	GET  /v1/alerts/<id>/file        its evidence
 //	GET  /health, /metrics           whether the logs are being followed; Prometheus
+//	GET  /                           the explorer: pages for people
 //
 // Errors are RFC 9457 problem documents.
 func (s *Server) Handler() http.Handler {
@@ -116,6 +118,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /v1/alerts/{id}/file", s.http.Read(s.serveFile))
 	mux.Handle("GET /health", s.http.Status(s.serveHealth))
 	mux.Handle("GET /metrics", s.http.ServeMetrics())
+	s.explore(mux)
 	mux.Handle("/", s.http.NotFound())
 	return mux
 }
@@ -144,8 +147,7 @@ const turnPatience = 5 * time.Second
 // smallAnswer is how many bytes an answer may have that takes none of the memory for answers.
 const smallAnswer = 16 << 10
 
-// writeJSON writes an answer. While a large one is being written it takes memory, of which a client
-// has its share.
+// writeJSON writes an answer for programs.
 func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -153,7 +155,14 @@ func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	who, size := httpd.ClientOf(r.Context()), int64(b.Len())
+	w.Header().Set("Content-Type", "application/json")
+	return s.writeAnswer(w, r, status, b.Bytes())
+}
+
+// writeAnswer writes an answer. While a large one is being written it takes memory, of which a
+// client has its share.
+func (s *Server) writeAnswer(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	who, size := httpd.ClientOf(r.Context()), int64(len(body))
 	if size <= smallAnswer {
 		size = 0
 	}
@@ -162,9 +171,8 @@ func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v
 		return httpd.Refuse(httpd.KindBusy, "too many answers are being read")
 	}
 	defer s.answers.Give(who, size)
-	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the client may be gone
+	_, _ = w.Write(body) // the client may be gone
 	return nil
 }
 

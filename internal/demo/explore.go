@@ -1,0 +1,58 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/web"
+)
+
+// explore serves what the monitor has read to browsers, once it shows the contradiction.
+func (s *stage) explore(ctx context.Context) (url string, stop func() error, err error) {
+	dir := filepath.Join(s.dir, "monitor")
+	m, err := monitor.Open(dir, monitor.Config{Agent: s.software})
+	if err != nil {
+		return "", nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, errors.Join(&SetupError{err}, m.Close())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- web.NewServer(m, web.Config{Dir: dir}).Serve(ctx, l) }()
+	stop = func() error {
+		cancel()
+		return errors.Join(<-ended, m.Close())
+	}
+	url = "http://" + l.Addr().String() + "/"
+	if err := shows(ctx, url+"chips", "claimed twice"); err != nil {
+		return "", nil, errors.Join(err, stop())
+	}
+	return url, stop, nil
+}
+
+// shows gets a page that must have a text.
+func shows(ctx context.Context, url, text string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && (resp.StatusCode != http.StatusOK || !strings.Contains(string(body), text)) {
+		err = fmt.Errorf("%s: %s: want a page that has %q", url, resp.Status, text)
+	}
+	return err
+}

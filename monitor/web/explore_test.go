@@ -1,0 +1,296 @@
+package web_test
+
+import (
+	"encoding/csv"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/query/querytest"
+	"github.com/poclog/poclog/monitor/web"
+	"github.com/poclog/poclog/verify/rule"
+)
+
+const hostile = `us"><script>alert(1)</script>&amp;` + "\u202e" + `gnp.exe`
+
+// explored is a monitor's folder in which chip 1 moved, chip 2 is claimed twice, chip 3 is of the
+// laboratory, and chip 4's place is a hostile string.
+func explored(t *testing.T, change func(*web.Config)) *site {
+	t.Helper()
+	s := newSite(t, change)
+	for i := range 40 {
+		s.records = append(s.records, querytest.Proof(1, 1, float64(i*20), func(r *monitor.Record) {
+			if i > 25 {
+				r.Place = querytest.Authentic("gce", "europe-west4", "europe-west4-b")
+			}
+		}), querytest.Proof(2, 2, float64(i*20)+1, func(r *monitor.Record) {
+			if i%2 == 1 {
+				r.Place = querytest.Authentic("azure", "eastus2", "")
+			}
+		}))
+	}
+	s.records = append(s.records,
+		querytest.Proof(3, 3, 900, func(r *monitor.Record) { r.Realm, r.Level, r.Place = poclog.Lab, 0, monitor.Place{} }),
+		querytest.Proof(4, 4, 901, func(r *monitor.Record) {
+			r.Place = querytest.Authentic("gce", hostile, hostile+strings.Repeat("x", 200))
+		}))
+	s.raise(
+		monitor.Alert{Finding: rule.Finding{
+			Rule: "chip-in-two-places", Severity: rule.Contradiction, Seen: "One chip is proven in gce/us-central1-a and in azure/eastus2 within an hour.",
+			Meaning: "One of both proofs is relayed.", Subject: querytest.PPID(2), Affected: []poclog.Identity{querytest.PPID(2)},
+		}, Entries: []monitor.EntryRef{{Origin: origin, Index: 1}, {Origin: origin, Index: 3}}},
+		monitor.Alert{Finding: rule.Finding{Rule: "log-stalled", Severity: rule.Alert, Seen: hostile, Meaning: hostile, Subject: "log:" + origin}},
+		monitor.Alert{Finding: rule.Finding{Rule: "watched", Severity: rule.Alert, Seen: "a secret of the operator's", Subject: querytest.PPID(1)}},
+	)
+	return s
+}
+
+// visit gets a page.
+func (s *site) visit(path string, status int) (string, http.Header) {
+	s.t.Helper()
+	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := c.Get(s.url + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != status {
+		s.t.Fatalf("%s: %d %.300s, %v: want %d", path, resp.StatusCode, b, err, status)
+	}
+	return string(b), resp.Header
+}
+
+// walk visits a page and all that it links to.
+func (s *site) walk(path string, seen map[string]string) {
+	if _, ok := seen[path]; ok || strings.HasPrefix(path, "/receipt") || strings.HasPrefix(path, "/v1/alerts/") {
+		return
+	}
+	body, _ := s.visit(path, http.StatusOK)
+	seen[path] = body
+	if !strings.HasPrefix(body, "<!DOCTYPE html>") {
+		return
+	}
+	for n := range mustParse(s.t, body).Descendants() {
+		for _, a := range n.Attr {
+			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && strings.HasPrefix(a.Val, "/") {
+				s.walk(a.Val, seen)
+			}
+		}
+	}
+}
+
+func mustParse(t *testing.T, body string) *html.Node {
+	t.Helper()
+	n, err := html.Parse(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Every page that a link leads to is there, is under 100 KB, asks no other host, runs no script and
+// shows nothing private; whatever a log says is text.
+func TestEveryPageIsThereAndHarmless(t *testing.T) {
+	s := explored(t, nil)
+	seen := make(map[string]string)
+	s.walk("/", seen)
+	kinds := make(map[string]int)
+	for path, body := range seen {
+		kinds[strings.Split(strings.TrimPrefix(path, "/"), "/")[0]]++
+		if len(body) > 100<<10 {
+			t.Errorf("%s has %d bytes", path, len(body))
+		}
+		if strings.Contains(body, "a secret of the operator's") {
+			t.Errorf("%s tells what is private", path)
+		}
+		if !strings.HasPrefix(body, "<!DOCTYPE html>") {
+			continue
+		}
+		for n := range mustParse(t, body).Descendants() {
+			if n.Data == "script" || n.Data == "iframe" || n.Data == "style" {
+				t.Errorf("%s has an element %s", path, n.Data)
+			}
+			for _, a := range n.Attr {
+				switch {
+				case strings.HasPrefix(a.Key, "on"), a.Key == "style":
+					t.Errorf("%s has an attribute %s", path, a.Key)
+				case (a.Key == "href" || a.Key == "src" || a.Key == "action") && !strings.HasPrefix(a.Val, "/") && !strings.HasPrefix(a.Val, "#") && a.Val != "data:,":
+					t.Errorf("%s leads to %s", path, a.Val)
+				}
+			}
+		}
+	}
+	for _, kind := range []string{"", "chips", "vms", "places", "images", "logs", "alerts", "alert", "id", "feed"} {
+		if n := kinds[kind]; n == 0 && kinds[kind+"?"] == 0 {
+			t.Logf("visited: %v", kinds)
+			t.Errorf("no page under /%s was visited", kind)
+		}
+	}
+	_, h := s.visit("/", http.StatusOK)
+	if csp := h.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("Content-Security-Policy %q", csp)
+	}
+	if h.Get("Set-Cookie") != "" || h.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("headers: %v", h)
+	}
+}
+
+// A chip's page says at a glance where it stands, what contradicts, and when it moved.
+func TestAChipsPage(t *testing.T) {
+	s := explored(t, nil)
+	moved, _ := s.visit("/id/"+string(querytest.PPID(1)), http.StatusOK)
+	for _, want := range []string{"Nothing that this monitor found contradicts", "gce/europe-west4/europe-west4-b</bdi>, by the newest proof", "<td class=\"n\">26</td>", "fresh: it answers a challenge"} {
+		if !strings.Contains(moved, want) {
+			t.Errorf("the page of a chip that moved lacks %q", want)
+		}
+	}
+	twice, _ := s.visit("/id/"+string(querytest.PPID(2)), http.StatusOK)
+	for _, want := range []string{"One contradiction or alert concerns it", "One chip is proven in gce/us-central1-a and in azure/eastus2"} {
+		if !strings.Contains(twice, want) {
+			t.Errorf("the page of a chip that is claimed twice lacks %q", want)
+		}
+	}
+	lone, _ := s.visit("/id/"+string(querytest.PPID(3)), http.StatusOK)
+	if !strings.Contains(lone, "no proof says") || !strings.Contains(lone, ">lab</span>") {
+		t.Error("the page of a chip without a place says that it has one, or hides its realm")
+	}
+	absent, _ := s.visit("/id/"+string(querytest.PPID(99)), http.StatusOK)
+	if !strings.Contains(absent, "No entry that this monitor has read names it") || strings.Contains(absent, "Nothing that this monitor found contradicts") {
+		t.Error("a chip that nobody named is shown as one that is well")
+	}
+	list, _ := s.visit("/chips", http.StatusOK)
+	if strings.Count(list, "claimed twice") != 1 {
+		t.Error("the list does not mark the one chip that is claimed twice")
+	}
+}
+
+func TestSearch(t *testing.T) {
+	s := explored(t, nil)
+	chip := string(querytest.PPID(2))
+	for q, want := range map[string]string{
+		chip:                            "/id/" + chip,
+		strings.ToUpper(chip[15:]):      "/id/" + chip,
+		"gce:instance:7:3":              "/id/gce:instance:7:3",
+		" gce/europe-west4-b ":          "/chips?place=gce%2Feurope-west4-b",
+		"azure/eastus2":                 "/chips?place=azure%2Feastus2",
+		"intel:tdx:ppid:" + chip[15:20]: "",
+		"nobody has this":               "",
+		"":                              "",
+	} {
+		status := http.StatusSeeOther
+		if want == "" {
+			status = http.StatusOK
+		}
+		_, h := s.visit("/search?"+url.Values{"q": {q}}.Encode(), status)
+		if h.Get("Location") != want {
+			t.Errorf("%q leads to %q: want %q", q, h.Get("Location"), want)
+		}
+	}
+	for _, path := range []string{"/id/no-identity", "/entry?log=x&n=-1", "/chips?from=-1", "/chips?as=exe", "/search?q=" + strings.Repeat("a", 600)} {
+		if body, h := s.visit(path, http.StatusBadRequest); !strings.HasPrefix(body, "<!DOCTYPE html>") || h.Get("ETag") != "" {
+			t.Errorf("%s: no page says why it is refused", path)
+		}
+	}
+	s.visit("/entry?log="+origin+"&n=100000", http.StatusNotFound)
+	s.visit("/alert/none", http.StatusNotFound)
+}
+
+// Every list is a file too, in which no cell is a formula; alerts are a feed.
+func TestFilesOfLists(t *testing.T) {
+	s := explored(t, nil)
+	for path, rows := range map[string]int{"/chips": 4, "/vms": 6, "/places": 4, "/images": 1} {
+		body, h := s.visit(path+"?as=csv", http.StatusOK)
+		all, err := csv.NewReader(strings.NewReader(body)).ReadAll()
+		if err != nil || len(all) != rows+1 || !strings.HasPrefix(h.Get("Content-Type"), "text/csv") {
+			t.Errorf("%s: %d rows, %v, %v", path, len(all), h, err)
+		}
+		var file struct {
+			V, Total int
+			Rows     []any
+		}
+		s.get(path+"?as=json", http.StatusOK, &file)
+		if file.V != 1 || file.Total != rows || len(file.Rows) != rows {
+			t.Errorf("%s: %+v", path, file)
+		}
+	}
+	for path, entries := range map[string]int{"/feed/alerts": 2, "/feed/id/" + string(querytest.PPID(2)): 1, "/feed/id/" + string(querytest.PPID(1)): 0} {
+		body, _ := s.visit(path, http.StatusOK)
+		var feed struct {
+			Entry []struct{ Title, Summary string } `xml:"entry"`
+		}
+		if err := xml.Unmarshal([]byte(body), &feed); err != nil || len(feed.Entry) != entries {
+			t.Errorf("%s: %d entries, %v", path, len(feed.Entry), err)
+		}
+	}
+}
+
+func TestPagesOfLongLists(t *testing.T) {
+	s := newSite(t, nil)
+	for i := range 250 {
+		s.records = append(s.records, querytest.Proof(i+1, i+1, float64(i), nil))
+	}
+	seen, path := make(map[string]bool), "/chips"
+	for pages := 0; path != "" && pages < 5; pages++ {
+		body, _ := s.visit(path, http.StatusOK)
+		path = ""
+		for n := range mustParse(t, body).Descendants() {
+			for _, a := range n.Attr {
+				if a.Key == "href" && strings.HasPrefix(a.Val, "/id/") {
+					seen[a.Val] = true
+				}
+				if a.Key == "rel" && a.Val == "next" {
+					for _, b := range n.Attr {
+						if b.Key == "href" {
+							path = b.Val
+						}
+					}
+				}
+			}
+		}
+	}
+	if len(seen) != 250 {
+		t.Errorf("%d chips on all pages: want 250", len(seen))
+	}
+}
+
+// TestPagesInChromium draws the main pages, and keeps the pictures in POCLOG_SCREENSHOTS if that
+// names a folder, for people to look at.
+func TestPagesInChromium(t *testing.T) {
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("skipped: needs chromium; on Debian: apt-get install chromium")
+	}
+	dir := os.Getenv("POCLOG_SCREENSHOTS")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	s := explored(t, func(c *web.Config) {})
+	for name, path := range map[string]string{"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms"} {
+		for _, width := range []int{360, 1280} {
+			file := filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width))
+			out, err := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+t.TempDir(),
+				fmt.Sprintf("--window-size=%d,1400", width), "--screenshot="+file, s.url+path).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: %v: %s", path, err, out)
+			}
+			if strings.Contains(string(out), "Content Security Policy") {
+				t.Errorf("%s: %s", path, out)
+			}
+			if info, err := os.Stat(file); err != nil || info.Size() < 5000 {
+				t.Errorf("%s is empty: %v, %v", file, info, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/rule"
+)
+
+// A snapshot is what lists show: drawn from all records, which takes seconds where there are
+// millions, and so not for each request.
+type snapshot struct {
+	chips   []query.Chassis
+	cvms    []query.CVM
+	places  []query.PlaceCount
+	images  []image
+	days    []day
+	proofs  int
+	clashes map[poclog.Identity]int // contradictions and alerts about an identity that are not silenced
+
+	of string // the logs' state that it was drawn from
+}
+
+// An image is a launch measurement with what ran from it.
+type image struct {
+	Measurement string
+	Technology  string
+	CVMs, Chips int
+	First, Last time.Time
+	Newest      monitor.EntryRef
+}
+
+// A day counts the proofs of one.
+type day struct {
+	Day            time.Time
+	Bound, Lone    int // of level 2, and of level 0
+	UpToDate, Late int // by TCB status, where there is one
+}
+
+// snapshots keeps the newest snapshot. One is drawn at a time, and again once the logs have grown
+// and the last is a minute old; who asks meanwhile gets the last.
+type snapshots struct {
+	s *Server
+
+	mu      sync.Mutex // guards what follows
+	last    *snapshot
+	drawn   time.Time
+	drawing chan struct{} // closed once the one that is being drawn is there; nil: none is
+	err     error
+}
+
+const (
+	snapshotLife = time.Minute
+	snapshotTime = 10 * time.Minute
+)
+
+func (c *snapshots) get(ctx context.Context) (*snapshot, error) {
+	logs, err := c.s.folder.Logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	of := fmt.Sprintln(statesOf(logs))
+	c.mu.Lock()
+	stale := c.last == nil || c.last.of != of && c.s.cfg.Clock().Sub(c.drawn) >= snapshotLife
+	if stale && c.drawing == nil {
+		c.drawing = make(chan struct{})
+		go c.draw(context.WithoutCancel(ctx), of)
+	}
+	last, drawing := c.last, c.drawing
+	c.mu.Unlock()
+	if last != nil {
+		return last, nil
+	}
+	select {
+	case <-drawing:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last, c.err
+}
+
+func (c *snapshots) draw(ctx context.Context, of string) {
+	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	defer cancel()
+	next, err := c.s.draw(ctx)
+	if err != nil {
+		c.s.cfg.Logger.Warn("the explorer's lists are not drawn", "error", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err = err; err == nil {
+		next.of = of
+		c.last = next
+	}
+	c.drawn = c.s.cfg.Clock()
+	close(c.drawing)
+	c.drawing = nil
+}
+
+// draw reads all records and alerts.
+func (s *Server) draw(ctx context.Context) (*snapshot, error) {
+	out := &snapshot{clashes: make(map[poclog.Identity]int)}
+	records := func() query.Records { return s.folder.Records(ctx, monitor.Filter{Kind: monitor.KindProof}) }
+	var err error
+	if out.chips, err = query.ChassisList(records(), query.Filter{}); err != nil {
+		return nil, err
+	}
+	if out.cvms, err = query.CVMs(records(), query.Filter{}); err != nil {
+		return nil, err
+	}
+	if out.places, err = query.Places(records(), query.Filter{Unproven: true}); err != nil {
+		return nil, err
+	}
+	if err := out.count(records()); err != nil {
+		return nil, err
+	}
+	out.images = imagesOf(out.cvms)
+	for _, severity := range []rule.Severity{rule.Contradiction, rule.Alert} {
+		for a, err := range s.folder.Alerts(ctx, monitor.AlertFilter{Severity: severity, Unsilenced: true}) {
+			if err != nil {
+				return nil, err
+			}
+			if shown, ok := s.public(a); ok && shown.Subject != "" {
+				out.clashes[shown.Subject]++
+			}
+		}
+	}
+	slices.SortStableFunc(out.chips, func(a, b query.Chassis) int { return b.Last.Compare(a.Last) })
+	slices.SortStableFunc(out.cvms, func(a, b query.CVM) int { return b.Last.Compare(a.Last) })
+	return out, nil
+}
+
+// count counts proofs by day.
+func (out *snapshot) count(records query.Records) error {
+	days := make(map[time.Time]*day)
+	for r, err := range records {
+		if err != nil {
+			return err
+		}
+		out.proofs++
+		at := r.Appraised.UTC().Truncate(24 * time.Hour)
+		d := days[at]
+		if d == nil {
+			d = &day{Day: at}
+			days[at] = d
+		}
+		if r.Level == poclog.LevelBound {
+			d.Bound++
+		} else {
+			d.Lone++
+		}
+		switch r.TCB {
+		case "":
+		case "UpToDate":
+			d.UpToDate++
+		default:
+			d.Late++
+		}
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(days), time.Time.Compare) {
+		out.days = append(out.days, *days[at])
+	}
+	return nil
+}
+
+func imagesOf(cvms []query.CVM) []image {
+	found := make(map[string]*image)
+	chips := make(map[string]map[poclog.Identity]bool)
+	for _, c := range cvms {
+		i := found[c.Measurement]
+		if i == nil {
+			technology := "TDX"
+			if c.Profile == poclog.SNP || c.Profile == poclog.AzureSNPvTPM {
+				technology = "SEV-SNP"
+			}
+			i = &image{Measurement: c.Measurement, Technology: technology, First: c.First}
+			found[c.Measurement], chips[c.Measurement] = i, make(map[poclog.Identity]bool)
+		}
+		i.CVMs++
+		if c.Chip != "" {
+			chips[c.Measurement][c.Chip] = true
+		}
+		if c.First.Before(i.First) {
+			i.First = c.First
+		}
+		if !c.Last.Before(i.Last) {
+			i.Last, i.Newest = c.Last, c.Newest
+		}
+	}
+	list := make([]image, 0, len(found))
+	for m, i := range found {
+		i.Chips = len(chips[m])
+		list = append(list, *i)
+	}
+	slices.SortFunc(list, func(a, b image) int { return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Measurement, b.Measurement)) })
+	return list
+}
