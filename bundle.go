@@ -57,6 +57,10 @@ func (b *Bundle) Get(i Item) []byte { return b.items[i] }
 // Has reports whether the bundle holds the item.
 func (b *Bundle) Has(i Item) bool { return len(b.items[i]) > 0 }
 
+// Challenge parses the challenge that the evidence answers. Historical evidence has none, which is
+// an error.
+func (b *Bundle) Challenge() (*Challenge, error) { return ParseChallenge(b.Get(ItemChallenge)) }
+
 // Set replaces an item; empty bytes remove it.
 func (b *Bundle) Set(i Item, value []byte) {
 	if b.items == nil {

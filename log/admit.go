@@ -54,7 +54,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		mine := false
 		out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
 			mine = true
-			if number, ok := s.index.find(e); ok {
+			if number, ok := s.duplicates.find(e); ok {
 				return s.existing(ctx, number, r.Bundle, r.Envelope, r.Submission.Collateral, r.file)
 			}
 			// Whoever called keeps the submission while it waits: its files go with the reading's.
@@ -70,7 +70,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		}
 		// Another submission of this evidence was on its way. Unless this one proves more, its
 		// answer is this one's.
-		if number, ok := s.index.find(e); ok && number == answer.number {
+		if number, ok := s.duplicates.find(e); ok && number == answer.number {
 			answer.isNew = false
 			return &answer, nil
 		}
@@ -81,7 +81,7 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 // late it comes again, when its challenge is too old and its collateral expired.
 func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused error) (*admission, error) {
 	if _, failed := verify.CheckOf(refused); failed {
-		if number, ok := s.index.findBundle(poclog.Sum(sub.Bundle)); ok {
+		if number, ok := s.duplicates.findBundle(poclog.Sum(sub.Bundle)); ok {
 			return s.existing(ctx, number, sub.Bundle, sub.Envelope, sub.Collateral)
 		}
 	}

@@ -67,7 +67,7 @@ func (s *Service) withCollateral(ctx context.Context, r *reading) error {
 	if err != nil {
 		return err
 	}
-	if _, logged := s.index.findBundle(r.digest); !complete && !logged {
+	if _, logged := s.duplicates.findBundle(r.digest); !complete && !logged {
 		if err := s.charge(ctx, r); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ import (
 
 // Handler serves the log, docs/http.md.
 func (s *Service) Handler() http.Handler {
-	mux := http.NewServeMux()
+	mux := s.http.Mux(s.getHealth)
 	mux.Handle("GET /checkpoint", s.http.Read(s.getCheckpoint))
 	mux.Handle("GET /tile/", s.http.Read(s.getTile))
 	mux.Handle("POST /v1/proofs", s.http.Write(s.postProof))
@@ -34,10 +34,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /v1/dossiers", s.http.Read(s.getDossier))
 	mux.Handle("GET /v1/policy", s.http.Read(s.getPolicy))
 	mux.Handle("GET /v1/exceptions", s.http.Read(s.getExceptions))
-	mux.Handle("GET /health", s.http.Status(s.getHealth))
-	mux.Handle("GET /metrics", s.http.ServeMetrics())
 	mux.Handle("GET /{$}", s.http.Read(s.getHome))
-	mux.Handle("/", s.http.NotFound())
 	return mux
 }
 
@@ -210,7 +207,7 @@ func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 	}
 	f, size, err := s.store.open(d)
 	if err != nil {
-		if _, named := s.index.findBundle(d); named || !errors.Is(err, fs.ErrNotExist) {
+		if _, named := s.duplicates.findBundle(d); named || !errors.Is(err, fs.ErrNotExist) {
 			s.lost.note(d, "file", true)
 		}
 		return notFound(err, "no evidence %s", d)

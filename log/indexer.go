@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -123,10 +121,8 @@ func (x *indexer) open(ctx context.Context) (*indexmap.Map, error) {
 	m, err := x.read(ctx)
 	if sqlite.IsDamaged(err) || errors.Is(err, errOtherRoot) {
 		x.logger.Warn("the index is damaged: it is made anew from the entries", "file", x.path, "error", err)
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			if err := os.Remove(x.path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
+		if err := sqlite.Remove(x.path); err != nil {
+			return nil, err
 		}
 		m, err = x.read(ctx)
 	}

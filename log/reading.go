@@ -31,7 +31,7 @@ func (s *Service) read(sub *poclog.Submission) (*reading, error) {
 	}
 	if r.bundle.Has(poclog.ItemChallenge) {
 		r.parsed("challenge")
-		r.challenge, _ = poclog.ParseChallenge(r.bundle.Get(poclog.ItemChallenge)) // the appraisal refuses what it is not
+		r.challenge, _ = r.bundle.Challenge() // the appraisal refuses what it is not
 	}
 	if len(sub.Collateral) > 0 {
 		r.parsed("collateral")

@@ -133,13 +133,13 @@ type Service struct {
 	origin string
 	rules  *rules
 
-	store   *store
-	lost    *losses
-	disk    *disk
-	index   *duplicates
-	http    *httpd.Server
-	budget  *budget
-	metrics *metrics
+	store      *store
+	lost       *losses
+	disk       *disk
+	duplicates *duplicates
+	http       *httpd.Server
+	budget     *budget
+	metrics    *metrics
 
 	tree      *tree
 	published *publisher
@@ -172,7 +172,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), index: newDuplicates(), http: httpd.New(cfg.Limits),
+		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), duplicates: newDuplicates(), http: httpd.New(cfg.Limits),
 		disk: newDisk(dir), registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	s.kept, s.indexer = newCheckpoints(dir), newIndexer(s)

@@ -46,7 +46,7 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.prove(ctx, ed25519, mldsa); err != nil {
 		return err
 	}
-	if err := s.index.scan(ctx, s.tree, s.cfg.Logger); err != nil {
+	if err := s.duplicates.scan(ctx, s.tree, s.cfg.Logger); err != nil {
 		return err
 	}
 	// What runs in the background ends with cancel, not with the caller's context: a shutdown must
@@ -141,7 +141,7 @@ func (s *Service) admitting(ctx context.Context) error {
 // takes effect only through its entry.
 func (s *Service) announce(ctx context.Context) error {
 	c := poclog.Config{Policy: poclog.BlobOf(s.rules.file), Software: s.cfg.Software}
-	if last := s.index.config(); last != nil && last.Policy == c.Policy && last.Software == c.Software {
+	if last := s.duplicates.config(); last != nil && last.Policy == c.Policy && last.Software == c.Software {
 		return nil
 	}
 	if err := s.rightClocks(ctx); err != nil {
@@ -198,7 +198,7 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 	go func() {
 		i, err := future()
 		if err == nil {
-			s.index.add(i.Index, parsed)
+			s.duplicates.add(i.Index, parsed)
 			s.published.want(i.Index + 1)
 		}
 		done <- settled{i.Index, err}

@@ -28,6 +28,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -79,18 +80,8 @@ func (c *Config) setDefaults() error {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Interval == 0 {
-		c.Interval = DefaultInterval
-	}
-	if c.Stalled == 0 {
-		c.Stalled = DefaultStalled
-	}
-	if c.Turn == 0 {
-		c.Turn = DefaultTurn
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Interval, c.Stalled, c.Turn = cmp.Or(c.Interval, DefaultInterval), cmp.Or(c.Stalled, DefaultStalled), cmp.Or(c.Turn, DefaultTurn)
 	if c.Silence == nil {
 		c.Silence = func(*Alert) string { return "" }
 	}

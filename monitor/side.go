@@ -149,7 +149,7 @@ func (s *side) fetchBundle(ctx context.Context) error {
 	if err != nil {
 		return nil // an entry that no evidence gives; repeating its appraisal shows it
 	}
-	if c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge)); err == nil && s.entry().Fresh != nil && poclog.Sum(c.Checkpoint) == s.entry().Fresh.Checkpoint {
+	if c, err := b.Challenge(); err == nil && s.entry().Fresh != nil && poclog.Sum(c.Checkpoint) == s.entry().Fresh.Checkpoint {
 		s.challenge = c.Checkpoint
 	}
 	return nil

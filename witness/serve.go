@@ -24,14 +24,11 @@ func (w *Witness) Handler() http.Handler { return w.HandlerFor(w.AddCheckpoint) 
 
 // HandlerFor is Handler with another answer to the body of an add-checkpoint request.
 func (w *Witness) HandlerFor(add func(ctx context.Context, body []byte) (cosignatures []byte, err error)) http.Handler {
-	mux := http.NewServeMux()
+	mux := w.http.Mux(w.serveHealth)
 	mux.Handle("POST /add-checkpoint", w.http.Write(func(rw http.ResponseWriter, req *http.Request) error {
 		return w.serveAddCheckpoint(rw, req, add)
 	}))
 	mux.Handle("GET /{hash}/checkpoint", w.http.Read(w.serveCheckpoint))
-	mux.Handle("GET /health", w.http.Status(w.serveHealth))
-	mux.Handle("GET /metrics", w.http.ServeMetrics())
-	mux.Handle("/", w.http.NotFound())
 	return mux
 }
 

@@ -121,7 +121,7 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Metrics is the registry behind [Server.ServeMetrics], for what the service itself counts.
+// Metrics is the registry behind /metrics, for what the service itself counts.
 func (s *Server) Metrics() prometheus.Registerer { return s.metrics.registry }
 
 // A Handler answers a request, or says why not: a [Refusal], what Config.Refusal describes, or a
@@ -146,8 +146,17 @@ func (s *Server) Write(h Handler) http.Handler {
 	})
 }
 
-// NotFound answers what no other handler serves.
-func (s *Server) NotFound() http.Handler {
+// Mux begins a service's routes: its health, its metrics, and an answer to what no other route
+// serves.
+func (s *Server) Mux(health Handler) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /health", s.Status(health))
+	mux.Handle("GET /metrics", s.serveMetrics())
+	mux.Handle("/", s.notFound())
+	return mux
+}
+
+func (s *Server) notFound() http.Handler {
 	return s.Read(func(_ http.ResponseWriter, r *http.Request) error {
 		return Refuse(KindNotFound, "no %s %.200q here", r.Method, r.URL.Path)
 	})

@@ -41,8 +41,8 @@ func newMetrics(s *Server) *metrics {
 // Limited counts that a limit of the service's own was met.
 func (s *Server) Limited(limit string) { s.metrics.limited.WithLabelValues(limit).Inc() }
 
-// ServeMetrics answers in the text form of Prometheus.
-func (s *Server) ServeMetrics() http.Handler {
+// serveMetrics answers in the text form of Prometheus.
+func (s *Server) serveMetrics() http.Handler {
 	h := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return s.Status(func(w http.ResponseWriter, r *http.Request) error {
 		h.ServeHTTP(w, r)

@@ -64,8 +64,8 @@ func serve(t *testing.T, cfg Config) *served {
 		return nil
 	}))
 	mux.Handle("GET /broken", s.Read(func(w http.ResponseWriter, r *http.Request) error { return errors.New("the password is 1234") }))
-	mux.Handle("GET /metrics", s.ServeMetrics())
-	mux.Handle("/", s.NotFound())
+	mux.Handle("GET /metrics", s.serveMetrics())
+	mux.Handle("/", s.notFound())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l, mux) }()

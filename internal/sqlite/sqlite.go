@@ -14,6 +14,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -195,6 +196,17 @@ func (d *DB) Tx(ctx context.Context, do func(*sql.Tx) error) error {
 func IsDamaged(err error) bool {
 	var e *driver.Error
 	return errors.Is(err, errVersion) || errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
+}
+
+// Remove removes a database that is not open, with the files beside it. One that is not there is
+// removed already.
+func Remove(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 var errVersion = errors.New("a version that is unknown")

@@ -254,3 +254,20 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("a later version: %v", err)
 	}
 }
+
+func TestRemoveLeavesNothingOfADatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.WriteFile(path+suffix, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time there is nothing to remove
+		if err := Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 0 {
+			t.Errorf("%v, %v: want an empty folder", left, err)
+		}
+	}
+}

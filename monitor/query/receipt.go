@@ -106,7 +106,7 @@ func challengeOf(ctx context.Context, cl *client.Client, leaf []byte) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	c, err := b.Challenge()
 	if err != nil {
 		return nil, err
 	}

@@ -109,17 +109,14 @@ func NewServer(folder Folder, cfg Config) *Server {
 //
 // Errors are RFC 9457 problem documents.
 func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
+	mux := s.http.Mux(s.serveHealth)
 	mux.Handle("GET /v1/identities/{id}", s.http.Read(s.serveIdentity))
 	mux.Handle("POST /v1/check_quote", s.http.Write(s.serveCheckQuote))
 	mux.Handle("POST /check_quote", s.http.Write(s.serveCheckQuote))
 	mux.Handle("GET /v1/alerts", s.http.Read(s.serveAlerts))
 	mux.Handle("GET /v1/alerts/{id}", s.http.Read(s.serveAlert))
 	mux.Handle("GET /v1/alerts/{id}/file", s.http.Read(s.serveFile))
-	mux.Handle("GET /health", s.http.Status(s.serveHealth))
-	mux.Handle("GET /metrics", s.http.ServeMetrics())
 	s.explore(mux)
-	mux.Handle("/", s.http.NotFound())
 	return mux
 }
 

@@ -78,12 +78,7 @@ func (s *stage) appraise(t *testing.T, im *importer.Import) *verify.Appraisal {
 	t.Helper()
 	in := profile.Input{Appraised: attack.Now, Appraisal: poclog.Appraisal}
 	var err error
-	if in.Bundle, err = im.Bundle.Marshal(); err == nil {
-		if in.Collateral, err = s.w.Collateral.Marshal(); err == nil {
-			in.Policy, err = s.w.Policy.Marshal()
-		}
-	}
-	if err != nil {
+	if in.Bundle, in.Collateral, in.Policy, err = s.w.Files(im.Bundle); err != nil {
 		t.Fatal(err)
 	}
 	a, err := profile.Appraise(in)

@@ -61,15 +61,7 @@ func TestEverythingInAnEntryIsDisclosed(t *testing.T) {
 		t.Run(string(p), func(t *testing.T) {
 			w := attack.NewWorldOf(p)
 			b := w.Honest()
-			file, err := b.Marshal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			col, err := w.Collateral.Marshal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			policy, err := w.Policy.Marshal()
+			file, col, policy, err := w.Files(b)
 			if err != nil {
 				t.Fatal(err)
 			}

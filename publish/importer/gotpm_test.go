@@ -370,13 +370,7 @@ func appraise(t *testing.T, w *attack.World, b *poclog.Bundle) *verify.Appraisal
 	t.Helper()
 	in := profile.Input{Appraised: attack.Now, Appraisal: poclog.Appraisal}
 	var err error
-	if in.Bundle, err = b.Marshal(); err != nil {
-		t.Fatal(err)
-	}
-	if in.Collateral, err = w.Collateral.Marshal(); err != nil {
-		t.Fatal(err)
-	}
-	if in.Policy, err = w.Policy.Marshal(); err != nil {
+	if in.Bundle, in.Collateral, in.Policy, err = w.Files(b); err != nil {
 		t.Fatal(err)
 	}
 	a, err := profile.Appraise(in)

@@ -37,13 +37,7 @@ func judging(t testing.TB, w *world, b *poclog.Bundle) Input {
 	t.Helper()
 	in := Input{Appraised: labNow, Appraisal: poclog.Appraisal}
 	var err error
-	if in.Bundle, err = b.Marshal(); err != nil {
-		t.Fatal(err)
-	}
-	if in.Collateral, err = w.Collateral.Marshal(); err != nil {
-		t.Fatal(err)
-	}
-	if in.Policy, err = w.Policy.Marshal(); err != nil {
+	if in.Bundle, in.Collateral, in.Policy, err = w.Files(b); err != nil {
 		t.Fatal(err)
 	}
 	return in

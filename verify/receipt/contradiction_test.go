@@ -51,18 +51,12 @@ func publish(t testing.TB, w *attack.World, log *testlog.Log, b *poclog.Bundle) 
 	t.Helper()
 	var p published
 	var err error
-	if p.evidence.Bundle, err = b.Marshal(); err != nil {
-		t.Fatal(err)
-	}
-	if p.evidence.Collateral, err = w.Collateral.Marshal(); err != nil {
-		t.Fatal(err)
-	}
-	if p.evidence.Policy, err = w.Policy.Marshal(); err != nil {
+	if p.evidence.Bundle, p.evidence.Collateral, p.evidence.Policy, err = w.Files(b); err != nil {
 		t.Fatal(err)
 	}
 	appraised := attack.Now
 	if b.Has(poclog.ItemChallenge) {
-		ch, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+		ch, err := b.Challenge()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +89,7 @@ func receiptOf(t testing.TB, log *testlog.Log, p published) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ch, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+		ch, err := b.Challenge()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,13 +42,7 @@ func (s *stage) logged(origin string, b *poclog.Bundle, t1, t2 time.Duration) bo
 	s.t.Helper()
 	in := profile.Input{Appraised: attack.Now, Appraisal: poclog.Appraisal}
 	var err error
-	if in.Bundle, err = b.Marshal(); err != nil {
-		s.t.Fatal(err)
-	}
-	if in.Collateral, err = s.Collateral.Marshal(); err != nil {
-		s.t.Fatal(err)
-	}
-	if in.Policy, err = s.Policy.Marshal(); err != nil {
+	if in.Bundle, in.Collateral, in.Policy, err = s.Files(b); err != nil {
 		s.t.Fatal(err)
 	}
 	a, err := profile.Appraise(in)

@@ -30,6 +30,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,21 +93,9 @@ func (c *Config) setDefaults() error {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Interval == 0 {
-		c.Interval = DefaultInterval
-	}
-	if c.Refresh == 0 {
-		c.Refresh = DefaultRefresh
-	}
-	if c.Wait == 0 {
-		c.Wait = DefaultWait
-	}
-	if c.Parallel == 0 {
-		c.Parallel = 2 * runtime.GOMAXPROCS(0)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Interval, c.Refresh, c.Wait = cmp.Or(c.Interval, DefaultInterval), cmp.Or(c.Refresh, DefaultRefresh), cmp.Or(c.Wait, DefaultWait)
+	c.Parallel = cmp.Or(c.Parallel, 2*runtime.GOMAXPROCS(0))
 	return nil
 }
 

@@ -162,7 +162,7 @@ func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
 	if err != nil {
 		return verify.Failf(verify.Format, "%w", err)
 	}
-	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	c, err := b.Challenge()
 	if err != nil {
 		return verify.Failf(verify.Format, "%w", err)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/poclog/poclog/client"
@@ -39,10 +37,8 @@ func (a *Auditor) index(origin string) (*indexmap.Map, error) {
 	m, err := indexmap.Open(path, nil)
 	if sqlite.IsDamaged(err) {
 		a.cfg.Logger.Warn("the index is damaged: it is made anew from the log's entries", "origin", origin, "file", path, "error", err)
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
+		if err := sqlite.Remove(path); err != nil {
+			return nil, err
 		}
 		m, err = indexmap.Open(path, nil)
 	}

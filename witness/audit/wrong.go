@@ -122,7 +122,7 @@ func challengeOf(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	c, err := b.Challenge()
 	if err != nil {
 		return nil, err
 	}

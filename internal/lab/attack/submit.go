@@ -15,29 +15,38 @@ type Appraise func(bundle, collateral, policy []byte, at time.Time) (leaf []byte
 // Submit has a station's log judge a bundle five seconds after its challenge, keep the evidence,
 // and append the entry. It returns when it was judged.
 func (w *World) Submit(s *testlog.Station, b *poclog.Bundle, appraise Appraise) (at time.Time, err error) {
-	var files [3][]byte
-	for i, f := range []interface{ Marshal() ([]byte, error) }{b, w.Collateral, w.Policy} {
-		if files[i], err = f.Marshal(); err != nil {
-			return at, err
-		}
+	bundle, collateral, policy, err := w.Files(b)
+	if err != nil {
+		return at, err
 	}
 	if at, err = submittedAt(s, b); err != nil {
 		return at, err
 	}
-	leaf, err := appraise(files[0], files[1], files[2], at)
+	leaf, err := appraise(bundle, collateral, policy, at)
 	if err != nil {
 		return at, err
 	}
-	s.Keep(files[:]...)
+	s.Keep(bundle, collateral, policy)
 	s.Add(leaf)
 	return at, nil
+}
+
+// Files are a bundle and what it is judged by.
+func (w *World) Files(b *poclog.Bundle) (bundle, collateral, policy []byte, err error) {
+	var files [3][]byte
+	for i, f := range []interface{ Marshal() ([]byte, error) }{b, w.Collateral, w.Policy} {
+		if files[i], err = f.Marshal(); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	return files[0], files[1], files[2], nil
 }
 
 func submittedAt(s *testlog.Station, b *poclog.Bundle) (at time.Time, err error) {
 	if !b.Has(poclog.ItemChallenge) {
 		return Now, nil
 	}
-	c, err := poclog.ParseChallenge(b.Get(poclog.ItemChallenge))
+	c, err := b.Challenge()
 	if err != nil {
 		return at, err
 	}
