@@ -199,9 +199,6 @@ type Leaf struct {
 	Index  *IndexEntry
 }
 
-// Known reports whether the leaf is of a kind and version that this software knows.
-func (l *Leaf) Known() bool { return l.Proof != nil || l.Config != nil || l.Index != nil }
-
 // ParseLeaf parses the bytes of a leaf. Kinds and versions that it does not know are no error; a
 // malformed leaf of a known kind is.
 func ParseLeaf(leaf []byte) (Leaf, error) {

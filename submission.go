@@ -1,7 +1,6 @@
 package poclog
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -58,6 +57,3 @@ func ParseSubmission(file []byte) (*Submission, error) {
 	}
 	return s, nil
 }
-
-// IsSubmission reports whether a file looks like a submission rather than a bundle.
-func IsSubmission(file []byte) bool { return bytes.HasPrefix(file, []byte(`{"v":1,"bundle":`)) }

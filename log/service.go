@@ -183,9 +183,6 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Origin returns the log's name.
-func (s *Service) Origin() string { return s.origin }
-
 // enter begins an admission, unless the log is shutting down; admissions.Done ends it.
 func (s *Service) enter() error {
 	s.closing.Lock()

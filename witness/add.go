@@ -114,7 +114,7 @@ func (w *Witness) repeated(r *Request, h *head) []byte {
 	}
 	want := 0
 	for _, s := range w.cosigners {
-		if s.Covers(r.Checkpoint) {
+		if s.covers(r.Checkpoint) {
 			want++
 		}
 	}
@@ -215,7 +215,7 @@ func (w *Witness) report(ctx context.Context, r *Request, h *head, signed *note.
 func (w *Witness) cosign(c torchwood.Checkpoint, at time.Time) ([]byte, error) {
 	var lines []byte
 	for _, s := range w.cosigners {
-		if !s.Covers(c) {
+		if !s.covers(c) {
 			continue
 		}
 		line, err := s.Cosign(c, at)

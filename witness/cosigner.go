@@ -46,10 +46,10 @@ func (s *Cosigner) VKey() string { return s.verifier.String() }
 // Verifier returns the verifier of this cosigner's signatures.
 func (s *Cosigner) Verifier() *torchwood.CosignatureVerifier { return s.verifier }
 
-// Covers reports whether this cosigner's statement can cover the checkpoint. ML-DSA-44 cosignatures
+// covers reports whether this cosigner's statement can cover the checkpoint. ML-DSA-44 cosignatures
 // do not cover extension lines: signing such a checkpoint would let anybody exchange the lines
 // below the signature.
-func (s *Cosigner) Covers(c torchwood.Checkpoint) bool {
+func (s *Cosigner) covers(c torchwood.Checkpoint) bool {
 	_, mayExtend := s.verifier.PublicKey().(ed25519.PublicKey)
 	return mayExtend || c.Extension == ""
 }
@@ -76,7 +76,7 @@ func (s *Cosigner) Cosign(c torchwood.Checkpoint, at time.Time) ([]byte, error) 
 }
 
 func (s *Cosigner) message(c torchwood.Checkpoint, t uint64) ([]byte, error) {
-	if !s.Covers(c) {
+	if !s.covers(c) {
 		return nil, errors.New("an ML-DSA-44 cosignature does not cover extension lines")
 	}
 	if _, ok := s.verifier.PublicKey().(*mldsa.PublicKey); ok {
@@ -85,10 +85,10 @@ func (s *Cosigner) message(c torchwood.Checkpoint, t uint64) ([]byte, error) {
 	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", t, c), nil
 }
 
-// Statement signs a message that is no checkpoint, as docs/format.md §9.1 says: with neither time
+// statement signs a message that is no checkpoint, as docs/format.md §9.1 says: with neither time
 // nor name in it. Its first line must say what it is, and be none with which a cosigned checkpoint
 // begins.
-func (s *Cosigner) Statement(message []byte) (poclog.NoteSignature, error) {
+func (s *Cosigner) statement(message []byte) (poclog.NoteSignature, error) {
 	sig, err := s.key.Sign(nil, message, crypto.Hash(0))
 	if err != nil {
 		return poclog.NoteSignature{}, fmt.Errorf("sign with %s: %w", s.verifier.Name(), err)

@@ -75,7 +75,7 @@ func ParseRequest(body []byte) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Checkpoint, err = ParseCheckpoint(text); err != nil {
+	if r.Checkpoint, err = parseCheckpoint(text); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -126,11 +126,11 @@ func noteText(signed []byte) (string, error) {
 	return string(signed[:i+1]), nil
 }
 
-// ParseCheckpoint parses the text of a checkpoint, without signatures
+// parseCheckpoint parses the text of a checkpoint, without signatures
 // (https://c2sp.org/tlog-checkpoint). It accepts only the one encoding of a checkpoint: no leading
 // zeros, canonical base64, an origin of 1 to 255 bytes, no empty lines. Whether a size of zero
 // comes with the root of the empty tree is for the caller to check.
-func ParseCheckpoint(text string) (torchwood.Checkpoint, error) {
+func parseCheckpoint(text string) (torchwood.Checkpoint, error) {
 	c, err := torchwood.ParseCheckpoint(text)
 	if err != nil {
 		return c, fmt.Errorf("checkpoint: want an origin, a size, a root and no empty line: %w", err)

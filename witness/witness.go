@@ -190,7 +190,7 @@ func (w *Witness) Name() string { return w.cosigners[0].verifier.Name() }
 // [Cosigner.Statement].
 func (w *Witness) Statement(message []byte) (signatures []poclog.NoteSignature, err error) {
 	for _, c := range w.cosigners {
-		s, err := c.Statement(message)
+		s, err := c.statement(message)
 		if err != nil {
 			return nil, err
 		}

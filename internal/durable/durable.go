@@ -74,10 +74,6 @@ func Create(path string, b []byte, mode fs.FileMode) error { return FS{}.Create(
 // Replace writes a file, which holds the old bytes, or was missing, until it holds the new ones.
 func Replace(path string, b []byte, mode fs.FileMode) error { return FS{}.Replace(path, b, mode) }
 
-// Append writes bytes at the end of a file that is open for writing. A stopped process may leave a
-// part of them.
-func Append(f *os.File, b []byte) error { return FS{}.Append(f, b) }
-
 // Remove removes a file.
 func Remove(path string) error { return FS{}.Remove(path) }
 
@@ -86,9 +82,6 @@ func Rename(from, to string) error { return FS{}.Rename(from, to) }
 
 // MkdirAll makes a folder, and those above it that are missing.
 func MkdirAll(dir string, mode fs.FileMode) error { return FS{}.MkdirAll(dir, mode) }
-
-// SyncDir makes durable which names a folder holds.
-func SyncDir(dir string) error { return FS{}.SyncDir(dir) }
 
 func (s FS) call(c Call, do func() error) error {
 	if s.Fault == nil {

@@ -171,13 +171,13 @@ func (s *Server) handler(class string, places *Shares, h Handler) http.Handler {
 		if !places.Take(q.client, 1) {
 			q.places = nil
 			s.metrics.limited.WithLabelValues(class).Inc()
-			s.Refuse(w, r, Refuse(KindBusy, "too many requests are being answered"))
+			s.refuse(w, r, Refuse(KindBusy, "too many requests are being answered"))
 			return
 		}
 		defer q.release()
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, q))
 		if err := h(w, r); err != nil {
-			s.Refuse(w, r, err)
+			s.refuse(w, r, err)
 		}
 	})
 }

@@ -80,7 +80,7 @@ func (s *Server) describe(err error) *Refusal {
 
 // Refuse answers with a problem document, counts it, and charges its cost to the client. What went
 // wrong inside is logged, not told.
-func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	ref := s.describe(err)
 	s.metrics.refusals.WithLabelValues(ref.Kind.Name, ref.Check).Inc()
 	if ref.Cost > 0 {

@@ -36,8 +36,8 @@ import (
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
 
-// Timeout bounds every question to a key management system.
-const Timeout = 10 * time.Second
+// timeout bounds every question to a key management system.
+const timeout = 10 * time.Second
 
 const maxKeyFile = 1 << 16
 
@@ -117,10 +117,10 @@ func CheckRef(ref string) error {
 	return nil
 }
 
-// ask puts a question to a key management system, within [Timeout]. What parses its answers is not
+// ask puts a question to a key management system, within [timeout]. What parses its answers is not
 // ours, and may panic.
 func ask[T any](ctx context.Context, s *Signer, question func(context.Context) (T, error)) (answer T, err error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	select {
 	case s.pending <- struct{}{}:

@@ -144,12 +144,12 @@ func (r *Report) checkReserved() error {
 
 func allZero(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
 
-// SignedPart returns the bytes that the processor signed: all but the signature.
-func (r *Report) SignedPart() []byte { return r.raw[:signedSize] }
+// signedPart returns the bytes that the processor signed: all but the signature.
+func (r *Report) signedPart() []byte { return r.raw[:signedSize] }
 
 // ID returns the report's identity: SHA-256 of its signed part.
 func (r *Report) ID() poclog.Identity {
-	return poclog.Identity(poclog.QuoteKind + ":" + poclog.Sum(r.SignedPart()).String())
+	return poclog.Identity(poclog.QuoteKind + ":" + poclog.Sum(r.signedPart()).String())
 }
 
 // Is reports whether b is this report, byte for byte.
@@ -165,7 +165,7 @@ func (r *Report) CheckSignature(c *Chain) error {
 	if !ok || key.Curve != elliptic.P384() {
 		return verify.Failf(verify.TEESignature, "the %s is not a key on P-384", c.Signer)
 	}
-	h := sha512.Sum384(r.SignedPart())
+	h := sha512.Sum384(r.signedPart())
 	if !ecdsa.Verify(key, h[:], littleEndian(r.raw[signedSize:]), littleEndian(r.raw[signedSize+numberSize:])) {
 		return verify.Failf(verify.TEESignature, "the report is not signed by the certificate's %s", c.Signer)
 	}

@@ -279,10 +279,6 @@ func parseChain(text []byte, known func([]byte) *Chain) (Chain, error) {
 	return c, nil
 }
 
-// SignedPart returns the bytes that the attestation key signed: header, descriptor of version 5,
-// and body.
-func (q *Quote) SignedPart() []byte { return q.signed }
-
 // Frame returns what surrounds the body and its signature: header, descriptor of version 5, and all
 // certification data as it stands, in which white space counts. It is the same for every quote of a
 // platform until the platform is provisioned anew.
