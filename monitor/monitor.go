@@ -173,6 +173,7 @@ type LogInfo struct {
 	Origin  string
 	URL     string
 	Policy  *tlogpolicy.Policy
+	Text    string // the policy, as it was given
 	Removed bool
 
 	Next       uint64    // every entry below it has a record
@@ -189,7 +190,7 @@ func (m *Monitor) Logs(ctx context.Context) ([]LogInfo, error) {
 	}
 	var out []LogInfo
 	for _, l := range list {
-		i := LogInfo{Origin: l.origin, URL: l.url, Policy: l.policy, Removed: l.removed, Next: l.next, Looked: l.looked}
+		i := LogInfo{Origin: l.origin, URL: l.url, Policy: l.policy, Text: l.policyText, Removed: l.removed, Next: l.next, Looked: l.looked}
 		if l.checkpoint != nil {
 			i.Size, i.Checkpoint = l.checkpoint.Size, l.checkpoint.Signed
 		}

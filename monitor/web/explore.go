@@ -26,16 +26,29 @@ import (
 //go:embed pages
 var pagesFS embed.FS
 
-// contentPolicy allows what the pages have: one style sheet, forms that ask this host.
-const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// contentPolicy allows what the pages have: a style sheet, the verifier, forms that ask this host.
+const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-var styleSheet, styleName = func() ([]byte, string) {
-	b, err := pagesFS.ReadFile("pages/style.css")
+// An asset is a file that pages load, under a name that changes with what is in it.
+type asset struct {
+	path, mediaType string
+	file            []byte
+	digest          [sha256.Size]byte
+}
+
+func assetOf(name, ext, mediaType string) *asset {
+	b, err := pagesFS.ReadFile("pages/" + name + ext)
 	if err != nil {
 		panic(err) // it is embedded
 	}
-	return b, fmt.Sprintf("style-%x.css", sha256.Sum256(b))[:22] + ".css"
-}()
+	digest := sha256.Sum256(b)
+	return &asset{fmt.Sprintf("/assets/%s-%x%s", name, digest[:8], ext), mediaType, b, digest}
+}
+
+var (
+	styleAsset  = assetOf("style", ".css", "text/css; charset=utf-8")
+	verifyAsset = assetOf("verify", ".js", "text/javascript; charset=utf-8") // js/src/page.ts; npm run page writes it
+)
 
 var pageFuncs = template.FuncMap{
 	"short": short,
@@ -61,7 +74,9 @@ var pageFuncs = template.FuncMap{
 		}
 		return "/id/" + string(id)
 	},
-	"style": func() string { return "/assets/" + styleName },
+	"style":    func() string { return styleAsset.path },
+	"verifier": func() *asset { return verifyAsset },
+	"check":    checkLink,
 }
 
 // kindWords are what people call the kinds of identities.
@@ -114,21 +129,30 @@ type page struct {
 func (s *Server) explore(mux *http.ServeMux) {
 	for path, f := range map[string]pageFunc{
 		"/{$}": s.overviewPage, "/chips": s.chipsPage, "/vms": s.vmsPage, "/places": s.placesPage, "/images": s.imagesPage, "/logs": s.logsPage,
-		"/alerts": s.alertsPage, "/alert/{id}": s.alertPage, "/id/{id}": s.identityPage, "/entry": s.entryPage, "/search": s.searchPage,
+		"/alerts": s.alertsPage, "/alert/{id}": s.alertPage, "/id/{id}": s.identityPage, "/entry": s.entryPage, "/search": s.searchPage, "/verify": s.verifyPage,
 	} {
 		mux.Handle("GET "+path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error { return s.servePage(w, r, f) }))
 	}
 	mux.Handle("GET /receipt", s.http.Read(s.serveReceipt))
 	mux.Handle("GET /feed/alerts", s.http.Read(s.serveFeed))
 	mux.Handle("GET /feed/id/{id}", s.http.Read(s.serveFeed))
-	mux.Handle("GET /assets/"+styleName, s.http.Read(serveStyle))
+	for _, a := range []*asset{styleAsset, verifyAsset} {
+		mux.Handle("GET "+a.path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Content-Type", a.mediaType)
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+			return s.writeAnswer(w, r, http.StatusOK, a.file)
+		}))
+	}
 }
 
-func serveStyle(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	_, _ = w.Write(styleSheet) // the client may be gone
-	return nil
+// Path and Digest are where the file is, and its SHA-256 in hexadecimal.
+func (a *asset) Path() string   { return a.path }
+func (a *asset) Digest() string { return fmt.Sprintf("%x", a.digest) }
+
+// checkLink is the address at which a browser checks a file of this host.
+func checkLink(origin, file string) string {
+	return "/verify?" + url.Values{"log": {origin}, "file": {file}}.Encode()
 }
 
 // A pageFunc returns the template of an answer and what it shows. A nil page says that the answer

@@ -1,7 +1,9 @@
 package web_test
 
 import (
+	"context"
 	"encoding/csv"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -109,7 +111,7 @@ func TestEveryPageIsThereAndHarmless(t *testing.T) {
 	kinds := make(map[string]int)
 	for path, body := range seen {
 		kinds[strings.Split(strings.TrimPrefix(path, "/"), "/")[0]]++
-		if len(body) > 100<<10 {
+		if len(body) > 100<<10 && !strings.HasPrefix(path, "/assets/") {
 			t.Errorf("%s has %d bytes", path, len(body))
 		}
 		if strings.Contains(body, "a secret of the operator's") {
@@ -119,7 +121,7 @@ func TestEveryPageIsThereAndHarmless(t *testing.T) {
 			continue
 		}
 		for n := range mustParse(t, body).Descendants() {
-			if n.Data == "script" || n.Data == "iframe" || n.Data == "style" {
+			if n.Data == "iframe" || n.Data == "style" || n.Data == "script" && (n.FirstChild != nil || !strings.HasPrefix(path, "/verify")) {
 				t.Errorf("%s has an element %s", path, n.Data)
 			}
 			for _, a := range n.Attr {
@@ -132,7 +134,7 @@ func TestEveryPageIsThereAndHarmless(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"", "chips", "vms", "places", "images", "logs", "alerts", "alert", "id", "feed"} {
+	for _, kind := range []string{"", "chips", "vms", "places", "images", "logs", "alerts", "alert", "id", "feed", "verify", "assets"} {
 		if n := kinds[kind]; n == 0 && kinds[kind+"?"] == 0 {
 			t.Logf("visited: %v", kinds)
 			t.Errorf("no page under /%s was visited", kind)
@@ -265,29 +267,84 @@ func TestPagesOfLongLists(t *testing.T) {
 	}
 }
 
-// TestPagesInChromium draws the main pages, and keeps the pictures in POCLOG_SCREENSHOTS if that
-// names a folder, for people to look at.
-func TestPagesInChromium(t *testing.T) {
+// chromium returns the browser, or skips the test.
+func chromium(t *testing.T) string {
+	t.Helper()
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("skipped: needs chromium; on Debian: apt-get install chromium")
 	}
+	return browser
+}
+
+// browse runs the browser on a page, and returns what it printed and logged.
+func (s *site) browse(path string, flags ...string) (stdout, stderr string) {
+	s.t.Helper()
+	flags = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--user-data-dir=" + s.t.TempDir()}, flags...)
+	cmd := exec.CommandContext(s.t.Context(), chromium(s.t), append(flags, s.url+path)...)
+	var out, log strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := cmd.Run(); err != nil {
+		s.t.Fatalf("%s: %v: %s", path, err, log.String())
+	}
+	if strings.Contains(log.String(), "Content Security Policy") {
+		s.t.Errorf("%s: %s", path, log.String())
+	}
+	return out.String(), log.String()
+}
+
+// A browser checks what a page links to, under the policy in the page: a receipt holds, the same
+// with another entry does not, and the step that refuses it is named; so does a contradiction.
+func TestFilesAreCheckedInTheBrowser(t *testing.T) {
+	chromium(t)
+	receiptOf := func(name string) (file []byte, policy string) {
+		var v struct{ Receipt, Policy string }
+		b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "receipts", name))
+		if err == nil {
+			err = json.Unmarshal(b, &v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []byte(v.Receipt), v.Policy
+	}
+	good, policy := receiptOf("audited.json")
+	edited, _ := receiptOf("entry-edited.json")
+	s := explored(t, func(c *web.Config) {
+		c.Receipts = func(_ context.Context, _ string, n uint64) ([]byte, error) {
+			return [][]byte{good, edited}[n], nil
+		}
+	})
+	log, err := s.AddLog(t.Context(), "http://receipts.test", policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []string{`data-outcome="PASS"`, `data-outcome="FAIL"`} {
+		path := "/verify?" + url.Values{"log": {log}, "file": {fmt.Sprintf("/receipt?log=%s&n=%d", url.QueryEscape(log), n)}}.Encode()
+		dom, logged := s.browse(path, "--virtual-time-budget=60000", "--dump-dom")
+		if !strings.Contains(dom, want) || !strings.Contains(dom, "<code>inclusion</code>") {
+			t.Errorf("receipt %d: want %s in %s\n%s", n, want, dom[strings.Index(dom, "<body"):], logged)
+		}
+	}
+	dom, _ := s.browse("/verify?file=http://elsewhere.test/x", "--virtual-time-budget=60000", "--dump-dom")
+	if !strings.Contains(dom, "it is on another host") {
+		t.Error("a file of another host is asked for")
+	}
+}
+
+// TestPagesInChromium draws the main pages, and keeps the pictures in POCLOG_SCREENSHOTS if that
+// names a folder, for people to look at.
+func TestPagesInChromium(t *testing.T) {
+	chromium(t)
 	dir := os.Getenv("POCLOG_SCREENSHOTS")
 	if dir == "" {
 		dir = t.TempDir()
 	}
 	s := explored(t, func(c *web.Config) {})
-	for name, path := range map[string]string{"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms"} {
+	for name, path := range map[string]string{"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms", "verify": "/verify"} {
 		for _, width := range []int{360, 1280} {
 			file := filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width))
-			out, err := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+t.TempDir(),
-				fmt.Sprintf("--window-size=%d,1400", width), "--screenshot="+file, s.url+path).CombinedOutput()
-			if err != nil {
-				t.Fatalf("%s: %v: %s", path, err, out)
-			}
-			if strings.Contains(string(out), "Content Security Policy") {
-				t.Errorf("%s: %s", path, out)
-			}
+			s.browse(path, fmt.Sprintf("--window-size=%d,1400", width), "--screenshot="+file)
 			if info, err := os.Stat(file); err != nil || info.Size() < 5000 {
 				t.Errorf("%s is empty: %v, %v", file, info, err)
 			}

@@ -224,6 +224,33 @@ func (s *Server) alertPage(_ http.ResponseWriter, r *http.Request) (string, *pag
 	return "alert", &page{Title: a.Rule, Section: "alerts", Description: a.Seen, Body: a}, nil
 }
 
+// verifyBody is what the verifier begins with.
+type verifyBody struct {
+	Origin  string
+	Policy  string
+	Origins []string
+}
+
+// verifyPage has the verifier, with the policy under which this monitor follows a log: the reader
+// sees it, and may put his own in its place.
+func (s *Server) verifyPage(_ http.ResponseWriter, r *http.Request) (string, *page, error) {
+	logs, err := s.folder.Logs(r.Context())
+	if err != nil {
+		return "", nil, err
+	}
+	b := verifyBody{Origin: r.URL.Query().Get("log")}
+	for _, l := range logs {
+		if l.Removed {
+			continue
+		}
+		b.Origins = append(b.Origins, l.Origin)
+		if b.Policy == "" && (b.Origin == "" || b.Origin == l.Origin) {
+			b.Origin, b.Policy = l.Origin, l.Text
+		}
+	}
+	return "verify", &page{Title: "Verify", Section: "verify", Description: "Check a receipt, a dossier or a contradiction in this browser", Body: b}, nil
+}
+
 // searchBody is what a search found, where that is not one thing.
 type searchBody struct {
 	Q    string
