@@ -7,6 +7,6 @@ func commands() map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		"use":   {newAttestCmd(), newImportCmd(), newChallengeCmd(), newKeyCmd(), newSignCmd(), newSubmitCmd(), newVerifyCmd(), newInspectCmd(), newRefreshCmd(), newDossierCmd(), newCollateralCmd()},
 		"serve": {newLogCmd(), newWitnessCmd(), newAuditCmd(), newMonitorCmd()},
-		"learn": {newDemoCmd(), newLabCmd(), newVersionCmd(), newManCmd()},
+		"learn": {newExplainCmd(), newDemoCmd(), newLabCmd(), newVersionCmd(), newManCmd()},
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -12,10 +11,12 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 type dossierCmd struct {
@@ -199,11 +200,8 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 // dossier checks a dossier. What it shows is a yes unless it contradicts or calls for an
 // explanation.
 func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) error {
-	policy, err := readTlogPolicy(cmd, v.policy)
+	policy, err := v.policyOf(cmd)
 	if err != nil {
-		return err
-	}
-	if err := v.checkAuditGroup(cmd, policy); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -213,39 +211,50 @@ func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	}
 	a, err := dossier.Check(file, policy, now, demands)
 	if err != nil {
-		return v.explain(v.refused(cmd, result{V: 1, Kind: "dossier"}, err))
+		return err
 	}
 	grave := a.Gravest()
+	outcome := pass
+	if grave != nil {
+		outcome = fail
+	}
 	if v.asJSON {
-		err = printJSON(cmd.OutOrStdout(), result{V: 1, OK: grave == nil, Kind: "dossier", Dossier: a})
+		r := result{V: 1, OK: grave == nil, Outcome: outcome, Kind: v.kind, Dossier: a}
+		err = printJSON(cmd.OutOrStdout(), r)
 	} else {
-		err = printDossier(cmd.OutOrStdout(), a)
+		v.printDossier(cmd.OutOrStdout(), outcome, a)
 	}
 	if err == nil && grave != nil {
-		err = fmt.Errorf("rule %s: %s", grave.Rule, grave.Seen)
+		err = &exitError{status: exitNo, err: fmt.Errorf("rule %s: %s", grave.Rule, grave.Seen), told: true}
 	}
 	return err
 }
 
 // printDossier says what a dossier shows, on whose word, and how old it is.
-func printDossier(w io.Writer, a *dossier.Answer) error {
-	var b bytes.Buffer
-	answer := "yes"
-	if a.Gravest() != nil {
-		answer = "no"
+func (v *verifyCmd) printDossier(w io.Writer, outcome string, a *dossier.Answer) {
+	headline(w, outcome, fmt.Sprintf("%s of %s, complete up to entry %d", v.shown(v.path), a.Origin, a.Size))
+	for _, f := range a.Findings {
+		style := terminal.Bad
+		if f.Severity == rule.Information {
+			style = terminal.Good
+		}
+		marked(w, style, string(f.Severity), "%s: %s %s", f.Rule, f.Seen, f.Meaning)
+	}
+	if len(a.Findings) == 0 {
+		field(w, "findings", "none: nothing contradicts")
 	}
 	if a.Verdict == receipt.Audited {
-		fmt.Fprintf(&b, "%s: audited by %s, complete up to entry %d of %s\n", answer, strings.Join(a.Auditors, ", "), a.Size, a.Origin)
+		field(w, "stands on", "audited: the lists were compared by %s", strings.Join(a.Auditors, ", "))
 	} else {
-		fmt.Fprintf(&b, "%s: %s by %s, complete up to entry %d\n", answer, a.Verdict, a.Origin, a.Size)
+		field(w, "stands on", "%s: the log's word alone that the lists are complete", a.Verdict)
 	}
 	if a.Seen.Known {
-		fmt.Fprintf(&b, "  as of      %s\n", a.Seen.Time.UTC().Format(time.RFC3339))
+		field(w, "as of", "%s", stamp(a.Seen.Time))
 	} else {
-		labelled(&b, "  as of      ", "unknown: "+a.Seen.Why)
+		field(w, "as of", "unknown: %s", a.Seen.Why)
 	}
 	if a.From > 0 && a.Since.Known {
-		fmt.Fprintf(&b, "  since      %s: older entries may be left out\n", a.Since.Time.UTC().Format(time.RFC3339))
+		field(w, "since", "%s: older entries may be left out", stamp(a.Since.Time))
 	}
 	for _, n := range a.Names {
 		times := "not claimed"
@@ -255,16 +264,9 @@ func printDossier(w io.Writer, a *dossier.Answer) error {
 				times = fmt.Sprintf("claimed %d times%s", len(n.Numbers), placesOf(a, n))
 			}
 		}
-		labelled(&b, "  "+n.Name+"\n             ", times)
+		field(w, "name", "%s", n.Name)
+		field(w, "", "%s", times)
 	}
-	for _, f := range a.Findings {
-		labelled(&b, fmt.Sprintf("  %s  ", f.Severity), f.Rule+": "+f.Seen+" "+f.Meaning)
-	}
-	if len(a.Findings) == 0 {
-		fmt.Fprintln(&b, "  findings   none: nothing contradicts")
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
 // placesOf says where the entries of a name are proven to stand.
@@ -298,18 +300,21 @@ func (v *verifyCmd) indexWrong(cmd *cobra.Command, file []byte, _ receipt.Demand
 	}
 	found, err := dossier.CheckIndexWrong(file, policy)
 	if err != nil {
-		return v.explain(v.refused(cmd, result{V: 1, Kind: "index-wrong"}, err))
+		return err
 	}
 	if v.asJSON {
-		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "index-wrong", IndexWrong: found})
+		r := v.passed()
+		r.IndexWrong = found
+		return printJSON(cmd.OutOrStdout(), r)
 	}
 	what := "lists, and which does not state it"
 	if found.Omitted {
 		what = "leaves out, though it states it"
 	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "yes: the index of %s is wrong\n", found.Origin)
-	labelled(w, "  ", fmt.Sprintf("Index entry %d, of all entries below %d, has a list of %s. It is wrong about entry %d, which it %s.", found.Number, found.Size, found.Name, found.Entry, what))
-	_, err = fmt.Fprintf(w, "  implicated log:%s\n  stands on  what the log itself published\n", found.Origin)
-	return err
+	headline(w, pass, v.shown(v.path)+" is proven")
+	field(w, "seen", "the index of %s is wrong. Index entry %d, of all entries below %d, has a list of %s. It is wrong about entry %d, which it %s.", found.Origin, found.Number, found.Size, found.Name, found.Entry, what)
+	field(w, "implicated", "log:%s", found.Origin)
+	field(w, "stands on", "what the log itself published")
+	return nil
 }

@@ -38,6 +38,7 @@ type exitError struct {
 	status int
 	err    error
 	hint   string
+	told   bool // the command has shown it to people
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
@@ -140,7 +141,7 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it does
 	// Whatever is printed may hold text from outside. Bytes that are no text go around these
 	// writers: see rawOutput.
-	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
+	stdout, stderr := textWriter(os.Stdout), textWriter(os.Stderr)
 	root := newRootCmd()
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -155,15 +156,27 @@ func run(args []string) int {
 	return statusOf(err)
 }
 
+// textWriter puts the filter around a stream. It has colours on a terminal, unless NO_COLOR is set
+// (https://no-color.org) or the terminal is a dumb one.
+func textWriter(f *os.File) *terminal.Writer {
+	if isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+		return terminal.NewColourWriter(f)
+	}
+	return terminal.NewWriter(f)
+}
+
 // printError tells people what failed, and what to do about it. Further lines stand under the
 // first: a text from outside cannot look like another message.
 func printError(w io.Writer, err error) {
+	var e *exitError
+	if errors.As(err, &e) && e.told {
+		return
+	}
 	lines := func(label, text string) {
 		fmt.Fprintf(w, "%s: %s\n", label, strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  "))
 	}
 	lines("poclog", err.Error())
-	var e *exitError
-	if errors.As(err, &e) && e.hint != "" {
+	if e != nil && e.hint != "" {
 		lines("hint", e.hint)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify/receipt"
 )
 
 // What an entry does not prove of its place is called unproven, in lists and in the answers of
@@ -36,7 +37,7 @@ func TestUnprovenPlacesAreCalledSo(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 		var out bytes.Buffer
-		printEntry(&out, e, nil)
+		new(verifyCmd).printProof(&out, &receipt.Verdict{Entry: e}, nil)
 		if c.place != nil && !strings.Contains(out.String(), "  place      "+c.want+"\n") {
 			t.Errorf("%s: verify prints %s", c.name, out.String())
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -42,8 +43,12 @@ func (t *table) omit(name, usual string) {
 	}
 }
 
-// widthOf is how wide a terminal is, or 0 where the output is none.
+// widthOf is how wide a terminal is, or 0 where the output is none. COLUMNS, if it is exported, says
+// it instead, for what is not a terminal, too.
 func widthOf(w io.Writer) int {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
 	f, ok := terminal.Unwrap(w).(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return 0
@@ -62,6 +67,14 @@ const leastText = 30
 // labelled prints a text behind its label. On a terminal it is broken into lines that stand under
 // its beginning.
 func labelled(w io.Writer, label, text string) { fmt.Fprintln(w, hang(label, text, widthOf(w))) }
+
+// painted is labelled with one word of the label in colour.
+func painted(w io.Writer, style terminal.Style, word, label, text string) {
+	before, after, _ := strings.Cut(hang(label, text, widthOf(w)), word)
+	fmt.Fprint(w, before)
+	_ = terminal.Paint(w, style, word) // as little as Fprint's, its error is not asked for here: the next write has it, too
+	fmt.Fprintln(w, after)
+}
 
 // hang breaks a text behind its label into lines of a width; 0, and a width with too little room,
 // break nothing.

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +27,11 @@ type verifyCmd struct {
 	at     string
 	limits rule.Limits
 	asJSON bool
+
+	verbose bool
+	path    string             // of the file, as it was given
+	kind    string             // of the file, once it is recognised
+	trusted *tlogpolicy.Policy // once it is read
 }
 
 func newVerifyCmd() *cobra.Command {
@@ -37,18 +40,22 @@ func newVerifyCmd() *cobra.Command {
 		Use:   "verify FILE",
 		Short: "Check a receipt, a dossier, a bundle, its submission or envelope, a contradiction or a split view, offline",
 		Long: "Check a receipt under your tlog-policy, or appraise a bundle under an appraisal policy. Nothing is fetched, nobody is asked.\n" +
+			"The first word is PASS, FAIL or UNDECIDED. Every refusal is listed, with what would meet it; `poclog explain` says more of each.\n\n" +
 			"A flag that has no effect on the kind of file is wrong usage. Of a submission, what the publisher could have written himself is refused: unsigned\n" +
 			"collateral and, beside a challenge, a time of judgement. --collateral and --at are yours.\n\n" +
 			"Of a contradiction, the receipts are checked, the appraisals repeated and the monitor's rule run again: 0 says that its entries cannot all\n" +
 			"be honest. Of a split view, that the log signed two histories. Of a dossier, that nothing which names its identities is left out;\n" +
 			"--dossier clears a receipt by one.\n\n" +
 			"Safe defaults: realm production and level 2 (every required check of a profile that binds the VM to its place). Exit status 0 is\n" +
-			"yes, 1 no, 2 wrong usage (no policy is one), 3 could not decide.",
+			"PASS, 1 FAIL, 2 wrong usage (no policy is one), 3 UNDECIDED: a file was not to be had.",
 		Example: "  poclog verify vm.tlog-proof --policy policy.txt --place gce/us-central1-a --max-age 10m\n" +
 			"  poclog verify vm.bundle.json --collateral intel.collateral.json --at 2026-06-08T12:42:41Z --level 0\n" +
 			"  poclog verify clone-ak.contradiction.json --policy policy.txt",
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v.path = args[0]
+			return v.conclude(cmd, args[0], v.run(cmd, args[0]))
+		},
 	}
 	v.demandFlags.register(c)
 	v.dossierFlags.register(c)
@@ -57,6 +64,7 @@ func newVerifyCmd() *cobra.Command {
 	c.Flags().DurationVar(&v.limits.MoveTime, "move-time", rule.DefaultMoveTime, "a contradiction: the least time in which a machine is moved to another place")
 	c.Flags().DurationVar(&v.limits.SwapTime, "swap-time", rule.DefaultSwapTime, "a contradiction: the least time in which a machine's TPM is replaced")
 	c.Flags().BoolVar(&v.asJSON, "json", false, "print JSON")
+	c.Flags().BoolVarP(&v.verbose, "verbose", "v", false, "show all digests, and each check with what it found")
 	return c
 }
 
@@ -78,7 +86,8 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 		if !k.is(file) {
 			continue
 		}
-		if err := usedOnly(cmd, k.name+" cannot answer that", slices.Concat([]string{"json"}, k.flags)...); err != nil {
+		v.kind = k.kind
+		if err := usedOnly(cmd, k.name+" cannot answer that", slices.Concat([]string{"json", "verbose"}, k.flags)...); err != nil {
 			return err
 		}
 		d, err := v.demandFlags.demands(cmd)
@@ -89,9 +98,9 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 	}
 	err = errors.New("neither a receipt, a dossier, a bundle, its submission or envelope, a contradiction nor a split view")
 	if is := importer.KindOf(file); whatToDoWith[is] != "" {
-		return hint(fmt.Errorf("%s: it is %s, and %w", path, is, err), "%s", whatToDoWith[is])
+		return hint(fmt.Errorf("it is %s, and %w", is, err), "%s", whatToDoWith[is])
 	}
-	return hint(fmt.Errorf("%s: %w", path, err), "`poclog import` makes bundles of other tools' evidence")
+	return hint(err, "`poclog import` makes bundles of other tools' evidence")
 }
 
 // A fileKind is a kind of file that can be checked, and the flags that have an effect on how.
@@ -99,6 +108,7 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 type fileKind struct {
 	is    func(file []byte) bool
 	name  string
+	kind  string // in JSON
 	flags []string
 	check func(*cobra.Command, []byte, receipt.Demands) error
 }
@@ -125,14 +135,14 @@ func (v *verifyCmd) kinds() []fileKind {
 		return func(file []byte) bool { return bytes.HasPrefix(file, []byte(with)) }
 	}
 	return []fileKind{
-		{begins(receiptStart), "a receipt", receiptFlags, v.receipt},
-		{begins(bundleStart), "a bundle", bundleFlags, v.bundle},
-		{poclog.IsEnvelope, "an envelope", submissionFlags, v.signed},
-		{begins(submissionStart), "a submission", submissionFlags, v.submission},
-		{poclog.IsDossier, "a dossier", dossierFileFlags, v.dossier},
-		{poclog.IsIndexWrong, "a wrong index", []string{"policy"}, v.indexWrong},
-		{begins(splitViewStart), "a split view", []string{"policy"}, v.splitView},
-		{begins(contradictionStart), "a contradiction", contradictionFlags, v.contradiction},
+		{begins(receiptStart), "a receipt", "receipt", receiptFlags, v.receipt},
+		{begins(bundleStart), "a bundle", "bundle", bundleFlags, v.bundle},
+		{poclog.IsEnvelope, "an envelope", "envelope", submissionFlags, v.signed},
+		{begins(submissionStart), "a submission", "submission", submissionFlags, v.submission},
+		{poclog.IsDossier, "a dossier", "dossier", dossierFileFlags, v.dossier},
+		{poclog.IsIndexWrong, "a wrong index", "index-wrong", []string{"policy"}, v.indexWrong},
+		{begins(splitViewStart), "a split view", "split-view", []string{"policy"}, v.splitView},
+		{begins(contradictionStart), "a contradiction", "contradiction", contradictionFlags, v.contradiction},
 	}
 }
 
@@ -140,9 +150,11 @@ func (v *verifyCmd) kinds() []fileKind {
 type result struct {
 	V       int               `json:"v"`
 	OK      bool              `json:"ok"`
-	Kind    string            `json:"kind"`            // "receipt", "bundle", "envelope", "submission", "contradiction", "dossier", "index-wrong" or "split-view"
-	Check   string            `json:"check,omitempty"` // what refused: a check, a step or a demand
-	Detail  string            `json:"detail,omitempty"`
+	Outcome string            `json:"outcome"`          // "PASS", "FAIL" or "UNDECIDED"
+	Kind    string            `json:"kind"`             // "receipt", "bundle", "envelope", "submission", "contradiction", "dossier", "index-wrong" or "split-view"
+	Check   string            `json:"check,omitempty"`  // what refused first: a check, a step or a demand
+	Detail  string            `json:"detail,omitempty"` // all of it, on one line
+	Failed  []failure         `json:"failed,omitempty"` // everything that refused
 	Verdict *receipt.Verdict  `json:"verdict,omitempty"`
 	Entry   json.RawMessage   `json:"entry,omitempty"`
 	Notes   map[string]string `json:"notes,omitempty"`
@@ -152,19 +164,17 @@ type result struct {
 	Contradiction *receipt.ContradictionVerdict `json:"contradiction,omitempty"` // of an alert, too, which is not OK
 }
 
-// refused prints a refusal as JSON where it was asked for, and returns it.
-func (v *verifyCmd) refused(cmd *cobra.Command, r result, err error) error {
-	if v.asJSON {
-		r.Detail = err.Error()
-		var refused *verify.Error
-		if errors.As(err, &refused) {
-			r.Check, r.Detail = string(refused.Check), refused.Detail
-		}
-		if perr := printJSON(cmd.OutOrStdout(), r); perr != nil {
-			return perr
-		}
+// passed is the result of a file that passed.
+func (v *verifyCmd) passed() result { return result{V: 1, OK: true, Outcome: pass, Kind: v.kind} }
+
+// policyOf reads whose signatures count, and finds the group of auditors in it.
+func (v *verifyCmd) policyOf(cmd *cobra.Command) (*tlogpolicy.Policy, error) {
+	policy, err := readTlogPolicy(cmd, v.policy)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	v.trusted = policy
+	return policy, v.checkAuditGroup(cmd, policy)
 }
 
 func (v *verifyCmd) checkAuditGroup(cmd *cobra.Command, policy *tlogpolicy.Policy) error {
@@ -185,65 +195,37 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 			return err
 		}
 	}
-	policy, err := readTlogPolicy(cmd, v.policy)
+	policy, err := v.policyOf(cmd)
 	if err != nil {
-		return err
-	}
-	if err := v.checkAuditGroup(cmd, policy); err != nil {
 		return err
 	}
 	verdict, err := receipt.Check(file, policy, time.Now(), d)
-	if err == nil && v.quoteFile != "" {
-		err = v.compareQuote(cmd, verdict.Entry)
+	// A receipt that is good, and does not meet all demands, is held to the others, too.
+	var unmet *receipt.Unmet
+	if errors.As(err, &unmet) {
+		verdict = unmet.Verdict
 	}
-	if err == nil {
-		err = v.cleared(cmd, verdict, &d)
+	if verdict == nil {
+		return err
 	}
-	if err != nil {
-		return v.explain(v.refused(cmd, result{V: 1, Kind: "receipt"}, err))
+	if v.quoteFile != "" {
+		err = several(err, v.compareQuote(cmd, verdict.Entry))
 	}
-	if v.asJSON {
-		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "receipt", Verdict: verdict, Entry: verdict.Receipt.Entry})
+	if err = several(err, v.cleared(cmd, verdict, &d)); err != nil {
+		return err
 	}
 	w := cmd.OutOrStdout()
-	printStanding(w, verdict)
-	printInterval(w, verdict)
-	printEntry(w, verdict.Entry, nil)
+	if v.asJSON {
+		r := v.passed()
+		r.Verdict, r.Entry = verdict, verdict.Receipt.Entry
+		return printJSON(w, r)
+	}
+	headline(w, pass, v.shown(v.path)+", "+entryOf(verdict))
+	v.printProof(w, verdict, nil)
 	if v.quoteFile != "" {
-		fmt.Fprintln(w, "  quote      same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
+		field(w, "quote", "same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
 	}
 	return nil
-}
-
-// printStanding says on whose word a receipt's verdict stands.
-func printStanding(w io.Writer, v *receipt.Verdict) {
-	switch v.Verdict {
-	case receipt.Logged:
-		fmt.Fprintf(w, "yes: logged by %s, entry %d of %d\n", v.Origin, v.Index, v.Size)
-	case receipt.Audited:
-		fmt.Fprintf(w, "yes: audited by %s, entry %d of %d of %s\n", strings.Join(v.Auditors, ", "), v.Index, v.Size, v.Origin)
-	default:
-		fmt.Fprintf(w, "yes: reappraised here, entry %d of %d of %s\n", v.Index, v.Size, v.Origin)
-	}
-	if v.Unseen > 0 {
-		fmt.Fprintf(w, "  exceptions %d other entries, whose evidence the log withheld before its auditors saw it\n", v.Unseen)
-	}
-}
-
-// explain adds what a reader can do about a refusal.
-func (v *verifyCmd) explain(err error) error {
-	var step *verify.Error
-	if errors.As(err, &step) {
-		switch step.Check {
-		case "level":
-			return hint(err, "--level 0 accepts a genuine chip whose place is unproven")
-		case "realm":
-			return hint(err, "--realm lab accepts evidence of a laboratory")
-		case receipt.StepCheckpoint:
-			return hint(err, "the tlog-policy says which logs and witnesses count; `poclog refresh` may bring more cosignatures")
-		}
-	}
-	return err
 }
 
 // signed judges the submission in an envelope. What its publishers signed beside the bundle is the
@@ -251,22 +233,22 @@ func (v *verifyCmd) explain(err error) error {
 func (v *verifyCmd) signed(cmd *cobra.Command, file []byte, d receipt.Demands) error {
 	e, err := poclog.ParseEnvelope(file)
 	if err != nil {
-		return v.refused(cmd, result{V: 1, Kind: "envelope"}, err)
+		return err
 	}
 	sub, err := e.Submission()
 	if err != nil {
-		return v.refused(cmd, result{V: 1, Kind: "envelope"}, err)
+		return err
 	}
 	sub.Envelope = file
-	return v.appraise(cmd, "envelope", sub, d)
+	return v.appraise(cmd, sub, d)
 }
 
 func (v *verifyCmd) submission(cmd *cobra.Command, file []byte, d receipt.Demands) error {
 	sub, err := poclog.ParseSubmission(file)
 	if err != nil {
-		return v.refused(cmd, result{V: 1, Kind: "submission"}, err)
+		return err
 	}
-	return v.appraise(cmd, "submission", sub, d)
+	return v.appraise(cmd, sub, d)
 }
 
 func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) error {
@@ -277,11 +259,11 @@ func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) e
 			return err
 		}
 	}
-	return v.appraise(cmd, "bundle", sub, d)
+	return v.appraise(cmd, sub, d)
 }
 
 // appraise judges evidence as a log does, or by the collateral and at the time that the flags say.
-func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, sub *poclog.Submission, d receipt.Demands) error {
+func (v *verifyCmd) appraise(cmd *cobra.Command, sub *poclog.Submission, d receipt.Demands) error {
 	in := profile.Input{
 		Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Appraised: poclog.UnixTime(time.Now().Unix()), Appraisal: poclog.Appraisal,
 	}
@@ -298,7 +280,7 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, sub *poclog.Submis
 			return err
 		}
 		if _, err := parseCollateral(v.collateral, in.Collateral); err != nil {
-			return v.refused(cmd, result{V: 1, Kind: kind}, err)
+			return err
 		}
 	}
 	if in.Policy, err = readAppraisalPolicy(cmd, v.appraisalPolicy); err != nil {
@@ -312,22 +294,24 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, kind string, sub *poclog.Submis
 		err = d.CheckEntry(&a.Entry)
 	}
 	if err != nil {
-		return v.explain(v.refused(cmd, result{V: 1, Kind: kind}, err))
+		return err
 	}
 	leaf, err := a.Entry.Marshal()
 	if err != nil {
 		return err
 	}
-	if v.asJSON {
-		notes := make(map[string]string, len(a.Notes))
-		for c, n := range a.Notes {
-			notes[string(c)] = n
-		}
-		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: kind, Entry: leaf, Notes: notes})
-	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "yes: the bundle passes at %s; no log vouches for it\n", a.Entry.Appraised.UTC().Format(time.RFC3339))
-	printEntry(w, &a.Entry, a.Notes)
+	if v.asJSON {
+		r := v.passed()
+		r.Entry, r.Notes = leaf, make(map[string]string, len(a.Notes))
+		for c, n := range a.Notes {
+			r.Notes[string(c)] = n
+		}
+		return printJSON(w, r)
+	}
+	headline(w, pass, v.shown(v.path)+", judged at "+stamp(a.Entry.Appraised))
+	field(w, "stands on", "the evidence, which was judged here; no log vouches for it")
+	v.printProof(w, &receipt.Verdict{Entry: &a.Entry}, a.Notes)
 	return nil
 }
 
@@ -338,30 +322,17 @@ func (v *verifyCmd) splitView(cmd *cobra.Command, file []byte, _ receipt.Demands
 	}
 	s, err := receipt.CheckSplitView(file, policy)
 	if err != nil {
-		return v.refused(cmd, result{V: 1, Kind: "split-view"}, err)
+		return err
 	}
+	w := cmd.OutOrStdout()
 	if v.asJSON {
-		return printJSON(cmd.OutOrStdout(), result{V: 1, OK: true, Kind: "split-view", Detail: s.Origin})
+		r := v.passed()
+		r.Detail = s.Origin
+		return printJSON(w, r)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "yes: the log %s signed two histories; no tree has both of these checkpoints\n", s.Origin)
-	return err
-}
-
-// printInterval says between which times the evidence was made, and who says so.
-func printInterval(w io.Writer, v *receipt.Verdict) {
-	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	by := ""
-	if len(v.Witnesses) > 0 {
-		by = ", by " + strings.Join(v.Witnesses, ", ")
-	}
-	switch {
-	case v.T1.Known && v.T2.Known:
-		fmt.Fprintf(w, "  made       between %s and %s%s\n", stamp(v.T1.Time), stamp(v.T2.Time), by)
-	case v.T2.Known:
-		fmt.Fprintf(w, "  made       before %s%s; not known after when: %s\n", stamp(v.T2.Time), by, v.T1.Why)
-	case v.After > 0 || v.Entry != nil && v.Entry.Fresh != nil:
-		fmt.Fprintf(w, "  made       after size %d of %s and before entry %d was logged; no time: %s\n", v.After, v.Entry.Fresh.Origin, v.Index, v.T2.Why)
-	default:
-		fmt.Fprintf(w, "  made       before entry %d was logged; not known after when: %s\n", v.Index, v.T1.Why)
-	}
+	headline(w, pass, v.shown(v.path)+" is proven")
+	field(w, "seen", "the log %s signed two histories; no tree has both of these checkpoints", s.Origin)
+	field(w, "implicated", "log:%s", s.Origin)
+	field(w, "stands on", "what the log itself signed")
+	return nil
 }

@@ -17,11 +17,8 @@ import (
 // contradiction checks a contradiction's file. Only what cannot all be honest is a yes: an alert is
 // shown, and is none.
 func (v *verifyCmd) contradiction(cmd *cobra.Command, file []byte, d receipt.Demands) error {
-	policy, err := readTlogPolicy(cmd, v.policy)
+	policy, err := v.policyOf(cmd)
 	if err != nil {
-		return err
-	}
-	if err := v.checkAuditGroup(cmd, policy); err != nil {
 		return err
 	}
 	if v.limits.MoveTime <= 0 || v.limits.SwapTime <= 0 {
@@ -31,29 +28,33 @@ func (v *verifyCmd) contradiction(cmd *cobra.Command, file []byte, d receipt.Dem
 		UnsafeRealm: d.UnsafeRealm, Reappraise: profile.Reappraiser{}, Limits: v.limits, AuditGroup: v.auditGroup,
 	})
 	if err != nil {
-		return v.explain(v.refused(cmd, result{V: 1, Kind: "contradiction"}, err))
-	}
-	proven := found.Severity == rule.Contradiction
-	if v.asJSON {
-		err = printJSON(cmd.OutOrStdout(), result{V: 1, OK: proven, Kind: "contradiction", Contradiction: found})
-	} else {
-		err = printContradiction(cmd.OutOrStdout(), found)
-	}
-	if err != nil || proven {
 		return err
 	}
-	return fmt.Errorf("rule %s: an %s calls for an explanation, and is no contradiction", found.Rule, found.Severity)
+	outcome := fail
+	if found.Severity == rule.Contradiction {
+		outcome = pass
+	}
+	if v.asJSON {
+		err = printJSON(cmd.OutOrStdout(), result{V: 1, OK: outcome == pass, Outcome: outcome, Kind: v.kind, Contradiction: found})
+	} else {
+		v.printContradiction(cmd.OutOrStdout(), outcome, found)
+	}
+	if err != nil || outcome == pass {
+		return err
+	}
+	return &exitError{status: exitNo, err: fmt.Errorf("rule %s: an %s calls for an explanation, and is no contradiction", found.Rule, found.Severity), told: true}
 }
 
 // printContradiction says what was seen and what it may mean, whom it implicates and whom not, and
 // on whose word it stands.
-func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
-	answer := "yes: a contradiction"
-	if c.Severity != rule.Contradiction {
-		answer = string(c.Severity)
+func (v *verifyCmd) printContradiction(w io.Writer, outcome string, c *receipt.ContradictionVerdict) {
+	if outcome == pass {
+		headline(w, outcome, v.shown(v.path)+" is proven, by rule "+c.Rule)
+	} else {
+		headline(w, outcome, fmt.Sprintf("%s: no contradiction, but an %s by rule %s", v.shown(v.path), c.Severity, c.Rule))
 	}
-	fmt.Fprintf(w, "%s by rule %s\n", answer, c.Rule)
-	labelled(w, "  ", c.Seen+" "+c.Meaning)
+	field(w, "seen", "%s", c.Seen)
+	field(w, "meaning", "%s", c.Meaning)
 	implicated := strings.Join(c.Implicated, ", ")
 	switch {
 	case implicated != "":
@@ -64,19 +65,18 @@ func printContradiction(w io.Writer, c *receipt.ContradictionVerdict) error {
 	default:
 		implicated = "nobody: there may be an honest explanation"
 	}
-	fmt.Fprintf(w, "  implicated %s\n", implicated)
+	field(w, "implicated", "%s", implicated)
 	for _, id := range c.Affected {
-		labelled(w, "  affected   ", string(id)+": its owner may be a victim, and is not accused")
+		field(w, "affected", "%s: its owner may be a victim, and is not accused", id)
 	}
 	for _, origin := range c.Withheld {
-		labelled(w, "  withheld   ", "by "+origin+": ask it for the evidence")
+		field(w, "withheld", "by %s: ask it for the evidence", origin)
 	}
 	for _, e := range c.Entries {
-		fmt.Fprintf(w, "  entry      %d of %d, %s%s\n", e.Index, e.Size, e.Origin, realmOf(e.Entry))
-		printInterval(w, e)
+		field(w, "entry", "%d of %d, %s%s", e.Index, e.Size, e.Origin, realmOf(e.Entry))
+		field(w, "", "made %s", madeText(e))
 	}
-	_, err := fmt.Fprintf(w, "  stands on  %s\n", standingText(c))
-	return err
+	field(w, "stands on", "%s", standingText(c))
 }
 
 // auditorsOf names the auditors on whose word a contradiction stands.

@@ -9,7 +9,8 @@
 // characters stand in its strings alone.
 //
 // Commands write to people through a [Writer], which is put around standard output and standard
-// error once, so that no command can forget it. FuzzWriter and TestStrangersTextIsShownAsEscapes
+// error once, so that no command can forget it. The only sequences that pass are those of [Paint],
+// which commands write themselves. FuzzWriter and TestStrangersTextIsShownAsEscapes
 // are the evidence.
 package terminal
 
@@ -71,9 +72,34 @@ func Line(s string, max int) string {
 	return s
 }
 
+// A Style is a colour that carries meaning: ANSI's parameters of Select Graphic Rendition.
+type Style string
+
+// The styles.
+const (
+	Good Style = "1;32" // what passed
+	Bad  Style = "1;31" // what was refused
+	Warn Style = "1;33" // what leaves something open
+)
+
+// Paint writes text with its escapes, in colour where the writer is a [Writer] with colours.
+func Paint(w io.Writer, s Style, text string) error {
+	t, ok := w.(*Writer)
+	if !ok || !t.colours {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.to, "\x1b[%sm%s\x1b[0m", s, Text(text))
+	return err
+}
+
 // A Writer writes text with its escapes to another writer. It may be used concurrently.
 type Writer struct {
-	to io.Writer
+	to      io.Writer
+	colours bool
 
 	mu   sync.Mutex // guards what follows
 	tail []byte     // the beginning of a character that the next write may end
@@ -81,6 +107,9 @@ type Writer struct {
 
 // NewWriter returns a Writer to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{to: w} }
+
+// NewColourWriter returns a Writer to a terminal that shows colours.
+func NewColourWriter(w io.Writer) *Writer { return &Writer{to: w, colours: true} }
 
 // Unwrap returns what a Writer writes to, for bytes that are no text; another writer is returned as
 // it is.

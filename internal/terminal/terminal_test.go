@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -128,4 +130,31 @@ func FuzzWriter(f *testing.F) {
 			t.Errorf("%q: JSON %q reads %q", text, s, after)
 		}
 	})
+}
+
+// Colours are our own: they stand around a text, and nothing in it passes.
+func TestPaintedTextCannotSteerEither(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(io.Writer) *terminal.Writer
+		want string
+	}{
+		{"a terminal with colours", terminal.NewColourWriter, "é\x1b[1;31mFA\\u001b[2JIL\x1b[0m."},
+		{"none", terminal.NewWriter, "éFA\\u001b[2JIL."},
+	} {
+		var out bytes.Buffer
+		w := c.make(&out)
+		fmt.Fprint(w, "é")
+		if err := terminal.Paint(w, terminal.Bad, "FA\x1b[2JIL"); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(w, ".")
+		if out.String() != c.want {
+			t.Errorf("%s: %q, want %q", c.name, out.String(), c.want)
+		}
+	}
+	var plain bytes.Buffer
+	if err := terminal.Paint(&plain, terminal.Good, "PASS"); err != nil || plain.String() != "PASS" {
+		t.Errorf("%q, %v", plain.String(), err)
+	}
 }

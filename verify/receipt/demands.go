@@ -160,17 +160,46 @@ func (d *Demands) Validate() error {
 	return nil
 }
 
+// An Unmet says that a receipt is good, and does not meet all demands. It lists every demand that
+// is not met, in the order of the rules: a reader who mends one need not find the next by trying.
+type Unmet struct {
+	Verdict *Verdict        // what the receipt proves all the same
+	Demands []*verify.Error // at least one
+}
+
+// Error gives the demands and their reasons on one line.
+func (u *Unmet) Error() string {
+	texts := make([]string, len(u.Demands))
+	for i, e := range u.Demands {
+		texts[i] = e.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns the demands, of which [errors.As] finds the first.
+func (u *Unmet) Unwrap() []error {
+	errs := make([]error, len(u.Demands))
+	for i, e := range u.Demands {
+		errs[i] = e
+	}
+	return errs
+}
+
 // check holds a verdict to the demands.
 func (d *Demands) check(v *Verdict, now time.Time) error {
 	if v.Entry == nil {
 		return verify.Failf("kind", "entry of kind %s: %w", v.Kind, ErrNotProof)
 	}
+	var unmet []*verify.Error
 	for _, rule := range demandRules {
 		if why := rule.unmet(d, v, now); why != "" {
-			return verify.Failf(rule.name, "%s", why)
+			unmet = append(unmet, verify.Failf(rule.name, "%s", why))
 		}
 	}
-	return nil
+	if len(unmet) == 0 {
+		return nil
+	}
+	return &Unmet{Verdict: v, Demands: unmet}
 }
 
 // CheckEntry holds an entry to the demands that need no log: those on time and standing are left

@@ -44,7 +44,8 @@ const (
 )
 
 // Check verifies a receipt's file under the client's policy and holds it to the client's demands at
-// a time. A failed step or demand is a [*verify.Error]; without a policy the error is [ErrNoPolicy].
+// a time. A failed step is a [*verify.Error]. Demands that are not met are an [*Unmet], in which
+// [errors.As] finds the first as a [*verify.Error]. Without a policy the error is [ErrNoPolicy].
 func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demands) (*Verdict, error) {
 	if err := demands.Validate(); err != nil {
 		return nil, verify.Failf("demands", "%w", err)
