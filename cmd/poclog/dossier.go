@@ -238,7 +238,7 @@ func (v *verifyCmd) printDossier(w io.Writer, outcome string, a *dossier.Answer)
 		if f.Severity == rule.Information {
 			style = terminal.Good
 		}
-		marked(w, style, string(f.Severity), "%s: %s %s", f.Rule, f.Seen, f.Meaning)
+		marked(w, style, string(f.Severity), "%s: %s %s", f.Rule, v.short(f.Seen), f.Meaning)
 	}
 	if len(a.Findings) == 0 {
 		field(w, "findings", "none: nothing contradicts")
@@ -264,7 +264,7 @@ func (v *verifyCmd) printDossier(w io.Writer, outcome string, a *dossier.Answer)
 				times = fmt.Sprintf("claimed %d times%s", len(n.Numbers), placesOf(a, n))
 			}
 		}
-		field(w, "name", "%s", n.Name)
+		field(w, "name", "%s", v.short(n.Name))
 		field(w, "", "%s", times)
 	}
 }

@@ -91,8 +91,8 @@ var checkExplanations = []explanation{
 var guardExplanations = []explanation{
 	{string(verify.Format), "guard", "Every file and item is well-formed, in its one accepted form.", "It refuses what was damaged, or never was such a file.", "",
 		"Look what is in the file: poclog inspect FILE. Take the evidence again, or import it: poclog import --help lists how."},
-	{string(verify.Profile), "guard", "The items fit a profile that the appraisal policy admits.", "It refuses a mix of items that is no profile's, and a profile that the log does not admit.", "",
-		"See which profiles there are: poclog import --help. Use a log that admits the profile."},
+	{string(verify.Profile), "guard", "The items fit a profile that the appraisal policy admits, and that the reader asks for.", "It refuses a mix of items that is no profile's, and a profile that the log or the reader does not admit.", "",
+		"A reader names the profile, too: --profile. A publisher uses a log that admits it; poclog import --help lists what makes which."},
 	{string(verify.Realm), "guard", "Evidence of laboratories and of production never mix.", "It refuses a laboratory's root in production, and a manufacturer's in a laboratory.", "",
 		"For a laboratory's evidence: --realm lab, and its policy with --appraisal FILE."},
 	{string(verify.Collateral), "guard", "Collateral is complete, signed by its issuer, and valid when the evidence is judged.", "It refuses collateral that is missing in part, has ended, or was issued later.", "",

@@ -44,11 +44,8 @@ const getDossierAgain = "Get it again: poclog dossier NAME --log URL -o FILE --f
 
 // demandExplanations are those of what readers ask, by the names of flags.
 var demandExplanations = []explanation{
-	{"realm", "demand", "The evidence is of production, or of the laboratory that you ask for.", "An entry says of which realm it is.", "",
-		"If you expect a laboratory: --realm lab."},
 	{"level", "demand", "Every required check of a profile that binds the VM to its place passed (level 2).", "At level 0 a required check is absent, or the profile binds nothing.", "",
 		"If a genuine chip at an unproven place is enough: --level 0. Else ask the publisher for fresh evidence: poclog attest --submit. poclog explain says of each absent check how to get it."},
-	{"profile", "demand", "The evidence is of one of the profiles that you name.", "The entry is of another profile.", "", "Name it, too, if you accept it: --profile."},
 	{"place", "demand", "An authority says that the VM stands at this place: provider, provider/region or provider/zone.", "The entry names another place, none, or one that no authority vouches for.", "",
 		"A receipt for another VM is needed, or another --place. A place needs level 2."},
 	{"chassis", "demand", "The entry names this chip or machine.", "It names another.", "", "poclog verify FILE -v shows the identities of the entry."},

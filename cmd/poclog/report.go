@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func (v *verifyCmd) printProof(w io.Writer, r *receipt.Verdict, notes map[verify
 		marked(w, terminal.Warn, "TCB", "unknown: judged without the manufacturer's collateral")
 	}
 	for _, key := range e.Publishers {
-		field(w, "publisher", "key %s", v.digest(key[:]))
+		field(w, "publisher", "%s", key)
 	}
 	for _, x := range e.Endorsements {
 		field(w, "endorsed", "%s", endorsementText(&x))
@@ -126,6 +127,17 @@ func (v *verifyCmd) identity(id poclog.Identity) string {
 	return id.Kind() + ":" + value[:shownHex] + "…"
 }
 
+// longHex finds digests in text.
+var longHex = regexp.MustCompile(`[0-9a-f]{33,}`)
+
+// short is text with the beginnings of its digests, or all of it with -v.
+func (v *verifyCmd) short(text string) string {
+	if v.verbose {
+		return text
+	}
+	return longHex.ReplaceAllStringFunc(text, func(s string) string { return s[:shownHex] + "…" })
+}
+
 func isHexKind(kind string) bool { return kind != poclog.GCEInstance && kind != poclog.AzureVM }
 
 // printDigests shows the digests that -v adds.
@@ -170,7 +182,7 @@ func (v *verifyCmd) printChecks(w io.Writer, e *poclog.Entry, notes map[verify.C
 			continue
 		}
 		open = true
-		marked(w, terminal.Warn, "absent   !", "%s. Open: %s", text, x.open)
+		marked(w, terminal.Warn, "absent !", "%s. Open: %s", text, x.open)
 	}
 	if open {
 		field(w, "", "! matters: poclog explain CHECK says what to do")

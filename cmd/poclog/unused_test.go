@@ -122,7 +122,7 @@ func TestFlagsWithoutEffectAreRefused(t *testing.T) {
 func exampleOf(name string) string {
 	values := map[string]string{
 		"profile": "tdx", "level": "0", "realm": "lab", "place": "gce", "chassis": "intel:tdx:ppid:00112233445566778899aabbccddeeff", "require": "tee.chain",
-		"verdict": "audited", "max-age": "10m", "max-checkpoint-age": "10m", "max-interval": "10m", "at": "2026-06-01T12:00:00Z", "move-time": "1h", "swap-time": "1h", "since": "24h",
+		"verdict": "audited", "max-age": "10m", "max-checkpoint-age": "10m", "max-interval": "10m", "at": "2026-06-01T12:00:00Z", "move-time": "1h", "swap-time": "1h", "since": "24h", "verbose": "true",
 	}
 	if v, ok := values[name]; ok {
 		return v
@@ -157,7 +157,7 @@ func TestVerifyRefusesDemandsThatAFileCannotAnswer(t *testing.T) {
 			if name == "json" || slices.Contains(k.flags, name) {
 				continue
 			}
-			status, stderr := invoke(t, "verify", file, "--"+name, exampleOf(name))
+			status, stderr := invoke(t, "verify", file, "--"+name+"="+exampleOf(name))
 			if status != exitUsage || !strings.Contains(stderr, "--"+name+": "+k.name+" cannot answer that") {
 				t.Errorf("%s: --%s: status %d: %s", k.name, name, status, stderr)
 			}

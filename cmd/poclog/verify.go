@@ -87,7 +87,7 @@ func (v *verifyCmd) run(cmd *cobra.Command, path string) error {
 			continue
 		}
 		v.kind = k.kind
-		if err := usedOnly(cmd, k.name+" cannot answer that", slices.Concat([]string{"json", "verbose"}, k.flags)...); err != nil {
+		if err := usedOnly(cmd, k.name+" cannot answer that", slices.Concat([]string{"json"}, k.flags)...); err != nil {
 			return err
 		}
 		d, err := v.demandFlags.demands(cmd)
@@ -118,7 +118,7 @@ var (
 	// Demands on what an entry says, and how it is appraised.
 	entryFlags = []string{
 		"profile", "level", "realm", "place", "chassis", "require", "owner", "endorsed-by", "tcb", "publisher", "appraisal-digest", "measurement", "user-data",
-		"collateral", "appraisal",
+		"collateral", "appraisal", "verbose",
 	}
 	submissionFlags = slices.Concat(entryFlags, []string{"at"})
 	bundleFlags     = slices.Concat(submissionFlags, []string{"envelope"})
@@ -126,8 +126,8 @@ var (
 		[]string{"policy", "verdict", "audit-group", "max-age", "max-checkpoint-age", "max-interval", "bundle", "envelope", "quote", "dossier"})
 	// Demands on dossiers, also on those that are to clear a receipt.
 	dossierDemands     = []string{"since", "covers", "move-time", "swap-time"}
-	dossierFileFlags   = slices.Concat(dossierDemands, []string{"policy", "verdict", "audit-group", "max-age", "realm"})
-	contradictionFlags = []string{"policy", "realm", "audit-group", "move-time", "swap-time"}
+	dossierFileFlags   = slices.Concat(dossierDemands, []string{"policy", "verdict", "audit-group", "max-age", "realm", "verbose"})
+	contradictionFlags = []string{"verbose", "policy", "realm", "audit-group", "move-time", "swap-time"}
 )
 
 func (v *verifyCmd) kinds() []fileKind {

@@ -53,7 +53,7 @@ func (v *verifyCmd) printContradiction(w io.Writer, outcome string, c *receipt.C
 	} else {
 		headline(w, outcome, fmt.Sprintf("%s: no contradiction, but an %s by rule %s", v.shown(v.path), c.Severity, c.Rule))
 	}
-	field(w, "seen", "%s", c.Seen)
+	field(w, "seen", "%s", v.short(c.Seen))
 	field(w, "meaning", "%s", c.Meaning)
 	implicated := strings.Join(c.Implicated, ", ")
 	switch {
@@ -65,9 +65,9 @@ func (v *verifyCmd) printContradiction(w io.Writer, outcome string, c *receipt.C
 	default:
 		implicated = "nobody: there may be an honest explanation"
 	}
-	field(w, "implicated", "%s", implicated)
+	field(w, "implicated", "%s", v.short(implicated))
 	for _, id := range c.Affected {
-		field(w, "affected", "%s: its owner may be a victim, and is not accused", id)
+		field(w, "affected", "%s: its owner may be a victim, and is not accused", v.short(string(id)))
 	}
 	for _, origin := range c.Withheld {
 		field(w, "withheld", "by %s: ask it for the evidence", origin)

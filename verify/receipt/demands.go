@@ -202,6 +202,15 @@ func (d *Demands) check(v *Verdict, now time.Time) error {
 	return &Unmet{Verdict: v, Demands: unmet}
 }
 
+// DemandNames returns the ids of all demands, in the order in which they are held to an entry.
+func DemandNames() []verify.Check {
+	names := make([]verify.Check, len(demandRules))
+	for i, rule := range demandRules {
+		names[i] = rule.name
+	}
+	return names
+}
+
 // CheckEntry holds an entry to the demands that need no log: those on time and standing are left
 // out. It is for evidence that was appraised here and stands on nobody's word.
 func (d *Demands) CheckEntry(e *poclog.Entry) error {

@@ -125,3 +125,24 @@ func TestCausesOfRefusalsStayReachable(t *testing.T) {
 		t.Errorf("opened without a demand: %+v, %v", v, err)
 	}
 }
+
+// A reader who mends one demand need not find the next by trying: all that are not met are listed,
+// in the order of the rules, and the receipt's verdict comes with them.
+func TestAllUnmetDemandsAreListed(t *testing.T) {
+	d := receipt.Demands{Require: []string{"tee.none"}, Owner: "nobody", Profiles: []poclog.Profile{poclog.TDX}}
+	e := entry(nil, func(e *poclog.Entry) { e.Realm = poclog.Lab })
+	var unmet *receipt.Unmet
+	if err := d.CheckEntry(e); !errors.As(err, &unmet) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, u := range unmet.Demands {
+		names = append(names, string(u.Check))
+	}
+	if got := strings.Join(names, " "); got != "realm profile require owner" || unmet.Verdict.Entry != e || strings.Count(unmet.Error(), "; ") != 3 {
+		t.Errorf("%s: %v", got, unmet)
+	}
+	if len(receipt.DemandNames()) < 17 {
+		t.Errorf("demands: %v", receipt.DemandNames())
+	}
+}
