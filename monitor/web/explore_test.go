@@ -332,6 +332,27 @@ func TestFilesAreCheckedInTheBrowser(t *testing.T) {
 	}
 }
 
+// axe finds nothing serious on any kind of page, light or dark.
+func TestPagesAreForEveryone(t *testing.T) {
+	chromium(t)
+	js := filepath.Join("..", "..", "js")
+	if _, err := os.Stat(filepath.Join(js, "node_modules", "axe-core")); err != nil {
+		t.Skip("skipped: needs js/node_modules: make js")
+	}
+	s := explored(t, nil)
+	args := []string{"scripts/axe.mjs"}
+	for _, path := range []string{
+		"/", "/chips", "/vms", "/places", "/images", "/logs", "/alerts", "/verify", "/search?q=0000", "/entry?log=" + origin + "&n=1", "/id/" + string(querytest.PPID(1)), "/id/" + string(querytest.PPID(2)),
+	} {
+		args = append(args, s.url+path)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", args...)
+	cmd.Dir, cmd.Env = js, append(os.Environ(), "CHROMIUM="+chromium(t))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestPagesInChromium draws the main pages, and keeps the pictures in POCLOG_SCREENSHOTS if that
 // names a folder, for people to look at.
 func TestPagesInChromium(t *testing.T) {
