@@ -5,14 +5,17 @@ import (
 	"crypto/sha256"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/web"
 )
 
 // direct answers requests from a log in this process, with entry bundles that are made before.
@@ -31,6 +34,20 @@ func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 		d.bundles[r.URL.Path] = b
 	}
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(b)), ContentLength: int64(len(b)), Request: r}, nil
+}
+
+// following is a new monitor of a fleet's log.
+func following(b *testing.B, f *fleet, via http.RoundTripper) *monitor.Monitor {
+	b.Helper()
+	dir := filepath.Join(b.TempDir(), "monitor")
+	if err := monitor.Init(dir); err != nil {
+		b.Fatal(err)
+	}
+	m := open(b, dir, monitor.Config{Clock: func() time.Time { return at(f.tick) }, HTTP: &http.Client{Transport: via}})
+	if _, err := m.AddLog(b.Context(), "http://log.test/", testlog.PolicyText(origin)); err != nil {
+		b.Fatal(err)
+	}
+	return m
 }
 
 // BenchmarkScan is the first scan of a log on one core, from the bytes that it serves to durable
@@ -60,14 +77,7 @@ func BenchmarkScan(b *testing.B) {
 	hashing := time.Since(begun) / time.Duration(rounds)
 	via := &direct{l, make(map[string][]byte)}
 	scan := func() (time.Duration, *monitor.Outcome, *monitor.Monitor) {
-		dir := filepath.Join(b.TempDir(), "monitor")
-		if err := monitor.Init(dir); err != nil {
-			b.Fatal(err)
-		}
-		m := open(b, dir, monitor.Config{Clock: func() time.Time { return at(f.tick) }, HTTP: &http.Client{Transport: via}})
-		if _, err := m.AddLog(b.Context(), "http://log.test/", testlog.PolicyText(origin)); err != nil {
-			b.Fatal(err)
-		}
+		m := following(b, f, via)
 		var first, last time.Time
 		out, err := m.Run(b.Context(), monitor.Options{Once: true, Progress: func(p monitor.Progress) {
 			if last = time.Now(); first.IsZero() {
@@ -100,4 +110,53 @@ func BenchmarkScan(b *testing.B) {
 	b.ReportMetric(100*float64(hashing)/float64(took), "%ofhashing")
 	b.ReportMetric(float64(out.IndexBytes)/float64(len(identities)), "B/identity")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkPages is the explorer's server time and size for each kind of page, beside the API's for
+// the same, over the records of POCLOG_YEAR entries of a tenth as many chips. The lists are drawn
+// before, once a minute at most: "draw" is how long that takes.
+func BenchmarkPages(b *testing.B) {
+	n, _ := yearSize(b)
+	f := newFleet(7, n/10, n/8, origin)
+	for i := 0; len(f.logs[0].entries) < n; i++ {
+		f.hour(n / 20)
+	}
+	m := following(b, f, &direct{f.logs[0], make(map[string][]byte)})
+	if out, err := m.Run(b.Context(), monitor.Options{Once: true}); err != nil || len(out.Trouble) > 0 {
+		b.Fatal(out, err)
+	}
+	h := web.NewServer(m, web.Config{Dir: b.TempDir(), Clock: func() time.Time { return at(f.tick) }}).Handler()
+	get := func(path string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != http.StatusOK {
+			b.Fatalf("%s: %d %s", path, w.Code, w.Body)
+		}
+		return w.Body.Len()
+	}
+	begun := time.Now()
+	get("/")
+	drawn := time.Since(begun)
+	var chip, vm poclog.Identity
+	chips := make(map[poclog.Identity]int)
+	for r, err := range m.Records(b.Context(), monitor.Filter{Kind: monitor.KindProof}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		if chips[r.Chip]++; chips[r.Chip] > chips[chip] && r.Chip != "" && r.Instance != "" {
+			chip, vm = r.Chip, r.Instance
+		}
+	}
+	b.Logf("%d entries, %d chips, the most of one %d; lists drawn in %s", n, len(chips), chips[chip], drawn)
+	for _, path := range []string{
+		"/", "/chips", "/chips?from=5000", "/vms", "/places", "/images", "/alerts", "/id/" + string(chip), "/id/" + string(vm), "/search?q=ppid", "/v1/identities/" + string(chip), "/v1/alerts",
+	} {
+		b.Run(strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "_"), func(b *testing.B) {
+			size := 0
+			for b.Loop() {
+				size = get(path)
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
 }

@@ -134,8 +134,8 @@ func (s *Server) chipsPage(w http.ResponseWriter, r *http.Request) (string, *pag
 	if err != nil {
 		return "", nil, err
 	}
-	rows := slices.DeleteFunc(slices.Clone(snap.chips), func(c query.Chassis) bool {
-		return !strings.Contains(string(c.Chip), a.text) || !a.place.All() && !slices.ContainsFunc(c.Places, func(p string) bool { return a.place.Has(placeOf(p)) })
+	rows := pick(snap.chips, a.text == "" && a.place.All(), func(c query.Chassis) bool {
+		return strings.Contains(string(c.Chip), a.text) && (a.place.All() || slices.ContainsFunc(c.Places, func(p string) bool { return a.place.Has(placeOf(p)) }))
 	})
 	l, err := serveList(s, w, r, a, rows, []column[query.Chassis]{
 		{"chip", func(c query.Chassis) string { return string(c.Chip) }},
@@ -154,6 +154,19 @@ func (s *Server) chipsPage(w http.ResponseWriter, r *http.Request) (string, *pag
 	return "chips", &page{Title: "Chips", Section: "chips", Description: fmt.Sprintf("%d chips that logs have proofs of", l.Of), Body: l}, nil
 }
 
+// pick returns the rows that are wanted; a snapshot's own are not changed.
+func pick[T any](rows []T, all bool, wanted func(T) bool) (out []T) {
+	if all {
+		return rows
+	}
+	for _, row := range rows {
+		if wanted(row) {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
 // placeOf reads "provider/region/zone" back.
 func placeOf(text string) query.Place {
 	part := append(strings.SplitN(text, "/", 3), "", "", "")
@@ -170,9 +183,9 @@ func (s *Server) vmsPage(w http.ResponseWriter, r *http.Request) (string, *page,
 		return "", nil, err
 	}
 	image := strings.ToLower(r.URL.Query().Get("image"))
-	rows := slices.DeleteFunc(slices.Clone(snap.cvms), func(c query.CVM) bool {
-		named := strings.Contains(string(c.Instance)+" "+string(c.AK)+" "+string(c.Chip), a.text)
-		return !named || !a.place.All() && !a.place.Has(c.Place) || image != "" && c.Measurement != image
+	rows := pick(snap.cvms, a.text == "" && a.place.All() && image == "", func(c query.CVM) bool {
+		named := a.text == "" || strings.Contains(string(c.Instance)+" "+string(c.AK)+" "+string(c.Chip), a.text)
+		return named && (a.place.All() || a.place.Has(c.Place)) && (image == "" || c.Measurement == image)
 	})
 	l, err := serveList(s, w, r, a, rows, []column[query.CVM]{
 		{"instance", func(c query.CVM) string { return string(c.Instance) }},
@@ -202,7 +215,7 @@ func (s *Server) placesPage(w http.ResponseWriter, r *http.Request) (string, *pa
 	if err != nil {
 		return "", nil, err
 	}
-	rows := slices.DeleteFunc(slices.Clone(snap.places), func(p query.PlaceCount) bool { return !a.place.All() && !a.place.Has(p.Place) })
+	rows := pick(snap.places, a.place.All(), func(p query.PlaceCount) bool { return a.place.Has(p.Place) })
 	l, err := serveList(s, w, r, a, rows, []column[query.PlaceCount]{
 		{"place", func(p query.PlaceCount) string { return p.Place.String() }},
 		{"proven", func(p query.PlaceCount) string { return strconv.FormatBool(p.Proven) }},
@@ -227,7 +240,7 @@ func (s *Server) imagesPage(w http.ResponseWriter, r *http.Request) (string, *pa
 	if err != nil {
 		return "", nil, err
 	}
-	rows := slices.DeleteFunc(slices.Clone(snap.images), func(i image) bool { return !strings.Contains(i.Measurement, a.text) })
+	rows := pick(snap.images, a.text == "", func(i image) bool { return strings.Contains(i.Measurement, a.text) })
 	l, err := serveList(s, w, r, a, rows, []column[image]{
 		{"measurement", func(i image) string { return i.Measurement }},
 		{"technology", func(i image) string { return i.Technology }},
