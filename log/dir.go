@@ -116,8 +116,7 @@ func Init(dir string, o InitOptions) error {
 
 func clientPolicy(o InitOptions, vkeys ...string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Clients of the log %s: its keys, and no witness yet.\n", o.Origin)
-	b.WriteString("# Without witnesses a receipt shows an order, no time, and nobody saw that the log shows everybody the same.\n")
+	fmt.Fprintf(&b, "# Clients of the log %s trust these keys and witnesses.\n", o.Origin)
 	for _, k := range vkeys {
 		fmt.Fprintln(&b, strings.TrimSpace("log "+k+" "+o.URL))
 	}

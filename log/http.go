@@ -33,6 +33,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /v1/index", s.http.Read(s.getIndex))
 	mux.Handle("GET /v1/dossiers", s.http.Read(s.getDossier))
 	mux.Handle("GET /v1/policy", s.http.Read(s.getPolicy))
+	mux.Handle("GET /policy.txt", s.http.Read(s.getClientPolicy))
 	mux.Handle("GET /v1/exceptions", s.http.Read(s.getExceptions))
 	mux.Handle("GET /{$}", s.http.Read(s.getHome))
 	return mux
@@ -231,6 +232,18 @@ func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// servedPolicy goes before the tlog-policy that a log serves.
+const servedPolicy = "# As the log itself serves it, for convenience. Trust comes from elsewhere: compare the\n" +
+	"# fingerprints with what the operators of log, witnesses and auditors told you otherwise.\n"
+
+// getClientPolicy answers the tlog-policy for clients, as it was when the log started.
+func (s *Service) getClientPolicy(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(append([]byte(servedPolicy), s.rules.ownText...)) // the client may be gone
+	return nil
+}
+
 // health says whether the log publishes; its JSON is a stable schema.
 type health struct {
 	V             int      `json:"v"`
@@ -287,6 +300,6 @@ func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) error {
 	size, _, _ := s.published.state()
 	fmt.Fprintf(w, "%s: a Proof-of-Cloud log with %d entries.\n\n"+
 		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\n"+
-		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /v1/index, /v1/dossiers?name=…  every entry that states a name, with proof\nGET  /health, /metrics\n", s.origin, size)
+		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /policy.txt                     the tlog-policy for clients\nGET  /v1/index, /v1/dossiers?name=…  every entry that states a name, with proof\nGET  /health, /metrics\n", s.origin, size)
 	return nil
 }

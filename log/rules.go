@@ -22,6 +22,7 @@ type rules struct {
 	file       []byte             // of the policy
 	publishers *dsse.Publishers   // of the policy
 	own        *tlogpolicy.Policy // policy.txt
+	ownText    []byte             // the file
 	changed    bool               // whether the challenge policy had to follow policy.txt: the file is another than appraisal.json
 }
 
@@ -35,6 +36,7 @@ func loadRules(dir string, keys ...note.Signer) (r *rules, err error) {
 	if r.own, err = ownPolicy(text, keys...); err != nil {
 		return nil, fmt.Errorf("%s: %w", filePolicy, err)
 	}
+	r.ownText = text
 	if r.file, err = os.ReadFile(filepath.Join(dir, fileAppraisal)); err != nil {
 		return nil, err
 	}

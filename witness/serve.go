@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog/internal/httpd"
@@ -16,6 +17,7 @@ import (
 //
 //	POST /add-checkpoint                         cosignature lines, or the status of the refusal
 //	GET  /<hex SHA-256(origin)>/checkpoint       the latest cosigned checkpoint of a log; 404 before the first
+//	GET  /keys                                   its verifier keys, a line each, for who trusts the connection or compares fingerprints
 //	GET  /health                                 200 if the witness can work
 //	GET  /metrics                                per log, in the text format of Prometheus
 //
@@ -28,8 +30,20 @@ func (w *Witness) HandlerFor(add func(ctx context.Context, body []byte) (cosigna
 	mux.Handle("POST /add-checkpoint", w.http.Write(func(rw http.ResponseWriter, req *http.Request) error {
 		return w.serveAddCheckpoint(rw, req, add)
 	}))
+	mux.Handle("GET /keys", w.http.Read(w.serveKeys))
 	mux.Handle("GET /{hash}/checkpoint", w.http.Read(w.serveCheckpoint))
 	return mux
+}
+
+func (w *Witness) serveKeys(rw http.ResponseWriter, _ *http.Request) error {
+	return ServeKeys(rw, w.VKeys())
+}
+
+// ServeKeys answers verifier keys, a line each.
+func ServeKeys(rw http.ResponseWriter, vkeys []string) error {
+	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprintln(rw, strings.Join(vkeys, "\n")) // the client may be gone
+	return nil
 }
 
 // HTTP is what holds strangers to their shares, for handlers that are served beside the witness's.

@@ -72,11 +72,13 @@ func printAuditorKeys(cmd *cobra.Command, dir string) error {
 			return undecided(err)
 		}
 	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "fingerprint of these keys, to compare: %s\n", fingerprint(slices.Concat(own, except)))
 	return nil
 }
 
 func newAuditServeCmd() *cobra.Command {
 	var listen string
+	var ready readyFlags
 	var cfg audit.Config
 	c := &cobra.Command{
 		Use:   "serve DIR --listen ADDR",
@@ -97,12 +99,18 @@ func newAuditServeCmd() *cobra.Command {
 			if err := limitHTTP(&cfg.Limits); err != nil {
 				return err
 			}
+			if err := ready.auditor(cmd, args[0]); err != nil {
+				return err
+			}
 			cfg.Logger, cfg.Agent = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), softwareName()
 			return serveAuditor(cmd, args[0], listen, cfg)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&listen, "listen", os.Getenv("POCLOG_AUDIT_LISTEN"), "address and port; port 0 takes a free one")
+	f.StringVar(&ready.name, "name", "", "make the auditor under this name if DIR is not there")
+	f.StringVar(&ready.log, "log", "", "audit the log at this URL, too, by --policy")
+	f.StringVar(&ready.policy, "policy", "", "the tlog-policy of --log")
 	registerHTTP(f, &cfg.Limits)
 	f.Float64Var(&cfg.Limits.Rate, "address-rate", witness.DefaultAddressRate, "requests a second from one address, whatever log they name")
 	f.DurationVar(&cfg.Interval, "interval", audit.DefaultInterval, "time between two looks at a log")

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 func newLogCmd() *cobra.Command {
@@ -136,11 +139,32 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 		"collateral-cache", "collateral-refresh", "unsafe-without-collateral"); err != nil {
 		return err
 	}
+	if err := servesNoTrap(dir); err != nil {
+		return err
+	}
 	svc, err := log.Open(cmd.Context(), dir, s.cfg)
 	if err != nil {
 		return err
 	}
 	return serveUntilDone(cmd.Context(), s.listen, logger, svc)
+}
+
+// servesNoTrap refuses to serve a policy.txt that counts one witness twice: clients copy it. What
+// else is wrong with the file, opening the log says.
+func servesNoTrap(dir string) error {
+	path := filepath.Join(dir, "policy.txt")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	p, err := tlogpolicy.Parse(text)
+	if err != nil {
+		return nil
+	}
+	if err := countsTwice(p); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // quietTessera keeps the library's own messages off standard error: what matters of them is in

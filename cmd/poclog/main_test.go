@@ -74,6 +74,8 @@ func TestCommands(t *testing.T) {
 			"endorsed":   cmdEndorsed,
 			"kms":        cmdKMS,
 			"publishers": cmdPublishers,
+			"address":    cmdAddress,
+			"reached":    cmdReached,
 			"digest":     cmdDigest,
 		},
 	})
@@ -104,6 +106,32 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("the log does not answer at %s", url)
+}
+
+// cmdAddress sets variables to free addresses of this machine: `address LOGAT W1AT`.
+func cmdAddress(ts *testscript.TestScript, _ bool, names []string) {
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close() // each is another's
+		ts.Setenv(name, l.Addr().String())
+	}
+}
+
+// cmdReached waits until a server answers at its address.
+func cmdReached(ts *testscript.TestScript, _ bool, args []string) {
+	for _, address := range args {
+		for tries := 0; ; tries++ {
+			if resp, err := http.Get("http://" + address + "/health"); err == nil {
+				resp.Body.Close()
+				break
+			}
+			if tries > 3000 {
+				ts.Fatalf("nothing answers at %s", address)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
 }
 
 // lookPath finds the poclog that testscript made of this test.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,8 +24,8 @@ func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error)
 	if path == "" {
 		path = filepath.Join(xdg("XDG_CONFIG_HOME", ".config"), "poclog", "policy.txt")
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, hint(usagef("no tlog-policy: nobody said whose signatures count"),
-				"--policy FILE, POCLOG_POLICY, or %s; a log's operator publishes one as policy.txt", path)
+			return nil, hint(usagef("no trust policy: nothing says whose signatures count"),
+				"--policy FILE, POCLOG_POLICY, or %s; poclog policy add-log policy.txt URL makes one", path)
 		}
 	}
 	text, err := readFile(cmd, path, tlogpolicy.MaxPolicy)
@@ -34,6 +35,9 @@ func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error)
 	p, err := tlogpolicy.Parse(text)
 	if err != nil {
 		return nil, usagef("%s: %w", path, err)
+	}
+	for _, d := range p.DoubleCounts() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: group %q counts %s %d times; poclog policy check says more\n", path, d.Group, d.KeyName, len(d.Members))
 	}
 	return p, nil
 }

@@ -88,6 +88,7 @@ func printWitnessKeys(cmd *cobra.Command, dir string) error {
 			return undecided(err)
 		}
 	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "fingerprint of these keys, to compare: %s\n", fingerprint(keys))
 	return nil
 }
 
@@ -96,6 +97,7 @@ func newWitnessServeCmd() *cobra.Command {
 	var perSecond float64
 	var burst int
 	var limits httpd.Config
+	var ready readyFlags
 	c := &cobra.Command{
 		Use:   "serve DIR --listen ADDR",
 		Short: "Serve a witness",
@@ -122,10 +124,15 @@ func newWitnessServeCmd() *cobra.Command {
 					return err
 				}
 			}
+			if err := ready.witness(cmd, args[0]); err != nil {
+				return err
+			}
 			return serveWitness(cmd, args[0], listen, cfg)
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", os.Getenv("POCLOG_WITNESS_LISTEN"), "address and port; port 0 takes a free one")
+	c.Flags().StringVar(&ready.name, "name", "", "make the witness under this name if DIR is not there")
+	c.Flags().StringVar(&ready.policy, "policy", "", "cosign the logs of this tlog-policy, too")
 	c.Flags().StringVar(&agentSocket, "agent", os.Getenv("POCLOG_AGENT"), "socket of the ssh-agent that holds the key, if one does")
 	registerHTTP(c.Flags(), &limits)
 	c.Flags().Float64Var(&limits.Rate, "address-rate", witness.DefaultAddressRate, "requests a second from one address, whatever log they name")
@@ -155,6 +162,7 @@ func serveWitness(cmd *cobra.Command, dir, listen string, cfg witness.Config) er
 
 func newWitnessAddLogCmd() *cobra.Command {
 	var lists []string
+	var policy string
 	c := &cobra.Command{
 		Use:   "add-log DIR [VKEY...]",
 		Short: "Cosign further logs",
@@ -164,8 +172,17 @@ func newWitnessAddLogCmd() *cobra.Command {
 		Example: "  poclog witness add-log /var/lib/witness example.com/log+1a2b3c4d+AVv6q3xD...\n  poclog witness add-log /var/lib/witness --list logs.txt",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && len(lists) == 0 {
-				return usagef("give a verifier key or a --list")
+			if len(args) == 1 && len(lists) == 0 && policy == "" {
+				return usagef("give a verifier key, a --policy or a --list")
+			}
+			if policy != "" {
+				p, err := readTlogPolicy(cmd, policy)
+				if err != nil {
+					return err
+				}
+				for _, l := range p.Logs() {
+					args = append(args, l.VKey)
+				}
 			}
 			return withWitness(args[0], func(w *witness.Witness) error {
 				if len(args) > 1 {
@@ -182,6 +199,7 @@ func newWitnessAddLogCmd() *cobra.Command {
 			})
 		},
 	}
+	c.Flags().StringVar(&policy, "policy", "", "the logs of this tlog-policy")
 	c.Flags().StringArrayVar(&lists, "list", nil, `log list, "-" is standard input; can be given more than once`)
 	return c
 }

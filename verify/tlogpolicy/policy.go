@@ -349,6 +349,54 @@ func (p *Policy) Contains(of, name string) bool {
 	return i >= 0 && slices.ContainsFunc(p.groups[i].Members, func(m string) bool { return p.Contains(m, name) })
 }
 
+// A DoubleCount is a group whose threshold counts two keys of one witness as two witnesses.
+type DoubleCount struct {
+	Group     string
+	Threshold int
+	KeyName   string   // the name that the keys share
+	Members   []string // those that this one witness meets by itself
+}
+
+// DoubleCounts returns the groups that count one witness twice: those with a threshold above one of
+// which the keys of one name meet two members or more. The language allows them, and they seldom
+// mean what they say: put the keys of one witness into a group of their own, of which any one is
+// enough.
+func (p *Policy) DoubleCounts() []DoubleCount {
+	var found []DoubleCount
+	for _, g := range p.groups {
+		if g.Threshold < 2 {
+			continue
+		}
+		asked := make(map[string]bool)
+		for _, w := range p.witnesses {
+			if asked[w.KeyName] {
+				continue
+			}
+			asked[w.KeyName] = true
+			if met := p.metBy(g.Members, w.KeyName); len(met) > 1 {
+				found = append(found, DoubleCount{g.Name, g.Threshold, w.KeyName, met})
+			}
+		}
+	}
+	return found
+}
+
+// metBy returns the members that the keys of one name meet.
+func (p *Policy) metBy(members []string, keyName string) (met []string) {
+	var by []Cosignature
+	for _, w := range p.witnesses {
+		if w.KeyName == keyName {
+			by = append(by, Cosignature{Name: w.Name})
+		}
+	}
+	for _, m := range members {
+		if p.satisfied(m, by) {
+			met = append(met, m)
+		}
+	}
+	return met
+}
+
 // SinglePointsOfFailure returns the witnesses without which no checkpoint meets the quorum: an
 // outage of one stops a log that waits for it. A witness with several keys counts as one.
 func (p *Policy) SinglePointsOfFailure() []string {

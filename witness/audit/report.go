@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -110,12 +111,16 @@ func cosignedBy(ctx context.Context, w *witness.Witness, origin string) (size ui
 // Handler serves what a witness serves, with the keys for exceptions as one of its own, and beside
 // it
 //
+//	GET /keys                                      its own verifier keys, and those for exceptions
 //	GET /audit/<hex SHA-256(origin)>               a [Report]
 //	GET /audit/<hex SHA-256(origin)>/exceptions    the note of exceptions on the tree that the keys for exceptions cosigned last; 404 if there is none
 //	GET /except/<hex SHA-256(origin)>/checkpoint   that tree's checkpoint
 func (a *Auditor) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.witness.HandlerFor(a.addCheckpoint))
+	mux.Handle("GET /keys", a.witness.HTTP().Read(func(rw http.ResponseWriter, _ *http.Request) error {
+		return witness.ServeKeys(rw, slices.Concat(a.VKeys(), a.ExceptVKeys()))
+	}))
 	mux.Handle("GET /audit/{hash}", a.witness.HTTP().Read(a.serveReport))
 	mux.Handle("GET /audit/{hash}/exceptions", a.witness.HTTP().Read(a.serveExceptions))
 	mux.Handle("GET /except/{hash}/checkpoint", a.witness.HTTP().Read(a.serveExcepted))

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/witness"
+	"github.com/poclog/poclog/witness/audit"
+)
+
+// readyFlags make a folder ready that is to be served: what is there stays as it is.
+type readyFlags struct{ name, log, policy string }
+
+func absent(dir string) bool {
+	_, err := os.Stat(dir)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// witness makes a witness if there is none, and adds the logs of a policy.
+func (f *readyFlags) witness(cmd *cobra.Command, dir string) error {
+	if absent(dir) && f.name != "" {
+		if err := witness.Init(dir, f.name); err != nil {
+			return err
+		}
+		keys, err := witness.Keys(dir)
+		if err != nil {
+			return undecided(err)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "made witness %s in %s; fingerprint of its keys, to compare: %s\n", f.name, dir, fingerprint(keys))
+	}
+	if f.policy == "" {
+		return nil
+	}
+	p, err := readTlogPolicy(cmd, f.policy)
+	if err != nil {
+		return err
+	}
+	return withWitness(dir, func(w *witness.Witness) error {
+		for _, l := range p.Logs() {
+			if err := w.AddLog(cmd.Context(), l.VKey); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// auditor makes an auditor if there is none, and adds a log.
+func (f *readyFlags) auditor(cmd *cobra.Command, dir string) error {
+	if (f.log == "") != (f.policy == "") {
+		return usagef("--log and --policy go together")
+	}
+	if absent(dir) && f.name != "" {
+		if err := audit.Init(dir, f.name); err != nil {
+			return err
+		}
+		own, except, err := audit.Keys(dir)
+		if err != nil {
+			return undecided(err)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "made auditor %s in %s; fingerprint of its keys, to compare: %s\n", f.name, dir, fingerprint(append(own, except...)))
+	}
+	if f.log == "" {
+		return nil
+	}
+	text, err := readFile(cmd, f.policy, tlogpolicy.MaxPolicy)
+	if err != nil {
+		return err
+	}
+	return withAuditor(dir, func(a *audit.Auditor) error {
+		_, err := a.AddLog(cmd.Context(), f.log, string(text))
+		return err
+	})
+}
