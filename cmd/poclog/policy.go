@@ -24,7 +24,7 @@ func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error)
 	if path == "" {
 		path = filepath.Join(xdg("XDG_CONFIG_HOME", ".config"), "poclog", "policy.txt")
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, hint(usagef("no trust policy: nothing says whose signatures count"),
+			return nil, hint(usagef("no tlog-policy: nobody said whose signatures count"),
 				"--policy FILE, POCLOG_POLICY, or %s; poclog policy add-log policy.txt URL makes one", path)
 		}
 	}
