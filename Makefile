@@ -6,12 +6,16 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build demo test lint unit js skipped year bench strangers fuzz vectors clean
+.PHONY: all build cross demo test lint unit js skipped year bench strangers fuzz vectors clean
 
 all: build
 
 build: ## the binary, at bin/poclog
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
+
+cross: ## that the command builds for the other systems that README.md names
+	for t in linux/arm64 darwin/arm64; do GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null ./cmd/poclog || exit 1; done
+	GOOS=windows GOARCH=amd64 $(GO) build -trimpath ./verify/... ./client/...
 
 demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last act
 	bin/poclog demo $(if $(ONCE),--once)

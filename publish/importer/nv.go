@@ -8,8 +8,6 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
-	"github.com/google/go-tpm/tpm2/transport/linuxtpm"
-	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
 
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -34,12 +32,7 @@ func OpenTPM(address string) (transport.TPMCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("TPM: %w", err)
 	}
-	var t transport.TPMCloser
-	if info.Mode()&os.ModeSocket != 0 {
-		t, err = linuxudstpm.Open(address)
-	} else {
-		t, err = linuxtpm.Open(address)
-	}
+	t, err := openTPM(address, info.Mode()&os.ModeSocket != 0)
 	if err != nil {
 		return nil, fmt.Errorf("TPM %s: %w", address, err)
 	}
