@@ -152,12 +152,16 @@ type order struct {
 	by        []testlog.Cosigner // of the checkpoint that covers the index entry
 	size      uint64             // that the index entry names, where a test lies
 	paged     int                // entries of a page; 0 is two
+	signedAt  []byte             // the checkpoint that it names, where a test lies
 }
 
 // bind writes the index of all entries so far, signed at a second, and makes a dossier.
 func (b *book) bind(second int, o order) *poclog.Dossier {
 	size := uint64(len(b.log.Leaves))
 	signedAt := b.log.Checkpoint(size, signed(second)...)
+	if o.signedAt != nil {
+		signedAt = o.signedAt
+	}
 	m, root := b.tree(size)
 	entry := poclog.IndexEntry{Algorithm: b.algorithm, Size: size, Checkpoint: poclog.Sum(signedAt), Root: root}
 	if o.size != 0 {

@@ -58,7 +58,7 @@ func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
 		return moment{}, err
 	}
 	m := moment{digest: poclog.Sum(c.Checkpoint)}
-	if body.Origin == k.answer.Origin && body.Size <= k.head.Size && body.Size > 0 && consistent(body, k.head, c.Consistency) == nil {
+	if body.Origin == k.answer.Origin && consistent(body, k.head, c.Consistency) == nil {
 		m.own = true
 		k.own[m.digest] = body
 	}
@@ -71,6 +71,7 @@ func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
 	return m, nil
 }
 
+// consistent is an error for a tree that is larger than the head's. An empty one is of every history.
 func consistent(older tlogpolicy.Checkpoint, head *receipt.Verdict, hashes [][sha256.Size]byte) error {
 	list := make([][]byte, len(hashes))
 	for i := range hashes {
@@ -93,7 +94,7 @@ func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []mome
 	}
 	m := moments[e.First-1]
 	switch {
-	case !m.own || m.view == nil && m.why == "":
+	case !m.own:
 		return verify.Failf(StepTimes, "entry %d: checkpoint %d is not shown to be of the log's history", e.Number, e.First)
 	case m.view == nil:
 		out.T2 = receipt.Bound{Why: m.why}

@@ -227,8 +227,8 @@ func placeUnmet(want string, e *poclog.Entry) string {
 	if want == "" {
 		return ""
 	}
-	if e.Level < poclog.LevelBound || e.Place == nil {
-		return fmt.Sprintf("level %d carries no authenticated place", e.Level)
+	if e.Place == nil {
+		return fmt.Sprintf("the entry of level %d carries no place", e.Level)
 	}
 	provider, within, _ := strings.Cut(want, "/")
 	p := e.ProvenPlace()

@@ -180,7 +180,8 @@ func (v *Verdict) checkInterval() error {
 		return nil
 	}
 	at := v.Entry.Appraised
-	if v.T1.Known && at.Add(verify.MaxSkew).Before(v.T1.Time) {
+	// Where t1 is not known its time is zero, and nothing is before it.
+	if at.Add(verify.MaxSkew).Before(v.T1.Time) {
 		return verify.Failf(StepInterval, "appraised at %s, over %s before its evidence was made (not before %s)", stamp(at), verify.MaxSkew, stamp(v.T1.Time))
 	}
 	if v.T2.Known && at.After(v.T2.Time.Add(verify.MaxSkew)) {

@@ -122,14 +122,12 @@ func PrefixRoot(m, n uint64, root [sha256.Size]byte, left, right [][sha256.Size]
 	if err != nil {
 		return prefix, fmt.Errorf("right range: %w", err)
 	}
-	prefix = sha256.Sum256(nil)
-	if m > 0 {
-		h, err := l.GetRootHash(nil)
-		if err != nil {
-			return prefix, fmt.Errorf("left range: %w", err)
-		}
-		copy(prefix[:], h)
+	h, err := l.GetRootHash(nil)
+	if err != nil {
+		return prefix, fmt.Errorf("left range: %w", err)
 	}
+	prefix = sha256.Sum256(nil)
+	copy(prefix[:], h) // an empty range has no hash
 	if err := l.AppendRange(r, nil); err != nil {
 		return prefix, fmt.Errorf("join ranges: %w", err)
 	}
