@@ -61,14 +61,18 @@ func (v *Envelope) code(c *canon.Codec) {
 	c.Object(func() {
 		canon.OneOf(c.Member("payloadType"), "payloadType", &v.PayloadType, []string{BundleType, SubmissionType})
 		c.Member("payload").PaddedBase64(&v.Payload, MaxSubmission)
-		canon.List(c.Member("signatures"), "signatures", &v.Signatures, MaxSignatures, func(s *Signature) {
-			c.Object(func() {
-				canon.Word(c.Member("keyid"), "keyid", &s.KeyID, maxKeyID)
-				c.Member("sig").PaddedBase64(&s.Sig, maxSignature)
-			})
-		})
-		c.Check(len(v.Signatures) > 0, "signatures: none")
+		codeSignatures(c, &v.Signatures)
 	})
+}
+
+func codeSignatures(c *canon.Codec, list *[]Signature) {
+	canon.List(c.Member("signatures"), "signatures", list, MaxSignatures, func(s *Signature) {
+		c.Object(func() {
+			canon.Word(c.Member("keyid"), "keyid", &s.KeyID, maxKeyID)
+			c.Member("sig").PaddedBase64(&s.Sig, maxSignature)
+		})
+	})
+	c.Check(len(*list) > 0, "signatures: none")
 }
 
 func (v *Envelope) checkPayload() error {

@@ -1,0 +1,241 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+)
+
+// FreezeTime is how long a freeze lasts.
+const FreezeTime = 14 * 24 * time.Hour
+
+// MaxGap is how many serials a log lets a statement pass over: a few members who may freeze must
+// not use up the serials of all.
+const MaxGap = 1000
+
+// A History is what a registrar stated of one subject so far, in the log's order. The zero value is
+// that of no statements.
+type History struct {
+	serial  uint32
+	frozen  bool // a freeze is the last of freeze, thaw and endorse
+	endorse []endorsement
+	freeze  time.Time // when the freeze was logged, while frozen
+	moves   []announcement
+	commit  *poclog.Statement
+}
+
+type endorsement struct {
+	*poclog.Statement
+	digest  poclog.Digest
+	revoked *poclog.Statement
+}
+
+type announcement struct {
+	*poclog.Statement
+	logged time.Time
+}
+
+// follows refuses a statement that may not come next: its serial was used, or what it revokes or
+// thaws is not there.
+func (h *History) follows(s *poclog.Statement) error {
+	switch {
+	case s.Serial <= h.serial:
+		return verify.Failf(CheckSerial, "serial %d on %s: the registrar's last is %d, want %d or more", s.Serial, subjectOf(s), h.serial, uint64(h.serial)+1)
+	case s.Type == poclog.Thaw && !h.frozen:
+		return verify.Failf(CheckSubject, "%s is not frozen by %q", s.Subject, s.Registrar)
+	case s.Type != poclog.Revoke:
+		return nil
+	}
+	if len(h.revoking(s)) == 0 {
+		what := "every endorsement"
+		if s.Of != nil {
+			what = "statement " + s.Of.String()
+		}
+		return verify.Failf(CheckSubject, "it revokes %s of %q on %s, and there is none in force", what, s.Registrar, s.Subject)
+	}
+	return nil
+}
+
+func subjectOf(s *poclog.Statement) string {
+	if s.Type == poclog.Commit {
+		return "commitments"
+	}
+	return string(s.Subject)
+}
+
+// revoking returns which endorsements a revocation is of.
+func (h *History) revoking(s *poclog.Statement) (list []int) {
+	for i, e := range h.endorse {
+		if e.revoked == nil && (s.Of == nil || *s.Of == e.digest) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// renews reports whether a statement is a freeze that no endorsement or thaw separates from the
+// freeze before it. Else a minority could freeze for ever.
+func (h *History) renews(s *poclog.Statement) bool { return s.Type == poclog.Freeze && h.frozen }
+
+// Add takes a statement that was admitted, and the time at which it was logged.
+func (h *History) Add(s *poclog.Statement, logged time.Time) error {
+	file, err := s.Marshal()
+	if err != nil {
+		return fmt.Errorf("take statement: %w", err)
+	}
+	h.serial = s.Serial
+	switch s.Type {
+	case poclog.Endorse:
+		h.endorse, h.frozen = append(h.endorse, endorsement{Statement: s, digest: poclog.Sum(file)}), false
+	case poclog.Revoke:
+		for _, i := range h.revoking(s) {
+			h.endorse[i].revoked = s
+		}
+	case poclog.Move:
+		h.moves = append(h.moves, announcement{s, logged})
+	case poclog.Freeze:
+		h.frozen, h.freeze = true, logged
+	case poclog.Thaw:
+		h.frozen = false
+	case poclog.Commit:
+		h.commit = s
+	}
+	return nil
+}
+
+// A Stated is a statement where it stands in a log.
+type Stated struct {
+	Number   uint64
+	Logged   time.Time // when the log took it, at the latest
+	Envelope *poclog.StatementEnvelope
+}
+
+// A Standing is what one registrar says of a subject at a time. Its JSON is a stable schema. All
+// texts are the registrar's words.
+type Standing struct {
+	Registrar string     `json:"registrar"`
+	Endorsed  bool       `json:"endorsed"` // an endorsement is in force, and the subject is not frozen
+	Level     uint32     `json:"level,omitempty"`
+	Label     string     `json:"label,omitempty"`
+	Until     *time.Time `json:"until,omitempty"`        // of the endorsement
+	Revoked   *time.Time `json:"revoked,omitempty"`      // since when the newest endorsement is revoked
+	Reason    string     `json:"reason,omitempty"`       // of the revocation
+	Frozen    *time.Time `json:"frozen_until,omitempty"` // under investigation until then
+
+	history *History
+}
+
+// Of returns what each registrar of the list says of a subject, in the tree of a size and at a time,
+// ascending by name. Registrars who said nothing that counts are left out. Statements of others, for
+// another log, of another subject, with too few signatures or out of order count for nothing.
+func (r *Registrars) Of(list []Stated, origin string, subject poclog.Identity, size uint64, now time.Time) []Standing {
+	var out []Standing
+	for _, name := range r.Names() {
+		if h := r.replay(list, origin, name, subject, size); h.serial > 0 {
+			out = append(out, h.standing(name, now))
+		}
+	}
+	return out
+}
+
+// Commitment returns a registrar's newest commitment in the tree of a size, or nil.
+func (r *Registrars) Commitment(list []Stated, origin, name string, size uint64) *poclog.Statement {
+	return r.replay(list, origin, name, "", size).commit
+}
+
+// replay takes the statements of a registrar on a subject in the log's order.
+func (r *Registrars) replay(list []Stated, origin, name string, subject poclog.Identity, size uint64) *History {
+	h, by := new(History), r.list[name]
+	if by == nil {
+		return h
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Stated) int {
+		if a.Number < b.Number {
+			return -1
+		}
+		return int(min(a.Number-b.Number, 1))
+	})
+	for _, x := range list {
+		s := &x.Envelope.Statement
+		if x.Number >= size || s.Origin != origin || s.Registrar != name || s.Subject != subject {
+			continue
+		}
+		if h.follows(s) == nil && by.counts(x.Envelope, h.renews(s)) {
+			_ = h.Add(s, x.Logged) // it was parsed, so that it can be written
+		}
+	}
+	return h
+}
+
+// inForce returns the newest endorsement whose span a time is in, or nil.
+func (h *History) inForce(at time.Time) *endorsement {
+	for i := len(h.endorse) - 1; i >= 0; i-- {
+		if e := &h.endorse[i]; !at.Before(e.From) && at.Before(e.Until) {
+			return e
+		}
+	}
+	return nil
+}
+
+func (h *History) standing(name string, now time.Time) Standing {
+	s := Standing{Registrar: name, history: h}
+	if until := h.freeze.Add(FreezeTime); h.frozen && now.Before(until) {
+		s.Frozen = &until
+	}
+	e := h.inForce(now)
+	if e == nil {
+		return s
+	}
+	s.Level, s.Label, s.Until = e.Level, e.Label, &e.Until
+	if e.revoked != nil {
+		s.Revoked, s.Reason = &e.revoked.Since, e.revoked.Reason
+	}
+	s.Endorsed = s.Revoked == nil && s.Frozen == nil
+	return s
+}
+
+// Vouches reports whether the registrar vouches at a level or above for a proof that was made before
+// a time; zero: nobody says before when. The error says why not. A proof whose time is unknown is
+// held to now.
+func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
+	if s.Frozen != nil {
+		return fmt.Errorf("%s: under investigation until %s", s.Registrar, stamp(*s.Frozen))
+	}
+	at := t2
+	if t2.IsZero() {
+		at = now
+	}
+	e := s.history.inForce(at)
+	switch {
+	case e == nil:
+		return fmt.Errorf("%s: no endorsement is in force at %s", s.Registrar, stamp(at))
+	case e.revoked != nil && t2.IsZero():
+		return fmt.Errorf("%s: revoked since %s, and nothing says when the proof was made", s.Registrar, stamp(e.revoked.Since))
+	case e.revoked != nil && !t2.Add(verify.MaxSkew).Before(e.revoked.Since):
+		return fmt.Errorf("%s: revoked since %s, and the proof was not certainly made before", s.Registrar, stamp(e.revoked.Since))
+	case e.Level < level:
+		return fmt.Errorf("%s: endorsed at level %d, want %d", s.Registrar, e.Level, level)
+	}
+	return nil
+}
+
+// Explains returns the announced move that explains why a machine left one place for another at a
+// time, or nil. It was logged before its window, the registrar endorses the machine now, and no
+// proof at the old place is later than the window's begin. It changes no rule.
+func (s *Standing) Explains(source, target poclog.StatedPlace, moved, lastAtSource time.Time) *poclog.Statement {
+	if !s.Endorsed {
+		return nil
+	}
+	for _, m := range s.history.moves {
+		if m.logged.Before(m.From) && *m.Source == source && *m.Target == target && !moved.Before(m.From) && !moved.After(m.Until) && !lastAtSource.After(m.From) {
+			return m.Statement
+		}
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
