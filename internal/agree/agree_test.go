@@ -29,12 +29,15 @@ var kinds = []struct {
 	share int
 	make  func(c *corpus, m *mutator) question
 }{
-	{46, (*corpus).format},
-	{14, (*corpus).policy},
-	{16, (*corpus).rules},
-	{14, (*corpus).receipt},
+	{40, (*corpus).format},
+	{12, (*corpus).policy},
+	{14, (*corpus).rules},
+	{12, (*corpus).receipt},
 	{5, (*corpus).contradiction},
-	{5, (*corpus).splitView},
+	{4, (*corpus).splitView},
+	{7, (*corpus).dossier},
+	{3, (*corpus).stapled},
+	{3, (*corpus).indexWrong},
 }
 
 func TestBothImplementationsAnswerTheSame(t *testing.T) {
@@ -59,7 +62,7 @@ func TestBothImplementationsAnswerTheSame(t *testing.T) {
 		})
 		done += len(batch)
 	}
-	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split"} {
+	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split", "dossier  logged", "dossier  audited", "dossier  refused", "stapled  logged", "index-wrong  found"} {
 		if outcomes[k] < total/4000 {
 			t.Errorf("only %d of %d are %q: the files try too little", outcomes[k], total, k)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
@@ -45,6 +46,16 @@ func asked(q *question) (string, error) {
 	switch q.Op {
 	case "receipt":
 		return checkReceipt(q, policy)
+	case "dossier":
+		return checkDossier(q, policy)
+	case "stapled":
+		return checkStapled(q, policy)
+	case "index-wrong":
+		w, err := dossier.CheckIndexWrong(q.File, policy)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("found %s entry %d omitted %t", w.Name, w.Entry, w.Omitted), nil
 	case "contradiction":
 		v, err := receipt.CheckContradiction(q.File, policy, receipt.Terms{UnsafeRealm: poclog.Realm(q.Realm)})
 		if err != nil {
@@ -79,6 +90,84 @@ func checkReceipt(q *question, policy *tlogpolicy.Policy) (string, error) {
 	v, err := receipt.Check(q.File, policy, now, d)
 	if err != nil {
 		return "", err
+	}
+	return fmt.Sprintf("%s %d of %d t1 %s t2 %s", v.Verdict, v.Index, v.Size, bound(v.T1), bound(v.T2)), nil
+}
+
+func checkDossier(q *question, policy *tlogpolicy.Policy) (string, error) {
+	now, d, err := dossierDemands(q)
+	if err != nil {
+		return "", err
+	}
+	a, err := dossier.Check(q.File, policy, now, d)
+	if err != nil {
+		return "", err
+	}
+	out := []string{string(a.Verdict), fmt.Sprintf("size %d seen %s;", a.Size, bound(a.Seen))}
+	for _, n := range a.Names {
+		out = append(out, fmt.Sprintf("%s %v", n.Name, n.Numbers))
+	}
+	return strings.Join(out, " ") + "; " + strings.Join(worst(a.Findings), ", "), nil
+}
+
+// worst is what each rule found, at its worst.
+func worst(findings []*rule.Finding) (all []string) {
+	by := map[string]string{}
+	for _, f := range findings {
+		if s := string(f.Severity); s == string(rule.Contradiction) || by[f.Rule] == "" {
+			by[f.Rule] = s
+		}
+	}
+	for id, severity := range by {
+		all = append(all, severity+" "+id)
+	}
+	sort.Strings(all)
+	return all
+}
+
+func dossierDemands(q *question) (now time.Time, d dossier.Demands, err error) {
+	if now, err = time.Parse(time.RFC3339, q.Time); err != nil {
+		return now, d, err
+	}
+	for name, v := range q.Demands {
+		switch name {
+		case "realm":
+			d.UnsafeRealm = poclog.Realm(v.(string))
+		case "verdict":
+			d.Standing = receipt.Standing(v.(string))
+		case "names":
+			d.Names = v.([]string)
+		case "maxAge":
+			d.MaxAge = time.Duration(v.(int)) * time.Second
+		case "since":
+			if d.Since, err = time.Parse(time.RFC3339, v.(string)); err != nil {
+				return now, d, err
+			}
+		}
+	}
+	return now, d, nil
+}
+
+// checkStapled holds a receipt to a dossier.
+func checkStapled(q *question, policy *tlogpolicy.Policy) (string, error) {
+	now, err := time.Parse(time.RFC3339, q.Time)
+	if err != nil {
+		return "", err
+	}
+	d, err := demands(q.Demands)
+	if err != nil {
+		return "", err
+	}
+	v, err := receipt.Check(q.File, policy, now, d)
+	if err != nil {
+		return "", err
+	}
+	a, err := dossier.Check(q.Dossier, policy, now, dossier.Demands{UnsafeRealm: d.UnsafeRealm})
+	if err == nil {
+		err = a.Clears(v)
+	}
+	if err != nil {
+		return "", &verify.Error{Check: dossier.StepDossier, Detail: err.Error()}
 	}
 	return fmt.Sprintf("%s %d of %d t1 %s t2 %s", v.Verdict, v.Index, v.Size, bound(v.T1), bound(v.T2)), nil
 }
@@ -148,6 +237,20 @@ var formats = map[string]func(file []byte) (string, error){
 			return "", err
 		}
 		return string(p.Realm), nil
+	},
+	"dossier": func(f []byte) (string, error) {
+		d, err := poclog.ParseDossier(f)
+		if err != nil {
+			return "", err
+		}
+		return strconv.Itoa(len(d.Names)), nil
+	},
+	"index-wrong": func(f []byte) (string, error) {
+		w, err := poclog.ParseIndexWrong(f)
+		if err != nil {
+			return "", err
+		}
+		return w.Name, nil
 	},
 	"entry": func(f []byte) (string, error) {
 		l, err := poclog.ParseLeaf(f)

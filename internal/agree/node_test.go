@@ -16,6 +16,7 @@ type question struct {
 	Op      string         `json:"op"`
 	Format  string         `json:"format,omitempty"`
 	File    []byte         `json:"file"`
+	Dossier []byte         `json:"dossier,omitempty"`
 	Policy  []byte         `json:"policy,omitempty"`
 	Time    string         `json:"time,omitempty"`
 	Realm   string         `json:"realm,omitempty"`

@@ -41,7 +41,7 @@ const FACETS: Record<string, Facet[]> = {
   "two-aks-for-instance": [ofProof((p) => together(p.instance, p.tpm?.key_type), ak)],
   "two-tpms-on-chassis": [ofProof(chip, metalEK)],
   "boot-forked": [ofProof((p) => together(ak(p), boot(p)), launched)],
-  "tpm-rewound": [ofProof(ak, boot)],
+  "tpm-rewound": [ofProof(ak, (p) => together(boot(p), String(p.tpm?.clock)))],
   "collateral-regressed": [(c) => [together(c.origin, family(c.entry)), String(tdx(c.entry)?.tcb?.evaluation)]],
 };
 

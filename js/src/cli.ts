@@ -1,20 +1,26 @@
 #!/usr/bin/env node
 /**
- * poclog-verify FILE --policy policy.txt: checks a receipt, a contradiction or a split view.
+ * poclog-verify FILE --policy policy.txt: checks a receipt, a dossier, a contradiction, a wrong
+ * index or a split view.
  *
- * Exit code 0: it holds. 1: it is refused. 2: usage. 3: the file cannot be read, or nothing can be
- * decided without an appraisal.
+ * The first line begins with PASS, FAIL or UNDECIDED. Exit code 0: PASS. 1: FAIL. 2: usage. 3:
+ * UNDECIDED: the file cannot be read, or nothing can be decided without an appraisal.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { checkContradiction, checkReceipt, checkSplitView, parsePolicy, PoclogError, type ContradictionVerdict, type Question, type SplitViewVerdict, type Step, type Verdict } from "./index.js";
+import {
+  checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, parsePolicy, PoclogError, type ContradictionVerdict,
+  type DossierQuestion, type DossierVerdict, type IndexWrongVerdict, type Question, type SplitViewVerdict, type Step, type Verdict,
+} from "./index.js";
 
 const USAGE = `usage: poclog-verify FILE --policy policy.txt [demands]
 
-FILE is a receipt (*.tlog-proof), a contradiction or a split view; - is standard input.
+FILE is a receipt (*.tlog-proof), a dossier, a contradiction, a wrong index or a split view; - is standard input.
 Demands of a receipt: --realm --level --profile --place --chassis --require --owner --endorsed-by
 --tcb --measurement --user-data --appraisal-digest --verdict --max-age --max-checkpoint-age --max-interval
 (--profile, --require, --endorsed-by, --tcb and --appraisal-digest may be repeated; ages are in seconds).
+--dossier FILE: the receipt must be cleared by this dossier of its log. --since TIME (RFC 3339): all that was logged
+from then on is listed; without it, everything. Of a dossier: --covers NAME (may be repeated) --since --verdict --max-age --realm.
 Of a contradiction: --realm. --json prints the verdict.
 
 example: poclog-verify vm.tlog-proof --policy policy.txt --place gce/us-central1 --max-age 3600`;
@@ -26,10 +32,10 @@ const OPTIONS = {
   policy: one, json: { type: "boolean" }, help: { type: "boolean" },
   realm: one, level: one, profile: many, place: one, chassis: one, require: many, owner: one,
   "endorsed-by": many, tcb: many, measurement: one, "user-data": one, "appraisal-digest": many, verdict: one,
-  "max-age": one, "max-checkpoint-age": one, "max-interval": one,
+  dossier: one, since: one, covers: many, "max-age": one, "max-checkpoint-age": one, "max-interval": one,
 } as const;
 
-type Shown = Verdict | ContradictionVerdict | SplitViewVerdict;
+type Shown = Verdict | DossierVerdict | ContradictionVerdict | IndexWrongVerdict | SplitViewVerdict;
 
 function main(): number {
   let args;
@@ -41,43 +47,70 @@ function main(): number {
   const { values, positionals } = args;
   if (values.help) return print(USAGE, 0);
   if (positionals.length !== 1 || !values.policy) return usage("want one FILE and --policy");
-  let file: Uint8Array;
-  let policyFile: Uint8Array;
+  const path = positionals[0] as string;
+  const read = (p: string) => new Uint8Array(readFileSync(p === "-" ? 0 : p));
+  let files;
   try {
-    file = new Uint8Array(readFileSync(positionals[0] === "-" ? 0 : (positionals[0] as string)));
-    policyFile = new Uint8Array(readFileSync(values.policy));
+    files = { file: read(path), policy: read(values.policy), dossier: values.dossier === undefined ? undefined : read(values.dossier) };
   } catch (e) {
+    console.log(`UNDECIDED  ${path}`);
     console.error(`poclog-verify: ${(e as Error).message}`);
     return 3;
   }
   try {
-    return show(check(file, policyFile, values), values.json === true);
+    return show(check(files, values), path, values.json === true);
   } catch (e) {
     if (!(e instanceof PoclogError)) throw e;
+    if (e.step === "demands") return usage(e.message);
+    console.log(`FAIL  ${path}`);
     console.error(`poclog-verify: ${e.message}`);
-    return e.step === "demands" ? 2 : 1;
+    return 1;
   }
 }
 
 type Values = Record<string, string | boolean | string[] | undefined>;
 
-function check(file: Uint8Array, policyFile: Uint8Array, values: Values): Shown {
+interface Files {
+  file: Uint8Array;
+  policy: Uint8Array;
+  dossier: Uint8Array | undefined;
+}
+
+function check({ file, policy: policyFile, dossier }: Files, values: Values): Shown {
   const policy = parsePolicy(policyFile);
   const demands = demandsOf(values);
-  const head = String.fromCharCode(...file.subarray(0, 16));
-  if (!head.startsWith('{"v":1,')) return checkReceipt(file, policy, { now: new Date(), ...demands });
-  const { realm, ...others } = demands;
-  if (Object.keys(others).length > 0) throw new PoclogError("demands", `${Object.keys(others)[0]} is of receipts`);
-  if (head.startsWith('{"v":1,"rule":')) return checkContradiction(file, policy, realm ? { realm } : {});
-  if (realm) throw new PoclogError("demands", "realm: a split view has none");
-  return checkSplitView(file, policy);
+  const now = new Date();
+  const head = String.fromCharCode(...file.subarray(0, 32));
+  if (!head.startsWith('{"v":1,')) {
+    only(demands, "a receipt", (d) => d !== "names");
+    return checkReceipt(file, policy, { now, ...demands, ...(dossier ? { dossier } : {}) });
+  }
+  if (dossier) throw new PoclogError("demands", "--dossier is of receipts");
+  if (head.startsWith('{"v":1,"index":')) {
+    only(demands, "a dossier", (d) => ["realm", "verdict", "maxAge", "since", "names"].includes(d));
+    return checkDossier(file, policy, { now, ...(demands as Omit<DossierQuestion, "now">) });
+  }
+  const isWrong = head.startsWith('{"v":1,"rule":"index-wrong",');
+  const isContradiction = !isWrong && head.startsWith('{"v":1,"rule":');
+  only(demands, "this file", (d) => isContradiction && d === "realm");
+  if (isWrong) return checkIndexWrong(file, policy);
+  if (!isContradiction) return checkSplitView(file, policy);
+  return checkContradiction(file, policy, demands.realm ? { realm: demands.realm } : {});
+}
+
+/** Refuses demands that a file cannot answer. */
+function only(demands: object, what: string, answers: (name: string) => boolean): void {
+  for (const name of Object.keys(demands)) if (!answers(name)) throw new PoclogError("demands", `${name} is no demand of ${what}`);
 }
 
 function demandsOf(values: Values): Omit<Question, "now"> {
   const numbers = ["level", "maxAge", "maxCheckpointAge", "maxInterval"];
   const out: Record<string, unknown> = {};
   for (const [option, value] of Object.entries(values)) {
-    if (["policy", "json", "help"].includes(option)) continue;
+    if (["policy", "json", "help", "dossier"].includes(option)) continue;
+    if (option === "covers") out["names"] = value;
+    if (option === "since") out["since"] = new Date(value as string);
+    if (option === "covers" || option === "since") continue;
     const words = option.split("-");
     const name = words[0] + words.slice(1).map((w) => w.charAt(0).toUpperCase() + w.slice(1)).join("");
     out[name] = numbers.includes(name) ? Number(value) : value;
@@ -85,23 +118,50 @@ function demandsOf(values: Values): Omit<Question, "now"> {
   return out as Omit<Question, "now">;
 }
 
-function show(v: Shown, json: boolean): number {
+function show(v: Shown, path: string, json: boolean): number {
+  const [word, code] = outcome(v);
   if (json) {
     console.log(JSON.stringify({ v: 1, ...v }, (_, x) => (typeof x === "bigint" ? String(x) : x)));
-  } else {
-    for (const s of v.steps) console.log(`${mark(s)} ${s.id.padEnd(20)} ${s.detail || s.state}`);
-    for (const line of remarks(v)) console.log(line);
-    console.log(v.outcome);
+    return code;
   }
-  if (v.refused?.id === "demands") return 2;
-  if (v.outcome === "refused") return 1;
-  return v.outcome === "undecided" ? 3 : 0;
+  if (code === 2) return usage(v.refused?.detail ?? "");
+  console.log(`${word}  ${path}: ${subject(v)}`);
+  for (const s of v.steps) console.log(`  ${mark(s)} ${s.id.padEnd(20)} ${s.detail || s.state}`);
+  for (const line of remarks(v)) console.log(`  ${line}`);
+  return code;
+}
+
+function outcome(v: Shown): [word: string, code: number] {
+  if (v.refused?.id === "demands") return ["", 2];
+  if (v.outcome === "refused") return ["FAIL", 1];
+  if (v.outcome === "undecided") return ["UNDECIDED", 3];
+  if ("found" in v && v.found.some((f) => f.severity !== "information")) return ["FAIL", 1];
+  if (!("severity" in v) || v.severity === "contradiction") return ["PASS", 0];
+  return v.ifReappraised?.severity === "contradiction" ? ["UNDECIDED", 3] : ["FAIL", 1];
+}
+
+function contradictionIs(v: ContradictionVerdict): string {
+  if (v.severity === "contradiction") return `is proven, by rule ${v.rule}`;
+  const tells = v.outcome === "undecided" || v.ifReappraised?.severity === "contradiction";
+  return tells ? "only an appraisal could tell" : `no contradiction, but an ${v.severity} by rule ${v.rule}`;
+}
+
+function subject(v: Shown): string {
+  if (v.outcome === "refused") return `${v.refused?.id}: ${v.refused?.detail}`;
+  if ("found" in v) return `complete below entry ${v.size} of ${v.origin}, ${v.outcome}`;
+  if ("wrong" in v) return `the index of ${v.origin} is wrong: entry ${v.entry} is ${v.wrong}`;
+  if ("rule" in v) return contradictionIs(v);
+  return "entry" in v ? `${v.outcome}, entry ${v.index} of ${v.origin}` : `split view of ${v.origin}`;
 }
 
 /** What a verdict's outcome leaves open. */
 function remarks(v: Shown): string[] {
   const out: string[] = [];
   if ("absent" in v && v.absent.length > 0) out.push(`the evidence does not prove: ${v.absent.join(", ")}`);
+  if ("found" in v) {
+    for (const n of v.names) out.push(`${n.name}: ${n.numbers.length} entries${n.fromFirst ? "" : ", and earlier ones"}`);
+    for (const f of v.found) out.push(`${f.severity} ${f.rule}: entries ${f.entries.join(", ")}`);
+  }
   if (!("severity" in v)) return out;
   const worth = (f: { severity: string; implicated: string[] }) => `${f.severity}, implicated: ${f.implicated.join(", ") || "nobody"}`;
   if (v.severity) out.push(worth({ severity: v.severity, implicated: v.implicated }));

@@ -158,7 +158,7 @@ function list(k: Checking, steps: Steps): void {
   const root = fromHex(k.index.root);
   let there = 0;
   for (const n of k.file.names) {
-    if (steps.run("map", () => checkListed(n, root, k.index.size, "numbers"), () => `the index says so of ${k.file.names.length} names`)) there++;
+    if (steps.run("map", () => checkListed(n, root, "numbers", k.index.size), () => `the index says so of ${k.file.names.length} names`)) there++;
     steps.run("numbers", () => reachesBack(n, k.since), () => `${there} of ${k.file.names.length} names are there; no entry is left out`);
   }
   steps.run("entries", () => readEntries(k), () => `${k.entries.size} entries, each of which states what lists it`);
@@ -224,15 +224,11 @@ function place(k: Checking): Placed[] {
       index,
       entry,
       t1: challenge?.opened && quorumSince(k.policy.quorum, challenge.opened),
-      t2: earliest(quorumTime(k.policy.quorum, k.receipt.checkpoint), first?.opened && quorumTime(k.policy.quorum, first.opened)),
+      t2: first?.opened && quorumTime(k.policy.quorum, first.opened),
       covers: challenge?.ofHistory ? (challenge.said as Checkpoint).size : 0n,
     });
   }
   return out;
-}
-
-function earliest(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
-  return a === undefined || (b !== undefined && b < a) ? b : a;
 }
 
 function isChallenge(index: bigint, entry: Entry, file: Uint8Array, c: Known): void {
@@ -306,7 +302,7 @@ function demand(k: Checking, q: DossierQuestion, steps: Steps): boolean {
 }
 
 function listedSince(k: Checking, since: Date | undefined): [ok: boolean, detail: string] {
-  if (!k.since) return [true, "all entries are listed"];
+  if (!k.since || k.since.size === 0n) return [true, "all entries are listed"];
   if (since === undefined) return [false, "the file leaves out entries, and no time was asked for"];
   const from = quorumTime(k.policy.quorum, k.since);
   const ok = from !== undefined && from <= BigInt(Math.floor(since.getTime() / 1000));

@@ -67,24 +67,21 @@ export class Cursor {
     return this.indented ? "\n" + "  ".repeat(this.#depth) : "";
   }
 
-  /** An object as it stands, of at most limit characters: its braces pair outside of strings. */
+  /** An object as it stands, of at most limit characters: its brackets pair outside of strings. What is in it is not looked at. */
   raw(limit: number): string {
     const start = this.#at;
     if (!this.ahead("{")) this.fail("want an object");
     let depth = 0;
+    let quoted = false;
     do {
       if (this.#at - start >= limit) this.fail(`an object of over ${limit} characters`);
-      if (this.ahead('"')) {
-        this.string(limit);
-        continue;
-      }
-      const c = this.text.charAt(this.#at);
-      if (c <= " " || c > "~") this.fail("no object in canonical form");
-      if (c === "{") depth++;
-      if (c === "}") depth--;
-      this.#at++;
+      if (this.#at >= this.text.length) this.fail("an object without an end");
+      const c = this.text.charAt(this.#at++);
+      if (c === '"') quoted = !quoted;
+      else if (quoted) this.#at += c === "\\" ? 1 : 0;
+      else if (c === "{" || c === "[") depth++;
+      else if (c === "}" || c === "]") depth--;
     } while (depth > 0);
-    if (this.#at - start > limit) this.fail(`an object of over ${limit} characters`);
     return this.text.slice(start, this.#at);
   }
 

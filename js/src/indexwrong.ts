@@ -1,12 +1,16 @@
 /** docs/format.md section 16: a log's index is wrong, which the log signed. */
 import { fromHex, shown } from "./bytes.js";
 import { indexOf } from "./dossier.js";
-import { parseIndexWrong, type IndexWrong } from "./dossierfile.js";
+import { INDEX_WRONG, parseIndexWrong, type IndexWrong } from "./dossierfile.js";
+import type { Index } from "./entry.js";
 import { refuse } from "./errors.js";
 import { checkListed, namesOf } from "./indexmap.js";
 import { audited, PROOF_STEPS, proveReceipt, type Proven } from "./proven.js";
 import { Steps, Stop, type Step } from "./steps.js";
 import { AUDITORS, demandPolicy, type Policy } from "./tlogpolicy.js";
+
+/** The last step, and the rule. */
+const RULE = INDEX_WRONG;
 
 /** Whether a log's index is wrong. It is the log's own word, so that nothing needs to be repeated. */
 export interface IndexWrongVerdict {
@@ -17,6 +21,8 @@ export interface IndexWrongVerdict {
   name: string | undefined;
   /** What is wrong. */
   wrong: "left out" | "listed" | undefined;
+  /** The number of the entry that the list has wrong. */
+  entry: bigint | undefined;
   implicated: string[];
   /** Whether auditors of the policy signed the index as well as the log. */
   byAuditors: boolean;
@@ -26,14 +32,15 @@ export interface IndexWrongVerdict {
 /** Checks the file that shows that a log's index is wrong. */
 export function checkIndexWrong(file: Uint8Array, policy: Policy, auditGroup = AUDITORS): IndexWrongVerdict {
   demandPolicy(policy);
-  const steps = new Steps("format", "receipts", "claims", "index", "map", "numbers", "rule");
+  const steps = new Steps("format", "receipts", "index", "map", "numbers", RULE);
   let w: IndexWrong | undefined;
-  let found: { index: Proven; wrong: "left out" | "listed" } | undefined;
+  let found: { index: Proven; entry: bigint; wrong: "left out" | "listed" } | undefined;
   try {
     const f = (w = steps.run("format", () => parseIndexWrong(file), (w) => w.name));
     const index = prove(f.index, policy, steps, "the index entry");
+    const says = steps.run("index", () => indexOf(index), (i) => `all entries below ${i.size}`);
     const entry = prove(f.entry, policy, steps, "the entry");
-    found = { index, wrong: steps.run("rule", () => wrongOf(f, index, entry, steps), (w) => `entry ${entry.index} is ${w}`) };
+    found = { index, entry: entry.index, wrong: steps.run(RULE, () => wrongOf(f, index, says, entry, steps), (w) => `entry ${entry.index} is ${w}`) };
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
@@ -45,6 +52,7 @@ export function checkIndexWrong(file: Uint8Array, policy: Policy, auditGroup = A
     steps: steps.all,
     name: w?.name,
     wrong: done?.wrong,
+    entry: done?.entry,
     implicated: origin === undefined ? [] : [`log:${origin}`],
     byAuditors: done !== undefined && audited(done.index, policy, auditGroup),
     origin,
@@ -54,7 +62,7 @@ export function checkIndexWrong(file: Uint8Array, policy: Policy, auditGroup = A
 function prove(file: Uint8Array, policy: Policy, steps: Steps, what: string): Proven {
   const own = new Steps(...PROOF_STEPS);
   try {
-    const p = proveReceipt(file, policy, own, { anyInterval: true });
+    const p = proveReceipt(file, policy, own);
     return steps.run("receipts", () => p, () => `${what} is number ${p.index} of ${shown(p.origin)}`);
   } catch (e) {
     const refused = own.refused;
@@ -63,18 +71,13 @@ function prove(file: Uint8Array, policy: Policy, steps: Steps, what: string): Pr
   }
 }
 
-function wrongOf(f: IndexWrong, index: Proven, entry: Proven, steps: Steps): "left out" | "listed" {
-  steps.run("claims", () => (index.origin === entry.origin ? undefined : refuse("claims", "receipts of two logs")), () => "of one log");
-  const says = steps.run("index", () => indexOf(index), (i) => `all entries below ${i.size}`);
-  steps.run("claims", () => (entry.index < says.size ? undefined : refuse("claims", `entry ${entry.index} is not below ${says.size}`)), () => "an entry that the index is of");
-  steps.run("map", () => checkListed(f, fromHex(says.root), says.size, "numbers"), (there) => (there ? "the name is there" : "the name is absent"));
-  steps.run("numbers", () => reaches(f, entry.index), () => "the list says whether the entry is there");
+function wrongOf(f: IndexWrong, index: Proven, says: Index, entry: Proven, steps: Steps): "left out" | "listed" {
+  if (index.origin !== entry.origin) refuse(RULE, "receipts of two logs");
+  if (entry.index >= says.size) refuse(RULE, `entry ${entry.index} is not below ${says.size}`);
+  steps.run("map", () => checkListed(f, fromHex(says.root), "numbers"), (there) => (there ? "the name is there" : "the name is absent"));
+  if (f.before !== undefined && ((f.numbers ?? [])[0] ?? 0n) > entry.index) refuse(RULE, "the entry may stand before the first number that is listed");
   const listed = f.numbers?.includes(entry.index) ?? false;
   const states = entry.entry !== undefined && namesOf(entry.entry).includes(f.name);
-  if (listed === states) return refuse("rule", listed ? "the entry is listed, and states the name" : "the entry is not listed, and does not state the name");
+  if (listed === states) return refuse(RULE, listed ? "the entry is listed, and states the name" : "the entry is not listed, and does not state the name");
   return listed ? "listed" : "left out";
-}
-
-function reaches(f: IndexWrong, number: bigint): void {
-  if (f.before !== undefined && ((f.numbers ?? [])[0] ?? 0n) > number) refuse("numbers", "the entry may stand before the first number that is listed");
 }

@@ -15,8 +15,8 @@ export interface Question extends Demands {
   auditGroup?: string;
   /** A dossier of the receipt's log, which must clear the receipt. */
   dossier?: Uint8Array;
-  /** What is asked of the dossier. */
-  dossierDemands?: Pick<DossierQuestion, "maxAge" | "since" | "verdict">;
+  /** From when on the dossier must list all entries. Left out: from the first. Realm, verdict and maxAge hold for it, too. */
+  since?: Date;
 }
 
 /** What came of a check. There is no yes without its steps, and no word for what was not asked. */
@@ -46,7 +46,7 @@ export interface Verdict {
 
 /** Checks a receipt under the reader's policy and demands. It throws where it was not asked right. */
 export function checkReceipt(file: Uint8Array, policy: Policy, question: Question): Verdict {
-  const { now, auditGroup, dossier, dossierDemands, ...demands } = asked(policy, question);
+  const { now, auditGroup, dossier, since, ...demands } = asked(policy, question);
   const steps = new Steps("demands", ...PROOF_STEPS, "kind", ...DEMAND_STEPS, "dossier");
   const found: Parts = {};
   try {
@@ -55,8 +55,7 @@ export function checkReceipt(file: Uint8Array, policy: Policy, question: Questio
     found.proof = steps.run("kind", () => proofOf(found.proven as Proven), () => "a proof");
     found.audited = audited(found.proven, policy, auditGroup ?? AUDITORS);
     meetDemands(found.proven, found.proof, demands, BigInt(Math.floor(now.getTime() / 1000)), found.audited, steps);
-    const asks: DossierQuestion = { ...dossierDemands, now, realm: demands.realm ?? "production", auditGroup: auditGroup ?? AUDITORS };
-    if (dossier) found.dossier = checkedDossier(dossier, policy, asks);
+    if (dossier) found.dossier = checkedDossier(dossier, policy, asksOf(question));
     steps.run("dossier", () => found.dossier && clear(found.dossier, found.proven as Proven), (s) => s ?? absent("none was given: other entries may contradict this one"));
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
@@ -75,8 +74,17 @@ interface Parts {
 function asked(policy: Policy, question: Question): Question {
   demandPolicy(policy);
   if (!(question?.now instanceof Date) || Number.isNaN(question.now.getTime())) refuse("demands", "now is no time");
-  if (question.dossierDemands && !question.dossier) refuse("demands", "demands of a dossier, and no dossier");
+  if (question.since !== undefined && !question.dossier) refuse("demands", "since: of a dossier, and there is none");
+  if (question.dossier !== undefined && !(question.dossier instanceof Uint8Array)) refuse("demands", "a dossier is octets");
+  if (question.since !== undefined && !(question.since instanceof Date && !Number.isNaN(question.since.getTime()))) refuse("demands", "since is no time");
   return question;
+}
+
+/** What is asked of a receipt's dossier. */
+function asksOf(q: Question): DossierQuestion {
+  const { now, realm, verdict, maxAge, since, auditGroup } = q;
+  const all = { now, realm, verdict, maxAge, since, auditGroup };
+  return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as unknown as DossierQuestion;
 }
 
 function proofOf(p: Proven): Proof {

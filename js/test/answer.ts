@@ -1,8 +1,8 @@
 /** What this module makes of a file, in the words that tests compare: in Node, in a page, in Go. */
 import {
-  bundleProfile, checkContradiction, checkReceipt, checkSplitView, compareEntries, nonce, parseAppraisalPolicy, parseBundle,
-  parseChallenge, parseCollateral, parseContradiction, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parsePolicy,
-  parseReceipt, parseSplitView, parseSubmission, PoclogError, type Compared, type Demands,
+  bundleProfile, checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, compareEntries, nonce, parseAppraisalPolicy, parseBundle,
+  parseChallenge, parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong, parsePolicy,
+  parseReceipt, parseSplitView, parseSubmission, PoclogError, type Compared, type Demands, type DossierQuestion, type Policy,
 } from "poclog-verify";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
@@ -11,10 +11,11 @@ export interface Asked {
   op: string;
   format?: string;
   file: string;
+  dossier?: string;
   policy?: string;
   time?: string;
   realm?: "production" | "lab";
-  demands?: Demands;
+  demands?: Demands | Record<string, unknown>;
   /** Of op "rules". */
   claims?: { leaf: string; origin: string; index: string; t1?: string; t2?: string; after?: boolean }[];
 }
@@ -38,6 +39,8 @@ const FORMATS: Record<string, (file: Uint8Array) => string> = {
   collateral: (f) => `${parseCollateral(f).items.length}`,
   challenge: (f) => nonce(parseChallenge(f)),
   policy: (f) => parseAppraisalPolicy(f).realm,
+  dossier: (f) => `${parseDossier(f).names.length}`,
+  "index-wrong": (f) => parseIndexWrong(f).name,
   entry: (f) => parseEntry(f).kind,
   exceptions: (f) => parseExceptions(f).auditor,
   submission: (f) => sum(parseSubmission(f).bundle),
@@ -72,6 +75,17 @@ function asked(a: Asked): Answer {
     if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
     return { outcome: `${v.outcome} ${v.index} of ${v.size} t1 ${v.notBefore ?? "-"} t2 ${v.notAfter ?? "-"}` };
   }
+  if (a.op === "dossier") return dossier(a, file, policy);
+  if (a.op === "stapled") {
+    const v = checkReceipt(file, policy, { now: new Date(a.time ?? 0), ...a.demands, dossier: octets(a.dossier ?? "") });
+    if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
+    return { outcome: `${v.outcome} ${v.index} of ${v.size} t1 ${v.notBefore ?? "-"} t2 ${v.notAfter ?? "-"}` };
+  }
+  if (a.op === "index-wrong") {
+    const v = checkIndexWrong(file, policy);
+    if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
+    return { outcome: `found ${v.name} entry ${v.entry} omitted ${v.wrong === "left out"}` };
+  }
   if (a.op === "contradiction") {
     const v = checkContradiction(file, policy, a.realm ? { realm: a.realm } : {});
     if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
@@ -80,6 +94,15 @@ function asked(a: Asked): Answer {
   }
   const v = checkSplitView(file, policy);
   return v.refused ? { outcome: `refused ${v.refused.id}`, detail: v.refused.detail } : { outcome: `split ${v.origin}` };
+}
+
+function dossier(a: Asked, file: Uint8Array, policy: Policy): Answer {
+  const { since, ...d } = (a.demands ?? {}) as DossierQuestion & { since?: string };
+  const v = checkDossier(file, policy, { ...d, now: new Date(a.time ?? 0), ...(since ? { since: new Date(since) } : {}) });
+  if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
+  const names = v.names.map((n) => `${n.name} [${n.numbers.join(" ")}]`).join(" ");
+  const found = v.found.map((f) => `${f.severity} ${f.rule}`).sort();
+  return { outcome: `${v.outcome} size ${v.size} seen ${v.asOf ?? "-"}; ${names}; ${found.join(", ")}` };
 }
 
 function rules(a: Asked): Answer {

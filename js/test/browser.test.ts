@@ -53,8 +53,11 @@ function questions(): Asked[] {
   for (const [, v] of vectors<{ contradiction: string; policy: string; realm?: "lab" }>("testdata/contradictions")) {
     all.push({ op: "contradiction", file: base64(v.contradiction), policy: base64(v.policy), ...(v.realm ? { realm: v.realm } : {}) });
   }
-  const known = all.filter((q) => q.format !== "dossier" && q.format !== "index-wrong");
-  return [...known, ...known.flatMap(changed)];
+  for (const [, v] of vectors<{ dossier: string; policy: string; time: string; demands: { since?: string } }>("testdata/dossiers")) {
+    const demands = v.demands.since ? { since: v.demands.since } : {};
+    all.push({ op: "dossier", file: base64(v.dossier), policy: base64(v.policy), time: v.time, demands });
+  }
+  return [...all, ...all.flatMap(changed)];
 }
 
 /** A question about a file of which one octet is another: always the same one. */
@@ -93,7 +96,9 @@ test("in a page of Chromium the bundle says what Node says", { skip }, async () 
     const there = await inPage(page, all);
     all.forEach((q, i) => assert.deepEqual(there[i], answer(q), `${q.op} ${q.format ?? ""}`));
     assert.deepEqual(faults, []);
-    assert.ok(there.filter((a) => a.outcome.startsWith("logged")).length > 20, "hardly a receipt passes");
+    const passed = (op: string) => there.filter((a, i) => all[i]?.op === op && a.outcome.startsWith("logged")).length;
+    assert.ok(passed("receipt") > 20, "hardly a receipt passes");
+    assert.ok(passed("dossier") > 5, "hardly a dossier passes");
   } finally {
     await browser.close();
     server.close();

@@ -14,6 +14,8 @@ const PARSERS: Record<string, Parse> = {
   submission: poclog.parseSubmission,
   envelope: poclog.parseEnvelope,
   contradiction: poclog.parseContradiction,
+  dossier: poclog.parseDossier,
+  indexWrong: poclog.parseIndexWrong,
   splitView: poclog.parseSplitView,
   receipt: poclog.parseReceipt,
   policy: poclog.parsePolicy,
@@ -46,6 +48,8 @@ test("whatever a check is given, it refuses", () => {
     assert.equal(poclog.checkReceipt(file, p, { now: new Date(0) }).outcome, "refused");
     assert.equal(poclog.checkContradiction(file, p).outcome, "refused");
     assert.equal(poclog.checkSplitView(file, p).outcome, "refused");
+    assert.equal(poclog.checkDossier(file, p, { now: new Date(0) }).outcome, "refused");
+    assert.equal(poclog.checkIndexWrong(file, p).outcome, "refused");
   }
 });
 
@@ -75,6 +79,8 @@ test("parsing takes time linear in the file", () => {
     octets(`{"v":1,"kind":"proof","appraisal":1,"profile":"${'\\"'.repeat(n / 2)}`),
     octets("c2sp.org/tlog-proof@v1\nextra " + "A".repeat(n)),
     octets("\n\n".repeat(n / 2)),
+    octets('{"v":1,"index":"AA","checkpoint":"AA","names":[{"name":"config","proof":"AA","numbers":["1"' + ',"1"'.repeat(n / 4)),
+    octets('{"v":1,"index":"AA","checkpoint":"AA","names":[{"name":"config","proof":"AA"}],"pages":[{"entries":[{"number":"1","leaf":' + "{".repeat(n)),
   ];
   const cpu = (files: Uint8Array[]) => {
     const start = process.cpuUsage();
@@ -87,4 +93,27 @@ test("parsing takes time linear in the file", () => {
   const large = cpu(worst(1 << 19));
   // Sixteen times the size: quadratic time would be 256 times as long.
   assert.ok(large < 100 * Math.max(small, 2000), `${small} µs, then ${large} µs`);
+});
+
+test("a dossier's demands that cannot be meant are refused", () => {
+  const [, v] = vectors<{ dossier: string; policy: string; time: string }>("testdata/dossiers").find(([n]) => n === "honest.json")!;
+  const check = (q: object) => () => poclog.checkDossier(octets(v.dossier), poclog.parsePolicy(v.policy), { now: new Date(v.time), ...q } as poclog.DossierQuestion);
+  for (const q of [{ now: 0 }, { realm: "" }, { verdict: "reappraised" }, { names: "config" }, { maxAge: 0 }, { max_age: 60 }, { since: "2027-01-15" }]) {
+    assert.throws(check(q), poclog.PoclogError, JSON.stringify(q));
+  }
+  assert.equal(check({})().outcome, "logged");
+});
+
+test("whatever octet of a dossier is another, nothing but a verdict comes of it", () => {
+  const [, v] = vectors<{ dossier: string; policy: string; time: string }>("testdata/dossiers").find(([n]) => n === "honest-intervals.json")!;
+  const policy = poclog.parsePolicy(v.policy);
+  const file = octets(v.dossier);
+  const want = poclog.checkDossier(file, policy, { now: new Date(v.time) });
+  assert.equal(want.outcome, "logged");
+  for (let i = 0; i < file.length; i += 41) {
+    const changed = file.slice();
+    changed[i] = (changed[i] as number) ^ 1;
+    const got = poclog.checkDossier(changed, policy, { now: new Date(v.time) });
+    if (!got.refused) assert.deepEqual(got.names, want.names, `octet ${i}`);
+  }
 });

@@ -44,6 +44,17 @@ test("the README's example for Node", (t) => {
   assert.match(stdout, /logged; the evidence does not prove/);
 });
 
+test("the README's example of a dossier", (t) => {
+  const [, v] = vectors<{ dossier: string; policy: string }>("testdata/dossiers").find(([n]) => n === "honest.json")!;
+  const dir = folder(t, { receipt: vector("valid.json").receipt, policy: v.policy });
+  writeFileSync(join(dir, "vm.dossier.json"), v.dossier);
+  writeFileSync(join(dir, "example.mjs"), block("mjs"));
+  const { status, stdout, stderr } = run(dir, "example.mjs");
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^refused /);
+  assert.match(stdout, /intel:tdx:ppid:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a is in 3 entries/);
+});
+
 const BROWSER = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const skip = existsSync(BROWSER) ? false : `${BROWSER} is not installed; on Debian: apt-get install chromium`;
 
@@ -78,7 +89,7 @@ test("the command says yes, no, usage and cannot tell", (t) => {
   const cli = (...args: string[]) => run(dir, CLI, ...args);
   const yes = cli("vm.tlog-proof", "--policy", "policy.txt");
   assert.equal(yes.status, 0, yes.stderr);
-  assert.match(yes.stdout, /^logged$/m);
+  assert.match(yes.stdout, /^PASS  vm.tlog-proof: logged, entry \d+ of log.test/);
   const json = JSON.parse(cli("vm.tlog-proof", "--policy", "policy.txt", "--json").stdout);
   assert.equal(json.v, 1);
   assert.equal(json.outcome, "logged");
@@ -89,11 +100,29 @@ test("the command says yes, no, usage and cannot tell", (t) => {
   assert.equal(cli("none", "--policy", "policy.txt").status, 3);
 });
 
-test("the command tells contradictions and split views from receipts", (t) => {
-  const [, v] = vectors<{ contradiction: string; policy: string }>("testdata/contradictions").find(([n]) => n === "clone-ak.json")!;
-  const dir = folder(t, { receipt: v.contradiction, policy: v.policy });
-  const found = run(dir, CLI, "vm.tlog-proof", "--policy", "policy.txt", "--realm", "lab");
-  assert.equal(found.status, 0, found.stderr + found.stdout);
-  assert.match(found.stdout, /^found$/m);
-  assert.equal(run(dir, CLI, "vm.tlog-proof", "--policy", "policy.txt", "--place", "gce").status, 2, "a demand that the file cannot answer");
+test("the command tells contradictions, dossiers and split views from receipts", (t) => {
+  const contradiction = (name: string) => vectors<{ contradiction: string; policy: string }>("testdata/contradictions").find(([n]) => n === name)![1];
+  const told = (receipt: string, policy: string, ...args: string[]) => run(folder(t, { receipt, policy }), CLI, "vm.tlog-proof", "--policy", "policy.txt", ...args);
+  const of = (name: string, ...args: string[]) => told(contradiction(name).contradiction, contradiction(name).policy, ...args);
+  const proven = of("interval-inverted.json", "--realm", "lab");
+  assert.equal(proven.status, 0, proven.stderr + proven.stdout);
+  assert.match(proven.stdout, /^PASS  vm.tlog-proof: is proven, by rule interval-inverted\n/);
+  const seen = of("clone-ak.json", "--realm", "lab");
+  assert.equal(seen.status, 1, seen.stderr + seen.stdout);
+  assert.match(seen.stdout, /^FAIL  vm.tlog-proof: no contradiction, but an alert by rule ak-on-two-chips\n/);
+  const evident = of("evidence-both.json", "--realm", "lab");
+  assert.equal(evident.status, 3, evident.stderr + evident.stdout);
+  assert.match(evident.stdout, /^UNDECIDED  vm.tlog-proof: only an appraisal could tell\n/);
+  assert.equal(of("clone-ak.json", "--place", "gce").status, 2, "a demand that the file cannot answer");
+  assert.equal(of("clone-ak.json", "--dossier", "vm.tlog-proof").status, 2, "a dossier beside another file than a receipt");
+  const dossier = (name: string) => vectors<{ dossier: string; policy: string }>("testdata/dossiers").find(([n]) => n === name)![1];
+  const complete = told(dossier("honest.json").dossier, dossier("honest.json").policy);
+  assert.equal(complete.status, 0, complete.stderr + complete.stdout);
+  assert.match(complete.stdout, /^PASS  vm.tlog-proof: complete below entry \d+ of log.test\/2026, logged\n/);
+  const clone = told(dossier("clone.json").dossier, dossier("clone.json").policy);
+  assert.equal(clone.status, 1);
+  assert.match(clone.stdout, /contradiction chip-in-two-places: entries/);
+  assert.equal(told(dossier("honest.json").dossier, dossier("honest.json").policy, "--covers", "config").status, 0);
+  assert.match(told(dossier("honest.json").dossier, dossier("honest.json").policy, "--covers", "tpm:ak:none").stdout, /^FAIL .* names: /);
+  assert.equal(told(dossier("honest.json").dossier, dossier("honest.json").policy, "--level", "0").status, 2);
 });
