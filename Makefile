@@ -6,7 +6,7 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build cross demo test lint unit js skipped year bench strangers fuzz vectors clean
+.PHONY: all build cross demo test lint unit js skipped agree year bench strangers fuzz vectors clean
 
 all: build
 
@@ -44,6 +44,9 @@ js: ## the TypeScript verifier: types, bundle, every vector
 	else \
 		cd js && npm ci --silent && npm test --silent; \
 	fi
+
+agree: ## N mutated files in both implementations; SEED says which ones (js must be built: make js)
+	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree
 
 year: ## a year of honest operation with a million entries, in which a monitor must find nothing
 	POCLOG_YEAR=$(YEAR) $(GO) test -run Year -v -count 1 -timeout 60m ./monitor

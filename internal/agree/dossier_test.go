@@ -401,7 +401,7 @@ func (c *corpus) indexWrong(m *mutator) question {
 	v.add("rule", &tree{raw: `"index-wrong"`})
 	v.add("index", &tree{raw: quote(b64url(x.receipt(x.index)))})
 	x.said(v, name, uint64(m.IntN(4)))
-	v.add("entry", &tree{raw: quote(b64url(x.receipt(uint64(m.IntN(int(x.size)+1)))))})
+	v.add("entry", &tree{raw: quote(b64url(x.receipt(uint64(m.IntN(int(x.size) + 1)))))})
 	q := question{Op: "index-wrong", from: "an index that may be wrong"}
 	x.ask(m, &q)
 	q.File = m.spoilt(v)
