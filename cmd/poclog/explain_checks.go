@@ -72,7 +72,7 @@ var checkExplanations = []explanation{
 	{string(verify.PlaceRegistry), "check", "The provider itself lists this chip as one of its own, as the judge saw it.",
 		"It is absent if the policy names no registry, or the registry did not answer. Azure has none.",
 		"whether the chip is in the provider's fleet: a chip elsewhere can relay the commands of a rented vTPM",
-		"Demand it: poclog verify FILE --require place.registry. To get it, submit fresh evidence to a log whose policy asks the provider's registry (/health says whether it answers)."},
+		"Submit fresh evidence to a log whose policy asks the provider's registry (/health says whether it answers). A reader demands it: poclog verify FILE --require place.registry."},
 	{string(verify.PlaceAgree), "check", "All sources of the place say the same.",
 		"It is absent if no source names a place.", "whether the sources of the place contradict",
 		"Sign with the AK that the provider certified for this instance."},

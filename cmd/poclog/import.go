@@ -186,7 +186,7 @@ func printOutlook(w io.Writer, im *importer.Import, o *profile.Outlook, how []st
 	if len(said) > 0 && len(how) > 0 {
 		fmt.Fprintln(w, "to carry all that can be carried:")
 		for i, h := range how {
-			fmt.Fprintf(w, "  %d. %s\n", i+1, h)
+			labelled(w, fmt.Sprintf("  %d. ", i+1), h)
 		}
 	}
 	for _, n := range im.Notes {

@@ -22,6 +22,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/poclog/poclog/internal/terminal"
 )
@@ -69,10 +70,11 @@ func newRootCmd() *cobra.Command {
 		Short: "The Proof-of-Cloud log: where confidential VMs ran, in a log that anybody can check",
 		Long: "poclog appraises Proofs of Cloud (evidence of what a confidential VM runs, on which chip, in which data center), keeps them\n" +
 			"in a Merkle log, and checks the receipts offline.",
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(
 		&cobra.Group{ID: "use", Title: "Publish and check:"},
 		&cobra.Group{ID: "serve", Title: "Run a service:"},
@@ -89,6 +91,7 @@ func newRootCmd() *cobra.Command {
 	root.InitDefaultCompletionCmd()
 	exampleCompletions(root)
 	usageErrors(root)
+	completeFlags(root)
 	return root
 }
 
@@ -124,12 +127,41 @@ func usageErrors(c *cobra.Command) {
 			if len(a) == 0 {
 				return cmd.Help()
 			}
-			return hint(usagef("unknown command %q for %q", a[0], cmd.CommandPath()), "%s --help lists the commands", cmd.CommandPath())
+			return hint(usagef("unknown command %q for %q", a[0], cmd.CommandPath()), "%s%s --help lists the commands", didYouMean(nearest(a[0], subcommands(cmd))), cmd.CommandPath())
 		}
 	}
 	for _, sub := range c.Commands() {
 		usageErrors(sub)
 	}
+}
+
+func subcommands(c *cobra.Command) (names []string) {
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return names
+}
+
+func didYouMean(near string) string {
+	if near == "" {
+		return ""
+	}
+	return "did you mean " + near + "? "
+}
+
+// flagError is wrong usage, with the flag that was probably meant.
+func flagError(c *cobra.Command, err error) error {
+	wrong, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return usagef("%w", err)
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	near := nearest(wrong, names)
+	if near != "" {
+		near = "--" + near
+	}
+	return hint(usagef("%w", err), "%s%s --help lists the flags", didYouMean(near), c.CommandPath())
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

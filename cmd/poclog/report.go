@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,7 +172,7 @@ func (v *verifyCmd) printChecks(w io.Writer, e *poclog.Entry, notes map[verify.C
 		field(w, "passed", "%d checks: %s", len(e.Checks), strings.Join(e.Checks, " "))
 	}
 	open := false
-	for _, c := range e.Absent {
+	for _, c := range notMade(e) {
 		x, _ := explained(c)
 		text := c
 		if n := notes[verify.Check(c)]; n != "" {
@@ -187,6 +188,16 @@ func (v *verifyCmd) printChecks(w io.Writer, e *poclog.Entry, notes map[verify.C
 	if open {
 		field(w, "", "! matters: poclog explain CHECK says what to do")
 	}
+}
+
+// notMade are the checks that an entry calls absent and, where it claims a place, the provider's
+// list of chips even if the entry is silent about it: without it a relay is possible.
+func notMade(e *poclog.Entry) []string {
+	registry := string(verify.PlaceRegistry)
+	if e.Level == poclog.LevelChip || slices.Contains(e.Checks, registry) || slices.Contains(e.Absent, registry) {
+		return e.Absent
+	}
+	return append(slices.Clone(e.Absent), registry)
 }
 
 // placeText is an entry's place and who says so, or "-" where nobody does. Parts that the entry

@@ -264,6 +264,7 @@ func newRefreshCmd() *cobra.Command {
 			if err := keepReceipt(cmd, &out, moved, err); err != nil {
 				return err
 			}
+			fmt.Fprintln(cmd.ErrOrStderr(), gained(file, moved, cl.Policy))
 			return with.keep(cmd, cl, moved)
 		},
 	}

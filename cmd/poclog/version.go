@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -69,9 +71,46 @@ func newManCmd() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return undecided(err)
 			}
-			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "POCLOG", Section: "1"}, args[0])
+			if err := doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "POCLOG", Section: "1"}, args[0]); err != nil {
+				return undecided(err)
+			}
+			return exitStatuses(args[0])
 		},
 	}
+}
+
+// exitStatusPage is the section that every manual page ends with.
+const exitStatusPage = `.SH EXIT STATUS
+.TP
+\fB0\fP
+Yes: it is done, or verify says PASS.
+.TP
+\fB1\fP
+No: it is refused, or verify says FAIL.
+.TP
+\fB2\fP
+Wrong usage.
+.TP
+\fB3\fP
+Could not decide: a file, the network or evidence was not to be had. verify says UNDECIDED.
+`
+
+// exitStatuses adds the section to every page in a folder that this command wrote.
+func exitStatuses(dir string) error {
+	pages, err := filepath.Glob(filepath.Join(dir, "poclog*.1"))
+	if err != nil {
+		return undecided(err)
+	}
+	for _, path := range pages {
+		page, err := os.ReadFile(path)
+		if err == nil && !bytes.Contains(page, []byte(exitStatusPage)) {
+			err = os.WriteFile(path, append(page, exitStatusPage...), 0o644)
+		}
+		if err != nil {
+			return undecided(err)
+		}
+	}
+	return nil
 }
 
 // printJSON writes a value as indented JSON.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/receipt"
+)
+
+// closedLists are the values of flags that take one of a few, by the flags' names.
+func closedLists() map[string][]string {
+	lists := map[string][]string{
+		"realm":   {string(poclog.Production), string(poclog.Lab)},
+		"verdict": {string(receipt.Logged), string(receipt.Audited), string(receipt.Reappraised)},
+		"level":   {"0", "2"},
+	}
+	for _, p := range poclog.Profiles() {
+		lists["profile"] = append(lists["profile"], string(p))
+	}
+	for _, c := range verify.Checks() {
+		lists["require"] = append(lists["require"], string(c))
+	}
+	return lists
+}
+
+// completeFlags offers the values of closed lists to the shell, also behind a comma where a flag
+// takes several.
+func completeFlags(c *cobra.Command) {
+	lists := closedLists()
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		values, ok := lists[f.Name]
+		if !ok || c.Flags().Lookup(f.Name) == nil {
+			return
+		}
+		several := f.Value.Type() == "stringSlice"
+		err := c.RegisterFlagCompletionFunc(f.Name, func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if !several {
+				return values, cobra.ShellCompDirectiveNoFileComp
+			}
+			before := typed[:strings.LastIndexByte(typed, ',')+1]
+			out := make([]string, len(values))
+			for i, v := range values {
+				out[i] = before + v
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		})
+		if err != nil {
+			panic(err) // the flag is there, and has no other function
+		}
+	})
+	for _, sub := range c.Commands() {
+		completeFlags(sub)
+	}
+}
