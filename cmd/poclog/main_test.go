@@ -70,6 +70,7 @@ func TestCommands(t *testing.T) {
 			"vector": cmdVector,
 			"http":   cmdHTTP,
 			"hook":   cmdHook,
+			"hide":   cmdHide,
 
 			"endorsed":   cmdEndorsed,
 			"kms":        cmdKMS,
