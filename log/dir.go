@@ -3,10 +3,13 @@
 //
 // It is built on Tessera, which nobody else in this module imports. Beyond Tessera it promises:
 //
-//   - a receipt that was returned is never lost: evidence is durable before its entry is appended, and the entry before it is answered;
-//   - it never signs what contradicts: every checkpoint is first proven, from the tiles, to extend the last one signed, which is kept in a
-//     guard file outside the log's directory; a directory that was rolled back refuses to start;
-//   - what contradicts earlier entries is logged, not refused: the log is where proxying becomes visible;
+//   - a receipt that was returned is never lost: evidence is durable before its entry is appended,
+//     and the entry before it is answered;
+//   - it never signs what contradicts: every checkpoint is first proven, from the tiles, to extend
+//     the last one signed, which is kept in a guard file outside the log's directory; a directory
+//     that was rolled back refuses to start;
+//   - what contradicts earlier entries is logged, not refused: the log is where proxying becomes
+//     visible;
 //   - no log is made by serving one: [Init] does, once.
 //
 // TestKilledLogLosesNoReceipt and TestRestoredDirectoryRefusesToStart are the evidence.

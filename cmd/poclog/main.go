@@ -1,12 +1,16 @@
 // Command poclog publishes, logs, witnesses, audits and checks Proofs of Cloud.
 //
 // Rules that all commands keep:
-//   - Exit status 0 is yes, 1 is no, 2 is wrong usage, 3 is "could not decide": a file, the network or evidence was not to be had.
-//   - Standard output, and --json with its versioned schema, are stable; standard error is for people.
+//   - Exit status 0 is yes, 1 is no, 2 is wrong usage, 3 is "could not decide": a file, the network
+//     or evidence was not to be had.
+//   - Standard output, and --json with its versioned schema, are stable; standard error is for
+//     people.
 //   - "-" is standard input or output; -o never overwrites a file without --force.
-//   - A flag goes before its POCLOG_* variable, and that before the file in the XDG config folder. There is no other configuration.
+//   - A flag goes before its POCLOG_* variable, and that before the file in the XDG config folder.
+//     There is no other configuration.
 //   - Colour and progress appear on a terminal only.
-//   - Text from outside is printed with its control and format characters as \u escapes (internal/terminal); bytes of files are not changed.
+//   - Text from outside is printed with its control and format characters as \u escapes
+//     (internal/terminal); bytes of files are not changed.
 //
 // Each command has a file of its own that parses flags, calls a package and prints.
 package main

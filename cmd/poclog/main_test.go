@@ -180,7 +180,8 @@ func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("%s never succeeds: %v", strings.Join(args, " "), err)
 }
 
-// cmdVector writes the members of a vector of testdata, which are files: `vector contradictions/clone-ak contradiction=FILE policy=FILE`.
+// cmdVector writes the members of a vector of testdata, which are files: `vector
+// contradictions/clone-ak contradiction=FILE policy=FILE`.
 func cmdVector(ts *testscript.TestScript, _ bool, args []string) {
 	b, err := os.ReadFile(filepath.Join(ts.Getenv("ROOT"), "testdata", args[0]+".json"))
 	ts.Check(err)
@@ -196,8 +197,9 @@ func cmdVector(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdLab serves what a laboratory's manufacturer and provider publish until the script ends, and sets PCS to its address: `lab DIR`, or `lab DIR CERTIFICATE`
-// with a certificate of its own, which is written there.
+// cmdLab serves what a laboratory's manufacturer and provider publish until the script ends, and
+// sets PCS to its address: `lab DIR`, or `lab DIR CERTIFICATE` with a certificate of its own, which
+// is written there.
 func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
 	_, f, err := openLab(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -213,7 +215,8 @@ func cmdLab(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("PCS", srv.URL)
 }
 
-// cmdQuote writes a production TDX quote, with padding as configfs adds it, and beside it getquote.json, as dstack would answer it.
+// cmdQuote writes a production TDX quote, with padding as configfs adds it, and beside it
+// getquote.json, as dstack would answer it.
 func cmdQuote(ts *testscript.TestScript, _ bool, args []string) {
 	padded := append(append([]byte(nil), realdata.Quotes()[0]...), make([]byte, 8000-len(realdata.Quotes()[0]))...)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), padded, 0o644))
@@ -233,7 +236,8 @@ func cmdGoTPM(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
 }
 
-// cmdEndorsed writes a laboratory's evidence, what judges it, and what a registry and an owner sign about its machine, at the laboratory's time.
+// cmdEndorsed writes a laboratory's evidence, what judges it, and what a registry and an owner sign
+// about its machine, at the laboratory's time.
 func cmdEndorsed(ts *testscript.TestScript, _ bool, _ []string) {
 	w := attack.NewWorld()
 	w.AskAlliance()
@@ -282,7 +286,8 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
-// TestFlagsSayTheirType looks at every flag of every command: what stands in backquotes in a usage is taken for the flag's type, and a command in them was shown as one.
+// TestFlagsSayTheirType looks at every flag of every command: what stands in backquotes in a usage
+// is taken for the flag's type, and a command in them was shown as one.
 func TestFlagsSayTheirType(t *testing.T) {
 	var look func(c *cobra.Command)
 	look = func(c *cobra.Command) {

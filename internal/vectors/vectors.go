@@ -1,5 +1,6 @@
-// Package vectors reads and writes the test vectors of testdata: one JSON file each, with desc and expect, usable from any language. `make
-// vectors` (go test … -run Vectors -update) writes them anew.
+// Package vectors reads and writes the test vectors of testdata: one JSON file each, with desc and
+// expect, usable from any language. `make vectors` (go test … -run Vectors -update) writes them
+// anew.
 package vectors
 
 import (

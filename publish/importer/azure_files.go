@@ -21,10 +21,13 @@ type azureEvidence struct {
 }
 
 // parseAzure reads one of
-//   - attested-tls: tdx_quote_base64, hcl_report_base64, tpm_attestation {ak_certificate_pem, ak_intermediate_certificates_pem, quote}
-//     (https://github.com/flashbots/attested-tls, crates/attestation/src/azure);
-//   - Confidential Containers, version 1 and 2: tpm_quote, hcl_report, and td_quote or vcek; before them of a SEV-SNP VM quote, report and vcek
-//     (https://github.com/confidential-containers/trustee, deps/verifier/src/az_tdx_vtpm and az_snp_vtpm);
+//   - attested-tls: tdx_quote_base64, hcl_report_base64, tpm_attestation {ak_certificate_pem,
+//     ak_intermediate_certificates_pem, quote} (https://github.com/flashbots/attested-tls,
+//     crates/attestation/src/azure);
+//   - Confidential Containers, version 1 and 2: tpm_quote, hcl_report, and td_quote or vcek; before
+//     them of a SEV-SNP VM quote, report and vcek
+//     (https://github.com/confidential-containers/trustee, deps/verifier/src/az_tdx_vtpm and
+//     az_snp_vtpm);
 //
 // where a quote of the TPM is {signature, message, pcrs}. Either may stand in a wrapper, as the
 // member evidence.
