@@ -78,11 +78,11 @@ func (p *Projection) hints() {
 // enough, for anybody can quote another's key, or have a key of his own sign over another's quote.
 // Only a joined entry names an AK, an EK, an instance or a place of the AK certificate's.
 func (e *Entry) Joined() bool {
-	var joins joins
+	var passed joins
 	for _, c := range e.Checks {
-		joins.take([]byte(c))
+		passed.take([]byte(c))
 	}
-	return e.TPM != nil && joins == allJoins
+	return e.TPM != nil && passed == allJoins
 }
 
 // joins are checks of which all bind an AK and a TEE, a bit each.

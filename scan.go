@@ -39,9 +39,9 @@ func (s *scanner) entry(p *Projection) bool {
 		s.publishers()
 	}
 	if s.try(`,"checks":`) {
-		var joins joins
-		s.strings(40, maxChecks, func(_, check []byte) bool { joins.take(check); return true })
-		p.Joined = p.HasTPM && joins == allJoins
+		var passed joins
+		s.strings(40, maxChecks, func(_, check []byte) bool { passed.take(check); return true })
+		p.Joined = p.HasTPM && passed == allJoins
 	}
 	p.hints()
 	if s.try(`,"absent":`) {
