@@ -133,7 +133,7 @@ func (r *Registrars) Admit(v *poclog.StatementEnvelope, origin string, h *Histor
 	if s.Serial-h.serial > MaxGap+1 {
 		return nil, verify.Failf(CheckSerial, "serial %d on %s: the registrar's last is %d, want at most %d more", s.Serial, subjectOf(s), h.serial, MaxGap+1)
 	}
-	if want := by.need(s.Type, h.renews(s)); len(signers) < want {
+	if want := by.need(s.Type, h.frozen); len(signers) < want {
 		return nil, verify.Failf(CheckSignature, "signed by %d of %q: %d signatures are missing, of %d that a statement of type %s needs here", len(signers), s.Registrar, want-len(signers), want, s.Type)
 	}
 	return signers, nil

@@ -337,6 +337,11 @@ func TestAMoveExplainsOnlyWhatWasAnnounced(t *testing.T) {
 			t.Errorf("a clone is explained away: %s", desc)
 		}
 	}
+	elsewhere := move(2, 10, 12)
+	elsewhere.Source = there
+	if explain(elsewhere, 5, 11, 9, there) {
+		t.Error("a move from another place explains")
+	}
 	list := []registry.Stated{{Number: 1, Logged: day(5), Envelope: seal(move(1, 10, 12), eight...)}}
 	if all := r.Of(list, origin, chip, 10, day(30)); all[0].Explains(*here, *there, day(11), day(9)) != nil {
 		t.Error("a registrar that does not endorse the machine explains its move")
@@ -423,7 +428,7 @@ func TestAFleetIsCommittedAndOneMachineOpened(t *testing.T) {
 			t.Errorf("an opening with %s passes", desc)
 		}
 	}
-	if registry.CheckOpened(o, nil) == nil || registry.CheckOpened(o, &poclog.Statement{Type: poclog.Endorse, Root: o.Root}) == nil {
+	if registry.CheckOpened(o, nil) == nil || registry.CheckOpened(o, &poclog.Statement{Type: poclog.Endorse, Root: o.Root, Count: n}) == nil {
 		t.Error("an opening of no commitment passes")
 	}
 }
@@ -444,5 +449,95 @@ func TestSmallFleetsOpenWhole(t *testing.T) {
 	_, list := fleet(t, 3)
 	if _, err := registry.NewFleet(append(list, list[0])); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("a fleet with a machine twice: %v", err)
+	}
+}
+
+func TestOneEndorsementOfTwoIsRevoked(t *testing.T) {
+	r := mustNew(t, []poclog.Registrar{twelve})
+	second := endorse(2)
+	second.From = day(20)
+	first := seal(endorse(1), eight...)
+	file, err := first.Statement.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := revoke(3, 1)
+	digest := poclog.Sum(file)
+	of.Of = &digest
+	var h registry.History
+	for _, s := range []poclog.Statement{first.Statement, seal(second, eight...).Statement} {
+		if err := h.Add(&s, day(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Admit(seal(of, eight...), origin, &h); err != nil {
+		t.Error(err)
+	}
+	unknown, none := of, poclog.Digest{1}
+	unknown.Of = &none
+	if _, err := r.Admit(seal(unknown, eight...), origin, &h); err == nil {
+		t.Error("a revocation of a statement that is not there is taken")
+	}
+	list := []registry.Stated{{Number: 3, Envelope: seal(of, eight...)}, {Number: 1, Envelope: first}, {Number: 2, Envelope: seal(second, eight...)}}
+	s := r.Of(list, origin, chip, 10, day(30))[0]
+	if s.Vouches(1, day(10), day(30)) == nil {
+		t.Error("the revoked endorsement counts")
+	}
+	if err := s.Vouches(1, day(25), day(30)); err != nil {
+		t.Error("the other one does not count:", err)
+	}
+}
+
+func TestStatementsOfOthersCountForNothing(t *testing.T) {
+	twin := twelve
+	twin.Name = "twin"
+	r := mustNew(t, []poclog.Registrar{twelve, twin})
+	about := endorse(1)
+	about.Subject = "intel:tdx:ppid:" + poclog.Identity(strings.Repeat("2b", 16))
+	for desc, s := range map[string]poclog.Statement{"another subject": about, "another registrar": {Type: poclog.Endorse, Registrar: "twin", Serial: 1, Level: 1, Method: "visit", Label: "x", From: day(0), Until: day(365)}} {
+		for _, got := range r.Of([]registry.Stated{{Number: 1, Envelope: seal(s, eight...)}}, origin, chip, 10, day(5)) {
+			if got.Registrar == "alliance" {
+				t.Errorf("a statement of %s counts", desc)
+			}
+		}
+	}
+}
+
+func TestEndorsementsBeginAndSerialsAreBounded(t *testing.T) {
+	r := mustNew(t, []poclog.Registrar{twelve})
+	late := endorse(1)
+	late.From = day(10)
+	s := r.Of([]registry.Stated{{Number: 1, Envelope: seal(late, eight...)}}, origin, chip, 10, day(20))[0]
+	if s.Vouches(1, day(9), day(20)) == nil || s.Vouches(1, day(10), day(20)) != nil {
+		t.Error("an endorsement counts from another time on than it says")
+	}
+	if _, err := r.Admit(seal(endorse(registry.MaxGap+1), eight...), origin, new(registry.History)); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Admit(seal(endorse(registry.MaxGap+2), eight...), origin, new(registry.History)); err == nil {
+		t.Error("a serial too far ahead is taken")
+	}
+}
+
+func TestErrorsNameTheSubject(t *testing.T) {
+	r := mustNew(t, []poclog.Registrar{twelve})
+	f, _ := fleet(t, 3)
+	for want, s := range map[string]poclog.Statement{"on commitments": commitment(f, 1, 3), "on " + string(chip): endorse(1)} {
+		v := seal(s, eight...)
+		var h registry.History
+		if err := h.Add(&v.Statement, day(1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Admit(v, origin, &h); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want %q", err, want)
+		}
+	}
+}
+
+func TestThresholdsReachFromOneToAll(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		one := registrar("house", 30, 3)
+		one.Thresholds = poclog.Thresholds{Endorse: n, Revoke: n, Move: n, Freeze: n, Commit: n}
+		mustNew(t, []poclog.Registrar{one})
 	}
 }

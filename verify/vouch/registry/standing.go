@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -19,8 +20,10 @@ const MaxGap = 1000
 // A History is what a registrar stated of one subject so far, in the log's order. The zero value is
 // that of no statements.
 type History struct {
-	serial  uint32
-	frozen  bool // a freeze is the last of freeze, thaw and endorse
+	serial uint32
+	// frozen: a freeze is the last of freeze, thaw and endorse. A freeze after it renews: else a
+	// minority could freeze for ever.
+	frozen  bool
 	endorse []endorsement
 	freeze  time.Time // when the freeze was logged, while frozen
 	moves   []announcement
@@ -75,10 +78,6 @@ func (h *History) revoking(s *poclog.Statement) (list []int) {
 	}
 	return list
 }
-
-// renews reports whether a statement is a freeze that no endorsement or thaw separates from the
-// freeze before it. Else a minority could freeze for ever.
-func (h *History) renews(s *poclog.Statement) bool { return s.Type == poclog.Freeze && h.frozen }
 
 // Add takes a statement that was admitted, and the time at which it was logged.
 func (h *History) Add(s *poclog.Statement, logged time.Time) error {
@@ -153,18 +152,13 @@ func (r *Registrars) replay(list []Stated, origin, name string, subject poclog.I
 		return h
 	}
 	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b Stated) int {
-		if a.Number < b.Number {
-			return -1
-		}
-		return int(min(a.Number-b.Number, 1))
-	})
+	slices.SortStableFunc(list, func(a, b Stated) int { return cmp.Compare(a.Number, b.Number) })
 	for _, x := range list {
 		s := &x.Envelope.Statement
 		if x.Number >= size || s.Origin != origin || s.Registrar != name || s.Subject != subject {
 			continue
 		}
-		if h.follows(s) == nil && by.counts(x.Envelope, h.renews(s)) {
+		if h.follows(s) == nil && by.counts(x.Envelope, h.frozen) {
 			_ = h.Add(s, x.Logged) // it was parsed, so that it can be written
 		}
 	}
