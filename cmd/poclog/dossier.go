@@ -152,7 +152,7 @@ type dossierFlags struct {
 }
 
 func (f *dossierFlags) register(c *cobra.Command) {
-	c.Flags().StringSliceVar(&f.dossiers, "dossier", nil, "a receipt: it must be cleared by this dossier of its log")
+	c.Flags().StringSliceVar(&f.dossiers, "dossier", nil, "a receipt: it must be cleared by this dossier of its log; one of another log must not contradict it")
 	c.Flags().StringVar(&f.since, "since", "", "dossiers: everything that was logged since is listed: RFC 3339, a date, or how long ago (24h, 30d); default: everything")
 	c.Flags().StringSliceVar(&f.names, "covers", nil, "a dossier: demand that it covers these names")
 }
@@ -165,7 +165,8 @@ func (f *dossierFlags) demands(d *receipt.Demands, v *verifyCmd, now time.Time) 
 	}, err
 }
 
-// cleared holds a receipt to the dossiers that were given: the one of its log must clear it.
+// cleared holds a receipt to the dossiers that were given: the one of its log must clear it, and
+// those of other logs must agree with it.
 func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *receipt.Demands) error {
 	if len(v.dossiers) == 0 {
 		return nil
@@ -179,6 +180,7 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 	if err != nil {
 		return err
 	}
+	own := false
 	var origins []string
 	for _, path := range v.dossiers {
 		file, err := readFile(cmd, path, poclog.MaxDossier)
@@ -186,13 +188,18 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 			return err
 		}
 		a, err := dossier.Check(file, policy, now, demands)
+		if err == nil && a.Origin == verdict.Origin {
+			own, err = true, a.Clears(verdict)
+		} else if err == nil {
+			err = a.Agrees(verdict)
+			origins = append(origins, a.Origin)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if a.Origin == verdict.Origin {
-			return a.Clears(verdict)
-		}
-		origins = append(origins, a.Origin)
+	}
+	if own {
+		return nil
 	}
 	return &verify.Error{Check: dossier.StepDossier, Detail: fmt.Sprintf("the receipt is of %s, the dossiers of %s", verdict.Origin, strings.Join(origins, ", "))}
 }

@@ -68,10 +68,12 @@ func (k *checking) sinceAsked() error {
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // Gravest returns the gravest finding that is more than information, or nil.
-func (a *Answer) Gravest() *rule.Finding {
+func (a *Answer) Gravest() *rule.Finding { return gravest(a.Findings) }
+
+func gravest(findings []*rule.Finding) *rule.Finding {
 	for _, s := range []rule.Severity{rule.Contradiction, rule.Alert} {
-		if i := slices.IndexFunc(a.Findings, func(f *rule.Finding) bool { return f.Severity == s }); i >= 0 {
-			return a.Findings[i]
+		if i := slices.IndexFunc(findings, func(f *rule.Finding) bool { return f.Severity == s }); i >= 0 {
+			return findings[i]
 		}
 	}
 	return nil
@@ -101,6 +103,25 @@ func (a *Answer) Clears(v *receipt.Verdict) error {
 	}
 	if f := a.Gravest(); f != nil {
 		return verify.Failf(StepDossier, "%s %s: %s", f.Severity, f.Rule, f.Seen)
+	}
+	return nil
+}
+
+// Agrees holds a receipt to a dossier of another log: it covers all identities of the receipt's
+// entry, claimed or not, and no rule finds a contradiction or an alert over its entries and the
+// receipt's.
+func (a *Answer) Agrees(v *receipt.Verdict) error {
+	if v.Entry == nil {
+		return verify.Failf(StepDossier, "entry of kind %s: %w", v.Kind, receipt.ErrNotProof)
+	}
+	for _, want := range NamesFor(v.Entry) {
+		if !slices.ContainsFunc(a.Names, func(n Name) bool { return n.Name == want }) {
+			return verify.Failf(StepDossier, "that of log %s says nothing of %s, which the receipt names", a.Origin, want)
+		}
+	}
+	mine := &rule.Claim{Origin: v.Origin, Index: v.Index, Entry: v.Entry, T1: v.T1.Time, T2: v.T2.Time}
+	if f := gravest(a.limits.Across(append(slices.Clone(a.claims), mine))); f != nil {
+		return verify.Failf(StepDossier, "with log %s: %s %s: %s", a.Origin, f.Severity, f.Rule, f.Seen)
 	}
 	return nil
 }

@@ -60,6 +60,9 @@ type Answer struct {
 	Names    []Name          `json:"names"`
 	Entries  []Entry         `json:"entries"`
 	Findings []*rule.Finding `json:"findings"` // contradictions, alerts and information, of entries of the realm that was asked for
+
+	claims []*rule.Claim // over which the findings were made
+	limits rule.Limits
 }
 
 // A Name is what the index has of one name.
@@ -258,5 +261,6 @@ func (k *checking) compare() {
 			Origin: k.answer.Origin, Index: e.Number, Entry: e.Leaf.Proof, T1: e.T1.Time, T2: e.T2.Time, Rooted: k.rooted(e.Leaf.Proof),
 		})
 	}
+	k.answer.claims, k.answer.limits = claims, k.demands.Limits
 	k.answer.Findings = k.demands.Limits.Across(claims)
 }

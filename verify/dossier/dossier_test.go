@@ -383,6 +383,28 @@ func TestReceiptsAreCleared(t *testing.T) {
 	}
 }
 
+// A receipt is held to what another log has of its identities, too.
+func TestReceiptsAreHeldToOtherLogs(t *testing.T) {
+	entry := must(poclog.ParseEntry(honest().log.Leaves[1]))
+	mine := &receipt.Verdict{Origin: "other.test", Index: 1, Entry: entry}
+	of := func(zone string, names ...string) *dossier.Answer {
+		b := newBook()
+		b.config()
+		if zone != "" {
+			b.proof(chipX, akX, zone, 1010, nil)
+		}
+		return must(check(t, b.bind(3100, order{names: names}), dossier.Demands{}))
+	}
+	for _, zone := range []string{"", "us-central1-a"} { // absent; claimed in the same place
+		if err := of(zone, chipX, akX, vm).Agrees(mine); err != nil {
+			t.Errorf("zone %q: %v", zone, err)
+		}
+	}
+	refusedAs(t, "the chip in another place", of("us-central1-c", chipX, akX, vm).Agrees(mine), dossier.StepDossier, "chip-in-two-places")
+	refusedAs(t, "a list that is missing", of("", chipX, vm).Agrees(mine), dossier.StepDossier, "says nothing of "+akX)
+	refusedAs(t, "no proof", of("", chipX).Agrees(&receipt.Verdict{Origin: "other.test"}), dossier.StepDossier, "kind")
+}
+
 func TestWithoutAPolicyThereIsNoAnswer(t *testing.T) {
 	if _, err := dossier.Check(must(honest().bind(3100, order{names: []string{chipX}}).Marshal()), nil, at(4000), dossier.Demands{}); !errors.Is(err, receipt.ErrNoPolicy) {
 		t.Error(err)
