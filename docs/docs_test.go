@@ -91,3 +91,30 @@ func TestBrokenLinksAreNoticed(t *testing.T) {
 		t.Errorf("broken links: %q", got)
 	}
 }
+
+// Lines of prose are at most 100 columns wide. Rows of tables and code cannot be wrapped.
+func TestProseIsWrapped(t *testing.T) {
+	long := regexp.MustCompile(`^[^|\s].{100,}$`)
+	for name, text := range pages(t) {
+		if !held(name) {
+			continue
+		}
+		for _, line := range strings.Split(fenced.ReplaceAllString(text, ""), "\n") {
+			if strings.Contains(line, " ") && len([]rune(line)) > 100 && long.MatchString(line) {
+				t.Errorf("%s: over 100 columns: %s", name, line)
+			}
+		}
+	}
+}
+
+// held says whether a page is a reader's page: the specification and its answers are not, nor are
+// the news.
+func held(name string) bool {
+	switch name {
+	case "README.md", "SECURITY.md", "CONTRIBUTING.md":
+		return true
+	case "docs/format.md", "docs/format-questions.md", "docs/http.md", "docs/monitor-api.md", "docs/registry.md":
+		return false
+	}
+	return strings.HasPrefix(name, "docs/")
+}

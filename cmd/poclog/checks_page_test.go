@@ -18,7 +18,7 @@ open then, and what to do. Every refusal names its check. Demand a check by its 
 
     poclog verify vm.tlog-proof --policy policy.txt --require place.registry
 
-Attacks, and the check that stops each, are in [attacks.md](attacks.md). The rules of each check are in
+[attacks.md](attacks.md) has the attacks that they stop. The rules of each check are in
 [format.md](format.md) §8 and §10. This page is made from the table of the command
 (` + "`go test ./cmd/poclog -run ChecksPage -update`" + `).
 `)
