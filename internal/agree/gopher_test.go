@@ -107,22 +107,15 @@ func checkDossier(q *question, policy *tlogpolicy.Policy) (string, error) {
 	for _, n := range a.Names {
 		out = append(out, fmt.Sprintf("%s %v", n.Name, n.Numbers))
 	}
-	return strings.Join(out, " ") + "; " + strings.Join(worst(a.Findings), ", "), nil
+	return strings.Join(out, " ") + "; " + gravest(a), nil
 }
 
-// worst is what each rule found, at its worst.
-func worst(findings []*rule.Finding) (all []string) {
-	by := map[string]string{}
-	for _, f := range findings {
-		if s := string(f.Severity); s == string(rule.Contradiction) || by[f.Rule] == "" {
-			by[f.Rule] = s
-		}
+// gravest is the severity of the gravest finding: which pairs are compared beyond the least is free.
+func gravest(a *dossier.Answer) string {
+	if f := a.Gravest(); f != nil {
+		return string(f.Severity)
 	}
-	for id, severity := range by {
-		all = append(all, severity+" "+id)
-	}
-	sort.Strings(all)
-	return all
+	return string(rule.Information)
 }
 
 func dossierDemands(q *question) (now time.Time, d dossier.Demands, err error) {

@@ -61,7 +61,9 @@ const registry = object({ provider: name, url: checked(text(1, 4096), isAddress,
 function isAddress(s: string): boolean {
   const rest = s.startsWith("https://") ? s.slice(8) : s.startsWith("http://") ? s.slice(7) : "";
   const host = rest.split("/")[0] as string;
-  return host !== "" && !/[^a-zA-Z0-9.:[\]-]/.test(host) && !/[?#]/.test(s);
+  const named = /^[a-zA-Z0-9._~!$&'()*+,;=<>"-]+(:[0-9]*)?$/;
+  const numbered = /^\[[0-9a-fA-F:.]+\](:[0-9]*)?$/;
+  return (named.test(host) || numbered.test(host)) && !/[?#]/.test(s);
 }
 
 const alliance = object({ name, key: hexNotZero(32) });

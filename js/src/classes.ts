@@ -21,9 +21,9 @@ type Facet = (c: Placed) => [of: string | undefined, value: string | undefined];
 const boot = (p: Proof) => p.tpm && `${p.tpm.reset_count} ${p.tpm.restart_count}`;
 const together = (...parts: (string | undefined)[]) => (parts.includes(undefined) ? undefined : parts.join(" "));
 const ofProof = (of: (p: Proof) => string | undefined, value: (p: Proof) => string | undefined): Facet => (c) => [of(c.entry), value(c.entry)];
+/** A key's order of boots counts as well as its chip. */
 const onChips = (of: (p: Proof) => string | undefined): Facet[] => [
-  ofProof(of, chip),
-  ofProof((p) => together(of(p), boot(p)), (p) => together(chip(p), piid(p) ?? "")),
+  ofProof(of, (p) => together(chip(p), piid(p) ?? "", boot(p) ?? "")),
 ];
 const statics = (p: Proof) => (p.cvm.technology === "snp" ? p.cvm.snp.product : `${p.cvm.fmspc} ${p.cvm.pceid}`);
 const placeOf = (p: Proof) => JSON.stringify(authenticated(p));

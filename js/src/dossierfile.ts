@@ -6,6 +6,8 @@ import { MAX_CHECKPOINT, MAX_DOSSIER, MAX_ENTRY, MAX_INDEX_WRONG, MAX_RECEIPT } 
 
 /** A file of at most 64 MiB cannot have more of anything. */
 const MANY = 1 << 25;
+/** Of a page: a challenge and a first checkpoint for each entry. */
+const MAX_CHECKPOINTS = 2000;
 /** Longer than the longest map proof: a path of 256 steps. */
 const MAX_MAP_PROOF = 16 << 10;
 
@@ -23,13 +25,13 @@ const listed = {
 };
 
 const leaf = (c: Cursor) => octetsOf(c.raw(MAX_ENTRY));
-const reference = optional(number(1));
+const reference = optional(number(1, MAX_CHECKPOINTS));
 const entry = object({ number: uint64string, leaf, challenge: reference, first: reference });
 
 const page = object({
   entries: list(entry, 1, 1000),
   proof: optional(list(hex(32), 1, MANY)),
-  checkpoints: optional(list(object({ checkpoint: base64url(MAX_CHECKPOINT), consistency: optional(list(hex(32), 1, 64)) }), 1, MANY)),
+  checkpoints: optional(list(object({ checkpoint: base64url(MAX_CHECKPOINT), consistency: optional(list(hex(32), 1, 64)) }), 1, MAX_CHECKPOINTS)),
 });
 
 const dossier = object({

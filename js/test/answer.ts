@@ -101,8 +101,9 @@ function dossier(a: Asked, file: Uint8Array, policy: Policy): Answer {
   const v = checkDossier(file, policy, { ...d, now: new Date(a.time ?? 0), ...(since ? { since: new Date(since) } : {}) });
   if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
   const names = v.names.map((n) => `${n.name} [${n.numbers.join(" ")}]`).join(" ");
-  const found = v.found.map((f) => `${f.severity} ${f.rule}`).sort();
-  return { outcome: `${v.outcome} size ${v.size} seen ${v.asOf ?? "-"}; ${names}; ${found.join(", ")}` };
+  // Which pairs are compared beyond the least is free: the gravest finding is what must agree.
+  const gravest = v.found[0]?.severity ?? "information";
+  return { outcome: `${v.outcome} size ${v.size} seen ${v.asOf ?? "-"}; ${names}; ${gravest}` };
 }
 
 function rules(a: Asked): Answer {
