@@ -73,6 +73,7 @@ func TestRulesCompareNothingWithNothing(t *testing.T) {
 	as := func(p poclog.Profile) edit { return func(e *poclog.Entry) { e.Profile = p } }
 	keys := func(ids ...poclog.Identity) edit { return func(e *poclog.Entry) { e.Keys = ids } }
 	chassis := func(ids ...poclog.Identity) edit { return func(e *poclog.Entry) { e.Chassis = ids } }
+	levelZero := func(e *poclog.Entry) { e.Level = poclog.LevelChip }
 	unjoined := func(e *poclog.Entry) { e.Checks = e.Checks[1:] }
 	boot6 := func(e *poclog.Entry) { e.TPM.ResetCount = 6 }
 	place := func(provider, region, zone string) edit {
@@ -140,6 +141,8 @@ func TestRulesCompareNothingWithNothing(t *testing.T) {
 		{"no chips in two places", chipInTwoPlaces, chip(""), both(chip(""), place("metal", "", "")), ""},
 		{"two chips in two places", chipInTwoPlaces, nil, both(chip(ppidB), place("metal", "", "")), ""},
 		{"an instance with two AKs", twoAKsForInstance, nil, keys(akTwo), "two-aks-for-instance contradiction"},
+		{"an instance with two AKs, of which one is not joined", twoAKsForInstance, nil, both(keys(akTwo), unjoined), ""},
+		{"an instance with two AKs, of level 0 and joined", twoAKsForInstance, levelZero, both(keys(akTwo), levelZero), "two-aks-for-instance contradiction"},
 		{"of two types", twoAKsForInstance, nil, both(keys(akTwo), func(e *poclog.Entry) { e.TPM.KeyType = "rsa-2048" }), ""},
 		{"of which one is no instance", twoAKsForInstance, as(poclog.TDX), keys(akTwo), ""},
 		{"of which the other is none", twoAKsForInstance, nil, both(as(poclog.TDX), keys(akTwo)), ""},
