@@ -118,3 +118,29 @@ func held(name string) bool {
 	}
 	return strings.HasPrefix(name, "docs/")
 }
+
+var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+
+// What a page shows in Go is a part of an example that a test runs, but for its indentation.
+func TestGoOfPagesIsRun(t *testing.T) {
+	flat := func(text string) string {
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		for i := range lines {
+			lines[i] = strings.TrimSpace(lines[i])
+		}
+		return strings.Join(lines, "\n")
+	}
+	example, err := os.ReadFile(filepath.Join("..", "verify", "receipt", "example_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := goBlock.FindAllStringSubmatch(pages(t)["docs/verifying.md"], -1)
+	if len(blocks) == 0 {
+		t.Error("docs/verifying.md shows no Go")
+	}
+	for _, b := range blocks {
+		if !strings.Contains(flat(string(example)), flat(b[1])) {
+			t.Errorf("no example of verify/receipt has\n%s", b[1])
+		}
+	}
+}

@@ -5,24 +5,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
+// The middle of it stands in docs/verifying.md, which a test of that folder holds.
 func ExampleCheck() {
 	file, policyText := exampleReceipt()
-	policy, err := tlogpolicy.Parse(policyText)
-	if err != nil {
+	check := func(now time.Time) error {
+		policy, err := tlogpolicy.Parse(policyText)
+		if err != nil {
+			return err
+		}
+		demands := receipt.Demands{Place: "gce/us-central1-a", MaxAge: 10 * time.Minute}
+		verdict, err := receipt.Check(file, policy, now, demands)
+		if err != nil {
+			return fmt.Errorf("no: %w", err)
+		}
+		fmt.Println("yes:", verdict.Verdict, "by", verdict.Origin)
+		return nil
+	}
+	if err := check(at(150)); err != nil {
 		fmt.Println(err)
-		return
 	}
-	verdict, err := receipt.Check(file, policy, at(150), receipt.Demands{Place: "gce/us-central1-a", MaxAge: 10 * time.Minute})
-	if err != nil {
-		fmt.Println("no:", err)
-		return
+	if err := check(at(5000)); err != nil {
+		id, _ := verify.CheckOf(err)
+		fmt.Println("refused by", id)
 	}
-	fmt.Println("yes:", verdict.Verdict, "by", verdict.Origin, "and", len(verdict.Witnesses), "witnesses")
-	// Output: yes: logged by log.test/2026 and 3 witnesses
+	// Output:
+	// yes: logged by log.test/2026
+	// refused by max-age
 }
 
 func exampleReceipt() (file, policy []byte) {
