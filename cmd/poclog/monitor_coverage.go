@@ -67,7 +67,7 @@ func (f *coverageCmd) run(cmd *cobra.Command, m *monitor.Monitor) error {
 		return err
 	}
 	if until.IsZero() {
-		until = now
+		until = now.Add(time.Second) // the second that runs is part of it: proofs of this second count
 	}
 	if !since.Before(until) {
 		return usagef("--since %s is not before the end", f.since)
