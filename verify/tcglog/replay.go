@@ -28,11 +28,8 @@ func (l *Log) Measured() []int {
 }
 
 // replay extends registers of one algorithm with the log's events. What is not extended keeps its
-// reset value. A log replays each of its algorithms once.
+// reset value.
 func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
-	if registers, ok := l.replays[alg]; ok {
-		return registers, nil
-	}
 	at, h := l.algorithm(alg), alg.Hash()
 	if at < 0 || h == 0 {
 		return nil, fmt.Errorf("%s: the log has no %s digests", l.Kind, alg)
@@ -53,10 +50,6 @@ func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
 		d.Write(e.Digests[at])
 		d.Sum(value[:0])
 	}
-	if l.replays == nil {
-		l.replays = make(map[tpm.Alg]map[uint32][]byte)
-	}
-	l.replays[alg] = registers
 	return registers, nil
 }
 
@@ -222,7 +215,7 @@ func (l *Log) PCR(alg tpm.Alg, pcr int) ([]byte, error) {
 		return nil, err
 	}
 	if v, ok := registers[uint32(pcr)]; ok {
-		return slices.Clone(v), nil
+		return v, nil
 	}
 	return l.reset(uint32(pcr), alg.Hash().Size()), nil
 }

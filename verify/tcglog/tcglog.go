@@ -80,8 +80,7 @@ type Log struct {
 	Algs   []tpm.Alg
 	Events []Event
 
-	first   []byte // the first event as it was: none of it is measured
-	replays map[tpm.Alg]map[uint32][]byte
+	first []byte // the first event as it was: none of it is measured
 }
 
 type reader struct {
