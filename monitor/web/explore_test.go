@@ -13,7 +13,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -234,6 +236,44 @@ func TestFilesOfLists(t *testing.T) {
 		}
 		if err := xml.Unmarshal([]byte(body), &feed); err != nil || len(feed.Entry) != entries {
 			t.Errorf("%s: %d entries, %v", path, len(feed.Entry), err)
+		}
+	}
+}
+
+// A list is drawn again a minute after the logs have grown; until then it is the last one, and a
+// browser that has the last one gets the new one as soon as there is one.
+func TestListsAreDrawnAgain(t *testing.T) {
+	var later atomic.Int64
+	s := newSite(t, func(c *web.Config) {
+		c.Clock = func() time.Time { return querytest.Start.Add(time.Duration(later.Load())) }
+	})
+	s.records = append(s.records, querytest.Proof(1, 1, 0, nil))
+	if list, _ := s.visit("/chips", http.StatusOK); !strings.Contains(list, "1 to 1 of 1") {
+		t.Fatal("the first chip is not listed")
+	}
+	s.records = append(s.records, querytest.Proof(2, 2, 1, nil))
+	list, h := s.visit("/chips", http.StatusOK)
+	if !strings.Contains(list, "1 to 1 of 1") {
+		t.Error("a list is drawn for each request")
+	}
+	later.Store(int64(2 * time.Minute))
+	for !strings.Contains(list, "1 to 2 of 2") {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/chips", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-None-Match", h.Get("ETag"))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			list = string(body)
 		}
 	}
 }

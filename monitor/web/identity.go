@@ -90,7 +90,7 @@ func (s *Server) identity(r *http.Request, n int) (*IdentityAnswer, error) {
 
 // unchanged sets an entity tag for the state of logs and public alerts, and answers 304 to who has
 // seen it.
-func (s *Server) unchanged(w http.ResponseWriter, r *http.Request, logs []monitor.LogInfo) (bool, error) {
+func (s *Server) unchanged(w http.ResponseWriter, r *http.Request, logs []monitor.LogInfo, more ...any) (bool, error) {
 	counts, err := s.folder.CountAlerts(r.Context())
 	if err != nil {
 		return false, err
@@ -100,7 +100,7 @@ func (s *Server) unchanged(w http.ResponseWriter, r *http.Request, logs []monito
 		fmt.Fprintln(h, l.Origin, l.Next, l.Size, l.Looked.Unix(), l.Removed)
 	}
 	counts = slices.DeleteFunc(counts, func(c monitor.AlertCount) bool { return slices.Contains(s.cfg.Private, c.Rule) })
-	fmt.Fprintln(h, counts, r.URL.RequestURI())
+	fmt.Fprintln(h, counts, r.URL.RequestURI(), more)
 	tag := fmt.Sprintf(`"%x"`, h.Sum64())
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "no-cache") // may be kept, and must be asked for again

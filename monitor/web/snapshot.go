@@ -62,20 +62,13 @@ const (
 	snapshotTime = 10 * time.Minute
 )
 
+// get returns the last snapshot, or waits for the first.
 func (c *snapshots) get(ctx context.Context) (*snapshot, error) {
 	logs, err := c.s.folder.Logs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	of := fmt.Sprintln(statesOf(logs))
-	c.mu.Lock()
-	stale := c.last == nil || c.last.of != of && c.s.cfg.Clock().Sub(c.drawn) >= snapshotLife
-	if stale && c.drawing == nil {
-		c.drawing = make(chan struct{})
-		go c.draw(context.WithoutCancel(ctx), of)
-	}
-	last, drawing := c.last, c.drawing
-	c.mu.Unlock()
+	last, drawing := c.refresh(ctx, logs)
 	if last != nil {
 		return last, nil
 	}
@@ -87,6 +80,28 @@ func (c *snapshots) get(ctx context.Context) (*snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.last, c.err
+}
+
+// refresh begins to draw where that is due, and returns what there is by now.
+func (c *snapshots) refresh(ctx context.Context, logs []monitor.LogInfo) (last *snapshot, drawing chan struct{}) {
+	of := fmt.Sprintln(statesOf(logs))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	due := c.last == nil || c.last.of != of && c.s.cfg.Clock().Sub(c.drawn) >= snapshotLife
+	if due && c.drawing == nil {
+		c.drawing = make(chan struct{})
+		go c.draw(context.WithoutCancel(ctx), of)
+	}
+	return c.last, c.drawing
+}
+
+// state says what the last snapshot was drawn from: pages change with it, too. Who asks only
+// whether a page has changed has it drawn as well.
+func (c *snapshots) state(ctx context.Context, logs []monitor.LogInfo) string {
+	if last, _ := c.refresh(ctx, logs); last != nil {
+		return last.of
+	}
+	return ""
 }
 
 func (c *snapshots) draw(ctx context.Context, of string) {
