@@ -57,6 +57,16 @@ func askedOf(r *http.Request) (a asked, err error) {
 	return a, nil
 }
 
+// askedList reads what a list is asked for, and gets what it is picked from.
+func (s *Server) askedList(r *http.Request) (asked, *snapshot, error) {
+	a, err := askedOf(r)
+	if err != nil {
+		return a, nil, err
+	}
+	snap, err := s.lists.get(r.Context())
+	return a, snap, err
+}
+
 // A column of a file.
 type column[T any] struct {
 	name string
@@ -126,11 +136,7 @@ func plainCell(s string) string {
 }
 
 func (s *Server) chipsPage(w http.ResponseWriter, r *http.Request) (string, *page, error) {
-	a, err := askedOf(r)
-	if err != nil {
-		return "", nil, err
-	}
-	snap, err := s.lists.get(r.Context())
+	a, snap, err := s.askedList(r)
 	if err != nil {
 		return "", nil, err
 	}
@@ -174,11 +180,7 @@ func placeOf(text string) query.Place {
 }
 
 func (s *Server) vmsPage(w http.ResponseWriter, r *http.Request) (string, *page, error) {
-	a, err := askedOf(r)
-	if err != nil {
-		return "", nil, err
-	}
-	snap, err := s.lists.get(r.Context())
+	a, snap, err := s.askedList(r)
 	if err != nil {
 		return "", nil, err
 	}
@@ -207,11 +209,7 @@ func (s *Server) vmsPage(w http.ResponseWriter, r *http.Request) (string, *page,
 }
 
 func (s *Server) placesPage(w http.ResponseWriter, r *http.Request) (string, *page, error) {
-	a, err := askedOf(r)
-	if err != nil {
-		return "", nil, err
-	}
-	snap, err := s.lists.get(r.Context())
+	a, snap, err := s.askedList(r)
 	if err != nil {
 		return "", nil, err
 	}
@@ -232,11 +230,7 @@ func (s *Server) placesPage(w http.ResponseWriter, r *http.Request) (string, *pa
 }
 
 func (s *Server) imagesPage(w http.ResponseWriter, r *http.Request) (string, *page, error) {
-	a, err := askedOf(r)
-	if err != nil {
-		return "", nil, err
-	}
-	snap, err := s.lists.get(r.Context())
+	a, snap, err := s.askedList(r)
 	if err != nil {
 		return "", nil, err
 	}
