@@ -93,14 +93,7 @@ func newScene(t *testing.T, c *gce.Cloud, policy *poclog.Policy, g *guest.Guest,
 	if err := os.WriteFile(appraisal, file, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := freeAddress(t)
 	s := &scene{t: t, g: g, url: "http://" + address, policy: filepath.Join(dir, "policy.txt")}
 	s.flags = append([]string{"attest", "--log", s.url, "--policy", s.policy, "--tpm", g.V.Socket}, flags...)
 	s.env = append(os.Environ(), guestRootVar+"="+g.Root, guestHostVar+"="+g.Host(), "XDG_STATE_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
@@ -346,4 +339,17 @@ func TestAttestSignsAsAPublisher(t *testing.T) {
 	if status, _, stderr := s.attest("--submit", "--yes", "--key", key); status != 0 || !strings.Contains(stderr, "signed by key") || s.proofs() != 1 {
 		t.Errorf("status %d, %d proofs: %s", status, s.proofs(), stderr)
 	}
+}
+
+// freeAddress is one of this machine at which nobody listened a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
 }
