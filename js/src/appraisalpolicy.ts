@@ -1,7 +1,6 @@
 /** docs/format.md section 6: what a judge of evidence accepts. */
-import { p256, p384 } from "@noble/curves/nist.js";
 import { profileName } from "./challenge.js";
-import { equal, fromBase64, fromHex } from "./bytes.js";
+import { publicKey } from "./dsse.js";
 import { ascending, boolean, checked, constant, hex, hexNotZero, list, number, object, oneOf, optional, parseIndented, text, type Codec, type Cursor, type Of } from "./encoding.js";
 import { MAX_POLICY } from "./limits.js";
 
@@ -68,46 +67,7 @@ function isAddress(s: string): boolean {
 
 const alliance = object({ name, key: hexNotZero(32) });
 
-/** A public key as DER SubjectPublicKeyInfo. */
-export interface PublisherKey {
-  algorithm: "ed25519" | "p256" | "p384";
-  /** Of Ed25519 32 octets, of a curve an uncompressed point. */
-  octets: Uint8Array;
-  der: Uint8Array;
-  /** The same in base64. */
-  text: string;
-}
-
-const PREFIXES = {
-  ed25519: { der: fromHex("302a300506032b6570032100"), octets: 32 },
-  p256: { der: fromHex("3059301306072a8648ce3d020106082a8648ce3d030107034200"), octets: 65 },
-  p384: { der: fromHex("3076301006072a8648ce3d020106052b81040022036200"), octets: 97 },
-} as const;
-
-function publisherKey(c: Cursor): PublisherKey {
-  const text = c.string(512);
-  const der = fromBase64(text);
-  for (const algorithm of ["ed25519", "p256", "p384"] as const) {
-    const { der: prefix, octets: length } = PREFIXES[algorithm];
-    if (der.length !== prefix.length + length || !equal(der.subarray(0, prefix.length), prefix)) continue;
-    const octets = der.subarray(prefix.length);
-    if (!onCurve(algorithm, octets)) c.fail("a key that is no point of its curve");
-    return { algorithm, octets, der, text };
-  }
-  return c.fail("a key of a kind that does not sign submissions");
-}
-
-function onCurve(algorithm: "ed25519" | "p256" | "p384", octets: Uint8Array): boolean {
-  if (algorithm === "ed25519") return true;
-  try {
-    (algorithm === "p256" ? p256 : p384).Point.fromBytes(octets);
-    return octets[0] === 4;
-  } catch {
-    return false;
-  }
-}
-
-const anyPublishers = object({ threshold: number(1, 16), keys: ascending(list(publisherKey, 1, 256), (k) => k.text) });
+const anyPublishers = object({ threshold: number(1, 16), keys: ascending(list(publicKey, 1, 256), (k) => k.text) });
 
 function publishers(c: Cursor): Of<typeof anyPublishers> {
   const p = anyPublishers(c);

@@ -19,3 +19,7 @@ export const MAX_SUBMISSION = 2_797_226;
 export const MAX_ENVELOPE = 3_737_828;
 export const MAX_DOSSIER = 64 * MIB;
 export const MAX_INDEX_WRONG = 16 * MIB;
+export const MAX_STATEMENT = 4 << 10;
+/** A statement in base64 with 16 signatures is smaller. */
+export const MAX_STATEMENT_ENVELOPE = 16 << 10;
+export const MAX_OPENING = 4 << 10;

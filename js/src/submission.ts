@@ -1,10 +1,8 @@
 /** docs/format.md section 11: what is posted to a log. */
-import { p256, p384 } from "@noble/curves/nist.js";
-import { sha384 } from "@noble/hashes/sha2.js";
-import { parseAppraisalPolicy, type PublisherKey } from "./appraisalpolicy.js";
-import { concat, equal, octetsOf, sha256, toHex } from "./bytes.js";
-import { base64, base64url, constant, list, object, oneOf, optional, parse, text, time, type Of } from "./encoding.js";
-import { verifyEd25519 } from "./ed25519.js";
+import { parseAppraisalPolicy } from "./appraisalpolicy.js";
+import { equal, sha256, toHex } from "./bytes.js";
+import { fingerprint, preAuthentication, signatures, verifySignature } from "./dsse.js";
+import { base64, base64url, constant, object, oneOf, optional, parse, time, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";
 import { MAX_BUNDLE, MAX_COLLATERAL, MAX_ENVELOPE, MAX_SUBMISSION } from "./limits.js";
 
@@ -24,12 +22,10 @@ export function parseSubmission(file: Uint8Array): Submission {
 const TYPE_BUNDLE = "application/vnd.poclog.bundle+json";
 const TYPE_SUBMISSION = "application/vnd.poclog.submission+json";
 
-const signature = object({ keyid: text(1, 64), sig: base64(160) });
-
 const envelope = object({
   payloadType: oneOf(TYPE_BUNDLE, TYPE_SUBMISSION),
   payload: base64(MAX_SUBMISSION),
-  signatures: list(signature, 1, 16),
+  signatures,
 });
 
 /** A DSSE envelope, and the bundle that it carries. */
@@ -71,45 +67,9 @@ export function checkPublishers(
     if (!key) refuse(STEP, `the policy does not list ${s.keyid}`);
     const name = toHex(sha256(key.der));
     if (signers.has(name)) refuse(STEP, `${s.keyid} signs twice`);
-    if (!verify(key, message, s.sig)) refuse(STEP, `the signature of ${s.keyid} is wrong`);
+    if (!verifySignature(key, message, s.sig)) refuse(STEP, `the signature of ${s.keyid} is wrong`);
     signers.add(name);
   }
   if (signers.size < listed.threshold) refuse(STEP, `${signers.size} of ${listed.threshold} signatures`);
   return [...signers].sort();
-}
-
-/** DSSE's pre-authentication encoding. */
-function preAuthentication(type: string, payload: Uint8Array): Uint8Array {
-  return concat(octetsOf(`DSSEv1 ${type.length} ${type} ${payload.length} `), payload);
-}
-
-function verify(key: PublisherKey, message: Uint8Array, sig: Uint8Array): boolean {
-  try {
-    if (key.algorithm === "ed25519") return verifyEd25519(sig, message, key.octets);
-    const options = { format: "der", prehash: false, lowS: false } as const;
-    return key.algorithm === "p256"
-      ? p256.verify(sig, sha256(message), key.octets, options)
-      : p384.verify(sig, sha384(message), key.octets, options);
-  } catch {
-    return false;
-  }
-}
-
-/** A key's fingerprint as OpenSSH writes it. */
-function fingerprint(key: PublisherKey): string {
-  const wire =
-    key.algorithm === "ed25519"
-      ? concat(field(octetsOf("ssh-ed25519")), field(key.octets))
-      : concat(
-          field(octetsOf(`ecdsa-sha2-nist${key.algorithm}`)),
-          field(octetsOf(`nist${key.algorithm}`)),
-          field(key.octets),
-        );
-  return "SHA256:" + btoa(String.fromCharCode(...sha256(wire))).replaceAll("=", "");
-}
-
-function field(octets: Uint8Array): Uint8Array {
-  const length = new Uint8Array(4);
-  new DataView(length.buffer).setUint32(0, octets.length);
-  return concat(length, octets);
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  checkContradiction, checkDossier, checkPublishers, checkReceipt, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
-  parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong, parsePolicy, parseSubmission,
-  PoclogError, type Demands,
+  admitStatement, checkContradiction, checkDossier, checkPublishers, checkReceipt, checkSplitView, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
+  parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong, parsePolicy,
+  parseStatementEnvelope, parseSubmission, PoclogError, Registrars, standings, type Demands, type Registrar, type Standing,
 } from "poclog-verify";
 import { octets, vectors } from "./vectors.js";
 
@@ -138,6 +138,62 @@ test("dossiers", async (t) => {
       const worst = r.found.find((f) => f.severity !== "information");
       const said = `${r.outcome}: ${worst ? `${worst.severity} ${worst.rule}` : "complete"}`;
       assert.equal(r.refused ? `refused: ${r.refused.id}` : said, v.expect, r.refused?.detail);
+    });
+  }
+});
+
+interface SplitViewVector {
+  split_view: string;
+  policy: string;
+  expect: string;
+}
+
+test("split views", async (t) => {
+  for (const [name, v] of vectors<SplitViewVector>("testdata/splitviews")) {
+    await t.test(name, () => {
+      const r = checkSplitView(octets(v.split_view), parsePolicy(v.policy));
+      assert.equal(r.refused?.id ?? "proven", v.expect, r.refused?.detail);
+    });
+  }
+});
+
+interface StatementVector {
+  registrars: Registrar[];
+  pins?: Registrar[];
+  stated: { number: number; logged: string; envelope: string }[] | null;
+  offered?: string;
+  admit?: string;
+  now: string;
+  size: number;
+  proof?: string;
+  level: number;
+  vouches: boolean;
+  standing: object[] | null;
+}
+
+const seconds = (t: string) => Date.parse(t) / 1000;
+
+/** What a registrar says, in the words of the vectors. */
+function saysOf(s: Standing): object {
+  const at = (t: number | undefined) => (t === undefined ? undefined : iso(BigInt(t)));
+  const said = {
+    registrar: s.registrar, endorsed: s.endorsed, level: s.endorsement?.level, label: s.endorsement?.label, until: at(s.endorsement?.until),
+    revoked: at(s.revocation?.since), reason: s.revocation?.reason, frozen_until: at(s.frozenUntil),
+  };
+  return Object.fromEntries(Object.entries(said).filter(([, v]) => v !== undefined));
+}
+
+test("statements", async (t) => {
+  for (const [name, v] of vectors<StatementVector>("testdata/statements")) {
+    await t.test(name, () => {
+      const read = (e: string) => parseStatementEnvelope(octets(e));
+      const stated = (v.stated ?? []).map((s) => ({ number: BigInt(s.number), logged: seconds(s.logged), envelope: read(s.envelope) }));
+      const { origin, subject } = { origin: "log.test/2026", subject: "intel:tdx:ppid:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a" };
+      const listed = new Registrars(v.registrars);
+      if (v.offered) assert.equal(outcome(() => admitStatement(read(v.offered as string), stated, origin, listed, seconds(v.now))), v.admit);
+      const all = standings(stated, { origin, subject, registrars: v.pins ? new Registrars(v.pins) : listed }, BigInt(v.size), seconds(v.now));
+      assert.deepEqual(all.map(saysOf), v.standing ?? []);
+      assert.equal(all.some((s) => s.vouches(v.proof === undefined ? undefined : seconds(v.proof), v.level)), v.vouches);
     });
   }
 });
