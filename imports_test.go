@@ -27,6 +27,7 @@ var rules = []struct {
 	{"log", paths("cmd", "witness", "publish", "monitor", "client")},
 	{"witness", append(paths("cmd", "log", "publish", "monitor"), tessera)},
 	{"internal", append(paths("cmd"), tessera)},
+	{"cmd", []string{tessera}}, // nobody but log and the packages below it
 	{"internal/signer", paths("log", "witness", "publish", "monitor", "client", "collateral", "verify/profile")},
 }
 

@@ -181,7 +181,14 @@ func (s *Service) logEntry(ctx context.Context, r *reading, a *verify.Appraisal)
 func (s *Service) keep(ctx context.Context, r *reading) error {
 	size := 0
 	for _, file := range r.files() {
-		if len(file) > 0 && !s.store.has(poclog.BlobOf(file)) {
+		if len(file) == 0 {
+			continue
+		}
+		has, err := s.store.Evidence.Has(ctx, poclog.BlobOf(file))
+		if err != nil {
+			return refuse(kindUnavailable, "%w", err)
+		}
+		if !has {
 			size += len(file)
 		}
 	}
@@ -192,7 +199,7 @@ func (s *Service) keep(ctx context.Context, r *reading) error {
 		if len(file) == 0 {
 			continue
 		}
-		if _, err := s.store.put(file); err != nil {
+		if _, err := s.store.Evidence.Put(ctx, file); err != nil {
 			return refuse(kindUnavailable, "%w", err)
 		}
 	}
@@ -210,7 +217,7 @@ func (s *Service) ready() error {
 // troubles are why the log admits nothing now, the cause before what follows from it.
 func (s *Service) troubles() (list []error) {
 	_, _, refused := s.tree.guard.state()
-	for _, err := range []error{s.disk.check(), s.opening.state(), refused, s.stale(), s.roster.clocks()} {
+	for _, err := range []error{s.store.Writable(), s.opening.state(), refused, s.stale(), s.roster.clocks()} {
 		same := func(e error) bool { return e.Error() == err.Error() }
 		if err != nil && !slices.ContainsFunc(list, same) {
 			list = append(list, err)
@@ -272,14 +279,14 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (
 	if err != nil {
 		return nil, err
 	}
-	s.restore(e, sent...)
+	s.restore(ctx, e, sent...)
 	var challenge []byte
 	if e.Fresh != nil {
-		if challenge, err = s.coveredBy(e.Evidence.Bundle.SHA256); err != nil {
+		if challenge, err = s.coveredBy(ctx, e.Evidence.Bundle.SHA256); err != nil {
 			return nil, err
 		}
 	}
-	first, err := s.kept.covering(number)
+	first, err := s.store.Checkpoints.Covering(ctx, number)
 	if err != nil { // the receipt is less exact, and still one
 		s.cfg.Logger.Error("read the checkpoint that covered an entry first", "entry", number, "error", err)
 	}
@@ -351,8 +358,8 @@ func (s *Service) include(ctx context.Context, number uint64, in *poclog.Inclusi
 }
 
 // coveredBy returns the checkpoint that a logged bundle's challenge covers, or nothing.
-func (s *Service) coveredBy(d poclog.Digest) ([]byte, error) {
-	file, err := s.store.get(d)
+func (s *Service) coveredBy(ctx context.Context, d poclog.Digest) ([]byte, error) {
+	file, err := s.store.Evidence.Get(ctx, d)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,8 @@
 // Package log is the log service: it admits submissions, appends entries to a Merkle log in C2SP
 // tlog-tiles form, keeps the evidence, and answers with receipts.
 //
-// It is built on Tessera, which nobody else in this module imports. Beyond Tessera it promises:
+// It is built on Tessera, which only packages below this one import. Where a log is kept is package
+// store. Beyond Tessera it promises:
 //
 //   - a receipt that was returned is never lost: evidence is durable before its entry is appended,
 //     and the entry before it is answered;
@@ -16,6 +17,7 @@
 package log
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +30,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/signer"
+	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -37,11 +40,8 @@ const (
 	fileMLDSA     = "keys/mldsa44.key"
 	filePolicy    = "policy.txt"     // tlog-policy for clients
 	fileAppraisal = "appraisal.json" // appraisal policy
-	dirTiles      = "tiles"          // what Tessera writes, and the public tree
-	dirEvidence   = "evidence"
-	fileLock      = "lock"
-	dirState      = "state"        // databases: the index, which is derived, and published checkpoints that receipts and dossiers need again
-	fileWithheld  = "withheld.txt" // digests of evidence that a law withholds, one a line
+	dirState      = "state"          // databases: the index, which is derived, and published checkpoints that receipts and dossiers need again
+	fileWithheld  = "withheld.txt"   // digests of evidence that a law withholds, one a line
 )
 
 // GuardPath is where the guard of a log's directory is kept unless the operator says otherwise:
@@ -93,10 +93,11 @@ func Init(dir string, o InitOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range []string{dir, filepath.Join(dir, "keys"), filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)} {
-		if err := durable.MkdirAll(d, 0o755); err != nil {
-			return fmt.Errorf("make log: %w", err)
-		}
+	if err := durable.MkdirAll(filepath.Join(dir, "keys"), 0o755); err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	if err := folder.Make(dir); err != nil {
+		return fmt.Errorf("make log: %w", err)
 	}
 	for _, f := range []struct {
 		path string
@@ -107,12 +108,15 @@ func Init(dir string, o InitOptions) error {
 		{filepath.Join(dir, fileMLDSA), 0o600, []byte(mldsaKey + "\n")},
 		{filepath.Join(dir, filePolicy), 0o644, []byte(policy)},
 		{filepath.Join(dir, fileAppraisal), 0o644, file},
-		// The guard comes last: without it nothing is served.
-		{guard, 0o644, []byte(checkpointText(o.Origin, 0, emptyRoot[:]))},
 	} {
 		if err := durable.Create(f.path, f.b, f.mode); err != nil {
 			return fmt.Errorf("make log: %w", err)
 		}
+	}
+	// The guard comes last: without it nothing is served.
+	register := &folder.Register{Path: guard}
+	if err := register.Create(context.Background(), []byte(checkpointText(o.Origin, 0, emptyRoot[:]))); err != nil {
+		return fmt.Errorf("make log: %w", err)
 	}
 	return nil
 }

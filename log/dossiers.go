@@ -188,7 +188,7 @@ func (q *question) link(w http.ResponseWriter, after, tree uint64) {
 func (s *Service) dossier(ctx context.Context, q *question) (*poclog.Dossier, uint64, error) {
 	d := new(poclog.Dossier)
 	if !q.since.IsZero() {
-		signed, err := s.kept.before(q.since)
+		signed, err := s.store.Checkpoints.Before(ctx, q.since)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -315,12 +315,12 @@ func (s *Service) intervals(ctx context.Context, p *poclog.DossierPage, size uin
 	}
 	for i := range p.Entries {
 		e := &p.Entries[i]
-		if signed := s.challengeOf(e.Leaf); signed != nil {
+		if signed := s.challengeOf(ctx, e.Leaf); signed != nil {
 			if e.Challenge, err = refer(signed); err != nil {
 				return err
 			}
 		}
-		signed, err := s.kept.covering(e.Number)
+		signed, err := s.store.Checkpoints.Covering(ctx, e.Number)
 		if err != nil {
 			return err
 		}
@@ -335,7 +335,7 @@ func (s *Service) intervals(ctx context.Context, p *poclog.DossierPage, size uin
 
 // challengeOf returns the challenge's checkpoint of an entry, or nil where there is none or the log
 // cannot show it.
-func (s *Service) challengeOf(leaf []byte) []byte {
+func (s *Service) challengeOf(ctx context.Context, leaf []byte) []byte {
 	e, err := poclog.ParseEntry(leaf)
 	if err != nil || e.Fresh == nil {
 		return nil
@@ -343,7 +343,7 @@ func (s *Service) challengeOf(leaf []byte) []byte {
 	if list, err := s.withheld(); err != nil || list[e.Evidence.Bundle.SHA256] {
 		return nil
 	}
-	checkpoint, err := s.coveredBy(e.Evidence.Bundle.SHA256)
+	checkpoint, err := s.coveredBy(ctx, e.Evidence.Bundle.SHA256)
 	if err != nil {
 		return nil
 	}

@@ -22,6 +22,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/indexmap"
+	"github.com/poclog/poclog/log/store"
+	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -34,10 +36,10 @@ type Source struct {
 
 // DirSource reads a log's directory. The log may be running.
 func DirSource(dir string) Source {
-	st := newStore(filepath.Join(dir, dirEvidence))
+	st := folder.Open(dir, folder.Options{Guard: GuardPath(dir)})
 	return Source{
-		Tiles:    client.FileFetcher{Root: filepath.Join(dir, dirTiles)},
-		Evidence: func(_ context.Context, b poclog.Blob) ([]byte, error) { return st.get(b.SHA256) },
+		Tiles:    store.Reader{Tiles: st.Tiles},
+		Evidence: func(ctx context.Context, b poclog.Blob) ([]byte, error) { return st.Evidence.Get(ctx, b.SHA256) },
 	}
 }
 

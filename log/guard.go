@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,7 +18,7 @@ import (
 	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -38,13 +36,11 @@ type treeReader interface {
 }
 
 // A guard is the log's first signer. It signs only what extends the last checkpoint that it signed,
-// and keeps that in a file outside the log's directory before the signature exists.
+// and keeps that in a register outside the log's store before the signature exists.
 type guard struct {
 	note.Signer
-	path string
-	tree treeReader
-
-	files durable.FS
+	register store.Register
+	tree     treeReader
 
 	mu    sync.Mutex // held while signing: there is one order of signatures
 	last  tlogpolicy.Checkpoint
@@ -56,22 +52,22 @@ type guard struct {
 	err  error      // why the last one was refused or not made; nil if it was made
 }
 
-// openGuard reads the guard's file, which must exist, and compares it with the tiles: they must
+// openGuard loads the guard's register, which must exist, and compares it with the tiles: they must
 // hold the tree that was signed.
-func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader) (*guard, error) {
-	b, err := os.ReadFile(path)
+func openGuard(ctx context.Context, register store.Register, s note.Signer, tree treeReader) (*guard, error) {
+	b, _, err := register.Load(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("guard file %s is missing: without it nobody knows what this log signed last, and it must not sign again", path)
+		return nil, fmt.Errorf("%s is missing: without it nobody knows what this log signed last, and it must not sign again", register.Name())
 	}
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{Signer: s, path: path, tree: tree}
+	g := &guard{Signer: s, register: register, tree: tree}
 	if g.last, err = tlogpolicy.ParseCheckpoint(b); err != nil {
-		return nil, fmt.Errorf("guard file %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", register.Name(), err)
 	}
 	if g.last.Origin != s.Name() {
-		return nil, fmt.Errorf("guard file %s is of log %q, not %q", path, g.last.Origin, s.Name())
+		return nil, fmt.Errorf("%s is of log %q, not %q", register.Name(), g.last.Origin, s.Name())
 	}
 	g.size, g.tried = g.last.Size, g.last
 	root, err := rootOf(ctx, g.last.Size, tree)
@@ -87,16 +83,16 @@ func openGuard(ctx context.Context, path string, s note.Signer, tree treeReader)
 // checkState compares Tessera's own state with the guard and the tiles, before Tessera sees it:
 // where its state is missing or behind, Tessera would write a second history over the first one's
 // tiles.
-func (g *guard) checkState(ctx context.Context, tiles string) error {
-	state, err := readState(tiles)
+func (g *guard) checkState(ctx context.Context, tiles store.Tiles) error {
+	state, err := tiles.State(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(tiles, ".state", "treeState")); errors.Is(err, fs.ErrNotExist) {
+	if !state.Written {
 		if g.last.Size == 0 {
 			return nil // it was never served
 		}
-		return fmt.Errorf("the log signed size %d, and the state of its tree is lost: %w", g.last.Size, err)
+		return fmt.Errorf("the log signed size %d, and the state of its tree is lost", g.last.Size)
 	}
 	if state.Size < g.last.Size {
 		return fmt.Errorf("the log signed size %d, and its tree is at size %d: it was restored from an older copy, or lost writes", g.last.Size, state.Size)
@@ -173,24 +169,25 @@ func (g *guard) keep(msg []byte) error {
 		return err
 	}
 	// The lock should keep others out; on file systems where it does not, this does.
-	b, err := os.ReadFile(g.path)
+	ctx := context.Background()
+	b, version, err := g.register.Load(ctx)
 	if err != nil {
-		return fmt.Errorf("read the guard file: %w", err)
+		return fmt.Errorf("read the %s: %w", g.register.Name(), err)
 	}
 	if kept, err := tlogpolicy.ParseCheckpoint(b); err != nil || kept != g.last && kept != g.tried {
-		return fmt.Errorf("guard file %s is not what this process left: another signs with it", g.path)
+		return fmt.Errorf("%s is not what this process left: another signs with it", g.register.Name())
 	}
-	if err := g.extends(context.Background(), next); err != nil {
+	if err := g.extends(ctx, next); err != nil {
 		return err
 	}
 	if next == g.last && g.tried == g.last {
 		return nil
 	}
-	// Where writing fails the file holds the last checkpoint or this one, whose signature does not
+	// Where writing fails the register holds the last checkpoint or this one, whose signature does not
 	// exist yet. Either may be in it at the next try, which writes again.
 	g.tried = next
-	if err := g.files.Replace(g.path, msg, 0o644); err != nil {
-		return fmt.Errorf("keep the guard file: %w", err)
+	if err := g.register.Swap(ctx, version, msg); err != nil {
+		return fmt.Errorf("keep the %s: %w", g.register.Name(), err)
 	}
 	g.last = next
 	return nil

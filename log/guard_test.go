@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/log/store/folder"
 )
 
 // A memoryTree is the level 0 of a tree, and its entries: enough for fewer than 256 leaves. The
@@ -67,16 +68,18 @@ func newTestGuard(t *testing.T, tree *memoryTree) *guard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "guard")
-	if err := os.WriteFile(path, []byte(checkpointText("guard.test", 0, emptyRoot[:])), 0o644); err != nil {
+	register := &folder.Register{Path: filepath.Join(t.TempDir(), "guard")}
+	if err := register.Create(t.Context(), []byte(checkpointText("guard.test", 0, emptyRoot[:]))); err != nil {
 		t.Fatal(err)
 	}
-	g, err := openGuard(t.Context(), path, s, tree)
+	g, err := openGuard(t.Context(), register, s, tree)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
 }
+
+func (g *guard) file() *folder.Register { return g.register.(*folder.Register) }
 
 func (g *guard) signSize(t *testing.T, n uint64) error {
 	t.Helper()
@@ -167,11 +170,11 @@ func TestGuardKeepsItsFileBeforeTheSignature(t *testing.T) {
 	if err := g.signSize(t, 3); !errors.Is(err, errBroken) {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(g.path)
+	b, err := os.ReadFile(g.file().Path)
 	if err != nil || !strings.Contains(string(b), "\n3\n") {
 		t.Errorf("guard file %q: %v: want size 3, though no signature was made", b, err)
 	}
-	g.path = filepath.Join(t.TempDir(), "missing", "guard")
+	g.file().Path = filepath.Join(t.TempDir(), "missing", "guard")
 	tree.leaves = leavesOf("abcd")
 	if err := g.signSize(t, 4); err == nil || errors.Is(err, errBroken) {
 		t.Errorf("signed, though the guard file cannot be kept: %v", err)
@@ -184,19 +187,19 @@ func TestGuardFileThatAnotherProcessChangedStopsSigning(t *testing.T) {
 	if err := g.signSize(t, 2); err != nil {
 		t.Fatal(err)
 	}
-	mine, err := os.ReadFile(g.path)
+	mine, err := os.ReadFile(g.file().Path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, other := range []string{checkpointText("guard.test", 3, make([]byte, 32)), checkpointText("guard.test", 0, emptyRoot[:]), "", "?"} {
-		if err := os.WriteFile(g.path, []byte(other), 0o644); err != nil {
+		if err := os.WriteFile(g.file().Path, []byte(other), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if err := g.signSize(t, 4); err == nil || !strings.Contains(err.Error(), "another signs") {
 			t.Errorf("guard file %q: %v", other, err)
 		}
 	}
-	if err := os.WriteFile(g.path, mine, 0o644); err != nil {
+	if err := os.WriteFile(g.file().Path, mine, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.signSize(t, 4); err != nil {
@@ -218,7 +221,7 @@ func TestGuardTriesAgainWhatTheDiskFailedOnce(t *testing.T) {
 			if err := g.signSize(t, 2); err != nil {
 				t.Fatal(err)
 			}
-			g.files.Fault = func(c durable.Call, done bool) error {
+			g.file().Files.Fault = func(c durable.Call, done bool) error {
 				if c.Op == op && done == made {
 					return errBroken
 				}
@@ -229,18 +232,18 @@ func TestGuardTriesAgainWhatTheDiskFailedOnce(t *testing.T) {
 					t.Fatalf("%s, made %v: size %d: %v", op, made, n, err)
 				}
 			}
-			g.files.Fault = nil
+			g.file().Files.Fault = nil
 			if err := g.signSize(t, 4); err != nil {
 				t.Errorf("%s, made %v: the same again, after the fault: %v", op, made, err)
 			}
-			if b, err := os.ReadFile(g.path); err != nil || !strings.Contains(string(b), "\n4\n") {
+			if b, err := os.ReadFile(g.file().Path); err != nil || !strings.Contains(string(b), "\n4\n") {
 				t.Errorf("%s, made %v: guard file %q, %v", op, made, b, err)
 			}
 			if err := g.signSize(t, 8); err != nil {
 				t.Errorf("%s, made %v: the next: %v", op, made, err)
 			}
 			// What contradicts still waits for the operator.
-			if err := os.WriteFile(g.path, []byte(checkpointText("guard.test", 4, make([]byte, 32))), 0o644); err != nil {
+			if err := os.WriteFile(g.file().Path, []byte(checkpointText("guard.test", 4, make([]byte, 32))), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			if err := g.signSize(t, 8); err == nil || !strings.Contains(err.Error(), "another signs") {

@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -101,18 +100,14 @@ func (s *Service) getTile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || !inTree(level, index, width, size) {
 		return refuse(httpd.KindNotFound, "no tile %.200q in the tree of size %d", path, size)
 	}
-	f, err := os.Open(filepath.Join(s.dir, dirTiles, filepath.FromSlash(path)))
+	f, length, err := s.tree.Open(r.Context(), path[1:])
 	if err != nil {
 		return notFound(err, "no tile %q", path)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return refuse(httpd.KindNotFound, "no tile %q", path)
-	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	immutable(w)
-	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
 	_, _ = io.Copy(w, f) // the client may be gone
 	return nil
 }
@@ -206,7 +201,7 @@ func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 	if list[d] {
 		return refuse(kindWithheld, "evidence %s: its entry stays, and can no longer be audited", d)
 	}
-	f, size, err := s.store.open(d)
+	f, size, err := s.store.Evidence.Open(r.Context(), d)
 	if err != nil {
 		if _, named := s.duplicates.findBundle(d); named || !errors.Is(err, fs.ErrNotExist) {
 			s.lost.note(d, "file", true)

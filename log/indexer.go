@@ -226,7 +226,7 @@ func (x *indexer) write(ctx context.Context, m *indexmap.Map, size uint64, signe
 	if err != nil {
 		return err
 	}
-	if err := x.svc.kept.put(ctx, size, x.svc.cfg.Now(), signed, true); err != nil {
+	if err := x.svc.store.Checkpoints.Put(ctx, size, x.svc.cfg.Now(), signed, true); err != nil {
 		return err
 	}
 	if err := x.svc.enter(); err != nil {
@@ -263,7 +263,7 @@ func (x *indexer) newest(ctx context.Context, names []string, since uint64) (lis
 	if h.entry, h.leaf, err = x.svc.indexEntry(ctx, h.State.Entry); err != nil {
 		return nil, h, err
 	}
-	if h.signed, err = x.svc.kept.get(h.entry.Checkpoint); err == nil && h.signed == nil {
+	if h.signed, err = x.svc.store.Checkpoints.Get(ctx, h.entry.Checkpoint); err == nil && h.signed == nil {
 		err = fmt.Errorf("the checkpoint that index entry %d names is lost", h.State.Entry)
 	}
 	return list, h, err

@@ -99,7 +99,9 @@ func (s *Service) patrolOnce(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("entry %d: %w", first+uint64(i), err)
 			}
-			s.look(list, leaf)
+			if err := s.look(ctx, list, leaf); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -111,11 +113,16 @@ func (s *Service) patrolOnce(ctx context.Context) error {
 }
 
 // look notes which files of an entry are lost. What is withheld may be gone.
-func (s *Service) look(withheld map[poclog.Digest]bool, leaf poclog.Leaf) {
+func (s *Service) look(ctx context.Context, withheld map[poclog.Digest]bool, leaf poclog.Leaf) error {
 	for _, f := range filesOf(leaf) {
 		d := f.blob.SHA256
-		s.lost.note(d, f.what, !withheld[d] && (!s.store.has(f.blob) || s.lost.has(d) && !s.intact(d)))
+		has, err := s.store.Evidence.Has(ctx, f.blob)
+		if err != nil {
+			return err
+		}
+		s.lost.note(d, f.what, !withheld[d] && (!has || s.lost.has(d) && !s.intact(ctx, d)))
 	}
+	return nil
 }
 
 // A named file is one that an entry names.
@@ -137,13 +144,13 @@ func filesOf(leaf poclog.Leaf) []namedFile {
 }
 
 // restore stores again what an entry's evidence lost, where a submission brings it.
-func (s *Service) restore(e *poclog.Entry, sent ...[]byte) {
+func (s *Service) restore(ctx context.Context, e *poclog.Entry, sent ...[]byte) {
 	for _, f := range filesOf(poclog.Leaf{Proof: e}) {
 		for _, file := range sent {
-			if poclog.BlobOf(file) != f.blob || s.intact(f.blob.SHA256) {
+			if poclog.BlobOf(file) != f.blob || s.intact(ctx, f.blob.SHA256) {
 				continue
 			}
-			_, err := s.store.put(file)
+			_, err := s.store.Evidence.Put(ctx, file)
 			s.lost.note(f.blob.SHA256, f.what, err != nil)
 			if err != nil {
 				s.cfg.Logger.Error("lost evidence was sent again and could not be kept", "file", f.what, "digest", f.blob.SHA256, "error", err)
@@ -155,8 +162,8 @@ func (s *Service) restore(e *poclog.Entry, sent ...[]byte) {
 }
 
 // intact reports whether the store has a file as its digest says.
-func (s *Service) intact(d poclog.Digest) bool {
-	f, _, err := s.store.open(d)
+func (s *Service) intact(ctx context.Context, d poclog.Digest) bool {
+	f, _, err := s.store.Evidence.Open(ctx, d)
 	if err != nil {
 		return false
 	}

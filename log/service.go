@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/log/store"
+	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )
@@ -133,9 +134,8 @@ type Service struct {
 	origin string
 	rules  *rules
 
-	store      *store
+	store      *store.Store
 	lost       *losses
-	disk       *disk
 	duplicates *duplicates
 	http       *httpd.Server
 	budget     *budget
@@ -143,7 +143,6 @@ type Service struct {
 
 	tree      *tree
 	published *publisher
-	kept      *checkpoints
 	indexer   *indexer
 	roster    *roster // of the witnesses and auditors
 	opening   opening // why nothing is admitted yet
@@ -154,7 +153,7 @@ type Service struct {
 	parsed    func(what string) // is told what is parsed, for tests
 	registry  *registryState    // asks providers for their chips
 
-	unlock  []func() error
+	unlock  func() error       // of the store; nil: it is not locked
 	cancel  context.CancelFunc // ends what is running
 	running sync.WaitGroup
 
@@ -172,10 +171,10 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: newStore(filepath.Join(dir, dirEvidence)), lost: newLosses(), duplicates: newDuplicates(), http: httpd.New(cfg.Limits),
-		disk: newDisk(dir), registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
+		cfg: cfg, dir: dir, store: folder.Open(dir, folder.Options{Guard: cfg.Guard, Interval: cfg.CheckpointInterval, Logger: cfg.Logger}), lost: newLosses(), duplicates: newDuplicates(), http: httpd.New(cfg.Limits),
+		registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
-	s.kept, s.indexer = newCheckpoints(dir), newIndexer(s)
+	s.indexer = newIndexer(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))
@@ -224,9 +223,9 @@ func (s *Service) release(ctx context.Context) (err error) {
 		s.cancel()
 	}
 	s.running.Wait()
-	err = errors.Join(err, s.kept.close())
-	for _, unlock := range s.unlock {
-		err = errors.Join(err, unlock())
+	err = errors.Join(err, s.store.Close())
+	if s.unlock != nil {
+		err = errors.Join(err, s.unlock())
 	}
 	return err
 }

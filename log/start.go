@@ -5,18 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/transparency-dev/tessera"
-	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/log/store"
 )
 
 // Times of a start.
@@ -37,9 +35,11 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	s.origin = ed25519.Name()
-	if err := s.lock(); err != nil {
+	unlock, err := s.store.Lock()
+	if err != nil {
 		return err
 	}
+	s.unlock = unlock
 	if s.rules, err = loadRules(s.dir, ed25519, mldsa); err != nil {
 		return err
 	}
@@ -53,25 +53,9 @@ func (s *Service) start(ctx context.Context) error {
 	// still publish.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
-	s.published = newPublisher(background, s.tree.read)
+	s.published = newPublisher(background, s.tree.ReadCheckpoint)
 	s.accompany(background)
 	s.opening.begin(background, s.admitting, func(err error) { s.cfg.Logger.Error("the log admits nothing yet", "error", err) })
-	return nil
-}
-
-// lock takes the locks of the directory and of the guard: copies of one log that share a guard file
-// are kept apart by it.
-func (s *Service) lock() error {
-	for _, path := range []string{filepath.Join(s.dir, fileLock), s.cfg.Guard + ".lock"} {
-		unlock, err := durable.TryLock(path)
-		if errors.Is(err, durable.ErrLocked) {
-			return fmt.Errorf("%s is locked: another process serves this log", path)
-		}
-		if err != nil {
-			return err
-		}
-		s.unlock = append(s.unlock, unlock)
-	}
 	return nil
 }
 
@@ -85,15 +69,14 @@ func (s *Service) prove(ctx context.Context, ed25519, mldsa note.Signer) error {
 		s.cfg.Logger.Warn("one outage stops publication: the quorum needs each of these witnesses", "witnesses", strings.Join(single, " "))
 	}
 	s.roster = newRoster(s.rules.own, s.cfg.Logger, s.cfg.Now)
-	tiles := filepath.Join(s.dir, dirTiles)
 	s.tree = &tree{
-		FileFetcher: client.FileFetcher{Root: tiles}, signers: []note.Signer{mldsa}, witnesses: q.group(), asking: s.roster,
-		interval: s.cfg.CheckpointInterval, republish: s.cfg.Republish, logger: s.cfg.Logger,
+		Reader: store.Reader{Tiles: s.store.Tiles}, signers: []note.Signer{mldsa}, witnesses: q.group(), asking: s.roster,
+		interval: s.cfg.CheckpointInterval, republish: s.cfg.Republish,
 	}
-	if s.tree.guard, err = openGuard(ctx, s.cfg.Guard, ed25519, s.tree); err != nil {
+	if s.tree.guard, err = openGuard(ctx, s.store.Guard, ed25519, s.tree); err != nil {
 		return err
 	}
-	return s.tree.guard.checkState(ctx, tiles)
+	return s.tree.guard.checkState(ctx, s.tree)
 }
 
 // accompany begins what runs beside admission.
@@ -113,16 +96,16 @@ func (s *Service) accompany(ctx context.Context) {
 // admitting makes the log ready to admit: the disk can be written to, the tree is open, and the
 // policy is in force. Each step is made once, and again if it failed.
 func (s *Service) admitting(ctx context.Context) error {
-	if err := s.disk.check(); err != nil {
+	if err := s.store.Writable(); err != nil {
 		return err
 	}
-	if err := s.store.sweep(); err != nil {
+	if err := s.store.Prepare(); err != nil {
 		return fmt.Errorf("prepare the evidence: %w", err)
 	}
 	if err := s.rules.keep(s.dir, s.cfg.Logger); err != nil {
 		return err
 	}
-	if _, err := s.store.put(s.rules.file); err != nil {
+	if _, err := s.store.Evidence.Put(ctx, s.rules.file); err != nil {
 		return err
 	}
 	if err := s.tree.open(ctx); err != nil {
@@ -133,7 +116,7 @@ func (s *Service) admitting(ctx context.Context) error {
 		return err
 	}
 	s.published.want(size)
-	s.published.poll(ctx, s.tree.read) // a new log has its first checkpoint now
+	s.published.poll(ctx, s.tree.ReadCheckpoint) // a new log has its first checkpoint now
 	return s.announce(ctx)
 }
 

@@ -1,4 +1,4 @@
-package log
+package folder
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ const probeInterval = 100 * time.Millisecond
 // probePatience is how long a probe is waited for. A disk that answers later cannot be written to.
 const probePatience = 2 * time.Second
 
-// A disk says whether the log's directory can be written to.
+// A disk says whether folders can be written to.
 type disk struct {
 	dirs  []string
 	probe func(dir string) error
@@ -31,9 +31,7 @@ type disk struct {
 	probing chan struct{} // closed when the probe that runs has ended; nil: none runs
 }
 
-func newDisk(dir string) *disk {
-	return &disk{dirs: []string{filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)}, probe: probe}
-}
+func newDisk(dirs ...string) *disk { return &disk{dirs: dirs, probe: probe} }
 
 // check probes the disk, or repeats a probe's result that is not older than probeInterval.
 func (d *disk) check() error {

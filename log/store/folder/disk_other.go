@@ -1,5 +1,5 @@
 //go:build !unix
 
-package log
+package folder
 
 func freeSpace(string) (uint64, bool) { return 0, false }

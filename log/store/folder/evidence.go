@@ -1,7 +1,8 @@
-package log
+package folder
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,21 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
 )
 
-// Limits of a store.
+// Limits of evidence.
 const (
 	maxWriters = 64      // at once: each is a thread that waits for the disk
 	maxDurable = 1 << 14 // digests remembered as durable
 )
 
-// A store keeps evidence by digest: DIR/sha256/<two digits>/<64 digits>. Files are made in DIR/tmp.
-type store struct {
+// evidence keeps files by digest: DIR/sha256/<two digits>/<64 digits>. Files are made in DIR/tmp.
+type evidence struct {
 	dir     string
 	files   durable.FS
 	writers chan struct{} // a token for each writer
@@ -33,29 +33,28 @@ type store struct {
 	folders map[string]bool // that are durable
 }
 
-func newStore(dir string) *store {
-	return &store{
+func newEvidence(dir string) *evidence {
+	return &evidence{
 		dir: dir, files: durable.FS{Temp: filepath.Join(dir, "tmp")}, writers: make(chan struct{}, maxWriters),
 		durable: make(map[poclog.Digest]bool), folders: make(map[string]bool),
 	}
 }
 
-func (s *store) path(d poclog.Digest) string {
+func (s *evidence) path(d poclog.Digest) string {
 	name := d.String()
 	return filepath.Join(s.dir, "sha256", name[:2], name)
 }
 
 // sweep makes the folder for unfinished files, and removes what a killed process left there.
-func (s *store) sweep() error {
+func (s *evidence) sweep() error {
 	if err := s.files.MkdirAll(s.files.Temp, 0o755); err != nil {
 		return err
 	}
 	return durable.Sweep(s.files.Temp)
 }
 
-// put keeps a file. It is durable once put returns; a file that is there is not written again, and
-// one that was lost since is.
-func (s *store) put(b []byte) (poclog.Blob, error) {
+// Put keeps a file. A file that is there is not written again, and one that was lost since is.
+func (s *evidence) Put(_ context.Context, b []byte) (poclog.Blob, error) {
 	blob := poclog.BlobOf(b)
 	if s.isDurable(blob.SHA256) && s.has(blob) {
 		return blob, nil
@@ -77,19 +76,21 @@ func (s *store) put(b []byte) (poclog.Blob, error) {
 	return blob, nil
 }
 
-// has reports whether a file is there with its length.
-func (s *store) has(b poclog.Blob) bool {
+// Has reports whether a file is there with its length.
+func (s *evidence) Has(_ context.Context, b poclog.Blob) (bool, error) { return s.has(b), nil }
+
+func (s *evidence) has(b poclog.Blob) bool {
 	info, err := os.Stat(s.path(b.SHA256))
 	return err == nil && info.Mode().IsRegular() && info.Size() == int64(b.Size)
 }
 
-func (s *store) isDurable(d poclog.Digest) bool {
+func (s *evidence) isDurable(d poclog.Digest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.durable[d]
 }
 
-func (s *store) setDurable(d poclog.Digest) {
+func (s *evidence) setDurable(d poclog.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.durable) >= maxDurable {
@@ -98,14 +99,14 @@ func (s *store) setDurable(d poclog.Digest) {
 	s.durable[d] = true
 }
 
-// forget has the next put of a file look again: it is lost or damaged.
-func (s *store) forget(d poclog.Digest) {
+// forget has the next Put of a file look again: it is lost or damaged.
+func (s *evidence) forget(d poclog.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.durable, d)
 }
 
-func (s *store) write(path string, b []byte) error {
+func (s *evidence) write(path string, b []byte) error {
 	if err := s.folder(filepath.Dir(path)); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (s *store) write(path string, b []byte) error {
 }
 
 // folder makes a folder durably, once for each process: there are 256 of them.
-func (s *store) folder(dir string) error {
+func (s *evidence) folder(dir string) error {
 	s.mu.Lock()
 	made := s.folders[dir]
 	s.mu.Unlock()
@@ -134,8 +135,8 @@ func (s *store) folder(dir string) error {
 	return nil
 }
 
-// get reads a file and checks its digest.
-func (s *store) get(d poclog.Digest) ([]byte, error) {
+// Get reads a file and checks its digest.
+func (s *evidence) Get(_ context.Context, d poclog.Digest) ([]byte, error) {
 	b, err := os.ReadFile(s.path(d))
 	if err != nil {
 		return nil, s.lost(d, err)
@@ -146,9 +147,17 @@ func (s *store) get(d poclog.Digest) ([]byte, error) {
 	return b, nil
 }
 
-// open opens a file of which it has checked the digest. Nobody changes a file in place: what was
+// Open opens a file of which it has checked the digest. Nobody changes a file in place: what was
 // hashed is what is read.
-func (s *store) open(d poclog.Digest) (f *os.File, size int64, err error) {
+func (s *evidence) Open(_ context.Context, d poclog.Digest) (io.ReadCloser, int64, error) {
+	f, size, err := s.open(d)
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+func (s *evidence) open(d poclog.Digest) (f *os.File, size int64, err error) {
 	if f, err = os.Open(s.path(d)); err != nil {
 		return nil, 0, s.lost(d, err)
 	}
@@ -168,34 +177,7 @@ func (s *store) open(d poclog.Digest) (f *os.File, size int64, err error) {
 	return f, size, err
 }
 
-func (s *store) lost(d poclog.Digest, err error) error {
+func (s *evidence) lost(d poclog.Digest, err error) error {
 	s.forget(d)
 	return fmt.Errorf("evidence %s: %w", d, err)
-}
-
-// withheld reads the list of digests that a law withholds. What is not understood whole is an
-// error: nothing is published by a slip.
-func withheld(path string) (map[poclog.Digest]bool, error) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read what is withheld: %w", err)
-	}
-	list := make(map[poclog.Digest]bool)
-	number := 0
-	for line := range strings.Lines(string(b)) {
-		number++
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		d, err := poclog.ParseDigest(line)
-		if err != nil {
-			return nil, fmt.Errorf("read what is withheld: %s, line %d: %w", path, number, err)
-		}
-		list[d] = true
-	}
-	return list, nil
 }

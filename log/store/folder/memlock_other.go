@@ -1,6 +1,6 @@
 //go:build !linux
 
-package log
+package folder
 
 // lockInMemory does nothing here: a disk that goes read-only between two looks at it ends the
 // process.

@@ -1,0 +1,87 @@
+// Package folder keeps a log in a folder, for one process:
+//
+//	tiles/              what Tessera's POSIX driver writes, and the public tree
+//	evidence/           files by digest
+//	state/checkpoints.db
+//	lock                held while the log is served
+//
+// The guard is a file beside the folder. TestKilledLogLosesNoReceipt and
+// TestRestoredDirectoryRefusesToStart of package log are the evidence.
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/log/store"
+)
+
+// Files and folders of a log.
+const (
+	dirTiles    = "tiles"
+	dirEvidence = "evidence"
+	dirState    = "state"
+	fileLock    = "lock"
+)
+
+// Options say how a folder is opened.
+type Options struct {
+	Guard    string        // the guard file
+	Interval time.Duration // between checkpoints of a growing log
+	Logger   *slog.Logger  // nil: the folder is only read
+}
+
+// Make makes the folders of a new log.
+func Make(dir string) error {
+	for _, d := range []string{filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)} {
+		if err := durable.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Open opens a folder. It reads nothing, and makes nothing.
+func Open(dir string, o Options) *store.Store {
+	evidence := newEvidence(filepath.Join(dir, dirEvidence))
+	checkpoints := &checkpoints{path: filepath.Join(dir, dirState, "checkpoints.db")}
+	return &store.Store{
+		Name:        dir,
+		Tiles:       &tiles{root: filepath.Join(dir, dirTiles), interval: o.Interval, logger: o.Logger},
+		Evidence:    evidence,
+		Guard:       &Register{Path: o.Guard},
+		Checkpoints: checkpoints,
+		Lock:        func() (func() error, error) { return lock(filepath.Join(dir, fileLock), o.Guard+".lock") },
+		Prepare:     evidence.sweep,
+		Writable:    newDisk(filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)).check,
+		Close:       checkpoints.close,
+	}
+}
+
+// lock takes the locks of the folder and of the guard: copies of one log that share a guard file
+// are kept apart by it.
+func lock(paths ...string) (unlock func() error, err error) {
+	var held []func() error
+	unlock = func() error {
+		var err error
+		for _, u := range held {
+			err = errors.Join(err, u())
+		}
+		return err
+	}
+	for _, path := range paths {
+		u, err := durable.TryLock(path)
+		if errors.Is(err, durable.ErrLocked) {
+			err = fmt.Errorf("%s is locked: another process serves this log", path)
+		}
+		if err != nil {
+			return nil, errors.Join(err, unlock())
+		}
+		held = append(held, u)
+	}
+	return unlock, nil
+}

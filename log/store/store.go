@@ -1,0 +1,150 @@
+// Package store is the seam between a log and where it is kept.
+//
+// A [Store] has four parts: the tree's tiles, the evidence, the register of the last signed
+// checkpoint (the guard), and the checkpoints that receipts and dossiers need again. Package folder
+// keeps them in a folder, for one process. What each part promises stands at its interface.
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/api/layout"
+
+	"github.com/poclog/poclog"
+)
+
+// A Store keeps one log.
+type Store struct {
+	Name        string // for people: a folder
+	Tiles       Tiles
+	Evidence    Evidence
+	Guard       Register
+	Checkpoints Checkpoints
+
+	// Lock takes what one process alone may hold; the locks end with the process.
+	Lock func() (unlock func() error, err error)
+	// Prepare makes the store ready to be written to. It can be called again.
+	Prepare func() error
+	// Writable is why the store cannot be written to, or nil. It answers within seconds.
+	Writable func() error
+	// Close releases what the parts hold.
+	Close func() error
+}
+
+// Tiles are a tree as Tessera's driver of the store writes it, in the layout of C2SP tlog-tiles.
+type Tiles interface {
+	// Open opens a resource by its path, such as "tile/0/000.p/5" or "checkpoint". One that is not
+	// there is fs.ErrNotExist.
+	Open(ctx context.Context, path string) (f io.ReadCloser, size int64, err error)
+	// State is the tree that the driver has integrated, whether it is published or not.
+	State(ctx context.Context) (TreeState, error)
+	// Driver opens the tree for writing until the context ends; release is called after that. The
+	// client asks witnesses.
+	Driver(ctx context.Context, witnesses *http.Client) (d tessera.Driver, release func() error, err error)
+}
+
+// A TreeState is a size and its root hash.
+type TreeState struct {
+	Size    uint64
+	Root    []byte // 32 bytes
+	Written bool   // whether the driver has kept a state: not before a log is served first
+}
+
+// Evidence keeps files by digest. The methods may be called concurrently.
+type Evidence interface {
+	// Put keeps a file. It is durable once Put returns; one that was lost or damaged is mended.
+	Put(ctx context.Context, b []byte) (poclog.Blob, error)
+	// Has reports whether a file is there with its length. The error is of a store that did not
+	// answer.
+	Has(ctx context.Context, b poclog.Blob) (bool, error)
+	// Get reads a file and checks its digest. One that is not there is fs.ErrNotExist.
+	Get(ctx context.Context, d poclog.Digest) ([]byte, error)
+	// Open opens a file of which it has checked the digest.
+	Open(ctx context.Context, d poclog.Digest) (f io.ReadCloser, size int64, err error)
+}
+
+// ErrChanged is of a register that holds another text than the one that was loaded.
+var ErrChanged = errors.New("it was changed meanwhile")
+
+// A Register keeps one short text: the checkpoint that a log signed last. It is never restored from
+// a backup.
+type Register interface {
+	// Name names it for people, such as "guard file /var/lib/poclog.guard".
+	Name() string
+	// Create makes the register. One that is there is fs.ErrExist.
+	Create(ctx context.Context, text []byte) error
+	// Load returns the text and its version. A register that was never made is fs.ErrNotExist.
+	Load(ctx context.Context) (text []byte, version string, err error)
+	// Swap replaces the text of a version, durably. If the register has another version by now and
+	// another text, it is ErrChanged, and nothing was written. After another error the register holds
+	// the old text or the new one.
+	Swap(ctx context.Context, version string, text []byte) error
+}
+
+// Checkpoints keep signed checkpoints as they were published. They cannot be made anew. The methods
+// may be called concurrently.
+type Checkpoints interface {
+	// Put keeps a checkpoint of a tree's size, first seen at a time. One that an index entry names is
+	// kept for ever, others at least KeepCovering. It is durable once Put returns.
+	Put(ctx context.Context, size uint64, seen time.Time, signed []byte, indexed bool) error
+	// Get returns the checkpoint of a digest, or nil.
+	Get(ctx context.Context, digest poclog.Digest) ([]byte, error)
+	// Covering returns the first checkpoint that is known to have covered an entry, or nil.
+	Covering(ctx context.Context, number uint64) ([]byte, error)
+	// Before returns the largest checkpoint that was seen by a time, or nil.
+	Before(ctx context.Context, t time.Time) ([]byte, error)
+}
+
+// KeepCovering is how long the first covering checkpoints are kept, so that a receipt can be had
+// again with its interval.
+const KeepCovering = 7 * 24 * time.Hour
+
+// A Reader reads a tree as Tessera's clients do.
+type Reader struct{ Tiles }
+
+// ReadCheckpoint reads the published checkpoint.
+func (r Reader) ReadCheckpoint(ctx context.Context) ([]byte, error) {
+	return r.read(ctx, layout.CheckpointPath)
+}
+
+// ReadTile reads a tile of a width, or the full one that took its place; width 0 is the full one.
+func (r Reader) ReadTile(ctx context.Context, level, index uint64, width uint8) ([]byte, error) {
+	b, err := r.read(ctx, layout.TilePath(level, index, width))
+	if width > 0 && errors.Is(err, fs.ErrNotExist) {
+		return r.read(ctx, layout.TilePath(level, index, 0))
+	}
+	return b, err
+}
+
+// ReadEntryBundle reads an entry bundle of a width, or the full one that took its place; width 0 is
+// the full one.
+func (r Reader) ReadEntryBundle(ctx context.Context, index uint64, width uint8) ([]byte, error) {
+	b, err := r.read(ctx, layout.EntriesPath(index, width))
+	if width > 0 && errors.Is(err, fs.ErrNotExist) {
+		return r.read(ctx, layout.EntriesPath(index, 0))
+	}
+	return b, err
+}
+
+// IntegratedSize returns how many leaves the tree has, whether they are published or not.
+func (r Reader) IntegratedSize(ctx context.Context) (uint64, error) {
+	state, err := r.State(ctx)
+	return state.Size, err
+}
+
+func (r Reader) read(ctx context.Context, path string) ([]byte, error) {
+	f, size, err := r.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, size)
+	_, err = io.ReadFull(f, b)
+	return b, err
+}
