@@ -83,13 +83,12 @@ func (c *Client) bundlesOf(ctx context.Context, tree Tree, r Range, yield func(B
 		if got.err != nil {
 			return got.err
 		}
-		hashes, err := auth.check(ctx, got.index, got.entries)
-		if err != nil {
+		if err := auth.check(ctx, got.index, got.hashes); err != nil {
 			return err
 		}
 		begin := got.index * tileWidth
-		from, to := max(r.From, begin)-begin, min(r.To-begin, uint64(len(hashes)))
-		if !yield(Bundle{First: begin + from, Entries: got.entries[from:to], Hashes: hashes[from:to]}) {
+		from, to := max(r.From, begin)-begin, min(r.To-begin, uint64(len(got.hashes)))
+		if !yield(Bundle{First: begin + from, Entries: got.entries[from:to], Hashes: got.hashes[from:to]}) {
 			return nil
 		}
 		if r.Progress != nil {
@@ -102,10 +101,11 @@ func (c *Client) bundlesOf(ctx context.Context, tree Tree, r Range, yield func(B
 type bundle struct {
 	index   uint64
 	entries [][]byte
+	hashes  []hash
 	err     error
 }
 
-// bundles fetches entry bundles concurrently and gives them in order. Cancelling the context ends
+// bundles fetches and hashes entry bundles concurrently, and gives them in order. Cancelling the context ends
 // it.
 func (c *Client) bundles(ctx context.Context, size, first, last uint64) <-chan chan bundle {
 	out := make(chan chan bundle, prefetch)
@@ -120,7 +120,7 @@ func (c *Client) bundles(ctx context.Context, size, first, last uint64) <-chan c
 			}
 			go func() {
 				e, err := c.entryBundle(ctx, i, widthOf(i, size))
-				one <- bundle{index: i, entries: e, err: err}
+				one <- bundle{index: i, entries: e, hashes: leafHashes(e), err: err}
 			}()
 		}
 	}()
@@ -167,22 +167,21 @@ func (c *Client) authenticate(ctx context.Context, tree Tree) (*authTree, error)
 	return t, nil
 }
 
-// check returns the leaf hashes of a bundle, if it is the tree's.
-func (t *authTree) check(ctx context.Context, index uint64, entries [][]byte) ([]hash, error) {
-	hashes := leafHashes(entries)
+// check refuses leaf hashes of a bundle that are not the tree's.
+func (t *authTree) check(ctx context.Context, index uint64, hashes []hash) error {
 	if len(hashes) == tileWidth {
 		want, err := t.node(ctx, 1, index)
 		if err == nil && fold(hashes) != want {
 			err = wrongTilesf("entries %d to %d are not those of the tree", index*tileWidth, index*tileWidth+tileWidth-1)
 		}
-		return hashes, err
+		return err
 	}
 	for i, want := range t.edges[0] {
 		if hashes[i] != want {
-			return nil, wrongTilesf("entry %d is not that of the tree", index*tileWidth+uint64(i))
+			return wrongTilesf("entry %d is not that of the tree", index*tileWidth+uint64(i))
 		}
 	}
-	return hashes, nil
+	return nil
 }
 
 // node returns the hash at a place of a tile level, authenticated.

@@ -3,12 +3,14 @@ package monitor_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,11 +22,15 @@ import (
 
 // direct answers requests from a log in this process, with entry bundles that are made before.
 type direct struct {
-	log     *fleetLog
+	log *fleetLog
+
+	mu      sync.Mutex // a client asks for several at once
 	bundles map[string][]byte
 }
 
 func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	b, ok := d.bundles[r.URL.Path]
 	if !ok {
 		var err error
@@ -75,7 +81,7 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 	hashing := time.Since(begun) / time.Duration(rounds)
-	via := &direct{l, make(map[string][]byte)}
+	via := &direct{log: l, bundles: make(map[string][]byte)}
 	scan := func() (time.Duration, *monitor.Outcome, *monitor.Monitor) {
 		m := following(b, f, via)
 		var first, last time.Time
@@ -112,6 +118,58 @@ func BenchmarkScan(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkRun is a monitor's first look at two logs that it knew nothing of, from the bytes that
+// they serve to the last comparison: what whoever starts a monitor waits for. The entries are a
+// simulated year's, of which POCLOG_YEAR says how many there are.
+func BenchmarkRun(b *testing.B) {
+	n, days := yearSize(b)
+	f := yearOf(n, days)
+	routes := make(byHost)
+	entries := 0
+	for i, l := range f.logs {
+		routes[hostOf(i)] = &direct{log: l, bundles: make(map[string][]byte)}
+		entries += len(l.entries)
+	}
+	look := func() (time.Duration, *monitor.Outcome) {
+		dir := filepath.Join(b.TempDir(), "monitor")
+		if err := monitor.Init(dir); err != nil {
+			b.Fatal(err)
+		}
+		m := open(b, dir, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }, HTTP: &http.Client{Transport: routes}})
+		for i, l := range f.logs {
+			if _, err := m.AddLog(b.Context(), "http://"+hostOf(i)+"/", testlog.PolicyText(l.origin)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		out, err := m.Run(b.Context(), monitor.Options{Once: true})
+		if err != nil || len(out.Trouble) > 0 || out.Waiting > 0 {
+			b.Fatal(out, err)
+		}
+		return time.Since(begun), out
+	}
+	look() // bundles are made
+	b.ResetTimer()
+	var took time.Duration
+	var out *monitor.Outcome
+	for range b.N {
+		d, o := look()
+		took, out = took+d, o
+	}
+	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N*entries), "ns/entry")
+	b.ReportMetric(float64(out.New["information"])/float64(entries)*1000, "found/1000")
+	b.ReportMetric(0, "ns/op")
+}
+
+// byHost sends requests to the log of a host's name.
+type byHost map[string]http.RoundTripper
+
+func (r byHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r[req.URL.Host].RoundTrip(req)
+}
+
+func hostOf(log int) string { return fmt.Sprintf("log%d.test", log) }
+
 // BenchmarkPages is the explorer's server time and size for each kind of page, beside the API's for
 // the same, over the records of POCLOG_YEAR entries of a tenth as many chips. The lists are drawn
 // before, once a minute at most: "draw" is how long that takes.
@@ -121,7 +179,7 @@ func BenchmarkPages(b *testing.B) {
 	for i := 0; len(f.logs[0].entries) < n; i++ {
 		f.hour(n / 20)
 	}
-	m := following(b, f, &direct{f.logs[0], make(map[string][]byte)})
+	m := following(b, f, &direct{log: f.logs[0], bundles: make(map[string][]byte)})
 	if out, err := m.Run(b.Context(), monitor.Options{Once: true}); err != nil || len(out.Trouble) > 0 {
 		b.Fatal(out, err)
 	}

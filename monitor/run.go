@@ -242,7 +242,6 @@ type tail struct {
 	tree  tree
 
 	views map[poclog.Digest]*tlogpolicy.View // checkpoints that were opened under the policy
-	proj  poclog.Projection
 	batch batch
 
 	chips    *chipRows // nil before it is needed

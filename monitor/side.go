@@ -253,8 +253,9 @@ const tightenRows = 1 << 14
 func (s *side) tighten(ctx context.Context) error {
 	buf, own := newBlock(maxRead), s.tail.terms.find(s.tail.l.origin)
 	end := min(s.tail.l.next, s.index+tightenRows)
-	for at := s.index + 1; at < end; {
-		part := buf[:min(maxRead, end-at)*rowSize]
+	read := uint64(32) // mostly it is near
+	for at := s.index + 1; at < end; read = min(2*read, maxRead) {
+		part := buf[:min(read, end-at)*rowSize]
 		if err := s.tail.rows.read(at, part); err != nil {
 			return &folderError{err}
 		}

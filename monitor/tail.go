@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 
@@ -221,15 +222,18 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 	if at, ok := cp.View.NotAfter(); ok {
 		s.latest = at.Add(verify.MaxSkew).Unix()
 	}
-	for b, problem := range t.cl.Bundles(net, cp.Tree, t.rangeTo(cp.Size)) {
+	for b, problem := range t.projected(net, cp.Tree, begun) {
 		if trouble = problem; trouble != nil {
 			break
 		}
-		t.take(&b, &s)
+		t.take(b, &s)
 		if t.batch.n > batchRows-bundleWidth {
 			if err := t.commit(ctx); err != nil {
 				return nil, err
 			}
+		}
+		if tell := t.r.opt.Progress; tell != nil {
+			tell(Progress{Origin: t.l.origin, Done: b.First + uint64(len(b.Entries)) - begun, Total: cp.Size - begun})
 		}
 	}
 	if err := t.commit(ctx); err != nil {
@@ -245,12 +249,53 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 	return nil, t.rooted(cp.Tree)
 }
 
-func (t *tail) rangeTo(size uint64) client.Range {
-	r := client.Range{From: t.l.next, To: size}
-	if tell := t.r.opt.Progress; tell != nil {
-		r.Progress = func(done, total uint64) { tell(Progress{Origin: t.l.origin, Done: done, Total: total}) }
+// A projected is a bundle with what was read of each leaf.
+type projected struct {
+	client.Bundle
+	kinds       [bundleWidth]Kind
+	projections [bundleWidth]poclog.Projection
+}
+
+// projected reads the leaves of a tree from an index on, one bundle ahead of whoever takes them. A
+// bundle is good until the next one is asked for.
+func (t *tail) projected(net context.Context, tree client.Tree, from uint64) iter.Seq2[*projected, error] {
+	return func(yield func(*projected, error) bool) {
+		ctx, cancel := context.WithCancel(net)
+		free, ready := make(chan *projected, 2), make(chan *projected)
+		for range cap(free) {
+			free <- new(projected)
+		}
+		var trouble error // of the reader; known once ready is closed
+		go func() {
+			defer close(ready)
+			for b, err := range t.cl.Bundles(ctx, tree, client.Range{From: from, To: tree.Size}) {
+				if trouble = err; err != nil {
+					return
+				}
+				p := <-free
+				p.Bundle = b
+				for i, leaf := range b.Entries {
+					p.kinds[i] = kindOf(&p.projections[i], leaf)
+				}
+				ready <- p
+			}
+		}()
+		defer func() {
+			cancel()
+			for p := range ready { // until the reader has ended
+				free <- p
+			}
+		}()
+		for p := range ready {
+			if !yield(p, nil) {
+				return
+			}
+			free <- p
+		}
+		if trouble != nil {
+			yield(nil, trouble)
+		}
 	}
-	return r
 }
 
 // scanning is what stays the same while entries are read up to one checkpoint.
@@ -262,23 +307,22 @@ type scanning struct {
 }
 
 // take makes records of a bundle's entries, and finds what they are to be compared with.
-func (t *tail) take(b *client.Bundle, s *scanning) {
+func (t *tail) take(b *projected, s *scanning) {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
-	for i, leaf := range b.Entries {
+	for i, hash := range b.Hashes {
 		index := b.First + uint64(i)
 		row := t.batch.rows.row(t.batch.n)
-		kind := t.kind(leaf)
-		row.fill(kind, &t.proj, b.Hashes[i], s.seen, t.terms)
+		row.fill(b.kinds[i], &b.projections[i], hash, s.seen, t.terms)
 		row.seal(index)
-		t.tree.add(b.Hashes[i])
+		t.tree.add(hash)
 		t.batch.n++
 		t.enter(row, index, s)
 	}
 }
 
-func (t *tail) kind(leaf []byte) Kind {
-	switch kind, err := t.proj.Read(leaf); {
+func kindOf(p *poclog.Projection, leaf []byte) Kind {
+	switch kind, err := p.Read(leaf); {
 	case err != nil:
 		return KindMalformed
 	case kind == poclog.LeafProof:
