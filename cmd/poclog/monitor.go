@@ -141,6 +141,7 @@ func newMonitorRunCmd() *cobra.Command {
 	var cfg monitor.Config
 	var opt monitor.Options
 	var tell tellFlags
+	var ready readyFlags
 	c := &cobra.Command{
 		Use:   "run [--once]",
 		Short: "Follow the logs, and raise alerts",
@@ -149,8 +150,9 @@ func newMonitorRunCmd() *cobra.Command {
 			"contradictions, split views of logs in split-views.\n\n" +
 			"With --once, exit status 0 means that nothing is new, 1 that there are new contradictions or alerts, and 3 that a log could not be read to\n" +
 			"its end, or entries not be compared yet.",
-		Example: "  poclog monitor run --once\n  poclog monitor run --dir /var/lib/monitor --move-time 72h",
-		Args:    cobra.NoArgs,
+		Example: "  poclog monitor run --once\n  poclog monitor run --dir /var/lib/monitor --move-time 72h\n" +
+			"  poclog monitor run --dir /var/lib/monitor --log https://log.example/2026 --policy policy.txt",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Interval <= 0 || cfg.Stalled <= 0 || cfg.Limits.MoveTime <= 0 || cfg.Limits.SwapTime <= 0 {
 				return usagef("--interval %s, --stalled %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
@@ -161,6 +163,9 @@ func newMonitorRunCmd() *cobra.Command {
 				}
 			}
 			if err := tell.used(cmd); err != nil {
+				return err
+			}
+			if err := ready.monitor(cmd, &f); err != nil {
 				return err
 			}
 			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), profile.Reappraiser{}
@@ -182,6 +187,8 @@ func newMonitorRunCmd() *cobra.Command {
 	f.register(c)
 	tell.register(c)
 	fl := c.Flags()
+	fl.StringVar(&ready.log, "log", "", "follow the log at this URL, too, by --policy; the monitor's folder is made if it is not there")
+	fl.StringVar(&ready.policy, "policy", "", "the tlog-policy of --log")
 	fl.BoolVar(&opt.Once, "once", false, "look at every log one time")
 	fl.DurationVar(&cfg.Interval, "interval", monitor.DefaultInterval, "time between two looks at a log")
 	fl.DurationVar(&cfg.Stalled, "stalled", monitor.DefaultStalled, "a log without a fresh checkpoint for so long is an alert")

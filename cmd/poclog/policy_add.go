@@ -122,28 +122,37 @@ func addLogTo(cmd *cobra.Command, path, at string, f *trustFlags) error {
 
 func newPolicyAddWitnessCmd() *cobra.Command {
 	var f trustFlags
+	var quorum string
 	c := &cobra.Command{
 		Use:   "add-witness FILE URL...",
 		Short: "Name witnesses: their keys come from their addresses",
 		Long: "Add the keys of the witness at URL to FILE, and a group of which any one of its keys is enough, so that it counts once. The quorum does\n" +
-			"not change: `poclog policy quorum` says how many witnesses a checkpoint needs.",
-		Example: "  poclog policy add-witness policy.txt https://witness.example/w1 --name w1",
-		Args:    cobra.MinimumNArgs(2),
+			"not change unless --quorum is given, or `poclog policy quorum` says how many witnesses a checkpoint needs.",
+		Example: "  poclog policy add-witness policy.txt https://witness.example/w1 --name w1\n" +
+			"  poclog policy add-witness policy.txt https://w1.example https://w2.example https://w3.example --quorum 2",
+		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 2 {
 				if err := unused(cmd, "it is of one witness, and several are given", "name", "fingerprint"); err != nil {
 					return err
 				}
 			}
+			var names []string
 			for _, at := range args[1:] {
-				if err := addCosigner(cmd, args[0], at, &f, false); err != nil {
+				name, err := addCosigner(cmd, args[0], at, &f, false)
+				if err != nil {
 					return err
 				}
+				names = append(names, name)
 			}
-			return nil
+			if quorum == "" {
+				return nil
+			}
+			return setQuorum(cmd, args[0], quorum, names)
 		},
 	}
 	f.register(c, true)
+	c.Flags().StringVar(&quorum, "quorum", "", `how many of these witnesses a checkpoint needs: a number, "any" or "all"`)
 	return c
 }
 
@@ -156,7 +165,10 @@ func newPolicyAddAuditorCmd() *cobra.Command {
 			"trees with exceptions are named, too, and are in no group.",
 		Example: "  poclog policy add-auditor policy.txt https://auditor.example/a1 --name a1",
 		Args:    cobra.ExactArgs(2),
-		RunE:    func(cmd *cobra.Command, args []string) error { return addCosigner(cmd, args[0], args[1], &f, true) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, err := addCosigner(cmd, args[0], args[1], &f, true)
+			return err
+		},
 	}
 	f.register(c, true)
 	return c
@@ -197,31 +209,31 @@ func cosignerKeys(cmd *cobra.Command, at string) (name string, own, except []str
 	return name, own, except, nil
 }
 
-// addCosigner adds a witness or an auditor to a policy.
-func addCosigner(cmd *cobra.Command, path, at string, f *trustFlags, auditor bool) error {
+// addCosigner adds a witness or an auditor to a policy, and returns its name there.
+func addCosigner(cmd *cobra.Command, path, at string, f *trustFlags, auditor bool) (name string, err error) {
 	keyName, own, except, err := cosignerKeys(cmd, at)
 	if err != nil {
-		return err
+		return "", err
 	}
 	role := "witness "
 	if auditor {
 		role = "auditor "
 	} else if len(except) > 0 {
-		return hint(usagef("%s is an auditor", keyName), "poclog policy add-auditor names it; it may be a witness of the quorum as well")
+		return "", hint(usagef("%s is an auditor", keyName), "poclog policy add-auditor names it; it may be a witness of the quorum as well")
 	}
 	if err := f.accept(cmd, role+keyName, slices.Concat(own, except)); err != nil {
-		return err
+		return "", err
 	}
-	name := f.name
+	name = f.name
 	if name == "" {
 		name = lastPart(keyName)
 	}
 	text, err := policyText(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if text == "" {
-		return hint(usagef("%s: there is no such policy", path), "poclog policy add-log %s URL makes one", path)
+		return "", hint(usagef("%s: there is no such policy", path), "poclog policy add-log %s URL makes one", path)
 	}
 	e := editOf(text)
 	members := []string{name}
@@ -244,7 +256,7 @@ func addCosigner(cmd *cobra.Command, path, at string, f *trustFlags, auditor boo
 		threshold, others := e.remove(receiptAuditGroup)
 		e.insert(strings.Join(slices.Concat([]string{"group", receiptAuditGroup, threshold}, others, []string{name}), " "))
 	}
-	return keepPolicy(cmd, path, e.String())
+	return name, keepPolicy(cmd, path, e.String())
 }
 
 // keySuffix tells keys of one name apart by their type.
@@ -272,22 +284,27 @@ func newPolicyQuorumCmd() *cobra.Command {
 			if (args[1] == tlogpolicy.None) != (len(args) == 2) {
 				return usagef("want a number and names of witnesses, or none")
 			}
-			text, err := policyText(args[0])
-			if err != nil {
-				return err
-			}
-			p, err := tlogpolicy.Parse([]byte(text))
-			if err != nil {
-				return usagef("%s: %w", args[0], err)
-			}
-			if _, err := strconv.ParseUint(args[1], 10, 16); err != nil && args[1] != "any" && args[1] != "all" && args[1] != tlogpolicy.None {
-				return usagef("%q: want a number, any, all or none", args[1])
-			}
-			e := editOf(text)
-			e.setQuorum(p, args[1], args[2:])
-			return keepPolicy(cmd, args[0], e.String())
+			return setQuorum(cmd, args[0], args[1], args[2:])
 		},
 	}
+}
+
+// setQuorum writes a policy with another quorum.
+func setQuorum(cmd *cobra.Command, path, threshold string, names []string) error {
+	text, err := policyText(path)
+	if err != nil {
+		return err
+	}
+	p, err := tlogpolicy.Parse([]byte(text))
+	if err != nil {
+		return usagef("%s: %w", path, err)
+	}
+	if _, err := strconv.ParseUint(threshold, 10, 16); err != nil && threshold != "any" && threshold != "all" && threshold != tlogpolicy.None {
+		return usagef("%q: want a number, any, all or none", threshold)
+	}
+	e := editOf(text)
+	e.setQuorum(p, threshold, names)
+	return keepPolicy(cmd, path, e.String())
 }
 
 // A policyEdit changes a policy's lines and leaves others, comments too, as they are.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/witness"
 	"github.com/poclog/poclog/witness/audit"
@@ -74,6 +75,29 @@ func (f *readyFlags) auditor(cmd *cobra.Command, dir string) error {
 	}
 	return withAuditor(dir, func(a *audit.Auditor) error {
 		_, err := a.AddLog(cmd.Context(), f.log, string(text))
+		return err
+	})
+}
+
+// monitor makes a monitor if there is none, and follows a log.
+func (f *readyFlags) monitor(cmd *cobra.Command, m *monitorFlags) error {
+	if (f.log == "") != (f.policy == "") {
+		return usagef("--log and --policy go together")
+	}
+	if f.log == "" {
+		return nil
+	}
+	text, err := readFile(cmd, f.policy, tlogpolicy.MaxPolicy)
+	if err != nil {
+		return err
+	}
+	if absent(m.folder()) {
+		if err := monitor.Init(m.folder()); err != nil {
+			return undecided(err)
+		}
+	}
+	return m.with(monitor.Config{}, func(m *monitor.Monitor) error {
+		_, err := m.AddLog(cmd.Context(), f.log, string(text))
 		return err
 	})
 }

@@ -77,6 +77,7 @@ type submitCmd struct {
 	logFlags
 	evidenceFlags
 	keyFlags
+	auditedFlag
 	out output
 	yes bool
 }
@@ -97,6 +98,7 @@ func newSubmitCmd() *cobra.Command {
 	s.logFlags.register(c)
 	s.evidenceFlags.register(c)
 	s.keyFlags.register(c, "sign as a publisher with this key")
+	s.auditedFlag.register(c)
 	s.out.flags(c, "receipt")
 	c.Flags().BoolVar(&s.yes, "yes", false, "publish without asking")
 	return c
@@ -106,12 +108,18 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 	if err := s.out.check(); err != nil {
 		return err
 	}
+	if s.audited && s.out.path == "-" {
+		return usagef("--audited: the receipt is written before and after the audit, and standard output takes one")
+	}
 	sub, err := s.submission(cmd, path)
 	if err != nil {
 		return err
 	}
 	cl, err := s.client(cmd)
 	if err != nil {
+		return err
+	}
+	if err := s.possible(cl); err != nil {
 		return err
 	}
 	keys, err := s.open(cmd)
@@ -138,6 +146,15 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 		return unjudged(unsigned(err), s.collateral)
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), describeLogged(got.Verdict, got.New, new(eventJSON)))
+	moved, err := s.wait(cmd, cl, got.Receipt)
+	if err != nil || bytes.Equal(moved, got.Receipt) {
+		return err
+	}
+	s.out.force = true // it is the receipt that was just written
+	if err := s.out.write(cmd, moved); err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), gained(got.Receipt, moved, cl.Policy))
 	return nil
 }
 
@@ -240,13 +257,14 @@ func newRefreshCmd() *cobra.Command {
 	var f logFlags
 	var out output
 	var with staple
+	var audited auditedFlag
 	c := &cobra.Command{
 		Use:   "refresh RECEIPT",
 		Short: "Move a receipt to the log's newest checkpoint",
 		Long: "Move a receipt to the log's newest checkpoint, which more witnesses or auditors may have signed. The entry and the times between which\n" +
 			"its evidence was made do not move: old evidence stays old. With --dossier, everything that the log says of the receipt's identities is kept,\n" +
-			"too.",
-		Example: "  poclog refresh vm.tlog-proof -o vm.tlog-proof --force",
+			"too. With --audited, it waits for an auditor.",
+		Example: "  poclog refresh vm.tlog-proof -o vm.tlog-proof --force\n  poclog refresh vm.tlog-proof --audited -o audited.tlog-proof",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := errors.Join(out.check(), with.check(out.force)); err != nil {
@@ -260,7 +278,13 @@ func newRefreshCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := audited.possible(cl); err != nil {
+				return err
+			}
 			moved, err := cl.Refresh(cmd.Context(), file)
+			if err == nil {
+				moved, err = audited.wait(cmd, cl, moved)
+			}
 			if err := keepReceipt(cmd, &out, moved, err); err != nil {
 				return err
 			}
@@ -269,6 +293,7 @@ func newRefreshCmd() *cobra.Command {
 		},
 	}
 	f.register(c)
+	audited.register(c)
 	out.flags(c, "receipt")
 	with.flags(c.Flags())
 	return c
