@@ -191,12 +191,13 @@ type Config struct {
 	Time     time.Time // when it took effect: UTC, whole seconds
 }
 
-// A Leaf is any leaf: one of Proof, Config and Index is set, or none for kinds and versions that
-// this software does not know, which are still leaves.
+// A Leaf is any leaf: one member is set, or none for kinds and versions that this software does not
+// know, which are still leaves.
 type Leaf struct {
-	Proof  *Entry
-	Config *Config
-	Index  *IndexEntry
+	Proof     *Entry
+	Config    *Config
+	Index     *IndexEntry
+	Statement *StatementEntry
 }
 
 // ParseLeaf parses the bytes of a leaf. Kinds and versions that it does not know are no error; a
@@ -217,6 +218,9 @@ func ParseLeaf(leaf []byte) (Leaf, error) {
 	case bytes.HasPrefix(leaf, []byte(indexStart)):
 		l.Index = new(IndexEntry)
 		start, code = indexStart, l.Index.code
+	case bytes.HasPrefix(leaf, []byte(statementStart)):
+		l.Statement = new(StatementEntry)
+		start, code = statementStart, l.Statement.code
 	default:
 		return Leaf{}, nil
 	}

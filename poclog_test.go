@@ -39,6 +39,12 @@ var formats = []format{
 	{"config", func(t testing.TB) []byte { return must(t, sampleConfig()) }, reencode(parseConfig)},
 	{"index", func(t testing.TB) []byte { return must(t, sampleIndexEntry()) }, reencode(parseIndexEntry)},
 	{"index-wrong", func(t testing.TB) []byte { return must(t, sampleIndexWrong(t)) }, reencode(poclog.ParseIndexWrong)},
+	{"statement", func(t testing.TB) []byte { return must(t, sampleStatements()[poclog.Endorse]) }, reencode(poclog.ParseStatement)},
+	{"statement-envelope", func(t testing.TB) []byte { return must(t, sampleStatementEnvelope()) }, reencode(poclog.ParseStatementEnvelope)},
+	{"statement-entry", func(t testing.TB) []byte { return must(t, sampleStatementEntry()) }, reencode(parseStatementEntry)},
+	{"statement-submission", func(t testing.TB) []byte { return must(t, sampleStatementSubmission()) }, reencode(poclog.ParseStatementSubmission)},
+	{"opening", func(t testing.TB) []byte { return must(t, sampleOpening()) }, reencode(poclog.ParseOpening)},
+	{"registrars", func(t testing.TB) []byte { return must(t, samplePins()) }, reencode(poclog.ParsePins)},
 	{"dossier", func(t testing.TB) []byte { return must(t, sampleDossier(t)) }, reencode(poclog.ParseDossier)},
 }
 
@@ -56,6 +62,14 @@ func parseIndexEntry(leaf []byte) (*poclog.IndexEntry, error) {
 		return nil, errOther{err}
 	}
 	return l.Index, nil
+}
+
+func parseStatementEntry(leaf []byte) (*poclog.StatementEntry, error) {
+	l, err := poclog.ParseLeaf(leaf)
+	if err != nil || l.Statement == nil {
+		return nil, errOther{err}
+	}
+	return l.Statement, nil
 }
 
 type errOther struct{ error }

@@ -49,6 +49,8 @@ type Policy struct {
 	Alliances []Alliance `json:"alliances,omitempty"`
 	// Publishers, if set, are the only ones whose submissions are admitted.
 	Publishers *Publishers `json:"publishers,omitempty"`
+	// Registrars are those whose statements are admitted, ascending by name.
+	Registrars []Registrar `json:"registrars,omitempty"`
 }
 
 // An Admission is a rule of what is admitted.
@@ -224,7 +226,7 @@ func (p *Policy) check() error {
 	if p.MaxChallengeAge < 1 || p.MaxChallengeAge > 86400 {
 		return fmt.Errorf("max_challenge_age %d: want 1 to 86400 seconds", p.MaxChallengeAge)
 	}
-	for _, f := range []func() error{p.checkAdmit, p.checkRoots, p.checkTCB, p.checkSNPTCB, p.checkLaunch, p.checkIDKeys, p.checkTXT, p.checkAlliances, p.checkStrings, p.checkPublishers} {
+	for _, f := range []func() error{p.checkAdmit, p.checkRoots, p.checkTCB, p.checkSNPTCB, p.checkLaunch, p.checkIDKeys, p.checkTXT, p.checkAlliances, p.checkStrings, p.checkPublishers, p.checkRegistrars} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -383,6 +385,8 @@ func (p *Policy) checkPublishers() error {
 	}
 	return ascending("publishers", p.Publishers.Keys, func(s string) string { return s })
 }
+
+func (p *Policy) checkRegistrars() error { return checkRegistrars(p.Registrars) }
 
 // ascending refuses a list whose keys are not strictly ascending: one policy has one form.
 func ascending[T any](name string, list []T, key func(T) string) error {

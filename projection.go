@@ -76,6 +76,7 @@ const (
 	LeafProof
 	LeafConfig
 	LeafIndex
+	LeafStatement
 )
 
 // Read reads a leaf as [ParseLeaf] does, and takes the same. A proof is projected into p; its
@@ -99,6 +100,9 @@ func (p *Projection) Read(leaf []byte) (LeafKind, error) {
 		return LeafConfig, nil
 	case l.Index != nil:
 		return LeafIndex, nil
+	case l.Statement != nil:
+		*p = Projection{Appraised: l.Statement.Time.Unix()}
+		return LeafStatement, nil
 	}
 	return LeafUnknown, nil
 }

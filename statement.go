@@ -258,23 +258,6 @@ func codePlacePart(c *canon.Codec, what string, s *string) {
 	c.Check(strings.Trim(*s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", "%s %.80q: want 1 to %d of a-z, 0-9 and -", what, *s, maxPlacePart)
 }
 
-// A Registrar is who vouches for hardware: a name, and the keys of its members.
-type Registrar struct {
-	Name       string     `json:"name"`
-	Keys       []string   `json:"keys"` // as ParsePublisherKey takes them, ascending: one a member
-	Thresholds Thresholds `json:"thresholds"`
-}
-
-// Thresholds say how many members must have signed a statement, by type: 1 to the number of keys,
-// and at most MaxSignatures. A thaw, and a freeze that renews one, need that of endorse.
-type Thresholds struct {
-	Endorse int `json:"endorse"`
-	Revoke  int `json:"revoke"`
-	Move    int `json:"move"`
-	Freeze  int `json:"freeze"`
-	Commit  int `json:"commit"`
-}
-
 // An Opening shows that a machine is one of a fleet that a registrar committed to
 // (`*.opening.json`, docs/format.md §18). Whoever has the file can pass it on.
 type Opening struct {

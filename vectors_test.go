@@ -52,6 +52,18 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParseDossier)(in)
 	case "index-wrong":
 		return reencode(poclog.ParseIndexWrong)(in)
+	case "statement":
+		return reencode(poclog.ParseStatement)(in)
+	case "statement-envelope":
+		return reencode(poclog.ParseStatementEnvelope)(in)
+	case "statement-entry":
+		return reencode(parseStatementEntry)(in)
+	case "statement-submission":
+		return reencode(poclog.ParseStatementSubmission)(in)
+	case "opening":
+		return reencode(poclog.ParseOpening)(in)
+	case "registrars":
+		return reencode(poclog.ParsePins)(in)
 	case "index-entry":
 		return reencode(parseIndexEntry)(in)
 	}
@@ -67,6 +79,9 @@ func makeVectors(t *testing.T) map[string]vector {
 		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())), "exceptions": string(must(t, sampleExceptions())),
 		"dossier": string(must(t, sampleDossier(t))), "index-entry": string(must(t, sampleIndexEntry())),
 		"index-wrong": string(must(t, sampleIndexWrong(t))),
+		"statement":   string(must(t, sampleStatements()[poclog.Endorse])), "statement-envelope": string(must(t, sampleStatementEnvelope())),
+		"statement-entry": string(must(t, sampleStatementEntry())), "statement-submission": string(must(t, sampleStatementSubmission())),
+		"opening": string(must(t, sampleOpening())), "registrars": string(must(t, samplePins())),
 	}
 	all := make(map[string]vector)
 	for format, file := range files {
@@ -99,6 +114,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	for name, v := range endorsementVectors(t) {
 		all[name] = v
 	}
+	maps.Copy(all, statementVectors(t, files))
 	for name, v := range specialVectors(files) {
 		v.Expect = expectOf(t, v.Format, v.Input)
 		all[name] = v

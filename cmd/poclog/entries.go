@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -133,6 +134,9 @@ func (f *filter) print(w io.Writer, leaf client.Leaf, l poclog.Leaf) error {
 		_, err = fmt.Fprintf(w, "%8d  %s  level %d  %-16s  %s  %s\n", leaf.Index, l.Proof.Appraised.Format(time.RFC3339), l.Proof.Level, l.Proof.Profile, l.Proof.Chip(), placeText(l.Proof))
 	case l.Config != nil:
 		_, err = fmt.Fprintf(w, "%8d  %s  config   policy %.16s…  %s\n", leaf.Index, l.Config.Time.Format(time.RFC3339), l.Config.Policy.SHA256.String(), l.Config.Software)
+	case l.Statement != nil:
+		s := &l.Statement.Envelope.Statement
+		_, err = fmt.Fprintf(w, "%8d  %s  %-8s %s  by %s\n", leaf.Index, l.Statement.Time.Format(time.RFC3339), s.Type, cmp.Or(string(s.Subject), "a fleet"), s.Registrar)
 	default:
 		_, err = fmt.Fprintf(w, "%8d  unknown kind or version, %d bytes\n", leaf.Index, len(leaf.Entry))
 	}

@@ -365,7 +365,8 @@ func apply(tx *sql.Tx, list []change) error {
 }
 
 // Lookup returns what the index has of names: map proofs, and numbers, all of one state. Of those
-// below since only the greatest is there; Before is then the value before it.
+// below since only the greatest is there; Before is then the value before it. Of names that are
+// always listed from the first number on, all are there.
 func (m *Map) Lookup(names []string, since uint64) (list []poclog.DossierName, at State, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -391,6 +392,9 @@ func (m *Map) lookup(name string, since uint64) (n poclog.DossierName, err error
 	numbers, err := m.numbers(name)
 	if err != nil {
 		return n, fmt.Errorf("read the numbers of %s: %w", name, err)
+	}
+	if index.FromTheFirst(name) {
+		since = 0
 	}
 	from, _ := slices.BinarySearch(numbers, since)
 	if from--; from > 0 {

@@ -172,6 +172,8 @@ func (k *checking) lookUp() error {
 			return err
 		}
 		switch last := len(n.Numbers) - 1; {
+		case n.Before != nil && index.FromTheFirst(n.Name):
+			return verify.Failf(StepNumbers, "%s begins with entry %d: want it from its first entry on", n.Name, n.Numbers[0])
 		case last < 0:
 		case n.Numbers[last] >= k.answer.Size:
 			return verify.Failf(StepNumbers, "%s has number %d in an index of %d entries", n.Name, n.Numbers[last], k.answer.Size)

@@ -54,7 +54,7 @@ func CheckIndexWrong(file []byte, policy *tlogpolicy.Policy) (*Wrong, error) {
 	if w.Before != nil && v.Index < w.Numbers[0] {
 		return nil, verify.Failf(StepWrong, "the list begins with entry %d: it does not show whether it has entry %d", w.Numbers[0], v.Index)
 	}
-	stated := slices.Contains(index.NamesOf(poclog.Leaf{Proof: v.Entry, Config: v.Config}), w.Name)
+	stated := slices.Contains(index.NamesOf(poclog.Leaf{Proof: v.Entry, Config: v.Config, Statement: v.Statement}), w.Name)
 	if stated == slices.Contains(w.Numbers, v.Index) {
 		return nil, verify.Failf(StepWrong, "the index says of %s and entry %d what the entry says", w.Name, v.Index)
 	}

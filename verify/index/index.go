@@ -32,6 +32,9 @@ const (
 	Unproven  = "unproven:"  // an identity in an entry of level 0
 	Publisher = "publisher:" // the digest of a key that signed a submission
 	Config    = "config"     // every config entry
+
+	Statements = "statements:" // an identity that a statement is about
+	Registrar  = "registrar:"  // the digest of the name of a registrar, in every statement of its
 )
 
 // MaxName is the greatest length of a name, in bytes: an identity of 160 with its prefix.
@@ -90,6 +93,8 @@ func NamesOf(l poclog.Leaf) []string {
 		return namesOfProof(l.Proof)
 	case l.Config != nil:
 		return []string{Config}
+	case l.Statement != nil:
+		return namesOfStatement(&l.Statement.Envelope.Statement)
 	}
 	return nil
 }
@@ -116,6 +121,25 @@ func namesOfProof(e *poclog.Entry) []string {
 	return unique(names)
 }
 
+// namesOfStatement: a commitment has no subject.
+func namesOfStatement(s *poclog.Statement) []string {
+	if s.Subject == "" {
+		return []string{RegistrarName(s.Registrar)}
+	}
+	return []string{Statements + string(s.Subject), RegistrarName(s.Registrar)}
+}
+
+// RegistrarName returns the name that every statement of a registrar states.
+func RegistrarName(registrar string) string {
+	return Registrar + poclog.Sum([]byte(registrar)).String()
+}
+
+// FromTheFirst reports whether the entries that state a name are always listed from the first on:
+// of statements and policies the old ones count as much as the new.
+func FromTheFirst(name string) bool {
+	return name == Config || strings.HasPrefix(name, Statements) || strings.HasPrefix(name, Registrar)
+}
+
 func unique(names []string) []string {
 	out := names[:0]
 	for i, n := range names {
@@ -134,11 +158,16 @@ func ParseName(name string) error {
 	if name == Config {
 		return nil
 	}
-	if digest, ok := strings.CutPrefix(name, Publisher); ok {
-		_, err := poclog.ParseDigest(digest)
-		return err
+	for _, prefix := range []string{Publisher, Registrar} {
+		if digest, ok := strings.CutPrefix(name, prefix); ok {
+			_, err := poclog.ParseDigest(digest)
+			return err
+		}
 	}
-	identity := strings.TrimPrefix(name, Unproven)
+	identity, stated := strings.CutPrefix(name, Statements)
+	if !stated {
+		identity = strings.TrimPrefix(name, Unproven)
+	}
 	id, err := poclog.ParseIdentity(identity)
 	if err == nil && id.Kind() == poclog.QuoteKind {
 		return fmt.Errorf("name %q: quotes are not in the index", name)

@@ -120,7 +120,7 @@ func parse(file []byte, policy *tlogpolicy.Policy) (*Verdict, error) {
 		leaf, malformed = poclog.Leaf{}, verify.Failf(verify.Format, "%w", malformed)
 	}
 	return &Verdict{
-		V: 1, Verdict: Logged, Index: r.Index, LeafHash: LeafHash(r.Entry), Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index,
+		V: 1, Verdict: Logged, Index: r.Index, LeafHash: LeafHash(r.Entry), Entry: leaf.Proof, Config: leaf.Config, IndexEntry: leaf.Index, Statement: leaf.Statement,
 		Receipt: r, policy: policy, malformed: malformed,
 	}, nil
 }

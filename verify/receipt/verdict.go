@@ -34,7 +34,7 @@ type Verdict struct {
 	Size     uint64        `json:"size"` // of the receipt's checkpoint
 	Root     poclog.Digest `json:"root"`
 	LeafHash poclog.Digest `json:"leaf_hash"`
-	Kind     string        `json:"kind"` // "proof", "config", "index", "unknown", or "malformed" where that is what a contradiction shows
+	Kind     string        `json:"kind"` // "proof", "config", "index", "statement", "unknown", or "malformed" where that is what a contradiction shows
 
 	T1    Bound  `json:"not_before"` // the evidence was made after it
 	T2    Bound  `json:"not_after"`  // and before it
@@ -48,9 +48,10 @@ type Verdict struct {
 	Auditors []string `json:"auditors,omitempty"`
 	Unseen   int      `json:"unseen,omitempty"`
 
-	Entry      *poclog.Entry      `json:"-"` // nil for other kinds
-	Config     *poclog.Config     `json:"-"`
-	IndexEntry *poclog.IndexEntry `json:"-"`
+	Entry      *poclog.Entry          `json:"-"` // nil for other kinds
+	Config     *poclog.Config         `json:"-"`
+	IndexEntry *poclog.IndexEntry     `json:"-"`
+	Statement  *poclog.StatementEntry `json:"-"`
 
 	Receipt    *poclog.Receipt  `json:"-"` // what was checked
 	Checkpoint *tlogpolicy.View `json:"-"` // the receipt's, verified
@@ -72,6 +73,8 @@ func (v *Verdict) describe() {
 		v.Kind = "config"
 	case v.IndexEntry != nil:
 		v.Kind = "index"
+	case v.Statement != nil:
+		v.Kind = "statement"
 	case v.malformed != nil:
 		v.Kind = "malformed"
 	default:
