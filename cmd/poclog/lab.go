@@ -141,28 +141,31 @@ func labUp(cmd *cobra.Command, dir string, l *laboratory, registry string, endor
 type labProveCmd struct {
 	logFlags
 	count int
+	clone bool
 	out   string
 }
 
 func newLabProveCmd() *cobra.Command {
 	p := new(labProveCmd)
 	c := &cobra.Command{
-		Use:     "prove DIR",
-		Short:   "Have the laboratory's VMs answer a log's challenges",
-		Long:    "Have the VMs of a laboratory answer challenges of a log, one after another: bundles, and the collateral that judges them, in a folder.",
-		Example: "  poclog lab prove mylab --log http://127.0.0.1:8080 --policy mylog/policy.txt --count 100 -o bundles",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return p.run(cmd, args[0]) },
+		Use:   "prove DIR",
+		Short: "Have the laboratory's VMs answer a log's challenges",
+		Long:  "Have the VMs of a laboratory answer challenges of a log, one after another: bundles, and the collateral that judges them, in a folder.",
+		Example: "  poclog lab prove mylab --log http://127.0.0.1:8080 --policy mylog/policy.txt --count 100 -o bundles\n" +
+			"  poclog lab prove mylab --policy mylog/policy.txt --clone -o stolen",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.run(cmd, args[0]) },
 	}
 	p.register(c)
 	c.Flags().IntVar(&p.count, "count", 1, "how many proofs")
+	c.Flags().BoolVar(&p.clone, "clone", false, "one proof by an attacker: the first VM's chip, claimed in another place (on Azure: its TPM, on another chip)")
 	c.Flags().StringVarP(&p.out, "output", "o", "bundles", "folder for the bundles")
 	return c
 }
 
 func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
-	if p.count < 1 {
-		return usagef("--count %d: want at least 1", p.count)
+	if p.count < 1 || p.clone && p.count > 1 {
+		return usagef("--count %d: want at least 1, and no more with --clone", p.count)
 	}
 	l, f, err := openLab(dir)
 	if err != nil {
@@ -192,7 +195,7 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 		if err != nil {
 			return fromLog(err)
 		}
-		b, err := f.prove(i, ch)
+		b, err := p.answer(f, i, ch)
 		if err != nil {
 			return err
 		}
@@ -209,6 +212,14 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s and lab.collateral.json in %s; send each with: poclog submit --collateral %s\n", counted(p.count, "bundle", "bundles"), p.out,
 		filepath.Join(p.out, "lab.collateral.json"))
 	return nil
+}
+
+// answer has the laboratory's i-th VM answer a challenge, or the attacker.
+func (p *labProveCmd) answer(f *fleet, i int, ch *poclog.Challenge) (*poclog.Bundle, error) {
+	if p.clone {
+		return f.clone(ch)
+	}
+	return f.prove(i, ch)
 }
 
 func newLabRegistryCmd() *cobra.Command {

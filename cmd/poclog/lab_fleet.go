@@ -25,7 +25,10 @@ type fleet struct {
 	policy     func(registry string) *poclog.Policy
 	collateral func(at time.Time) (*poclog.Collateral, error)
 	prove      func(vm int, ch *poclog.Challenge) (*poclog.Bundle, error)
-	publish    http.Handler // what manufacturers and provider publish, and the register of chips
+	// What an attacker shows elsewhere with the stolen key of the first VM's chip (on Azure, with a
+	// copy of its paravisor's state). It is called once.
+	clone   func(ch *poclog.Challenge) (*poclog.Bundle, error)
+	publish http.Handler // what manufacturers and provider publish, and the register of chips
 }
 
 // fleets are the profiles that a laboratory can have.
@@ -69,8 +72,27 @@ func (l *laboratory) gce() (*fleet, error) {
 			return c.VMs[i%len(c.VMs)].Prove(ch)
 		},
 	}
+	f.clone = func(ch *poclog.Challenge) (*poclog.Bundle, error) {
+		thief, err := cloneGCE(c)
+		if err != nil {
+			return nil, err
+		}
+		c.Advance(time.Since(c.Now))
+		return thief.Prove(ch)
+	}
 	f.publish = f.server(c.Registry, nil)
 	return f, nil
+}
+
+// cloneGCE rents a VM in another zone, for which the stolen key of the first VM's chip answers. It
+// booted when the laboratory began, as the others.
+func cloneGCE(c *gce.Cloud) (*gce.VM, error) {
+	away, err := c.NewHost(c.Zones[2], 1)
+	if err != nil {
+		return nil, err
+	}
+	away.Sockets[0] = c.VMs[0].Platform()
+	return away.NewVM(0, gce.VMConfig{})
 }
 
 // metal makes a bare-metal provider: chassis over the zones, which answer by turns.
@@ -90,6 +112,12 @@ func (l *laboratory) metal() (*fleet, error) {
 			m := p.Machines[i%len(p.Machines)]
 			m.TPM.Clock = uint64(time.Since(l.From).Milliseconds())
 			return m.Prove(ch)
+		},
+		clone: func(ch *poclog.Challenge) (*poclog.Bundle, error) {
+			thief := p.NewMachine(c.Zones[2], false)
+			thief.Chip = p.Machines[0].Chip
+			thief.TPM.Clock = uint64(time.Since(l.From).Milliseconds())
+			return thief.Prove(ch)
 		},
 	}
 	f.publish = f.server(c.Registry, nil)
@@ -130,6 +158,16 @@ func (l *laboratory) azure() (*fleet, error) {
 			}
 			return c.VMs[i].Prove(ch)
 		},
+	}
+	f.clone = func(ch *poclog.Challenge) (*poclog.Bundle, error) {
+		twin := *c.Hosts[0].NewVM(azure.VMConfig{Image: c.Images[0]}) // the first VM, as prove makes it
+		twin.TPM.SetClock(0, l.From)
+		product := ""
+		if len(products) > 0 {
+			product = products[0]
+		}
+		twin.Host = c.NewHost(c.Regions[1], product)
+		return twin.Prove(ch)
 	}
 	f.publish = f.server(http.NotFoundHandler(), c)
 	return f, nil
