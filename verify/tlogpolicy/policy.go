@@ -94,23 +94,23 @@ func (p *Policy) group(name string) int {
 	return slices.IndexFunc(p.groups, func(g Group) bool { return g.Name == name })
 }
 
-// Parse parses a policy. The error names the line and the rule.
+// Parse parses a policy. What it refuses is a [*Refusal].
 func Parse(text []byte) (*Policy, error) {
 	if len(text) > MaxPolicy {
-		return nil, fmt.Errorf("tlog-policy of %d bytes: want at most %d", len(text), MaxPolicy)
+		return nil, refuse(ruleSize, "tlog-policy of %d bytes: want at most %d", len(text), MaxPolicy)
 	}
 	p := new(Policy)
 	keys := make(keyLines)
 	for i, line := range bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")) {
 		if err := p.line(string(line), keys, i+1); err != nil {
-			return nil, fmt.Errorf("tlog-policy: line %d: %w", i+1, err)
+			return nil, in(fmt.Sprintf("tlog-policy: line %d", i+1), err)
 		}
 	}
 	if p.quorum == "" {
-		return nil, fmt.Errorf("tlog-policy: no quorum line")
+		return nil, refuse(ruleNoQuorum, "tlog-policy: no quorum line")
 	}
 	if len(p.logs) == 0 {
-		return nil, fmt.Errorf("tlog-policy: no log line: no checkpoint could ever be accepted")
+		return nil, refuse(ruleNoLog, "tlog-policy: no log line: no checkpoint could ever be accepted")
 	}
 	var all []note.Verifier
 	for _, l := range p.logs {
@@ -126,7 +126,7 @@ func Parse(text []byte) (*Policy, error) {
 func (p *Policy) line(line string, keys keyLines, number int) error {
 	for i := 0; i < len(line); i++ {
 		if c := line[i]; c != '\t' && (c < 0x20 || c == 0x7f) {
-			return fmt.Errorf("byte %#02x: want tab, or 20 to 7E and 80 to FF", c)
+			return refuse(ruleByte, "byte %#02x: want tab, or 20 to 7E and 80 to FF", c)
 		}
 	}
 	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
@@ -144,7 +144,7 @@ func (p *Policy) line(line string, keys keyLines, number int) error {
 	case "quorum":
 		return p.quorumLine(args)
 	}
-	return fmt.Errorf("keyword %.40q: want log, witness, group or quorum", words[0])
+	return refuse(ruleKeyword, "keyword %.40q: want log, witness, group or quorum", words[0])
 }
 
 // keyLines are the lines on which keys stand, by public key and by name and id.
@@ -158,7 +158,7 @@ func (k keyLines) claim(role string, v note.Verifier, public []byte, number int)
 	byPublic, byName := role+"\n"+string(public), fmt.Sprintf("%s+%08x", v.Name(), v.KeyHash())
 	for _, id := range []string{byPublic, byName} {
 		if other, ok := k[id]; ok {
-			return fmt.Errorf("key %.200s: line %d has it too", byName, other)
+			return refuse(ruleKeyRepeated, "key %.200s: line %d has it too", byName, other)
 		}
 		k[id] = number
 	}
@@ -166,8 +166,11 @@ func (k keyLines) claim(role string, v note.Verifier, public []byte, number int)
 }
 
 func (p *Policy) logLine(args []string, keys keyLines, number int) error {
-	if len(args) < 1 || len(args) > 2 || len(p.logs) == maxNames {
-		return fmt.Errorf("want at most %d lines log <vkey> [<url>]", maxNames)
+	if len(args) < 1 || len(args) > 2 {
+		return refuse(ruleWords, "want log <vkey> [<url>]")
+	}
+	if len(p.logs) == maxNames {
+		return refuse(ruleLines, "want at most %d lines log <vkey> [<url>]", maxNames)
 	}
 	v, public, err := verifier("log", args[0], ed25519Note)
 	if err != nil {
@@ -183,18 +186,21 @@ func (p *Policy) logLine(args []string, keys keyLines, number int) error {
 }
 
 func (p *Policy) witnessLine(args []string, keys keyLines, number int) error {
-	if len(args) < 2 || len(args) > 3 || len(p.witnesses) == maxNames {
-		return fmt.Errorf("want at most %d lines witness <name> <vkey> [<url>]", maxNames)
+	if len(args) < 2 || len(args) > 3 {
+		return refuse(ruleWords, "want witness <name> <vkey> [<url>]")
+	}
+	if len(p.witnesses) == maxNames {
+		return refuse(ruleLines, "want at most %d lines witness <name> <vkey> [<url>]", maxNames)
 	}
 	if err := p.newName(args[0]); err != nil {
 		return err
 	}
 	v, public, err := verifier("witness", args[1], ed25519Cosignature)
 	if err != nil {
-		return fmt.Errorf("witness %q: %w", args[0], err)
+		return in(fmt.Sprintf("witness %q", args[0]), err)
 	}
 	if err := keys.claim("witness", v, public, number); err != nil {
-		return fmt.Errorf("witness %q: %w", args[0], err)
+		return in(fmt.Sprintf("witness %q", args[0]), err)
 	}
 	url, err := urlOf(args[2:])
 	p.witnesses = append(p.witnesses, Witness{Name: args[0], VKey: args[1], KeyName: v.Name(), URL: url, verifier: v, alg: algOf(v), public: public})
@@ -206,24 +212,27 @@ func urlOf(args []string) (string, error) {
 		return "", nil
 	}
 	if !strings.HasPrefix(args[0], "https://") && !strings.HasPrefix(args[0], "http://") {
-		return "", fmt.Errorf("URL %.200q: want https or http", args[0])
+		return "", refuse(ruleURL, "URL %.200q: want https or http", args[0])
 	}
 	return args[0], nil
 }
 
 func (p *Policy) newName(name string) error {
 	if name == None {
-		return fmt.Errorf("name %q is predefined", name)
+		return refuse(ruleName, "name %q is predefined", name)
 	}
 	if p.Has(name) {
-		return fmt.Errorf("name %q: an earlier line defines it", name)
+		return refuse(ruleName, "name %q: an earlier line defines it", name)
 	}
 	return nil
 }
 
 func (p *Policy) groupLine(args []string) error {
-	if len(args) < 3 || len(p.groups) == maxNames {
-		return fmt.Errorf("want at most %d lines group <name> <threshold> <member>…", maxNames)
+	if len(args) < 3 {
+		return refuse(ruleWords, "want group <name> <threshold> <member>…")
+	}
+	if len(p.groups) == maxNames {
+		return refuse(ruleLines, "want at most %d lines group <name> <threshold> <member>…", maxNames)
 	}
 	if err := p.newName(args[0]); err != nil {
 		return err
@@ -231,13 +240,13 @@ func (p *Policy) groupLine(args []string) error {
 	g := Group{Name: args[0], Members: args[2:]}
 	for i, m := range g.Members {
 		if !p.Has(m) { // nor does any line define None
-			return fmt.Errorf("group %q: member %q: no earlier line defines it", g.Name, m)
+			return refuse(ruleUndefined, "group %q: member %q: no earlier line defines it", g.Name, m)
 		}
 		if slices.Contains(g.Members[:i], m) {
-			return fmt.Errorf("group %q: member %q twice", g.Name, m)
+			return refuse(ruleMemberRepeated, "group %q: member %q twice", g.Name, m)
 		}
 		if err := p.onlyOnce(m); err != nil {
-			return fmt.Errorf("group %q: %w", g.Name, err)
+			return in(fmt.Sprintf("group %q", g.Name), err)
 		}
 	}
 	switch t := args[1]; t {
@@ -248,7 +257,7 @@ func (p *Policy) groupLine(args []string) error {
 	default:
 		n, err := strconv.ParseUint(t, 10, 16)
 		if err != nil || strconv.FormatUint(n, 10) != t || n < 1 || int(n) > len(g.Members) {
-			return fmt.Errorf("group %q: threshold %.20q: want 1 to %d, any or all", g.Name, t, len(g.Members))
+			return refuse(ruleThreshold, "group %q: threshold %.20q: want 1 to %d, any or all", g.Name, t, len(g.Members))
 		}
 		g.Threshold = int(n)
 	}
@@ -261,7 +270,7 @@ func (p *Policy) groupLine(args []string) error {
 func (p *Policy) onlyOnce(member string) error {
 	for _, g := range p.groups {
 		if slices.Contains(g.Members, member) {
-			return fmt.Errorf("member %q is one of group %q already", member, g.Name)
+			return refuse(ruleMemberRepeated, "member %q is one of group %q already", member, g.Name)
 		}
 	}
 	return nil
@@ -269,13 +278,13 @@ func (p *Policy) onlyOnce(member string) error {
 
 func (p *Policy) quorumLine(args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("want quorum <name>")
+		return refuse(ruleWords, "want quorum <name>")
 	}
 	if p.quorum != "" {
-		return fmt.Errorf("a second quorum line")
+		return refuse(ruleSecondQuorum, "a second quorum line")
 	}
 	if args[0] != None && !p.Has(args[0]) {
-		return fmt.Errorf("quorum %q: no earlier line defines it", args[0])
+		return refuse(ruleUndefined, "quorum %q: no earlier line defines it", args[0])
 	}
 	p.quorum = args[0]
 	return nil
@@ -306,11 +315,11 @@ func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []by
 	id, encoded, _ := strings.Cut(rest, "+")
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(key) == 0 {
-		return nil, nil, fmt.Errorf("%s key %.60q: want <name>+<id>+<base64>", role, vkey)
+		return nil, nil, refuse(ruleKey, "%s key %.60q: want <name>+<id>+<base64>", role, vkey)
 	}
 	switch {
 	case key[0] == mldsa44 && len(name) > maxSignedName:
-		return nil, nil, fmt.Errorf("%s key %.60q: name of %d bytes: want at most %d", role, vkey, len(name), maxSignedName)
+		return nil, nil, refuse(ruleKey, "%s key %.60q: name of %d bytes: want at most %d", role, vkey, len(name), maxSignedName)
 	case key[0] == mldsa44:
 		v, err = fnote.NewMLDSAVerifier(vkey)
 	case key[0] == ed25519Note && ed25519Type == ed25519Note:
@@ -318,13 +327,13 @@ func verifier(role, vkey string, ed25519Type byte) (v note.Verifier, public []by
 	case key[0] == ed25519Cosignature && ed25519Type == ed25519Cosignature:
 		v, err = fnote.NewVerifierForCosignatureV1(vkey)
 	default:
-		return nil, nil, fmt.Errorf("%s key %.60q: type %#02x: want %#02x (Ed25519) or %#02x (ML-DSA-44)", role, vkey, key[0], ed25519Type, mldsa44)
+		return nil, nil, refuse(ruleKeyType, "%s key %.60q: type %#02x: want %#02x (Ed25519) or %#02x (ML-DSA-44)", role, vkey, key[0], ed25519Type, mldsa44)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s key %.60q: %w", role, vkey, err)
+		return nil, nil, refuse(ruleKey, "%s key %.60q: %w", role, vkey, err)
 	}
 	if fmt.Sprintf("%08x", v.KeyHash()) != id {
-		return nil, nil, fmt.Errorf("%s key %.60q: id %q: the key's is %08x", role, vkey, id, v.KeyHash())
+		return nil, nil, refuse(ruleKey, "%s key %.60q: id %q: the key's is %08x", role, vkey, id, v.KeyHash())
 	}
 	return v, key[1:], nil
 }
