@@ -19,7 +19,7 @@ type StatementEntry struct {
 	Envelope StatementEnvelope
 	Signers  []Digest  // of the keys that signed, ascending: one for each signature
 	Policy   Blob      // that was in force: its registrars
-	Time     time.Time // when the log took it: UTC, whole seconds; never before that of the statement or config entry before it
+	Time     time.Time // when the log took it: UTC, whole seconds; never before that of the registrar's statement on the subject before it
 }
 
 // statementStart is how each leaf of kind "statement" that this software knows begins.

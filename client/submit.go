@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -51,6 +52,45 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 	if err := out.answers(s); err != nil {
 		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
+	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
+}
+
+// Register sends a statement to the log, with those of its documents that the log is to keep, and
+// returns the receipt of its entry, checked against the client's policy. Of a statement that the
+// log had already, others may have signed.
+func (c *Client) Register(ctx context.Context, s *poclog.StatementSubmission) (*Submitted, error) {
+	if c.Store != nil {
+		if _, err := c.Checkpoint(ctx); err != nil {
+			return nil, err
+		}
+	}
+	body, err := s.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	file, status, err := c.do(ctx, call{method: http.MethodPost, path: "v1/statements", contentType: poclog.StatementSubmissionType, body: body, max: poclog.MaxReceipt})
+	if err != nil {
+		return nil, err
+	}
+	v, err := receipt.Open(file, c.Policy)
+	if err != nil {
+		return nil, fmt.Errorf("the log's receipt: %w", err)
+	}
+	if v.Statement == nil {
+		return nil, fmt.Errorf("the log's receipt: it is of an entry of kind %s", v.Kind)
+	}
+	sent, err := s.Envelope.Statement.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	logged, err := v.Statement.Envelope.Statement.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(sent, logged) {
+		return nil, fmt.Errorf("the log's receipt: it is of another statement, with digest %s", poclog.Sum(logged))
+	}
+	out := &Submitted{Receipt: file, Verdict: v, New: status == http.StatusCreated}
 	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
 }
 

@@ -165,7 +165,7 @@ func (s *Service) logEntry(ctx context.Context, r *reading, a *verify.Appraisal)
 		return nil, err
 	}
 	r.drop()
-	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Proof: e})
+	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Proof: e}, nothing)
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
@@ -279,7 +279,7 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (
 	if err != nil {
 		return nil, err
 	}
-	s.restore(ctx, e, sent...)
+	s.restore(ctx, poclog.Leaf{Proof: e}, sent...)
 	var challenge []byte
 	if e.Fresh != nil {
 		if challenge, err = s.coveredBy(ctx, e.Evidence.Bundle.SHA256); err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // A Source is where [Fsck] reads a log: its tiles and its evidence.
@@ -86,15 +87,16 @@ type Finding struct {
 
 // A Report is the result of [Fsck]. The log is clean if there are no findings.
 type Report struct {
-	V        int       `json:"v"`
-	Origin   string    `json:"origin"`
-	Size     uint64    `json:"size"`
-	Proofs   uint64    `json:"proofs"`
-	Configs  uint64    `json:"configs"`
-	Indexes  uint64    `json:"indexes"`
-	Unknown  uint64    `json:"unknown"`
-	Wrong    uint64    `json:"wrong"`              // entries of which something is wrong
-	Findings []Finding `json:"findings,omitempty"` // the first maxFindings of them
+	V          int       `json:"v"`
+	Origin     string    `json:"origin"`
+	Size       uint64    `json:"size"`
+	Proofs     uint64    `json:"proofs"`
+	Configs    uint64    `json:"configs"`
+	Indexes    uint64    `json:"indexes"`
+	Statements uint64    `json:"statements"`
+	Unknown    uint64    `json:"unknown"`
+	Wrong      uint64    `json:"wrong"`              // entries of which something is wrong
+	Findings   []Finding `json:"findings,omitempty"` // the first maxFindings of them
 }
 
 const maxFindings = 100
@@ -118,7 +120,7 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 	if err := checkTree(ctx, src.Tiles, policy, cp.Origin); err != nil {
 		return nil, err
 	}
-	f := &checker{src: src, appraise: appraise, report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
+	f := &checker{src: src, appraise: appraise, registrars: new(registry.Registrars), stated: make(map[lineKey]*registry.History), report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
 	closeIndex, err := f.openIndex()
 	if err != nil {
 		return nil, err
@@ -163,6 +165,9 @@ type checker struct {
 	report   *Report
 	policy   poclog.Blob   // in force: that of the newest config entry
 	index    *indexmap.Map // of the entries so far; nil once an index entry was wrong
+
+	registrars *registry.Registrars          // of the policy in force
+	stated     map[lineKey]*registry.History // of the entries so far
 }
 
 // run reads bundle after bundle, and judges the entries of each concurrently. It returns the root
@@ -220,9 +225,12 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 		case parsed.Config != nil:
 			f.report.Configs++
 			f.policy = parsed.Config.Policy
-			details[i] = f.blob(ctx, "policy", f.policy)
+			details[i] = f.config(ctx)
 		case parsed.Index != nil:
 			f.report.Indexes++
+		case parsed.Statement != nil:
+			f.report.Statements++
+			details[i] = f.statement(ctx, parsed.Statement)
 		case parsed.Proof != nil:
 			f.report.Proofs++
 			inForce := f.policy
@@ -279,9 +287,42 @@ func (f *checker) follow(ctx context.Context, first uint64, entries [][]byte, de
 	return err
 }
 
-func (f *checker) blob(ctx context.Context, what string, b poclog.Blob) string {
-	if _, err := f.fetch(ctx, what, b); err != nil {
+// config takes the policy that is in force from here on.
+func (f *checker) config(ctx context.Context) string {
+	f.registrars = new(registry.Registrars)
+	file, err := f.fetch(ctx, "policy", f.policy)
+	if err != nil {
 		return err.Error()
+	}
+	p, err := poclog.ParsePolicy(file)
+	if err != nil {
+		return err.Error()
+	}
+	if f.registrars, err = registry.New(p.Registrars); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// statement recomputes a statement entry, by those before it, and says what is wrong with it, or
+// nothing.
+func (f *checker) statement(ctx context.Context, e *poclog.StatementEntry) string {
+	s := &e.Envelope.Statement
+	h := f.stated[keyOfLine(s)]
+	if h == nil {
+		h = new(registry.History)
+		f.stated[keyOfLine(s)] = h
+	}
+	if err := f.registrars.CheckEntry(e, f.policy, f.report.Origin, h); err != nil {
+		return err.Error()
+	}
+	if _, err := h.Add(s, e.Time); err != nil {
+		return err.Error()
+	}
+	for _, d := range s.Kept() {
+		if _, err := f.fetch(ctx, "document", d); err != nil {
+			return err.Error()
+		}
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /checkpoint", s.http.Read(s.getCheckpoint))
 	mux.Handle("GET /tile/", s.http.Read(s.getTile))
 	mux.Handle("POST /v1/proofs", s.http.Write(s.postProof))
+	mux.Handle("POST /v1/statements", s.http.Write(s.postStatement))
 	mux.Handle("GET /v1/evidence/sha256/{digest}", s.http.Read(s.getEvidence))
 	mux.Handle("GET /v1/index", s.http.Read(s.getIndex))
 	mux.Handle("GET /v1/dossiers", s.http.Read(s.getDossier))
@@ -132,6 +134,12 @@ func (s *Service) postProof(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.answer(w, a)
+	return nil
+}
+
+// answer sends a receipt.
+func (s *Service) answer(w http.ResponseWriter, a *admission) {
 	s.metrics.answered(a.isNew)
 	w.Header().Set("Content-Type", poclog.ReceiptType)
 	w.Header().Set("Cache-Control", "no-store")
@@ -141,7 +149,6 @@ func (s *Service) postProof(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(a.receipt) // the client may be gone: it can ask again
-	return nil
 }
 
 // readSubmission reads a body of one of the media types, no further than its limit.
@@ -209,10 +216,21 @@ func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 		return notFound(err, "no evidence %s", d)
 	}
 	defer f.Close()
-	w.Header().Set("Content-Type", "application/json")
+	var begin [1]byte
+	n, err := io.ReadFull(f, begin[:])
+	if err != nil && size > 0 {
+		return err
+	}
+	// Documents are anything, a page with scripts, too: they are downloads, and nothing else.
+	kind := "application/octet-stream"
+	if begin[0] == '{' {
+		kind = "application/json"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Disposition", "attachment")
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	immutable(w)
-	_, _ = io.Copy(w, f) // the client may be gone
+	_, _ = io.Copy(w, io.MultiReader(bytes.NewReader(begin[:n]), f)) // the client may be gone
 	return nil
 }
 
@@ -294,7 +312,7 @@ func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	size, _, _ := s.published.state()
 	fmt.Fprintf(w, "%s: a Proof-of-Cloud log with %d entries.\n\n"+
-		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\n"+
+		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\nPOST /v1/statements                  the same for what a registrar states\n"+
 		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /policy.txt                     the tlog-policy for clients\nGET  /v1/index, /v1/dossiers?name=…  every entry that states a name, with proof\nGET  /health, /metrics\n", s.origin, size)
 	return nil
 }

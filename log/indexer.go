@@ -37,6 +37,8 @@ type indexer struct {
 	logger *slog.Logger
 	every  time.Duration
 
+	following sync.Mutex // held by whoever takes entries into the map
+
 	mu      sync.RWMutex
 	m       *indexmap.Map // nil until it is loaded
 	loading string        // how far, until then
@@ -191,6 +193,8 @@ func (x *indexer) current() *indexmap.Map {
 
 // follow takes the entries below a size.
 func (x *indexer) follow(ctx context.Context, m *indexmap.Map, size uint64) error {
+	x.following.Lock()
+	defer x.following.Unlock()
 	for next := m.State().Next; next < size; next = m.State().Next {
 		n := min(size-next, indexBatch)
 		leaves, err := x.svc.entries(ctx, next, n)
@@ -205,6 +209,23 @@ func (x *indexer) follow(ctx context.Context, m *indexmap.Map, size uint64) erro
 		}
 	}
 	return nil
+}
+
+// upTo returns the map once it knows all entries below a size, which are in the tree.
+func (x *indexer) upTo(ctx context.Context, size uint64) (*indexmap.Map, error) {
+	m := x.current()
+	if m == nil {
+		x.mu.RLock()
+		defer x.mu.RUnlock()
+		return nil, fmt.Errorf("the index %s", x.loading)
+	}
+	if size == 0 || m.State().Next >= size {
+		return m, nil
+	}
+	if _, err := x.svc.covering(ctx, size-1); err != nil {
+		return nil, err
+	}
+	return m, x.follow(ctx, m, size)
 }
 
 // due reports whether an index entry is to be written. Index entries are nothing new.
@@ -234,7 +255,7 @@ func (x *indexer) write(ctx context.Context, m *indexmap.Map, size uint64, signe
 	}
 	defer x.svc.admissions.Done()
 	x.wrote = x.svc.cfg.Now()
-	_, _, err = x.svc.append(ctx, leaf, poclog.Leaf{Index: &entry})
+	_, _, err = x.svc.append(ctx, leaf, poclog.Leaf{Index: &entry}, nothing)
 	return err
 }
 

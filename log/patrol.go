@@ -140,12 +140,17 @@ func filesOf(leaf poclog.Leaf) []namedFile {
 		v := e.Evidence
 		all = append(all, namedFile{"bundle", v.Bundle}, namedFile{"envelope", v.Envelope}, namedFile{"collateral", v.Collateral})
 	}
+	if e := leaf.Statement; e != nil {
+		for _, b := range e.Envelope.Statement.Kept() {
+			all = append(all, namedFile{"document", b})
+		}
+	}
 	return slices.DeleteFunc(all, func(f namedFile) bool { return f.blob == poclog.Blob{} })
 }
 
 // restore stores again what an entry's evidence lost, where a submission brings it.
-func (s *Service) restore(ctx context.Context, e *poclog.Entry, sent ...[]byte) {
-	for _, f := range filesOf(poclog.Leaf{Proof: e}) {
+func (s *Service) restore(ctx context.Context, leaf poclog.Leaf, sent ...[]byte) {
+	for _, f := range filesOf(leaf) {
 		for _, file := range sent {
 			if poclog.BlobOf(file) != f.blob || s.intact(ctx, f.blob.SHA256) {
 				continue

@@ -137,7 +137,12 @@ func TestPublishersAreVerifiedBeforeAnyQuote(t *testing.T) {
 // postRaw posts a body and returns the status and the check that refused.
 func postRaw(t *testing.T, l *testLog, kind, body string) (int, string) {
 	t.Helper()
-	resp, err := http.Post(l.url+"/v1/proofs", kind, strings.NewReader(body))
+	return postTo(t, l.url+"/v1/proofs", kind, body)
+}
+
+func postTo(t *testing.T, url, kind, body string) (int, string) {
+	t.Helper()
+	resp, err := http.Post(url, kind, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

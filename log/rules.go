@@ -13,17 +13,19 @@ import (
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/verify/vouch/dsse"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // rules are what a log admits and who must cosign it: appraisal.json and policy.txt, as they were
 // when it started.
 type rules struct {
 	policy     *poclog.Policy
-	file       []byte             // of the policy
-	publishers *dsse.Publishers   // of the policy
-	own        *tlogpolicy.Policy // policy.txt
-	ownText    []byte             // the file
-	changed    bool               // whether the challenge policy had to follow policy.txt: the file is another than appraisal.json
+	file       []byte               // of the policy
+	publishers *dsse.Publishers     // of the policy
+	registrars *registry.Registrars // of the policy
+	own        *tlogpolicy.Policy   // policy.txt
+	ownText    []byte               // the file
+	changed    bool                 // whether the challenge policy had to follow policy.txt: the file is another than appraisal.json
 }
 
 // loadRules reads both files of a log's directory. The second must list the log's own keys.
@@ -75,6 +77,9 @@ func (r *rules) appraisal() (err error) {
 	if err := profile.CheckPolicy(r.policy); err != nil {
 		return err
 	}
-	r.publishers, err = dsse.New(r.policy.Publishers)
+	if r.publishers, err = dsse.New(r.policy.Publishers); err != nil {
+		return err
+	}
+	r.registrars, err = registry.New(r.policy.Registrars)
 	return err
 }

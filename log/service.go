@@ -24,6 +24,7 @@ const (
 	DefaultCheckpointInterval = time.Second
 	DefaultRepublish          = 60 * time.Second
 	DefaultBudget             = 600     // entries an hour of one chip, key or instance
+	DefaultStatements         = 6000    // entries an hour of one registrar
 	DefaultEvidence           = 4 << 30 // bytes of evidence kept an hour
 	DefaultPublishTimeout     = 30 * time.Second
 	bodyCopies                = 4 // a body, what it decodes to, and what its parts are parsed to
@@ -66,9 +67,10 @@ type Config struct {
 	// DefaultPublishTimeout. The entry stays: the same submission finds it later.
 	PublishTimeout time.Duration
 
-	Limits   httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
-	Budget   int          // entries an hour of one chip, key or instance, which addresses share; 0 is DefaultBudget
-	Evidence int64        // bytes of evidence that are kept in an hour, which addresses share; 0 is DefaultEvidence
+	Limits     httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
+	Budget     int          // entries an hour of one chip, key or instance, which addresses share; 0 is DefaultBudget
+	Evidence   int64        // bytes of evidence that are kept in an hour, which addresses share; 0 is DefaultEvidence
+	Statements int          // entries an hour of one registrar, which addresses share; 0 is DefaultStatements. Only its members' signatures spend it
 	// UnsafeUnlimited removes budgets and the limits of Limits: for benchmarks and laboratories.
 	UnsafeUnlimited bool
 }
@@ -111,13 +113,16 @@ func (c *Config) setDefaults(dir string) error {
 	if c.Budget == 0 {
 		c.Budget = DefaultBudget
 	}
+	if c.Statements == 0 {
+		c.Statements = DefaultStatements
+	}
 	if c.Evidence == 0 {
 		c.Evidence = DefaultEvidence
 	}
 	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.PublishTimeout < c.CheckpointInterval ||
-		c.Budget < 0 || c.Evidence < 0 {
-		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d: want at least 100ms, at most 60s, not less than the first, and none negative",
-			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence)
+		c.Budget < 0 || c.Evidence < 0 || c.Statements < 0 {
+		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d, statements %d: want at least 100ms, at most 60s, not less than the first, and none negative",
+			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence, c.Statements)
 	}
 	if c.Limits.Copies == 0 {
 		c.Limits.Copies = bodyCopies
@@ -141,11 +146,12 @@ type Service struct {
 	budget     *budget
 	metrics    *metrics
 
-	tree      *tree
-	published *publisher
-	indexer   *indexer
-	roster    *roster // of the witnesses and auditors
-	opening   opening // why nothing is admitted yet
+	tree       *tree
+	published  *publisher
+	indexer    *indexer
+	statements *statements
+	roster     *roster // of the witnesses and auditors
+	opening    opening // why nothing is admitted yet
 
 	inflight  singleflight.Group
 	building  *httpd.Turns      // of dossiers
@@ -175,6 +181,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	s.indexer = newIndexer(s)
+	s.statements = newStatements(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve log %s: %w", dir, err), s.release(context.WithoutCancel(ctx)))

@@ -116,6 +116,7 @@ func (s *Service) admitting(ctx context.Context) error {
 		return err
 	}
 	s.published.want(size)
+	s.statements.begin(size)
 	s.published.poll(ctx, s.tree.ReadCheckpoint) // a new log has its first checkpoint now
 	return s.announce(ctx)
 }
@@ -135,7 +136,7 @@ func (s *Service) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	number, _, err := s.append(ctx, leaf, poclog.Leaf{Config: &c})
+	number, _, err := s.append(ctx, leaf, poclog.Leaf{Config: &c}, nothing)
 	if err != nil {
 		return fmt.Errorf("log the config entry: %w", err)
 	}
@@ -163,28 +164,30 @@ func (s *Service) rightClocks(ctx context.Context) (err error) {
 	}
 }
 
-// append adds a leaf, which the index knows as soon as it is in the tree, and waits until a
-// published checkpoint covers it. Where publication takes too long, a later submission of the same
-// evidence finds the leaf.
-func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (number uint64, checkpoint []byte, err error) {
+// append adds a leaf, calls settled once it is certain what became of it, and waits until a
+// published checkpoint covers it. Settled is called once, perhaps after append returned. Where
+// publication takes too long, a later submission of the same evidence finds the leaf.
+func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf, settled func(uint64, error)) (number uint64, checkpoint []byte, err error) {
 	add := s.tree.appender()
 	if add == nil {
-		return 0, nil, errors.New("the tree cannot be written yet")
+		settled(0, errNotOpen)
+		return 0, nil, errNotOpen
 	}
 	future := add(ctx, tessera.NewEntry(leaf))
 	// The future blocks without a context: Tessera settles it within a batch.
-	type settled struct {
+	type sequenced struct {
 		number uint64
 		err    error
 	}
-	done := make(chan settled, 1)
+	done := make(chan sequenced, 1)
 	go func() {
 		i, err := future()
 		if err == nil {
 			s.duplicates.add(i.Index, parsed)
 			s.published.want(i.Index + 1)
 		}
-		done <- settled{i.Index, err}
+		settled(i.Index, err)
+		done <- sequenced{i.Index, err}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
@@ -200,6 +203,11 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf) (
 	checkpoint, err = s.covering(ctx, number)
 	return number, checkpoint, err
 }
+
+var errNotOpen = errors.New("the tree cannot be written yet")
+
+// nothing is for leaves of which nobody waits to know their numbers.
+func nothing(uint64, error) {}
 
 // covering returns the first published checkpoint that it sees of a tree with an entry. The error
 // names the witnesses that the log waits for.

@@ -52,11 +52,11 @@ func TestEntryForATreeThatWentReadOnlyIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.append(t.Context(), leaf, poclog.Leaf{Config: &c}); err == nil {
+	if _, _, err := s.append(t.Context(), leaf, poclog.Leaf{Config: &c}, nothing); err == nil {
 		t.Error("an entry was written to a read-only disk")
 	}
 	remount(0)
-	if number, _, err := s.append(t.Context(), leaf, poclog.Leaf{Config: &c}); err != nil || number != 1 {
+	if number, _, err := s.append(t.Context(), leaf, poclog.Leaf{Config: &c}, nothing); err != nil || number != 1 {
 		t.Errorf("after it: entry %d, %v", number, err)
 	}
 	if err := s.Close(context.Background()); err != nil {

@@ -39,7 +39,42 @@ func Countersign(ctx context.Context, envelope []byte, signers ...*Signer) ([]by
 	return sign(ctx, v, signers)
 }
 
+// SignStatement adds signatures to a statement's envelope, which may have none yet. It verifies
+// none of those that are there.
+func SignStatement(ctx context.Context, v *poclog.StatementEnvelope, signers ...*Signer) error {
+	payload, err := v.Statement.Marshal()
+	if err != nil {
+		return err
+	}
+	file, err := seal(ctx, poclog.StatementPayloadType, payload, signers)
+	if err != nil {
+		return err
+	}
+	made, err := poclog.ParseStatementEnvelope(file)
+	if err != nil {
+		return fmt.Errorf("sign envelope: %w", err)
+	}
+	v.Signatures, err = together(v.Signatures, made.Signatures)
+	return err
+}
+
 func sign(ctx context.Context, v *poclog.Envelope, signers []*Signer) ([]byte, error) {
+	file, err := seal(ctx, v.PayloadType, v.Payload, signers)
+	if err != nil {
+		return nil, err
+	}
+	made, err := poclog.ParseEnvelope(file)
+	if err != nil {
+		return nil, fmt.Errorf("sign envelope: %w", err)
+	}
+	if made.Signatures, err = together(v.Signatures, made.Signatures); err != nil {
+		return nil, err
+	}
+	return made.Marshal()
+}
+
+// seal returns an envelope with new signatures.
+func seal(ctx context.Context, payloadType string, payload []byte, signers []*Signer) ([]byte, error) {
 	if len(signers) == 0 {
 		return nil, errors.New("sign envelope: no key")
 	}
@@ -47,22 +82,22 @@ func sign(ctx context.Context, v *poclog.Envelope, signers []*Signer) ([]byte, e
 	for i, s := range signers {
 		list[i] = adapter{ctx, s}
 	}
-	file, err := sigstore.WrapMultiSigner(v.PayloadType, list...).SignMessage(bytes.NewReader(v.Payload))
+	file, err := sigstore.WrapMultiSigner(payloadType, list...).SignMessage(bytes.NewReader(payload))
 	if err != nil {
 		return nil, fmt.Errorf("sign envelope: %w", err)
 	}
-	made, err := poclog.ParseEnvelope(file)
-	if err != nil {
-		return nil, fmt.Errorf("sign envelope: %w", err)
-	}
-	all := append(slices.Clone(v.Signatures), made.Signatures...)
+	return file, nil
+}
+
+// together returns old and new signatures, of different keys.
+func together(old, made []poclog.Signature) ([]poclog.Signature, error) {
+	all := append(slices.Clone(old), made...)
 	for i, s := range all {
 		if slices.ContainsFunc(all[:i], func(o poclog.Signature) bool { return o.KeyID == s.KeyID }) {
 			return nil, fmt.Errorf("sign envelope: key %s signs twice", s.KeyID)
 		}
 	}
-	made.Signatures = all
-	return made.Marshal()
+	return all, nil
 }
 
 // adapter is a Signer as sigstore takes one.

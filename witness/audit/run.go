@@ -177,7 +177,7 @@ func (a *Auditor) advance(ctx context.Context, cl *client.Client, r *record) err
 // batch verifies entries that follow each other from r.audited on, and records the outcome in the
 // state and in r. Progress ends at the first entry that did not pass.
 func (a *Auditor) batch(ctx context.Context, cl *client.Client, x *examiner, r *record, leaves []client.Leaf) error {
-	verdicts, policies := a.examine(ctx, x, r.inForce, leaves)
+	verdicts, policies, passed := a.examine(ctx, x, r, leaves)
 	wrong, err := a.follow(ctx, r.origin, leaves)
 	if err != nil {
 		return fmt.Errorf("keep the index of %s: %w", r.origin, err)
@@ -189,7 +189,7 @@ func (a *Auditor) batch(ctx context.Context, cl *client.Client, x *examiner, r *
 		}
 		verdicts[wrong.Entry-leaves[0].Index].refused = &verify.Error{Check: CheckIndex, Detail: detail}
 	}
-	out := step{audited: r.audited, inForce: r.inForce, at: a.cfg.Clock()}
+	out := step{audited: r.audited, inForce: r.inForce, at: a.cfg.Clock(), stated: passed}
 	var undecided error
 	passing := true
 	for i, v := range verdicts {
@@ -220,10 +220,11 @@ func (a *Auditor) batch(ctx context.Context, cl *client.Client, x *examiner, r *
 	return undecided
 }
 
-// examine verifies entries concurrently, and returns the verdict on each and the policy in force
-// after it.
-func (a *Auditor) examine(ctx context.Context, x *examiner, inForce poclog.Blob, leaves []client.Leaf) ([]verdict, []poclog.Blob) {
-	verdicts, policies := make([]verdict, len(leaves)), make([]poclog.Blob, len(leaves))
+// examine verifies entries concurrently, but for statements, which are verified in their order. It
+// returns the verdict on each, the policy in force after it, and the statements that passed.
+func (a *Auditor) examine(ctx context.Context, x *examiner, r *record, leaves []client.Leaf) ([]verdict, []poclog.Blob, []stated) {
+	verdicts, policies, all := make([]verdict, len(leaves)), make([]poclog.Blob, len(leaves)), make([]poclog.Leaf, len(leaves))
+	inForce := r.inForce
 	var g errgroup.Group
 	g.SetLimit(a.cfg.Parallel)
 	for i, leaf := range leaves {
@@ -231,7 +232,7 @@ func (a *Auditor) examine(ctx context.Context, x *examiner, inForce poclog.Blob,
 		if err == nil && parsed.Config != nil {
 			inForce = parsed.Config.Policy
 		}
-		policies[i] = inForce
+		policies[i], all[i] = inForce, parsed
 		judgedBy := inForce
 		g.Go(func() error {
 			verdicts[i] = classify(x.entry(ctx, leaf, parsed, err, judgedBy))
@@ -239,7 +240,7 @@ func (a *Auditor) examine(ctx context.Context, x *examiner, inForce poclog.Blob,
 		})
 	}
 	_ = g.Wait() // the verdicts carry the errors
-	return verdicts, policies
+	return verdicts, policies, a.statements(ctx, x, r, leaves, all, verdicts, policies)
 }
 
 // entry verifies one entry.
@@ -253,6 +254,8 @@ func (x *examiner) entry(ctx context.Context, leaf client.Leaf, parsed poclog.Le
 		return x.config(ctx, parsed.Config)
 	case parsed.Index != nil:
 		return nil // it is followed once those before it are known
+	case parsed.Statement != nil:
+		return nil // it is verified after those before it
 	case parsed.Proof != nil:
 		return x.proof(ctx, leaf.Entry, parsed.Proof, inForce)
 	}

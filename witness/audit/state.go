@@ -50,6 +50,15 @@ CREATE TABLE refused (
 	resolved INTEGER NOT NULL DEFAULT 0,       -- and of when it passed after all; 0: it did not
 	PRIMARY KEY (origin, entry)
 ) STRICT;
+CREATE TABLE stated (                          -- statement entries below log.audited: what later ones are judged by
+	origin    TEXT NOT NULL REFERENCES log(origin),
+	entry     INTEGER NOT NULL,
+	registrar TEXT NOT NULL,
+	subject   TEXT NOT NULL,                   -- empty of a commitment
+	leaf      BLOB NOT NULL,
+	PRIMARY KEY (origin, entry)
+) STRICT;
+CREATE INDEX stated_line ON stated (origin, registrar, subject, entry);
 CREATE TABLE split (                           -- evidence that a log signed two histories
 	origin   TEXT NOT NULL REFERENCES log(origin),
 	evidence BLOB NOT NULL,
@@ -200,6 +209,7 @@ type step struct {
 	inForce  poclog.Blob
 	withheld []Withheld // below audited
 	refused  []Finding  // at audited and above
+	stated   []stated   // those below audited count
 	at       time.Time
 }
 
@@ -226,6 +236,11 @@ func (b *step) write(ctx context.Context, tx *sql.Tx, r *record) error {
 	for _, w := range b.withheld {
 		exec("INSERT INTO withheld (origin, entry, part, digest, seen, tried, bound, judged, judged_size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			r.origin, w.Entry, w.Part, w.Digest.String(), b.at.Unix(), b.at.Unix(), r.seen.Unix(), w.judgedBy.SHA256.String(), w.judgedBy.Size)
+	}
+	for _, e := range b.stated {
+		if e.entry < b.audited {
+			exec("INSERT INTO stated (origin, entry, registrar, subject, leaf) VALUES (?, ?, ?, ?, ?)", r.origin, e.entry, e.key.registrar, string(e.key.subject), e.leaf)
+		}
 	}
 	// Of what is withheld, only looking again tells.
 	exec(`UPDATE refused SET resolved = ? WHERE origin = ? AND entry < ? AND resolved = 0

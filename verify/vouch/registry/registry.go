@@ -28,6 +28,8 @@ const (
 	CheckOrigin    verify.Check = "statement.origin"    // it is for this log
 	CheckSerial    verify.Check = "statement.serial"    // its serial is above the registrar's last on the subject
 	CheckSubject   verify.Check = "statement.subject"   // there is what it revokes or thaws
+	CheckDocument  verify.Check = "statement.document"  // the documents that a log is to keep came with it, or are there
+	CheckStated    verify.Check = "statement.entry"     // policy, signers and time in the entry are right
 	CheckOpening   verify.Check = "statement.opening"   // an opening is of a commitment
 )
 
@@ -104,6 +106,16 @@ func (r *registrar) need(t poclog.StatementType, renews bool) int {
 // member, and no member signs twice: nothing that was not judged stands in an entry. A threshold
 // that is not met is told by how many signatures are missing.
 func (r *Registrars) Admit(v *poclog.StatementEnvelope, origin string, h *History) ([]poclog.Digest, error) {
+	signers, err := r.Signed(v, origin)
+	if err != nil {
+		return nil, err
+	}
+	return signers, r.Follows(v, h)
+}
+
+// Signed makes those checks of [Registrars.Admit] that need no history: log, registrar and
+// signatures. It returns the digests of the keys that signed, ascending.
+func (r *Registrars) Signed(v *poclog.StatementEnvelope, origin string) ([]poclog.Digest, error) {
 	s := &v.Statement
 	if s.Origin != origin {
 		return nil, verify.Failf(CheckOrigin, "the statement is for log %q: this is %q", s.Origin, origin)
@@ -127,16 +139,46 @@ func (r *Registrars) Admit(v *poclog.StatementEnvelope, origin string, h *Histor
 	if len(signers) < len(v.Signatures) {
 		return nil, verify.Failf(CheckSignature, "%d of %d signatures are wrong", len(v.Signatures)-len(signers), len(v.Signatures))
 	}
+	return signers, nil
+}
+
+// Follows makes the other checks, of a statement that passed [Registrars.Signed]: it may come after
+// what its registrar stated of the subject before, and as many members signed as that needs.
+func (r *Registrars) Follows(v *poclog.StatementEnvelope, h *History) error {
+	s := &v.Statement
 	if err := h.follows(s); err != nil {
-		return nil, err
+		return err
 	}
 	if s.Serial-h.serial > MaxGap+1 {
-		return nil, verify.Failf(CheckSerial, "serial %d on %s: the registrar's last is %d, want at most %d more", s.Serial, subjectOf(s), h.serial, MaxGap+1)
+		return verify.Failf(CheckSerial, "serial %d on %s: the registrar's last is %d, want at most %d more", s.Serial, subjectOf(s), h.serial, MaxGap+1)
 	}
-	if want := by.need(s.Type, h.frozen); len(signers) < want {
-		return nil, verify.Failf(CheckSignature, "signed by %d of %q: %d signatures are missing, of %d that a statement of type %s needs here", len(signers), s.Registrar, want-len(signers), want, s.Type)
+	by := r.list[s.Registrar]
+	if by == nil {
+		return verify.Failf(CheckRegistrar, "registrar %q is not listed", s.Registrar)
 	}
-	return signers, nil
+	if n, want := len(v.Signatures), by.need(s.Type, h.frozen); n < want {
+		return verify.Failf(CheckSignature, "signed by %d of %q: %d signatures are missing, of %d that a statement of type %s needs here", n, s.Registrar, want-n, want, s.Type)
+	}
+	return nil
+}
+
+// CheckEntry holds an entry to its envelope, the policy in force, and what its registrar stated of
+// the subject before it: the registrars are that policy's. The error is a [*verify.Error].
+func (r *Registrars) CheckEntry(e *poclog.StatementEntry, inForce poclog.Blob, origin string, h *History) error {
+	if e.Policy != inForce {
+		return verify.Failf(CheckStated, "admitted by policy %s: policy %s was in force", e.Policy.SHA256, inForce.SHA256)
+	}
+	signers, err := r.Admit(&e.Envelope, origin, h)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(signers, e.Signers) {
+		return verify.Failf(CheckStated, "it names other signers than those who signed")
+	}
+	if e.Time.Before(h.Last()) {
+		return verify.Failf(CheckStated, "taken at %s: the statement before it was taken at %s", stamp(e.Time), stamp(h.Last()))
+	}
+	return nil
 }
 
 // counts reports whether a statement has the signatures that it needs of the members that are

@@ -139,7 +139,7 @@ func (v *vector) run(t *testing.T) (admit string, vouches bool, standing []byte)
 	for _, s := range v.Stated {
 		e := mustParse(t, s.Envelope)
 		list = append(list, registry.Stated{Number: s.Number, Logged: s.Logged, Envelope: e})
-		if err := h.Add(&e.Statement, s.Logged); err != nil {
+		if _, err := h.Add(&e.Statement, s.Logged); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -466,7 +466,7 @@ func TestOneEndorsementOfTwoIsRevoked(t *testing.T) {
 	of.Of = &digest
 	var h registry.History
 	for _, s := range []poclog.Statement{first.Statement, seal(second, eight...).Statement} {
-		if err := h.Add(&s, day(1)); err != nil {
+		if _, err := h.Add(&s, day(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -525,7 +525,7 @@ func TestErrorsNameTheSubject(t *testing.T) {
 	for want, s := range map[string]poclog.Statement{"on commitments": commitment(f, 1, 3), "on " + string(chip): endorse(1)} {
 		v := seal(s, eight...)
 		var h registry.History
-		if err := h.Add(&v.Statement, day(1)); err != nil {
+		if _, err := h.Add(&v.Statement, day(1)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Admit(v, origin, &h); err == nil || !strings.Contains(err.Error(), want) {

@@ -21,6 +21,7 @@ const MaxGap = 1000
 // that of no statements.
 type History struct {
 	serial uint32
+	last   time.Time // when the last of them was logged
 	// frozen: a freeze is the last of freeze, thaw and endorse. A freeze after it renews: else a
 	// minority could freeze for ever.
 	frozen  bool
@@ -40,6 +41,9 @@ type announcement struct {
 	*poclog.Statement
 	logged time.Time
 }
+
+// Last is when the last statement was logged, or zero.
+func (h *History) Last() time.Time { return h.last }
 
 // follows refuses a statement that may not come next: its serial was used, or what it revokes or
 // thaws is not there.
@@ -79,16 +83,18 @@ func (h *History) revoking(s *poclog.Statement) (list []int) {
 	return list
 }
 
-// Add takes a statement that was admitted, and the time at which it was logged.
-func (h *History) Add(s *poclog.Statement, logged time.Time) error {
+// Add takes a statement that was admitted, and the time at which it was logged. It returns the
+// digest of the statement's file.
+func (h *History) Add(s *poclog.Statement, logged time.Time) (digest poclog.Digest, err error) {
 	file, err := s.Marshal()
 	if err != nil {
-		return fmt.Errorf("take statement: %w", err)
+		return digest, fmt.Errorf("take statement: %w", err)
 	}
-	h.serial = s.Serial
+	digest = poclog.Sum(file)
+	h.serial, h.last = s.Serial, logged
 	switch s.Type {
 	case poclog.Endorse:
-		h.endorse, h.frozen = append(h.endorse, endorsement{Statement: s, digest: poclog.Sum(file)}), false
+		h.endorse, h.frozen = append(h.endorse, endorsement{Statement: s, digest: digest}), false
 	case poclog.Revoke:
 		for _, i := range h.revoking(s) {
 			h.endorse[i].revoked = s
@@ -102,7 +108,7 @@ func (h *History) Add(s *poclog.Statement, logged time.Time) error {
 	case poclog.Commit:
 		h.commit = s
 	}
-	return nil
+	return digest, nil
 }
 
 // A Stated is a statement where it stands in a log.
@@ -159,7 +165,7 @@ func (r *Registrars) replay(list []Stated, origin, name string, subject poclog.I
 			continue
 		}
 		if h.follows(s) == nil && by.counts(x.Envelope, h.frozen) {
-			_ = h.Add(s, x.Logged) // it was parsed, so that it can be written
+			_, _ = h.Add(s, x.Logged) // it was parsed, so that it can be written
 		}
 	}
 	return h

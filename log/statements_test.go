@@ -1,0 +1,254 @@
+package log_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/lab/endorser"
+	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/index"
+	"github.com/poclog/poclog/verify/vouch/registry"
+)
+
+var statedChip = poclog.Identity("intel:tdx:ppid:" + strings.Repeat("1a", 16))
+
+// withRegistrars is a log whose policy lists registrars.
+func withRegistrars(t testing.TB, list ...*endorser.Registrar) string {
+	t.Helper()
+	p := newFab().policy()
+	for _, r := range list {
+		p.Registrars = append(p.Registrars, r.Policy())
+	}
+	return initWith(t, p)
+}
+
+// endorsing is an endorsement of a chip.
+func endorsing(serial uint32) poclog.Statement {
+	from := time.Now().Truncate(time.Second).UTC()
+	return poclog.Statement{
+		Type: poclog.Endorse, Origin: origin, Subject: statedChip, Serial: serial, Level: 1, Method: "visit", Label: "rack 7", From: from, Until: from.AddDate(1, 0, 0),
+	}
+}
+
+func stating(t testing.TB, l *testLog, v *poclog.StatementEnvelope, documents ...[]byte) *client.Submitted {
+	t.Helper()
+	got, err := l.client.Register(t.Context(), &poclog.StatementSubmission{Envelope: *v, Documents: documents})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// refusedAs returns the check by which a log refuses a statement, and what it says.
+func refusedAs(t testing.TB, l *testLog, v *poclog.StatementEnvelope, documents ...[]byte) (check verify.Check, says string) {
+	t.Helper()
+	_, err := l.client.Register(t.Context(), &poclog.StatementSubmission{Envelope: *v, Documents: documents})
+	var p *client.Problem
+	if !errors.As(err, &p) || p.Status != http.StatusUnprocessableEntity {
+		t.Fatalf("%v: want a refusal", err)
+	}
+	return verify.Check(p.Check), p.Detail
+}
+
+func TestStatementsAreAdmittedInTheirOrder(t *testing.T) {
+	a := endorser.NewRegistrar("log", "Alliance", 12)
+	l := serve(t, withRegistrars(t, a), logConfig())
+	first := a.State(endorsing(1), 8)
+	got := stating(t, l, first)
+	if e := got.Verdict.Statement; !got.New || e == nil || len(e.Signers) != 8 || got.Verdict.Kind != "statement" {
+		t.Fatalf("%+v", got.Verdict)
+	}
+	if again := stating(t, l, first); again.New || again.Verdict.Index != got.Verdict.Index {
+		t.Errorf("sent again: new %v, entry %d", again.New, again.Verdict.Index)
+	}
+	nine := a.State(endorsing(1), 9)
+	nine.Statement.From = first.Statement.From
+	if again := stating(t, l, a.State(first.Statement, 9)); again.New || again.Verdict.Index != got.Verdict.Index {
+		t.Errorf("with more signatures: new %v, entry %d", again.New, again.Verdict.Index)
+	}
+	revoke := poclog.Statement{Type: poclog.Revoke, Origin: origin, Subject: statedChip, Serial: 2, Since: time.Now().Truncate(time.Second).UTC(), Reason: "mistake"}
+	stating(t, l, a.State(revoke, 8))
+	stranger := endorser.NewRegistrar("log", "Stranger", 3)
+	elsewhere, other := endorsing(3), endorsing(1)
+	elsewhere.Origin, other.Label = "log.other/2026", "another"
+	again := revoke
+	again.Serial = 3
+	altered := a.State(endorsing(3), 8)
+	altered.Statement.Level = 3
+	twice := a.State(endorsing(3), 8)
+	twice.Signatures[7] = twice.Signatures[0]
+	for name, c := range map[string]struct {
+		v     *poclog.StatementEnvelope
+		check verify.Check
+		says  string
+	}{
+		"a registrar that is not listed":  {stranger.State(endorsing(1), 2), registry.CheckRegistrar, `"Stranger" is not listed`},
+		"for another log":                 {a.State(elsewhere, 8), registry.CheckOrigin, `is for log "log.other/2026"`},
+		"too few":                         {a.State(endorsing(3), 5), registry.CheckSignature, "3 signatures are missing, of 8"},
+		"a serial that was used":          {a.State(other, 8), registry.CheckSerial, "last is 2, want 3 or more"},
+		"a revocation of what is revoked": {a.State(again, 8), registry.CheckSubject, "there is none in force"},
+		"altered after it was signed":     {altered, registry.CheckSignature, "8 of 8 signatures are wrong"},
+		"one member twice":                {twice, registry.CheckSignature, "a member counts once"},
+	} {
+		if check, says := refusedAs(t, l, c.v); check != c.check || !strings.Contains(says, c.says) {
+			t.Errorf("%s: %s: %s: want %s: %s", name, check, says, c.check, c.says)
+		}
+	}
+	if r := l.fsck(t); r.Statements != 2 || r.Wrong != 0 {
+		t.Errorf("fsck: %+v", r)
+	}
+}
+
+// TestStatementsOutliveARestart: serials are remembered, and so is what was sent.
+func TestStatementsOutliveARestart(t *testing.T) {
+	a := endorser.NewRegistrar("log", "Alliance", 3)
+	dir := withRegistrars(t, a)
+	first := a.State(endorsing(1), 2)
+	commit := poclog.Statement{Type: poclog.Commit, Origin: origin, Serial: 4, Root: poclog.Sum(nil), Count: 7, Level: 1, From: first.Statement.From, Until: first.Statement.Until}
+	t.Run("before", func(t *testing.T) {
+		l := serve(t, dir, logConfig())
+		stating(t, l, first)
+		stating(t, l, a.State(commit, 2))
+	})
+	l := serve(t, dir, logConfig())
+	var got *client.Submitted
+	for deadline := time.Now().Add(time.Minute); got == nil; time.Sleep(50 * time.Millisecond) {
+		var err error
+		if got, err = l.client.Register(t.Context(), &poclog.StatementSubmission{Envelope: *first}); err != nil && time.Now().After(deadline) {
+			t.Fatal(err) // the index is being read until then
+		}
+	}
+	if got.New {
+		t.Error("what was sent before the restart is new")
+	}
+	other := endorsing(1)
+	other.Label = "another"
+	if check, _ := refusedAs(t, l, a.State(other, 2)); check != registry.CheckSerial {
+		t.Errorf("a used serial: %s", check)
+	}
+	commit.Count = 8
+	if check, _ := refusedAs(t, l, a.State(commit, 2)); check != registry.CheckSerial {
+		t.Errorf("a commitment's used serial: %s", check)
+	}
+	commit.Serial = 5
+	stating(t, l, a.State(commit, 2))
+	stating(t, l, a.State(endorsing(2), 2))
+	if r := l.fsck(t); r.Statements != 4 || r.Wrong != 0 {
+		t.Errorf("fsck: %+v", r)
+	}
+}
+
+// TestOneOfManyAtOnceGetsASerial: whoever comes at the same time, the log has each serial once.
+func TestOneOfManyAtOnceGetsASerial(t *testing.T) {
+	a := endorser.NewRegistrar("log", "Alliance", 3)
+	l := serve(t, withRegistrars(t, a), logConfig())
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	admitted := 0
+	for i := range 8 {
+		s := endorsing(1)
+		s.Label = strings.Repeat("x", i+1)
+		v := a.State(s, 2)
+		group.Go(func() {
+			_, err := l.client.Register(t.Context(), &poclog.StatementSubmission{Envelope: *v})
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				admitted++
+			}
+		})
+	}
+	group.Wait()
+	if r := l.fsck(t); admitted != 1 || r.Statements != 1 || r.Wrong != 0 {
+		t.Errorf("%d admitted; fsck: %+v", admitted, r)
+	}
+}
+
+func TestDocumentsAreKeptAndWithheldLikeEvidence(t *testing.T) {
+	a := endorser.NewRegistrar("log", "Alliance", 3)
+	l := serve(t, withRegistrars(t, a), logConfig())
+	page := []byte("<html><script>alert(1)</script>")
+	s := endorsing(1)
+	s.Documents = []poclog.Document{{SHA256: poclog.Sum(page), Size: uint32(len(page)), Type: "text/html"}}
+	v := a.State(s, 2)
+	if check, says := refusedAs(t, l, v); check != registry.CheckDocument || !strings.Contains(says, "send it with the statement") {
+		t.Errorf("without its document: %s: %s", check, says)
+	}
+	stating(t, l, v, page)
+	url := l.url + "/v1/evidence/sha256/" + poclog.Sum(page).String()
+	resp, body := get(t, url)
+	if h := resp.Header; resp.StatusCode != http.StatusOK || body != string(page) || h.Get("Content-Type") != "application/octet-stream" || h.Get("X-Content-Type-Options") != "nosniff" ||
+		!strings.HasPrefix(h.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%d %s %v: want a download", resp.StatusCode, body, h)
+	}
+	s.Serial = 2
+	stating(t, l, a.State(s, 2)) // the log has the document
+	path := evidencePath(l.dir, page)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if r := l.fsck(t); r.Wrong != 2 || !strings.Contains(r.Findings[0].Detail, "document "+poclog.Sum(page).String()) {
+		t.Errorf("lost: fsck %+v", r)
+	}
+	if got := stating(t, l, v, page); got.New {
+		t.Error("sent again: new")
+	}
+	if r := l.fsck(t); r.Wrong != 0 {
+		t.Errorf("restored: fsck %+v", r)
+	}
+	if err := os.WriteFile(filepath.Join(l.dir, "withheld.txt"), []byte(poclog.Sum(page).String()+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := get(t, url); resp.StatusCode != http.StatusUnavailableForLegalReasons || strings.Contains(body, "script") {
+		t.Errorf("withheld: %d %s", resp.StatusCode, body)
+	}
+}
+
+func TestStatementsAreInTheIndex(t *testing.T) {
+	a := endorser.NewRegistrar("log", "Alliance", 3)
+	cfg := logConfig()
+	cfg.IndexInterval = 200 * time.Millisecond
+	l := serve(t, withRegistrars(t, a), cfg)
+	got := stating(t, l, a.State(endorsing(1), 2))
+	answer := ask(t, l, []string{index.RegistrarName("Alliance"), index.Statements + string(statedChip)}, got.Verdict.Index+1)
+	for _, n := range answer.Names {
+		if len(n.Numbers) != 1 || n.Numbers[0] != got.Verdict.Index {
+			t.Errorf("%+v", n)
+		}
+	}
+}
+
+func TestStatementsOfARegistrarHaveABudget(t *testing.T) {
+	a := endorser.NewRegistrar("log", "Alliance", 1)
+	l := serve(t, withRegistrars(t, a), log.Config{Statements: 4}) // two from one address
+	for serial := range uint32(2) {
+		stating(t, l, a.State(endorsing(serial+1), 1))
+	}
+	_, err := l.client.Register(t.Context(), &poclog.StatementSubmission{Envelope: *a.State(endorsing(3), 1)})
+	var p *client.Problem
+	if !errors.As(err, &p) || p.Status != http.StatusTooManyRequests || !strings.Contains(p.Detail, `statements of "Alliance"`) {
+		t.Errorf("%v: want 429", err)
+	}
+}
+
+func TestOnlyEnvelopesOverStatementsAreRead(t *testing.T) {
+	l := serve(t, withRegistrars(t), logConfig())
+	if status, _ := postTo(t, l.url+"/v1/statements", "application/json", "{}"); status != http.StatusUnsupportedMediaType {
+		t.Errorf("another media type: %d", status)
+	}
+	if status, check := postTo(t, l.url+"/v1/statements", poclog.EnvelopeType, "{}"); status != http.StatusBadRequest || check != string(verify.Format) {
+		t.Errorf("no envelope: %d by %q", status, check)
+	}
+	if status, _ := postTo(t, l.url+"/v1/statements", poclog.EnvelopeType, strings.Repeat(" ", poclog.MaxStatementEnvelope+1)); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("over the limit: %d", status)
+	}
+}
