@@ -172,11 +172,19 @@ func (l *Log) Checkpoint(n uint64, by ...Cosigner) []byte {
 // SignRoot signs any checkpoint, true or not.
 func SignRoot(origin string, n uint64, root tlog.Hash, by ...Cosigner) []byte {
 	text := fmt.Sprintf("%s\n%d\n%s\n", origin, n, base64.StdEncoding.EncodeToString(root[:]))
+	return signNote(text, checkpoint{origin, n, root}, by)
+}
+
+// SignText signs any text as that of a checkpoint, with Ed25519 keys alone: ML-DSA-44 ones sign no
+// text.
+func SignText(text string, by ...Cosigner) []byte { return signNote(text, checkpoint{}, by) }
+
+func signNote(text string, c checkpoint, by []Cosigner) []byte {
 	var b strings.Builder
 	b.WriteString(text + "\n")
 	for _, s := range by {
 		sig := binary.BigEndian.AppendUint32(nil, s.id)
-		sig = append(sig, s.sign(text, checkpoint{origin, n, root}, s.At)...)
+		sig = append(sig, s.sign(text, c, s.At)...)
 		fmt.Fprintf(&b, "— %s %s\n", s.Name, base64.StdEncoding.EncodeToString(sig))
 	}
 	return []byte(b.String())

@@ -245,6 +245,7 @@ func makeVectors() map[string]vector {
 	}
 	maps.Copy(all, endorsedVectors(v))
 	maps.Copy(all, exceptedVectors(v))
+	maps.Copy(all, wireVectors())
 	for name, vec := range changedVectors(v) {
 		all[name] = vec
 	}
