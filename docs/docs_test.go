@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // pages returns every Markdown file of the repository, by its path from the root.
@@ -85,6 +86,20 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// Messages and comments of the code name pages that exist.
+func TestPagesThatTheCodeNamesExist(t *testing.T) {
+	pages := pages(t)
+	out, err := exec.Command("git", "-C", "..", "grep", "-hoE", `docs/[a-z0-9/-]+\.md`, "--", "*.go", "Makefile", "js/src", ":!docs").Output()
+	if err != nil {
+		t.Fatalf("git finds the pages that the code names: %v", err)
+	}
+	for _, name := range strings.Fields(string(out)) {
+		if pages[name] == "" {
+			t.Errorf("the code names %s, which does not exist", name)
+		}
+	}
+}
+
 func TestBrokenLinksAreNoticed(t *testing.T) {
 	pages := map[string]string{"docs/x.md": "# A `b` c, d\n[a](y.md) [b](#a-b-c-d) [c](#nothing) [d](format.md#nothing)\n"}
 	if got := strings.Join(broken("docs/x.md", pages), " "); got != "y.md #nothing format.md#nothing" {
@@ -119,28 +134,63 @@ func held(name string) bool {
 	return strings.HasPrefix(name, "docs/")
 }
 
-var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+// A page has at most this many words, so that a reader finishes it.
+const pageWords = 1200
 
-// What a page shows in Go is a part of an example that a test runs, but for its indentation.
-func TestGoOfPagesIsRun(t *testing.T) {
-	flat := func(text string) string {
-		lines := strings.Split(strings.TrimSpace(text), "\n")
-		for i := range lines {
-			lines[i] = strings.TrimSpace(lines[i])
+// long are the pages that may have more: the specification, its parts, and what is made from the
+// table of a command.
+var long = regexp.MustCompile(`^docs/(format|format-questions|appraisal-[0-9]+|checks)\.md$`)
+
+func TestPagesAreShort(t *testing.T) {
+	for name, text := range pages(t) {
+		if !strings.HasPrefix(name, "docs/") && !held(name) || long.MatchString(name) {
+			continue
 		}
-		return strings.Join(lines, "\n")
-	}
-	example, err := os.ReadFile(filepath.Join("..", "verify", "receipt", "example_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := goBlock.FindAllStringSubmatch(pages(t)["docs/verifying.md"], -1)
-	if len(blocks) == 0 {
-		t.Error("docs/verifying.md shows no Go")
-	}
-	for _, b := range blocks {
-		if !strings.Contains(flat(string(example)), flat(b[1])) {
-			t.Errorf("no example of verify/receipt has\n%s", b[1])
+		if n := words(text); n > pageWords {
+			t.Errorf("%s: %d words: want at most %d. Split it", name, n, pageWords)
 		}
 	}
+}
+
+// words counts what has a letter or a digit: not the bars of tables.
+func words(text string) (n int) {
+	for _, field := range strings.Fields(text) {
+		if strings.ContainsFunc(field, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+			n++
+		}
+	}
+	return n
+}
+
+var codeBlock = regexp.MustCompile("(?ms)^```(go|js)\n(.*?)^```$")
+
+// What a page shows in Go or JavaScript is a part of what a test runs, but for its indentation: an
+// example of verify/receipt, and js/README.md, which a test of js runs.
+func TestCodeOfPagesIsRun(t *testing.T) {
+	run := make(map[string]string)
+	for language, path := range map[string]string{"go": "../verify/receipt/example_test.go", "js": "../js/README.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run[language] = flat(string(text))
+	}
+	shown := make(map[string]bool)
+	for _, block := range codeBlock.FindAllStringSubmatch(pages(t)["docs/verifying.md"], -1) {
+		shown[block[1]] = true
+		if !strings.Contains(run[block[1]], flat(block[2])) {
+			t.Errorf("no test runs this %s:\n%s", block[1], block[2])
+		}
+	}
+	if !shown["go"] || !shown["js"] {
+		t.Errorf("docs/verifying.md shows %v: want go and js", shown)
+	}
+}
+
+func flat(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }

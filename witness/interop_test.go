@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,33 @@ var deviations = map[string][]string{
 		"body.checkpoint-size-plus", "body.checkpoint-size-minus", "body.checkpoint-size-space", "body.checkpoint-size-huge",
 		"body.checkpoint-no-root", "body.checkpoint-loose-root", "monitoring.latest", "monitoring.follows",
 	},
+}
+
+// The page lists the checks that one of the two fails, with what it answers, and no other.
+func TestPageListsTheDeviations(t *testing.T) {
+	page, err := os.ReadFile("../docs/operating/witness-conformance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9.-]+)` \\| .* \\| yes \\| (.*) \\| (.*) \\|$").FindAllStringSubmatch(string(page), -1) {
+		got[m[1]] = map[string]bool{"litewitness": strings.HasPrefix(m[2], "**"), "omniwitness": strings.HasPrefix(m[3], "**")}
+	}
+	for name, ids := range deviations {
+		for _, id := range ids {
+			if !got[id][name] {
+				t.Errorf("%s fails %s, and no row says so", name, id)
+			}
+			delete(got[id], name)
+		}
+	}
+	for id, rest := range got {
+		for name, fails := range rest {
+			if fails {
+				t.Errorf("a row says that %s fails %s", name, id)
+			}
+		}
+	}
 }
 
 func TestOtherWitnessesDeviateAsDocumented(t *testing.T) {

@@ -23,7 +23,7 @@ const (
 	adviceLogs      = "give both logs, --tcg-log /sys/kernel/security/tpm0/binary_bios_measurements and --ccel /sys/firmware/acpi/tables/data/CCEL, and a quote over " +
 		"PCRs 0 to 9 and 14 of the SHA-384 bank"
 	adviceAKInTEE = adviceChallenge + "; REPORTDATA is what it prints with --ak"
-	adviceEnrol   = "have the provider certify the AK for this machine: its EK, place and chip (docs/publishing.md)"
+	adviceEnrol   = "have the provider certify the AK for this machine: its EK, place and chip (docs/publishing/bare-metal.md)"
 	adviceLaunch  = "have the AK made with the policy TPM2_PolicyPCR over PCR 17 and 18 of the launch, and quote both registers"
 	adviceNone    = "no way is known"
 )

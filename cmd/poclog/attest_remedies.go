@@ -14,7 +14,7 @@ import (
 // remedies say to people how to get what evidence lacks. Flags are those of `poclog attest`.
 var remedies = map[attest.Remedy]string{
 	attest.RunInTDX: "run in a TDX guest with Linux 6.7 or newer (modprobe tdx_guest; mount -t configfs none /sys/kernel/config), as root or with write access to " +
-		"/sys/kernel/config/tsm/report (docs/publishing.md)",
+		"/sys/kernel/config/tsm/report (docs/publishing/service.md)",
 	attest.RunInAzure:  "run in a confidential VM of Azure (a size of the DCesv5, ECesv5 or DCesv6 series): only its vTPM holds an HCL report",
 	attest.ReachIMDS:   "run in a confidential VM of Azure with TDX, and reach its instance metadata service, " + importer.AzureIMDS,
 	attest.GrantTPM:    "give the process the TPM: run as root or in the group tss, in a container with --device /dev/tpmrm0; --tpm names another device or a socket",
@@ -22,7 +22,7 @@ var remedies = map[attest.Remedy]string{
 	attest.RemakeVM: "make the VM anew with its vTPM on (gcloud compute instances create --confidential-compute-type=TDX --shielded-vtpm): Compute Engine writes the AK's template " +
 		"and certificate when a VM is made",
 	attest.ChooseHandle:    "choose a free handle for --persist, or leave it out: the AK can be made anew at each use",
-	attest.CertifyAK:       "have the provider certify an AK whose policy is TPM2_PolicyPCR over PCR 17 and 18, and give it: --ak HANDLE or TEMPLATE, --ak-chain CERTIFICATES (docs/publishing.md)",
+	attest.CertifyAK:       "have the provider certify an AK whose policy is TPM2_PolicyPCR over PCR 17 and 18, and give it: --ak HANDLE or TEMPLATE, --ak-chain CERTIFICATES (docs/publishing/bare-metal.md)",
 	attest.BootLaunch:      "boot the launch for which the provider certified the AK, or have it certify one for the launch that runs",
 	attest.GiveAKIssuers:   "give the issuers' certificates up to the root, PEM or DER: --ak-chain FILE",
 	attest.GiveEKIssuers:   "give the EK's certificate and its issuers up to the root, PEM or DER: --ek-chain FILE; the TPM's maker publishes them",

@@ -65,7 +65,7 @@ var checkExplanations = []explanation{
 		"Quote PCR 17 and 18, and have the log's operator list the launch."},
 	{string(verify.BindChassis), "check", "The VM runs on the very chip that the AK certificate names beside the TPM.",
 		"It is absent if the certificate names no chip. Only bare metal has this check.", "whether the chip stands beside the TPM, or is elsewhere and relays",
-		"Have the provider certify the AK with the machine's chip (docs/publishing.md), or demand place.registry."},
+		"Have the provider certify the AK with the machine's chip (docs/publishing/bare-metal.md), or demand place.registry."},
 	{string(verify.PlaceCert), "check", "The AK certificate names the VM, or the machine, and its place.",
 		"It is absent if the certificate names no place. Azure's certificates name none.", "where the TPM stands",
 		"Sign with the AK that the provider certified for this instance. On Compute Engine that is gceAK."},

@@ -8,7 +8,7 @@
 // part of this module. Any other reference is a file with mode 0600.
 //
 // A plugin runs once for each question, in a process group of its own, with the part of our
-// environment that it may see (docs/operating/log.md). The group is killed when the question's time is
+// environment that it may see (docs/operating/log-keys.md). The group is killed when the question's time is
 // over; what it writes is bounded.
 //
 // Every signature is verified before it leaves this package, within a time: a key management system

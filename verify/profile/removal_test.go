@@ -204,12 +204,16 @@ var tags = map[string]poclog.Profile{
 	"gce": poclog.GCETDXvTPM, "metal": poclog.BareMetalTDXTPM, "azure-tdx": poclog.AzureTDXvTPM, "azure-snp": poclog.AzureSNPvTPM, "tdx": poclog.TDX, "snp": poclog.SNP,
 }
 
-// The page of attacks has a row for every attack, with what stops it and the profiles under which it
+// The pages of attacks have a row for every attack, with what stops it and the profiles under which it
 // is tried, and for no other.
 func TestPageNamesEveryAttack(t *testing.T) {
-	page, err := os.ReadFile("../../docs/attacks.md")
-	if err != nil {
-		t.Fatal(err)
+	var page []byte
+	for _, name := range []string{"attacks.md", "attacks-over-time.md"} {
+		text, err := os.ReadFile("../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = append(page, text...)
 	}
 	rows := make(map[string]bool)
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\| .* \\| `([a-z0-9.-]+)` \\| ([a-z, -]+) \\|$").FindAllStringSubmatch(string(page), -1) {

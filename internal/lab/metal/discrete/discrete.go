@@ -1,6 +1,6 @@
 // Package discrete puts real TPMs (swtpm) into the laboratory's bare-metal machines, for tests: the
 // host's boot and its dynamic launch are measured, keys are made in the TPM, and the provider
-// certifies the AK after credential activation, as docs/publishing.md describes it.
+// certifies the AK after credential activation, as docs/publishing/bare-metal.md describes it.
 package discrete
 
 import (
