@@ -6,7 +6,7 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build cross demo test lint unit js skipped agree year bench strangers fuzz vectors clean
+.PHONY: all build cross demo test store-test lint unit js skipped agree year bench strangers fuzz vectors clean
 
 all: build
 
@@ -28,6 +28,7 @@ skipped: ## what make test skips here, and how to have it run
 	@for p in swtpm strace chromium npm; do \
 		command -v $$p >/dev/null || echo "skipped: tests that need $$p; on Debian: apt-get install $$p"; \
 	done
+	@echo "skipped: tests of the store mysqls3, which make store-test runs: they need MariaDB and an S3 server"
 	@test -d ../shared/evidence || echo "skipped: tests on evidence captured elsewhere, which is not in this repository (../shared/evidence)"
 
 lint: ## formatting, vet and staticcheck
@@ -44,6 +45,13 @@ js: ## the TypeScript verifier: types, bundle, every vector
 	else \
 		cd js && npm ci --silent && npm test --silent; \
 	fi
+
+VERSITYGW ?= github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+store-test: ## the store mysqls3 against MariaDB (Debian's mariadb-server) and an S3 server over HTTP, which is built first and not committed
+	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { echo "store-test: SKIPPED: MariaDB is not installed; on Debian: apt-get install mariadb-server"; exit 0; }; \
+	test -x bin/versitygw || GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
+	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd'
 
 agree: ## N mutated files in both implementations; SEED says which ones (js must be built: make js)
 	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree

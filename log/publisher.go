@@ -10,9 +10,6 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// pollInterval is how often the published checkpoint is read.
-const pollInterval = 20 * time.Millisecond
-
 // A publisher watches the published checkpoint.
 type publisher struct {
 	mu         sync.Mutex // guards what follows
@@ -29,11 +26,11 @@ type publisher struct {
 }
 
 // newPublisher reads the checkpoint now and, until the context ends, again and again.
-func newPublisher(ctx context.Context, read func(context.Context) ([]byte, error)) *publisher {
+func newPublisher(ctx context.Context, every time.Duration, read func(context.Context) ([]byte, error)) *publisher {
 	p := &publisher{changed: make(chan struct{})}
 	p.poll(ctx, read)
 	go func() {
-		tick := time.NewTicker(pollInterval)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {

@@ -53,7 +53,7 @@ func (s *Service) start(ctx context.Context) error {
 	// still publish.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
-	s.published = newPublisher(background, s.tree.ReadCheckpoint)
+	s.published = newPublisher(background, s.store.Poll, s.tree.ReadCheckpoint)
 	s.accompany(background)
 	s.opening.begin(background, s.admitting, func(err error) { s.cfg.Logger.Error("the log admits nothing yet", "error", err) })
 	return nil

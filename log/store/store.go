@@ -2,7 +2,8 @@
 //
 // A [Store] has four parts: the tree's tiles, the evidence, the register of the last signed
 // checkpoint (the guard), and the checkpoints that receipts and dossiers need again. Package folder
-// keeps them in a folder, for one process. What each part promises stands at its interface.
+// keeps them in a folder, for one process; package mysqls3 in a database and in S3, for any number of
+// processes. What each part promises stands at its interface.
 package store
 
 import (
@@ -26,6 +27,9 @@ type Store struct {
 	Evidence    Evidence
 	Guard       Register
 	Checkpoints Checkpoints
+
+	Shared bool          // whether several processes may serve the log
+	Poll   time.Duration // between two looks at the published checkpoint
 
 	// Lock takes what one process alone may hold; the locks end with the process.
 	Lock func() (unlock func() error, err error)
@@ -93,7 +97,7 @@ type Checkpoints interface {
 	// Put keeps a checkpoint of a tree's size, first seen at a time. One that an index entry names is
 	// kept for ever, others at least KeepCovering. It is durable once Put returns.
 	Put(ctx context.Context, size uint64, seen time.Time, signed []byte, indexed bool) error
-	// Get returns the checkpoint of a digest, or nil.
+	// Get returns the checkpoint of a digest that an index entry names, or nil.
 	Get(ctx context.Context, digest poclog.Digest) ([]byte, error)
 	// Covering returns the first checkpoint that is known to have covered an entry, or nil.
 	Covering(ctx context.Context, number uint64) ([]byte, error)

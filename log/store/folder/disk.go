@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"time"
 )
 
@@ -14,59 +13,14 @@ import (
 // where it cannot write, so that the log stops admitting before.
 const minFree = 64 << 20
 
-// probeInterval is how long a probe of the disk holds.
-const probeInterval = 100 * time.Millisecond
-
-// probePatience is how long a probe is waited for. A disk that answers later cannot be written to.
-const probePatience = 2 * time.Second
-
-// A disk says whether folders can be written to.
-type disk struct {
-	dirs  []string
-	probe func(dir string) error
-
-	mu      sync.Mutex // guards what follows, and is not held while a disk is waited for
-	at      time.Time  // of the last result
-	err     error
-	probing chan struct{} // closed when the probe that runs has ended; nil: none runs
-}
-
-func newDisk(dirs ...string) *disk { return &disk{dirs: dirs, probe: probe} }
-
-// check probes the disk, or repeats a probe's result that is not older than probeInterval.
-func (d *disk) check() error {
-	d.mu.Lock()
-	if time.Since(d.at) < probeInterval {
-		defer d.mu.Unlock()
-		return d.err
-	}
-	if d.probing == nil {
-		d.probing = make(chan struct{})
-		go d.run(d.probing)
-	}
-	running := d.probing
-	d.mu.Unlock()
-	select {
-	case <-running:
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.err
-	case <-time.After(probePatience):
-		return fmt.Errorf("the disk cannot be written to: it does not answer within %s", probePatience)
-	}
-}
-
-func (d *disk) run(ended chan struct{}) {
-	var err error
-	for _, dir := range d.dirs {
-		if err = d.probe(dir); err != nil {
-			break
+// probeAll probes folders.
+func probeAll(dirs ...string) error {
+	for _, dir := range dirs {
+		if err := probe(dir); err != nil {
+			return err
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.at, d.err, d.probing = time.Now(), err, nil
-	close(ended)
+	return nil
 }
 
 // leftover is what Tessera leaves in the public folder where it could not write a checkpoint: one a

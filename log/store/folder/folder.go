@@ -28,6 +28,12 @@ const (
 	fileLock    = "lock"
 )
 
+// probeInterval is how long a probe of the disk holds.
+const probeInterval = 100 * time.Millisecond
+
+// pollInterval is how often the published checkpoint is read.
+const pollInterval = 20 * time.Millisecond
+
 // Options say how a folder is opened.
 type Options struct {
 	Guard    string        // the guard file
@@ -48,6 +54,7 @@ func Make(dir string) error {
 // Open opens a folder. It reads nothing, and makes nothing.
 func Open(dir string, o Options) *store.Store {
 	evidence := newEvidence(filepath.Join(dir, dirEvidence))
+	disk := &store.Probe{What: "the disk", Every: probeInterval, Try: func() error { return probeAll(filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)) }}
 	checkpoints := &checkpoints{path: filepath.Join(dir, dirState, "checkpoints.db")}
 	return &store.Store{
 		Name:        dir,
@@ -55,9 +62,10 @@ func Open(dir string, o Options) *store.Store {
 		Evidence:    evidence,
 		Guard:       &Register{Path: o.Guard},
 		Checkpoints: checkpoints,
+		Poll:        pollInterval,
 		Lock:        func() (func() error, error) { return lock(filepath.Join(dir, fileLock), o.Guard+".lock") },
 		Prepare:     evidence.sweep,
-		Writable:    newDisk(filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)).check,
+		Writable:    disk.Check,
 		Close:       checkpoints.close,
 	}
 }

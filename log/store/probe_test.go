@@ -1,4 +1,4 @@
-package folder
+package store
 
 import (
 	"errors"
@@ -8,22 +8,21 @@ import (
 	"time"
 )
 
-// A disk that does not answer holds up nobody for longer than the patience, and is asked once at a
+// A disk that no answer holds up nobody for longer than the patience, and is asked once at a
 // time.
 func TestDiskThatHangsIsNotWaitedFor(t *testing.T) {
-	d := newDisk(t.TempDir())
 	var mu sync.Mutex
 	asked, answer := 0, make(chan error)
-	d.probe = func(string) error {
+	d := &Probe{What: "the disk", Every: 100 * time.Millisecond, Try: func() error {
 		mu.Lock()
 		asked++
 		mu.Unlock()
 		return <-answer
-	}
+	}}
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if err := d.check(); err == nil || !strings.Contains(err.Error(), "does not answer") {
+			if err := d.Check(); err == nil || !strings.Contains(err.Error(), "no answer") {
 				t.Error(err)
 			}
 		})
@@ -36,7 +35,7 @@ func TestDiskThatHangsIsNotWaitedFor(t *testing.T) {
 	mu.Unlock()
 	broken := errors.New("broken")
 	answer <- broken
-	for err := d.check(); !errors.Is(err, broken); err = d.check() {
+	for err := d.Check(); !errors.Is(err, broken); err = d.Check() {
 		time.Sleep(time.Millisecond)
 	}
 }
