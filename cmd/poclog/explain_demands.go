@@ -63,7 +63,7 @@ var demandExplanations = []explanation{
 	{"appraisal-digest", "demand", "One of the appraisal policies that you name judged the evidence.", "Another policy did.", "", "poclog verify FILE -v shows the policy's digest. The log publishes the file under it."},
 	{"verdict", "demand", "The verdict stands on more than the log's word: audited or reappraised.", "Too few auditors of your policy signed the receipt's checkpoint, or your policy names none.", "",
 		"Get the auditors' signatures: poclog refresh FILE -o FILE --force. Name auditors in your policy: poclog policy add-auditor. Or judge the evidence yourself: --bundle vm.bundle.json."},
-	{"max-age", "demand", "The evidence is not older than this.", "It is older, or nothing shows when it was made.", "", "The publisher makes new evidence: poclog attest --submit."},
+	{"max-age", "demand", "The evidence is not older than this.", "It is older, or nothing shows when it was made.", "", "The publisher makes new evidence: poclog attest --submit. If no time is known, name witnesses in your policy: poclog policy add-witness and quorum."},
 	{"max-checkpoint-age", "demand", "The view of the log is not older than this.", "It is older, or no witness says when it was seen.", "", "Get a newer one: poclog refresh FILE -o FILE --force."},
 	{"max-interval", "demand", "The times before and after which the evidence was made are this close.", "They are further apart, or one is unknown.", "",
 		"The publisher makes new evidence, and submits it at once: poclog attest --submit. Times come from witnesses: see poclog policy show."},
