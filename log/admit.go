@@ -54,7 +54,11 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		mine := false
 		out, err, _ := s.inflight.Do(string(key[:]), func() (any, error) {
 			mine = true
-			if number, ok := s.duplicates.find(e); ok {
+			number, known, err := s.duplicates.claim(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			if known {
 				return s.existing(ctx, number, r.Bundle, r.Envelope, r.Submission.Collateral, r.file)
 			}
 			// Whoever called keeps the submission while it waits: its files go with the reading's.
@@ -70,7 +74,11 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 		}
 		// Another submission of this evidence was on its way. Unless this one proves more, its
 		// answer is this one's.
-		if number, ok := s.duplicates.find(e); ok && number == answer.number {
+		number, ok, err := s.duplicates.find(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		if ok && number == answer.number {
 			answer.isNew = false
 			return &answer, nil
 		}
@@ -81,7 +89,11 @@ func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission
 // late it comes again, when its challenge is too old and its collateral expired.
 func (s *Service) late(ctx context.Context, sub *poclog.Submission, refused error) (*admission, error) {
 	if _, failed := verify.CheckOf(refused); failed {
-		if number, ok := s.duplicates.findBundle(poclog.Sum(sub.Bundle)); ok {
+		number, ok, err := s.duplicates.findBundle(ctx, poclog.Sum(sub.Bundle))
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			return s.existing(ctx, number, sub.Bundle, sub.Envelope, sub.Collateral)
 		}
 	}
@@ -139,31 +151,15 @@ func (s *Service) judgeBy(by Appraiser, in profile.Input) (a *verify.Appraisal, 
 	return by(in)
 }
 
-// logEntry appends a new entry. Budgets may have been taken before collateral was fetched.
+// logEntry appends a new entry, whose evidence is claimed.
 func (s *Service) logEntry(ctx context.Context, r *reading, a *verify.Appraisal) (*admission, error) {
-	if err := s.ready(); err != nil {
-		return nil, err
-	}
-	if !r.charged {
-		if err := s.budget.spend(ctx, &a.Entry, s.cfg.Now()); err != nil {
-			return nil, err
-		}
-	}
-	a, err := s.observe(ctx, r, a)
+	claimed := &a.Entry
+	e, leaf, err := s.prepare(ctx, r, a)
 	if err != nil {
+		s.unclaim(claimed)
 		return nil, err
 	}
-	e, challenge := &a.Entry, r.covered()
-	if err := s.inTime(e, challenge); err != nil {
-		return nil, err
-	}
-	leaf, err := e.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.keep(ctx, r); err != nil {
-		return nil, err
-	}
+	challenge := r.covered()
 	r.drop()
 	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Proof: e}, nothing)
 	if err != nil {
@@ -175,6 +171,30 @@ func (s *Service) logEntry(ctx context.Context, r *reading, a *verify.Appraisal)
 	}
 	s.cfg.Logger.Info("entry", "number", number, "profile", e.Profile, "level", e.Level, "chip", e.Chip())
 	return &admission{receipt: receipt, isNew: true, number: number}, nil
+}
+
+// prepare does what comes before an entry is appended: budgets, if they were not taken before
+// collateral was fetched, the provider's answer, and the evidence.
+func (s *Service) prepare(ctx context.Context, r *reading, a *verify.Appraisal) (e *poclog.Entry, leaf []byte, err error) {
+	if err := s.ready(); err != nil {
+		return nil, nil, err
+	}
+	if !r.charged {
+		if err := s.budget.spend(ctx, &a.Entry, s.cfg.Now()); err != nil {
+			return nil, nil, err
+		}
+	}
+	if a, err = s.observe(ctx, r, a); err != nil {
+		return nil, nil, err
+	}
+	e = &a.Entry
+	if err := s.inTime(e, r.covered()); err != nil {
+		return nil, nil, err
+	}
+	if leaf, err = e.Marshal(); err != nil {
+		return nil, nil, err
+	}
+	return e, leaf, s.keep(ctx, r)
 }
 
 // keep stores the evidence, which its address's share of the disk must have room for.

@@ -67,7 +67,11 @@ func (s *Service) withCollateral(ctx context.Context, r *reading) error {
 	if err != nil {
 		return err
 	}
-	if _, logged := s.duplicates.findBundle(r.digest); !complete && !logged {
+	_, logged, err := s.duplicates.findBundle(ctx, r.digest)
+	if err != nil {
+		return err
+	}
+	if !complete && !logged {
 		if err := s.charge(ctx, r); err != nil {
 			return err
 		}

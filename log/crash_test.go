@@ -154,13 +154,43 @@ func TestKilledLogLosesNoReceipt(t *testing.T) {
 	close(done)
 	wg.Wait()
 	v.start()
-	checkAll(t, v, receipts)
+	proofs := submitAgain(t, f, v, number.Load(), len(receipts))
+	checkAll(t, v, receipts, proofs)
 	v.kill()
 }
 
+// submitAgain submits all evidence once more, and returns how much there is. Of so many the entry
+// is in the log already.
+func submitAgain(t *testing.T, f *fab, v *victim, n uint64, receipts int) uint64 {
+	t.Helper()
+	c, err := client.New(client.Config{URL: "http://" + v.address, Policy: readPolicy(t, v.dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var next, known atomic.Uint64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := next.Add(1); i <= n; i = next.Add(1) {
+				got, err := c.Submit(t.Context(), f.submission(t, i))
+				if err != nil {
+					t.Errorf("submission %d again: %v", i, err)
+				} else if !got.New {
+					known.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if known.Load() < uint64(receipts) {
+		t.Errorf("%d of %d submissions are known: %d had a receipt", known.Load(), n, receipts)
+	}
+	return n
+}
+
 // checkAll verifies every receipt that was returned, and its place in the log as it is now, and
-// runs fsck.
-func checkAll(t *testing.T, v *victim, receipts [][]byte) {
+// runs fsck: each of so many proofs is an entry once, and known.
+func checkAll(t *testing.T, v *victim, receipts [][]byte, proofs uint64) {
 	t.Helper()
 	if len(receipts) < 10 {
 		t.Fatalf("%d receipts: too few to show anything", len(receipts))
@@ -181,8 +211,8 @@ func checkAll(t *testing.T, v *victim, receipts [][]byte) {
 		}
 	}
 	r := (&testLog{dir: v.dir, policy: policy}).fsck(t)
-	if len(r.Findings) > 0 {
-		t.Errorf("fsck: %+v", r.Findings)
+	if len(r.Findings) > 0 || r.Proofs != proofs {
+		t.Errorf("fsck: %d proofs: want %d: %+v", r.Proofs, proofs, r.Findings)
 	}
 	// The index went on: fsck recomputed every one, and the newest lists each entry that its names
 	// state.

@@ -36,12 +36,13 @@ import (
 
 // Files and folders of a log.
 const (
-	fileEd25519   = "keys/ed25519.key"
-	fileMLDSA     = "keys/mldsa44.key"
-	filePolicy    = "policy.txt"     // tlog-policy for clients
-	fileAppraisal = "appraisal.json" // appraisal policy
-	dirState      = "state"          // databases: the index, which is derived, and published checkpoints that receipts and dossiers need again
-	fileWithheld  = "withheld.txt"   // digests of evidence that a law withholds, one a line
+	fileEd25519    = "keys/ed25519.key"
+	fileMLDSA      = "keys/mldsa44.key"
+	filePolicy     = "policy.txt"     // tlog-policy for clients
+	fileAppraisal  = "appraisal.json" // appraisal policy
+	dirState       = "state"          // databases: index and known evidence, which are derived, and published checkpoints that receipts and dossiers need again
+	fileWithheld   = "withheld.txt"   // digests of evidence that a law withholds, one a line
+	fileDuplicates = "duplicates.db"  // in dirState
 )
 
 // GuardPath is where the guard of a log's directory is kept unless the operator says otherwise:

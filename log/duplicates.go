@@ -2,26 +2,45 @@ package log
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/transparency-dev/tessera/api"
-	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
 )
 
-// Duplicates find the entry of evidence that was submitted before: about 50 bytes for each entry's
-// quote, boot and bundle.
-type duplicates struct {
-	mu    sync.Mutex // guards what follows
-	known map[[16]byte]known
-	last  *poclog.Config // the newest config entry
+// Duplicates find the entry of evidence that was submitted before. They are derived from the log's
+// entries. An admission claims its evidence before it appends, so that others find the claim, and
+// settles or releases it after. Methods may be called at the same time. Until Open returned nil,
+// those that read answer with the problem that says how far it is.
+type duplicates interface {
+	// Open makes them know every entry below the tree's size: nothing is admitted before. Entries
+	// that they do not know yet are read. What failed can be tried again.
+	open(ctx context.Context) error
+	// Run goes on until the context ends.
+	run(ctx context.Context)
+	close() error
+
+	// Find returns the number of the entry that answers for an entry's evidence, if there is one.
+	find(ctx context.Context, e *poclog.Entry) (number uint64, ok bool, err error)
+	// FindBundle returns the number of the entry of a bundle's file, if there is one.
+	findBundle(ctx context.Context, d poclog.Digest) (number uint64, ok bool, err error)
+	// Claim says that an entry is about to be appended. If an entry answers for its evidence
+	// already, that one's number is returned, and nothing is claimed.
+	claim(ctx context.Context, e *poclog.Entry) (number uint64, ok bool, err error)
+	// Settle says that a leaf is in the tree. The claim on its evidence, if it has one, has ended.
+	settle(number uint64, leaf poclog.Leaf)
+	// Release ends the claim on an entry that is not appended.
+	release(e *poclog.Entry)
+	// Config returns the newest config entry, or nil.
+	config(ctx context.Context) (*poclog.Config, error)
+	// Warnings say what does not go on.
+	warnings() []string
 }
+
+// A key is of evidence: the first half of a digest.
+type key [16]byte
 
 // known is the entry that answers for evidence.
 type known struct {
@@ -29,22 +48,20 @@ type known struct {
 	proved uint32 // what it proved
 }
 
-func newDuplicates() *duplicates { return &duplicates{known: make(map[[16]byte]known)} }
-
 // keyOf is the key of a quote with a boot, or of the quote alone.
-func keyOf(quote poclog.Identity, boot *poclog.Digest) [16]byte {
+func keyOf(quote poclog.Identity, boot *poclog.Digest) key {
 	text := string(quote)
 	if boot != nil {
 		text += boot.String()
 	}
 	sum := poclog.Sum([]byte(text))
-	return [16]byte(sum[:16])
+	return key(sum[:16])
 }
 
 // ownKey is the key of which all evidence says the same as an entry's: its quote with its boot, or
 // the quote alone. A bundle whose TEE and TPM are not bound to each other is known by its file
 // alone, for it may be put together from others' evidence.
-func ownKey(e *poclog.Entry) [16]byte {
+func ownKey(e *poclog.Entry) key {
 	if e.Joined() || e.Profile.ChipOnly() {
 		return keyOf(e.Quote, e.Boot)
 	}
@@ -53,16 +70,19 @@ func ownKey(e *poclog.Entry) [16]byte {
 
 // answered are the keys for which an entry answers: of a bundle that is not bound together, its own
 // alone.
-func answered(e *poclog.Entry) [][16]byte {
+func answered(e *poclog.Entry) []key {
 	own, bundle := ownKey(e), keyOfBundle(e.Evidence.Bundle.SHA256)
 	if own == bundle {
-		return [][16]byte{bundle}
+		return []key{bundle}
 	}
-	return [][16]byte{own, keyOf(e.Quote, nil), bundle}
+	if quote := keyOf(e.Quote, nil); own != quote {
+		return []key{own, quote, bundle}
+	}
+	return []key{own, bundle}
 }
 
 // keyOfBundle is the key of a bundle's file.
-func keyOfBundle(d poclog.Digest) [16]byte { return [16]byte(d[:16]) }
+func keyOfBundle(d poclog.Digest) key { return key(d[:16]) }
 
 var allChecks = verify.Checks()
 
@@ -83,76 +103,13 @@ func provedBy(e *poclog.Entry) uint32 {
 // evidence, without its challenge or its collateral, must not keep the whole out.
 func (k known) answers(set uint32) bool { return set == k.proved || set&k.proved != k.proved }
 
-// add notes a leaf. The first entry of a quote answers for its parts.
-func (x *duplicates) add(number uint64, leaf poclog.Leaf) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if leaf.Config != nil {
-		x.last = leaf.Config
+// or returns which of two entries answers for evidence: the first, unless the second proves all of
+// that and more, or the same and stands before it.
+func (k known) or(other known) known {
+	if !k.answers(other.proved) || k.proved == other.proved && other.number < k.number {
+		return other
 	}
-	if e := leaf.Proof; e != nil {
-		now := known{number, provedBy(e)}
-		for _, key := range answered(e) {
-			old, ok := x.known[key]
-			if !ok || !old.answers(now.proved) || old.proved == now.proved && number < old.number {
-				x.known[key] = now
-			}
-		}
-	}
-}
-
-// find returns the number of the entry that answers for an entry's evidence.
-func (x *duplicates) find(e *poclog.Entry) (uint64, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	k, ok := x.known[ownKey(e)]
-	return k.number, ok && k.answers(provedBy(e))
-}
-
-// findBundle returns the number of the entry of a bundle's file.
-func (x *duplicates) findBundle(d poclog.Digest) (uint64, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	k, ok := x.known[keyOfBundle(d)]
-	return k.number, ok
-}
-
-// config returns the newest config entry, or nil.
-func (x *duplicates) config() *poclog.Config {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.last
-}
-
-// scanNote is how often a long scan says how far it is.
-const scanNote = 5 * time.Second
-
-// scan reads every leaf of the log.
-func (x *duplicates) scan(ctx context.Context, r *tree, logger *slog.Logger) error {
-	size, err := r.IntegratedSize(ctx)
-	if err != nil {
-		return fmt.Errorf("read the log's size: %w", err)
-	}
-	noted := time.Now()
-	bundles := client.EntryBundles(ctx, 4, r.IntegratedSize, r.ReadEntryBundle, 0, size)
-	for e, err := range client.Entries(bundles, unbundle) {
-		if err != nil {
-			return fmt.Errorf("read entries: %w", err)
-		}
-		leaf, err := poclog.ParseLeaf(e.Entry)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", e.Index, err)
-		}
-		x.add(e.Index, leaf)
-		if time.Since(noted) > scanNote {
-			noted = time.Now()
-			logger.Info("reading entries", "done", e.Index+1, "of", size)
-		}
-		if e.Index+1 == size {
-			break
-		}
-	}
-	return nil
+	return k
 }
 
 func unbundle(b []byte) ([][]byte, error) {

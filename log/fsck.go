@@ -33,6 +33,8 @@ import (
 type Source struct {
 	Tiles    fsck.Fetcher
 	Evidence func(ctx context.Context, blob poclog.Blob) ([]byte, error)
+
+	duplicates string // the database of a folder's known evidence; empty: it is not checked
 }
 
 // DirSource reads a log's directory. The log may be running.
@@ -41,6 +43,8 @@ func DirSource(dir string) Source {
 	return Source{
 		Tiles:    store.Reader{Tiles: st.Tiles},
 		Evidence: func(ctx context.Context, b poclog.Blob) ([]byte, error) { return st.Evidence.Get(ctx, b.SHA256) },
+
+		duplicates: filepath.Join(dir, dirState, fileDuplicates),
 	}
 }
 
@@ -95,7 +99,7 @@ type Report struct {
 	Indexes    uint64    `json:"indexes"`
 	Statements uint64    `json:"statements"`
 	Unknown    uint64    `json:"unknown"`
-	Wrong      uint64    `json:"wrong"`              // entries of which something is wrong
+	Wrong      uint64    `json:"wrong"`              // findings
 	Findings   []Finding `json:"findings,omitempty"` // the first maxFindings of them
 }
 
@@ -126,6 +130,10 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 		return nil, err
 	}
 	defer closeIndex()
+	if f.known, err = openDuplicates(src.duplicates); err != nil {
+		f.find(0, fmt.Sprintf("%v: remove it while the log is stopped, and it is made anew", err))
+	}
+	defer f.known.close()
 	root, err := f.run(ctx, cp.Size, progress)
 	if err != nil {
 		return nil, err
@@ -133,6 +141,11 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 	if !bytes.Equal(root, cp.Root[:]) {
 		return nil, fmt.Errorf("tree: the entries that were judged have root %x at size %d: %x was signed", root, cp.Size, cp.Root)
 	}
+	detail, err := f.known.end(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.find(0, detail)
 	return f.report, nil
 }
 
@@ -168,6 +181,7 @@ type checker struct {
 
 	registrars *registry.Registrars          // of the policy in force
 	stated     map[lineKey]*registry.History // of the entries so far
+	known      *duplicatesCheck              // nil: there is none to check
 }
 
 // run reads bundle after bundle, and judges the entries of each concurrently. It returns the root
@@ -217,6 +231,13 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, leaf := range entries {
 		parsed, err := poclog.ParseLeaf(leaf)
+		if err == nil {
+			detail, err := f.known.entry(whole, first+uint64(i), leaf, parsed)
+			if err != nil {
+				return errors.Join(err, g.Wait())
+			}
+			f.find(first+uint64(i), detail)
+		}
 		switch {
 		case err != nil:
 			details[i] = err.Error()
@@ -244,15 +265,20 @@ func (f *checker) bundle(ctx context.Context, first uint64, entries [][]byte) er
 	}
 	err := errors.Join(g.Wait(), f.follow(whole, first, entries, details))
 	for i, d := range details {
-		if d == "" {
-			continue
-		}
-		f.report.Wrong++
-		if len(f.report.Findings) < maxFindings {
-			f.report.Findings = append(f.report.Findings, Finding{Entry: first + uint64(i), Detail: d})
-		}
+		f.find(first+uint64(i), d)
 	}
 	return err
+}
+
+// find reports what is wrong with an entry, unless it is nothing.
+func (f *checker) find(entry uint64, detail string) {
+	if detail == "" {
+		return
+	}
+	f.report.Wrong++
+	if len(f.report.Findings) < maxFindings {
+		f.report.Findings = append(f.report.Findings, Finding{Entry: entry, Detail: detail})
+	}
 }
 
 // openIndex makes the index that entries are held to.

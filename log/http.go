@@ -210,7 +210,7 @@ func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 	}
 	f, size, err := s.store.Evidence.Open(r.Context(), d)
 	if err != nil {
-		if _, named := s.duplicates.findBundle(d); named || !errors.Is(err, fs.ErrNotExist) {
+		if _, named, _ := s.duplicates.findBundle(r.Context(), d); named || !errors.Is(err, fs.ErrNotExist) {
 			s.lost.note(d, "file", true)
 		}
 		return notFound(err, "no evidence %s", d)
@@ -280,6 +280,7 @@ func (s *Service) health() health {
 	h.Warnings = append(h.Warnings, s.roster.warnings()...)
 	h.Warnings = append(h.Warnings, s.registry.warnings()...)
 	h.Warnings = append(h.Warnings, s.http.Warnings()...)
+	h.Warnings = append(h.Warnings, s.duplicates.warnings()...)
 	h.Warnings, h.IndexLag = append(h.Warnings, s.indexer.warnings()...), s.indexer.lag()
 	if h.Lost, h.LostSome = s.lost.list(); h.Lost > 0 {
 		h.Status = "degraded"

@@ -141,7 +141,7 @@ type Service struct {
 
 	store      *store.Store
 	lost       *losses
-	duplicates *duplicates
+	duplicates duplicates
 	http       *httpd.Server
 	budget     *budget
 	metrics    *metrics
@@ -169,18 +169,18 @@ type Service struct {
 }
 
 // Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold
-// what was signed last, reads all entries, and logs a config entry where policy or software
-// changed. A log that cannot be written to, or not be published, is opened and only read: it admits
+// what was signed last, reads the entries since it was closed, and logs a config entry where policy
+// or software changed. A log that cannot be written to, or not be published, is opened and only read: it admits
 // as soon as it can, and its health says what it waits for.
 func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	if err := cfg.setDefaults(dir); err != nil {
 		return nil, err
 	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: folder.Open(dir, folder.Options{Guard: cfg.Guard, Interval: cfg.CheckpointInterval, Logger: cfg.Logger}), lost: newLosses(), duplicates: newDuplicates(), http: httpd.New(cfg.Limits),
+		cfg: cfg, dir: dir, store: folder.Open(dir, folder.Options{Guard: cfg.Guard, Interval: cfg.CheckpointInterval, Logger: cfg.Logger}), lost: newLosses(), http: httpd.New(cfg.Limits),
 		registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
-	s.indexer = newIndexer(s)
+	s.indexer, s.duplicates = newIndexer(s), newDuplicates(s)
 	s.statements = newStatements(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {
@@ -230,7 +230,7 @@ func (s *Service) release(ctx context.Context) (err error) {
 		s.cancel()
 	}
 	s.running.Wait()
-	err = errors.Join(err, s.store.Close())
+	err = errors.Join(err, s.store.Close(), s.duplicates.close())
 	if s.unlock != nil {
 		err = errors.Join(err, s.unlock())
 	}

@@ -46,9 +46,6 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.prove(ctx, ed25519, mldsa); err != nil {
 		return err
 	}
-	if err := s.duplicates.scan(ctx, s.tree, s.cfg.Logger); err != nil {
-		return err
-	}
 	// What runs in the background ends with cancel, not with the caller's context: a shutdown must
 	// still publish.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -91,13 +88,19 @@ func (s *Service) accompany(ctx context.Context) {
 	s.running.Go(func() { s.patrol(ctx) })
 	s.running.Go(func() { s.keepCheckpoints(ctx) })
 	s.running.Go(func() { s.indexer.run(ctx) })
+	s.running.Go(func() { s.duplicates.run(ctx) })
 }
 
-// admitting makes the log ready to admit: the disk can be written to, the tree is open, and the
-// policy is in force. Each step is made once, and again if it failed.
+// admitting makes the log ready to admit: the disk can be written to, the tree is open, what was
+// submitted before is known, and the policy is in force. Each step is made once, and again if it
+// failed.
 func (s *Service) admitting(ctx context.Context) error {
+	known := s.duplicates.open(ctx) // also where the disk cannot be written to
 	if err := s.store.Writable(); err != nil {
 		return err
+	}
+	if known != nil {
+		return known
 	}
 	if err := s.store.Prepare(); err != nil {
 		return fmt.Errorf("prepare the evidence: %w", err)
@@ -115,6 +118,9 @@ func (s *Service) admitting(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.duplicates.open(ctx); err != nil { // Tessera may have integrated more
+		return err
+	}
 	s.published.want(size)
 	s.statements.begin(size)
 	s.published.poll(ctx, s.tree.ReadCheckpoint) // a new log has its first checkpoint now
@@ -125,7 +131,11 @@ func (s *Service) admitting(ctx context.Context) error {
 // takes effect only through its entry.
 func (s *Service) announce(ctx context.Context) error {
 	c := poclog.Config{Policy: poclog.BlobOf(s.rules.file), Software: s.cfg.Software}
-	if last := s.duplicates.config(); last != nil && last.Policy == c.Policy && last.Software == c.Software {
+	last, err := s.duplicates.config(ctx)
+	if err != nil {
+		return err
+	}
+	if last != nil && last.Policy == c.Policy && last.Software == c.Software {
 		return nil
 	}
 	if err := s.rightClocks(ctx); err != nil {
@@ -170,6 +180,7 @@ func (s *Service) rightClocks(ctx context.Context) (err error) {
 func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf, settled func(uint64, error)) (number uint64, checkpoint []byte, err error) {
 	add := s.tree.appender()
 	if add == nil {
+		s.unclaim(parsed.Proof)
 		settled(0, errNotOpen)
 		return 0, nil, errNotOpen
 	}
@@ -183,8 +194,10 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf, s
 	go func() {
 		i, err := future()
 		if err == nil {
-			s.duplicates.add(i.Index, parsed)
+			s.duplicates.settle(i.Index, parsed)
 			s.published.want(i.Index + 1)
+		} else {
+			s.unclaim(parsed.Proof)
 		}
 		settled(i.Index, err)
 		done <- sequenced{i.Index, err}
@@ -208,6 +221,13 @@ var errNotOpen = errors.New("the tree cannot be written yet")
 
 // nothing is for leaves of which nobody waits to know their numbers.
 func nothing(uint64, error) {}
+
+// unclaim ends the claim on the evidence of an entry that is not appended.
+func (s *Service) unclaim(e *poclog.Entry) {
+	if e != nil {
+		s.duplicates.release(e)
+	}
+}
 
 // covering returns the first published checkpoint that it sees of a tree with an entry. The error
 // names the witnesses that the log waits for.

@@ -1,0 +1,254 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/internal/sqlite"
+)
+
+// Limits of the duplicates of a folder.
+const (
+	duplicatesRead  = 1024            // leaves that are read at a time
+	duplicatesBatch = 16 * 1024       // entries in one transaction, about 2 MB
+	duplicatesPause = 2 * time.Second // between transactions
+	maxUnwritten    = 128 * 1024      // keys in memory, about 80 bytes each
+	scanNote        = 5 * time.Second // how often a long scan says how far it is
+)
+
+// duplicateSchema: known has the keys of the entries below next. Last is the leaf hash of the entry
+// before next, and config the newest config entry among them.
+var duplicateSchema = sqlite.Schema{`
+	CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL, last BLOB NOT NULL, config BLOB) STRICT;
+	INSERT INTO state VALUES (1, 0, x'', NULL);
+	CREATE TABLE known (key BLOB PRIMARY KEY, number INTEGER NOT NULL, proved INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`}
+
+const lookupKnown = `SELECT number, proved FROM known WHERE key = ?`
+
+// duplicatesDB are the duplicates of a log in a folder. A database has what the entries below a
+// number say, in one transaction with that number: no entry is missed or counted twice, and one
+// that is lost or damaged is made anew from the entries. Entries since then are in memory; after a
+// start they are read again. One process serves a folder, so that its claims need no trace on disk.
+type duplicatesDB struct {
+	path    string
+	size    func(context.Context) (uint64, error) // of the tree, published or not
+	entries func(ctx context.Context, from, n uint64) ([][]byte, error)
+	logger  *slog.Logger
+
+	writing sync.Mutex // held while the database is opened, written or closed
+
+	mu      sync.RWMutex // guards what follows
+	db      *sqlite.DB   // nil until it is open
+	lookup  *sql.Stmt
+	copied  string // the folder of the copy that is open, while the folder cannot be written
+	ready   bool   // every entry of the tree is known
+	reading string // how far, until then
+	next    uint64 // entries below it are in the database
+	since   map[key]known
+	claims  int            // that were neither settled nor released
+	last    *poclog.Config // the newest config entry in memory
+	lastAt  uint64         // its number
+	damaged error          // that was seen by who read: it is to be made anew
+	err     error          // of the last try to write
+}
+
+func newDuplicates(s *Service) *duplicatesDB {
+	return &duplicatesDB{
+		path: filepath.Join(s.dir, dirState, fileDuplicates), entries: s.entries, logger: s.cfg.Logger, reading: "are being read",
+		size:  func(ctx context.Context) (uint64, error) { return s.tree.IntegratedSize(ctx) },
+		since: make(map[key]known),
+	}
+}
+
+// open opens the database. While the folder cannot be written, a copy of it is read.
+func (d *duplicatesDB) open(ctx context.Context) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	damaged, err := d.remove()
+	if err != nil {
+		return err
+	}
+	unwritable := d.openFolder(ctx)
+	if unwritable != nil {
+		if err := d.openCopy(ctx, !damaged); err != nil {
+			return errors.Join(unwritable, err)
+		}
+	}
+	if err := d.follow(ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.ready = true
+	d.mu.Unlock()
+	return unwritable
+}
+
+func (d *duplicatesDB) openFolder(ctx context.Context) error {
+	if d.db != nil && d.copied == "" {
+		return nil
+	}
+	if err := durable.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
+		return err
+	}
+	return d.use(ctx, d.path, "")
+}
+
+// openCopy opens a copy of the database in a temporary folder, or a new one.
+func (d *duplicatesDB) openCopy(ctx context.Context, whole bool) (err error) {
+	if d.db != nil {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "poclog-duplicates-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	path := filepath.Join(dir, filepath.Base(d.path))
+	for _, suffix := range []string{"", "-wal"} { // SQLite makes the third anew
+		if !whole {
+			break
+		}
+		if err := copyFile(d.path+suffix, path+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return d.use(ctx, path, dir)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// use opens a database, and takes it in place of the one that is open. One that is damaged, or not
+// of this tree, is made anew.
+func (d *duplicatesDB) use(ctx context.Context, path, copied string) error {
+	db, next, err := d.read(ctx, path)
+	if sqlite.IsDamaged(err) || errors.Is(err, errOtherEntries) {
+		d.logger.Warn(isDamaged, "file", path, "error", err)
+		if err := sqlite.Remove(path); err != nil {
+			return err
+		}
+		db, next, err = d.read(ctx, path)
+	}
+	if err != nil {
+		return err
+	}
+	lookup, err := db.Read.Prepare(lookupKnown)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err = d.drop()
+	d.db, d.lookup, d.copied, d.next = db, lookup, copied, next
+	return err
+}
+
+const isDamaged = "the list of known evidence is damaged: it is made anew from the entries"
+
+var errOtherEntries = errors.New("it is not of this log's entries")
+
+// read opens a database, makes one where there is none, and holds it to the tree.
+func (d *duplicatesDB) read(ctx context.Context, path string) (db *sqlite.DB, next uint64, err error) {
+	if err := sqlite.Create(path, duplicateSchema); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, 0, fmt.Errorf("make the list of known evidence: %w", err)
+	}
+	if db, err = sqlite.Open(path, duplicateSchema); err != nil {
+		return nil, 0, fmt.Errorf("open the list of known evidence: %w", err)
+	}
+	var last []byte
+	err = db.QueryRow(`SELECT next, last FROM state`).Scan(&next, &last)
+	if err == nil {
+		err = d.isOf(ctx, next, last)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("open the list of known evidence: %w", err), db.Close())
+	}
+	return db, next, nil
+}
+
+// isOf holds how far a database is to the tree.
+func (d *duplicatesDB) isOf(ctx context.Context, next uint64, last []byte) error {
+	size, err := d.size(ctx)
+	if err != nil || next == 0 {
+		return err
+	}
+	if next > size {
+		return fmt.Errorf("%d entries of a tree of %d: %w", next, size, errOtherEntries)
+	}
+	leaves, err := d.entries(ctx, next-1, 1)
+	if err == nil && !bytes.Equal(last, rfc6962.DefaultHasher.HashLeaf(leaves[0])) {
+		err = fmt.Errorf("entry %d is another: %w", next-1, errOtherEntries)
+	}
+	return err
+}
+
+// drop closes what is open. The caller holds mu.
+func (d *duplicatesDB) drop() (err error) {
+	if d.db == nil {
+		return nil
+	}
+	err = errors.Join(d.lookup.Close(), d.db.Close())
+	if d.copied != "" {
+		err = errors.Join(err, os.RemoveAll(d.copied))
+	}
+	d.db, d.lookup, d.copied = nil, nil, ""
+	return err
+}
+
+// remove removes a database that was found damaged while it was open.
+func (d *duplicatesDB) remove() (damaged bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.damaged == nil {
+		return false, nil
+	}
+	d.logger.Warn(isDamaged, "file", d.path, "error", d.damaged)
+	inFolder := d.copied == ""
+	if err := d.drop(); err != nil {
+		d.logger.Warn("close the damaged list of known evidence", "error", err)
+	}
+	d.damaged = nil
+	if inFolder {
+		err = sqlite.Remove(d.path)
+	}
+	return true, err
+}
+
+func (d *duplicatesDB) close() error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ready = false
+	return d.drop()
+}
