@@ -156,6 +156,14 @@ func TestSignaturesAreVerifiedFromTheRootDown(t *testing.T) {
 	}
 }
 
+// Whoever has more to ask of certificates, and is content, takes back no refusal.
+func TestWhatElseIsAskedOfACertificateTakesBackNoRefusal(t *testing.T) {
+	_, root, ca := made(t)
+	old := issue(t, ca, "leaf", key("leaf").Public(), func(c *x509.Certificate) { leafOf(c); c.NotAfter = now.Add(-time.Second) })
+	err := chain.Check([]*x509.Certificate{old, ca.cert, root.cert}, listed(root), now, func(*x509.Certificate, int) error { return nil })
+	wantRefused(t, "a leaf that is too old", err, "valid from")
+}
+
 func TestKeysAreBounded(t *testing.T) {
 	_, root, ca := made(t)
 	number := func(bits int) *big.Int {
@@ -222,6 +230,10 @@ func TestOneCertificateIsHeldToItsPlace(t *testing.T) {
 	critical := func(id ...int) []pkix.Extension {
 		return []pkix.Extension{{Id: id, Critical: true, Value: []byte{asn1.TagNull, 0}}}
 	}
+	// A TPM's name, of a form that x509 does not read: a directoryName.
+	named := func(c *x509.Certificate) {
+		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: []byte{0x30, 4, 0xa4, 2, 0x30, 0}}}
+	}
 	for name, c := range map[string]struct {
 		leaf, ca func(*x509.Certificate)
 		why      string // empty: it passes
@@ -236,7 +248,8 @@ func TestOneCertificateIsHeldToItsPlace(t *testing.T) {
 		"a CA that may not certify":    {ca: func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }, why: `"CN=leaf": not signed by`},
 		"a CA without CAs below it":    {ca: func(c *x509.Certificate) { c.MaxPathLenZero = true }},
 		"an unknown extension":         {leaf: func(c *x509.Certificate) { c.ExtraExtensions = critical(1, 2, 3) }, why: "unknown critical extension 1.2.3"},
-		"a critical name of a leaf":    {leaf: func(c *x509.Certificate) { c.ExtraExtensions = critical(2, 5, 29, 17)[:0] }},
+		"a critical name of a leaf":    {leaf: named},
+		"a critical name of a CA":      {ca: named, why: `"CN=ca": unknown critical extension 2.5.29.17`},
 		"a policy, critical": {ca: func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 32}, Critical: true, Value: []byte{0x30, 6, 0x30, 4, 6, 2, 0x2a, 3}}}
 		}},
