@@ -126,7 +126,7 @@ var tpmRewound = Rule{
 	ID:     "tpm-rewound",
 	Rising: true,
 	Facets: func(v *View, put func(Facet)) {
-		if !v.Fresh || !v.Joined || len(v.AK) == 0 || len(v.Boot) == 0 {
+		if !v.Fresh || !v.Joined || len(v.AK) == 0 {
 			return
 		}
 		put(Facet{Key: [3][]byte{v.AK}, Rank: v.Counters})

@@ -45,7 +45,7 @@ var akOnTwoChips = onTwoChips("ak-on-two-chips", akOf, (*poclog.Entry).Joined, f
 // certify EKs, and a log's operator may list whom he likes. Affected: the EK and both chips.
 // Severity: contradiction.
 var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven, func(v *View, put func(Facet)) {
-	if v.Proven && len(v.Boot) > 0 {
+	if v.Proven {
 		onChip := facetOf(v.EK, v.Chip)
 		each(put, onChip, onChip.within(v.Boot))
 	}
@@ -61,7 +61,7 @@ var ekOnTwoChips = onTwoChips("ek-on-two-chips", ekOf, proven, func(v *View, put
 // Implicated: an AK that signed both sides, or else the Compute Engine instance, both of whose keys
 // did. Affected: both chips. Severity: contradiction.
 var instanceOnTwoChips = onTwoChips("instance-on-two-chips", func(e *poclog.Entry) poclog.Identity { return e.Instance }, proven, func(v *View, put func(Facet)) {
-	if v.Proven && len(v.Boot) > 0 {
+	if v.Proven {
 		onChip := facetOf(v.Instance, v.Chip)
 		each(put, onChip, onChip.within(v.Boot))
 	}

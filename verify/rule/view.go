@@ -12,7 +12,7 @@ import (
 // Octets stand for identities and words. Within one source of views they are equal where what they
 // stand for is equal. A field that an entry has nothing for is empty.
 type View struct {
-	Joined bool // AK and TEE are bound to each other (poclog.Entry.Joined)
+	Joined bool // AK and TEE are bound to each other (poclog.Entry.Joined): there is a TPM
 	Proven bool // and the level is 2: what the provider says of instance, EK and place counts
 	Fresh  bool // the evidence answers a challenge
 	Metal  bool // bare metal: one TPM serves many TDs

@@ -277,7 +277,7 @@ func productOf(family, model uint8) Product {
 	switch {
 	case family == 0x19 && model <= 0x0f:
 		return Milan
-	case family == 0x19 && (model >= 0x10 && model <= 0x1f || model >= 0xa0 && model <= 0xaf):
+	case family == 0x19 && (model <= 0x1f || model >= 0xa0 && model <= 0xaf):
 		return Genoa
 	case family == 0x1a && model <= 0x1f:
 		return Turin

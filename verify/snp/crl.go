@@ -44,7 +44,7 @@ func (c *Chain) OpenRevocations(col *poclog.Collateral, at time.Time) (*Revocati
 		if err != nil {
 			return nil, verify.Failf(verify.Collateral, "CRL for %s: %w", c.Product, err)
 		}
-		if r.lists == nil || crl.ThisUpdate.After(r.Issued) {
+		if crl.ThisUpdate.After(r.Issued) {
 			r.Issued = crl.ThisUpdate
 		}
 		if r.lists == nil || crl.NextUpdate.Before(r.Until) {
@@ -69,7 +69,7 @@ func (c *Chain) openCRL(der []byte, at time.Time) (*x509.RevocationList, error) 
 	switch {
 	case err != nil:
 		return nil, err
-	case !bytes.Equal(crl.RawIssuer, c.Root.RawSubject) && isRootOf(crl.Issuer.CommonName, c.Product):
+	case isRootOf(crl.Issuer.CommonName, c.Product):
 		return nil, fmt.Errorf("issued by %q: %w", crl.Issuer.CommonName, errOtherProduct)
 	case !bytes.Equal(crl.RawIssuer, c.Root.RawSubject):
 		return nil, fmt.Errorf("issued by %q, want %q", crl.Issuer.CommonName, c.Root.Subject.CommonName)

@@ -48,6 +48,8 @@ func TestFieldsOfReports(t *testing.T) {
 	}{
 		"version 2":                    {2, nil, ""},
 		"version 5":                    {5, nil, ""},
+		"version 1":                    {2, set(0, 1), "version 1: want 2 to 5"},
+		"version 6":                    {5, set(0, 6), "version 6: want 2 to 5"},
 		"the policy's bit 17 is clear": {3, func(b []byte) { b[0x0a] &^= 2 }, "want bit 17"},
 		"the policy's bit 25":          {3, func(b []byte) { b[0x0b] |= 2 }, ""},
 		"the policy's bit 26":          {3, func(b []byte) { b[0x0b] |= 4 }, "no bit over 25"},
@@ -180,6 +182,7 @@ func TestExtensionsOfKeysAreReadStrictly(t *testing.T) {
 		"no version":                      {Milan, VCEK, drop("1"), "1.3.6.1.4.1.3704.1.1: want an integer from 0 to 255"},
 		"version 1 of Milan":              {Milan, VCEK, put("1", derOf(t, 1, "")), "extensions of version 1 for Milan"},
 		"version 0 of Turin":              {Turin, VCEK, put("1", derOf(t, 0, "")), "extensions of version 0 for Turin"},
+		"version 2 of Milan":              {Milan, VCEK, put("1", derOf(t, 2, "")), "extensions of version 2 for Milan"},
 		"version 2":                       {Turin, VCEK, put("1", derOf(t, 2, "")), "extensions of version 2 for Turin"},
 		"an octet of 255":                 {Milan, VCEK, put("3.1", derOf(t, 255, "")), ""},
 		"an octet of 256":                 {Milan, VCEK, put("3.1", derOf(t, 256, "")), "3.1: want an integer from 0 to 255"},
