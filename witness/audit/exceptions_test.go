@@ -216,6 +216,53 @@ func TestMadeUpEntryIsNotAudited(t *testing.T) {
 	}
 }
 
+// Nor does he frame the owner of a key: of two made-up entries with one AK on two chips, whose
+// bundles never were, the file convicts nobody on the auditor's word.
+func TestMadeUpEntriesFrameNobodyOnTheAuditorsWord(t *testing.T) {
+	l := newLab(t)
+	p := must(poclog.ParsePolicy(l.policy))
+	p.Admit = append([]poclog.Admission{{Profile: poclog.GCETDXvTPM, Level: poclog.LevelBound}}, p.Admit...)
+	l.policy = must(p.Marshal())
+	l.add(l.config(l.policy))
+	challenged := l.start.Add(-5 * time.Second)
+	victim, boot := poclog.Identity("tpm:ak:"+poclog.Sum([]byte("the victim's key")).String()), poclog.Sum([]byte("TPMS_ATTEST"))
+	for i, chip := range []poclog.Identity{"intel:tdx:ppid:11111111111111111111111111111111", "intel:tdx:ppid:22222222222222222222222222222222"} {
+		l.withheld(evidence{challenged: challenged}, func(e *poclog.Entry) {
+			e.Profile, e.Level, e.Chassis, e.Keys = poclog.GCETDXvTPM, poclog.LevelBound, []poclog.Identity{chip}, []poclog.Identity{victim}
+			e.Boot, e.TPM = &boot, &poclog.TPM{KeyType: "rsa-2048", PCRDigest: boot[:], ResetCount: 7, Safe: true}
+			e.Checks, e.Absent = nil, nil
+			for _, c := range verify.Checks() {
+				e.Checks = append(e.Checks, string(c))
+			}
+			e.Evidence.Bundle = poclog.BlobOf(fmt.Append(nil, "there is no such bundle", i))
+			l.answer(e.Evidence.Bundle.SHA256, http.StatusUnavailableForLegalReasons)
+		})
+	}
+	l.publish()
+	a, _ := l.auditor(audit.Config{})
+	look(t, a)
+	wantServed(t, a, 0)
+	signed, note := wantExcepted(t, a, 4, 2, 3)
+	for _, notes := range [][][]byte{nil, {note}} {
+		var pieces []receipt.Piece
+		for i := uint64(2); i < 4; i++ {
+			r := poclog.Receipt{Entry: l.log.Leaves[i], Index: i, Inclusion: l.log.Inclusion(i, 4, signed), Challenge: l.signed(1, challenged), Exceptions: notes}
+			pieces = append(pieces, receipt.Piece{Receipt: must(r.Marshal())})
+		}
+		file, err := receipt.AssembleContradiction("ak-on-two-chips", nil, pieces...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := receipt.CheckContradiction(file, exceptingPolicy(t, a), receipt.Terms{UnsafeRealm: poclog.Lab})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Verdict == receipt.Audited || len(v.Implicated) > 0 {
+			t.Errorf("%s on the word %q implicates %v", v.Rule, v.Verdict, v.Implicated)
+		}
+	}
+}
+
 // Evidence that was withheld is asked for again. What comes back is verified, and the auditor's own
 // keys sign again; what is then missing without the law, or wrong, stops both.
 func TestWithheldEvidenceIsAskedForAgain(t *testing.T) {
