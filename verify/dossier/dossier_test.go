@@ -59,10 +59,11 @@ type book struct {
 	numbers   map[string][]uint64
 	meddle    func(name string, numbers []uint64) []uint64 // what the index says of a name
 	algorithm uint32
+	key       *testlog.Signer // of the log
 }
 
 func newBook() *book {
-	return &book{log: &testlog.Log{Origin: origin}, numbers: make(map[string][]uint64), algorithm: index.Algorithm}
+	return &book{log: &testlog.Log{Origin: origin}, numbers: make(map[string][]uint64), algorithm: index.Algorithm, key: logKey}
 }
 
 func (b *book) add(leaf []byte) uint64 {
@@ -86,7 +87,7 @@ func (b *book) config() {
 // proof logs a proof of a chip in a zone of us-central1, in a boot of an AK.
 func (b *book) proof(chip, ak, zone string, second int, change func(*poclog.Entry)) uint64 {
 	boot := poclog.Sum(fmt.Appendf(nil, "boot %d", second))
-	cp := b.log.Checkpoint(uint64(len(b.log.Leaves)), signed(second-30)...)
+	cp := b.log.Checkpoint(uint64(len(b.log.Leaves)), b.signed(second-30)...)
 	body := must(tlogpolicy.ParseCheckpoint(cp))
 	by := []string{"ak-certificate"}
 	e := &poclog.Entry{
@@ -97,7 +98,7 @@ func (b *book) proof(chip, ak, zone string, second int, change func(*poclog.Entr
 		CVM: poclog.CVM{Technology: "tdx", Measurement: bytes.Repeat([]byte{7}, 48), EndorsedBy: "provider", FMSPC: []byte{1, 2, 3, 4, 5, 6}, PCEID: []byte{0, 0},
 			TCB: &poclog.TCB{Status: "UpToDate", Date: at(0), Evaluation: 17}},
 		TPM:      &poclog.TPM{KeyType: "ecc-p256", PCRDigest: make([]byte, 32), ExtraData: boot[:], Clock: uint64(second) * 1000, ResetCount: 5, Safe: true},
-		Fresh:    &poclog.Fresh{Origin: origin, Size: body.Size, Root: body.Root, Checkpoint: poclog.Sum(cp)},
+		Fresh:    &poclog.Fresh{Origin: b.log.Origin, Size: body.Size, Root: body.Root, Checkpoint: poclog.Sum(cp)},
 		Checks:   []string{"tee.signature", "tpm.ak-template", "bind.ak-in-tee", "bind.tee-in-tpm", "place.certificate", "fresh.challenge"},
 		Evidence: poclog.EvidenceDigests{Bundle: poclog.BlobOf([]byte("bundle")), Policy: poclog.BlobOf([]byte("policy"))}, Appraised: at(second),
 	}
@@ -109,6 +110,11 @@ func (b *book) proof(chip, ak, zone string, second int, change func(*poclog.Entr
 
 func signed(second int) []testlog.Cosigner {
 	return []testlog.Cosigner{{Signer: logKey, At: at(second)}, {Signer: witness, At: at(second)}}
+}
+
+// signed are the signatures of the book's log and of the witness.
+func (b *book) signed(second int) []testlog.Cosigner {
+	return []testlog.Cosigner{{Signer: b.key, At: at(second)}, {Signer: witness, At: at(second)}}
 }
 
 func audited(second int) []testlog.Cosigner {
@@ -158,7 +164,7 @@ type order struct {
 // bind writes the index of all entries so far, signed at a second, and makes a dossier.
 func (b *book) bind(second int, o order) *poclog.Dossier {
 	size := uint64(len(b.log.Leaves))
-	signedAt := b.log.Checkpoint(size, signed(second)...)
+	signedAt := b.log.Checkpoint(size, b.signed(second)...)
 	if o.signedAt != nil {
 		signedAt = o.signedAt
 	}
@@ -169,13 +175,13 @@ func (b *book) bind(second int, o order) *poclog.Dossier {
 	}
 	number := b.add(must(entry.Marshal()))
 	if o.by == nil {
-		o.by = signed(second + 5)
+		o.by = b.signed(second + 5)
 	}
 	head := b.log.Checkpoint(number+1, o.by...)
 	r := poclog.Receipt{Entry: b.log.Leaves[number], Index: number, Inclusion: b.log.Inclusion(number, number+1, head)}
 	d := &poclog.Dossier{Index: must(r.Marshal()), Checkpoint: signedAt}
 	if o.since > 0 {
-		d.Since = b.log.Checkpoint(o.since, signed(1000)...)
+		d.Since = b.log.Checkpoint(o.since, b.signed(1000)...)
 	}
 	all := make(map[uint64]bool)
 	slices.Sort(o.names)
@@ -219,8 +225,8 @@ func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, o order
 			e := poclog.DossierEntry{Number: n, Leaf: b.log.Leaves[n]}
 			if leaf := must(poclog.ParseLeaf(e.Leaf)); o.intervals && leaf.Proof != nil {
 				second := int(leaf.Proof.Appraised.Sub(at(0)).Seconds())
-				e.Challenge = b.refer(&p, leaf.Proof.Fresh.Size, size, signed(second-30))
-				e.First = b.refer(&p, n+1, size, signed(second+10))
+				e.Challenge = b.refer(&p, leaf.Proof.Fresh.Size, size, b.signed(second-30))
+				e.First = b.refer(&p, n+1, size, b.signed(second+10))
 			}
 			p.Entries = append(p.Entries, e)
 		}
