@@ -6,7 +6,7 @@ FUZZTIME  ?= 10s
 YEAR      ?= 1000000
 PACKAGES  := ./...
 
-.PHONY: all build cross demo test store-test lint unit js skipped agree year bench strangers fuzz vectors clean
+.PHONY: all build cross demo test store-test lint unit js skipped agree year bench bench-peers strangers fuzz vectors clean
 
 all: build
 
@@ -61,6 +61,9 @@ year: ## a year of honest operation with a million entries, in which a monitor m
 
 bench: ## every benchmark; figures of one run compare, figures of two do not. A monitor scans a million entries: YEAR=30000 is enough for a look
 	POCLOG_YEAR=$(YEAR) $(GO) test -run '^$$' -bench . -benchtime 1s -timeout 60m $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'
+
+bench-peers: ## ours beside other projects' programs, which it fetches and builds, as ratios of one run
+	$(GO) run ./internal/peers
 
 strangers: build ## honest load beside strangers who take what they can, as ratios of one run; fails where an honest request failed or memory went over its limit
 	$(GO) run ./internal/strangers -poclog bin/poclog

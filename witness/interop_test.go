@@ -2,19 +2,14 @@ package witness_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
-	"database/sql"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -24,151 +19,67 @@ import (
 	"filippo.io/torchwood"
 	formats "github.com/transparency-dev/formats/note"
 	"github.com/transparency-dev/tessera/client"
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/time/rate"
 
+	"github.com/poclog/poclog/internal/others"
 	"github.com/poclog/poclog/witness"
 	"github.com/poclog/poclog/witness/conformance"
 )
 
-// modules are the programs of others that these tests run, unchanged.
-var modules = map[string]string{
-	"litewitness":   "filippo.io/torchwood/cmd/litewitness@v0.9.0",
-	"omniwitness":   "github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e",
-	"tessera-posix": "github.com/transparency-dev/tessera/cmd/conformance/posix@v1.0.4",
-}
-
-// program finds a program in PATH, or builds it from its module; where neither can be, the test is
-// skipped and says so.
+// program finds or builds another project's program; where neither can be, the test is skipped and
+// says so.
 func program(t *testing.T, name string) string {
 	t.Helper()
-	if path, err := exec.LookPath(name); err == nil {
-		return path
-	}
-	cache, err := os.UserCacheDir()
+	path, err := others.Program(t.Context(), name)
 	if err != nil {
-		t.Skipf("skipped: %s is not in PATH, and there is no folder to build it in: %v", name, err)
-	}
-	module, version, _ := strings.Cut(modules[name], "@")
-	bin := filepath.Join(cache, "poclog-test-programs", version)
-	path := filepath.Join(bin, filepath.Base(module))
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	install := exec.Command("go", "install", modules[name])
-	install.Dir, install.Env = t.TempDir(), append(os.Environ(), "GOBIN="+bin, "GOFLAGS=", "CGO_ENABLED=0")
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("skipped: %s is not in PATH and cannot be built here: %v: %.300s", name, err, out)
+		t.Skipf("skipped: %v", err)
 	}
 	return path
+}
+
+// running stops a program with its test, and says what it said where that failed.
+func running(t *testing.T, r *others.Running, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Stop()
+		if t.Failed() {
+			t.Logf("it said:\n%.8000s", r.Said())
+		}
+	})
 }
 
 // start runs a program until the test ends, and waits until it listens.
 func start(t *testing.T, addr, path string, args ...string) {
 	t.Helper()
-	logFile, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, args...)
-	cmd.Dir = t.TempDir()
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		logFile.Close()
-		if text, err := os.ReadFile(logFile.Name()); err == nil && t.Failed() {
-			t.Logf("%s said:\n%.8000s", filepath.Base(path), text)
-		}
-	})
-	for range 100 {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			conn.Close()
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("%s does not listen on %s", path, addr)
+	r, err := others.Start(t.TempDir(), addr, path, args...)
+	running(t, r, err)
 }
 
 // freeAddr returns an address that nobody listens on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := others.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// serveAgent serves an ssh-agent that holds one key, and returns its socket.
-func serveAgent(t *testing.T, key ed25519.PrivateKey) string {
-	t.Helper()
-	ring := agent.NewKeyring()
-	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "agent") // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close(); os.RemoveAll(dir) })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { agent.ServeAgent(ring, conn); conn.Close() }()
-		}
-	}()
-	return l.Addr().String()
+	return addr
 }
 
 // startLitewitness starts litewitness for logs of the keys and returns its URL and verifier key.
 func startLitewitness(t *testing.T, keys ...logKey) (string, []string) {
-	path := program(t, "litewitness")
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sshKey, err := ssh.NewPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, db := freeAddr(t), filepath.Join(t.TempDir(), "litewitness.db")
-	start(t, addr, path, "-ssh-agent", serveAgent(t, key), "-key", ssh.FingerprintSHA256(sshKey), "-name", "litewitness.example/w", "-db", db, "-listen", addr)
-	conn, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: db}).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	empty := sha256.Sum256(nil)
+	program(t, "litewitness")
+	var logs []others.LogKey
 	for _, k := range keys {
-		// What witnessctl add-log does.
-		if _, err := conn.Exec("INSERT OR IGNORE INTO log VALUES (?, 0, ?)", k.Name(), base64.StdEncoding.EncodeToString(empty[:])); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Exec("INSERT INTO key VALUES (?, ?)", k.Name(), k.vkey); err != nil {
-			t.Fatal(err)
-		}
+		logs = append(logs, others.LogKey{Origin: k.Name(), VKey: k.vkey})
 	}
-	v, err := torchwood.NewCosignatureVerifierFromKey("litewitness.example/w", public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "http://" + addr, []string{v.String()}
+	r, at, vkey, err := others.Litewitness(t.Context(), t.TempDir(), logs...)
+	running(t, r, err)
+	return at, []string{vkey}
 }
 
 // startOmniwitness starts omniwitness for logs of one key each and returns its URL and verifier

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/poclog/poclog/internal/others"
 	"github.com/poclog/poclog/witness"
 )
 
@@ -195,7 +196,10 @@ func TestAKeyInAnAgentSigns(t *testing.T) {
 	}
 
 	var conns []net.Conn
-	socket := serveAgent(t, private)
+	socket, err := others.ServeAgent(t.Context(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := reopen(t, dir, witness.Config{Agent: func() (net.Conn, error) {
 		c, err := net.Dial("unix", socket)
 		conns = append(conns, c)
@@ -215,7 +219,10 @@ func TestAKeyInAnAgentSigns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := serveAgent(t, stranger)
+	wrong, err := others.ServeAgent(t.Context(), stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w = reopen(t, dir, witness.Config{Agent: func() (net.Conn, error) { return net.Dial("unix", wrong) }})
 	if _, err := w.AddCheckpoint(t.Context(), []byte(tr.request(2, 3, key))); err == nil {
 		t.Error("an agent without the key signed")
