@@ -1,4 +1,4 @@
-// Command peers measures this project beside others that do a part of the same work, side by side
+// Command versus measures this project beside others that do a part of the same work, side by side
 // in one run, and prints a table of ratios. It fetches and builds the others, each at a version that
 // it names; none of them is in this repository.
 //
@@ -33,13 +33,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *short, *only); err != nil {
-		fmt.Fprintln(os.Stderr, "peers:", err)
+		fmt.Fprintln(os.Stderr, "versus:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, short bool, only string) error {
-	dir, err := os.MkdirTemp("", "peers")
+	dir, err := os.MkdirTemp("", "versus")
 	if err != nil {
 		return err
 	}
