@@ -192,7 +192,7 @@ func claimBareMetal(s *subject) {
 		return
 	}
 	by := []string{poclog.ByAKCertificate}
-	if zone, err := s.observedZone(p.Provider); err == nil && zone == p.Zone {
+	if zone, _ := s.observedZone(p.Provider); zone == p.Zone { // without an answer it is none
 		by = append(by, poclog.ByLogObserved)
 	}
 	e.Place = &poclog.Place{

@@ -122,7 +122,7 @@ func claimTPM(s *subject) {
 		var firmware []byte
 		for _, n := range sel.PCRs {
 			bank.Selected = append(bank.Selected, uint8(n))
-			if v, ok := s.pcrs.Get(sel.Alg, n); ok && n < firmwarePCRs {
+			if v, _ := s.pcrs.Get(sel.Alg, n); n < firmwarePCRs {
 				firmware = append(firmware, v...)
 			}
 		}
