@@ -3,6 +3,8 @@ package poclog_test
 import (
 	"encoding/json"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/poclog/poclog/internal/cddl"
@@ -68,22 +70,30 @@ func changes(file string) (all []string) {
 			all = append(all, file[:m.value]+value+file[m.end:])
 		}
 		if m.start < m.value { // a member, not an element
-			if file[m.start-1] == ',' {
-				all = append(all, file[:m.start-1]+file[m.end:])
-			} else if m.end < len(file) && file[m.end] == ',' {
-				all = append(all, file[:m.start]+file[m.end+1:])
-			}
+			all = append(all, m.cut(file))
 		}
 	}
 	return all
 }
 
-// A spanOf is where a member or an element stands in a canonical file.
-type spanOf struct{ start, value, end int }
+// A spanOf is where a member or an element stands in a canonical file. Its path has the names of
+// members and the numbers of elements, with a dot between.
+type spanOf struct {
+	start, value, end int
+	path              string
+}
+
+// cut is a file without a member.
+func (m *spanOf) cut(file string) string {
+	if file[m.start-1] == ',' {
+		return file[:m.start-1] + file[m.end:]
+	}
+	return file[:m.start] + strings.TrimPrefix(file[m.end:], ",")
+}
 
 func spansOf(file string) (all []spanOf) {
-	var walk func(at int) int
-	walk = func(at int) int {
+	var walk func(at int, path string) int
+	walk = func(at int, path string) int {
 		if file[at] != '{' && file[at] != '[' {
 			end := at
 			for in := false; end < len(file) && (in || file[end] != ',' && file[end] != '}' && file[end] != ']'); end++ {
@@ -96,20 +106,24 @@ func spansOf(file string) (all []spanOf) {
 			return end
 		}
 		isMap := file[at] == '{'
-		for at++; file[at] != '}' && file[at] != ']'; {
-			start := at
+		at++
+		for n := 0; file[at] != '}' && file[at] != ']'; n++ {
+			start, name := at, strconv.Itoa(n)
 			if isMap {
-				at += len(key(file[at:])) + 1
+				quoted := key(file[at:])
+				name = strings.Trim(quoted, `"`)
+				at += len(quoted) + 1
 			}
-			end := walk(at)
-			all = append(all, spanOf{start, at, end})
+			name = strings.TrimPrefix(path+"."+name, ".")
+			end := walk(at, name)
+			all = append(all, spanOf{start, at, end, name})
 			if at = end; file[at] == ',' {
 				at++
 			}
 		}
 		return at + 1
 	}
-	walk(0)
+	walk(0, "")
 	return all
 }
 

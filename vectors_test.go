@@ -64,6 +64,8 @@ func (v *vector) read() (again []byte, err error) {
 		return reencode(poclog.ParseOpening)(in)
 	case "registrars":
 		return reencode(poclog.ParsePins)(in)
+	case "config-entry":
+		return reencode(parseConfig)(in)
 	case "index-entry":
 		return reencode(parseIndexEntry)(in)
 	}
@@ -77,7 +79,7 @@ func makeVectors(t *testing.T) map[string]vector {
 		"bundle": string(must(t, sampleBundle())), "collateral": string(must(t, sampleCollateral())), "challenge": string(must(t, sampleChallenge())),
 		"policy": string(must(t, samplePolicy())), "entry": string(must(t, sampleEntry())), "submission": string(must(t, submission)),
 		"envelope": string(must(t, sampleEnvelope())), "contradiction": string(must(t, sampleContradiction())), "exceptions": string(must(t, sampleExceptions())),
-		"dossier": string(must(t, sampleDossier(t))), "index-entry": string(must(t, sampleIndexEntry())),
+		"dossier": string(must(t, sampleDossier(t))), "config-entry": string(must(t, sampleConfig())), "index-entry": string(must(t, sampleIndexEntry())),
 		"index-wrong": string(must(t, sampleIndexWrong(t))),
 		"statement":   string(must(t, sampleStatements()[poclog.Endorse])), "statement-envelope": string(must(t, sampleStatementEnvelope())),
 		"statement-entry": string(must(t, sampleStatementEntry())), "statement-submission": string(must(t, sampleStatementSubmission())),
@@ -104,6 +106,19 @@ func makeVectors(t *testing.T) map[string]vector {
 			all[format+"-"+name] = vector{Desc: bad.desc, Format: format, Input: bad.input, Expect: expectOf(t, format, bad.input)}
 		}
 	}
+	samples := maps.Clone(files)
+	samples["entry-snp"], samples["entry-endorsed"] = string(must(t, sampleSNPEntry())), string(must(t, sampleEndorsedEntry()))
+	samples["collateral-endorsed"] = string(must(t, sampleEndorsements()))
+	for name, v := range memberVectors(t, samples) {
+		if special := strings.TrimPrefix(strings.TrimPrefix(name, "entry-snp-"), "entry-endorsed-"); special != name && !strings.Contains(special, "snp") && !strings.Contains(special, "endorsements") {
+			continue // of the sample of entries, too
+		}
+		all[name] = v
+	}
+	maps.Copy(all, boundVectors(t, samples))
+	historical := sampleEntry()
+	historical.Fresh, historical.Level = nil, poclog.LevelChip
+	all["entry-historical"] = vector{Desc: "historical evidence: fresh is null", Format: "entry", Input: string(must(t, historical))}.judged()
 	maps.Copy(all, exceptionVectors(t, files["exceptions"]))
 	for name, v := range snpVectors(t) {
 		all[name] = v
