@@ -46,7 +46,7 @@ func logs(ctx context.Context, dir string, short bool) (rows []row, stop func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	ours, err := startOurs(dir, turns*proofs+maxWriters)
+	ours, err := startOurs(dir, turns*(proofs+surplus))
 	if err != nil {
 		alone.Stop()
 		return nil, nil, err
@@ -64,8 +64,10 @@ func logs(ctx context.Context, dir string, short bool) (rows []row, stop func(),
 	}}, stop, nil
 }
 
-// maxWriters is how many leaves the hammer has under way.
-const maxWriters = 256
+const (
+	maxWriters = 256  // leaves that the hammer has under way
+	surplus    = 4000 // leaves that it adds before it sees that it has reached its goal, at most
+)
 
 var reached = regexp.MustCompile(`Reached tree size goal of \d+ after (\S+);`)
 
