@@ -50,7 +50,7 @@ func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 func (s *Service) getCheckpoint(w http.ResponseWriter, _ *http.Request) error {
 	checkpoint := s.published.latest()
 	if checkpoint == nil {
-		return refuse(kindUnavailable, "no checkpoint was published yet")
+		return refuse(kindUnavailable, "no checkpoint was published yet%s", s.roster.waiting())
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")

@@ -42,32 +42,49 @@ func TestTutorial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := steps(elsewhere(t, string(page)))
+	all := steps(elsewhere(t)(string(page)))
 	if len(all) < 20 {
 		t.Fatalf("the page has %d commands", len(all))
 	}
 	runSteps(t, all, t.TempDir())
 }
 
+// TestOperatorsPage runs what docs/operating/log-witnesses.md does from nothing to an audited log.
+// What happens when witnesses are down is in testdata/operators.txt.
+func TestOperatorsPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating", "log-witnesses.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := steps(elsewhere(t)(string(page)))
+	if len(all) < 9 || len(all) > 10 {
+		t.Fatalf("the page has %d commands: want at most ten, for a log, three witnesses and an auditor", len(all))
+	}
+	runSteps(t, all, t.TempDir())
+}
+
 var pageAddress = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
-// elsewhere has a page use free addresses, so that it can be run beside other tests.
-func elsewhere(t *testing.T, page string) string {
-	t.Helper()
-	free := make(map[string]string)
-	return pageAddress.ReplaceAllStringFunc(page, func(address string) string {
-		if free[address] == "" {
-			free[address] = freeAddress(t)
-		}
-		return free[address]
-	})
+// elsewhere returns what has the text of a page use free addresses, one for each of the page's, so
+// that it can be run beside other tests. Ports 0 and 1 stay.
+func elsewhere(t *testing.T) func(text string) string {
+	free := map[string]string{"127.0.0.1:0": "127.0.0.1:0", "127.0.0.1:1": "127.0.0.1:1"}
+	return func(text string) string {
+		return pageAddress.ReplaceAllStringFunc(text, func(address string) string {
+			if free[address] == "" {
+				free[address] = freeAddress(t)
+			}
+			return free[address]
+		})
+	}
 }
 
 // runSteps runs the commands of a page one after another in a folder. What ends in & is a service,
-// which ends with the test. What a line exports stands in the environment of the lines below it.
-func runSteps(t *testing.T, all []step, dir string) {
+// which ends with the test. What a line exports stands in the environment of the lines below it, and
+// in the one that is returned.
+func runSteps(t *testing.T, all []step, dir string) (env []string) {
 	t.Helper()
-	env := append(os.Environ(), "XDG_STATE_HOME="+dir+"/.state", "XDG_CONFIG_HOME="+dir+"/.config", "XDG_CACHE_HOME="+dir+"/.cache")
+	env = append(os.Environ(), "XDG_STATE_HOME="+dir+"/.state", "XDG_CONFIG_HOME="+dir+"/.config", "XDG_CACHE_HOME="+dir+"/.cache")
 	for _, s := range all {
 		if set, ok := strings.CutPrefix(s.command, "export "); ok {
 			env = append(env, set)
@@ -79,6 +96,7 @@ func runSteps(t *testing.T, all []step, dir string) {
 		}
 		runStep(t, s, dir, env)
 	}
+	return env
 }
 
 var listens = regexp.MustCompile(`--listen (\S+)`)
@@ -95,10 +113,8 @@ func startService(t *testing.T, command, dir string, env []string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it may have ended, which Wait reports
-		if err := cmd.Wait(); err != nil {
-			t.Logf("%s: %v", command, err)
-		}
+		_ = cmd.Process.Kill() // services lose nothing by that, and without a quorum a log takes a minute to stop
+		_ = cmd.Wait()         // it was killed
 	})
 	for range 6000 {
 		if resp, err := http.Get("http://" + address[1] + "/health"); err == nil {
