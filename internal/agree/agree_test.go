@@ -6,9 +6,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // number is a variable of the environment, or what stands for it.
@@ -40,34 +44,89 @@ var kinds = []struct {
 	{3, (*corpus).indexWrong},
 }
 
+// A tally is what came of the files so far, in both implementations.
+type tally struct {
+	sync.Mutex
+	done, disagreements int
+	outcomes            map[string]int
+}
+
+func (c *tally) disagreed(t *testing.T, q *question, want, got answer) {
+	c.disagreements++
+	t.Errorf("%s %s, %s\nGo: %s (%s)\njs: %s (%s)\n%s", q.Op, q.Format, q.from, want.Outcome, want.Detail, got.Outcome, got.Detail, keep(t, q, c.disagreements))
+}
+
+const batch = 500
+
+// Each batch has a random source of its own, so that a seed says which files are tried however many
+// processes there are.
 func TestBothImplementationsAnswerTheSame(t *testing.T) {
-	n := startNode(t)
-	total, seed := number(t, "POCLOG_AGREE", 20_000), number(t, "POCLOG_SEED", 1)
+	total, seed := number(t, "POCLOG_AGREE", files), number(t, "POCLOG_SEED", 1)
+	nodes := startNodes(t, runtime.GOMAXPROCS(0))
 	c := newCorpus(t)
-	m := &mutator{rand.New(rand.NewPCG(uint64(seed), 0))}
-	outcomes, disagreements := map[string]int{}, 0
-	for done := 0; done < total && disagreements < 40; {
-		batch := make([]question, min(1000, total-done))
-		for i := range batch {
-			batch[i] = c.question(m)
-		}
-		n.ask(t, batch, func(i int, got answer) {
-			q := &batch[i]
-			want := gopher(q)
-			outcomes[q.Op+" "+q.Format+" "+strings.Fields(want.Outcome)[0]]++
-			if want.Outcome != got.Outcome {
-				disagreements++
-				t.Errorf("%s %s, %s\nGo: %s (%s)\njs: %s (%s)\n%s", q.Op, q.Format, q.from, want.Outcome, want.Detail, got.Outcome, got.Detail, keep(t, q, disagreements))
+	sum := &tally{outcomes: map[string]int{}}
+	var all sync.WaitGroup
+	start, next := time.Now(), atomic.Int64{}
+	for _, n := range nodes {
+		all.Go(func() {
+			for {
+				at := int(next.Add(1) - 1)
+				if at*batch >= total || t.Failed() && sum.stopped() {
+					return
+				}
+				m := &mutator{rand.New(rand.NewPCG(uint64(seed), uint64(at)))}
+				if err := n.compare(t, c.batch(m, min(batch, total-at*batch)), sum); err != nil {
+					t.Error(err)
+					return
+				}
 			}
 		})
-		done += len(batch)
 	}
+	all.Wait()
 	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split", "dossier  logged", "dossier  audited", "dossier  refused", "stapled  logged", "index-wrong  found"} {
-		if outcomes[k] < total/4000 {
-			t.Errorf("only %d of %d are %q: the files try too little", outcomes[k], total, k)
+		if sum.outcomes[k] < total/4000 {
+			t.Errorf("only %d of %d are %q: the files try too little", sum.outcomes[k], total, k)
 		}
 	}
-	t.Log(total, "files, seed", seed, outcomes)
+	t.Logf("%d files, seed %d, %.0f a second: %d disagreements; %v", sum.done, seed, float64(sum.done)/time.Since(start).Seconds(), sum.disagreements, sum.outcomes)
+}
+
+// stopped is true where there are so many disagreements that more say nothing new.
+func (c *tally) stopped() bool {
+	c.Lock()
+	defer c.Unlock()
+	return c.disagreements >= 40
+}
+
+func (c *corpus) batch(m *mutator, n int) []question {
+	all := make([]question, n)
+	for i := range all {
+		all[i] = c.question(m)
+	}
+	return all
+}
+
+// compare asks both implementations about the same files, at the same time.
+func (n *node) compare(t *testing.T, all []question, sum *tally) error {
+	answers := make(chan answer, len(all))
+	failed := make(chan error, 1)
+	go func() { failed <- n.ask(all, answers) }()
+	for i := range all {
+		q := &all[i]
+		want := gopher(q)
+		got, ok := <-answers
+		if !ok {
+			break
+		}
+		sum.Lock()
+		sum.done++
+		sum.outcomes[q.Op+" "+q.Format+" "+strings.Fields(want.Outcome)[0]]++
+		if want.Outcome != got.Outcome {
+			sum.disagreed(t, q, want, got)
+		}
+		sum.Unlock()
+	}
+	return <-failed
 }
 
 // keep writes a question where POCLOG_KEEP says, for whoever looks into it.

@@ -3,6 +3,7 @@ package agree
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +49,8 @@ type node struct {
 	out *bufio.Scanner
 }
 
-func startNode(t *testing.T) *node {
+// startNodes starts so many of them.
+func startNodes(t *testing.T, n int) []*node {
 	t.Helper()
 	path, err := exec.LookPath("node")
 	if err != nil {
@@ -65,6 +67,15 @@ func startNode(t *testing.T) *node {
 			}
 		}
 	}
+	nodes := make([]*node, n)
+	for i := range nodes {
+		nodes[i] = startNode(t, path)
+	}
+	return nodes
+}
+
+func startNode(t *testing.T, path string) *node {
+	t.Helper()
 	cmd := exec.Command(path, script)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -88,9 +99,10 @@ func startNode(t *testing.T) *node {
 	return n
 }
 
-// ask sends all questions and hands over each answer in turn.
-func (n *node) ask(t *testing.T, all []question, got func(i int, a answer)) {
-	t.Helper()
+// ask sends all questions, and gives the answers in turn. It closes the channel, which must have
+// room for all.
+func (n *node) ask(all []question, answers chan<- answer) error {
+	defer close(answers)
 	sent := make(chan error, 1)
 	go func() {
 		for i := range all {
@@ -103,15 +115,13 @@ func (n *node) ask(t *testing.T, all []question, got func(i int, a answer)) {
 	}()
 	for i := range all {
 		if !n.out.Scan() {
-			t.Fatalf("node ended at question %d of %d: %v", i, len(all), n.out.Err())
+			return fmt.Errorf("node ended at question %d of %d: %w", i, len(all), n.out.Err())
 		}
 		var a answer
 		if err := json.Unmarshal(n.out.Bytes(), &a); err != nil {
-			t.Fatal(err)
+			return err
 		}
-		got(i, a)
+		answers <- a
 	}
-	if err := <-sent; err != nil {
-		t.Fatal(err)
-	}
+	return <-sent
 }

@@ -65,9 +65,11 @@ func scalar(token any) string {
 	return "null"
 }
 
+var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // quote writes a string as the canonical form does, whatever is in it.
 func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + escaped.Replace(s) + `"`
 }
 
 func (v *tree) clone() *tree {

@@ -58,7 +58,8 @@ const registry = object({ provider: name, url: checked(text(1, 4096), isAddress,
 
 /** An http or https URL with a host, and neither user nor query. */
 function isAddress(s: string): boolean {
-  const rest = s.startsWith("https://") ? s.slice(8) : s.startsWith("http://") ? s.slice(7) : "";
+  const rest = s.replace(/^https?:\/\//i, "");
+  if (rest === s) return false;
   const host = rest.split("/")[0] as string;
   const named = /^[a-zA-Z0-9._~!$&'()*+,;=<>"-]+(:[0-9]*)?$/;
   const numbered = /^\[[0-9a-fA-F:.]+\](:[0-9]*)?$/;
