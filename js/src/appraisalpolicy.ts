@@ -3,6 +3,7 @@ import { profileName } from "./challenge.js";
 import { publicKey } from "./dsse.js";
 import { ascending, boolean, checked, constant, hex, hexNotZero, list, number, object, oneOf, optional, parseIndented, text, type Codec, type Cursor, type Of } from "./encoding.js";
 import { MAX_POLICY } from "./limits.js";
+import { registrars } from "./registrar.js";
 
 /** A file of at most 256 KiB cannot have more of anything. */
 const MANY = 1 << 16;
@@ -95,6 +96,7 @@ const policy = object({
   registries: optional(sorted(registry, (r) => r.provider)),
   alliances: optional(ascending(list(alliance, 1, 64), (a) => a.key)),
   publishers: optional(publishers),
+  registrars: optional(registrars),
 });
 
 export type AppraisalPolicy = Of<typeof policy>;

@@ -1,6 +1,6 @@
 /** docs/format.md section 17: checking a dossier, and whether it clears a receipt. */
 import { digest, equal, fromHex, shown, toHex } from "./bytes.js";
-import { compareAll, type Found, type Placed } from "./classes.js";
+import { compareAll, gravest, type Found, type Placed } from "./classes.js";
 import { parseDossier, type Dossier, type DossierEntry, type Page } from "./dossierfile.js";
 import { parseEntry, type Entry, type Index } from "./entry.js";
 import { PoclogError, refuse, under } from "./errors.js";
@@ -8,7 +8,6 @@ import { ALGORITHM, checkListed, identityNames, namesOf } from "./indexmap.js";
 import { consistent, leafHash, rootOf } from "./merkle.js";
 import { openCheckpoint, parseCheckpoint, type Checkpoint, type Opened } from "./note.js";
 import { audited, isMet, PROOF_STEPS, proveReceipt, quorumSince, quorumTime, SKEW, vouched, type Proven } from "./proven.js";
-import { LIMITS, unseen } from "./rules.js";
 import { absent, Steps, Stop, type Step } from "./steps.js";
 import { AUDITORS, demandPolicy, type Policy } from "./tlogpolicy.js";
 
@@ -51,7 +50,7 @@ export interface DossierVerdict {
   /** Seconds since 1970: the quorum had seen all these entries then, or later. */
   asOf: bigint | undefined;
   names: Covered[];
-  /** What the rules find; of each rule the worst. Nobody repeated an appraisal. */
+  /** What the rules find, as the entries say: nobody repeated an appraisal, and a log can invent an entry. */
   found: Found[];
 }
 
@@ -91,7 +90,7 @@ export function checkedDossier(file: Uint8Array, policy: Policy, question: Dossi
     list(k, steps);
     const placed = steps.run("times", () => place(k as Checking), (l) => `${l.filter((c) => c.t1 !== undefined).length} of ${l.length} proofs say after when they were made`);
     const realm = question.realm ?? "production";
-    found = steps.run("rules", () => worth(placed.filter((c) => c.entry.realm === realm)), sayFound);
+    found = steps.run("rules", () => compareAll(placed.filter((c) => c.entry.realm === realm)), sayFound);
     byAuditors = demand(k, question, steps);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
@@ -274,14 +273,8 @@ function saidBy(file: Uint8Array): Checkpoint | undefined {
   }
 }
 
-/** Step 8. Nobody saw the evidence, so that nobody but a log is implicated. */
-function worth(all: Placed[]): Found[] {
-  all.sort((a, b) => (a.index < b.index ? -1 : 1));
-  return compareAll(all, LIMITS).map((f) => ({ ...f, implicated: unseen(f).implicated }));
-}
-
 function sayFound(found: Found[]): string {
-  return found.map((f) => `${f.severity} ${f.rule}: entries ${f.entries.join(", ")}`).join("; ") || "nothing contradicts";
+  return [...new Set(found.map((f) => `${f.severity} ${f.rule}: entries ${f.entries.join(", ")}`))].join("; ") || "nothing contradicts";
 }
 
 /** Step 9. Gives whether the lists stand on auditors' word. */
@@ -337,7 +330,7 @@ export function clear(c: Checked, p: Proven): string {
   for (const name of identityNames(listed.entry)) {
     if (!v.names.some((n) => n.name === name && n.numbers.includes(p.index))) fail(`no list of ${name} has entry ${p.index}`);
   }
-  const against = v.found.find((f) => f.severity !== "information");
+  const against = gravest(v.found);
   if (against) fail(`${against.severity} ${against.rule}: entries ${against.entries.join(", ")}`);
   return `complete below entry ${v.size} on the word of ${v.outcome === "audited" ? "auditors" : "the log"}; nothing contradicts`;
 }

@@ -8,6 +8,7 @@ import { latin1 } from "./bytes.js";
 import { identity } from "./identities.js";
 import { MAX_ENTRY } from "./limits.js";
 import { PoclogError, refuse } from "./errors.js";
+import { statementEnvelope } from "./statement.js";
 
 const identities = (...prefixes: string[]) =>
   ascending(list(identity(...prefixes), 1, 8), (s) => s);
@@ -237,18 +238,37 @@ const index = object({
 /** The index of all entries before a size. */
 export type Index = Of<typeof index>;
 
+const statement = object({
+  v: constant(1),
+  kind: oneOf("statement"),
+  envelope: statementEnvelope,
+  signers: ascending(list(hex(32), 1, 16), (s) => s),
+  policy: file,
+  time,
+});
+
+/** What a registrar stated, section 18.2. */
+export type StatementEntry = Of<typeof statement>;
+
+function stated(c: Cursor): StatementEntry {
+  const e = statement(c);
+  if (e.signers.length !== e.envelope.signatures.length) c.fail("a signer for each signature");
+  return e;
+}
+
 /** A leaf that this version of the format does not know. */
 export interface Unknown {
   kind: "unknown";
 }
 
-export type Entry = Proof | Config | Index | Unknown;
+export type Entry = Proof | Config | Index | StatementEntry | Unknown;
 
 /** How a leaf of a known kind begins. Whatever else a leaf is, it is of an unknown kind. */
 const KINDS: [string, Codec<Entry>][] = [
   ['{"v":1,"kind":"proof"', proof],
   ['{"v":1,"kind":"config"', config],
   ['{"v":1,"kind":"index"', index],
+  ['{"v":1,"kind":"statement"', stated],
 ];
 
 /** Reads a leaf. Leaves of unknown kinds and versions are no errors; malformed ones are. */

@@ -9,14 +9,16 @@ export class PoclogError extends Error {
   constructor(
     readonly step: string,
     readonly detail: string,
+    /** Of step "policy": the id of the rule that a tlog-policy breaks. */
+    readonly rule?: string,
   ) {
     super(`${step}: ${detail}`);
   }
 }
 
 /** Throws a PoclogError of a step. */
-export function refuse(step: string, detail: string): never {
-  throw new PoclogError(step, detail);
+export function refuse(step: string, detail: string, rule?: string): never {
+  throw new PoclogError(step, detail, rule);
 }
 
 /** Runs f and gives a refusal of step "format" the step of whoever asked for the parsing. */

@@ -1,8 +1,9 @@
 /** docs/format.md section 16: what a log's index says of a name. */
-import { equal, fromHex, isHex, latin1, octetsOf, sha256, toHex, uint64 } from "./bytes.js";
+import { digest, equal, fromHex, isHex, latin1, octetsOf, sha256, toHex, uint64 } from "./bytes.js";
 import type { Entry } from "./entry.js";
 import { refuse } from "./errors.js";
 import { isIdentity } from "./identities.js";
+import type { Statement } from "./statement.js";
 
 /** The algorithm of index that this module knows. */
 export const ALGORITHM = 1;
@@ -12,6 +13,8 @@ export const MAX_NAME = 176;
 const UNPROVEN = "unproven:";
 const PUBLISHER = "publisher:";
 const CONFIG = "config";
+const STATEMENTS = "statements:";
+const REGISTRAR = "registrar:";
 
 /** The identities that an entry states. */
 function identitiesOf(e: Entry): string[] {
@@ -26,16 +29,28 @@ export const identityNames = identitiesOf;
 /** All names that an entry states. */
 export function namesOf(e: Entry): string[] {
   if (e.kind === "config") return [CONFIG];
+  if (e.kind === "statement") return statedNames(e.envelope.statement);
   const publishers = e.kind === "proof" ? (e.publishers ?? []).map((d) => PUBLISHER + d) : [];
   return [...identitiesOf(e), ...publishers];
+}
+
+function statedNames(s: Statement): string[] {
+  const by = REGISTRAR + digest(octetsOf(s.registrar));
+  return s.type === "commit" ? [by] : [STATEMENTS + s.subject, by];
 }
 
 /** Whether an entry could state a name. */
 export function isName(name: string): boolean {
   if (name === CONFIG) return true;
-  if (name.startsWith(PUBLISHER)) return name.length === PUBLISHER.length + 64 && isHex(name.slice(PUBLISHER.length));
-  const id = name.startsWith(UNPROVEN) ? name.slice(UNPROVEN.length) : name;
+  for (const p of [PUBLISHER, REGISTRAR]) if (name.startsWith(p)) return name.length === p.length + 64 && isHex(name.slice(p.length));
+  const prefix = [UNPROVEN, STATEMENTS].find((p) => name.startsWith(p)) ?? "";
+  const id = name.slice(prefix.length);
   return isIdentity(id) && !id.startsWith("quote:");
+}
+
+/** Whether a dossier lists all entries of a name, from the first. */
+function isWhole(name: string): boolean {
+  return name === CONFIG || name.startsWith(STATEMENTS) || name.startsWith(REGISTRAR);
 }
 
 const VALUE = octetsOf("poclog/index/number/v1\n");
@@ -113,6 +128,7 @@ export function checkListed(l: Listed, root: Uint8Array, step: string, size?: bi
     if (l.before !== undefined || l.numbers) refuse(step, `${l.name} is absent, and has numbers`);
     return false;
   }
+  if (size !== undefined && l.before !== undefined && isWhole(l.name)) refuse(step, `${l.name}: all its entries are listed, from the first`);
   if (!l.numbers) return refuse(step, `${l.name} is there, and has no numbers`);
   if (size !== undefined && (l.numbers.at(-1) as bigint) >= size) refuse(step, `${l.name}: a number beyond the index`);
   if (!equal(valueOf(l.numbers, l.before === undefined ? undefined : fromHex(l.before)), value)) {

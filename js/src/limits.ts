@@ -23,3 +23,6 @@ export const MAX_STATEMENT = 4 << 10;
 /** A statement in base64 with 16 signatures is smaller. */
 export const MAX_STATEMENT_ENVELOPE = 16 << 10;
 export const MAX_OPENING = 4 << 10;
+/** Eight documents of 1 MiB in base64, and an envelope. */
+export const MAX_STATEMENT_SUBMISSION = 12 * MIB;
+export const MAX_REGISTRARS = MIB;

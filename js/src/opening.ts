@@ -2,16 +2,15 @@
 import { fromHex, octetsOf, sha256 } from "./bytes.js";
 import { constant, hex, list, number, object, optional, parse, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";
-import { identity } from "./identities.js";
 import { MAX_OPENING } from "./limits.js";
 import { includes, leafHash } from "./merkle.js";
-import type { StatementOf } from "./statement.js";
+import { subject, type StatementOf } from "./statement.js";
 
 const opening = object({
   v: constant(1),
   root: hex(32),
   salt: hex(32),
-  identity: identity(),
+  identity: subject,
   number: number(),
   hashes: optional(list(hex(32), 1, 32)),
 });

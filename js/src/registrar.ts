@@ -1,12 +1,29 @@
 /** docs/format.md section 18: who vouches for hardware, and how many of its members must sign. */
-import { octetsOf } from "./bytes.js";
+import { digest, octetsOf } from "./bytes.js";
 import { fingerprint, preAuthentication, publicKey, verifySignature, type PublicKey, type Signature } from "./dsse.js";
-import { list, number, object, parse, text, type Cursor, type Of } from "./encoding.js";
+import { ascending, constant, list, number, object, parse, parseIndented, text, type Cursor, type Of } from "./encoding.js";
 import { refuse } from "./errors.js";
+import { MAX_REGISTRARS } from "./limits.js";
 import type { StatementEnvelope, StatementType } from "./statement.js";
 
 /** What a statement of each type takes. A thaw takes as many as an endorsement. */
 const thresholds = object({ endorse: number(1, 16), revoke: number(1, 16), move: number(1, 16), freeze: number(1, 16), commit: number(1, 16) });
+
+const anyRegistrar = object({ name: text(1, 128), keys: ascending(list(publicKey, 1, 64), (k) => k.text), thresholds });
+
+type Listed = Of<typeof anyRegistrar>;
+
+function registrar(c: Cursor): Listed {
+  const r = anyRegistrar(c);
+  if (Object.values(r.thresholds).some((t) => t > r.keys.length)) c.fail("a threshold over the number of keys");
+  return r;
+}
+
+const MOST = 64;
+const byName = (least: number) => ascending(list(registrar, least, MOST), (r) => r.name);
+
+/** Registrars that a log lists, in its policy. */
+export const registrars = byName(1);
 
 /** A registrar as whoever lists it writes it: keys are the base64 of DER SubjectPublicKeyInfo. */
 export interface Registrar {
@@ -15,25 +32,32 @@ export interface Registrar {
   thresholds: Of<typeof thresholds>;
 }
 
-const anyRegistrar = object({ name: text(1, 128), keys: list(publicKey, 1, 256), thresholds });
+const file = object({ v: constant(1), registrars: byName(0) });
 
-function registrar(c: Cursor): Of<typeof anyRegistrar> {
-  const r = anyRegistrar(c);
-  if (new Set(r.keys.map((k) => k.text)).size !== r.keys.length) c.fail("a key twice");
-  if (Object.values(r.thresholds).some((t) => t > r.keys.length)) c.fail("a threshold over the number of keys");
-  return r;
+/** Reads the file in which a reader pins registrars. */
+export function parseRegistrars(octets: Uint8Array): Registrars {
+  return new Registrars(parseIndented(octets, MAX_REGISTRARS, file).registrars);
 }
 
-/** Registrars that a log lists, or that a reader pins, by name. */
-export class Registrars {
-  readonly #by = new Map<string, { keys: Map<string, PublicKey>; thresholds: Of<typeof thresholds> }>();
+/** Registrars of a list, ascending by name. */
+export function pin(listed: Registrar[]): Registrars {
+  if (!Array.isArray(listed)) refuse("format", "want a list of registrars");
+  return new Registrars(parse(octetsOf(JSON.stringify(listed)), MAX_REGISTRARS, byName(0)));
+}
 
-  /** Refuses a list with anything but registrars in their one form. */
-  constructor(listed: Registrar[]) {
-    if (!Array.isArray(listed)) refuse("registrars", "want a list of registrars");
-    for (const r of listed) {
-      const { name, keys, thresholds } = parse(octetsOf(JSON.stringify(r) ?? ""), 1 << 20, registrar);
-      if (this.#by.has(name)) refuse("registrars", `${name} is listed twice`);
+/** A signature, and why it counts for nothing. */
+interface Judged extends Signature {
+  wrong: string | undefined;
+  /** The digest of the key that made it. */
+  by: string;
+}
+
+/** Registrars that a log lists, or that a reader pins. */
+export class Registrars {
+  readonly #by = new Map<string, { keys: Map<string, PublicKey>; thresholds: Listed["thresholds"] }>();
+
+  constructor(listed: Listed[]) {
+    for (const { name, keys, thresholds } of listed) {
       this.#by.set(name, { keys: new Map(keys.map((k) => [fingerprint(k), k])), thresholds });
     }
   }
@@ -52,16 +76,21 @@ export class Registrars {
     return t ? t[type === "thaw" ? "endorse" : type] : Infinity;
   }
 
-  /** Of each signature whose it is, or why it counts for nothing. */
-  signers(name: string, e: StatementEnvelope): (Signature & { good: boolean; wrong?: string })[] {
+  /** Judges each signature of an envelope as one of a registrar's members. */
+  judge(name: string, e: StatementEnvelope): Judged[] {
     const keys = this.#by.get(name)?.keys;
     const message = preAuthentication(e.payloadType, e.payload);
     const seen = new Set<string>();
     return e.signatures.map((s) => {
       const key = keys?.get(s.keyid);
-      const wrong = !key ? `${name} has no member ${s.keyid}` : seen.has(s.keyid) ? `${s.keyid} signs twice` : verifySignature(key, message, s.sig) ? undefined : `the signature of ${s.keyid} is wrong`;
+      const fault = (): string | undefined => {
+        if (!key) return `${name} has no member ${s.keyid}`;
+        if (seen.has(s.keyid)) return `${s.keyid} signs twice`;
+        return verifySignature(key, message, s.sig) ? undefined : `the signature of ${s.keyid} is wrong`;
+      };
+      const wrong = fault();
       if (wrong === undefined) seen.add(s.keyid);
-      return wrong === undefined ? { ...s, good: true } : { ...s, good: false, wrong };
+      return { ...s, wrong, by: key ? digest(key.der) : "" };
     });
   }
 }

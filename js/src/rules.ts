@@ -100,7 +100,7 @@ function oneTPM(a: Proof, b: Proof): boolean {
 }
 
 const isAzure = (p: Proof) => p.profile === "azure-tdx-vtpm" || p.profile === "azure-snp-vtpm";
-const isMetal = (p: Proof) => p.profile === "baremetal-tdx-tpm";
+export const isMetal = (p: Proof) => p.profile === "baremetal-tdx-tpm";
 
 /** e's evidence was certainly made before f's: by the tree or by the times, and neither says the opposite. */
 function before(e: Claim, f: Claim): boolean {

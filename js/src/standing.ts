@@ -95,7 +95,7 @@ function account(stated: Stated[], name: string, scope: Scope, size: bigint): Ac
       if (e instanceof PoclogError) continue;
       throw e;
     }
-    const good = scope.registrars.signers(name, envelope).filter((g) => g.good).length;
+    const good = scope.registrars.judge(name, envelope).filter((g) => g.wrong === undefined).length;
     if (good >= scope.registrars.threshold(name, demanded(a, s))) a.add(s, logged, envelope.digest);
   }
   return a;
@@ -106,9 +106,8 @@ export function admitStatement(envelope: StatementEnvelope, stated: Stated[], or
   const s = envelope.statement;
   if (s.origin !== origin) refuse("statement.origin", `the statement is for ${s.origin}`);
   if (!listed.has(s.registrar)) refuse("statement.registrar", `the log does not list ${s.registrar}`);
-  const signers = listed.signers(s.registrar, envelope);
-  const wrong = signers.find((g) => !g.good);
-  if (wrong) refuse("statement.signature", wrong.wrong as string);
+  const signers = listed.judge(s.registrar, envelope);
+  for (const { wrong } of signers) if (wrong !== undefined) refuse("statement.signature", wrong);
   const a = account(stated, s.registrar, { origin, subject: subjectOf(s), registrars: listed }, 1n << 64n);
   follows(a, s, now);
   if (s.serial > a.last + MAX_STEP) refuse("statement.serial", `serial ${s.serial} is over ${MAX_STEP} above the last`);

@@ -1,11 +1,12 @@
 /** docs/format.md section 18.1: what a registrar signs about an identity. */
 import { digest } from "./bytes.js";
 import { signatures } from "./dsse.js";
-import { ascending, base64, checked, constant, hex, list, number, object, oneOf, optional, parse, text, time, type Codec, type Cursor, type Of } from "./encoding.js";
+import { ascending, base64, base64url, checked, constant, hex, list, number, object, oneOf, optional, parse, text, time, type Codec, type Cursor, type Of } from "./encoding.js";
 import { identity } from "./identities.js";
-import { MAX_STATEMENT, MAX_STATEMENT_ENVELOPE } from "./limits.js";
+import { MAX_STATEMENT, MAX_STATEMENT_ENVELOPE, MAX_STATEMENT_SUBMISSION } from "./limits.js";
 
-const subject = checked(identity(), (s) => !s.startsWith("quote:"), "identity that statements are about");
+/** An identity that statements are about: of any kind but a quote. */
+export const subject = checked(identity(), (s) => !s.startsWith("quote:"), "identity that statements are about");
 const label = text(1, 255);
 const placeWord = checked(text(1, 64), (s) => /^[a-z0-9-]+$/.test(s), "word of a place");
 
@@ -23,7 +24,7 @@ function placed(c: Cursor): StatedPlace {
 /** The largest document that a log keeps. */
 const MAX_DOCUMENT = 1 << 20;
 
-const anyDocument = object({ sha256: hex(32), size: number(), type: text(1, 128), url: optional(text(1, 255)) });
+const anyDocument = object({ sha256: hex(32), size: number(1), type: text(1, 80), url: optional(text(8, 512)) });
 
 function document(c: Cursor): Of<typeof anyDocument> {
   const d = anyDocument(c);
@@ -71,21 +72,50 @@ export function parseStatement(file: Uint8Array): Statement {
   return parse(file, MAX_STATEMENT, statement);
 }
 
-const envelope = object({
+const anyEnvelope = object({
   payloadType: oneOf("application/vnd.poclog.statement+json"),
   payload: base64(MAX_STATEMENT),
   signatures,
 });
 
 /** A statement with signatures on it. */
-export type StatementEnvelope = Of<typeof envelope> & {
+export type StatementEnvelope = Of<typeof anyEnvelope> & {
   statement: Statement;
   /** The digest of the statement's file: what a revocation names. */
   digest: string;
 };
 
+/** An envelope where it stands in a file. */
+export function statementEnvelope(c: Cursor): StatementEnvelope {
+  const e = anyEnvelope(c);
+  return { ...e, statement: parseStatement(e.payload), digest: digest(e.payload) };
+}
+
 /** Reads a statement's DSSE envelope. No signature is verified. */
 export function parseStatementEnvelope(file: Uint8Array): StatementEnvelope {
-  const e = parse(file, MAX_STATEMENT_ENVELOPE, envelope);
-  return { ...e, statement: parseStatement(e.payload), digest: digest(e.payload) };
+  return parse(file, MAX_STATEMENT_ENVELOPE, statementEnvelope);
+}
+
+const anySubmission = object({ v: constant(1), envelope: statementEnvelope, documents: optional(list(base64url(MAX_DOCUMENT), 1, 8)) });
+
+/** A statement with the documents that a log is to keep. */
+export type StatementSubmission = Of<typeof anySubmission>;
+
+/** The documents are some of those that the statement names without URL, in its order. */
+function submission(c: Cursor): StatementSubmission {
+  const s = anySubmission(c);
+  const { statement } = s.envelope;
+  const named = (("documents" in statement && statement.documents) || []).filter((d) => d.url === undefined);
+  let at = 0;
+  for (const d of s.documents ?? []) {
+    const sha256 = digest(d);
+    while (at < named.length && named[at]?.sha256 !== sha256) at++;
+    if (named[at++]?.size !== d.length) c.fail("a document that the statement does not name, or names before another");
+  }
+  return s;
+}
+
+/** Reads what brings a log a statement with documents. */
+export function parseStatementSubmission(file: Uint8Array): StatementSubmission {
+  return parse(file, MAX_STATEMENT_SUBMISSION, submission);
 }

@@ -45,8 +45,8 @@ class Reader {
   groups = 0;
   line = 0;
 
-  fail(detail: string): never {
-    refuse(STEP, `line ${this.line}: ${detail}`);
+  fail(rule: string, detail: string): never {
+    refuse(STEP, `line ${this.line}: ${detail}`, rule);
   }
 
   read(text: string): void {
@@ -61,7 +61,7 @@ class Reader {
   octets(line: string): void {
     for (let i = 0; i < line.length; i++) {
       const o = line.charCodeAt(i);
-      if ((o < 0x20 && o !== 0x09) || o === 0x7f) this.fail(`byte 0x${o.toString(16).padStart(2, "0")}`);
+      if ((o < 0x20 && o !== 0x09) || o === 0x7f) this.fail("byte", `byte 0x${o.toString(16).padStart(2, "0")}`);
     }
   }
 
@@ -71,17 +71,25 @@ class Reader {
     else if (keyword === "witness") this.witness(rest);
     else if (keyword === "group") this.group(rest);
     else if (keyword === "quorum") this.quorumLine(rest);
-    else this.fail(`unknown keyword ${shown(keyword ?? "")}`);
+    else this.fail("keyword", `unknown keyword ${shown(keyword ?? "")}`);
+  }
+
+  words(words: string[], least: number, most: number, form: string): void {
+    if (words.length < least || words.length > most) this.fail("words", `want: ${form}`);
+  }
+
+  lines(so: number): void {
+    if (so === MAX_LINES) this.fail("lines", `over ${MAX_LINES} lines of a kind`);
   }
 
   /** Keys are duplicates if they are one public key among logs or among witnesses. */
   key(role: string, text: string, ...types: number[]): VerifierKey {
     const key = parseVerifierKey(text);
-    if (typeof key === "string") return this.fail(`key: ${key}`);
-    if (!types.includes(key.type)) this.fail(`key of type 0x0${key.type}`);
+    if ("wrong" in key) return this.fail(key.rule, `key: ${key.wrong}`);
+    if (!types.includes(key.type)) this.fail("key-type", `key of type 0x0${key.type}`);
     const octets = `${role} ${toHex(key.key)}`;
-    if (this.keys.has(octets)) this.fail("an earlier line has the same key");
-    if (this.ids.has(`${key.id} ${key.name}`)) this.fail("an earlier line has a key of this name and id");
+    if (this.keys.has(octets)) this.fail("key-repeated", "an earlier line has the same key");
+    if (this.ids.has(`${key.id} ${key.name}`)) this.fail("key-repeated", "an earlier line has a key of this name and id");
     this.keys.add(octets);
     this.ids.add(`${key.id} ${key.name}`);
     return key;
@@ -89,57 +97,64 @@ class Reader {
 
   url(url: string | undefined): void {
     if (url === undefined) return;
-    if (!url.startsWith("https://") && !url.startsWith("http://")) this.fail(`URL ${shown(url)}`);
+    if (!url.startsWith("https://") && !url.startsWith("http://")) this.fail("url", `URL ${shown(url)}`);
   }
 
   log(words: string[]): void {
-    if (words.length < 1 || words.length > 2 || this.logs.length === MAX_LINES) this.fail("want at most 256 lines log <vkey> [<url>]");
+    this.words(words, 1, 2, "log <vkey> [<url>]");
+    this.lines(this.logs.length);
     this.logs.push(this.key("log", words[0] as string, ED25519, MLDSA44));
     this.url(words[1]);
   }
 
   witness(words: string[]): void {
-    if (words.length < 2 || words.length > 3 || this.witnesses.length === MAX_LINES) this.fail("want at most 256 lines witness <name> <vkey> [<url>]");
+    this.words(words, 2, 3, "witness <name> <vkey> [<url>]");
+    this.lines(this.witnesses.length);
     const name = words[0] as string;
+    this.fresh(name);
     const witness = { name, key: this.key("witness", words[1] as string, COSIGNATURE, MLDSA44) };
     this.url(words[2]);
-    this.define(name, witness);
+    this.names.set(name, witness);
     this.witnesses.push(witness);
   }
 
-  define(name: string, what: Witness | Group): void {
-    if (name === "none") this.fail("the name none is predefined");
-    if (this.names.has(name)) this.fail(`an earlier line defines ${shown(name)}`);
-    this.names.set(name, what);
+  /** Refuses a name that is taken. */
+  fresh(name: string): void {
+    if (name === "none") this.fail("name", "the name none is predefined");
+    if (this.names.has(name)) this.fail("name", `an earlier line defines ${shown(name)}`);
   }
 
   defined(name: string): Witness | Group {
-    return this.names.get(name) ?? this.fail(`no earlier line defines ${shown(name)}`);
+    return this.names.get(name) ?? this.fail("undefined", `no earlier line defines ${shown(name)}`);
   }
 
   group(words: string[]): void {
-    if (words.length < 3 || this.groups === MAX_LINES) this.fail("want at most 256 lines group <name> all|any|<k> <name>...");
+    this.words(words, 3, Infinity, "group <name> all|any|<k> <name>...");
+    this.lines(this.groups);
     this.groups++;
     const [name, k, ...names] = words as [string, string, ...string[]];
-    const members = names.map((n) => this.defined(n));
-    for (const n of names) {
-      if (this.members.has(n)) this.fail(`${shown(n)} is a member already`);
+    this.fresh(name);
+    const threshold = this.threshold(k, names.length);
+    const members = names.map((n) => {
+      const member = this.defined(n);
+      if (this.members.has(n)) this.fail("member-repeated", `${shown(n)} is a member already`);
       this.members.add(n);
-    }
-    this.define(name, { name, threshold: this.threshold(k, members.length), members });
+      return member;
+    });
+    this.names.set(name, { name, threshold, members });
   }
 
   threshold(k: string, n: number): number {
     if (k === "any") return 1;
     if (k === "all") return n;
     const value = Number(k);
-    if (String(value) !== k || value < 1 || value > n) this.fail(`threshold ${shown(k)} of ${n} members`);
+    if (String(value) !== k || value < 1 || value > n) this.fail("threshold", `threshold ${shown(k)} of ${n} members`);
     return value;
   }
 
   quorumLine(words: string[]): void {
-    if (words.length !== 1) this.fail("want: quorum <name>");
-    if (this.quorum) this.fail("a second quorum line");
+    this.words(words, 1, 1, "quorum <name>");
+    if (this.quorum) this.fail("second-quorum", "a second quorum line");
     this.quorum = words[0] === "none" ? "none" : this.defined(words[0] as string);
   }
 }
@@ -155,11 +170,11 @@ export function demandPolicy(p: Policy): void {
 export function parsePolicy(file: Uint8Array | string): Policy {
   const octets = typeof file === "string" ? new TextEncoder().encode(file) : file;
   if (!(octets instanceof Uint8Array)) refuse(STEP, "want a policy as text or octets");
-  if (octets.length > MAX_TLOG_POLICY) refuse(STEP, `${octets.length} bytes: want at most ${MAX_TLOG_POLICY}`);
+  if (octets.length > MAX_TLOG_POLICY) refuse(STEP, `${octets.length} bytes: want at most ${MAX_TLOG_POLICY}`, "size");
   const r = new Reader();
   r.read(latin1(octets));
-  if (!r.quorum) return refuse(STEP, "no quorum line");
-  if (r.logs.length === 0) refuse(STEP, "no log line");
+  if (!r.quorum) return refuse(STEP, "no quorum line", "no-quorum");
+  if (r.logs.length === 0) refuse(STEP, "no log line", "no-log");
   const policy = Object.freeze({ logs: r.logs, witnesses: r.witnesses, quorum: r.quorum, names: r.names });
   PARSED.add(policy);
   return policy;

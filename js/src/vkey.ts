@@ -40,8 +40,19 @@ export function utf8(octets: Uint8Array): string | undefined {
   }
 }
 
+/** What is wrong with a verifier key, and which rule of section 13 it breaks. */
+export interface Fault {
+  rule: "key" | "key-type";
+  wrong: string;
+}
+
 /** Reads name+id+base64(type ‖ key), or says what is wrong with it. */
-export function parseVerifierKey(text: string): VerifierKey | string {
+export function parseVerifierKey(text: string): VerifierKey | Fault {
+  const key = read(text);
+  return typeof key === "string" ? { rule: "key", wrong: key } : key;
+}
+
+function read(text: string): VerifierKey | Fault | string {
   const plus = text.indexOf("+");
   const second = text.indexOf("+", plus + 1);
   if (plus < 0 || second < 0) return "want name+id+key";
@@ -55,9 +66,10 @@ export function parseVerifierKey(text: string): VerifierKey | string {
     if (e instanceof PoclogError) return e.detail;
     throw e;
   }
-  const type = octets[0] ?? 0;
+  const [type] = octets;
+  if (type === undefined) return "no octets";
   const key = octets.subarray(1);
-  if (LENGTHS[type] === undefined) return `type 0x${type.toString(16).padStart(2, "0")} is unknown`;
+  if (LENGTHS[type] === undefined) return { rule: "key-type", wrong: `type 0x${type.toString(16).padStart(2, "0")} is unknown` };
   if (type === MLDSA44 && name.length > MAX_SIGNED_NAME) return `a name of ${name.length} bytes: want at most ${MAX_SIGNED_NAME}`;
   if (key.length !== LENGTHS[type]) return `${key.length} octets: want ${LENGTHS[type]}`;
   const want = toHex(sha256(octetsOf(name + "\n"), octets).subarray(0, 4));

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   admitStatement, checkContradiction, checkDossier, checkPublishers, checkReceipt, checkSplitView, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
-  parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong, parsePolicy,
-  parseStatementEnvelope, parseSubmission, PoclogError, Registrars, standings, type Demands, type Registrar, type Standing,
+  parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong,
+  parseOpening, parsePolicy, parseRegistrars, parseStatement, parseStatementEnvelope, parseStatementSubmission, parseSubmission, PoclogError, pin, findings,
+  standings, type Demands, type Placed, type Registrar, type Standing,
 } from "poclog-verify";
 import { octets, vectors } from "./vectors.js";
 
@@ -33,6 +34,12 @@ const PARSERS: Record<string, (file: Uint8Array) => unknown> = {
   "index-entry": known,
   dossier: parseDossier,
   "index-wrong": parseIndexWrong,
+  statement: parseStatement,
+  "statement-envelope": parseStatementEnvelope,
+  "statement-entry": known,
+  "statement-submission": parseStatementSubmission,
+  registrars: parseRegistrars,
+  opening: parseOpening,
   identity: (file) => parseIdentity(new TextDecoder().decode(file)),
 };
 
@@ -95,7 +102,13 @@ test("receipts", async (t) => {
 test("tlog-policies", async (t) => {
   for (const [name, v] of vectors<{ policy: string; expect: string }>("testdata/tlogpolicy")) {
     await t.test(name, () => {
-      assert.equal(outcome(() => parsePolicy(v.policy)) === "ok", v.expect === "ok");
+      try {
+        parsePolicy(v.policy);
+        assert.equal("ok", v.expect);
+      } catch (e) {
+        if (!(e instanceof PoclogError)) throw e;
+        assert.equal(e.rule, v.expect, e.detail);
+      }
     });
   }
 });
@@ -117,6 +130,28 @@ test("contradictions", async (t) => {
       const who = f?.implicated.join(" ") || "nobody";
       const word = again ? "reappraised" : r.verdict;
       assert.equal(r.refused ? `refused: ${r.refused.id}` : `${f?.severity} ${word}: ${who}`, v.expect, r.refused?.detail);
+    });
+  }
+});
+
+interface RuleVector {
+  claims: { origin: string; number: string; leaf: string; t1?: string; t2?: string; rooted?: boolean }[];
+  expect: { severity: string; rule: string; subject?: string; implicated?: string[] }[];
+}
+
+test("rules", async (t) => {
+  for (const [name, v] of vectors<RuleVector>("testdata/rules")) {
+    await t.test(name, () => {
+      const at = (time: string | undefined) => (time === undefined ? undefined : BigInt(seconds(time)));
+      const claims = v.claims.map((c): Placed => {
+        const entry = parseEntry(octets(c.leaf));
+        if (entry.kind !== "proof") throw new Error(entry.kind);
+        return { origin: c.origin, index: BigInt(c.number), entry, t1: at(c.t1), t2: at(c.t2), covers: c.rooted && entry.fresh ? entry.fresh.size : 0n };
+      });
+      const found = findings(claims).map((f) => ({
+        severity: f.severity, rule: f.rule, ...(f.subject === undefined ? {} : { subject: f.subject }), ...(f.implicated.length > 0 ? { implicated: f.implicated } : {}),
+      }));
+      assert.deepEqual(found, v.expect ?? []);
     });
   }
 });
@@ -189,9 +224,9 @@ test("statements", async (t) => {
       const read = (e: string) => parseStatementEnvelope(octets(e));
       const stated = (v.stated ?? []).map((s) => ({ number: BigInt(s.number), logged: seconds(s.logged), envelope: read(s.envelope) }));
       const { origin, subject } = { origin: "log.test/2026", subject: "intel:tdx:ppid:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a" };
-      const listed = new Registrars(v.registrars);
+      const listed = pin(v.registrars);
       if (v.offered) assert.equal(outcome(() => admitStatement(read(v.offered as string), stated, origin, listed, seconds(v.now))), v.admit);
-      const all = standings(stated, { origin, subject, registrars: v.pins ? new Registrars(v.pins) : listed }, BigInt(v.size), seconds(v.now));
+      const all = standings(stated, { origin, subject, registrars: v.pins ? pin(v.pins) : listed }, BigInt(v.size), seconds(v.now));
       assert.deepEqual(all.map(saysOf), v.standing ?? []);
       assert.equal(all.some((s) => s.vouches(v.proof === undefined ? undefined : seconds(v.proof), v.level)), v.vouches);
     });
