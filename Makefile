@@ -36,8 +36,9 @@ lint: ## formatting, vet and staticcheck
 	$(GO) vet $(PACKAGES)
 	$(GO) tool staticcheck $(PACKAGES)
 
-unit: ## the tests, with the race detector
+unit: ## the tests, with the race detector; then 20,000 files in both implementations without it
 	$(GO) test -race -timeout 40m $(PACKAGES)
+	$(GO) test ./internal/agree
 
 js: ## the TypeScript verifier: types, bundle, every vector
 	@if ! command -v npm >/dev/null; then \

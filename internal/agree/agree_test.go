@@ -33,9 +33,11 @@ var kinds = []struct {
 	share int
 	make  func(c *corpus, m *mutator) question
 }{
-	{40, (*corpus).format},
-	{12, (*corpus).policy},
-	{14, (*corpus).rules},
+	{36, (*corpus).format},
+	{10, (*corpus).policy},
+	{8, (*corpus).rules},
+	{8, (*corpus).findings},
+	{4, (*corpus).stated},
 	{12, (*corpus).receipt},
 	{5, (*corpus).contradiction},
 	{4, (*corpus).splitView},
@@ -83,7 +85,7 @@ func TestBothImplementationsAnswerTheSame(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split", "dossier  logged", "dossier  audited", "dossier  refused", "stapled  logged", "index-wrong  found"} {
+	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split", "dossier  logged", "dossier  audited", "dossier  refused", "stapled  logged", "index-wrong  found", "findings  found", "stated  ok;", "format opening ok", "format statement ok"} {
 		if sum.outcomes[k] < total/4000 {
 			t.Errorf("only %d of %d are %q: the files try too little", sum.outcomes[k], total, k)
 		}
@@ -134,8 +136,8 @@ func keep(t *testing.T, q *question, n int) string {
 	dir := os.Getenv("POCLOG_KEEP")
 	if dir == "" {
 		s := string(q.File)
-		if q.Op == "rules" {
-			b, _ := json.Marshal(q.Claims)
+		if q.Claims != nil || q.Register != nil {
+			b, _ := json.Marshal(q)
 			s = string(b)
 		}
 		return s[:min(len(s), 300)]

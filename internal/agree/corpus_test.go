@@ -49,7 +49,7 @@ type corpus struct {
 func newCorpus(t *testing.T) *corpus {
 	c := &corpus{world: newWorld()}
 	for _, v := range formatVectors(t) {
-		if v.Format == "index-entry" {
+		if v.Format == "index-entry" || v.Format == "statement-entry" {
 			v.Format = "entry"
 		}
 		if v.Expect != "ok" {
@@ -111,7 +111,10 @@ func (c *corpus) anyQuestion(m *mutator) question {
 	panic("the shares are no hundred")
 }
 
-// format is a file of a format of §2 to §7, §9 to §11 or §14 to §17.
+// indented says whether people edit files of a format.
+func indented(format string) bool { return format == "policy" || format == "registrars" }
+
+// format is a file of a format of §2 to §7, §9 to §11 or §14 to §18.
 func (c *corpus) format(m *mutator) question {
 	if m.chance(20) {
 		return c.identity(m)
@@ -123,7 +126,7 @@ func (c *corpus) format(m *mutator) question {
 		return q
 	}
 	file := m.tree(parseTree([]byte(v.Input)))
-	q.File = file.bytes(v.Format == "policy")
+	q.File = file.bytes(indented(v.Format))
 	if v.Format == "contradiction" && !m.chance(4) {
 		q.File = seal(file)
 	}

@@ -3,5 +3,5 @@
 // the vectors, mutated by bytes and by structure, and files that are made and signed here.
 //
 // POCLOG_AGREE says how many files are tried (20,000 without it), POCLOG_SEED which ones. `make js`
-// builds what the test asks.
+// builds what the test asks. There are as many Node processes as processors.
 package agree

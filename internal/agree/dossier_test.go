@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -87,7 +88,10 @@ func (x *indexed) publish(m *mutator, i uint64, entry *tree) {
 	}
 	entry.set(quote(time.Unix(x.at+int64(m.IntN(40)), 0).UTC().Format(time.RFC3339)), "appraised")
 	leaf := entry.bytes(false)
-	if m.chance(6) {
+	switch {
+	case m.chance(4):
+		leaf = m.statementLeaf(hexID("intel:tdx:ppid:", 16, 1+m.IntN(2)))
+	case m.chance(6):
 		leaf = pick(m, [][]byte{config, []byte(`{"v":1,"kind":"statement"}`), []byte("x"), []byte(`{"v":1,"kind":"proof"}`)})
 	}
 	x.log.Leaves = append(x.log.Leaves, leaf)
@@ -224,7 +228,10 @@ func without(leaves [][]byte, first uint64, numbers []uint64) [][32]byte {
 	return append(without(leaves[:k], first, numbers), without(leaves[k:], first+k, numbers)...)
 }
 
-var b64url = base64.RawURLEncoding.EncodeToString
+var (
+	b64url = base64.RawURLEncoding.EncodeToString
+	b64    = base64.StdEncoding.EncodeToString
+)
 
 func (t *tree) add(name string, kid *tree) { t.insert(len(t.kids), name, kid) }
 
@@ -234,6 +241,9 @@ func (x *indexed) said(v *tree, name string, since uint64) (numbers []uint64) {
 	v.add("proof", &tree{raw: quote(b64url(mapProof(x.values, index.KeyOf(name))))})
 	numbers = x.numbers[name]
 	from := max(0, sort.Search(len(numbers), func(i int) bool { return numbers[i] >= since })-1)
+	if whole(name) && len(numbers)%7 != 6 {
+		from = 0
+	}
 	if from > 0 {
 		before := valueOf([32]byte{}, numbers[:from])
 		v.add("before", &tree{raw: quote(hex.EncodeToString(before[:]))})
@@ -247,6 +257,11 @@ func (x *indexed) said(v *tree, name string, since uint64) (numbers []uint64) {
 		v.add("numbers", list)
 	}
 	return numbers
+}
+
+// whole says whether a dossier lists a name's entries from the first.
+func whole(name string) bool {
+	return name == "config" || strings.HasPrefix(name, "statements:") || strings.HasPrefix(name, "registrar:")
 }
 
 // dossier is a dossier of some names. Leaves are single values in it.

@@ -38,6 +38,10 @@ func asked(q *question) (string, error) {
 		return "ok " + s, plain(err)
 	case "rules":
 		return rules(q.Claims)
+	case "findings":
+		return across(q.Claims)
+	case "stated":
+		return asRegistrars(q.Register)
 	}
 	policy, err := tlogpolicy.Parse(q.Policy)
 	if err != nil {
@@ -107,15 +111,19 @@ func checkDossier(q *question, policy *tlogpolicy.Policy) (string, error) {
 	for _, n := range a.Names {
 		out = append(out, fmt.Sprintf("%s %v", n.Name, n.Numbers))
 	}
-	return strings.Join(out, " ") + "; " + gravest(a), nil
+	return strings.Join(out, " ") + "; " + listOfFindings(a.Findings), nil
 }
 
-// gravest is the severity of the gravest finding: which pairs are compared beyond the least is free.
-func gravest(a *dossier.Answer) string {
-	if f := a.Gravest(); f != nil {
-		return string(f.Severity)
+// listOfFindings is all that is found, in its order.
+func listOfFindings(all []*rule.Finding) string {
+	out := make([]string, len(all))
+	for i, f := range all {
+		out[i] = strings.Join(append([]string{string(f.Severity), f.Rule, string(f.Subject)}, f.Implicated...), " ")
 	}
-	return string(rule.Information)
+	if len(out) == 0 {
+		return "nothing"
+	}
+	return "found " + strings.Join(out, "; ")
 }
 
 func dossierDemands(q *question) (now time.Time, d dossier.Demands, err error) {
@@ -256,6 +264,8 @@ var formats = map[string]func(file []byte) (string, error){
 			return "config", nil
 		case l.Index != nil:
 			return "index", nil
+		case l.Statement != nil:
+			return "statement", nil
 		}
 		return "unknown", nil
 	},
@@ -265,6 +275,41 @@ var formats = map[string]func(file []byte) (string, error){
 			return "", err
 		}
 		return e.Auditor, nil
+	},
+	"statement": func(f []byte) (string, error) {
+		s, err := poclog.ParseStatement(f)
+		if err != nil {
+			return "", err
+		}
+		return string(s.Type), nil
+	},
+	"statement-envelope": func(f []byte) (string, error) {
+		v, err := poclog.ParseStatementEnvelope(f)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s %d", v.Statement.Registrar, len(v.Signatures)), nil
+	},
+	"statement-submission": func(f []byte) (string, error) {
+		s, err := poclog.ParseStatementSubmission(f)
+		if err != nil {
+			return "", err
+		}
+		return strconv.Itoa(len(s.Documents)), nil
+	},
+	"registrars": func(f []byte) (string, error) {
+		p, err := poclog.ParsePins(f)
+		if err != nil {
+			return "", err
+		}
+		return strconv.Itoa(len(p.Registrars)), nil
+	},
+	"opening": func(f []byte) (string, error) {
+		o, err := poclog.ParseOpening(f)
+		if err != nil {
+			return "", err
+		}
+		return string(o.Identity), nil
 	},
 	"submission": func(f []byte) (string, error) {
 		s, err := poclog.ParseSubmission(f)
@@ -323,19 +368,36 @@ func sum(b []byte) string {
 	return hex.EncodeToString(h[:8])
 }
 
-// rules makes every rule that takes as many entries.
-func rules(claims []claim) (string, error) {
+// across runs the rules over many entries.
+func across(claims []claim) (string, error) {
+	all, err := claimsOf(claims)
+	if err != nil {
+		return "", err
+	}
+	return listOfFindings(rule.Limits{}.Across(all)), nil
+}
+
+func claimsOf(claims []claim) ([]*rule.Claim, error) {
 	all := make([]*rule.Claim, len(claims))
 	for i, c := range claims {
 		e, err := poclog.ParseEntry(c.Leaf)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		index, err := strconv.ParseUint(c.Index, 10, 64)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		all[i] = &rule.Claim{Origin: c.Origin, Index: index, Entry: e, T1: unix(c.T1), T2: unix(c.T2), Rooted: c.After}
+	}
+	return all, nil
+}
+
+// rules makes every rule that takes as many entries.
+func rules(claims []claim) (string, error) {
+	all, err := claimsOf(claims)
+	if err != nil {
+		return "", err
 	}
 	var found []*rule.Finding
 	if len(all) == 1 {

@@ -24,6 +24,8 @@ type question struct {
 	Demands map[string]any `json:"demands,omitempty"`
 	Claims  []claim        `json:"claims,omitempty"`
 
+	Register *register `json:"register,omitempty"`
+
 	from string // how the file came about, for whoever reads a disagreement
 }
 

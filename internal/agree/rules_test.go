@@ -169,3 +169,30 @@ func (c *corpus) rules(m *mutator) question {
 	}
 	return q
 }
+
+// findings are several entries of one or two logs, of which each member has one of few values.
+func (c *corpus) findings(m *mutator) question {
+	q := question{Op: "findings", from: "entries of one or two logs"}
+	pair, logs := c.claims(m), pick(m, [][]string{{origin}, {origin, other}})
+	when := int64(start)
+	for i := range 2 + m.IntN(6) {
+		e := pair[m.IntN(2)].clone()
+		for range m.IntN(4) {
+			m.claim(e)
+		}
+		when += int64(pick(m, []int{0, 60, 3600, 86400}))
+		e.set(quote(time.Unix(when+int64(pick(m, []int{0, 1, 60, 61, 120})), 0).UTC().Format(time.RFC3339)), "appraised")
+		e.set(quote(pick(m, logs)), "fresh", "origin")
+		e.set(fmt.Sprintf(`"%d"`, m.IntN(9)), "fresh", "size")
+		k := claim{Leaf: e.bytes(false), Origin: pick(m, logs), Index: strconv.Itoa(i), After: m.chance(2)}
+		if !m.chance(5) {
+			k.T1 = strconv.FormatInt(when, 10)
+		}
+		if !m.chance(5) {
+			k.T2 = strconv.FormatInt(when+int64(pick(m, []int{0, 60, 100, -61})), 10)
+		}
+		q.Claims = append(q.Claims, k)
+	}
+	m.Shuffle(len(q.Claims), func(i, j int) { q.Claims[i], q.Claims[j] = q.Claims[j], q.Claims[i] })
+	return q
+}

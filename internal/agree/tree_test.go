@@ -187,7 +187,7 @@ func TestTreesAreWrittenAsTheyWereRead(t *testing.T) {
 		if v.Expect != "ok" || v.Format == "identity" {
 			continue
 		}
-		if got := string(parseTree([]byte(v.Input)).bytes(v.Format == "policy")); got != v.Input {
+		if got := string(parseTree([]byte(v.Input)).bytes(indented(v.Format))); got != v.Input {
 			t.Errorf("%s:\n%s\n%s", v.Desc, got, v.Input)
 		}
 	}

@@ -151,7 +151,7 @@ function onTwoChips(name: (p: Proof) => string | undefined, counts: (p: Proof) =
   };
 }
 
-/** An instance both of whose keys signed. */
+/** A subject that is an instance of Compute Engine. */
 const instanceOf = (subject: string | undefined) => (subject?.startsWith("gce:instance:") ? subject : undefined);
 
 /** Where EK, instance and place count. */
@@ -181,7 +181,7 @@ const chipInTwoPlaces: Pair = (a, b, limits) => {
 const twoAKsForInstance: Pair = (a, b) => {
   const [e, f] = [a.entry, b.entry];
   const gce = [e, f].every((p) => p.profile === "gce-tdx-vtpm");
-  if (!gce || !same(e.instance, f.instance) || !differ(ak(e), ak(f))) return undefined;
+  if (!gce || !same(instanceOf(e.instance), f.instance) || !differ(ak(e), ak(f))) return undefined;
   return e.tpm?.key_type === f.tpm?.key_type ? contradiction("provider:gce") : undefined;
 };
 

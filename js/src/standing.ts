@@ -60,10 +60,10 @@ class Account {
 }
 
 /** Steps 4 and 5 of admission: what the statements before a statement leave it to say. */
-function follows(a: Account, s: Statement, logged: number): void {
+function follows(a: Account, s: Statement): void {
   if (s.serial <= a.last) refuse("statement.serial", `serial ${s.serial}: the last was ${a.last}`);
   if (s.type === "revoke" && a.revocable(s).length === 0) refuse("statement.subject", "no endorsement is there that was not revoked");
-  if (s.type === "thaw" && !a.frozen(logged)) refuse("statement.subject", "the subject is not frozen");
+  if (s.type === "thaw" && a.freeze === undefined) refuse("statement.subject", "no freeze is there that neither an endorsement nor a thaw followed");
 }
 
 /** Step 7: of which type the threshold has to be met. */
@@ -82,15 +82,20 @@ export interface Scope {
   registrars: Registrars;
 }
 
-/** A registrar's account, of the statements below a size. */
+/** The statements that are of a registrar's account, in the log's order. */
+function ofAccount(stated: Stated[], name: string, origin: string, subject: string | undefined): Stated[] {
+  const own = stated.filter(({ envelope: { statement: s } }) => s.origin === origin && s.registrar === name && subjectOf(s) === subject);
+  return own.sort((x, y) => (x.number < y.number ? -1 : 1));
+}
+
+/** A registrar's account as a reader keeps it, of the statements below a size. */
 function account(stated: Stated[], name: string, scope: Scope, size: bigint): Account {
   const a = new Account();
-  const order = stated.filter((s) => s.number < size).sort((x, y) => (x.number < y.number ? -1 : 1));
-  for (const { envelope, logged } of order) {
+  for (const { number, envelope, logged } of ofAccount(stated, name, scope.origin, scope.subject)) {
+    if (number >= size) break;
     const s = envelope.statement;
-    if (s.origin !== scope.origin || s.registrar !== name || subjectOf(s) !== scope.subject) continue;
     try {
-      follows(a, s, logged);
+      follows(a, s);
     } catch (e) {
       if (e instanceof PoclogError) continue;
       throw e;
@@ -101,15 +106,19 @@ function account(stated: Stated[], name: string, scope: Scope, size: bigint): Ac
   return a;
 }
 
-/** Section 18.2: refuses a statement that a log does not admit now, by the check that fails. */
-export function admitStatement(envelope: StatementEnvelope, stated: Stated[], origin: string, listed: Registrars, now: number): void {
+/**
+ * Section 18.2: refuses a statement that a log does not admit now, by the check that fails. Stated is
+ * what the log admitted before, under whichever keys it listed then.
+ */
+export function admitStatement(envelope: StatementEnvelope, stated: Stated[], origin: string, listed: Registrars): void {
   const s = envelope.statement;
   if (s.origin !== origin) refuse("statement.origin", `the statement is for ${s.origin}`);
   if (!listed.has(s.registrar)) refuse("statement.registrar", `the log does not list ${s.registrar}`);
   const signers = listed.judge(s.registrar, envelope);
   for (const { wrong } of signers) if (wrong !== undefined) refuse("statement.signature", wrong);
-  const a = account(stated, s.registrar, { origin, subject: subjectOf(s), registrars: listed }, 1n << 64n);
-  follows(a, s, now);
+  const a = new Account();
+  for (const b of ofAccount(stated, s.registrar, origin, subjectOf(s))) a.add(b.envelope.statement, b.logged, b.envelope.digest);
+  follows(a, s);
   if (s.serial > a.last + MAX_STEP) refuse("statement.serial", `serial ${s.serial} is over ${MAX_STEP} above the last`);
   const want = listed.threshold(s.registrar, demanded(a, s));
   if (signers.length < want) refuse("statement.signature", `${signers.length} of ${want} signatures`);

@@ -1,8 +1,10 @@
 /** What this module makes of a file, in the words that tests compare: in Node, in a page, in Go. */
 import {
-  bundleProfile, checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, compareEntries, nonce, parseAppraisalPolicy, parseBundle,
-  parseChallenge, parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong, parsePolicy,
-  parseReceipt, parseSplitView, parseSubmission, PoclogError, type Compared, type Demands, type DossierQuestion, type Policy,
+  admitStatement, bundleProfile, checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, compareEntries, findings, nonce,
+  parseAppraisalPolicy, parseBundle, parseChallenge, parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions,
+  parseIdentity, parseIndexWrong, parseOpening, parsePolicy, parseReceipt, parseRegistrars, parseSplitView, parseStatement, parseStatementEnvelope,
+  parseStatementSubmission, parseSubmission, pin, PoclogError, standings, type Compared, type Demands, type DossierQuestion, type Found, type Policy,
+  type Registrar, type Standing, type Stated,
 } from "poclog-verify";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
@@ -16,8 +18,20 @@ export interface Asked {
   time?: string;
   realm?: "production" | "lab";
   demands?: Demands | Record<string, unknown>;
-  /** Of op "rules". */
+  register?: Register;
+  /** Of ops "rules" and "findings". */
   claims?: { leaf: string; origin: string; index: string; t1?: string; t2?: string; after?: boolean }[];
+}
+
+/** What registrars stated of a subject, as it came to a log. Times are seconds since 1970. */
+interface Register {
+  subject: string;
+  listed: Registrar[];
+  pinned: Registrar[];
+  stated: { number: number; logged: number; envelope: string }[];
+  size: number;
+  now: number;
+  t2: number;
 }
 
 export interface Answer {
@@ -58,6 +72,11 @@ const FORMATS: Record<string, (file: Uint8Array) => string> = {
   "index-wrong": (f) => parseIndexWrong(f).name,
   entry: (f) => parseEntry(f).kind,
   exceptions: (f) => parseExceptions(f).auditor,
+  statement: (f) => parseStatement(f).type,
+  "statement-envelope": (f) => `${parseStatementEnvelope(f).statement.registrar} ${parseStatementEnvelope(f).signatures.length}`,
+  "statement-submission": (f) => `${parseStatementSubmission(f).documents?.length ?? 0}`,
+  registrars: (f) => `${parseRegistrars(f).names.length}`,
+  opening: (f) => parseOpening(f).identity,
   submission: (f) => sum(parseSubmission(f).bundle),
   envelope: (f) => sum(parseEnvelope(f).bundle),
   contradiction: (f) => parseContradiction(f).rule,
@@ -84,6 +103,8 @@ function asked(a: Asked): Answer {
     return { outcome: `ok ${read(file)}` };
   }
   if (a.op === "rules") return rules(a);
+  if (a.op === "findings") return across(a);
+  if (a.op === "stated") return stated(a.register as Register);
   const policy = policyOf(a.policy ?? "");
   if (a.op === "receipt") {
     const v = checkReceipt(file, policy, { now: new Date(a.time ?? 0), ...a.demands });
@@ -116,18 +137,69 @@ function dossier(a: Asked, file: Uint8Array, policy: Policy): Answer {
   const v = checkDossier(file, policy, { ...d, now: new Date(a.time ?? 0), ...(since ? { since: new Date(since) } : {}) });
   if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
   const names = v.names.map((n) => `${n.name} [${n.numbers.join(" ")}]`).join(" ");
-  // Which pairs are compared beyond the least is free: the gravest finding is what must agree.
-  const gravest = v.found[0]?.severity ?? "information";
-  return { outcome: `${v.outcome} size ${v.size} seen ${v.asOf ?? "-"}; ${names}; ${gravest}` };
+  return { outcome: `${v.outcome} size ${v.size} seen ${v.asOf ?? "-"}; ${names}; ${listOf(v.found)}` };
 }
 
-function rules(a: Asked): Answer {
-  const claims = (a.claims ?? []).map((c): Compared => {
+/** All that is found, in its order. */
+function listOf(found: Found[]): string {
+  if (found.length === 0) return "nothing";
+  return "found " + found.map((f) => [f.severity, f.rule, f.subject ?? "", ...f.implicated].join(" ")).join("; ");
+}
+
+function across(a: Asked): Answer {
+  const claims = claimsOf(a).map(({ after, ...c }) => ({ ...c, covers: after && c.entry.fresh ? c.entry.fresh.size : 0n }));
+  return { outcome: listOf(findings(claims)) };
+}
+
+/** What a registrar says, in the words of the vectors. */
+export function saysOf(s: Standing): object {
+  const at = (t: number | undefined) => (t === undefined ? undefined : new Date(t * 1000).toISOString().replace(".000", ""));
+  const said = {
+    registrar: s.registrar, endorsed: s.endorsed, level: s.endorsement?.level, label: s.endorsement?.label, until: at(s.endorsement?.until),
+    revoked: at(s.revocation?.since), reason: s.revocation?.reason, frozen_until: at(s.frozenUntil),
+  };
+  return Object.fromEntries(Object.entries(said).filter(([, v]) => v !== undefined));
+}
+
+const LOG = "log.test/2026";
+
+function stated(r: Register): Answer {
+  const [listed, pinned] = [pin(r.listed), pin(r.pinned)];
+  const out: string[] = [];
+  const all: Stated[] = [];
+  const admitted: Stated[] = [];
+  for (const s of r.stated) {
+    const it = { number: BigInt(s.number), logged: s.logged, envelope: parseStatementEnvelope(octets(s.envelope)) };
+    all.push(it);
+    try {
+      admitStatement(it.envelope, admitted, LOG, listed);
+      admitted.push(it);
+      out.push("ok");
+    } catch (e) {
+      if (!(e instanceof PoclogError)) throw e;
+      out.push(e.step);
+    }
+  }
+  const scope = (subject: string | undefined) => ({ origin: LOG, subject, registrars: pinned });
+  for (const s of standings(all, scope(r.subject), BigInt(r.size), r.now)) {
+    out.push(JSON.stringify(saysOf(s)));
+    for (const level of [1, 2, 3]) out.push(`${s.vouches(r.t2, level)} ${s.vouches(undefined, level)}`);
+    out.push(`explains ${s.explains({ provider: "acme" }, { provider: "b" }, r.t2, r.t2 - 20 * 86400)}`);
+  }
+  for (const s of standings(all, scope(undefined), BigInt(r.size), r.now)) if (s.commitment) out.push(`${s.registrar} committed to ${s.commitment.root}`);
+  return { outcome: out.join("; ") };
+}
+
+function claimsOf(a: Asked): Compared[] {
+  return (a.claims ?? []).map((c): Compared => {
     const entry = parseEntry(octets(c.leaf));
     if (entry.kind !== "proof") throw new PoclogError("format", "no proof");
     const bound = (t: string | undefined) => (t === undefined ? undefined : BigInt(t));
     return { origin: c.origin, index: BigInt(c.index), t1: bound(c.t1), t2: bound(c.t2), entry, after: c.after ?? false };
   });
-  const found = compareEntries(claims).map((f) => [f.rule, f.severity, ...f.implicated].join(" "));
+}
+
+function rules(a: Asked): Answer {
+  const found = compareEntries(claimsOf(a)).map((f) => [f.rule, f.severity, ...f.implicated].join(" "));
   return { outcome: found.sort().join("; ") || "nothing" };
 }
