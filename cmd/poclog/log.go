@@ -76,6 +76,8 @@ func newLogInitCmd() *cobra.Command {
 			if err := log.Init(args[0], o); err != nil {
 				return err
 			}
+			warnOfNamesake(cmd, o.Origin)
+			rememberMade(o.Origin, args[0])
 			fmt.Fprintf(cmd.ErrOrStderr(), "made log %s in %s; clients need %s/policy.txt; serve it with: poclog log serve %s\n", o.Origin, args[0], args[0], args[0])
 			return nil
 		},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +36,7 @@ func (f *logFlags) client(cmd *cobra.Command) (*client.Client, error) {
 			return nil, usagef("say which log: --log URL")
 		}
 	}
-	store, err := client.NewFileStore(filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "poclog", "checkpoints"))
+	store, err := client.NewFileStore(checkpointsFolder())
 	if err != nil {
 		return nil, undecided(err)
 	}
