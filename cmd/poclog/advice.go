@@ -16,7 +16,7 @@ import (
 const (
 	adviceQuote     = "take a TD quote: the kernel gives it under /sys/kernel/config/tsm/report"
 	adviceReport    = "take a report: the kernel gives it under /sys/kernel/config/tsm/report"
-	adviceSNPCerts  = "give the certificates of the chip's key: the kernel's auxblob, files in PEM or DER, or have them fetched: poclog import snp --kds"
+	adviceSNPCerts  = "give the certificates of the chip's key: the kernel's auxblob, files in PEM or DER, or have them fetched: `poclog import snp --kds`"
 	adviceChain     = "give the certificates that complete the AK's chain up to its root, in PEM or DER"
 	adviceChallenge = "fetch a challenge with `poclog challenge` before any quote is taken, put its value into the quote, and give it: --challenge"
 	adviceOrder     = "take the TEE's quote first, and have the TPM quote its SHA-256, without padding, as extraData"
@@ -32,8 +32,8 @@ const (
 var itemAdvice = map[poclog.Item]string{
 	poclog.ItemTDXQuote: adviceQuote, poclog.ItemSNPReport: adviceReport, poclog.ItemSNPCerts: adviceSNPCerts,
 	poclog.ItemTPMQuote: "take a quote of the vTPM", poclog.ItemTPMPCRs: "take the quote of the vTPM together with the values of its PCRs",
-	poclog.ItemTPMAK: "give the AK's TPMT_PUBLIC: --ak", poclog.ItemTPMAKChain: adviceChain, poclog.ItemTPMEKChain: "give the chain of the EK's certificate: poclog attest --ek-chain",
-	poclog.ItemHCLReport: "read the HCL report in the VM: tpm2_nvread -C o 0x01400001 -o hcl.bin", poclog.ItemTCGLog: adviceLogs, poclog.ItemCCEL: adviceLogs,
+	poclog.ItemTPMAK: "give the AK's TPMT_PUBLIC: --ak", poclog.ItemTPMAKChain: adviceChain, poclog.ItemTPMEKChain: "give the chain of the EK's certificate: `poclog attest --ek-chain`",
+	poclog.ItemHCLReport: "read the HCL report in the VM: `tpm2_nvread -C o 0x01400001 -o hcl.bin`", poclog.ItemTCGLog: adviceLogs, poclog.ItemCCEL: adviceLogs,
 	poclog.ItemChallenge: adviceChallenge,
 }
 
@@ -92,7 +92,7 @@ func specialAdvice(p poclog.Profile) map[verify.Check]string {
 func howMissing(err error) string {
 	var ak importer.MissingAKError
 	if errors.As(err, &ak) {
-		return fmt.Sprintf("in the VM, as root: tpm2_nvread -C o %#08x -o ak.der; then give ak.der here, too", uint32(ak.NV))
+		return fmt.Sprintf("in the VM, as root: `tpm2_nvread -C o %#08x -o ak.der`; then give ak.der here, too", uint32(ak.NV))
 	}
 	var issuer importer.MissingIssuer
 	if errors.As(err, &issuer) && len(issuer.Last.IssuingCertificateURL) > 0 {
@@ -106,39 +106,39 @@ func howMissing(err error) string {
 // before. Flags are those of go-tpm-tools v0.4.10, cmd/attest.go and cmd/flags.go.
 // TestGotpmRecipeCarriesEveryCheck (publish/importer) follows it with that library and a TPM.
 var gotpmRecipe = []string{
-	"gotpm attest --key gceAK --nonce 00 --output ak.pb; poclog import gotpm ak.pb -o ak.bundle.json; poclog inspect ak.bundle.json --item tpm-ak > ak.pub",
-	"poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json",
+	"`gotpm attest --key gceAK --nonce 00 --output ak.pb`; `poclog import gotpm ak.pb -o ak.bundle.json`; `poclog inspect ak.bundle.json --item tpm-ak > ak.pub`",
+	"`poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json`",
 	"take the TD quote over the report_data that is printed (/sys/kernel/config/tsm/report), to quote.bin",
-	"poclog import tdx quote.bin -o td.bundle.json; NONCE=$(poclog inspect td.bundle.json --item tdx-quote | sha256sum | cut -d' ' -f1)",
-	"gotpm attest --key gceAK --nonce $NONCE --output attestation.pb   (without --tee-technology: gotpm takes that quote after the TPM's)",
-	"poclog import gotpm attestation.pb intermediate.pem root.pem --tdx-quote quote.bin --ccel /sys/firmware/acpi/tables/data/CCEL --challenge challenge.json " +
-		"-o vm.bundle.json",
+	"`poclog import tdx quote.bin -o td.bundle.json`; `NONCE=$(poclog inspect td.bundle.json --item tdx-quote | sha256sum | cut -d' ' -f1)`",
+	"`gotpm attest --key gceAK --nonce $NONCE --output attestation.pb` (without --tee-technology: gotpm takes that quote after the TPM's)",
+	"`poclog import gotpm attestation.pb intermediate.pem root.pem --tdx-quote quote.bin --ccel /sys/firmware/acpi/tables/data/CCEL --challenge challenge.json " +
+		"-o vm.bundle.json`",
 }
 
 // dstackRecipe says what dstack's evidence can be made to carry.
 var dstackRecipe = []string{
-	"gotpm attest --key gceAK --algo ecc --nonce 00 --output ak.pb; poclog import gotpm ak.pb -o ak.bundle.json; " +
-		"poclog inspect ak.bundle.json --item tpm-ak > ak.pub   (dstack uses the AK on P-256)",
-	"poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json",
+	"`gotpm attest --key gceAK --algo ecc --nonce 00 --output ak.pb`; `poclog import gotpm ak.pb -o ak.bundle.json`; " +
+		"`poclog inspect ak.bundle.json --item tpm-ak > ak.pub` (dstack uses the AK on P-256)",
+	"`poclog challenge --log URL --profile gce-tdx-vtpm --ak ak.pub -o challenge.json`",
 	"GetQuote or Attest with the report_data that is printed; of GetQuote's quote without padding, the SHA-256 as the TPM quote's qualifying data",
-	"poclog import dstack attest.json intermediate.pem root.pem --ak ak.pub --challenge challenge.json -o vm.bundle.json",
+	"`poclog import dstack attest.json intermediate.pem root.pem --ak ak.pub --challenge challenge.json -o vm.bundle.json`",
 }
 
 var (
 	tdxRecipe = []string{
-		"for a place, take the vTPM's evidence too: poclog import gotpm, azure or dstack",
-		"for freshness: poclog challenge --profile tdx, its report_data as REPORTDATA, and --challenge here",
+		"for a place, take the vTPM's evidence too: `poclog import gotpm`, azure or dstack",
+		"for freshness: `poclog challenge --profile tdx`, its report_data as REPORTDATA, and --challenge here",
 	}
 	snpRecipe = []string{
-		"for a place, take the vTPM's evidence too, in an Azure VM: poclog import azure --live",
-		"for freshness: poclog challenge --profile snp, its report_data as REPORT_DATA, and --challenge here",
+		"for a place, take the vTPM's evidence too, in an Azure VM: `poclog import azure --live`",
+		"for freshness: `poclog challenge --profile snp`, its report_data as REPORT_DATA, and --challenge here",
 	}
 )
 
 func azureRecipe(p poclog.Profile) []string {
 	return []string{
-		"poclog challenge --log URL --profile " + string(p) + " -o challenge.json",
-		"poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json   (in the VM, with access to its TPM)",
+		"`poclog challenge --log URL --profile " + string(p) + " -o challenge.json`",
+		"`poclog import azure --live --challenge challenge.json intermediate.pem root.pem -o vm.bundle.json` (in the VM, with access to its TPM)",
 	}
 }
 

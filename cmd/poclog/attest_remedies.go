@@ -13,20 +13,20 @@ import (
 
 // remedies say to people how to get what evidence lacks. Flags are those of `poclog attest`.
 var remedies = map[attest.Remedy]string{
-	attest.RunInTDX: "run in a TDX guest with Linux 6.7 or newer (modprobe tdx_guest; mount -t configfs none /sys/kernel/config), as root or with write access to " +
+	attest.RunInTDX: "run in a TDX guest with Linux 6.7 or newer (`modprobe tdx_guest`; `mount -t configfs none /sys/kernel/config`), as root or with write access to " +
 		"/sys/kernel/config/tsm/report (docs/publishing/service.md)",
 	attest.RunInAzure:  "run in a confidential VM of Azure (a size of the DCesv5, ECesv5 or DCesv6 series): only its vTPM holds an HCL report",
 	attest.ReachIMDS:   "run in a confidential VM of Azure with TDX, and reach its instance metadata service, " + importer.AzureIMDS,
 	attest.GrantTPM:    "give the process the TPM: run as root or in the group tss, in a container with --device /dev/tpmrm0; --tpm names another device or a socket",
-	attest.EnableBanks: "have the firmware switch on the TPM's SHA-256 and SHA-384 banks (tpm2_pcrallocate sha256:all+sha384:all, and reboot)",
-	attest.RemakeVM: "make the VM anew with its vTPM on (gcloud compute instances create --confidential-compute-type=TDX --shielded-vtpm): Compute Engine writes the AK's template " +
+	attest.EnableBanks: "have the firmware switch on the TPM's SHA-256 and SHA-384 banks (`tpm2_pcrallocate sha256:all+sha384:all`, and reboot)",
+	attest.RemakeVM: "make the VM anew with its vTPM on (`gcloud compute instances create NAME --confidential-compute-type=TDX --shielded-vtpm`): Compute Engine writes the AK's template " +
 		"and certificate when a VM is made",
 	attest.ChooseHandle:    "choose a free handle for --persist, or leave it out: the AK can be made anew at each use",
 	attest.CertifyAK:       "have the provider certify an AK whose policy is TPM2_PolicyPCR over PCR 17 and 18, and give it: --ak HANDLE or TEMPLATE, --ak-chain CERTIFICATES (docs/publishing/bare-metal.md)",
 	attest.BootLaunch:      "boot the launch for which the provider certified the AK, or have it certify one for the launch that runs",
 	attest.GiveAKIssuers:   "give the issuers' certificates up to the root, PEM or DER: --ak-chain FILE",
 	attest.GiveEKIssuers:   "give the EK's certificate and its issuers up to the root, PEM or DER: --ek-chain FILE; the TPM's maker publishes them",
-	attest.GiveTCGLog:      "read /sys/kernel/security/tpm0/binary_bios_measurements as root (mount -t securityfs none /sys/kernel/security), or give a copy: --tcg-log FILE",
+	attest.GiveTCGLog:      "read /sys/kernel/security/tpm0/binary_bios_measurements as root (`mount -t securityfs none /sys/kernel/security`), or give a copy: --tcg-log FILE",
 	attest.GiveCCEL:        "read /sys/firmware/acpi/tables/data/CCEL as root, or give a copy: --ccel FILE; a TD's firmware and kernel 6.3 or newer provide it",
 	attest.UseImporter:     "`poclog import --help` lists what other tools' evidence can be made of",
 	attest.NameLog:         "name it, and whose signatures count: --log URL --policy FILE; a log's operator publishes policy.txt",

@@ -19,7 +19,7 @@ func newDemoCmd() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			quietTessera()
-			err := demo.Run(cmd.Context(), demo.Config{Out: cmd.OutOrStdout(), Software: softwareName(), Once: once})
+			err := demo.Run(cmd.Context(), demo.Config{Out: cmd.OutOrStdout(), Width: widthOf(cmd.OutOrStdout()), Software: softwareName(), Once: once})
 			var setup *demo.SetupError
 			if errors.As(err, &setup) {
 				return undecided(err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/terminal"
+	"github.com/poclog/poclog/monitor/query"
 )
 
 // A filter picks entries.
@@ -128,6 +130,9 @@ func (f *filter) print(w io.Writer, leaf client.Leaf, l poclog.Leaf) error {
 		}
 		return err
 	}
+	if width := widthOf(w); width > 0 {
+		return printEntry(w, width, leaf, l)
+	}
 	var err error
 	switch {
 	case l.Proof != nil:
@@ -137,8 +142,61 @@ func (f *filter) print(w io.Writer, leaf client.Leaf, l poclog.Leaf) error {
 	case l.Statement != nil:
 		s := &l.Statement.Envelope.Statement
 		_, err = fmt.Fprintf(w, "%8d  %s  %-8s %s  by %s\n", leaf.Index, l.Statement.Time.Format(time.RFC3339), s.Type, cmp.Or(string(s.Subject), "a fleet"), s.Registrar)
+	case l.Index != nil:
+		_, err = fmt.Fprintf(w, "%8d  index of all entries below %d\n", leaf.Index, l.Index.Size)
 	default:
 		_, err = fmt.Fprintf(w, "%8d  unknown kind or version, %d bytes\n", leaf.Index, len(leaf.Entry))
 	}
 	return err
+}
+
+// wideEntries is from which width on an entry's line has its profile.
+const wideEntries = 100
+
+// printEntry shows an entry on a terminal: what matters, in short forms, and the place last, which
+// goes on below.
+func printEntry(w io.Writer, width int, leaf client.Leaf, l poclog.Leaf) error {
+	label := fmt.Sprintf("%6d  %-16s  ", leaf.Index, "")
+	var text string
+	const minute = "2006-01-02 15:04"
+	switch {
+	case l.Proof != nil:
+		e := l.Proof
+		label = fmt.Sprintf("%6d  %s  level %d  ", leaf.Index, e.Appraised.UTC().Format(minute), e.Level)
+		if width >= wideEntries {
+			label += fmt.Sprintf("%-16s  ", e.Profile)
+		}
+		label += fmt.Sprintf("%-14s  ", shortID(e.Chip()))
+		text = placeOfEntry(e)
+	case l.Config != nil:
+		label = fmt.Sprintf("%6d  %s  ", leaf.Index, l.Config.Time.UTC().Format(minute))
+		text = fmt.Sprintf("config: policy %.16s…, %s", l.Config.Policy.SHA256.String(), l.Config.Software)
+	case l.Statement != nil:
+		s := &l.Statement.Envelope.Statement
+		label = fmt.Sprintf("%6d  %s  ", leaf.Index, l.Statement.Time.UTC().Format(minute))
+		text = fmt.Sprintf("%s by %s of a fleet", s.Type, s.Registrar)
+		if s.Subject != "" {
+			text = fmt.Sprintf("%s by %s of %s", s.Type, s.Registrar, shortID(s.Subject))
+		}
+	case l.Index != nil:
+		text = fmt.Sprintf("index of all entries below %d", l.Index.Size)
+	default:
+		text = fmt.Sprintf("unknown kind or version, %d bytes", len(leaf.Entry))
+	}
+	_, err := fmt.Fprintln(w, terminal.Hang(label, text, width))
+	return err
+}
+
+// placeOfEntry says where an entry proves its VM to stand, or that it proves no place.
+func placeOfEntry(e *poclog.Entry) string {
+	shown := func(p poclog.Place) string {
+		return shortPlace(query.Place{Provider: p.Provider.Value, Region: p.Region.Value, Zone: p.Zone.Value})
+	}
+	switch p := e.ProvenPlace(); {
+	case p.Provider.Value != "":
+		return shown(p)
+	case e.Place != nil && e.Place.Provider.Value != "":
+		return "unproven (" + shown(*e.Place) + "?)"
+	}
+	return "unproven"
 }

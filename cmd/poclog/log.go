@@ -78,7 +78,7 @@ func newLogInitCmd() *cobra.Command {
 			}
 			warnOfNamesake(cmd, o.Origin)
 			rememberMade(o.Origin, args[0])
-			fmt.Fprintf(cmd.ErrOrStderr(), "made log %s in %s; clients need %s/policy.txt; serve it with: poclog log serve %s\n", o.Origin, args[0], args[0], args[0])
+			labelled(cmd.ErrOrStderr(), "", fmt.Sprintf("made log %s in %s; clients need %s/policy.txt; serve it with: `poclog log serve %s`", o.Origin, args[0], args[0], args[0]))
 			return nil
 		},
 	}

@@ -209,7 +209,13 @@ func printError(w io.Writer, err error) {
 		return
 	}
 	lines := func(label, text string) {
-		fmt.Fprintf(w, "%s: %s\n", label, strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  "))
+		for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+			if i == 0 {
+				labelled(w, label+": ", line)
+			} else {
+				labelled(w, "  ", line)
+			}
+		}
 	}
 	lines("poclog", err.Error())
 	if e != nil && e.hint != "" {

@@ -25,6 +25,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/realdata"
+	"github.com/poclog/poclog/internal/terminal"
 )
 
 func TestMain(m *testing.M) {
@@ -319,11 +320,11 @@ func TestTextHangsUnderItsBeginning(t *testing.T) {
 		48: "ok  tee.launch  nobody vouches for it: neither\n                the provider nor the policy",
 		99: label + "nobody vouches for it: neither the provider nor the policy",
 	} {
-		if got := hang(label, text, width); got != want {
+		if got := terminal.Hang(label, text, width); got != want {
 			t.Errorf("width %d:\n%s\nwant:\n%s", width, got, want)
 		}
 	}
-	if got := hang(label, "", 80); got != strings.TrimSpace(label) {
+	if got := terminal.Hang(label, "", 80); got != strings.TrimSpace(label) {
 		t.Errorf("no text: %q", got)
 	}
 }

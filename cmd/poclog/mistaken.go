@@ -10,12 +10,12 @@ import (
 
 // whereToGet says how to come by the files that importers want.
 var whereToGet = map[importer.Kind]string{
-	importer.KindTDXQuote:  adviceQuote + "; in an Azure VM the instance metadata service gives it: poclog import azure --live",
-	importer.KindSNPReport: adviceReport + "; in an Azure VM the TPM has it in NV index 0x01400001: poclog import azure --live",
-	importer.KindTPMPublic: "tpm2_readpublic -c HANDLE -f tpmt -o ak.pub writes it",
+	importer.KindTDXQuote:  adviceQuote + "; in an Azure VM the instance metadata service gives it: `poclog import azure --live`",
+	importer.KindSNPReport: adviceReport + "; in an Azure VM the TPM has it in NV index 0x01400001: `poclog import azure --live`",
+	importer.KindTPMPublic: "`tpm2_readpublic -c HANDLE -f tpmt -o ak.pub` writes it",
 	importer.KindTPMLog:    "the kernel gives it to root: /sys/kernel/security/tpm0/binary_bios_measurements",
 	importer.KindCCEL:      "the kernel gives it to root: /sys/firmware/acpi/tables/data/CCEL (the table /sys/firmware/acpi/tables/CCEL only says where it is)",
-	importer.KindChallenge: "poclog challenge -o challenge.json writes it",
+	importer.KindChallenge: "`poclog challenge -o challenge.json` writes it",
 }
 
 // whatToDoWith says what takes a file that was given to a command that does not.
@@ -30,11 +30,11 @@ var whatToDoWith = map[importer.Kind]string{
 	importer.KindQEIdentity:  "one of four pieces: `poclog collateral fetch BUNDLE` gets all of them; of dcap-qvl's file `poclog import collateral` makes a collateral file",
 	importer.KindCRL:         "one of several pieces: `poclog collateral fetch BUNDLE` gets all of them; of dcap-qvl's file `poclog import collateral` makes a collateral file",
 	importer.KindToken:       "`poclog collateral add --alliance-token` puts it into a collateral file",
-	importer.KindCollateral:  "it judges a bundle: poclog verify BUNDLE --collateral FILE",
-	importer.KindPolicy:      "it says what is accepted: poclog verify BUNDLE --appraisal FILE",
-	importer.KindBundle:      "poclog verify BUNDLE, poclog submit BUNDLE",
-	importer.KindEnvelope:    "poclog verify ENVELOPE, poclog submit ENVELOPE",
-	importer.KindReceipt:     "poclog verify RECEIPT --policy POLICY",
+	importer.KindCollateral:  "it judges a bundle: `poclog verify BUNDLE --collateral FILE`",
+	importer.KindPolicy:      "it says what is accepted: `poclog verify BUNDLE --appraisal FILE`",
+	importer.KindBundle:      "`poclog verify BUNDLE`, `poclog submit BUNDLE`",
+	importer.KindEnvelope:    "`poclog verify ENVELOPE`, `poclog submit ENVELOPE`",
+	importer.KindReceipt:     "`poclog verify RECEIPT --policy POLICY`",
 	importer.KindCertificate: "certificates go beside the evidence that they complete",
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/rule"
@@ -44,7 +45,7 @@ func newListCVMsCmd() *cobra.Command {
 			"  poclog monitor list cvms --since 24h --csv",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.CVMs, "cvms", cvmTable)
+			return runList(cmd, f, query.CVMs, query.Clashes.MarkCVMs, "cvms", cvmTable)
 		},
 	}
 	f.register(c)
@@ -60,7 +61,7 @@ func newListChassisCmd() *cobra.Command {
 		Example: "  poclog monitor list chassis --place azure --since 7d\n  poclog monitor list chassis --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.ChassisList, "chassis", chassisTable)
+			return runList(cmd, f, query.ChassisList, query.Clashes.MarkChassis, "chassis", chassisTable)
 		},
 	}
 	f.register(c)
@@ -76,15 +77,16 @@ func newListPlacesCmd() *cobra.Command {
 		Example: "  poclog monitor list places --since 30d",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.Places, "places", placesTable)
+			return runList(cmd, f, query.Places, func(query.Clashes, []query.PlaceCount) {}, "places", placesTable)
 		},
 	}
 	f.register(c)
 	return c
 }
 
-// runList makes a list of the picked records, and prints it in the form that was asked for.
-func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, query.Filter) ([]T, error), name string, rows func([]T, bool) *table) error {
+// runList makes a list of the picked records, marks what is claimed twice, and prints it in the form
+// that was asked for.
+func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, query.Filter) ([]T, error), mark func(query.Clashes, []T), name string, rows func([]T, bool) *table) error {
 	mf, af, err := f.filters()
 	if err != nil {
 		return err
@@ -94,6 +96,11 @@ func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, q
 		if err != nil {
 			return undecided(err)
 		}
+		clashes, err := query.ClashesIn(cmd.Context(), m, nil)
+		if err != nil {
+			return undecided(err)
+		}
+		mark(clashes, found)
 		return f.print(cmd, name, found, func(full bool) *table { return rows(found, full) })
 	})
 }
@@ -115,6 +122,9 @@ func (f *listFlags) print(cmd *cobra.Command, name string, list any, rows func(f
 			break
 		}
 		err = t.print(out, width)
+		if err == nil && width > 0 && t.has(clashed) {
+			fmt.Fprintln(cmd.ErrOrStderr(), clashed+" there is a contradiction or an alert about it: poclog monitor show ID")
+		}
 	}
 	if err != nil {
 		return undecided(err)
@@ -146,11 +156,35 @@ func (c cell) cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
+// clashed is the mark of rows about which there is a contradiction or an alert.
+const clashed = "!"
+
+// withClashes marks rows: on a terminal in front, in files behind, by their number.
+func (c cell) withClashes(t *table, clashes []int) {
+	name, at := clashed, 0
+	if c.full {
+		name, at = "CLASHES", len(t.columns)
+	}
+	t.columns = slices.Insert(t.columns, at, column{name, 0})
+	for i, n := range clashes {
+		text := fmt.Sprint(n)
+		if !c.full {
+			text = clashed[:min(n, 1)]
+		}
+		t.rows[i] = slices.Insert(t.rows[i], at, text)
+	}
+	if !c.full {
+		t.omit(clashed, "")
+	}
+}
+
 func cvmTable(list []query.CVM, full bool) *table {
 	c := cell{full}
 	t := &table{columns: append(c.timeColumns(), column{"PROOFS", 3}, column{"PLACE", 0}, column{"CHIP", 0}, column{"VM", 0}, column{"MEASUREMENT", 1},
 		column{"TCB", 2}, column{"LEVEL", 5}, column{"REALM", 0}, column{"NEWEST ENTRY", 4})}
+	var clashes []int
 	for _, v := range list {
+		clashes = append(clashes, v.Clashes)
 		chip, vm := string(v.Chip), string(v.Instance)
 		if vm == "" && v.AK != "" {
 			vm = string(v.AK)
@@ -170,6 +204,7 @@ func cvmTable(list []query.CVM, full bool) *table {
 	if !full {
 		t.omit("REALM", string(poclog.Production))
 	}
+	c.withClashes(t, clashes)
 	return t
 }
 
@@ -177,7 +212,9 @@ func chassisTable(list []query.Chassis, full bool) *table {
 	c := cell{full}
 	t := &table{columns: append(c.timeColumns(), column{"PROOFS", 2}, column{"CHIP", 0}, column{"PLACES", 0}, column{"CVMS", 0}, column{"TCB", 0}, column{"FMSPC", 1},
 		column{"REALM", 0})}
+	var clashes []int
 	for _, v := range list {
+		clashes = append(clashes, v.Clashes)
 		chip, places := shortID(v.Chip), "unproven"
 		if full {
 			chip = string(v.Chip)
@@ -190,6 +227,7 @@ func chassisTable(list []query.Chassis, full bool) *table {
 	if !full {
 		t.omit("REALM", string(poclog.Production))
 	}
+	c.withClashes(t, clashes)
 	return t
 }
 
@@ -305,33 +343,16 @@ func alertTable(list []*monitor.Alert) *table {
 func printAlert(cmd *cobra.Command, a *monitor.Alert, dir string, width int) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s %s  %s\n", strings.ToUpper(string(a.Severity)), a.Rule, a.Time.UTC().Format(time.DateTime))
-	fmt.Fprintln(out, wrap(a.Seen, "  ", width))
-	fmt.Fprintln(out, wrap(a.Meaning, "  ", width))
+	fmt.Fprintln(out, terminal.Wrap(a.Seen, "  ", width))
+	fmt.Fprintln(out, terminal.Wrap(a.Meaning, "  ", width))
 	if len(a.Implicated) > 0 {
-		fmt.Fprintln(out, wrap("Implicated: "+strings.Join(a.Implicated, ", "), "  ", width))
+		fmt.Fprintln(out, terminal.Wrap("Implicated: "+strings.Join(a.Implicated, ", "), "  ", width))
 	}
 	if a.Silenced != "" {
-		fmt.Fprintln(out, wrap("Silenced: "+a.Silenced, "  ", width))
+		fmt.Fprintln(out, terminal.Wrap("Silenced: "+a.Silenced, "  ", width))
 	}
 	if a.File != "" {
-		fmt.Fprintf(out, "  Evidence: %s\n", filepath.Join(dir, a.File))
+		fmt.Fprintf(out, "  Evidence, for poclog verify:\n  %s\n", filepath.Join(dir, a.File))
 	}
 	fmt.Fprintf(out, "  Id: %s\n\n", a.ID)
-}
-
-// wrap breaks text into lines of a width, each with an indent. What has no spaces stays whole; 0
-// breaks nothing.
-func wrap(text, indent string, width int) string {
-	var lines []string
-	line := indent
-	for _, word := range strings.Fields(text) {
-		if width > 0 && line != indent && len([]rune(line))+1+len([]rune(word)) > width {
-			lines, line = append(lines, line), indent
-		}
-		if line != indent {
-			line += " "
-		}
-		line += word
-	}
-	return strings.Join(append(lines, line), "\n")
 }

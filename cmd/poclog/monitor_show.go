@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/rule"
@@ -118,7 +119,12 @@ func (s *showCmd) show(cmd *cobra.Command, id poclog.Identity, list []query.Stat
 		return statementTable(list).csv(out)
 	}
 	width := widthOf(out)
-	fmt.Fprintf(out, "%s: %s\n", id, counted(total, "entry", "entries"))
+	fmt.Fprintf(out, "%s: %s", id, counted(total, "entry", "entries"))
+	if len(alerts) > 0 {
+		fmt.Fprint(out, ", ")
+		_ = terminal.Paint(out, terminal.Bad, counted(len(alerts), "finding", "findings")) // the next write has its error, too
+	}
+	fmt.Fprintln(out)
 	if total > len(list) {
 		fmt.Fprintf(out, "the newest %d of them:\n", len(list))
 	}
@@ -156,7 +162,7 @@ func (s *showCmd) statement(cmd *cobra.Command, id poclog.Identity, st *query.St
 		}
 	}
 	if len(others) > 0 {
-		fmt.Fprintln(out, wrap(strings.Join(others, "  "), "  ", widthOf(out)))
+		fmt.Fprintln(out, terminal.Wrap(strings.Join(others, "  "), "  ", widthOf(out)))
 	}
 	facts := []string{fmt.Sprintf("level %d %s", st.Level, st.Profile)}
 	if st.Realm != poclog.Production {

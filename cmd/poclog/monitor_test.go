@@ -110,6 +110,22 @@ func TestTablesFitTheirTerminal(t *testing.T) {
 	}
 }
 
+// What does not fit is broken behind an item of a list, and shortened behind a word.
+func TestCellsBreakBetweenWords(t *testing.T) {
+	tb := &table{columns: []column{{"ID", 0}, {"PLACES", 0}}}
+	tb.add("a", "gce/north1-a, gce/south1-a, azure/eastus2")
+	tb.add("b", "unproven hints")
+	for width, want := range map[int]string{
+		30: "ID  PLACES\na   gce/north1-a, gce/south1-a,\n    azure/eastus2\nb   unproven hints\n",
+		13: "ID  PLACES\na   gce/north…\n    gce/south…\n    azure/eas…\nb   unproven…\n",
+	} {
+		var b bytes.Buffer
+		if err := tb.print(&b, width+1); err != nil || b.String() != want {
+			t.Errorf("width %d: %q, %v: want %q", width, b.String(), err, want)
+		}
+	}
+}
+
 func TestMomentsAndSpansAreReadAsPeopleWriteThem(t *testing.T) {
 	now := time.Date(2026, 11, 26, 9, 0, 0, 5, time.UTC)
 	for text, want := range map[string]string{

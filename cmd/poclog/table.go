@@ -43,6 +43,11 @@ func (t *table) omit(name, usual string) {
 	}
 }
 
+// has reports whether there is a column of a name.
+func (t *table) has(name string) bool {
+	return slices.ContainsFunc(t.columns, func(c column) bool { return c.name == name })
+}
+
 // widthOf is how wide a terminal is, or 0 where the output is none. COLUMNS, if it is exported, says
 // it instead, for what is not a terminal, too.
 func widthOf(w io.Writer) int {
@@ -60,35 +65,24 @@ func widthOf(w io.Writer) int {
 	return width
 }
 
-// leastText is how much room a text needs under its label, to be broken there rather than by the
-// terminal.
-const leastText = 30
-
 // labelled prints a text behind its label. On a terminal it is broken into lines that stand under
 // its beginning.
-func labelled(w io.Writer, label, text string) { fmt.Fprintln(w, hang(label, text, widthOf(w))) }
+func labelled(w io.Writer, label, text string) {
+	fmt.Fprintln(w, terminal.Hang(label, text, widthOf(w)))
+}
 
 // painted is labelled with one word of the label in colour.
 func painted(w io.Writer, style terminal.Style, word, label, text string) {
-	before, after, _ := strings.Cut(hang(label, text, widthOf(w)), word)
+	before, after, _ := strings.Cut(terminal.Hang(label, text, widthOf(w)), word)
 	fmt.Fprint(w, before)
 	_ = terminal.Paint(w, style, word) // as little as Fprint's, its error is not asked for here: the next write has it, too
 	fmt.Fprintln(w, after)
 }
 
-// hang breaks a text behind its label into lines of a width; 0, and a width with too little room,
-// break nothing.
-func hang(label, text string, width int) string {
-	start := utf8.RuneCountInString(label)
-	if width-start >= leastText {
-		text = wrap(text, strings.Repeat(" ", start), width)[start:]
-	}
-	return strings.TrimRight(label+text, " ")
-}
-
 const gutter = 2
 
-// print writes the table for people, within a width; 0 is any.
+// print writes the table for people, within a width; 0 is any. A cell that lists more than fits goes
+// on in the line below.
 func (t *table) print(w io.Writer, width int) error {
 	kept, widths := t.fit(width)
 	line := func(cells []string) error {
@@ -107,11 +101,39 @@ func (t *table) print(w io.Writer, width int) error {
 		return err
 	}
 	for _, r := range t.rows {
-		if err := line(r); err != nil {
-			return err
+		for more := true; more; {
+			now, rest := make([]string, len(r)), make([]string, len(r))
+			more = false
+			for _, c := range kept {
+				now[c], rest[c] = breakList(r[c], widths[c])
+				more = more || rest[c] != ""
+			}
+			if err := line(now); err != nil {
+				return err
+			}
+			r = rest
 		}
 	}
 	return nil
+}
+
+// breakList divides a cell behind the last of its items that fit: the comma stays, and the space
+// goes.
+func breakList(cell string, width int) (now, rest string) {
+	if utf8.RuneCountInString(cell) <= width {
+		return cell, ""
+	}
+	at := 0
+	for i := range cell {
+		if strings.HasPrefix(cell[i:], ", ") && utf8.RuneCountInString(cell[:i+1]) <= width {
+			at = i + 1
+		}
+	}
+	if at == 0 { // not even the first fits, and is clipped
+		item, others, _ := strings.Cut(cell, ", ")
+		return item, others
+	}
+	return cell[:at], cell[at+1:]
 }
 
 func (t *table) names() []string {
@@ -161,11 +183,16 @@ func (t *table) fit(width int) (kept []int, widths []int) {
 	return kept, widths
 }
 
+// clip shortens a text to a width, behind a word if it has several.
 func clip(s string, width int) string {
 	if utf8.RuneCountInString(s) <= width {
 		return s
 	}
-	return string([]rune(s)[:width-1]) + "…"
+	text := string([]rune(s)[:width-1])
+	if i := strings.LastIndexByte(text, ' '); i > 0 && s[len(text)] != ' ' {
+		text = text[:i]
+	}
+	return strings.TrimRight(text, " ") + "…"
 }
 
 // csv writes the table for spreadsheets, with the columns' names in the first record.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -28,6 +29,7 @@ import (
 // A Config says how the demonstration runs.
 type Config struct {
 	Out      io.Writer
+	Width    int    // of Out's lines; 0 breaks none
 	Software string // name and version, as the log's entries have it
 	Once     bool   // end after the last act
 }
@@ -50,6 +52,7 @@ type stage struct {
 	client *client.Client
 	acts   int
 
+	width    int
 	software string
 }
 
@@ -61,7 +64,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return &SetupError{err}
 	}
 	defer os.RemoveAll(dir)
-	s := &stage{w: cfg.Out, dir: dir, software: cfg.Software}
+	s := &stage{w: cfg.Out, width: cfg.Width, dir: dir, software: cfg.Software}
 	s.say("A confidential VM's quote says what runs, and on which genuine chip. It never says where the chip stands.",
 		"A Proof of Cloud adds that, and a log makes it public: nobody can use one chip, key or quote twice unseen.")
 	stop, err := s.openLog(ctx)
@@ -86,15 +89,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		s.say("Everything was as told.")
 		return nil
 	}
-	s.say("Look at what the monitor has read, in a browser: "+explorer,
-		"The log stays up until you stop it. Try, in another terminal:",
-		"  "+os.Args[0]+" log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
-		"  "+os.Args[0]+" log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
-		"  "+os.Args[0]+" verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
-		"  curl "+s.url+"/health",
-		"  "+os.Args[0]+" monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
-		"  "+os.Args[0]+" verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
-		"  "+os.Args[0]+" lab attack --list")
+	s.say("Look at what the monitor has read, in a browser: "+explorer, "The log stays up until you stop it. Try, in another terminal:")
+	s.try(os.Args[0]+" log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
+		os.Args[0]+" log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
+		os.Args[0]+" verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
+		"curl "+s.url+"/health",
+		os.Args[0]+" monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
+		os.Args[0]+" verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
+		os.Args[0]+" lab attack --list")
 	<-ctx.Done()
 	return nil
 }
@@ -115,16 +117,31 @@ func (s *stage) playCloud(ctx context.Context) (err error) {
 }
 
 func (s *stage) say(lines ...string) {
-	fmt.Fprintf(s.w, "\n%s\n", strings.Join(lines, "\n"))
+	fmt.Fprintln(s.w)
+	for _, text := range lines {
+		indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+		fmt.Fprintln(s.w, terminal.Wrap(text, indent, s.width))
+	}
+}
+
+// try lists commands that can be pasted.
+func (s *stage) try(commands ...string) {
+	for _, c := range commands {
+		fmt.Fprintln(s.w, terminal.Command(c, 2, s.width))
+	}
 }
 
 func (s *stage) act(title string) {
 	s.acts++
-	fmt.Fprintf(s.w, "\n── Act %d. %s ──\n", s.acts, title)
+	fmt.Fprintf(s.w, "\n%s\n", terminal.Hang("── ", fmt.Sprintf("Act %d. %s ──", s.acts, title), s.width))
 }
 
 func (s *stage) line(mark, format string, args ...any) {
-	fmt.Fprintf(s.w, "  %-8s %s\n", mark, fmt.Sprintf(format, args...))
+	text, label := fmt.Sprintf(format, args...), fmt.Sprintf("  %-8s ", mark)
+	if detail, ok := strings.CutPrefix(text, "└ "); ok {
+		text, label = detail, label+"└ "
+	}
+	fmt.Fprintln(s.w, terminal.Hang(label, text, s.width))
 }
 
 // openLog makes the demonstration's log and serves it.

@@ -21,8 +21,8 @@ const indexInterval = 500 * time.Millisecond
 // without a network.
 func (s *cloudStage) actDossier(ctx context.Context) error {
 	s.act("Is this chip claimed elsewhere? One file answers, offline")
-	s.say("  A receipt says that a claim was logged, and not what else was. The log commits to an index of everything it holds, and the auditor",
-		"  recomputes that. So one file can prove that nothing is left out.")
+	s.say("  A receipt says that a claim was logged, and not what else was. The log commits to an index of everything it holds, and the auditor " +
+		"recomputes that. So one file can prove that nothing is left out.")
 	cloned := chipOf(s.cloud.VMs[0].Platform().PPID)
 	away, err := s.cloud.NewHost(s.cloud.Zones[0], 1)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 // each proof is valid, and together they are not.
 func (s *cloudStage) actMonitor(ctx context.Context) error {
 	s.act("What one proof cannot show, the log can")
-	s.say("  An attacker has opened one machine, and has its chip's key: genuine, certified, not revoked. He rents a VM in another region, and has the",
-		"  provider's register, which anybody may see and nobody can look back in, say that the chip stands there now.")
+	s.say("  An attacker has opened one machine, and has its chip's key: genuine, certified, not revoked. He rents a VM in another region, and has the " +
+		"provider's register, which anybody may see and nobody can look back in, say that the chip stands there now.")
 	if err := s.cloneChassis(ctx); err != nil {
 		return err
 	}

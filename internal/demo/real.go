@@ -64,7 +64,7 @@ func (s *stage) actRealEvidence(ctx context.Context) error {
 }
 
 func (s *stage) logCapture(ctx context.Context, c capture) error {
-	fmt.Fprintf(s.w, "\n  %s\n", c.what)
+	s.say("  " + c.what)
 	sub := &poclog.Submission{Judged: c.at}
 	var err error
 	if sub.Bundle, err = c.bundle.Marshal(); err != nil {

@@ -1,10 +1,12 @@
 package query
 
 import (
+	"context"
 	"slices"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // Concerns reports whether an alert is about one of the identities, or concerns it.
@@ -12,4 +14,39 @@ func Concerns(a *monitor.Alert, ids ...poclog.Identity) bool {
 	return slices.ContainsFunc(ids, func(id poclog.Identity) bool {
 		return id != "" && (a.Subject == id || slices.Contains(a.Affected, id) || slices.Contains(a.Implicated, string(id)))
 	})
+}
+
+// Clashes counts the contradictions and alerts that are not silenced by the identity that they are
+// about: of a chip, that it is claimed twice.
+type Clashes map[poclog.Identity]int
+
+// ClashesIn reads a monitor's alerts. counts says which count; nil counts all.
+func ClashesIn(ctx context.Context, ledger Ledger, counts func(*monitor.Alert) bool) (Clashes, error) {
+	found := make(Clashes)
+	for _, severity := range []rule.Severity{rule.Contradiction, rule.Alert} {
+		for a, err := range ledger.Alerts(ctx, monitor.AlertFilter{Severity: severity, Unsilenced: true}) {
+			if err != nil {
+				return nil, err
+			}
+			if a.Subject != "" && (counts == nil || counts(a)) {
+				found[a.Subject]++
+			}
+		}
+	}
+	return found, nil
+}
+
+// MarkCVMs notes what there is about each VM: its chip, its instance or its key.
+func (c Clashes) MarkCVMs(list []CVM) {
+	for i := range list {
+		v := &list[i]
+		v.Clashes = c[v.Chip] + c[v.Instance] + c[v.AK]
+	}
+}
+
+// MarkChassis notes what there is about each chip.
+func (c Clashes) MarkChassis(list []Chassis) {
+	for i := range list {
+		list[i].Clashes = c[list[i].Chip]
+	}
 }

@@ -86,6 +86,8 @@ type CVM struct {
 	Boot        string          `json:"boot,omitempty"` // of VMs that nothing names: reset and restart count, "reset.restart"
 	Measurement string          `json:"measurement"`    // MRTD or launch measurement, hexadecimal
 	TCB         string          `json:"tcb,omitempty"`  // the status of the newest proof
+
+	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about its chip, instance or key; see [Clashes.MarkCVMs]
 }
 
 // cvmKey tells VMs apart. What names the VM is its instance; without one, its attestation key and
@@ -156,6 +158,8 @@ type Chassis struct {
 	CVMs   int             `json:"cvms"`
 	FMSPC  string          `json:"fmspc,omitempty"`
 	TCB    string          `json:"tcb,omitempty"` // the status of the newest proof that has one
+
+	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about it; see [Clashes.MarkChassis]
 }
 
 type chassisKey struct {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
@@ -29,7 +28,6 @@ type list struct {
 	Place, Q     string
 	Older, Newer string // addresses; empty: there are none
 	CSV, JSON    string
-	Clash        func(poclog.Identity) int
 }
 
 // An asked is what a list is asked for.
@@ -74,7 +72,7 @@ type column[T any] struct {
 }
 
 // serveList answers with a page of rows, or with a file of all of them.
-func serveList[T any](s *Server, w http.ResponseWriter, r *http.Request, a asked, rows []T, columns []column[T], clash map[poclog.Identity]int) (*list, error) {
+func serveList[T any](s *Server, w http.ResponseWriter, r *http.Request, a asked, rows []T, columns []column[T]) (*list, error) {
 	switch a.as {
 	case "json":
 		return nil, s.writeJSON(w, r, http.StatusOK, map[string]any{"v": 1, "total": len(rows), "rows": rows[:min(len(rows), rowsOfFile)]})
@@ -83,7 +81,7 @@ func serveList[T any](s *Server, w http.ResponseWriter, r *http.Request, a asked
 	}
 	from := min(a.from, len(rows))
 	to := min(from+rowsOfPage, len(rows))
-	l := &list{Rows: rows[from:to], Of: len(rows), From: min(from+1, to), To: to, Place: r.URL.Query().Get("place"), Q: a.text, Clash: func(id poclog.Identity) int { return clash[id] }}
+	l := &list{Rows: rows[from:to], Of: len(rows), From: min(from+1, to), To: to, Place: r.URL.Query().Get("place"), Q: a.text}
 	if to < len(rows) {
 		l.Older = with(r.URL, "from", strconv.Itoa(to))
 	}
@@ -153,7 +151,7 @@ func (s *Server) chipsPage(w http.ResponseWriter, r *http.Request) (string, *pag
 		{"tcb", func(c query.Chassis) string { return c.TCB }},
 		{"first", func(c query.Chassis) string { return c.First.Format(time.RFC3339) }},
 		{"last", func(c query.Chassis) string { return c.Last.Format(time.RFC3339) }},
-	}, snap.clashes)
+	})
 	if l == nil || err != nil {
 		return "", nil, err
 	}
@@ -201,7 +199,7 @@ func (s *Server) vmsPage(w http.ResponseWriter, r *http.Request) (string, *page,
 		{"proofs", func(c query.CVM) string { return fmt.Sprint(c.Proofs) }},
 		{"first", func(c query.CVM) string { return c.First.Format(time.RFC3339) }},
 		{"last", func(c query.CVM) string { return c.Last.Format(time.RFC3339) }},
-	}, snap.clashes)
+	})
 	if l == nil || err != nil {
 		return "", nil, err
 	}
@@ -222,7 +220,7 @@ func (s *Server) placesPage(w http.ResponseWriter, r *http.Request) (string, *pa
 		{"cvms", func(p query.PlaceCount) string { return fmt.Sprint(p.CVMs) }},
 		{"proofs", func(p query.PlaceCount) string { return fmt.Sprint(p.Proofs) }},
 		{"last", func(p query.PlaceCount) string { return p.Last.Format(time.RFC3339) }},
-	}, snap.clashes)
+	})
 	if l == nil || err != nil {
 		return "", nil, err
 	}
@@ -242,7 +240,7 @@ func (s *Server) imagesPage(w http.ResponseWriter, r *http.Request) (string, *pa
 		{"chips", func(i image) string { return fmt.Sprint(i.Chips) }},
 		{"first", func(i image) string { return i.First.Format(time.RFC3339) }},
 		{"last", func(i image) string { return i.Last.Format(time.RFC3339) }},
-	}, snap.clashes)
+	})
 	if l == nil || err != nil {
 		return "", nil, err
 	}

@@ -12,19 +12,17 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
-	"github.com/poclog/poclog/verify/rule"
 )
 
 // A snapshot is what lists show: drawn from all records, which takes seconds where there are
 // millions, and so not for each request.
 type snapshot struct {
-	chips   []query.Chassis
-	cvms    []query.CVM
-	places  []query.PlaceCount
-	images  []image
-	days    []day
-	proofs  int
-	clashes map[poclog.Identity]int // contradictions and alerts about an identity that are not silenced
+	chips  []query.Chassis
+	cvms   []query.CVM
+	places []query.PlaceCount
+	images []image
+	days   []day
+	proofs int
 
 	of string // the logs' state that it was drawn from
 }
@@ -124,7 +122,7 @@ func (c *snapshots) draw(ctx context.Context, of string) {
 
 // draw reads all records and alerts.
 func (s *Server) draw(ctx context.Context) (*snapshot, error) {
-	out := &snapshot{clashes: make(map[poclog.Identity]int)}
+	out := new(snapshot)
 	records := func() query.Records { return s.folder.Records(ctx, monitor.Filter{Kind: monitor.KindProof}) }
 	var err error
 	if out.chips, err = query.ChassisList(records(), query.Filter{}); err != nil {
@@ -140,16 +138,15 @@ func (s *Server) draw(ctx context.Context) (*snapshot, error) {
 		return nil, err
 	}
 	out.images = imagesOf(out.cvms)
-	for _, severity := range []rule.Severity{rule.Contradiction, rule.Alert} {
-		for a, err := range s.folder.Alerts(ctx, monitor.AlertFilter{Severity: severity, Unsilenced: true}) {
-			if err != nil {
-				return nil, err
-			}
-			if shown, ok := s.public(a); ok && shown.Subject != "" {
-				out.clashes[shown.Subject]++
-			}
-		}
+	clashes, err := query.ClashesIn(ctx, s.folder, func(a *monitor.Alert) bool {
+		_, ok := s.public(a)
+		return ok
+	})
+	if err != nil {
+		return nil, err
 	}
+	clashes.MarkChassis(out.chips)
+	clashes.MarkCVMs(out.cvms)
 	slices.SortStableFunc(out.chips, func(a, b query.Chassis) int { return b.Last.Compare(a.Last) })
 	slices.SortStableFunc(out.cvms, func(a, b query.CVM) int { return b.Last.Compare(a.Last) })
 	return out, nil
