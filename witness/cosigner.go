@@ -40,8 +40,8 @@ func NewCosigner(name string, key crypto.Signer) (*Cosigner, error) {
 	return &Cosigner{key: key, verifier: v}, nil
 }
 
-// VKey returns the verifier key, as policies and clients take it.
-func (s *Cosigner) VKey() string { return s.verifier.String() }
+// vkey returns the verifier key, as policies and clients take it.
+func (s *Cosigner) vkey() string { return s.verifier.String() }
 
 // Verifier returns the verifier of this cosigner's signatures.
 func (s *Cosigner) Verifier() *torchwood.CosignatureVerifier { return s.verifier }

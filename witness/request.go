@@ -18,8 +18,8 @@ const (
 	// key names take some 60 kB, and a checkpoint may carry an Ed25519 signature beside each.
 	MaxBody = 128 << 10
 
-	// MaxProof is the largest number of consistency proof lines (tlog-witness, add-checkpoint).
-	MaxProof = 63
+	// maxProof is the largest number of consistency proof lines (tlog-witness, add-checkpoint).
+	maxProof = 63
 
 	// maxOrigin is the longest origin that an ML-DSA-44 cosignature can commit to, in bytes
 	// (tlog-cosignature, log_origin).
@@ -102,8 +102,8 @@ func parseSize(s string) (uint64, error) {
 }
 
 func parseProof(lines []string) ([][]byte, error) {
-	if len(lines) > MaxProof {
-		return nil, fmt.Errorf("%d consistency proof lines: want at most %d", len(lines), MaxProof)
+	if len(lines) > maxProof {
+		return nil, fmt.Errorf("%d consistency proof lines: want at most %d", len(lines), maxProof)
 	}
 	proof := make([][]byte, 0, len(lines))
 	for i, line := range lines {

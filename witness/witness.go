@@ -213,7 +213,7 @@ func (w *Witness) Published(ctx context.Context, hash string) ([]byte, error) {
 func vkeys(cosigners []*Cosigner) []string {
 	var list []string
 	for _, c := range cosigners {
-		list = append(list, c.VKey())
+		list = append(list, c.vkey())
 	}
 	return list
 }

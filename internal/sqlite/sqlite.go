@@ -211,11 +211,11 @@ func Remove(path string) error {
 
 var errVersion = errors.New("a version that is unknown")
 
-// ErrRace says that a statement found another state than the one on which it was decided.
-var ErrRace = errors.New("another process was faster")
+// errRace says that a statement found another state than the one on which it was decided.
+var errRace = errors.New("another process was faster")
 
 // OneRow passes on the outcome of a statement that must have changed exactly one row: else the
-// error wraps ErrRace.
+// error wraps errRace.
 func OneRow(res sql.Result, err error) error {
 	if err != nil {
 		return err
@@ -225,7 +225,7 @@ func OneRow(res sql.Result, err error) error {
 		return err
 	}
 	if n != 1 {
-		return fmt.Errorf("%d rows changed: %w", n, ErrRace)
+		return fmt.Errorf("%d rows changed: %w", n, errRace)
 	}
 	return nil
 }

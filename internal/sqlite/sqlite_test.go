@@ -138,7 +138,7 @@ func TestFailedTransactionChangesNothing(t *testing.T) {
 		}
 		return OneRow(tx.Exec("UPDATE t SET x = 3 WHERE x = 2"))
 	})
-	if !errors.Is(err, ErrRace) {
+	if !errors.Is(err, errRace) {
 		t.Errorf("a statement that changed nothing: %v", err)
 	}
 	if n := number(t, db, "SELECT count(*) FROM t"); n != 0 {

@@ -72,7 +72,7 @@ func (r *Report) add(piece string, found func() (string, error)) {
 // takes evidence without a challenge, which nobody gets to see, and looks whether it fits together.
 // Then it asks the log, if there is one, whether it admits the profile. It changes nothing.
 func (m *Machine) Check(ctx context.Context, o *Options, l LogInfo) *Report {
-	r := &Report{Cloud: m.Cloud()}
+	r := &Report{Cloud: m.cloud()}
 	look := *o
 	look.Persist = 0
 	r.add(PieceMachine, func() (string, error) {
@@ -123,7 +123,7 @@ func (m *Machine) Present(o *Options) error {
 }
 
 func (m *Machine) describe(o *Options, p poclog.Profile) string {
-	where := map[Cloud]string{GCE: "a VM of Compute Engine", Azure: "a VM of Azure", Other: "neither of Compute Engine nor of Azure"}[m.Cloud()]
+	where := map[Cloud]string{GCE: "a VM of Compute Engine", Azure: "a VM of Azure", Other: "neither of Compute Engine nor of Azure"}[m.cloud()]
 	text := fmt.Sprintf("%s; profile %s", where, p)
 	if o.Profile != "" {
 		text += ", as given"

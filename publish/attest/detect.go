@@ -29,9 +29,9 @@ const dmiFolder = "/sys/class/dmi/id"
 // maxDMI is over what any DMI string has.
 const maxDMI = 4096
 
-// Cloud reads the machine's DMI. It is a hint about which profile to take, and proves nothing: the
+// cloud reads the machine's DMI. It is a hint about which profile to take, and proves nothing: the
 // evidence does.
-func (m *Machine) Cloud() Cloud {
+func (m *Machine) cloud() Cloud {
 	switch {
 	case m.dmi("product_name") == "Google Compute Engine" || m.dmi("sys_vendor") == "Google":
 		return GCE
@@ -61,7 +61,7 @@ func (m *Machine) Profile(o *Options) (poclog.Profile, error) {
 	if o.Profile != "" {
 		return o.Profile, nil
 	}
-	switch m.Cloud() {
+	switch m.cloud() {
 	case GCE:
 		return poclog.GCETDXvTPM, nil
 	case Azure:

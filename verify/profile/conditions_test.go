@@ -286,7 +286,7 @@ func TestChainsHoldWhileAllTheirCertificatesDo(t *testing.T) {
 func TestLiveQuotesInProductionAreUnderTheirMakersRoots(t *testing.T) {
 	for _, use := range []poclog.RootUse{poclog.RootIntelSGX, poclog.RootAMDARK} {
 		roots := liveRoots(poclog.Production, use, []byte("its own"))
-		for _, r := range ProductionRoots() {
+		for _, r := range productionRoots {
 			if roots[r.SHA256] != (r.Use == use) {
 				t.Errorf("%s: %q: %t", use, r.Name, roots[r.SHA256])
 			}

@@ -105,10 +105,12 @@ func validity(certs ...*x509.Certificate) known {
 	return r
 }
 
-// Genuine is [Genuine] with what is known.
+// Genuine judges a bundle as [Known.Appraise] does, and passes it at any level, historical or not,
+// of a profile that the policy admits at all. It says whether the evidence is genuine before all
+// that judges it is at hand. Its entry is for no log.
 func (k *Known) Genuine(in Input) (*verify.Appraisal, error) {
 	in.Known = k
-	return Genuine(in)
+	return genuine(in)
 }
 
 // Appraise is [Appraise] with what is known: for judges of many bundles.

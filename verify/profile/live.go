@@ -89,7 +89,7 @@ func liveRoots(realm poclog.Realm, use poclog.RootUse, own []byte) map[[32]byte]
 		roots[poclog.Sum(own)] = true
 		return roots
 	}
-	for _, r := range ProductionRoots() {
+	for _, r := range productionRoots {
 		if r.Use == use {
 			roots[r.SHA256] = true
 		}

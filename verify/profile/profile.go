@@ -26,7 +26,7 @@ type Input struct {
 	Appraised  time.Time // when validity is judged: whole seconds
 	Appraisal  uint32    // the appraisal specification: 1 to poclog.Appraisal
 
-	anyLevel bool // pass evidence of any level: Genuine
+	anyLevel bool // pass evidence of any level: genuine
 
 	// Known, if set, saves work that was done before. It changes no result.
 	Known *Known
@@ -48,10 +48,8 @@ type Parsed struct {
 // check.
 func Appraise(in Input) (*verify.Appraisal, error) { return appraise(in, nil) }
 
-// Genuine judges a bundle as [Appraise] does, and passes it at any level, historical or not, of a
-// profile that the policy admits at all. It says whether the evidence is genuine before all that
-// judges it is at hand. Its entry is for no log.
-func Genuine(in Input) (*verify.Appraisal, error) {
+// genuine is [Known.Genuine] without what is known.
+func genuine(in Input) (*verify.Appraisal, error) {
 	in.anyLevel = true
 	return appraise(in, nil)
 }

@@ -367,7 +367,7 @@ func TestGenuineEvidencePassesAtAnyLevel(t *testing.T) {
 	in := judging(t, w, w.Honest())
 	_, err := Appraise(in)
 	wantCheck(t, "without collateral", err, verify.TEERevocation)
-	for name, genuine := range map[string]func(Input) (*verify.Appraisal, error){"": Genuine, " with what is known": NewKnown().Genuine} {
+	for name, genuine := range map[string]func(Input) (*verify.Appraisal, error){"": genuine, " with what is known": NewKnown().Genuine} {
 		if a, err := genuine(in); err != nil || a.Entry.Level != poclog.LevelChip {
 			t.Errorf("genuine evidence%s: %v", name, err)
 		}
@@ -378,7 +378,7 @@ func TestGenuineEvidencePassesAtAnyLevel(t *testing.T) {
 	if old.Bundle, err = b.Marshal(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Genuine(old); err != nil {
+	if _, err := genuine(old); err != nil {
 		t.Errorf("historical evidence: %v", err)
 	}
 	forged := in
@@ -386,12 +386,12 @@ func TestGenuineEvidencePassesAtAnyLevel(t *testing.T) {
 	if forged.Bundle, err = b.Marshal(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Genuine(forged)
+	_, err = genuine(forged)
 	wantCheck(t, "a forged quote", err, verify.TEESignature)
 	w.Policy.Admit = []poclog.Admission{{Profile: poclog.TDX, Level: poclog.LevelChip, Historical: true}}
 	if in.Policy, err = w.Policy.Marshal(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Genuine(in)
+	_, err = genuine(in)
 	wantCheck(t, "a profile that the policy does not admit", err, verify.Policy)
 }

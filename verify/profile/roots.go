@@ -29,9 +29,6 @@ func root(use poclog.RootUse, digest, name string) poclog.Root {
 	return poclog.Root{Use: use, SHA256: d, Name: name}
 }
 
-// ProductionRoots returns the roots of the realm of production, in the order of a policy.
-func ProductionRoots() []poclog.Root { return append([]poclog.Root(nil), productionRoots...) }
-
 // fixed are the uses for which the realm of production has no roots but its own. Vendors of TPMs
 // and bare-metal providers are many: there the policy's author says whom to trust.
 var fixed = map[poclog.RootUse]bool{
@@ -92,7 +89,7 @@ func checkReserved(p *poclog.Policy) error {
 // binding profiles at level 2 and, if historical is set, evidence without a challenge at level 0.
 func DefaultPolicy(historical bool) *poclog.Policy {
 	p := &poclog.Policy{
-		V: 1, Realm: poclog.Production, MaxChallengeAge: 600, Roots: ProductionRoots(), TCB: []string{"SWHardeningNeeded", "UpToDate"},
+		V: 1, Realm: poclog.Production, MaxChallengeAge: 600, Roots: slices.Clone(productionRoots), TCB: []string{"SWHardeningNeeded", "UpToDate"},
 	}
 	for _, d := range profiles {
 		if !d.name.ChipOnly() {

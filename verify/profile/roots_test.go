@@ -10,7 +10,7 @@ import (
 // A root certifies what its owner made it for. Listed for another use it would make one provider's
 // keys another's: whoever has a key that Google certified would have one of Azure's.
 func TestARootListedForAnotherUseIsRefused(t *testing.T) {
-	for _, own := range ProductionRoots() {
+	for _, own := range productionRoots {
 		for _, use := range []poclog.RootUse{
 			poclog.RootAMDARK, poclog.RootAzureAK, poclog.RootGCEAK, poclog.RootGCELaunch, poclog.RootIntelSGX, poclog.RootProviderAK, poclog.RootTPMEK,
 		} {
@@ -29,7 +29,7 @@ func TestARootListedForAnotherUseIsRefused(t *testing.T) {
 
 // listedFor reports whether production has a root for a use.
 func listedFor(r poclog.Root, use poclog.RootUse) bool {
-	for _, own := range ProductionRoots() {
+	for _, own := range productionRoots {
 		if own.SHA256 == r.SHA256 && own.Use == use {
 			return true
 		}

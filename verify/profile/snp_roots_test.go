@@ -16,7 +16,7 @@ func TestAMDRootsAreThePublishedOnes(t *testing.T) {
 		published[poclog.Sum(amd.Certificates(ders)[1])] = true
 	}
 	n := 0
-	for _, r := range ProductionRoots() {
+	for _, r := range productionRoots {
 		if r.Use == poclog.RootAMDARK {
 			n++
 			if !published[r.SHA256] {

@@ -162,9 +162,9 @@ func ownFirmware(m AzureMix) AzureMix {
 	return m
 }
 
-// Azure are the attacks of one bundle under the profiles azure-tdx-vtpm and azure-snp-vtpm, which a
-// check must refuse.
-var Azure = slices.Concat(
+// azureSingle are the attacks of one bundle under the profiles azure-tdx-vtpm and azure-snp-vtpm,
+// which a check must refuse.
+var azureSingle = slices.Concat(
 	under(poclog.AzureTDXvTPM, slices.Concat(azureVM(), azureTDX, onIntel, withTPM, challenged, tokens[:2], owners[:2])),
 	under(poclog.AzureSNPvTPM, slices.Concat(azureVM(), azureSNP, onAMD, withTPM, challenged, tokens[:2])),
 )
@@ -347,8 +347,8 @@ var onAMD = []Attack{
 	}},
 }
 
-// AzureSeries are the attacks under Azure's profiles that only time exposes.
-var AzureSeries = slices.Concat(azureSeries(poclog.AzureTDXvTPM), azureSeries(poclog.AzureSNPvTPM))
+// azureOverTime are the attacks under Azure's profiles that only time exposes.
+var azureOverTime = slices.Concat(azureSeries(poclog.AzureTDXvTPM), azureSeries(poclog.AzureSNPvTPM))
 
 func azureSeries(p poclog.Profile) []OverTime {
 	return []OverTime{
@@ -361,9 +361,9 @@ func azureSeries(p poclog.Profile) []OverTime {
 		}},
 		{Name: "tpm-rewound", Rule: "tpm-rewound", Profile: p, Stage: func(w *World) []*poclog.Bundle {
 			w.AzureVM.TPM.SetClock(3_600_000, Now)
-			w.Earlier(nil)
+			w.earlier(nil)
 			first := w.Honest()
-			w.Later()
+			w.later()
 			w.AzureVM.TPM.SetClock(1_000, Now)
 			return []*poclog.Bundle{first, w.next()}
 		}},

@@ -148,9 +148,9 @@ func (w *World) policyOver(pcrs ...int) []byte {
 	return tpm.PolicyPCRDigest(tpm.SHA256, []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: pcrs}}, d.Sum(nil))
 }
 
-// BareMetal are the attacks of one bundle under profile baremetal-tdx-tpm, which a check must
+// bareMetal are the attacks of one bundle under profile baremetal-tdx-tpm, which a check must
 // refuse.
-var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
+var bareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
 		return w.Seal(MetalMix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
 	}},
@@ -291,8 +291,8 @@ var BareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 	}},
 }, everywhere, tokens[:2], owners[:2]))
 
-// BareMetalSeries are the attacks under profile baremetal-tdx-tpm that only time exposes.
-var BareMetalSeries = []OverTime{
+// bareMetalOverTime are the attacks under profile baremetal-tdx-tpm that only time exposes.
+var bareMetalOverTime = []OverTime{
 	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.BareMetalTDXTPM, Stage: rewrapped},
 	{Name: "quote-replayed", Rule: "quote-replayed", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
 		first := w.Honest()
@@ -303,9 +303,9 @@ var BareMetalSeries = []OverTime{
 	}},
 	{Name: "tpm-rewound", Rule: "tpm-rewound", Profile: poclog.BareMetalTDXTPM, Stage: func(w *World) []*poclog.Bundle {
 		w.Machine.TPM.Clock = 3_600_000
-		w.Earlier(w.Machine.Chip)
+		w.earlier(w.Machine.Chip)
 		first := w.Honest()
-		w.Later()
+		w.later()
 		w.Machine.TPM.Clock = 1_000
 		return []*poclog.Bundle{first, w.next()}
 	}},

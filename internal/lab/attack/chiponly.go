@@ -43,8 +43,8 @@ func (w *World) quoted(quote []byte) *poclog.Bundle {
 	return b
 }
 
-// ChipOnly are the attacks of one bundle under the profiles tdx and snp, which a check must refuse.
-var ChipOnly = slices.Concat(
+// chipOnly are the attacks of one bundle under the profiles tdx and snp, which a check must refuse.
+var chipOnly = slices.Concat(
 	under(poclog.TDX, slices.Concat([]Attack{
 		{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
 			b := w.bare(nil)
@@ -78,8 +78,8 @@ var ChipOnly = slices.Concat(
 	}, onAMD, challenged, tokens[:2])),
 )
 
-// ChipOnlySeries are the attacks under the profiles tdx and snp that only time exposes.
-var ChipOnlySeries = []OverTime{
+// chipOnlyOverTime are the attacks under the profiles tdx and snp that only time exposes.
+var chipOnlyOverTime = []OverTime{
 	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.TDX, Stage: rewrapped},
 	{Name: "bundle-rewrapped", Rule: ExistingReceipt, Profile: poclog.SNP, Stage: rewrapped},
 	{Name: "malleated-quote", Rule: ExistingReceipt, Profile: poclog.TDX, Stage: func(w *World) []*poclog.Bundle {

@@ -28,7 +28,7 @@ func (a *OverTime) NewWorld() *World { return NewWorldOf(a.Profile) }
 
 // AllSeries are the attacks that only time exposes, of every profile.
 func AllSeries() []OverTime {
-	return slices.Concat(Series, BareMetalSeries, AzureSeries, ChipOnlySeries)
+	return slices.Concat(Series, bareMetalOverTime, azureOverTime, chipOnlyOverTime)
 }
 
 // Series are the attacks under profile gce-tdx-vtpm that only time exposes.
@@ -44,9 +44,9 @@ var Series = []OverTime{
 	}},
 	{Name: "tpm-rewound", Rule: "tpm-rewound", Stage: func(w *World) []*poclog.Bundle {
 		w.VM.TPM.SetClock(3_600_000, Now)
-		w.Earlier(w.VM.Platform())
+		w.earlier(w.VM.Platform())
 		first := w.Honest()
-		w.Later()
+		w.later()
 		w.VM.TPM.SetClock(1_000, Now)
 		return []*poclog.Bundle{first, w.next()}
 	}},

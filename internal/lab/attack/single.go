@@ -58,13 +58,13 @@ func under(p poclog.Profile, list []Attack) []Attack {
 }
 
 // All are the attacks of one bundle, of every profile.
-func All() []Attack { return slices.Concat(Single, BareMetal, Azure, ChipOnly) }
+func All() []Attack { return slices.Concat(single, bareMetal, azureSingle, chipOnly) }
 
 // ownImage is what an attacker boots.
 var ownImage = sync.OnceValue(func() *gce.Image { return gce.SyntheticImage("the attacker's own") })
 
-// Single are the attacks of one bundle under profile gce-tdx-vtpm, which a check must refuse.
-var Single = slices.Concat([]Attack{
+// single are the attacks of one bundle under profile gce-tdx-vtpm, which a check must refuse.
+var single = slices.Concat([]Attack{
 	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
 		return w.Assemble(Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
 	}},

@@ -121,17 +121,17 @@ func (w *World) observeAt(p *chip.Platform, at time.Time) {
 // long before evidence of now was made.
 const earlier = 9 * time.Minute
 
-// Earlier has the world answer a challenge of a while ago, and the register have been asked then
+// earlier has the world answer a challenge of a while ago, and the register have been asked then
 // for a chip, if any.
-func (w *World) Earlier(p *chip.Platform) {
+func (w *World) earlier(p *chip.Platform) {
 	if p != nil {
 		w.observeAt(p, Now.Add(-earlier))
 	}
 	w.Challenge = w.ChallengeAt(Now.Add(-earlier))
 }
 
-// Later has the world answer a challenge of now.
-func (w *World) Later() { w.Challenge = w.ChallengeAt(Now.Add(-challengeAge)) }
+// later has the world answer a challenge of now.
+func (w *World) later() { w.Challenge = w.ChallengeAt(Now.Add(-challengeAge)) }
 
 // ChallengeAt is a challenge whose checkpoint the witness cosigned at a time.
 func (w *World) ChallengeAt(at time.Time) *poclog.Challenge {

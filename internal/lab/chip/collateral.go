@@ -66,7 +66,7 @@ func (m *Maker) Resign(it poclog.CollateralItem, change func(inner string) strin
 }
 
 func (m *Maker) sign(member string, inner []byte) []byte {
-	return fmt.Appendf(nil, `{"%s":%s,"signature":"%x"}`, member, inner, m.signer.key.Raw(inner))
+	return fmt.Appendf(nil, `{"%s":%s,"signature":"%x"}`, member, inner, m.signer.key.raw(inner))
 }
 
 func (m *Maker) crl(by issued, at time.Time, serials []*big.Int) []byte {

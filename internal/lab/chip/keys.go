@@ -38,8 +38,8 @@ func (k Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, e
 	return k.PrivateKey.Sign(nil, digest, opts)
 }
 
-// Raw signs SHA-256 of a message as r ‖ s, 64 bytes.
-func (k Key) Raw(message []byte) []byte {
+// raw signs SHA-256 of a message as r ‖ s, 64 bytes.
+func (k Key) raw(message []byte) []byte {
 	sum := sha256.Sum256(message)
 	der, err := k.Sign(nil, sum[:], crypto.SHA256)
 	if err != nil {
@@ -53,8 +53,8 @@ func (k Key) Raw(message []byte) []byte {
 	return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 }
 
-// XY returns the public point, 64 bytes.
-func (k Key) XY() []byte {
+// xy returns the public point, 64 bytes.
+func (k Key) xy() []byte {
 	b, err := k.PublicKey.Bytes()
 	if err != nil {
 		panic(err) // a point on P-256

@@ -40,8 +40,8 @@ func (m *Maker) NewPlatform(name string, change func(*Platform)) *Platform {
 	}
 	p.pck = m.issue("Intel SGX PCK Certificate", m.ca, false, pckExtensions(p))
 	p.chain = pemOf(p.pck, m.ca, m.root)
-	p.qeReport = quotingEnclave(p.quoting.XY())
-	p.qeSig = p.pck.key.Raw(p.qeReport)
+	p.qeReport = quotingEnclave(p.quoting.xy())
+	p.qeSig = p.pck.key.raw(p.qeReport)
 	return p
 }
 
@@ -51,7 +51,7 @@ func (p *Platform) WithEnclave(change func(report []byte)) *Platform {
 	c := *p
 	c.qeReport = bytes.Clone(p.qeReport)
 	change(c.qeReport)
-	c.qeSig = p.pck.key.Raw(c.qeReport)
+	c.qeSig = p.pck.key.raw(c.qeReport)
 	return &c
 }
 
@@ -106,11 +106,11 @@ type TD struct {
 	MRConfigID [48]byte
 	ReportData [64]byte
 	Debug      bool
-	SVN        [16]byte // TEE_TCB_SVN; zero is DefaultTDXSVN
+	SVN        [16]byte // TEE_TCB_SVN; zero is defaultTDXSVN
 }
 
-// DefaultTDXSVN is the TDX module's version and SVN.
-var DefaultTDXSVN = [16]byte{5, 1, 6}
+// defaultTDXSVN is the TDX module's version and SVN.
+var defaultTDXSVN = [16]byte{5, 1, 6}
 
 // Measurements of the laboratory's TDX module.
 var (
@@ -122,7 +122,7 @@ var (
 func (td *TD) body() []byte {
 	svn := td.SVN
 	if svn == [16]byte{} {
-		svn = DefaultTDXSVN
+		svn = defaultTDXSVN
 	}
 	attributes := []byte{0, 0, 0, 0x10, 0, 0, 0, 0} // SEPT_VE_DISABLE
 	if td.Debug {
@@ -161,12 +161,12 @@ func (td *TD) signed() []byte {
 // Quote makes a quote of a TD on this chip, without padding. It costs one signature.
 func (p *Platform) Quote(td TD) []byte {
 	q := td.signed()
-	signature := p.quoting.Raw(q)
+	signature := p.quoting.raw(q)
 	u16, u32 := binary.LittleEndian.AppendUint16, binary.LittleEndian.AppendUint32
 	inner := append(bytes.Clone(p.qeReport), p.qeSig...)
 	inner = append(u16(inner, uint16(len(authData))), authData...)
 	inner = append(u32(u16(inner, 5), uint32(len(p.chain))), p.chain...)
-	data := append(bytes.Clone(signature), p.quoting.XY()...)
+	data := append(bytes.Clone(signature), p.quoting.xy()...)
 	data = append(u32(u16(data, 6), uint32(len(inner))), inner...)
 	return append(u32(q, uint32(len(data))), data...)
 }

@@ -86,7 +86,7 @@ func (v *VM) Start(h *Host, socket int) error {
 
 // Stop shuts the VM down.
 func (v *VM) Stop() {
-	v.TPM.Stop(v.cloud.Now)
+	v.TPM.stop(v.cloud.Now)
 	v.Host = nil
 }
 

@@ -88,14 +88,14 @@ func (c *Cloud) Certify(key crypto.PublicKey, g tpm.GCEInstance) ([]byte, error)
 
 // Start powers the TPM on, as after a reset.
 func (t *TPM) Start(now time.Time, img *Image) {
-	t.Stop(now)
+	t.stop(now)
 	t.on, t.Image = now, img
 	t.ResetCount++
 	t.RestartCount = 0
 }
 
-// Stop powers it off in order: it keeps its clock.
-func (t *TPM) Stop(now time.Time) {
+// stop powers it off in order: it keeps its clock.
+func (t *TPM) stop(now time.Time) {
 	t.clock = t.Clock(now)
 	t.on, t.Image = time.Time{}, nil
 }

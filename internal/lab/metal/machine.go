@@ -83,9 +83,9 @@ type TPM struct {
 // discrete TPMs have one.
 var Selection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17, 18}}}
 
-// NewTPM makes the TPM of a name, in which a launch has happened, and its AK, which is tied to the
+// newTPM makes the TPM of a name, in which a launch has happened, and its AK, which is tied to the
 // launch.
-func NewTPM(seed, name string, boot *gce.Image, launch *Launch) *TPM {
+func newTPM(seed, name string, boot *gce.Image, launch *Launch) *TPM {
 	t := &TPM{EK: chip.NewKey(seed, "EK\n"+name).Public(), Boot: boot, ResetCount: 1, Clock: 1000, Selection: Selection}
 	t.Launched(launch)
 	t.NewAK(seed, name, launch.AuthPolicy(tpm.SHA256))
@@ -186,7 +186,7 @@ func New(seed, name string, from time.Time, maker *chip.Maker) *Provider {
 // NewMachine puts a machine into a zone, named <region>-<letter>, and certifies its keys. The AK's
 // certificate names the machine's chip if named is set.
 func (p *Provider) NewMachine(zone string, named bool) *Machine {
-	return p.MachineWith(NewTPM(p.Seed, p.nextName(), p.Boot, p.Launch), zone, named)
+	return p.MachineWith(newTPM(p.Seed, p.nextName(), p.Boot, p.Launch), zone, named)
 }
 
 func (p *Provider) nextName() string { return fmt.Sprintf("%s/machine-%d", p.Name, len(p.Machines)) }

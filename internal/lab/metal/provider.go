@@ -90,8 +90,8 @@ func (c *CA) leaf(t *x509.Certificate, key crypto.PublicKey) []byte {
 	return append(append(append([]byte(nil), cert.Raw...), c.ca.cert.Raw...), c.root.cert.Raw...)
 }
 
-// Device is how the laboratory's EK certificates name their TPMs.
-var Device = tpm.Device{Manufacturer: "id:504C4F47", Model: "POCLOG-LAB", Version: "id:00010002"}
+// device is how the laboratory's EK certificates name their TPMs.
+var device = tpm.Device{Manufacturer: "id:504C4F47", Model: "POCLOG-LAB", Version: "id:00010002"}
 
 // CertifyEK issues an EK certificate in TCG's form: no subject, and the TPM's attributes in a
 // critical subjectAltName. The key is RSA or ECC.
@@ -100,7 +100,7 @@ func (c *CA) CertifyEK(ek crypto.PublicKey) []byte {
 	if _, ok := ek.(interface{ Size() int }); ok { // *rsa.PublicKey
 		t.KeyUsage = x509.KeyUsageKeyEncipherment
 	}
-	t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: deviceName(Device)}}
+	t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: deviceName(device)}}
 	return c.leaf(t, ek)
 }
 
