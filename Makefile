@@ -4,9 +4,10 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -X main.version=$(VERSION)
 FUZZTIME  ?= 10s
 YEAR      ?= 1000000
+SCREENSHOTS ?= bin/screenshots
 PACKAGES  := ./...
 
-.PHONY: all build cross demo test store-test lint unit js skipped agree year bench bench-peers strangers fuzz vectors clean
+.PHONY: all build cross demo test store-test lint unit js skipped agree year bench bench-peers screenshots strangers fuzz vectors clean
 
 all: build
 
@@ -62,6 +63,9 @@ year: ## a year of honest operation with a million entries, in which a monitor m
 
 bench: ## every benchmark; figures of one run compare, figures of two do not. A monitor scans a million entries: YEAR=30000 is enough for a look
 	POCLOG_YEAR=$(YEAR) $(GO) test -run '^$$' -bench . -benchtime 1s -timeout 60m $(PACKAGES) | grep -v -e '^ok' -e 'no test files' -e '^PASS'
+
+screenshots: ## the explorer's pages at three widths, dark, and printed, into SCREENSHOTS
+	mkdir -p $(SCREENSHOTS) && POCLOG_SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(GO) test -run PagesInChromium -count 1 ./monitor/web
 
 bench-peers: ## ours beside other projects' programs, which it fetches and builds, as ratios of one run
 	$(GO) run ./internal/peers

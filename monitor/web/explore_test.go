@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -393,22 +396,68 @@ func TestPagesAreForEveryone(t *testing.T) {
 	}
 }
 
-// TestPagesInChromium draws the main pages, and keeps the pictures in POCLOG_SCREENSHOTS if that
-// names a folder, for people to look at.
+// Without JavaScript every page looks the same, but for the verifier, which says what it needs.
+func TestPagesWithoutJavaScript(t *testing.T) {
+	chromium(t)
+	s, dir := explored(t, nil), t.TempDir()
+	at, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(at)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		r.Header.Add("Content-Security-Policy", "sandbox allow-same-origin") // no allow-scripts: the browser runs none
+		return nil
+	}
+	srv := httptest.NewServer(proxy)
+	defer srv.Close()
+	off := &site{url: srv.URL, t: t}
+	picture := func(s *site, path, name string) []byte {
+		file := filepath.Join(dir, name+".png")
+		s.browse(path, "--window-size=1280,900", "--screenshot="+file)
+		b, err := os.ReadFile(file)
+		if err != nil || len(b) < 5000 {
+			t.Fatalf("%s: %d bytes, %v", path, len(b), err)
+		}
+		return b
+	}
+	for _, path := range []string{"/", "/chips", "/id/" + string(querytest.PPID(1)), "/alerts", "/entry?log=" + origin + "&n=1", "/verify"} {
+		same := bytes.Equal(picture(s, path, "on"), picture(off, path, "off"))
+		if same != (path != "/verify") {
+			t.Errorf("%s looks the same without JavaScript: %v", path, same)
+		}
+	}
+	if body, _ := s.visit("/verify", http.StatusOK); !strings.Contains(body, "<noscript>") {
+		t.Error("/verify does not say that it needs JavaScript")
+	}
+}
+
+// TestPagesInChromium draws the main pages from a phone to 4k, light and dark, and as they are
+// printed, and keeps the pictures in POCLOG_SCREENSHOTS if that names a folder, for people to look
+// at: make screenshots.
 func TestPagesInChromium(t *testing.T) {
 	chromium(t)
-	dir := os.Getenv("POCLOG_SCREENSHOTS")
+	dir, widths := os.Getenv("POCLOG_SCREENSHOTS"), []int{360, 1280, 3840}
 	if dir == "" {
-		dir = t.TempDir()
+		dir, widths = t.TempDir(), []int{360, 1280}
 	}
 	s := explored(t, func(c *web.Config) {})
-	for name, path := range map[string]string{"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms", "verify": "/verify"} {
-		for _, width := range []int{360, 1280} {
-			file := filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width))
-			s.browse(path, fmt.Sprintf("--window-size=%d,1400", width), "--screenshot="+file)
-			if info, err := os.Stat(file); err != nil || info.Size() < 5000 {
-				t.Errorf("%s is empty: %v, %v", file, info, err)
-			}
+	drawn := func(path, file string, flags ...string) {
+		s.browse(path, flags...)
+		if info, err := os.Stat(file); err != nil || info.Size() < 5000 {
+			t.Errorf("%s is empty: %v, %v", file, info, err)
 		}
+	}
+	for name, path := range map[string]string{"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms", "verify": "/verify"} {
+		for _, width := range widths {
+			file := filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width))
+			drawn(path, file, fmt.Sprintf("--window-size=%d,1400", width), "--screenshot="+file)
+		}
+		if len(widths) < 3 {
+			continue
+		}
+		dark, print := filepath.Join(dir, name+"-dark.png"), filepath.Join(dir, name+".pdf")
+		drawn(path, dark, "--window-size=1280,1400", "--blink-settings=preferredColorScheme=0", "--screenshot="+dark)
+		drawn(path, print, "--no-pdf-header-footer", "--print-to-pdf="+print)
 	}
 }
