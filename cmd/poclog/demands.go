@@ -94,8 +94,8 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 		d.Appraisals = append(d.Appraisals, judge)
 	}
 	if f.chassis != "" {
-		if d.Chassis, err = poclog.ParseIdentity(f.chassis); err != nil {
-			return d, usagef("--chassis: %w", err)
+		if d.Chassis, err = wholeIdentity(cmd, "--chassis", f.chassis); err != nil {
+			return d, err
 		}
 	}
 	if err := f.known(); err != nil {

@@ -37,6 +37,10 @@ func newDossierCmd() *cobra.Command {
 			"  poclog dossier vm.tlog-proof --since 30d --intervals -o vm.dossier.json\n" +
 			"  poclog verify vm.tlog-proof --dossier vm.dossier.json --policy policy.txt",
 		Args: cobra.MinimumNArgs(1),
+		ValidArgsFunction: func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			list, _ := completeIdentities(c, args, typed)
+			return list, cobra.ShellCompDirectiveDefault // or a receipt's file
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd, args) },
 	}
 	d.logFlags.register(c)
@@ -107,7 +111,11 @@ func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) 
 		case index.ParseName(arg) == nil:
 			names = append(names, arg)
 		case strings.Contains(arg, ":") && !strings.Contains(arg, "/"):
-			return nil, usagef("%w", err)
+			id, err := wholeIdentity(cmd, "dossier", arg)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, string(id), index.Unproven+string(id))
 		default:
 			more, err := namesOfReceipt(cmd, arg)
 			if err != nil {

@@ -23,7 +23,8 @@ type filter struct {
 	place        string
 	since, until string
 
-	id     poclog.Identity
+	id     *query.Naming   // nil: any
+	found  poclog.Identity // that a short form names
 	times  [2]time.Time
 	asJSON bool
 }
@@ -36,33 +37,36 @@ func newLogEntriesCmd() *cobra.Command {
 		Short: "List a log's entries, every one proven to be in it",
 		Example: "  poclog log entries https://log.example/2026 --identity intel:tdx:ppid:00112233445566778899aabbccddeeff\n" +
 			"  poclog log entries https://log.example/2026 --place gce/us-central1-a --since 2026-11-01T00:00:00Z --json",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeLogs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lf.url = args[0]
 			return f.run(cmd, &lf)
 		},
 	}
 	c.Flags().StringVar(&lf.policy, "policy", "", "tlog-policy: whose signatures count")
-	c.Flags().StringVar(&f.identity, "identity", "", "entries that name this chip, key, instance or quote")
+	c.Flags().StringVar(&f.identity, "identity", "", "entries that name this chip, key, instance or quote, whole or by the beginning of its value")
 	c.Flags().StringVar(&f.place, "place", "", "entries that claim this place, proven or not: provider, provider/region or provider/zone")
-	c.Flags().StringVar(&f.since, "since", "", "entries appraised at this time or later, RFC 3339")
-	c.Flags().StringVar(&f.until, "until", "", "entries appraised before this time, RFC 3339")
+	c.Flags().StringVar(&f.since, "since", "", "entries appraised at this time or later: RFC 3339, a date, or how long ago (24h, 7d)")
+	c.Flags().StringVar(&f.until, "until", "", "entries appraised before this time")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print a JSON object a line: index and entry")
 	return c
 }
 
 func (f *filter) parse() (err error) {
 	if f.identity != "" {
-		if f.id, err = poclog.ParseIdentity(f.identity); err != nil {
+		id, err := query.ParseNaming(f.identity)
+		if err != nil {
 			return usagef("--identity: %w", err)
 		}
+		f.id = &id
 	}
 	for i, s := range []string{f.since, f.until} {
 		if s == "" {
 			continue
 		}
-		if f.times[i], err = time.Parse(time.RFC3339, s); err != nil {
-			return usagef("--since, --until: %w", err)
+		if f.times[i], err = parseMoment([]string{"since", "until"}[i], s, time.Now()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -80,6 +84,7 @@ func (f *filter) run(cmd *cobra.Command, lf *logFlags) error {
 	if err != nil {
 		return fromLog(err)
 	}
+	var held []func() error // until it is known that a short form means one identity
 	for leaf, err := range cl.Entries(cmd.Context(), cp.Tree, client.Range{To: cp.Size, Progress: progress(cmd, "entries")}) {
 		if err != nil {
 			return fromLog(err)
@@ -91,7 +96,21 @@ func (f *filter) run(cmd *cobra.Command, lf *logFlags) error {
 		if !f.picks(parsed) {
 			continue
 		}
-		if err := f.print(cmd.OutOrStdout(), leaf, parsed); err != nil {
+		if f.id == nil || f.id.Whole != "" {
+			if err := f.print(cmd.OutOrStdout(), leaf, parsed); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, id := range parsed.Proof.Identities() {
+			if f.found, err = f.id.One(f.found, id); err != nil {
+				return usagef("--identity: %w", err)
+			}
+		}
+		held = append(held, func() error { return f.print(cmd.OutOrStdout(), leaf, parsed) })
+	}
+	for _, print := range held {
+		if err := print(); err != nil {
 			return err
 		}
 	}
@@ -99,14 +118,14 @@ func (f *filter) run(cmd *cobra.Command, lf *logFlags) error {
 }
 
 // all reports whether the filter asks for nothing.
-func (f *filter) all() bool { return f.id == "" && f.place == "" && f.since == "" && f.until == "" }
+func (f *filter) all() bool { return f.id == nil && f.place == "" && f.since == "" && f.until == "" }
 
 func (f *filter) picks(l poclog.Leaf) bool {
 	e := l.Proof
 	if e == nil {
 		return f.all()
 	}
-	if f.id != "" && !slices.Contains(e.Identities(), f.id) {
+	if f.id != nil && !slices.ContainsFunc(e.Identities(), f.id.Names) {
 		return false
 	}
 	if f.since != "" && e.Appraised.Before(f.times[0]) || f.until != "" && !e.Appraised.Before(f.times[1]) {

@@ -128,6 +128,8 @@ func newMonitorRemoveLogCmd() *cobra.Command {
 		Long:    "Leaves a log alone. Its records and alerts stay: a log that is added again goes on from there.",
 		Example: "  poclog monitor remove-log log.example/2026",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: completeOrigins,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(monitor.Config{}, func(m *monitor.Monitor) error { return m.RemoveLog(cmd.Context(), args[0]) })
 		},

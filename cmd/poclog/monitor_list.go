@@ -260,12 +260,17 @@ func newListAlertsCmd(name string, severity rule.Severity) *cobra.Command {
 		Example: "  poclog monitor list " + name + " --since 7d\n  poclog monitor list " + name + " --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			af := monitor.AlertFilter{Severity: severity, Rule: ruleID, Subject: poclog.Identity(subject), Unsilenced: !silenced}
+			af := monitor.AlertFilter{Severity: severity, Rule: ruleID, Unsilenced: !silenced}
 			var err error
 			if af.Since, af.Until, err = f.span(time.Now()); err != nil {
 				return err
 			}
-			return f.with(monitor.Config{}, func(m *monitor.Monitor) error { return f.alerts(cmd, m, name, af) })
+			return f.with(monitor.Config{}, func(m *monitor.Monitor) (err error) {
+				if af.Subject, err = subjectOf(cmd.Context(), m, subject); err != nil {
+					return err
+				}
+				return f.alerts(cmd, m, name, af)
+			})
 		},
 	}
 	f.monitorFlags.register(c)

@@ -146,6 +146,14 @@ func resolve(ctx context.Context, m *monitor.Monitor, text string) (poclog.Ident
 	return id, err
 }
 
+// subjectOf reads what alerts are about: "", "log:<origin>", or an identity, also in a short form.
+func subjectOf(ctx context.Context, m *monitor.Monitor, text string) (poclog.Identity, error) {
+	if text == "" || strings.HasPrefix(text, "log:") {
+		return poclog.Identity(text), nil
+	}
+	return resolve(ctx, m, text)
+}
+
 // placeTexts are places as records name them, on a terminal as short as placeCell's.
 func placeTexts(places []string, full bool) []string {
 	if full {

@@ -33,7 +33,8 @@ func newMonitorShowCmd() *cobra.Command {
 			"in which its evidence was made under the monitor's policy for the log. Exit status 1: no entry names the identity.",
 		Example: "  poclog monitor show intel:tdx:ppid:00112233445566778899aabbccddeeff\n" +
 			"  poclog monitor show ppid:00112233 --exact\n  poclog monitor show gce:instance:7:42 --json",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeIdentities,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.with(monitor.Config{}, func(m *monitor.Monitor) error { return s.run(cmd, m, args[0]) })
 		},

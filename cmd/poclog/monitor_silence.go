@@ -53,6 +53,11 @@ func newSilenceAddCmd() *cobra.Command {
 }
 
 func addSilence(cmd *cobra.Command, m *monitor.Monitor, dir string, s notify.Silence) error {
+	subject, err := subjectOf(cmd.Context(), m, s.Subject)
+	if err != nil {
+		return err
+	}
+	s.Subject = string(subject)
 	if s.Alert != "" {
 		a, err := m.Alert(cmd.Context(), s.Alert)
 		if err != nil {
@@ -63,7 +68,7 @@ func addSilence(cmd *cobra.Command, m *monitor.Monitor, dir string, s notify.Sil
 		}
 	}
 	list := notify.SilencesIn(dir)
-	s, err := list.Add(s)
+	s, err = list.Add(s)
 	if err != nil {
 		return usagef("%w", err)
 	}

@@ -104,19 +104,66 @@ var (
 	ErrUnnamed = errors.New("no entry") // no entry names it
 )
 
-// Resolve finds the identity that text names: whole, or by the beginning of its value
-// ("ppid:0123abcd", "0123abcd"), as tables show it. More than one that begins so is an error that
-// names two; the errors are ErrUnclear, ErrUnnamed, or those of the records.
-func Resolve(records Records, text string) (poclog.Identity, error) {
+// A Naming is how people write an identity: whole, or as tables show it, by the beginning of its
+// value ("ppid:0123abcd…", "0123abcd") or by its end ("gce:…99942127"). In front may stand any whole
+// part of the kind.
+type Naming struct {
+	Whole poclog.Identity // if it is whole
+
+	text, kind, begin, end string
+}
+
+// ParseNaming reads how somebody writes an identity. Less than 6 characters of its value are
+// ErrUnclear.
+func ParseNaming(text string) (Naming, error) {
 	if id, err := poclog.ParseIdentity(text); err == nil {
-		return id, nil
+		return Naming{Whole: id}, nil
 	}
-	kind, value := "", strings.TrimSuffix(text, "…")
-	if i := strings.LastIndexByte(value, ':'); i >= 0 {
-		kind, value = value[:i], value[i+1:]
+	n := Naming{text: text, begin: strings.TrimSuffix(text, "…")}
+	if i := strings.LastIndexByte(n.begin, ':'); i >= 0 {
+		n.kind, n.begin = n.begin[:i], n.begin[i+1:]
 	}
-	if len(value) < minPrefix {
-		return "", fmt.Errorf("identity %.100q: %w: want one in full, or %d characters of its value", text, ErrUnclear, minPrefix)
+	if end, ok := strings.CutPrefix(n.begin, "…"); ok {
+		n.begin, n.end = "", end
+	}
+	if len(n.begin)+len(n.end) < minPrefix {
+		return n, fmt.Errorf("identity %.100q: %w: want one in full, or %d characters of its value", text, ErrUnclear, minPrefix)
+	}
+	return n, nil
+}
+
+// Names reports whether an identity may be the one that is meant.
+func (n *Naming) Names(id poclog.Identity) bool {
+	if n.Whole != "" {
+		return id == n.Whole
+	}
+	isKind := n.kind == "" || strings.Contains(":"+id.Kind()+":", ":"+n.kind+":")
+	return isKind && strings.HasPrefix(id.Value(), n.begin) && strings.HasSuffix(id.Value(), n.end)
+}
+
+// One takes an identity of those that are looked at: found is the one that was taken before, or "".
+// A second one is ErrUnclear.
+func (n *Naming) One(found, id poclog.Identity) (poclog.Identity, error) {
+	switch {
+	case id == found || !n.Names(id):
+		return found, nil
+	case found != "":
+		return "", fmt.Errorf("identity %.100q: %w: %s and %s begin or end so", n.text, ErrUnclear, found, id)
+	}
+	return id, nil
+}
+
+// None is the error that nothing has the name.
+func (n *Naming) None() error {
+	return fmt.Errorf("identity %.100q: %w names one that begins or ends so", n.text, ErrUnnamed)
+}
+
+// Resolve finds the identity that text names, as [ParseNaming] reads it. More than one is an error
+// that names two; the errors are ErrUnclear, ErrUnnamed, or those of the records.
+func Resolve(records Records, text string) (poclog.Identity, error) {
+	n, err := ParseNaming(text)
+	if err != nil || n.Whole != "" {
+		return n.Whole, err
 	}
 	var found poclog.Identity
 	for r, err := range records {
@@ -124,17 +171,13 @@ func Resolve(records Records, text string) (poclog.Identity, error) {
 			return "", err
 		}
 		for _, id := range IdentitiesOf(r) {
-			if id == found || !strings.HasPrefix(id.Value(), value) || !strings.HasSuffix(id.Kind(), kind) {
-				continue
+			if found, err = n.One(found, id); err != nil {
+				return "", err
 			}
-			if found != "" {
-				return "", fmt.Errorf("identity %.100q: %w: %s and %s begin so", text, ErrUnclear, found, id)
-			}
-			found = id
 		}
 	}
 	if found == "" {
-		return "", fmt.Errorf("identity %.100q: %w names one that begins so", text, ErrUnnamed)
+		return "", n.None()
 	}
 	return found, nil
 }

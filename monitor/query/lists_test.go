@@ -174,12 +174,15 @@ func TestIdentitiesAreFoundByTheBeginningOfTheirValue(t *testing.T) {
 		querytest.Proof(1, 1, 3, func(r *monitor.Record) { r.Chip = first }),
 	)
 	for text, want := range map[string]string{
-		string(first):              string(first),
-		"aabbcc00":                 string(first),
-		"aabbcc00…":                string(first),
-		"ppid:aabbcc1":             string(second),
-		"intel:tdx:ppid:aabbcc11":  string(second),
-		"aabbcc":                   "begin so",
+		string(first):             string(first),
+		"aabbcc00":                string(first),
+		"aabbcc00…":               string(first),
+		"ppid:aabbcc1":            string(second),
+		"intel:tdx:ppid:aabbcc11": string(second),
+		"aabbcc":                  "begin or end so",
+		"tdx:aabbcc1":             string(second),
+		"ppid:…" + string(second)[len(second)-8:]: string(second),
+		"dx:aabbcc1":               "no entry names", // no whole part of the kind
 		"aabb":                     "6 characters",
 		"chipid:aabbcc00":          "no entry names",
 		"ffffff":                   "no entry names",
