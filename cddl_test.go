@@ -1,12 +1,15 @@
 package poclog_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/cddl"
 	"github.com/poclog/poclog/internal/vectors"
 )
@@ -35,6 +38,117 @@ func TestCDDLTakesTheVectors(t *testing.T) {
 			t.Errorf("%s: %v", v.Desc, err)
 		}
 	})
+}
+
+// A filed is a vector of a folder of testdata, as far as it holds files.
+type filed struct {
+	Receipt       string `json:"receipt"`
+	Contradiction string `json:"contradiction"`
+	Dossier       string `json:"dossier"`
+	IndexWrong    string `json:"index_wrong"`
+	Claims        []struct {
+		Leaf string `json:"leaf"`
+	} `json:"claims"`
+	Bundle     []byte          `json:"bundle"`
+	Collateral []byte          `json:"collateral"`
+	Policy     json.RawMessage `json:"policy"` // of appraisals in base64, else a tlog-policy
+	Expect     json.RawMessage `json:"expect"`
+}
+
+// TestCDDLTakesTheVectorsOfOtherFolders holds it to whole files: what is not refused as malformed is
+// of its rule, with what stands in it.
+func TestCDDLTakesTheVectorsOfOtherFolders(t *testing.T) {
+	s, matched := schema(t), make(map[string]int)
+	match := func(t *testing.T, rule string, file []byte) {
+		t.Helper()
+		if err := s.Match(rule, file); err != nil {
+			t.Errorf("%s: %v", rule, err)
+		}
+		matched[rule]++
+	}
+	leaf := func(t *testing.T, leaf []byte) {
+		t.Helper()
+		l, err := poclog.ParseLeaf(leaf)
+		switch {
+		case err != nil:
+		case l.Proof != nil:
+			match(t, "entry", leaf)
+		case l.Config != nil:
+			match(t, "config-entry", leaf)
+		case l.Index != nil:
+			match(t, "index-entry", leaf)
+		}
+	}
+	receipt := func(t *testing.T, file []byte) {
+		t.Helper()
+		_, rest, _ := strings.Cut(string(file), "\nextra ")
+		line, _, _ := strings.Cut(rest, "\n")
+		extra, err := base64.StdEncoding.DecodeString(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		match(t, "receipt-extra", extra)
+		r, err := poclog.ParseReceipt(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf(t, r.Entry)
+	}
+	for _, folder := range []string{"receipts", "contradictions", "dossiers", "indexes-wrong", "rules", "stapled", "appraisals"} {
+		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.json"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no vectors (%v)", folder, err)
+		}
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v filed
+			if err := json.Unmarshal(text, &v); err != nil {
+				t.Fatal(err)
+			}
+			t.Run(name, func(t *testing.T) {
+				var expect string
+				if err := json.Unmarshal(v.Expect, &expect); err == nil && strings.HasSuffix(expect, "format") {
+					if folder == "receipts" && strings.Contains(name, "leaf-malformed") {
+						receipt(t, []byte(v.Receipt))
+					}
+					return
+				}
+				for rule, file := range map[string]string{"contradiction": v.Contradiction, "dossier": v.Dossier, "index-wrong": v.IndexWrong} {
+					if file != "" {
+						match(t, rule, []byte(file))
+					}
+				}
+				if v.Receipt != "" {
+					receipt(t, []byte(v.Receipt))
+				}
+				for _, c := range v.Claims {
+					leaf(t, []byte(c.Leaf))
+				}
+				if len(v.Bundle) > 0 {
+					match(t, "bundle", v.Bundle)
+					var policy []byte
+					if err := json.Unmarshal(v.Policy, &policy); err != nil {
+						t.Fatal(err)
+					}
+					match(t, "policy", policy)
+					leaf(t, []byte(expect))
+				}
+				if len(v.Collateral) > 0 {
+					match(t, "collateral", v.Collateral)
+				}
+			})
+		}
+	}
+	for rule, least := range map[string]int{
+		"receipt-extra": 100, "contradiction": 20, "dossier": 30, "index-wrong": 15, "entry": 300, "config-entry": 2, "index-entry": 2, "bundle": 20, "collateral": 15, "policy": 20,
+	} {
+		if matched[rule] < least {
+			t.Errorf("%d files of %s: want %d", matched[rule], rule, least)
+		}
+	}
 }
 
 // TestCDDLRefusesNothingThatIsRead changes the vectors member by member: what the readers take

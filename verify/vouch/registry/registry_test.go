@@ -325,8 +325,12 @@ func TestAMoveExplainsOnlyWhatWasAnnounced(t *testing.T) {
 	if !explain(move(2, 10, 12), 5, 11, 9, there) {
 		t.Error("a move that was announced, and made in its window, is not explained")
 	}
+	if !explain(move(2, 10, 12), 5, 10, 10, there) {
+		t.Error("a move at the begin of its window is not explained")
+	}
 	for desc, got := range map[string]bool{
 		"before its window":              explain(move(2, 10, 12), 5, 9, 8, there),
+		"at the end of its window":       explain(move(2, 10, 12), 5, 12, 9, there),
 		"after its window":               explain(move(2, 10, 12), 5, 13, 9, there),
 		"announced within its window":    explain(move(2, 10, 12), 11, 11, 9, there),
 		"announced after the move":       explain(move(2, 10, 12), 13, 11, 9, there),

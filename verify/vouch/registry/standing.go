@@ -231,7 +231,7 @@ func (s *Standing) Explains(source, target poclog.StatedPlace, moved, lastAtSour
 		return nil
 	}
 	for _, m := range s.history.moves {
-		if m.logged.Before(m.From) && *m.Source == source && *m.Target == target && !moved.Before(m.From) && !moved.After(m.Until) && !lastAtSource.After(m.From) {
+		if m.logged.Before(m.From) && *m.Source == source && *m.Target == target && !moved.Before(m.From) && moved.Before(m.Until) && !lastAtSource.After(m.From) {
 			return m.Statement
 		}
 	}
