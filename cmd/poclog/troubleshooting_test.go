@@ -10,17 +10,27 @@ import (
 	"testing"
 )
 
-// The situation in which docs/troubleshooting.md is tried: a laboratory, and four logs. `mylog` has
+// The situation in which docs/troubleshooting.md is tried: a laboratory, and five logs. `mylog` has
 // one proof. `copy` was copied before, and went another way. `other` has the same name and other
-// keys. The only witness of `waiting` does not answer.
+// keys. The only witness of `waiting` does not answer. `witnessed` has one witness, and stricter.txt
+// demands another one, too.
 const troubles = `
 poclog lab up cloud --chassis 2 --vms 3
 poclog log init mylog --origin log.example/2026 --url http://127.0.0.1:8080 --appraisal cloud/appraisal.json
 cp -r mylog copy && cp mylog.guard copy.guard
 poclog log init other --origin log.example/2026 --url http://127.0.0.1:8081 --appraisal cloud/appraisal.json
+poclog log init witnessed --origin witnessed.example/2026 --url http://127.0.0.1:8085 --appraisal cloud/appraisal.json
+poclog witness serve w2 --name witness.example/w2 --listen 127.0.0.1:8086 --policy witnessed/policy.txt &
+poclog policy add-witness witnessed/policy.txt http://127.0.0.1:8086 --yes && poclog policy quorum witnessed/policy.txt 1 w2
+poclog log serve witnessed --listen 127.0.0.1:8085 &
+poclog lab prove cloud --policy witnessed/policy.txt -o seen
+poclog submit seen/000000.bundle.json --collateral seen/lab.collateral.json --policy witnessed/policy.txt -o witnessed.tlog-proof --yes
 poclog log init waiting --origin waiting.example/2026 --url http://127.0.0.1:8083 --appraisal cloud/appraisal.json
 poclog witness serve w1 --name witness.example/w1 --listen 127.0.0.1:8084 --policy waiting/policy.txt & W=$!; until poclog policy add-witness waiting/policy.txt http://127.0.0.1:8084 --yes; do sleep 0.1; done; kill $W; wait $W
 poclog policy quorum waiting/policy.txt 1 w1
+cp witnessed/policy.txt stricter.txt
+poclog witness serve w3 --name witness.example/w3 --listen 127.0.0.1:8087 & W=$!; until poclog policy add-witness stricter.txt http://127.0.0.1:8087 --yes; do sleep 0.1; done; kill $W; wait $W
+poclog policy quorum stricter.txt 2 w2 w3
 poclog log serve mylog --listen 127.0.0.1:8080 --index-interval 1h &
 poclog log serve other --listen 127.0.0.1:8081 --index-interval 1h &
 poclog log serve copy --listen 127.0.0.1:8082 --index-interval 1h &
@@ -43,6 +53,7 @@ var producers = map[string]string{
 	`your tlog-policy has no group "auditors" of auditors`:                        "poclog verify vm.tlog-proof --realm lab --verdict audited",
 	"require: check place.registry did not pass":                                  "poclog verify vm.tlog-proof --realm lab --require place.registry",
 	"checkpoint: … signed by nobody whom the policy names":                        "poclog verify vm.tlog-proof --realm lab --policy other/policy.txt",
+	"cosigned by …: not the policy's quorum":                                      "poclog verify witnessed.tlog-proof --realm lab --policy stricter.txt",
 	"neither a receipt, a dossier, a bundle, …":                                   "poclog verify mylog/policy.txt",
 	"there is no terminal to ask":                                                 "poclog submit vms/000001.bundle.json -o 1.tlog-proof </dev/null",
 	"there is no collateral of Intel's for the platform":                          "poclog submit vms/000001.bundle.json -o 1.tlog-proof --yes",
