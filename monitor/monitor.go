@@ -16,7 +16,8 @@
 //
 // The parts of the package are groups of files:
 //   - monitor, run, state: the folder, its database and the loop over all logs;
-//   - tail, roots, tree, trouble, covering: verified reading of one log, and what is wrong with it;
+//   - tail, roots, tree, indexes, trouble, covering: verified reading of one log, and what is wrong
+//     with it;
 //   - record, fill, rows, terms, filter: what is kept of each entry;
 //   - facets, index, pairs: which entries are to be compared;
 //   - decide, judge, side, nearer, contradict: comparing them, and the evidence of what is found;
@@ -49,6 +50,7 @@ const (
 	DefaultInterval = 10 * time.Second // between two looks at a log
 	DefaultStalled  = 15 * time.Minute // logs have their checkpoints cosigned anew at least every minute
 	DefaultTurn     = 2 * time.Minute  // of a log, before others have theirs
+	DefaultStale    = 30 * time.Minute // logs write an index entry at least every ten minutes
 )
 
 // A Config holds what can be chosen when a monitor is opened. The zero value is safe.
@@ -60,6 +62,7 @@ type Config struct {
 
 	Interval time.Duration // between two looks at a log; 0 is DefaultInterval
 	Stalled  time.Duration // a log that shows no fresh checkpoint for so long is an alert; 0 is DefaultStalled
+	Stale    time.Duration // a log whose index lags behind its entries for so long is an alert; 0 is DefaultStale
 	Turn     time.Duration // how long others wait for a slow or a large log, in each round; 0 is DefaultTurn
 
 	// Reappraise repeats appraisals, so that no contradiction is kept that its readers would
@@ -74,14 +77,15 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() error {
-	if c.Interval < 0 || c.Stalled < 0 || c.Turn < 0 {
-		return fmt.Errorf("monitor: interval %s, stalled %s, turn %s: want none negative", c.Interval, c.Stalled, c.Turn)
+	if c.Interval < 0 || c.Stalled < 0 || c.Stale < 0 || c.Turn < 0 {
+		return fmt.Errorf("monitor: interval %s, stalled %s, index stale %s, turn %s: want none negative", c.Interval, c.Stalled, c.Stale, c.Turn)
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.Interval, c.Stalled, c.Turn = cmp.Or(c.Interval, DefaultInterval), cmp.Or(c.Stalled, DefaultStalled), cmp.Or(c.Turn, DefaultTurn)
+	c.Stale = cmp.Or(c.Stale, DefaultStale)
 	if c.Silence == nil {
 		c.Silence = func(*Alert) string { return "" }
 	}
@@ -102,11 +106,12 @@ const (
 	recordsDir        = "records"
 	contradictionsDir = "contradictions"
 	splitViewsDir     = "split-views"
+	indexesDir        = "indexes" // derived: what the logs' indexes should be
 )
 
 // Init makes the folder of a new monitor. It replaces nothing.
 func Init(dir string) error {
-	for _, sub := range []string{recordsDir, contradictionsDir, splitViewsDir} {
+	for _, sub := range []string{recordsDir, contradictionsDir, splitViewsDir, indexesDir} {
 		if err := durable.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return fmt.Errorf("make the monitor's folder: %w", err)
 		}

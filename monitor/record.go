@@ -18,9 +18,10 @@ const (
 	KindConfig         // the log's policy changed
 	KindUnknown        // a kind or version that this software does not know: still a leaf
 	KindMalformed      // of a known kind and not in its form: there is an alert
+	KindIndex          // commits to the index of the log
 )
 
-// String returns "proof", "config", "unknown" or "malformed".
+// String returns "proof", "config", "unknown", "malformed" or "index".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -28,7 +29,7 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-var kindNames = [...]string{KindProof: "proof", KindConfig: "config", KindUnknown: "unknown", KindMalformed: "malformed"}
+var kindNames = [...]string{KindProof: "proof", KindConfig: "config", KindUnknown: "unknown", KindMalformed: "malformed", KindIndex: "index"}
 
 // A Record is what the monitor keeps of an entry: enough to answer every question about identities,
 // places and times without asking the log again. It is derived from the verified leaf alone. Fields
@@ -211,7 +212,7 @@ func (r *row) instance() poclog.Identity {
 func (r *row) record(origin string, index uint64, terms *terms) *Record {
 	out := &Record{
 		Origin: origin, Index: index, Leaf: r.digest(offLeaf), Kind: r.kind(),
-		FirstSeen: poclog.UnixTime(int64(r.u64(offFirstSeen))),
+		FirstSeen: r.seen(),
 	}
 	if at := r.appraised(); at != 0 {
 		out.Appraised = poclog.UnixTime(at)
@@ -269,3 +270,6 @@ func (r *row) realm() poclog.Realm {
 	}
 	return ""
 }
+
+// seen is when the first checkpoint under which the entry was read met the quorum.
+func (r *row) seen() time.Time { return poclog.UnixTime(int64(r.u64(offFirstSeen))) }

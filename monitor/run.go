@@ -149,7 +149,7 @@ func (r *run) open(ctx context.Context) error {
 
 func (r *run) close() {
 	for _, t := range r.logs {
-		if err := t.rows.close(); err != nil {
+		if err := errors.Join(t.rows.close(), t.indexes.close()); err != nil {
 			r.m.cfg.Logger.Error("close the records", "origin", t.l.origin, "error", err)
 		}
 	}
@@ -244,6 +244,7 @@ type tail struct {
 	views map[poclog.Digest]*tlogpolicy.View // checkpoints that were opened under the policy
 	batch batch
 
+	indexes  indexes
 	chips    *chipRows // nil before it is needed
 	toldFull bool      // that there are more terms than are kept
 	newest   int64     // Unix seconds: when the log says that it judged the newest fresh entry

@@ -53,6 +53,7 @@ func (t *tail) replay(ctx context.Context) error {
 			row := part.row(i)
 			t.tree.add(row.digest(offLeaf))
 			t.inOrder(row)
+			t.noteIndex(row, at+uint64(i))
 			a := arrival{log: t.l.number, index: at + uint64(i)}
 			for _, f := range t.keyer.facets(row) {
 				t.r.index.add(a, f, nil, none)
@@ -123,6 +124,11 @@ func (t *tail) visit(ctx context.Context) error {
 	}
 	if err := t.report(ctx, trouble); err != nil {
 		return err
+	}
+	if trouble == nil {
+		if trouble, err = t.checkIndexes(ctx, net); err != nil || ctx.Err() != nil {
+			return err
+		}
 	}
 	t.pause = min(2*t.pause+t.r.m.cfg.Interval, maxPause)
 	if trouble == nil {
@@ -329,12 +335,15 @@ func kindOf(p *poclog.Projection, leaf []byte) Kind {
 		return KindProof
 	case kind == poclog.LeafConfig:
 		return KindConfig
+	case kind == poclog.LeafIndex:
+		return KindIndex
 	}
 	return KindUnknown
 }
 
 // enter takes a record into the index.
 func (t *tail) enter(row *row, index uint64, s *scanning) {
+	t.noteIndex(row, index)
 	me := refOf(t.l.number, index)
 	a := arrival{log: t.l.number, index: index}
 	if row.has(flagFresh) {

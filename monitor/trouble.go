@@ -19,6 +19,8 @@ const (
 	RuleStalled   = "log-stalled"   // it shows no fresh checkpoint
 	RuleWithholds = "log-withholds" // it does not serve what it signed
 	RuleCorrupt   = "log-corrupt"   // it serves something else than it signed
+	RuleStale     = "index-stale"   // its index does not go on as its entries do
+	RuleWrong     = "index-wrong"   // its index is not of its entries
 	RuleNames     = "log-names"     // it has more names of places than there can be
 )
 
@@ -66,9 +68,7 @@ func (t *tail) report(ctx context.Context, trouble error) error {
 	if len(alerts) == 0 {
 		return nil
 	}
-	return t.r.m.state.tx(ctx, fmt.Sprintf("keep alerts of log %q", t.l.origin), func(tx *sql.Tx) error {
-		return t.r.addAlerts(ctx, tx, alerts)
-	})
+	return t.raise(ctx, alerts)
 }
 
 // alertOf returns the alert for what a log did, or nil for what may be the network's doing.
