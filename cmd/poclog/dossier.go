@@ -67,34 +67,42 @@ func (d *dossierCmd) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	told := progress(cmd, "entries")
-	of := client.DossierOf{Names: names, Since: since, Intervals: d.intervals, Progress: func(done, total int) {
-		if told != nil {
-			told(uint64(done), uint64(total))
-		}
-	}}
-	got, err := cl.Dossier(cmd.Context(), of)
-	if err != nil {
-		return fromLog(err)
-	}
-	file, err := got.Marshal()
+	file, a, err := fetchDossier(cmd, cl, client.DossierOf{Names: names, Since: since, Intervals: d.intervals})
 	if err != nil {
 		return err
-	}
-	// Which realm is asked about, and how much audit, is for the reader to say.
-	demands := dossier.Demands{Names: names, Since: since}
-	if demands.Since.IsZero() {
-		demands.Since = now.Add(time.Hour) // the log left nothing out unless it was asked
-	}
-	a, err := dossier.Check(file, cl.Policy, now, demands)
-	if err != nil {
-		return fmt.Errorf("the log's answer does not prove what it says: %w", err)
 	}
 	if err := d.out.write(cmd, file); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d entries of %s, complete up to entry %d\n", len(a.Entries), a.Origin, a.Size)
 	return nil
+}
+
+// fetchDossier gets a dossier from a log, and checks it. What it proves is in the answer.
+func fetchDossier(cmd *cobra.Command, cl *client.Client, of client.DossierOf) (file []byte, a *dossier.Answer, err error) {
+	told := progress(cmd, "entries")
+	of.Progress = func(done, total int) {
+		if told != nil {
+			told(uint64(done), uint64(total))
+		}
+	}
+	got, err := cl.Dossier(cmd.Context(), of)
+	if err != nil {
+		return nil, nil, fromLog(err)
+	}
+	if file, err = got.Marshal(); err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	// Which realm is asked about, and how much audit, is for the reader to say.
+	demands := dossier.Demands{Names: of.Names, Since: of.Since}
+	if demands.Since.IsZero() {
+		demands.Since = now.Add(time.Hour) // the log left nothing out unless it was asked
+	}
+	if a, err = dossier.Check(file, cl.Policy, now, demands); err != nil {
+		return nil, nil, fmt.Errorf("the log's answer does not prove what it says: %w", err)
+	}
+	return file, a, nil
 }
 
 // names returns what the arguments name: identities with their unproven claims, or the identities
@@ -104,10 +112,12 @@ func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) 
 	for _, arg := range args {
 		id, err := poclog.ParseIdentity(arg)
 		switch {
-		case err == nil && id.Kind() == poclog.QuoteKind:
-			return nil, hint(usagef("%s: a quote is in one entry, and not in the index", arg), "`poclog log entries URL --identity %s` finds it", arg)
 		case err == nil:
-			names = append(names, arg, index.Unproven+arg)
+			of, err := namesOfIdentity(id)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, of...)
 		case index.ParseName(arg) == nil:
 			names = append(names, arg)
 		case strings.Contains(arg, ":") && !strings.Contains(arg, "/"):
@@ -126,6 +136,14 @@ func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) 
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// namesOfIdentity are an identity's names in an index.
+func namesOfIdentity(id poclog.Identity) ([]string, error) {
+	if id.Kind() == poclog.QuoteKind {
+		return nil, hint(usagef("%s: a quote is in one entry, and not in the index", id), "`poclog log entries URL --identity %s` finds it", id)
+	}
+	return []string{string(id), index.Unproven + string(id)}, nil
 }
 
 func namesOfReceipt(cmd *cobra.Command, path string) ([]string, error) {

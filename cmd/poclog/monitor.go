@@ -156,8 +156,8 @@ func newMonitorRunCmd() *cobra.Command {
 			"  poclog monitor run --dir /var/lib/monitor --log https://log.example/2026 --policy policy.txt",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cfg.Interval <= 0 || cfg.Stalled <= 0 || cfg.Limits.MoveTime <= 0 || cfg.Limits.SwapTime <= 0 {
-				return usagef("--interval %s, --stalled %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
+			if cfg.Interval <= 0 || cfg.Stalled <= 0 || cfg.Stale <= 0 || cfg.Limits.MoveTime <= 0 || cfg.Limits.SwapTime <= 0 {
+				return usagef("--interval %s, --stalled %s, --index-stale %s, --move-time %s, --swap-time %s: want times above 0", cfg.Interval, cfg.Stalled, cfg.Stale, cfg.Limits.MoveTime, cfg.Limits.SwapTime)
 			}
 			if opt.Once {
 				if err := unused(cmd, "--once looks one time", "interval"); err != nil {
@@ -194,6 +194,7 @@ func newMonitorRunCmd() *cobra.Command {
 	fl.BoolVar(&opt.Once, "once", false, "look at every log one time")
 	fl.DurationVar(&cfg.Interval, "interval", monitor.DefaultInterval, "time between two looks at a log")
 	fl.DurationVar(&cfg.Stalled, "stalled", monitor.DefaultStalled, "a log without a fresh checkpoint for so long is an alert")
+	fl.DurationVar(&cfg.Stale, "index-stale", monitor.DefaultStale, "a log whose index lags behind its entries for so long is an alert")
 	fl.DurationVar(&cfg.Limits.MoveTime, "move-time", rule.DefaultMoveTime, "the least time in which a machine is moved to another place")
 	fl.DurationVar(&cfg.Limits.SwapTime, "swap-time", rule.DefaultSwapTime, "the least time in which a machine's TPM is replaced")
 	return c

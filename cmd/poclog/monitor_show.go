@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
@@ -18,8 +19,10 @@ import (
 // A showCmd says everything that is claimed about one identity.
 type showCmd struct {
 	listFlags
-	exact bool
-	limit int
+	exact   bool
+	limit   int
+	dossier output
+	origin  string
 }
 
 func newMonitorShowCmd() *cobra.Command {
@@ -30,8 +33,10 @@ func newMonitorShowCmd() *cobra.Command {
 		Long: "Shows what entries say of an identity, in the order of time, with places, and what the monitor found about it. The identity is given whole, or by the\n" +
 			"beginning of its value as tables show it. Times are those of appraisal, which the log says: the evidence is older by minutes at most, and the\n" +
 			"entry was in the log when the monitor first saw it there. With --exact the logs are asked for receipts, and each entry gets the interval\n" +
-			"in which its evidence was made under the monitor's policy for the log. Exit status 1: no entry names the identity.",
+			"in which its evidence was made under the monitor's policy for the log. With --dossier the log is asked for a file that\n" +
+			"shows the same to others, with proof that it is everything. Exit status 1: no entry names the identity.",
 		Example: "  poclog monitor show intel:tdx:ppid:00112233445566778899aabbccddeeff\n" +
+			"  poclog monitor show ppid:00112233 --dossier chip.dossier.json\n" +
 			"  poclog monitor show ppid:00112233 --exact\n  poclog monitor show gce:instance:7:42 --json",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeIdentities,
@@ -43,6 +48,9 @@ func newMonitorShowCmd() *cobra.Command {
 	s.registerSpan(c, "what was appraised")
 	s.registerForm(c)
 	c.Flags().BoolVar(&s.exact, "exact", false, "ask the logs for receipts, and show in which interval evidence was made")
+	s.dossier.fixed = true
+	c.Flags().StringVar(&s.dossier.path, "dossier", "", "save the log's dossier of the identity in this file")
+	c.Flags().StringVar(&s.origin, "log", "", "the origin of the log whose dossier is saved, if several are followed")
 	c.Flags().IntVar(&s.limit, "limit", 1000, "the newest so many entries; 0 is all")
 	return c
 }
@@ -54,6 +62,14 @@ func (s *showCmd) run(cmd *cobra.Command, m *monitor.Monitor, text string) error
 	}
 	if s.limit < 0 {
 		return usagef("--limit %d: want 0 or more", s.limit)
+	}
+	if s.origin != "" && s.dossier.path == "" {
+		return usagef("--log: it says whose dossier is saved, by --dossier FILE")
+	}
+	if s.dossier.path != "" {
+		if err := s.dossier.check(); err != nil {
+			return err
+		}
 	}
 	ctx := cmd.Context()
 	id, err := resolve(ctx, m, text)
@@ -77,9 +93,51 @@ func (s *showCmd) run(cmd *cobra.Command, m *monitor.Monitor, text string) error
 	if err := s.show(cmd, id, list, total, alerts); err != nil {
 		return err
 	}
+	if s.dossier.path != "" {
+		if err := s.save(cmd, m, id, since); err != nil {
+			return err
+		}
+	}
 	if total == 0 {
 		return fmt.Errorf("%s: no entry names it", id)
 	}
+	return nil
+}
+
+// save keeps a log's dossier of an identity.
+func (s *showCmd) save(cmd *cobra.Command, m *monitor.Monitor, id poclog.Identity, since time.Time) error {
+	names, err := namesOfIdentity(id)
+	if err != nil {
+		return err
+	}
+	logs, err := m.Logs(cmd.Context())
+	if err != nil {
+		return undecided(err)
+	}
+	var followed []string
+	for _, l := range logs {
+		if !l.Removed && (s.origin == "" || s.origin == l.Origin) {
+			followed = append(followed, l.Origin)
+		}
+	}
+	if len(followed) == 0 {
+		return usagef("--log %s: this monitor does not follow it", s.origin)
+	}
+	if len(followed) > 1 {
+		return usagef("a dossier is of one log: say which with --log: %s", strings.Join(followed, ", "))
+	}
+	cl, err := m.Client(cmd.Context(), followed[0])
+	if err != nil {
+		return undecided(err)
+	}
+	file, a, err := fetchDossier(cmd, cl, client.DossierOf{Names: names, Since: since})
+	if err != nil {
+		return err
+	}
+	if err := s.dossier.write(cmd, file); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d entries of %s, complete up to entry %d\n", s.dossier.path, len(a.Entries), a.Origin, a.Size)
 	return nil
 }
 
