@@ -29,7 +29,7 @@ type indexed struct {
 	m     *monitor.Monitor
 	dir   string
 	clock *time.Time
-	said  *indexmap.Map                // of the entries as its index has them
+	said  *indexmap.Map               // of the entries as its index has them
 	asked func(names []string) []byte // what it answers about names; nil: nothing
 }
 
