@@ -236,7 +236,8 @@ func (s *Service) ready() error {
 
 // troubles are why the log admits nothing now, the cause before what follows from it.
 func (s *Service) troubles() (list []error) {
-	_, _, refused := s.tree.guard.state()
+	_, seen, _ := s.published.state()
+	refused := s.tree.guard.refusal(seen)
 	for _, err := range []error{s.store.Writable(), s.opening.state(), refused, s.stale(), s.roster.clocks()} {
 		same := func(e error) bool { return e.Error() == err.Error() }
 		if err != nil && !slices.ContainsFunc(list, same) {

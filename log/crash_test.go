@@ -47,8 +47,12 @@ func TestMain(m *testing.M) {
 }
 
 func serveForever(dir, address string) error {
+	every := 100 * time.Millisecond
+	if _, err := os.Stat(filepath.Join(dir, "store.json")); err == nil {
+		every = time.Second // the least of that store
+	}
 	svc, err := log.Open(context.Background(), dir, log.Config{
-		Software: "poclog test", CheckpointInterval: 100 * time.Millisecond, IndexInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler),
+		Software: "poclog test", CheckpointInterval: every, IndexInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
@@ -66,6 +70,7 @@ type victim struct {
 	dir     string
 	address string
 	cmd     *exec.Cmd
+	stderr  string
 }
 
 func (v *victim) start() {
@@ -78,7 +83,7 @@ func (v *victim) start() {
 		v.t.Fatal(err)
 	}
 	defer stderr.Close()
-	v.cmd.Stderr = stderr
+	v.cmd.Stderr, v.stderr = stderr, stderr.Name()
 	if err := v.cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -188,9 +193,17 @@ func submitAgain(t *testing.T, f *fab, v *victim, n uint64, receipts int) uint64
 	return n
 }
 
-// checkAll verifies every receipt that was returned, and its place in the log as it is now, and
-// runs fsck: each of so many proofs is an entry once, and known.
+// checkAll holds the log to receipts, and each of so many proofs is an entry once, and known.
 func checkAll(t *testing.T, v *victim, receipts [][]byte, proofs uint64) {
+	t.Helper()
+	if r := checkReceipts(t, v, receipts, 3); r.Proofs != proofs {
+		t.Errorf("fsck: %d proofs: want %d", r.Proofs, proofs)
+	}
+}
+
+// checkReceipts verifies every receipt that was returned, and its place in the log as it is now, and
+// runs fsck. At least so many index entries are there.
+func checkReceipts(t *testing.T, v *victim, receipts [][]byte, indexes uint64) *log.Report {
 	t.Helper()
 	if len(receipts) < 10 {
 		t.Fatalf("%d receipts: too few to show anything", len(receipts))
@@ -211,12 +224,12 @@ func checkAll(t *testing.T, v *victim, receipts [][]byte, proofs uint64) {
 		}
 	}
 	r := (&testLog{dir: v.dir, policy: policy}).fsck(t)
-	if len(r.Findings) > 0 || r.Proofs != proofs {
-		t.Errorf("fsck: %d proofs: want %d: %+v", r.Proofs, proofs, r.Findings)
+	if len(r.Findings) > 0 {
+		t.Errorf("fsck: %+v", r.Findings)
 	}
 	// The index went on: fsck recomputed every one, and the newest lists each entry that its names
 	// state.
-	if r.Indexes < 3 {
+	if r.Indexes < indexes {
 		t.Errorf("%d index entries", r.Indexes)
 	}
 	l := &testLog{url: "http://" + v.address, policy: policy}
@@ -230,7 +243,8 @@ func checkAll(t *testing.T, v *victim, receipts [][]byte, proofs uint64) {
 			t.Errorf("entry %d: %v", verdict.Index, err)
 		}
 	}
-	t.Logf("%d receipts, %d entries, %d of them indexes", len(receipts), r.Size, r.Indexes)
+	t.Logf("%d receipts, %d entries, %d of them proofs and %d indexes", len(receipts), r.Size, r.Proofs, r.Indexes)
+	return r
 }
 
 func freeAddress(t *testing.T) string {

@@ -30,7 +30,9 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/signer"
+	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/log/store/folder"
+	"github.com/poclog/poclog/log/store/mysqls3"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -40,6 +42,7 @@ const (
 	fileMLDSA      = "keys/mldsa44.key"
 	filePolicy     = "policy.txt"     // tlog-policy for clients
 	fileAppraisal  = "appraisal.json" // appraisal policy
+	fileLock       = "lock"           // of a front end; of a folder it is the store's
 	dirState       = "state"          // databases: index and known evidence, which are derived, and published checkpoints that receipts and dossiers need again
 	fileWithheld   = "withheld.txt"   // digests of evidence that a law withholds, one a line
 	fileDuplicates = "duplicates.db"  // in dirState
@@ -56,6 +59,8 @@ type InitOptions struct {
 	Policy *poclog.Policy // what it admits; without a ChallengePolicy the log's own tlog-policy is that
 	Guard  string         // the guard file; empty is GuardPath
 	Key    *signer.Signer // the Ed25519 key, in a key management system; nil makes one in a file
+
+	Store *mysqls3.Config // where it is kept; nil: in its folder
 }
 
 // Init makes a log in a directory that does not exist or is empty, with new keys. It never
@@ -94,10 +99,12 @@ func Init(dir string, o InitOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.MkdirAll(filepath.Join(dir, "keys"), 0o755); err != nil {
+	kept, where, err := makeStore(dir, guard, o)
+	if err != nil {
 		return fmt.Errorf("make log: %w", err)
 	}
-	if err := folder.Make(dir); err != nil {
+	defer kept.Close()
+	if err := durable.MkdirAll(filepath.Join(dir, "keys"), 0o755); err != nil {
 		return fmt.Errorf("make log: %w", err)
 	}
 	for _, f := range []struct {
@@ -109,15 +116,69 @@ func Init(dir string, o InitOptions) error {
 		{filepath.Join(dir, fileMLDSA), 0o600, []byte(mldsaKey + "\n")},
 		{filepath.Join(dir, filePolicy), 0o644, []byte(policy)},
 		{filepath.Join(dir, fileAppraisal), 0o644, file},
+		{filepath.Join(dir, fileStore), 0o644, where},
 	} {
+		if f.b == nil {
+			continue
+		}
 		if err := durable.Create(f.path, f.b, f.mode); err != nil {
 			return fmt.Errorf("make log: %w", err)
 		}
 	}
 	// The guard comes last: without it nothing is served.
-	register := &folder.Register{Path: guard}
-	if err := register.Create(context.Background(), []byte(checkpointText(o.Origin, 0, emptyRoot[:]))); err != nil {
+	if err := kept.Guard.Create(context.Background(), []byte(checkpointText(o.Origin, 0, emptyRoot[:]))); err != nil {
 		return fmt.Errorf("make log: %w", err)
+	}
+	return nil
+}
+
+// makeStore makes where a new log is kept, and returns its store.json, nil where it is its folder.
+// Nothing that belongs to another log is taken.
+func makeStore(dir, guard string, o InitOptions) (*store.Store, []byte, error) {
+	if o.Store != nil {
+		return makeShared(o)
+	}
+	if err := folder.Make(dir); err != nil {
+		return nil, nil, err
+	}
+	return folder.Open(dir, folder.Options{Guard: guard}), nil, nil
+}
+
+func makeShared(o InitOptions) (*store.Store, []byte, error) {
+	file, err := o.Store.Marshal()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", fileStore, err)
+	}
+	if o.Guard != "" {
+		return nil, nil, errors.New("a guard file is named, and the store keeps the guard as an object")
+	}
+	ctx := context.Background()
+	s, err := mysqls3.Open(ctx, o.Store, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, _, err = s.Guard.Load(ctx); err == nil {
+		err = fmt.Errorf("%s exists: it belongs to a log", s.Guard.Name())
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = isNew(ctx, s)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, file, nil
+}
+
+// isNew refuses a store that has a tree already.
+func isNew(ctx context.Context, s *store.Store) error {
+	state, err := s.Tiles.State(ctx)
+	if err != nil {
+		return err
+	}
+	if state.Written {
+		return fmt.Errorf("store %s: its database has a log's tables already", s.Name)
+	}
+	if _, err := (store.Reader{Tiles: s.Tiles}).ReadCheckpoint(ctx); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store %s: its bucket has a log's checkpoint already (%v)", s.Name, err)
 	}
 	return nil
 }

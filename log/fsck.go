@@ -37,15 +37,18 @@ type Source struct {
 	duplicates string // the database of a folder's known evidence; empty: it is not checked
 }
 
-// DirSource reads a log's directory. The log may be running.
-func DirSource(dir string) Source {
-	st := folder.Open(dir, folder.Options{Guard: GuardPath(dir)})
+// DirSource reads the log of a directory, wherever it is kept. The log may be running.
+func DirSource(ctx context.Context, dir string) (Source, error) {
+	st, err := openStore(ctx, dir, folder.Options{})
+	if err != nil {
+		return Source{}, err
+	}
 	return Source{
 		Tiles:    store.Reader{Tiles: st.Tiles},
 		Evidence: func(ctx context.Context, b poclog.Blob) ([]byte, error) { return st.Evidence.Get(ctx, b.SHA256) },
 
 		duplicates: filepath.Join(dir, dirState, fileDuplicates),
-	}
+	}, nil
 }
 
 // URLSource reads a log over HTTP; evidence fetches what entries name.
@@ -130,7 +133,7 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 		return nil, err
 	}
 	defer closeIndex()
-	if f.known, err = openDuplicates(src.duplicates); err != nil {
+	if f.known, err = openDuplicates(src.duplicates, cp.Size); err != nil {
 		f.find(0, fmt.Sprintf("%v: remove it while the log is stopped, and it is made anew", err))
 	}
 	defer f.known.close()

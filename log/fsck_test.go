@@ -75,7 +75,7 @@ func TestFsckNamesWhatIsWrong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l, subs := stopped(t, 3)
 			c.harm(t, l.dir, subs)
-			r, err := log.Fsck(t.Context(), log.DirSource(l.dir), l.policy, profile.Appraise, nil)
+			r, err := log.Fsck(t.Context(), dirSource(t, l.dir), l.policy, profile.Appraise, nil)
 			if c.finding == 0 {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%v: want %q", err, c.want)
@@ -106,7 +106,7 @@ func TestFsckRecomputesEveryEntry(t *testing.T) {
 		{"refused", "refused: tee.tcb: x", func(profile.Input) (*verify.Appraisal, error) { return nil, verify.Failf(verify.TEETCB, "x") }},
 	} {
 		var last uint64
-		r, err := log.Fsck(t.Context(), log.DirSource(l.dir), l.policy, c.appraise, func(done, _ uint64) { last = done })
+		r, err := log.Fsck(t.Context(), dirSource(t, l.dir), l.policy, c.appraise, func(done, _ uint64) { last = done })
 		if err != nil || r.Wrong != 3 || !strings.Contains(r.Findings[0].Detail, c.want) || last != 4 {
 			t.Errorf("%s: %+v %v, progress %d", c.name, r, err, last)
 		}
@@ -133,7 +133,7 @@ func TestFsckJudgesTheEntriesThatAreInTheTree(t *testing.T) {
 		_, _ = w.Write(bytes.Repeat(b[:2+int(binary.BigEndian.Uint16(b))], 4))
 	}))
 	defer srv.Close()
-	evidence := log.DirSource(l.dir).Evidence
+	evidence := dirSource(t, l.dir).Evidence
 	src, err := log.URLSource(srv.URL, evidence)
 	if err != nil {
 		t.Fatal(err)

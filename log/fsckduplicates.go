@@ -18,6 +18,7 @@ type duplicatesCheck struct {
 	db     *sqlite.DB
 	lookup *sql.Stmt
 	next   uint64 // entries below it were known when the check began
+	ahead  bool   // so were entries that are not published: config may be one of them
 	config []byte // the newest config entry among them, as it was known then
 	newest []byte // as the entries have it
 	stated int    // keys that were found under the number of the entry that states them
@@ -25,8 +26,8 @@ type duplicatesCheck struct {
 }
 
 // openDuplicates opens the duplicates in a file, or returns nil where there are none: they are
-// derived.
-func openDuplicates(path string) (*duplicatesCheck, error) {
+// derived. Entries from a size on are not published yet, and are not read.
+func openDuplicates(path string, size uint64) (*duplicatesCheck, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -44,6 +45,7 @@ func openDuplicates(path string) (*duplicatesCheck, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	d.ahead, d.next = d.next > size, min(d.next, size)
 	return d, nil
 }
 
@@ -95,7 +97,7 @@ func (d *duplicatesCheck) end(ctx context.Context) (detail string, err error) {
 	switch {
 	case rows > d.stated:
 		return fmt.Sprintf("the list of known evidence has %d keys that no entry states", rows-d.stated), nil
-	case !bytes.Equal(d.config, d.newest):
+	case !d.ahead && !bytes.Equal(d.config, d.newest):
 		return "the list of known evidence has another config entry", nil
 	}
 	return "", nil

@@ -40,6 +40,7 @@ type treeReader interface {
 type guard struct {
 	note.Signer
 	register store.Register
+	shared   bool // other processes sign with it, too
 	tree     treeReader
 
 	mu    sync.Mutex // held while signing: there is one order of signatures
@@ -50,11 +51,14 @@ type guard struct {
 	size uint64     // of last
 	at   time.Time  // of the last signature
 	err  error      // why the last one was refused or not made; nil if it was made
+	// failed is when the last one was refused.
+	failed time.Time
 }
 
 // openGuard loads the guard's register, which must exist, and compares it with the tiles: they must
 // hold the tree that was signed.
-func openGuard(ctx context.Context, register store.Register, s note.Signer, tree treeReader) (*guard, error) {
+func openGuard(ctx context.Context, kept *store.Store, s note.Signer, tree treeReader) (*guard, error) {
+	register := kept.Guard
 	b, _, err := register.Load(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is missing: without it nobody knows what this log signed last, and it must not sign again", register.Name())
@@ -62,7 +66,7 @@ func openGuard(ctx context.Context, register store.Register, s note.Signer, tree
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{Signer: s, register: register, tree: tree}
+	g := &guard{Signer: s, register: register, shared: kept.Shared, tree: tree}
 	if g.last, err = tlogpolicy.ParseCheckpoint(b); err != nil {
 		return nil, fmt.Errorf("%s: %w", register.Name(), err)
 	}
@@ -159,23 +163,38 @@ func (g *guard) tell(err error) {
 	g.size = g.last.Size
 	if g.err = err; err == nil {
 		g.at = time.Now()
+	} else {
+		g.failed = time.Now()
 	}
 }
 
-// keep proves that a checkpoint may be signed, and keeps it.
+// Times and tries of a signature.
+const (
+	guardTimeout = 30 * time.Second
+	guardTries   = 5
+)
+
+// keep proves that a checkpoint may be signed, and keeps it. Where another process has signed
+// meanwhile it begins again from that.
 func (g *guard) keep(msg []byte) error {
 	next, err := tlogpolicy.ParseCheckpoint(msg)
 	if err != nil {
 		return err
 	}
-	// The lock should keep others out; on file systems where it does not, this does.
-	ctx := context.Background()
-	b, version, err := g.register.Load(ctx)
-	if err != nil {
-		return fmt.Errorf("read the %s: %w", g.register.Name(), err)
+	ctx, cancel := context.WithTimeout(context.Background(), guardTimeout)
+	defer cancel()
+	for range guardTries {
+		if err = g.swap(ctx, next, msg); !g.shared || !errors.Is(err, store.ErrChanged) {
+			return err
+		}
 	}
-	if kept, err := tlogpolicy.ParseCheckpoint(b); err != nil || kept != g.last && kept != g.tried {
-		return fmt.Errorf("%s is not what this process left: another signs with it", g.register.Name())
+	return err
+}
+
+func (g *guard) swap(ctx context.Context, next tlogpolicy.Checkpoint, msg []byte) error {
+	version, err := g.load(ctx)
+	if err != nil {
+		return err
 	}
 	if err := g.extends(ctx, next); err != nil {
 		return err
@@ -191,6 +210,29 @@ func (g *guard) keep(msg []byte) error {
 	}
 	g.last = next
 	return nil
+}
+
+// load reads the register. If it is another's, it must be so: of a folder locks keep others out, and
+// on file systems where they do not, this does. What processes share never goes back.
+func (g *guard) load(ctx context.Context) (version string, err error) {
+	b, version, err := g.register.Load(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %w", g.register.Name(), err)
+	}
+	kept, err := tlogpolicy.ParseCheckpoint(b)
+	switch {
+	case err == nil && (kept == g.last || kept == g.tried):
+		if g.shared {
+			g.last, g.tried = kept, kept
+		}
+		return version, nil
+	case !g.shared:
+		return "", fmt.Errorf("%s is not what this process left: another signs with it", g.register.Name())
+	case err != nil || kept.Origin != g.last.Origin || kept.Size <= g.last.Size:
+		return "", fmt.Errorf("%s went back, or holds another history: it was restored, and nothing is signed until an operator looked", g.register.Name())
+	}
+	g.last, g.tried = kept, kept
+	return version, nil
 }
 
 // extends proves that a tree extends the last one: by a consistency proof from the tiles, and by
@@ -278,4 +320,15 @@ func (g *guard) state() (at time.Time, size uint64, err error) {
 	g.told.Lock()
 	defer g.told.Unlock()
 	return g.at, g.size, g.err
+}
+
+// refusal is why nothing is signed, or nil. What another process published since then shows that it
+// has passed.
+func (g *guard) refusal(published time.Time) error {
+	g.told.Lock()
+	defer g.told.Unlock()
+	if g.shared && published.After(g.failed) {
+		return nil
+	}
+	return g.err
 }

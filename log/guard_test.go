@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/log/store/folder"
 )
 
@@ -72,7 +73,7 @@ func newTestGuard(t *testing.T, tree *memoryTree) *guard {
 	if err := register.Create(t.Context(), []byte(checkpointText("guard.test", 0, emptyRoot[:]))); err != nil {
 		t.Fatal(err)
 	}
-	g, err := openGuard(t.Context(), register, s, tree)
+	g, err := openGuard(t.Context(), &store.Store{Guard: register}, s, tree)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/transparency-dev/tessera/client"
@@ -44,11 +45,13 @@ type indexer struct {
 	loading string        // how far, until then
 	err     error         // of the last try: it is tried again
 
-	wrote time.Time // when the newest index entry was due, or the log started
+	wrote atomic.Int64 // when the newest index entry was due, or the log started, in nanoseconds since 1970
 }
 
 func newIndexer(s *Service) *indexer {
-	return &indexer{svc: s, path: filepath.Join(s.dir, dirState, "index.db"), logger: s.cfg.Logger, every: s.cfg.IndexInterval, loading: "is being read", wrote: s.cfg.Now()}
+	x := &indexer{svc: s, path: filepath.Join(s.dir, dirState, "index.db"), logger: s.cfg.Logger, every: s.cfg.IndexInterval, loading: "is being read"}
+	x.wrote.Store(s.cfg.Now().UnixNano())
+	return x
 }
 
 // run keeps the index until the context ends.
@@ -106,6 +109,25 @@ func (x *indexer) turn(ctx context.Context) error {
 	}
 	if x.svc.opening.state() != nil || !x.due(m.State(), cp.Size) {
 		return nil
+	}
+	return x.svc.inTurn(ctx, "index", func(next uint64) error { return x.writeInTurn(ctx, m, next) })
+}
+
+// writeInTurn writes an index entry, if none that is due came meanwhile: sizes of index entries
+// never fall, so that those before the number of the next entry are followed first.
+func (x *indexer) writeInTurn(ctx context.Context, m *indexmap.Map, next uint64) error {
+	wait, cancel := context.WithTimeout(ctx, x.svc.cfg.PublishTimeout)
+	defer cancel()
+	if _, err := x.svc.published.wait(wait, next); err != nil {
+		return err
+	}
+	signed, _ := x.svc.published.base()
+	cp, err := tlogpolicy.ParseCheckpoint(signed)
+	if err != nil {
+		return err
+	}
+	if err := x.follow(ctx, m, cp.Size); err != nil || !x.due(m.State(), cp.Size) {
+		return err
 	}
 	if err := x.write(ctx, m, cp.Size, signed); err != nil {
 		return err
@@ -201,8 +223,12 @@ func (x *indexer) follow(ctx context.Context, m *indexmap.Map, size uint64) erro
 		if err != nil {
 			return err
 		}
+		before := m.State().Entry
 		if err := m.Follow(ctx, next, leaves); err != nil {
 			return err
+		}
+		if x.svc.store.Shared && m.State().Entry != before {
+			x.wrote.Store(x.svc.cfg.Now().UnixNano()) // another front end may have written it
 		}
 		if size-next > indexBatch {
 			x.logger.Info("the index reads entries", "done", next+n, "of", size)
@@ -230,7 +256,7 @@ func (x *indexer) upTo(ctx context.Context, size uint64) (*indexmap.Map, error) 
 
 // due reports whether an index entry is to be written. Index entries are nothing new.
 func (x *indexer) due(at indexmap.State, size uint64) bool {
-	old := x.svc.cfg.Now().Sub(x.wrote)
+	old := x.svc.cfg.Now().Sub(time.Unix(0, x.wrote.Load()))
 	isNew := size > max(at.Size, at.Entry)+1
 	return isNew && old >= x.every || old >= idleIndexFactor*x.every
 }
@@ -254,7 +280,7 @@ func (x *indexer) write(ctx context.Context, m *indexmap.Map, size uint64, signe
 		return err
 	}
 	defer x.svc.admissions.Done()
-	x.wrote = x.svc.cfg.Now()
+	x.wrote.Store(x.svc.cfg.Now().UnixNano())
 	_, _, err = x.svc.append(ctx, leaf, poclog.Leaf{Index: &entry}, nothing)
 	return err
 }

@@ -43,6 +43,15 @@ func initLog(t testing.TB) string {
 	return dir
 }
 
+func dirSource(t testing.TB, dir string) log.Source {
+	t.Helper()
+	src, err := log.DirSource(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
 func readPolicy(t testing.TB, dir string) *tlogpolicy.Policy {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "policy.txt"))
@@ -111,7 +120,7 @@ func azureSubmission(t testing.TB) *poclog.Submission {
 
 func (l *testLog) fsck(t testing.TB) *log.Report {
 	t.Helper()
-	r, err := log.Fsck(context.Background(), log.DirSource(l.dir), l.policy, profile.Appraise, nil)
+	r, err := log.Fsck(context.Background(), dirSource(t, l.dir), l.policy, profile.Appraise, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

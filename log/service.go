@@ -42,7 +42,7 @@ type Appraiser func(profile.Input) (*verify.Appraisal, error)
 // A Config says how a log is served. The zero value is safe; Software must be set.
 type Config struct {
 	Software string // name and version, for the config entry
-	Guard    string // the guard file; empty is GuardPath
+	Guard    string // the guard file of a log in a folder; empty is GuardPath
 
 	Appraise Appraiser // nil is profile.Known's Appraise
 	Genuine  Appraiser // nil is profile.Known's Genuine
@@ -75,12 +75,9 @@ type Config struct {
 	UnsafeUnlimited bool
 }
 
-func (c *Config) setDefaults(dir string) error {
+func (c *Config) setDefaults() error {
 	if c.Software == "" {
 		return errors.New("log: no software name")
-	}
-	if c.Guard == "" {
-		c.Guard = GuardPath(dir)
 	}
 	known := profile.NewKnown()
 	if c.Appraise == nil {
@@ -170,14 +167,23 @@ type Service struct {
 
 // Open starts a log that [Init] made. It takes the directory's lock, proves that the tiles hold
 // what was signed last, reads the entries since it was closed, and logs a config entry where policy
-// or software changed. A log that cannot be written to, or not be published, is opened and only read: it admits
-// as soon as it can, and its health says what it waits for.
+// or software changed. A log that cannot be written to, or not be published, is opened and only
+// read: it admits as soon as it can, and its health says what it waits for. A log of the store
+// mysqls3 can be opened by any number of processes, each with a directory of its own that has the
+// same keys, policy.txt, appraisal.json and store.json.
 func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
-	if err := cfg.setDefaults(dir); err != nil {
+	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
+	kept, err := openStore(ctx, dir, folder.Options{Guard: cfg.Guard, Interval: cfg.CheckpointInterval, Logger: cfg.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("serve log %s: %w", dir, err)
+	}
+	if cfg.CheckpointInterval < kept.MinInterval {
+		return nil, errors.Join(fmt.Errorf("serve log %s: checkpoints every %s: the store wants at least %s", dir, cfg.CheckpointInterval, kept.MinInterval), kept.Close())
+	}
 	s := &Service{
-		cfg: cfg, dir: dir, store: folder.Open(dir, folder.Options{Guard: cfg.Guard, Interval: cfg.CheckpointInterval, Logger: cfg.Logger}), lost: newLosses(), http: httpd.New(cfg.Limits),
+		cfg: cfg, dir: dir, store: kept, lost: newLosses(), http: httpd.New(cfg.Limits),
 		registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	s.indexer, s.duplicates = newIndexer(s), newDuplicates(s)

@@ -52,7 +52,7 @@ func (s *Service) start(ctx context.Context) error {
 	s.cancel = cancel
 	s.published = newPublisher(background, s.store.Poll, s.tree.ReadCheckpoint)
 	s.accompany(background)
-	s.opening.begin(background, s.admitting, func(err error) { s.cfg.Logger.Error("the log admits nothing yet", "error", err) })
+	s.opening.begin(background, s.admitting, s.lostTree, func(err error) { s.cfg.Logger.Error("the log admits nothing yet", "error", err) })
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (s *Service) prove(ctx context.Context, ed25519, mldsa note.Signer) error {
 		Reader: store.Reader{Tiles: s.store.Tiles}, signers: []note.Signer{mldsa}, witnesses: q.group(), asking: s.roster,
 		interval: s.cfg.CheckpointInterval, republish: s.cfg.Republish,
 	}
-	if s.tree.guard, err = openGuard(ctx, s.store.Guard, ed25519, s.tree); err != nil {
+	if s.tree.guard, err = openGuard(ctx, s.store, ed25519, s.tree); err != nil {
 		return err
 	}
 	return s.tree.guard.checkState(ctx, s.tree)
@@ -111,6 +111,9 @@ func (s *Service) admitting(ctx context.Context) error {
 	if _, err := s.store.Evidence.Put(ctx, s.rules.file); err != nil {
 		return err
 	}
+	if err := s.store.Join(ctx, poclog.Sum(s.rules.file)); err != nil {
+		return err
+	}
 	if err := s.tree.open(ctx); err != nil {
 		return err
 	}
@@ -125,6 +128,15 @@ func (s *Service) admitting(ctx context.Context) error {
 	s.statements.begin(size)
 	s.published.poll(ctx, s.tree.ReadCheckpoint) // a new log has its first checkpoint now
 	return s.announce(ctx)
+}
+
+// lostTree gives up a tree that has to be opened for writing again, and returns why.
+func (s *Service) lostTree() error {
+	err := s.store.Lost()
+	if err != nil {
+		err = errors.Join(err, s.tree.abandon())
+	}
+	return err
 }
 
 // announce appends a config entry where policy or software is not that of the newest one: a policy
@@ -178,7 +190,7 @@ func (s *Service) rightClocks(ctx context.Context) (err error) {
 // published checkpoint covers it. Settled is called once, perhaps after append returned. Where
 // publication takes too long, a later submission of the same evidence finds the leaf.
 func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf, settled func(uint64, error)) (number uint64, checkpoint []byte, err error) {
-	add := s.tree.appender()
+	add, gone := s.tree.appender()
 	if add == nil {
 		s.unclaim(parsed.Proof)
 		settled(0, errNotOpen)
@@ -192,7 +204,7 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf, s
 	}
 	done := make(chan sequenced, 1)
 	go func() {
-		i, err := future()
+		i, err := await(future, gone)
 		if err == nil {
 			s.duplicates.settle(i.Index, parsed)
 			s.published.want(i.Index + 1)
@@ -219,6 +231,27 @@ func (s *Service) append(ctx context.Context, leaf []byte, parsed poclog.Leaf, s
 
 var errNotOpen = errors.New("the tree cannot be written yet")
 
+var errGone = errors.New("the tree was opened anew: whether it took the entry shows in the log")
+
+// await waits for the number of a leaf, as long as it is queued.
+func await(future tessera.IndexFuture, gone <-chan struct{}) (tessera.Index, error) {
+	type result struct {
+		tessera.Index
+		err error
+	}
+	got := make(chan result, 1)
+	go func() {
+		i, err := future()
+		got <- result{i, err}
+	}()
+	select {
+	case r := <-got:
+		return r.Index, r.err
+	case <-gone:
+		return tessera.Index{}, errGone
+	}
+}
+
 // nothing is for leaves of which nobody waits to know their numbers.
 func nothing(uint64, error) {}
 
@@ -244,7 +277,7 @@ func (s *Service) covering(ctx context.Context, number uint64) ([]byte, error) {
 	return checkpoint, err
 }
 
-// opening is work that is tried until it is done.
+// opening is work that is tried until it is done, and again when what it did is lost.
 type opening struct {
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -254,9 +287,9 @@ type opening struct {
 	err  error // of the last try
 }
 
-// begin tries until the work is done or the context ends. It returns once that was so, or failed
-// once, or took startPatience.
-func (o *opening) begin(ctx context.Context, work func(context.Context) error, report func(error)) {
+// begin tries until the work is done, and goes on with it when it is lost, until close. It returns
+// once the work was done, or failed once, or took startPatience.
+func (o *opening) begin(ctx context.Context, work func(context.Context) error, lost func() error, report func(error)) {
 	o.err = errors.New("the log is starting")
 	ctx, o.stop = context.WithCancel(ctx)
 	o.ended = make(chan struct{})
@@ -265,16 +298,12 @@ func (o *opening) begin(ctx context.Context, work func(context.Context) error, r
 		defer close(o.ended)
 		told := ""
 		for {
-			err := work(ctx)
-			o.mu.Lock()
-			o.done, o.err = err == nil, err
-			o.mu.Unlock()
-			if err == nil || ctx.Err() != nil {
-				return
-			}
-			if err.Error() != told {
-				told = err.Error()
+			err := o.try(ctx, work, lost)
+			if err != nil && err.Error() != told && ctx.Err() == nil {
 				report(err)
+			}
+			if told = ""; err != nil {
+				told = err.Error()
 			}
 			select {
 			case tried <- struct{}{}:
@@ -292,6 +321,27 @@ func (o *opening) begin(ctx context.Context, work func(context.Context) error, r
 	case <-tried:
 	case <-time.After(startPatience):
 	}
+}
+
+// try does the work, if it is not done or was lost.
+func (o *opening) try(ctx context.Context, work func(context.Context) error, lost func() error) error {
+	err := o.state()
+	if err == nil {
+		if err = lost(); err == nil {
+			return nil
+		}
+		o.set(err)
+		return err
+	}
+	err = work(ctx)
+	o.set(err)
+	return err
+}
+
+func (o *opening) set(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.done, o.err = err == nil, err
 }
 
 // state is why the work is not done, or nil.

@@ -213,6 +213,19 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 			s.statements.give(l)
 		}
 	}()
+	release, next, err := s.store.Turn(waiting, "statements")
+	if err != nil {
+		return nil, refuse(kindUnavailable, "%w", err)
+	}
+	defer func() {
+		if !kept {
+			release()
+		}
+	}()
+	if s.store.Shared { // another front end may have taken one of this line
+		l.history = nil
+		s.statements.begin(next)
+	}
 	if err := s.statements.read(waiting, keyOfLine(stated), l); err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
@@ -238,7 +251,10 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 		return nil, err
 	}
 	kept = true // from here on the line is given back when it is certain what became of the entry
-	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Statement: e}, func(number uint64, err error) { s.statements.settled(l, e, number, err) })
+	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Statement: e}, func(number uint64, err error) {
+		s.statements.settled(l, e, number, err)
+		release()
+	})
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}

@@ -28,6 +28,8 @@ type tree struct {
 	mu       sync.Mutex // guards what follows
 	add      tessera.AddFn
 	shutdown func(context.Context) error // nil: it is not open for writing
+	cancel   context.CancelFunc          // ends what writes
+	gone     <-chan struct{}             // closed by it
 	release  func() error
 }
 
@@ -60,15 +62,28 @@ func (t *tree) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t.add, t.shutdown, t.release = appender.Add, shutdown, release
+	t.add, t.shutdown, t.cancel, t.gone, t.release = appender.Add, shutdown, cancel, ctx.Done(), release
 	return nil
 }
 
-// appender returns what adds a leaf, or nil while the tree cannot be written.
-func (t *tree) appender() tessera.AddFn {
+// appender returns what adds a leaf, or nil while the tree cannot be written, and what is closed when
+// the leaves that are queued are given up.
+func (t *tree) appender() (add tessera.AddFn, gone <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.add
+	return t.add, t.gone
+}
+
+// abandon gives up a tree that is open for writing, with what it has queued. It can be opened again.
+func (t *tree) abandon() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shutdown == nil {
+		return nil
+	}
+	t.cancel()
+	t.add, t.shutdown = nil, nil
+	return t.release()
 }
 
 // close waits until what is in the tree is published; not for long where signing fails.

@@ -22,6 +22,7 @@ import (
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/log/store/mysqls3"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -35,7 +36,7 @@ func newLogCmd() *cobra.Command {
 func newLogInitCmd() *cobra.Command {
 	var o log.InitOptions
 	var historical bool
-	var appraisal, keyRef string
+	var appraisal, keyRef, storeFile string
 	c := &cobra.Command{
 		Use:   "init DIR --origin NAME",
 		Short: "Make a new log: keys and policies",
@@ -43,9 +44,13 @@ func newLogInitCmd() *cobra.Command {
 			"admits: level 2 only and, with --allow-historical, evidence without a challenge at level 0). The guard file, which remembers what the\n" +
 			"log signed last, stands beside DIR and not in it: never restore it from a backup. Nothing is overwritten.\n\n" +
 			"With --key-ref the Ed25519 key lives in a key management system, which signs every checkpoint: DIR/keys/ed25519.ref names it, and pins its\n" +
-			"public part. NAME://KEY is asked through sigstore's plugin, the program sigstore-kms-NAME on the PATH.",
-		Example: "  poclog log init /var/lib/poclog --origin log.example/2026 --url https://log.example/2026",
-		Args:    cobra.ExactArgs(1),
+			"public part. NAME://KEY is asked through sigstore's plugin, the program sigstore-kms-NAME on the PATH.\n\n" +
+			"With --store FILE the log is kept in MySQL or MariaDB and in S3, as FILE says, which is copied to DIR/store.json. Any number of front ends\n" +
+			"serve it, each from a copy of DIR. Secrets come from the environment: POCLOG_MYSQL_PASSWORD or POCLOG_MYSQL_PASSWORD_FILE, and what\n" +
+			"Amazon's SDK reads (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE).",
+		Example: "  poclog log init /var/lib/poclog --origin log.example/2026 --url https://log.example/2026\n" +
+			"  poclog log init /var/lib/poclog --origin log.example/2026 --store mysqls3.json",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Origin == "" {
 				return usagef("say what the log is called: --origin NAME")
@@ -73,6 +78,15 @@ func newLogInitCmd() *cobra.Command {
 				}
 				o.Key = key
 			}
+			if storeFile != "" {
+				file, err := readFile(cmd, storeFile, mysqls3.MaxConfig)
+				if err != nil {
+					return err
+				}
+				if o.Store, err = mysqls3.ParseConfig(file); err != nil {
+					return usagef("--store %s: %w", storeFile, err)
+				}
+			}
 			if err := log.Init(args[0], o); err != nil {
 				return err
 			}
@@ -85,6 +99,7 @@ func newLogInitCmd() *cobra.Command {
 	c.Flags().StringVar(&o.Origin, "origin", "", "the log's name, such as log.example/2026: it never changes")
 	c.Flags().StringVar(&o.URL, "url", "", "where it will be served, for policy.txt")
 	c.Flags().StringVar(&o.Guard, "guard", "", "the guard file (default: DIR.guard; best on another disk)")
+	c.Flags().StringVar(&storeFile, "store", "", "keep it where this file says, in MySQL and S3 (default: in DIR)")
 	c.Flags().BoolVar(&historical, "allow-historical", false, "admit evidence without a challenge, at level 0")
 	c.Flags().StringVar(&keyRef, "key-ref", "", "the Ed25519 key: NAME://KEY of a key management system")
 	c.Flags().StringVar(&appraisal, "appraisal", "", "start from this appraisal policy")
@@ -228,8 +243,12 @@ func fsckLog(cmd *cobra.Command, where, policyFile string) (*log.Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	src := log.DirSource(where)
-	if remote {
+	var src log.Source
+	if !remote {
+		if src, err = log.DirSource(cmd.Context(), where); err != nil {
+			return nil, undecided(err)
+		}
+	} else {
 		cl, err := client.New(client.Config{URL: where, Policy: policy, UserAgent: softwareName()})
 		if err != nil {
 			return nil, usagef("%w", err)

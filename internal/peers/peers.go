@@ -195,15 +195,20 @@ func (s *S3) Bucket(t testing.TB, name string) {
 	}
 }
 
-// RemoveBucket removes a bucket with all that is in it.
-func (s *S3) RemoveBucket(t testing.TB, name string) {
+// Rename gives a bucket another name.
+func (s *S3) Rename(t testing.TB, from, to string) {
 	t.Helper()
-	if err := os.RemoveAll(s.path(name)); err != nil {
+	if err := os.Rename(s.path(from), s.path(to)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (s *S3) path(parts ...string) string { return filepath.Join(append([]string{s.dir}, parts...)...) }
+
+// Object reads an object past the server.
+func (s *S3) Object(bucket, key string) ([]byte, error) {
+	return os.ReadFile(s.path(bucket, filepath.FromSlash(key)))
+}
 
 // Damage writes other bytes into an object, as a disk that fails might.
 func (s *S3) Damage(t testing.TB, bucket, key string, b []byte) {

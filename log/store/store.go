@@ -30,9 +30,19 @@ type Store struct {
 
 	Shared bool          // whether several processes may serve the log
 	Poll   time.Duration // between two looks at the published checkpoint
+	// MinInterval is the least time between two checkpoints.
+	MinInterval time.Duration
 
 	// Lock takes what one process alone may hold; the locks end with the process.
 	Lock func() (unlock func() error, err error)
+	// Join says by which policy this process is going to admit. While another process admits by
+	// another one it is an error. It can be called again.
+	Join func(ctx context.Context, policy poclog.Digest) error
+	// Lost is why the tree has to be opened for writing again: what was queued is not written.
+	Lost func() error
+	// Turn waits for what one process of a log does at a time, and returns the number of the next
+	// entry: the caller waits until the tree has those below it.
+	Turn func(ctx context.Context, name string) (release func(), next uint64, err error)
 	// Prepare makes the store ready to be written to. It can be called again.
 	Prepare func() error
 	// Writable is why the store cannot be written to, or nil. It answers within seconds.

@@ -10,12 +10,12 @@
 package folder
 
 import (
-	"errors"
-	"fmt"
+	"context"
 	"log/slog"
 	"path/filepath"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/log/store"
 )
@@ -33,6 +33,9 @@ const probeInterval = 100 * time.Millisecond
 
 // pollInterval is how often the published checkpoint is read.
 const pollInterval = 20 * time.Millisecond
+
+// minInterval is the driver's own least time between two checkpoints.
+const minInterval = 100 * time.Millisecond
 
 // Options say how a folder is opened.
 type Options struct {
@@ -63,33 +66,13 @@ func Open(dir string, o Options) *store.Store {
 		Guard:       &Register{Path: o.Guard},
 		Checkpoints: checkpoints,
 		Poll:        pollInterval,
-		Lock:        func() (func() error, error) { return lock(filepath.Join(dir, fileLock), o.Guard+".lock") },
+		MinInterval: minInterval,
+		Lock:        func() (func() error, error) { return store.LockFiles(filepath.Join(dir, fileLock), o.Guard+".lock") },
+		Join:        func(context.Context, poclog.Digest) error { return nil },
+		Lost:        func() error { return nil },
+		Turn:        func(context.Context, string) (func(), uint64, error) { return func() {}, 0, nil },
 		Prepare:     evidence.sweep,
 		Writable:    disk.Check,
 		Close:       checkpoints.close,
 	}
-}
-
-// lock takes the locks of the folder and of the guard: copies of one log that share a guard file
-// are kept apart by it.
-func lock(paths ...string) (unlock func() error, err error) {
-	var held []func() error
-	unlock = func() error {
-		var err error
-		for _, u := range held {
-			err = errors.Join(err, u())
-		}
-		return err
-	}
-	for _, path := range paths {
-		u, err := durable.TryLock(path)
-		if errors.Is(err, durable.ErrLocked) {
-			err = fmt.Errorf("%s is locked: another process serves this log", path)
-		}
-		if err != nil {
-			return nil, errors.Join(err, unlock())
-		}
-		held = append(held, u)
-	}
-	return unlock, nil
 }

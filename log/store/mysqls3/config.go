@@ -134,11 +134,15 @@ func password(getenv func(string) string) (string, error) {
 }
 
 // dsn is how the driver reaches the database. It holds the password: no error may quote it.
-func (d Database) dsn(password string) string {
+// A name of a network is one that the driver was told how to dial; empty is the plain one.
+func (d Database) dsn(password, network string) string {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName, c.Addr, c.Net = d.User, password, d.Name, d.Address, "tcp"
 	if strings.HasPrefix(d.Address, "/") {
 		c.Net = "unix"
+	}
+	if network != "" {
+		c.Net = network
 	}
 	if d.TLS != "" {
 		c.TLSConfig = d.TLS

@@ -1,6 +1,6 @@
 // Package mysqls3 keeps a log in MySQL or MariaDB and S3, for any number of front ends:
 //
-//	database          Tessera's tables
+//	database          Tessera's tables, and one of front ends
 //	tiles bucket      tile/…, checkpoint   what Tessera's AWS driver writes, and the public tree
 //	                  evidence/sha256/…    files by digest
 //	                  checkpoints/…        kept checkpoints
@@ -17,6 +17,7 @@ package mysqls3
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/log/store"
 )
 
@@ -33,8 +35,9 @@ const probeName = "poclog-probe"
 // probeInterval is how long a look at database and buckets holds.
 const probeInterval = time.Second
 
-// Open connects to database and buckets, and refuses what cannot hold the store's promises.
-func Open(ctx context.Context, c *Config) (*store.Store, error) {
+// Open connects to database and buckets, and refuses what cannot hold the store's promises. One
+// process has the lock file of a front end's own folder.
+func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("store.json: %w", err)
 	}
@@ -55,26 +58,35 @@ func Open(ctx context.Context, c *Config) (*store.Store, error) {
 			return nil, err
 		}
 	}
-	dsn := c.Database.dsn(secret)
-	db, err := openDatabase(ctx, c.Database, dsn)
+	db, err := openDatabase(ctx, c.Database, c.Database.dsn(secret, ""))
 	if err != nil {
 		return nil, err
 	}
+	present := &presence{db: db, id: make([]byte, 16)}
+	_, _ = rand.Read(present.id) // it does not fail
+	tree := &tiles{bucket: tilesBucket, db: db, database: c.Database.Name, where: c.Database, secret: secret, presence: present}
 	probe := &store.Probe{What: "the store", Every: probeInterval, Try: func() error { return writable(db, tilesBucket, guardBucket) }}
 	return &store.Store{
 		Name:        fmt.Sprintf("%s and %s", c.Database.Name, tilesBucket),
-		Tiles:       &tiles{bucket: tilesBucket, db: db, dsn: dsn},
+		Tiles:       tree,
 		Evidence:    &evidence{bucket: tilesBucket},
 		Guard:       &register{guardBucket},
 		Checkpoints: &checkpoints{bucket: tilesBucket},
 		Shared:      true,
 		Poll:        pollInterval,
-		Lock:        func() (func() error, error) { return func() error { return nil }, nil },
+		MinInterval: minInterval,
+		Lock:        func() (func() error, error) { return store.LockFiles(lockFile) },
+		Join:        func(ctx context.Context, policy poclog.Digest) error { return present.join(ctx, policy[:]) },
+		Lost:        present.lost,
+		Turn:        tree.turn,
 		Prepare:     func() error { return nil },
 		Writable:    probe.Check,
-		Close:       db.Close,
+		Close:       func() error { present.leave(); return db.Close() },
 	}, nil
 }
+
+// minInterval is the driver's own least time between two checkpoints.
+const minInterval = time.Second
 
 // pollInterval is how often the published checkpoint is read: each is a request.
 const pollInterval = 200 * time.Millisecond

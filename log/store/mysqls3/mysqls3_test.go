@@ -68,7 +68,7 @@ func TestConformance(t *testing.T) {
 		s := storetest.Subject{
 			Open: func(t *testing.T) *store.Store {
 				t.Helper()
-				got, err := mysqls3.Open(t.Context(), c)
+				got, err := mysqls3.Open(t.Context(), c, "")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -138,7 +138,7 @@ func TestOpenRefuses(t *testing.T) {
 		}, []string{"read-only"}},
 		{"too many connections", func(t *testing.T, _ *mysqls3.Config) {
 			st.db.SQL(t, "ALTER USER '"+peers.User+"'@'%' WITH MAX_USER_CONNECTIONS 1")
-			first, err := mysqls3.Open(t.Context(), st.config(t))
+			first, err := mysqls3.Open(t.Context(), st.config(t), "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := st.config(t)
 			test.set(t, c)
-			got, err := mysqls3.Open(t.Context(), c)
+			got, err := mysqls3.Open(t.Context(), c, "")
 			if err == nil {
 				t.Fatal("opened", got.Close())
 			}
@@ -171,7 +171,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
-	if got, err := mysqls3.Open(t.Context(), st.config(t)); err != nil {
+	if got, err := mysqls3.Open(t.Context(), st.config(t), ""); err != nil {
 		t.Errorf("after all that: %v", err)
 	} else if err := got.Close(); err != nil {
 		t.Error(err)

@@ -31,9 +31,12 @@ const (
 
 // tiles are a tree in a bucket, whose driver keeps its state in the database.
 type tiles struct {
-	bucket *bucket
-	db     *sql.DB
-	dsn    string
+	bucket   *bucket
+	db       *sql.DB
+	database string // for locks: which one it is
+	where    Database
+	secret   string
+	presence *presence
 }
 
 // Open opens an object.
@@ -64,6 +67,8 @@ func (t *tiles) Driver(ctx context.Context, witnesses *http.Client) (tessera.Dri
 		return nil, nil, err
 	}
 	set := s3Options(t.bucket.where)
+	fence := newFence()
+	dsn, forget := fence.behind(t.where, t.secret)
 	d, err := driver.New(ctx, driver.Config{
 		SDKConfig: &c,
 		S3Options: func(o *s3.Options) {
@@ -71,13 +76,15 @@ func (t *tiles) Driver(ctx context.Context, witnesses *http.Client) (tessera.Dri
 			o.APIOptions = append(o.APIOptions, t.guardCheckpoint)
 		},
 		Bucket: t.bucket.where.Name, BucketPrefix: strings.TrimSuffix(t.bucket.prefix, "/"),
-		DSN: t.dsn, MaxOpenConns: maxConnections, MaxIdleConns: maxConnections / 2,
+		DSN: dsn, MaxOpenConns: maxConnections, MaxIdleConns: maxConnections / 2,
 		HTTPClient: witnesses,
 	})
 	if err != nil {
+		forget()
 		return nil, nil, err
 	}
-	return d, func() error { return nil }, nil
+	t.presence.guardBy(fence)
+	return d, func() error { forget(); return nil }, nil
 }
 
 // guardCheckpoint has the driver's client write the checkpoint with a condition. The driver writes
