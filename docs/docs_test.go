@@ -139,7 +139,7 @@ const pageWords = 1200
 
 // long are the pages that may have more: the specification, its parts, and what is made from the
 // table of a command.
-var long = regexp.MustCompile(`^docs/(format|format-questions|appraisal-[0-9]+(-tpm)?|checks)\.md$`)
+var long = regexp.MustCompile(`^docs/(format|format-questions|format-examples|appraisal-[0-9]+(-tpm)?|checks)\.md$`)
 
 func TestPagesAreShort(t *testing.T) {
 	for name, text := range pages(t) {
