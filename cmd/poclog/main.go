@@ -77,6 +77,8 @@ func newRootCmd() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		PersistentPreRun: watch,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(
@@ -182,7 +184,9 @@ func run(args []string) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	r := &course{ended: make(chan struct{})}
+	err := r.interrupted(ctx, root.ExecuteContext(context.WithValue(ctx, courseKey{}, r)))
+	close(r.ended)
 	if err != nil {
 		printError(stderr, err)
 	}

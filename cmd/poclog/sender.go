@@ -29,6 +29,7 @@ type sender struct {
 // Submit is the client's. While it takes long, the log is asked how it is.
 func (s *sender) Submit(ctx context.Context, sub *poclog.Submission) (*client.Submitted, error) {
 	ctx, stop := context.WithCancel(ctx)
+	defer muteWaiter(ctx)()
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
