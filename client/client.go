@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -106,7 +107,7 @@ func (c *Config) setDefaults() {
 		c.UserAgent = "poclog"
 	}
 	if c.Wait == nil {
-		c.Wait = wait
+		c.Wait = pause.For
 	}
 }
 
@@ -125,15 +126,4 @@ func (c *Config) httpClient(log *url.URL, redirects func(*http.Request, []*http.
 	}
 	h.Transport, h.Timeout, h.CheckRedirect = guardRedirects(h.Transport, log), c.Timeout, redirects
 	return h
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

@@ -48,3 +48,27 @@ func (c *Client) FetchPolicy(ctx context.Context) (file []byte, policy *poclog.P
 	policy, err = poclog.ParsePolicy(file)
 	return file, policy, err
 }
+
+// ChallengeOf fetches the challenge's checkpoint of an entry, as a receipt carries it, from the
+// entry's bundle; nil for historical evidence. It is the checkpoint that the entry names.
+func (c *Client) ChallengeOf(ctx context.Context, e *poclog.Entry) ([]byte, error) {
+	if e.Fresh == nil {
+		return nil, nil
+	}
+	file, err := c.Evidence(ctx, e.Evidence.Bundle)
+	if err != nil {
+		return nil, fmt.Errorf("the bundle, which has the challenge: %w", err)
+	}
+	b, err := poclog.ParseBundle(file)
+	if err != nil {
+		return nil, err
+	}
+	challenge, err := b.Challenge()
+	if err != nil {
+		return nil, err
+	}
+	if poclog.Sum(challenge.Checkpoint) != e.Fresh.Checkpoint {
+		return nil, errors.New("the bundle's challenge is not the one that the entry names")
+	}
+	return challenge.Checkpoint, nil
+}

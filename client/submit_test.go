@@ -340,6 +340,50 @@ func TestEvidenceIsWhatTheEntryNames(t *testing.T) {
 	}
 }
 
+// A receipt carries the challenge's checkpoint that its entry names: a log that shows another
+// bundle's is found out before a receipt is kept.
+func TestChallengesAreThoseThatTheirEntriesName(t *testing.T) {
+	var file []byte
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(file) }))
+	defer srv.Close()
+	c := newClient(t, srv.URL, nil)
+	named := []byte("log.test\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— log.test AAAAAAAA\n")
+	challenge, err := (&poclog.Challenge{Profile: poclog.TDX, Checkpoint: named}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := new(poclog.Bundle)
+	b.Set(poclog.ItemTDXQuote, []byte("a quote"))
+	historical, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Set(poclog.ItemChallenge, challenge)
+	fresh, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(served []byte, checkpoint []byte) ([]byte, error) {
+		file = served
+		e := &poclog.Entry{Evidence: poclog.EvidenceDigests{Bundle: poclog.BlobOf(served)}}
+		if checkpoint != nil {
+			e.Fresh = &poclog.Fresh{Checkpoint: poclog.Sum(checkpoint)}
+		}
+		return c.ChallengeOf(t.Context(), e)
+	}
+	if got, err := of(fresh, named); err != nil || string(got) != string(named) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := of(historical, nil); err != nil || got != nil {
+		t.Errorf("of historical evidence: %q, %v", got, err)
+	}
+	for name, served := range map[string][]byte{"another challenge": fresh, "no challenge": historical, "no bundle": []byte("rubbish")} {
+		if got, err := of(served, []byte("another checkpoint")); err == nil || got != nil {
+			t.Errorf("a bundle with %s: %q", name, got)
+		}
+	}
+}
+
 func TestTheAppraisalPolicyMustParse(t *testing.T) {
 	p := &poclog.Policy{V: 1, Realm: poclog.Production, Admit: []poclog.Admission{{Profile: poclog.GCETDXvTPM, Level: 2}}, MaxChallengeAge: 600}
 	good, err := p.Marshal()

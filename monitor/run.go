@@ -11,6 +11,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -96,7 +97,7 @@ func (m *Monitor) Run(ctx context.Context, opt Options) (*Outcome, error) {
 				return &r.out, err
 			}
 		}
-		if err := wait(ctx, m.cfg.Interval); err != nil {
+		if err := pause.For(ctx, m.cfg.Interval); err != nil {
 			return &r.out, nil
 		}
 	}
@@ -112,17 +113,6 @@ func (r *run) round(ctx context.Context) (err error) {
 		return err
 	}
 	return r.opt.Round(ctx, &r.out)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }
 
 // open loads the logs that are new, and what changed of the others.

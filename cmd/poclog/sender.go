@@ -12,6 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/pause"
 )
 
 // When people are told what a submission waits for: logs publish within a second or two.
@@ -45,12 +46,8 @@ func (s *sender) Submit(ctx context.Context, sub *poclog.Submission) (*client.Su
 func (s *sender) tellWaiting(ctx context.Context) {
 	said := ""
 	for after := firstNews; ; after = laterNews {
-		t := time.NewTimer(after)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if pause.For(ctx, after) != nil {
 			return
-		case <-t.C:
 		}
 		if text := s.waitingFor(ctx); text != said && ctx.Err() == nil {
 			fmt.Fprintln(s.cmd.ErrOrStderr(), "waiting for the log: "+text)

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/monitor"
 )
 
@@ -113,20 +114,9 @@ func NewCourier(outbox Outbox, sink Sink, cfg Config) *Courier {
 		cfg.Rand = rand.Float64
 	}
 	if cfg.Wait == nil {
-		cfg.Wait = wait
+		cfg.Wait = pause.For
 	}
 	return &Courier{outbox: outbox, sink: sink, cfg: cfg, refused: make(map[string]*tries)}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }
 
 // Run delivers until the context ends. An outbox that cannot be read is tried again as a sink is.

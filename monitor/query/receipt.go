@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -91,29 +90,14 @@ func opened(cl *client.Client, signed []byte) (*client.Checkpoint, error) {
 	return &client.Checkpoint{Tree: client.Tree{Origin: v.Origin, Size: v.Size, Root: v.Root}, Signed: signed, View: v}, nil
 }
 
-// challengeOf fetches the challenge's checkpoint of an entry, from its bundle; nil for historical
-// evidence and entries that are no proofs.
+// challengeOf fetches the challenge's checkpoint of an entry; nil for historical evidence and
+// entries that are no proofs.
 func challengeOf(ctx context.Context, cl *client.Client, leaf []byte) ([]byte, error) {
 	l, err := poclog.ParseLeaf(leaf)
-	if err != nil || l.Proof == nil || l.Proof.Fresh == nil {
+	if err != nil || l.Proof == nil {
 		return nil, err
 	}
-	file, err := cl.Evidence(ctx, l.Proof.Evidence.Bundle)
-	if err != nil {
-		return nil, fmt.Errorf("the bundle, which has the challenge: %w", err)
-	}
-	b, err := poclog.ParseBundle(file)
-	if err != nil {
-		return nil, err
-	}
-	c, err := b.Challenge()
-	if err != nil {
-		return nil, err
-	}
-	if poclog.Sum(c.Checkpoint) != l.Proof.Fresh.Checkpoint {
-		return nil, errors.New("the bundle's challenge is not the one that the entry names")
-	}
-	return c.Checkpoint, nil
+	return cl.ChallengeOf(ctx, l.Proof)
 }
 
 // IntervalOf asks the log for an entry's receipt, and says when its evidence was made under the

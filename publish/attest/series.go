@@ -11,6 +11,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/publish/disclose"
 	"github.com/poclog/poclog/verify/receipt"
 )
@@ -152,14 +153,7 @@ func (s *Series) wait(ctx context.Context, d time.Duration) error {
 	if s.Wait != nil {
 		return s.Wait(ctx, d)
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return pause.For(ctx, d)
 }
 
 // window returns the start of the window of a time: windows follow each other without gaps, shifted

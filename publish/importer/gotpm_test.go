@@ -268,8 +268,8 @@ func TestGoTPMChainsAreWholeOrRefused(t *testing.T) {
 }
 
 // The recipe that the importer gives, followed with go-tpm-tools' own library and a TPM: every
-// check is carried, and the bundle is proven at level 2. Banks that gotpm quotes apart are too many
-// for a bundle: the one over SHA-384 is enough.
+// check is carried but tpm.pcr-digest, so that the level is 0. gotpm quotes each bank apart, a
+// bundle has one quote, and the one over SHA-384 lacks the firmware's registers in SHA-256.
 func TestGotpmRecipeCarriesEveryCheck(t *testing.T) {
 	for name, isRSA := range map[string]bool{"RSA": true, "ECC": false} {
 		t.Run(name, func(t *testing.T) { gotpmRecipe(t, isRSA) })
