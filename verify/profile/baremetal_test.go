@@ -2,7 +2,6 @@ package profile
 
 import (
 	"bytes"
-	"os"
 	"slices"
 	"testing"
 
@@ -168,43 +167,9 @@ func TestLaunchesAreNotMixed(t *testing.T) {
 	wantCheck(t, "PCR 17 and 18 of two launches", err, verify.BindTXT)
 }
 
-// Bytes of a fresh bundle are changed in turn: every eleventh, or with POCLOG_EVERY_BYTE each. What
-// is accepted is what nobody hashes into a register.
 func TestEveryByteOfAMachinesBundleIsProtectedOrListed(t *testing.T) {
 	w := newMetalWorld(t)
-	b := w.Honest()
-	stride := 11
-	if os.Getenv("POCLOG_EVERY_BYTE") != "" {
-		stride = 1
-	}
-	if raceEnabled || testing.Short() {
-		stride = 61
-	}
-	accepted := make(map[string]int)
-	for _, item := range b.Items() {
-		for offset := 0; offset < len(b.Get(item)); offset += stride {
-			changed := bytes.Clone(b.Get(item))
-			changed[offset] ^= 0x07
-			forged := b.Clone()
-			forged.Set(item, changed)
-			_, err := Appraise(judging(t, w, forged))
-			if err != nil {
-				if _, ok := verify.CheckOf(err); !ok {
-					t.Errorf("%s byte %d: %v: no check is named", item, offset, err)
-				}
-				continue
-			}
-			switch item {
-			case poclog.ItemTCGLog, poclog.ItemCCEL:
-				accepted["types and data of events, which registers hold only the digests of, and digests of banks that the quote does not cover"]++
-			default:
-				t.Errorf("%s byte %d: changed and accepted", item, offset)
-			}
-		}
-	}
-	for why, n := range accepted {
-		t.Logf("%d bytes: %s", n, why)
-	}
+	everyByte(t, w, w.Honest(), ofLogs)
 }
 
 func TestRevokedChipIsRefusedOnBareMetalWhereItIsKnown(t *testing.T) {
