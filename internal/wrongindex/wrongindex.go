@@ -110,28 +110,12 @@ func receiptOf(ctx context.Context, cl *client.Client, number uint64, under *cli
 			return nil, err
 		}
 		of := client.ReceiptFor{Leaf: leaf.Entry, Index: number, Under: under}
-		if e, err := poclog.ParseEntry(leaf.Entry); err == nil && e.Fresh != nil {
-			bundle, err := cl.Evidence(ctx, e.Evidence.Bundle)
-			if err != nil {
-				return nil, err
-			}
-			if of.Challenge, err = challengeOf(bundle); err != nil {
+		if e, err := poclog.ParseEntry(leaf.Entry); err == nil {
+			if of.Challenge, err = cl.ChallengeOf(ctx, e); err != nil {
 				return nil, err
 			}
 		}
 		return cl.Receipt(ctx, of)
 	}
 	return nil, fmt.Errorf("entry %d: the log does not show it", number)
-}
-
-func challengeOf(file []byte) ([]byte, error) {
-	b, err := poclog.ParseBundle(file)
-	if err != nil {
-		return nil, err
-	}
-	c, err := b.Challenge()
-	if err != nil {
-		return nil, err
-	}
-	return c.Checkpoint, nil
 }
