@@ -80,6 +80,11 @@ type Statement struct {
 // and "-"; region and zone may be empty.
 type StatedPlace struct{ Provider, Region, Zone string }
 
+// String is provider/region/zone, as far as they are stated.
+func (p StatedPlace) String() string {
+	return strings.TrimRight(p.Provider+"/"+p.Region+"/"+p.Zone, "/")
+}
+
 // A Document is a file that a statement rests on. It is never interpreted.
 type Document struct {
 	SHA256 Digest

@@ -13,7 +13,7 @@ import (
 
 // A DossierOf says what a dossier is of.
 type DossierOf struct {
-	Names     []string  // see verify/index.ParseName; 1 to 16
+	Names     []string  // see verify/index.ParseName; 1 to 64
 	Since     time.Time // all that was logged from then on; zero: everything
 	Intervals bool      // with the checkpoints that bound when each entry's evidence was made
 

@@ -25,7 +25,7 @@ import (
 // Bounds of what one answer costs: a bundle of 256 entries is read for each entry that stands
 // alone.
 const (
-	maxAskedNames  = 16
+	maxAskedNames  = 64
 	maxPageBundles = 256
 	bundleWidth    = 256
 )

@@ -49,11 +49,14 @@ var knownValues = map[string]cobra.CompletionFunc{
 }
 
 // completeFlags offers the values of closed lists to the shell, also behind a comma where a flag
-// takes several.
+// takes several. A command whose flag takes others has them in an annotation of the flag's name.
 func completeFlags(c *cobra.Command) {
 	lists := closedLists()
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		values, ok := lists[f.Name]
+		if own := c.Annotations[f.Name]; own != "" {
+			values = strings.Split(own, ",")
+		}
 		if known := knownValues[f.Name]; known != nil && f.Value.Type() != "int" {
 			if err := c.RegisterFlagCompletionFunc(f.Name, known); err != nil {
 				panic(err) // the flag is there, and has no other function

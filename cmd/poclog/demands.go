@@ -9,6 +9,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 )
@@ -21,6 +22,7 @@ type demandFlags struct {
 	userData, auditGroup                        string
 	owner                                       string
 	endorsedBy                                  []string
+	endorsers                                   []dossier.Endorser // of endorsedBy, those that are registrars
 	maxAge, maxCheckpointAge, maxInterval       time.Duration
 	bundle, envelope, collateral                string
 	appraisalPolicy, quoteFile                  string
@@ -35,7 +37,7 @@ func (f *demandFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.chassis, "chassis", "", "demand a chassis, by one of its identities")
 	fl.StringSliceVar(&f.require, "require", nil, "demand that these checks passed")
 	fl.StringVar(&f.owner, "owner", "", "demand that the platform's owner has this name, by an endorsement")
-	fl.StringSliceVar(&f.endorsedBy, "endorsed-by", nil, "demand endorsements by these: registries' keys or digests of owners' roots, in hexadecimal")
+	fl.StringArrayVar(&f.endorsedBy, "endorsed-by", nil, "demand that it vouches: a registrar that you pinned, by --dossier, as NAME or NAME@LEVEL; or an alliance's key or an owner's root in the entry, in hexadecimal; may be repeated")
 	fl.StringSliceVar(&f.tcb, "tcb", nil, "accept only these TCB statuses")
 	fl.StringSliceVar(&f.publishers, "publisher", nil, "demand that the key with this digest signed the submission")
 	fl.StringSliceVar(&f.judges, "appraisal-digest", nil, "accept only what these appraisal policies judged: SHA-256 of their files, in hexadecimal")
@@ -73,11 +75,15 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 		d.Profiles = append(d.Profiles, p)
 	}
 	for _, by := range f.endorsedBy {
-		key, err := poclog.ParseDigest(by)
-		if err != nil {
-			return d, usagef("--endorsed-by: %w", err)
+		if key, err := poclog.ParseDigest(by); err == nil {
+			d.EndorsedBy = append(d.EndorsedBy, key)
+			continue
 		}
-		d.EndorsedBy = append(d.EndorsedBy, key)
+		e, err := parseEndorser(by)
+		if err != nil {
+			return d, err
+		}
+		f.endorsers = append(f.endorsers, e)
 	}
 	for _, text := range f.publishers {
 		key, err := poclog.ParseDigest(text)
@@ -110,6 +116,22 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 		return d, usagef("%w", err)
 	}
 	return d, f.files(cmd, &d)
+}
+
+// parseEndorser reads NAME or NAME@LEVEL.
+func parseEndorser(text string) (dossier.Endorser, error) {
+	e := dossier.Endorser{Name: text, Level: 1}
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		level := text[at+1:]
+		if level != "1" && level != "2" && level != "3" {
+			return e, usagef("--endorsed-by %.80q: want a level of 1 to 3 behind the @", text)
+		}
+		e.Name, e.Level = text[:at], uint32(level[0]-'0')
+	}
+	if e.Name == "" {
+		return e, usagef("--endorsed-by %.80q: want NAME, NAME@LEVEL, or 64 hexadecimal digits", text)
+	}
+	return e, nil
 }
 
 // known refuses check ids that no entry has: a slip must not look like a demand that was not met.

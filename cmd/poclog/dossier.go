@@ -32,7 +32,7 @@ func newDossierCmd() *cobra.Command {
 		Use:   "dossier NAME... | RECEIPT",
 		Short: "Get everything that a log says of a chip, a key or a VM, with the proof that it is everything",
 		Long: "Get a dossier: every entry of a log that names an identity, and a proof that there are no others. A receipt stands for all the\n" +
-			"identities that its entry names. Of an identity, unproven claims (level 0) are included. `poclog verify` checks the file offline.",
+			"identities that its entry names. Of an identity, unproven claims (level 0) and what registrars stated of it are included. `poclog verify` checks the file offline.",
 		Example: "  poclog dossier intel:tdx:ppid:00112233445566778899aabbccddeeff --log https://log.example/2026 -o chip.dossier.json\n" +
 			"  poclog dossier vm.tlog-proof --since 30d --intervals -o vm.dossier.json\n" +
 			"  poclog verify vm.tlog-proof --dossier vm.dossier.json --policy policy.txt",
@@ -138,12 +138,12 @@ func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) 
 	return slices.Compact(names), nil
 }
 
-// namesOfIdentity are an identity's names in an index.
+// namesOfIdentity are an identity's names in an index, what registrars stated of it included.
 func namesOfIdentity(id poclog.Identity) ([]string, error) {
 	if id.Kind() == poclog.QuoteKind {
 		return nil, hint(usagef("%s: a quote is in one entry, and not in the index", id), "`poclog log entries URL --identity %s` finds it", id)
 	}
-	return []string{string(id), index.Unproven + string(id)}, nil
+	return []string{string(id), index.Unproven + string(id), index.Statements + string(id)}, nil
 }
 
 func namesOfReceipt(cmd *cobra.Command, path string) ([]string, error) {
@@ -159,7 +159,7 @@ func namesOfReceipt(cmd *cobra.Command, path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return dossier.NamesFor(e), nil
+	return slices.Concat(dossier.NamesFor(e), dossier.StatementNamesFor(e)), nil
 }
 
 // parseSince reads --since; empty is the zero time.
@@ -172,23 +172,44 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 
 // dossierFlags are what a reader asks of dossiers.
 type dossierFlags struct {
-	dossiers []string
-	since    string
-	names    []string
+	registrars string
+	openings   []string
+	dossiers   []string
+	since      string
+	names      []string
 }
 
 func (f *dossierFlags) register(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.dossiers, "dossier", nil, "a receipt: it must be cleared by this dossier of its log; one of another log must not contradict it")
 	c.Flags().StringVar(&f.since, "since", "", "dossiers: everything that was logged since is listed: RFC 3339, a date, or how long ago (24h, 30d); default: everything")
+	c.Flags().StringVar(&f.registrars, registrarsFlag, "", "dossiers: the registrars that you believe (default: POCLOG_REGISTRARS, or registrars.json in the config folder, if it is there)")
+	c.Flags().StringArrayVar(&f.openings, "opening", nil, "a receipt: its machine is one of a private fleet, by this opening; with --endorsed-by NAME")
 	c.Flags().StringSliceVar(&f.names, "covers", nil, "a dossier: demand that it covers these names")
 }
 
 // demands are those of the other flags that a dossier can meet.
-func (f *dossierFlags) demands(d *receipt.Demands, v *verifyCmd, now time.Time) (dossier.Demands, error) {
-	since, err := parseSince(f.since, now)
-	return dossier.Demands{
-		Names: f.names, Standing: d.Standing, AuditGroup: d.AuditGroup, MaxAge: d.MaxAge, Since: since, UnsafeRealm: d.UnsafeRealm, Limits: v.limits,
-	}, err
+func (f *dossierFlags) demands(cmd *cobra.Command, d *receipt.Demands, v *verifyCmd, now time.Time) (out dossier.Demands, err error) {
+	out = dossier.Demands{
+		Names: f.names, Standing: d.Standing, AuditGroup: d.AuditGroup, MaxAge: d.MaxAge, UnsafeRealm: d.UnsafeRealm, Limits: v.limits, EndorsedBy: v.endorsers,
+	}
+	if out.Since, err = parseSince(f.since, now); err != nil {
+		return out, err
+	}
+	for _, path := range f.openings {
+		file, err := readFile(cmd, path, 1<<16)
+		if err != nil {
+			return out, err
+		}
+		o, err := poclog.ParseOpening(file)
+		if err != nil {
+			return out, usagef("%s: %w", path, err)
+		}
+		out.Openings = append(out.Openings, o)
+	}
+	if out.Registrars, err = readPins(cmd, f.registrars); err == nil && out.Registrars == nil && len(v.endorsers) > 0 {
+		err = hint(usagef("--endorsed-by %s: you pinned no registrar", v.endorsers[0].Name), "poclog registry trust FILE, or trust NAME --log URL")
+	}
+	return out, err
 }
 
 // cleared holds a receipt to the dossiers that were given: the one of its log must clear it, and
@@ -202,7 +223,7 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 		return err
 	}
 	now := time.Now()
-	demands, err := v.dossierFlags.demands(d, v, now)
+	demands, err := v.dossierFlags.demands(cmd, d, v, now)
 	if err != nil {
 		return err
 	}
@@ -238,7 +259,7 @@ func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) 
 		return err
 	}
 	now := time.Now()
-	demands, err := v.dossierFlags.demands(&d, v, now)
+	demands, err := v.dossierFlags.demands(cmd, &d, v, now)
 	if err != nil {
 		return err
 	}
@@ -289,7 +310,18 @@ func (v *verifyCmd) printDossier(w io.Writer, outcome string, a *dossier.Answer)
 	if a.From > 0 && a.Since.Known {
 		field(w, "since", "%s: older entries may be left out", stamp(a.Since.Time))
 	}
+	for i := range a.Subjects {
+		if len(a.Subjects[i].Standings) > 0 {
+			field(w, "machine", "%s", v.short(string(a.Subjects[i].Identity)))
+			printStandings(w, &a.Subjects[i])
+		}
+	}
 	for _, n := range a.Names {
+		if strings.HasPrefix(n.Name, index.Statements) || strings.HasPrefix(n.Name, index.Registrar) {
+			field(w, "name", "%s", v.short(n.Name))
+			field(w, "", "%d statements", len(n.Numbers))
+			continue
+		}
 		times := "not claimed"
 		if n.Present {
 			times = "claimed once" + placesOf(a, n)

@@ -11,7 +11,7 @@ import (
 
 // explanations are all of them, in the order in which `poclog explain --list` shows them.
 func explanations() []explanation {
-	return slices.Concat(checkExplanations, guardExplanations, stepExplanations, demandExplanations)
+	return slices.Concat(checkExplanations, guardExplanations, statementExplanations, stepExplanations, demandExplanations)
 }
 
 // explained finds the explanation of a check, a step or a demand.

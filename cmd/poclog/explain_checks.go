@@ -1,6 +1,9 @@
 package main
 
-import "github.com/poclog/poclog/verify"
+import (
+	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/vouch/registry"
+)
 
 // An explanation says what a check, a step or a demand is about.
 type explanation struct {
@@ -103,4 +106,18 @@ var guardExplanations = []explanation{
 		"Sign it: `poclog submit FILE --key publisher.key`. The operator lists keys as `poclog key show` prints them, under \"publishers\" in appraisal.json."},
 	{string(verify.SecondOpinion), "guard", "Another implementation accepts the quote, too.", "It refuses at a log's admission what another implementation refuses. It is no part of the appraisal.", "",
 		"Report it to the log's operator with the file: one of two implementations is wrong."},
+}
+
+// statementExplanations are those of the checks of registrars' statements.
+var statementExplanations = []explanation{
+	{string(registry.CheckOrigin), "guard", "The statement is for this log.", "It refuses a statement that was signed for another log.", "", "Write and sign one for this log: `poclog registry endorse IDENTITY --log URL`."},
+	{string(registry.CheckRegistrar), "guard", "The log's policy lists the registrar.", "It refuses whom the policy does not list.", "", "Ask the log's operator to list it: `poclog registry admit appraisal.json FILE`."},
+	{string(registry.CheckSignature), "guard", "As many members signed as the statement's type needs, each once, and every signature is good.", "It refuses a signature that is wrong, another's or a second one, and says how many are missing.", "",
+		"Have more members sign: `poclog sign FILE --key KEY -o FILE`."},
+	{string(registry.CheckSerial), "guard", "The serial is above the registrar's last on this subject, by at most 1,001.", "It refuses what was sent before, so that nothing old can be sent again.", "",
+		"Write and sign it again: the command asks the log for the last serial."},
+	{string(registry.CheckSubject), "guard", "What is revoked is endorsed, and what is thawed is frozen.", "It refuses a revocation or a thaw of what is not there.", "", "See what is there: `poclog registry show IDENTITY`."},
+	{string(registry.CheckDocument), "guard", "The documents that the log is to keep came with the statement, or are there.", "It refuses a statement without them.", "", "Send them: `poclog registry submit FILE --document FILE`."},
+	{string(registry.CheckStated), "guard", "Of a log's entry: it names the policy in force and the keys that signed, and its time is not before the statement's before it.", "An auditor refuses another entry.", "", "Ask the log's operator: the log logged what is wrong."},
+	{string(registry.CheckOpening), "guard", "An opening shows a machine of the registrar's newest commitment.", "It refuses an opening of another commitment, or of one that was replaced.", "", "Ask the registrar for a new one: `poclog registry open FLEET IDENTITY`."},
 }

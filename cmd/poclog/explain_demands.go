@@ -38,6 +38,9 @@ var stepExplanations = []explanation{
 	{string(dossier.StepDossier), "demand", "The dossier clears the receipt: it is of the same log, lists everything that names the receipt's identities, and nothing contradicts.",
 		"It refuses a dossier that is of another log, or older than the receipt, or in which something contradicts.", "",
 		"Get one: `poclog dossier FILE --log URL -o vm.dossier.json`. If something contradicts, `poclog verify vm.dossier.json` shows it."},
+	{string(dossier.StepStanding), "demand", "No registrar that you pinned has frozen the machine, or revoked it as of a date before the proof.",
+		"It refuses a machine that is under investigation or was revoked, and a dossier that does not say what was stated.", "",
+		"Ask the registrar. `poclog registry show IDENTITY --dossier FILE` lists what was stated. Whom you believe is yours to say: `poclog registry trust --list`."},
 }
 
 const getDossierAgain = "Get it again: `poclog dossier NAME --log URL -o FILE --force`. If the log gives the same again, keep the file and ask the operator."
@@ -53,7 +56,8 @@ var demandExplanations = []explanation{
 		"`poclog explain CHECK` says why a check can be absent and how to get it. Then: `poclog attest --submit`, or submit the bundle with more collateral."},
 	{"owner", "demand", "An owner's endorsement says that the platform is the named owner's.", "There is no such endorsement, or it names another owner.", "",
 		"The publisher adds it: `poclog collateral add`, and submits again."},
-	{"endorsed-by", "demand", "The registries or owners that you name vouch for the chip.", "One of them does not.", "", "The publisher adds the token: `poclog collateral add --alliance-token`, and submits again."},
+	{"endorsed-by", "demand", "Those whom you name vouch for the machine: registrars that you pinned, by statements in the dossier; alliances or owners, by what is in the entry.", "One of them does not.", "",
+		"See what was stated: `poclog registry show IDENTITY`. Of an alliance's token, the publisher adds it: `poclog collateral add --alliance-token`, and submits again."},
 	{"tcb", "demand", "The platform's security status is one of those that you name.", "It has another, or an unknown one.", "",
 		"The machine's operator updates its firmware, and the publisher attests again. Or accept it: --tcb STATUS."},
 	{"measurement", "demand", "The VM started with this launch measurement.", "It started with another.", "", "`poclog verify FILE -v` shows the measurement."},

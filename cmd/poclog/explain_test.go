@@ -57,7 +57,7 @@ func idsOf(t *testing.T, folder string) (ids []string) {
 // Every check, step and demand has one explanation, and every explanation is of one.
 func TestEveryCheckIsExplained(t *testing.T) {
 	ids := []string{"demands", "kind", "names", "since"} // demands without a rule of their own
-	for _, folder := range []string{".", "receipt", "dossier", "index", "profile"} {
+	for _, folder := range []string{".", "receipt", "dossier", "index", "profile", filepath.Join("vouch", "registry")} {
 		ids = append(ids, idsOf(t, folder)...)
 	}
 	for _, d := range receipt.DemandNames() {

@@ -57,6 +57,9 @@ func extract(cmd *cobra.Command, file []byte, item poclog.Item) error {
 
 // inspect recognises a file by its beginning and describes it.
 func inspect(file []byte) (any, error) {
+	if v, err := parseStated(file); v != nil {
+		return inspectStatement(v, err)
+	}
 	switch {
 	case bytes.HasPrefix(file, []byte(receiptStart)):
 		return inspectReceipt(file)
@@ -75,6 +78,11 @@ func inspect(file []byte) (any, error) {
 			return nil, err
 		}
 		return json.RawMessage(file), nil
+	case bytes.HasPrefix(file, []byte(`{"v":1,"root":`)):
+		if _, err := poclog.ParseOpening(file); err != nil {
+			return nil, err
+		}
+		return json.RawMessage(file), nil
 	case bytes.HasPrefix(file, []byte(`{"v":1,"kind":`)):
 		if _, err := poclog.ParseLeaf(file); err != nil {
 			return nil, err
@@ -85,6 +93,23 @@ func inspect(file []byte) (any, error) {
 		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "checkpoint": describeCheckpoint(file)}, nil
 	}
 	return nil, hint(errors.New("not a file of poclog's"), "`poclog import` makes bundles of other tools' evidence")
+}
+
+// inspectStatement shows a statement and who signed it. The signatures are not verified: that needs
+// a registrar's keys.
+func inspectStatement(v *poclog.StatementEnvelope, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	file, err := v.Statement.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	keys := []string{}
+	for _, s := range v.Signatures {
+		keys = append(keys, s.KeyID)
+	}
+	return map[string]any{"v": 1, "file": "statement", "statement": json.RawMessage(file), "sha256": poclog.Sum(file), "signed_by": keys}, nil
 }
 
 func inspectReceipt(file []byte) (any, error) {

@@ -175,13 +175,15 @@ type signCmd struct {
 func newSignCmd() *cobra.Command {
 	s := new(signCmd)
 	c := &cobra.Command{
-		Use:   "sign FILE --key KEY",
-		Short: "Sign a bundle as its publisher, or add a signature to an envelope",
+		Use:   "sign FILE | FOLDER --key KEY",
+		Short: "Sign a bundle or a registrar's statement, or add a signature to an envelope",
 		Long: "Sign a bundle, with collateral if you give some, and write the DSSE envelope that `poclog submit` sends. Of an envelope, add a signature: a log\n" +
-			"whose policy wants two publishers takes what both signed, on machines of their own. Nothing is sent.",
-		Example: "  poclog sign vm.bundle.json --key alice.key -o vm.dsse.json\n  poclog sign vm.dsse.json --key awskms:///alias/bob -o vm2.dsse.json",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
+			"whose policy wants two publishers takes what both signed, on machines of their own. Nothing is sent.\n\n" +
+			"A registrar's statement is signed the same way. Of a folder, every *.statement.json in it is signed, into a new folder.",
+		Example: "  poclog sign vm.bundle.json --key alice.key -o vm.dsse.json\n  poclog sign vm.dsse.json --key awskms:///alias/bob -o vm2.dsse.json\n" +
+			"  poclog sign statements --key alice.key -o signed-by-alice",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
 	}
 	s.evidenceFlags.register(c)
 	s.keyFlags.register(c, "sign with this key")
@@ -190,11 +192,18 @@ func newSignCmd() *cobra.Command {
 }
 
 func (s *signCmd) run(cmd *cobra.Command, path string) error {
-	if err := s.out.check(); err != nil {
-		return err
-	}
 	if len(s.refs) == 0 {
 		return usagef("say which key signs: --key KEY")
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		if err := s.out.check(); err != nil {
+			return err
+		}
+	}
+	if path != "-" {
+		if is, err := s.signsStatements(cmd, path); is {
+			return err
+		}
 	}
 	sub, err := s.submission(cmd, path)
 	if err != nil {

@@ -45,8 +45,12 @@ func (f *trustFlags) register(c *cobra.Command, named bool) {
 
 // accept shows a fingerprint and asks, or compares it with the one of the flag.
 func (f *trustFlags) accept(cmd *cobra.Command, who string, vkeys []string) error {
-	got := fingerprint(vkeys)
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s, %d keys: %s\n", who, len(vkeys), got)
+	return f.acceptPrint(cmd, who, len(vkeys), fingerprint(vkeys))
+}
+
+// acceptPrint is accept of n keys by their fingerprint.
+func (f *trustFlags) acceptPrint(cmd *cobra.Command, who string, n int, got string) error {
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s, %d keys: %s\n", who, n, got)
 	switch {
 	case f.fingerprint != "" && f.fingerprint != got:
 		return fmt.Errorf("the keys of %s have the fingerprint %s, not %s", who, got, f.fingerprint)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,7 +88,7 @@ func (e *behindError) Error() string { return fmt.Sprintf("the index ends at ent
 
 // stapled fetches the dossier of a receipt's identities, and checks it.
 func stapled(ctx context.Context, cl *client.Client, v *receipt.Verdict) (*poclog.Dossier, *dossier.Answer, error) {
-	names := dossier.NamesFor(v.Entry)
+	names := slices.Concat(dossier.NamesFor(v.Entry), dossier.StatementNamesFor(v.Entry))
 	d, err := cl.Dossier(ctx, client.DossierOf{Names: names, Intervals: true})
 	if p := (*client.Problem)(nil); errors.As(err, &p) && p.Temporary() {
 		return nil, nil, &behindError{}

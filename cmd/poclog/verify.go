@@ -123,10 +123,10 @@ var (
 	submissionFlags = slices.Concat(entryFlags, []string{"at"})
 	bundleFlags     = slices.Concat(submissionFlags, []string{"envelope"})
 	receiptFlags    = slices.Concat(entryFlags, dossierDemands,
-		[]string{"policy", "verdict", "audit-group", "max-age", "max-checkpoint-age", "max-interval", "bundle", "envelope", "quote", "dossier"})
+		[]string{"policy", "verdict", "audit-group", "max-age", "max-checkpoint-age", "max-interval", "bundle", "envelope", "quote", "dossier", registrarsFlag, "opening"})
 	// Demands on dossiers, also on those that are to clear a receipt.
 	dossierDemands     = []string{"since", "covers", "move-time", "swap-time"}
-	dossierFileFlags   = slices.Concat(dossierDemands, []string{"policy", "verdict", "audit-group", "max-age", "realm", "verbose"})
+	dossierFileFlags   = slices.Concat(dossierDemands, []string{"policy", "verdict", "audit-group", "max-age", "realm", "verbose", registrarsFlag})
 	contradictionFlags = []string{"verbose", "policy", "realm", "audit-group", "move-time", "swap-time"}
 )
 
@@ -191,8 +191,11 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 		}
 	}
 	if len(v.dossiers) == 0 {
-		if err := unused(cmd, "without --dossier no dossier is asked", dossierDemands...); err != nil {
+		if err := unused(cmd, "without --dossier no dossier is asked", append([]string{registrarsFlag, "opening"}, dossierDemands...)...); err != nil {
 			return err
+		}
+		if len(v.endorsers) > 0 {
+			return usagef("--endorsed-by %s: what a registrar stated is in a dossier: --dossier FILE", v.endorsers[0].Name)
 		}
 	}
 	policy, err := v.policyOf(cmd)
@@ -222,6 +225,9 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	}
 	headline(w, pass, v.shown(v.path)+", "+entryOf(verdict))
 	v.printProof(w, verdict, nil)
+	for _, e := range v.endorsers {
+		field(w, "vouched by", "%q at level %d or above, in its statements: they place nothing", e.Name, e.Level)
+	}
 	if v.quoteFile != "" {
 		field(w, "quote", "same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
 	}
@@ -268,6 +274,9 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, sub *poclog.Submission, d recei
 		Bundle: sub.Bundle, Envelope: sub.Envelope, Collateral: sub.Collateral, Appraised: poclog.UnixTime(time.Now().Unix()), Appraisal: poclog.Appraisal,
 	}
 	asked := sub.Judged
+	if len(v.endorsers) > 0 {
+		return usagef("--endorsed-by %s: what a registrar stated is asked of a receipt, with --dossier", v.endorsers[0].Name)
+	}
 	var err error
 	if v.at != "" {
 		if in.Appraised, err = time.Parse(time.RFC3339, v.at); err != nil {

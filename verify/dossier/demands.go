@@ -84,7 +84,8 @@ const StepDossier verify.Check = "dossier"
 
 // Clears holds a receipt to a dossier of its log: all identities of its entry are covered, the
 // entry is listed, and no rule finds a contradiction or an alert. A receipt that is newer than the
-// index is not cleared.
+// index is not cleared. If the reader pins registrars, what they stated of these identities has to
+// be covered, too: none of them froze or revoked one, and those who are asked for vouch.
 func (a *Answer) Clears(v *receipt.Verdict) error {
 	switch {
 	case v.Entry == nil:
@@ -104,7 +105,7 @@ func (a *Answer) Clears(v *receipt.Verdict) error {
 	if f := a.Gravest(); f != nil {
 		return verify.Failf(StepDossier, "%s %s: %s", f.Severity, f.Rule, f.Seen)
 	}
-	return nil
+	return a.stands(v, a.endorsers)
 }
 
 // Agrees holds a receipt to a dossier of another log: it covers all identities of the receipt's
@@ -123,7 +124,7 @@ func (a *Answer) Agrees(v *receipt.Verdict) error {
 	if f := gravest(a.limits.Across(append(slices.Clone(a.claims), mine))); f != nil {
 		return verify.Failf(StepDossier, "with log %s: %s %s: %s", a.Origin, f.Severity, f.Rule, f.Seen)
 	}
-	return nil
+	return a.stands(v, nil)
 }
 
 // NamesFor returns the names of which a dossier clears an entry: those of its identities, as the

@@ -20,6 +20,7 @@ import (
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // The steps of checking a dossier, in order, beside those of the receipt of its index entry. The
@@ -43,6 +44,10 @@ type Demands struct {
 	Since       time.Time        // everything that was logged from then on is listed; zero: everything
 	UnsafeRealm poclog.Realm     // look at entries of another realm than production
 	Limits      rule.Limits
+
+	Registrars *registry.Registrars // that the reader pins: whose statements count; nil: nobody's
+	EndorsedBy []Endorser           // who must vouch for the machine of a receipt that the dossier clears
+	Openings   []*poclog.Opening    // of machines of private fleets
 }
 
 // An Answer is what a dossier shows. Its JSON is a stable schema, version V.
@@ -61,8 +66,16 @@ type Answer struct {
 	Entries  []Entry         `json:"entries"`
 	Findings []*rule.Finding `json:"findings"` // contradictions, alerts and information, of entries of the realm that was asked for
 
+	Subjects []Subject `json:"subjects,omitempty"` // identities whose statements are listed, as the reader's registrars see them
+
 	claims []*rule.Claim // over which the findings were made
 	limits rule.Limits
+
+	pins      *registry.Registrars
+	stated    []registry.Stated
+	endorsers []Endorser
+	openings  []*poclog.Opening
+	now       time.Time
 }
 
 // A Name is what the index has of one name.
@@ -98,6 +111,7 @@ func Check(file []byte, policy *tlogpolicy.Policy, now time.Time, demands Demand
 		}
 	}
 	k.compare()
+	k.stand(now)
 	if err := k.demand(now); err != nil {
 		return nil, err
 	}

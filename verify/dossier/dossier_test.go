@@ -228,6 +228,9 @@ func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, o order
 				e.Challenge = b.refer(&p, leaf.Proof.Fresh.Size, size, b.signed(second-30))
 				e.First = b.refer(&p, n+1, size, b.signed(second+10))
 			}
+			if leaf := must(poclog.ParseLeaf(e.Leaf)); o.intervals && leaf.Statement != nil {
+				e.First = b.refer(&p, n+1, size, signed(int(leaf.Statement.Time.Sub(at(0)).Seconds())+2))
+			}
 			p.Entries = append(p.Entries, e)
 		}
 		d.Pages = append(d.Pages, p)

@@ -37,7 +37,7 @@ func (r *Registrar) Join(seed string) {
 }
 
 // Leave removes the first member.
-func (r *Registrar) Leave() { r.members = r.members[1:] }
+func (r *Registrar) Leave() { r.members = slices.Clone(r.members[1:]) }
 
 func public(key ed25519.PrivateKey) *poclog.PublisherKey {
 	k, err := poclog.NewPublisherKey(key.Public())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"slices"
+	"time"
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -89,6 +90,25 @@ func CheckOpened(o *poclog.Opening, s *poclog.Statement) error {
 	}
 	if !bytes.Equal(root, s.Root[:]) {
 		return verify.Failf(CheckOpening, "%s is not in the commitment: the proof leads to another root", o.Identity)
+	}
+	return nil
+}
+
+// CheckFleet verifies that a registrar vouches at a level or above for an opened machine of its
+// newest commitment, at the time by which a proof was made, or now if nobody says so (zero).
+func CheckFleet(o *poclog.Opening, s *poclog.Statement, level uint32, t2, now time.Time) error {
+	if err := CheckOpened(o, s); err != nil {
+		return err
+	}
+	at := t2
+	if t2.IsZero() {
+		at = now
+	}
+	switch {
+	case at.Before(s.From) || !at.Before(s.Until):
+		return verify.Failf(CheckOpening, "the commitment of %q is not in force at %s", s.Registrar, stamp(at))
+	case s.Level < level:
+		return verify.Failf(CheckOpening, "%q commits to its fleet at level %d, want %d", s.Registrar, s.Level, level)
 	}
 	return nil
 }

@@ -318,7 +318,7 @@ func TestMissingSignaturesAreCounted(t *testing.T) {
 func TestAMoveExplainsOnlyWhatWasAnnounced(t *testing.T) {
 	r := mustNew(t, []poclog.Registrar{twelve})
 	explain := func(s poclog.Statement, logged, moved, last int, target *poclog.StatedPlace) bool {
-		list := []registry.Stated{{Number: 1, Logged: day(1), Envelope: seal(endorse(1), eight...)}, {Number: 2, Logged: day(logged), Envelope: seal(s, eight...)}}
+		list := []registry.Stated{{Number: 1, Logged: day(1), Bounded: true, Envelope: seal(endorse(1), eight...)}, {Number: 2, Logged: day(logged), Bounded: true, Envelope: seal(s, eight...)}}
 		all := r.Of(list, origin, chip, 10, day(30))
 		return all[0].Explains(*here, *target, day(moved), day(last)) != nil
 	}
@@ -346,7 +346,7 @@ func TestAMoveExplainsOnlyWhatWasAnnounced(t *testing.T) {
 	if explain(elsewhere, 5, 11, 9, there) {
 		t.Error("a move from another place explains")
 	}
-	list := []registry.Stated{{Number: 1, Logged: day(5), Envelope: seal(move(1, 10, 12), eight...)}}
+	list := []registry.Stated{{Number: 1, Logged: day(5), Bounded: true, Envelope: seal(move(1, 10, 12), eight...)}}
 	if all := r.Of(list, origin, chip, 10, day(30)); all[0].Explains(*here, *there, day(11), day(9)) != nil {
 		t.Error("a registrar that does not endorse the machine explains its move")
 	}

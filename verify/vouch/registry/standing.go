@@ -39,11 +39,17 @@ type endorsement struct {
 
 type announcement struct {
 	*poclog.Statement
-	logged time.Time
+	logged time.Time // zero: nobody but the log says when
 }
 
 // Last is when the last statement was logged, or zero.
 func (h *History) Last() time.Time { return h.last }
+
+// Serial is the registrar's last on the subject, or 0.
+func (h *History) Serial() uint32 { return h.serial }
+
+// Admits refuses a statement that may not come next, whoever signs it.
+func (h *History) Admits(s *poclog.Statement) error { return h.follows(s) }
 
 // follows refuses a statement that may not come next: its serial was used, or what it revokes or
 // thaws is not there.
@@ -114,7 +120,8 @@ func (h *History) Add(s *poclog.Statement, logged time.Time) (digest poclog.Dige
 // A Stated is a statement where it stands in a log.
 type Stated struct {
 	Number   uint64
-	Logged   time.Time // when the log took it, at the latest
+	Logged   time.Time // when it was in the log, at the latest; without a time of witnesses, when the log says that it took it
+	Bounded  bool      // Logged is a time of witnesses
 	Envelope *poclog.StatementEnvelope
 }
 
@@ -166,6 +173,9 @@ func (r *Registrars) replay(list []Stated, origin, name string, subject poclog.I
 		}
 		if h.follows(s) == nil && by.counts(x.Envelope, h.frozen) {
 			_, _ = h.Add(s, x.Logged) // it was parsed, so that it can be written
+			if n := len(h.moves); s.Type == poclog.Move && !x.Bounded {
+				h.moves[n-1].logged = time.Time{}
+			}
 		}
 	}
 	return h
@@ -198,10 +208,10 @@ func (h *History) standing(name string, now time.Time) Standing {
 	return s
 }
 
-// Vouches reports whether the registrar vouches at a level or above for a proof that was made before
-// a time; zero: nobody says before when. The error says why not. A proof whose time is unknown is
-// held to now.
-func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
+// Objects is why the registrar objects to a proof that was made before a time (zero: nobody says
+// before when), or nil: it investigates the subject, or it revoked its newest endorsement, or the one
+// that was in force, and the proof was not certainly made before. A registrar that never endorsed the subject may freeze, too.
+func (s *Standing) Objects(t2, now time.Time) error {
 	if s.Frozen != nil {
 		return fmt.Errorf("%s: under investigation until %s", s.Registrar, stamp(*s.Frozen))
 	}
@@ -209,29 +219,66 @@ func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
 	if t2.IsZero() {
 		at = now
 	}
-	e := s.history.inForce(at)
+	h := s.history
+	if n := len(h.endorse); n > 0 {
+		if err := h.endorse[n-1].stillGood(s.Registrar, t2); err != nil {
+			return err
+		}
+	}
+	return h.inForce(at).stillGood(s.Registrar, t2)
+}
+
+// stillGood is why an endorsement no longer counts for a proof, or nil.
+func (e *endorsement) stillGood(registrar string, t2 time.Time) error {
 	switch {
-	case e == nil:
+	case e == nil || e.revoked == nil:
+		return nil
+	case t2.IsZero():
+		return fmt.Errorf("%s: revoked since %s, and nothing says when the proof was made", registrar, stamp(e.revoked.Since))
+	case !t2.Add(verify.MaxSkew).Before(e.revoked.Since):
+		return fmt.Errorf("%s: revoked since %s, and the proof was not certainly made before", registrar, stamp(e.revoked.Since))
+	}
+	return nil
+}
+
+// Vouches reports whether the registrar vouches at a level or above for a proof that was made before
+// a time; zero: nobody says before when. The error says why not. A proof whose time is unknown is
+// held to now.
+func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
+	if err := s.Objects(t2, now); err != nil {
+		return err
+	}
+	at := t2
+	if t2.IsZero() {
+		at = now
+	}
+	e := s.history.inForce(at)
+	if e == nil {
 		return fmt.Errorf("%s: no endorsement is in force at %s", s.Registrar, stamp(at))
-	case e.revoked != nil && t2.IsZero():
-		return fmt.Errorf("%s: revoked since %s, and nothing says when the proof was made", s.Registrar, stamp(e.revoked.Since))
-	case e.revoked != nil && !t2.Add(verify.MaxSkew).Before(e.revoked.Since):
-		return fmt.Errorf("%s: revoked since %s, and the proof was not certainly made before", s.Registrar, stamp(e.revoked.Since))
-	case e.Level < level:
+	}
+	if e.Level < level {
 		return fmt.Errorf("%s: endorsed at level %d, want %d", s.Registrar, e.Level, level)
 	}
 	return nil
 }
 
+// Announced returns the moves that the registrar announced, in the log's order.
+func (s *Standing) Announced() (list []*poclog.Statement) {
+	for _, m := range s.history.moves {
+		list = append(list, m.Statement)
+	}
+	return list
+}
+
 // Explains returns the announced move that explains why a machine left one place for another at a
-// time, or nil. It was logged before its window, the registrar endorses the machine now, and no
+// time, or nil. It was certainly logged before its window, the registrar endorses the machine now, and no
 // proof at the old place is later than the window's begin. It changes no rule.
 func (s *Standing) Explains(source, target poclog.StatedPlace, moved, lastAtSource time.Time) *poclog.Statement {
 	if !s.Endorsed {
 		return nil
 	}
 	for _, m := range s.history.moves {
-		if m.logged.Before(m.From) && *m.Source == source && *m.Target == target && !moved.Before(m.From) && moved.Before(m.Until) && !lastAtSource.After(m.From) {
+		if !m.logged.IsZero() && m.logged.Before(m.From) && *m.Source == source && *m.Target == target && !moved.Before(m.From) && moved.Before(m.Until) && !lastAtSource.After(m.From) {
 			return m.Statement
 		}
 	}

@@ -1,0 +1,323 @@
+package dossier_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/endorser"
+	"github.com/poclog/poclog/internal/vectors"
+	"github.com/poclog/poclog/verify/dossier"
+	"github.com/poclog/poclog/verify/index"
+	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/verify/vouch/registry"
+)
+
+// state logs a statement, whatever the log's policy would say of it, at a second.
+func (b *book) state(v *poclog.StatementEnvelope, second int) uint64 {
+	e := poclog.StatementEntry{Envelope: *v, Policy: poclog.BlobOf([]byte("policy")), Time: at(second)}
+	for i := range v.Signatures {
+		e.Signers = append(e.Signers, poclog.Digest{byte(i)})
+	}
+	return b.add(must(e.Marshal()))
+}
+
+// receipt is of a proof, with its first covering checkpoint.
+func (b *book) receipt(number uint64) []byte {
+	e := must(poclog.ParseEntry(b.log.Leaves[number]))
+	second := int(e.Appraised.Sub(at(0)).Seconds())
+	r := poclog.Receipt{Entry: b.log.Leaves[number], Index: number, Inclusion: b.log.Inclusion(number, number+1, b.log.Checkpoint(number+1, signed(second+10)...))}
+	r.Challenge = b.log.Checkpoint(e.Fresh.Size, signed(second-30)...)
+	return must(r.Marshal())
+}
+
+// A standingVector is a receipt, a dossier that is to clear it, and whom the reader believes.
+type standingVector struct {
+	Desc       string          `json:"desc"`
+	Receipt    string          `json:"receipt"`
+	Dossier    string          `json:"dossier"`
+	Policy     string          `json:"policy"`
+	Pins       string          `json:"pins"`                  // a file of registrars
+	EndorsedBy []string        `json:"endorsed_by,omitempty"` // NAME@LEVEL
+	Opening    string          `json:"opening,omitempty"`     // a file
+	Time       time.Time       `json:"time"`
+	Expect     string          `json:"expect"`   // "ok", or "refused: <step>"
+	Subjects   json.RawMessage `json:"subjects"` // what the registrars say; null where the dossier is refused
+}
+
+func (v *standingVector) run(t *testing.T) (expect string, subjects []byte) {
+	t.Helper()
+	p := must(tlogpolicy.Parse([]byte(v.Policy)))
+	verdict, err := receipt.Open([]byte(v.Receipt), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dossier.Demands{Registrars: must(registry.New(must(poclog.ParsePins([]byte(v.Pins))).Registrars))}
+	for _, by := range v.EndorsedBy {
+		name, level, _ := strings.Cut(by, "@")
+		d.EndorsedBy = append(d.EndorsedBy, dossier.Endorser{Name: name, Level: uint32(level[0] - '0')})
+	}
+	if v.Opening != "" {
+		d.Openings = append(d.Openings, must(poclog.ParseOpening([]byte(v.Opening))))
+	}
+	a, err := dossier.Check([]byte(v.Dossier), p, v.Time, d)
+	if err == nil {
+		subjects = must(json.Marshal(a.Subjects))
+		err = a.Clears(verdict)
+	}
+	if subjects == nil {
+		subjects = []byte("null")
+	}
+	if err != nil {
+		return "refused: " + string(stepOf(err)), subjects
+	}
+	return "ok", subjects
+}
+
+// A said is a statement in a story, by a registrar's first n members.
+type said struct {
+	by *endorser.Registrar
+	s  poclog.Statement
+	n  int
+}
+
+const longFrom, longUntil = 0, 400 * 86400
+
+func endorsing(serial, level uint32) poclog.Statement {
+	return poclog.Statement{Type: poclog.Endorse, Serial: serial, Level: level, Method: "visit", Label: "rack 7", From: at(longFrom), Until: at(longUntil),
+		Place: &poclog.StatedPlace{Provider: "gce", Region: "us-east1"}}
+}
+
+func revoking(serial uint32, since int) poclog.Statement {
+	return poclog.Statement{Type: poclog.Revoke, Serial: serial, Since: at(since), Reason: "machine-compromised"}
+}
+
+// A story is a log in which chip X proved at 1000 and at 3000: what was stated between, who reads
+// it, and what comes of the proof at 3000 (or at 1000).
+type story struct {
+	desc     string
+	said     []said
+	pins     []*endorser.Registrar
+	wants    []string
+	first    bool // the proof at 1000
+	covers   []string
+	change   func(d *poclog.Dossier)
+	opening  *poclog.Opening
+	now      int
+	expect   string
+	moveFrom string // the zone of the first proof; empty: the same
+}
+
+func stories() map[string]story {
+	alliance, house, stranger := endorser.NewRegistrar("dossier", "alliance", 12), endorser.NewRegistrar("dossier", "house", 1), endorser.NewRegistrar("dossier", "stranger", 3)
+	left := *alliance
+	for i := range 5 {
+		left.Leave()
+		left.Join(fmt.Sprintf("new %d", i))
+	}
+	e, e2 := said{alliance, endorsing(1, 1), 8}, said{alliance, endorsing(1, 2), 8}
+	frozen := said{alliance, poclog.Statement{Type: poclog.Freeze, Serial: 2}, 2}
+	one, two := []*endorser.Registrar{alliance}, []*endorser.Registrar{alliance, house}
+	x := func(level int) []string { return []string{fmt.Sprintf("alliance@%d", level)} }
+	var fleet []registry.Machine
+	for i := range 20 {
+		fleet = append(fleet, registry.Machine{Identity: poclog.Identity("intel:tdx:ppid:" + poclog.Sum(fmt.Appendf(nil, "machine %d", i)).String()[:32]), Salt: poclog.Sum(fmt.Appendf(nil, "salt %d", i))})
+	}
+	without := must(registry.NewFleet(fleet))
+	with := must(registry.NewFleet(append(slices.Clone(fleet), registry.Machine{Identity: poclog.Identity(chipX), Salt: poclog.Sum([]byte("its own"))})))
+	commit := func(serial uint32, f *registry.Fleet, count uint32) said {
+		return said{alliance, poclog.Statement{Type: poclog.Commit, Serial: serial, Root: f.Root(), Count: count, Level: 1, From: at(longFrom), Until: at(longUntil)}, 8}
+	}
+	opened, commitments := must(with.Open(poclog.Identity(chipX))), []string{index.RegistrarName("alliance")}
+	elsewhere := e.s
+	elsewhere.Origin = "other.test/2026"
+	short := endorsing(2, 1)
+	short.Until = at(2000)
+	return map[string]story{
+		"endorsed":            {desc: "eight of twelve endorse at level 1", said: []said{e}, pins: one, wants: x(1), expect: "ok"},
+		"not-asked":           {desc: "a reader who pins and demands nothing more", said: []said{e}, pins: one, expect: "ok"},
+		"silent":              {desc: "the registrar said nothing", pins: one, wants: x(1), expect: "refused: endorsed-by"},
+		"level-too-low":       {desc: "endorsed at level 1, asked for 2", said: []said{e}, pins: one, wants: x(2), expect: "refused: endorsed-by"},
+		"level-above":         {desc: "endorsed at level 2, asked for 1", said: []said{e2}, pins: one, wants: x(1), expect: "ok"},
+		"not-pinned":          {desc: "a registrar of the log's that the reader never pinned", said: []said{{stranger, endorsing(1, 3), 2}}, pins: one, wants: []string{"stranger@1"}, expect: "refused: endorsed-by"},
+		"not-pinned-revoked":  {desc: "a registrar that the reader never pinned revokes its own", said: []said{e, {stranger, endorsing(1, 3), 2}, {stranger, revoking(2, 10), 2}}, pins: one, wants: x(1), expect: "ok"},
+		"seven-sign":          {desc: "the log took a statement that too few signed", said: []said{{alliance, endorsing(1, 1), 7}}, pins: one, wants: x(1), expect: "refused: endorsed-by"},
+		"members-left":        {desc: "five of the eight who signed left since, and the reader pins today's members", said: []said{e}, pins: []*endorser.Registrar{&left}, wants: x(1), expect: "refused: endorsed-by"},
+		"another-log":         {desc: "a statement for another log", said: []said{{alliance, elsewhere, 8}}, pins: one, wants: x(1), expect: "refused: endorsed-by"},
+		"revoked-after":       {desc: "the proof was made after the date of the revocation", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, wants: x(1), expect: "refused: standing"},
+		"revoked-before":      {desc: "the proof was made before the date of the revocation", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, wants: x(1), first: true, expect: "ok"},
+		"revoked-within-skew": {desc: "the proof's t2 is 60 seconds before that date", said: []said{e, {alliance, revoking(2, 1070), 8}}, pins: one, wants: x(1), first: true, expect: "refused: standing"},
+		"revoked-past-skew":   {desc: "the proof's t2 is 61 seconds before that date", said: []said{e, {alliance, revoking(2, 1071), 8}}, pins: one, wants: x(1), first: true, expect: "ok"},
+		"revoked-unasked":     {desc: "revoked, and the reader demands no endorsement", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, expect: "refused: standing"},
+		"revoked-of-nobody":   {desc: "revoked by a registrar, and the reader pins none", said: []said{e, {alliance, revoking(2, 2000), 8}}, expect: "ok"},
+		"revoked-longest": {desc: "the newest endorsement, which has ended, is revoked; an older one goes on", said: []said{e, {alliance, short, 8}, {alliance, func() poclog.Statement {
+			r := revoking(3, 1500)
+			of := poclog.Sum(must(alliance.State(withNames(short), 8).Statement.Marshal()))
+			r.Of = &of
+			return r
+		}(), 8}}, pins: one, wants: x(1), expect: "refused: standing"},
+		"old-endorsement-again": {desc: "the old endorsement is logged again after its revocation", said: []said{e, {alliance, revoking(2, 2000), 8}, e}, pins: one, wants: x(1), expect: "refused: standing"},
+		"endorsed-anew":         {desc: "a new endorsement follows the revocation", said: []said{e, {alliance, revoking(2, 2000), 8}, {alliance, endorsing(3, 1), 8}}, pins: one, wants: x(1), expect: "ok"},
+		"frozen":                {desc: "two members freeze", said: []said{e, frozen}, pins: one, wants: x(1), first: true, expect: "refused: standing"},
+		"freeze-ended":          {desc: "after 14 days", said: []said{e, frozen}, pins: one, wants: x(1), now: 15 * 86400, expect: "ok"},
+		"freeze-renewed": {desc: "two members freeze for ever: the log took it, no reader does", said: []said{e, frozen, {alliance, poclog.Statement{Type: poclog.Freeze, Serial: 3}, 2}}, pins: one, wants: x(1),
+			now: 14*86400 + 1503, expect: "ok"},
+		"thaw-again":         {desc: "an old thaw is logged again in a later freeze", said: []said{e, frozen, {alliance, poclog.Statement{Type: poclog.Thaw, Serial: 3}, 8}, {alliance, poclog.Statement{Type: poclog.Freeze, Serial: 4}, 2}, {alliance, poclog.Statement{Type: poclog.Thaw, Serial: 3}, 8}}, pins: one, wants: x(1), expect: "refused: standing"},
+		"frozen-by-house":    {desc: "a freeze touches the statements of its registrar alone, and is an objection of a registrar that the reader pins", said: []said{e, {house, poclog.Statement{Type: poclog.Freeze, Serial: 1}, 1}}, pins: two, wants: x(1), expect: "refused: standing"},
+		"disagree":           {desc: "the house revoked, the alliance endorses, and the reader believes both", said: []said{e, {house, endorsing(1, 1), 1}, {house, revoking(2, 2000), 1}}, pins: two, wants: x(1), expect: "refused: standing"},
+		"disagree-one":       {desc: "the same, and the reader believes the alliance alone", said: []said{e, {house, endorsing(1, 1), 1}, {house, revoking(2, 2000), 1}}, pins: one, wants: x(1), expect: "ok"},
+		"revocation-cut-off": {desc: "the number of the revocation is cut off", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, wants: x(1), change: cutLast, expect: "refused: numbers"},
+		"first-cut-off":      {desc: "the list of statements does not begin with the first", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, wants: x(1), change: cutFirst, expect: "refused: numbers"},
+		"not-covered":        {desc: "the dossier says nothing of statements", said: []said{e}, pins: one, wants: x(1), covers: []string{chipX, akX, vm}, expect: "refused: standing"},
+		"opened":             {desc: "an opened machine of a private fleet", said: []said{commit(1, with, 21)}, pins: one, wants: x(1), covers: commitments, opening: opened, expect: "ok"},
+		"opened-level":       {desc: "an opened machine of a fleet at level 1, asked for 2", said: []said{commit(1, with, 21)}, pins: one, wants: x(2), covers: commitments, opening: opened, expect: "refused: endorsed-by"},
+		"opened-not-covered": {desc: "an opening, and the dossier does not cover the registrar", said: []said{commit(1, with, 21)}, pins: one, wants: x(1), opening: opened, expect: "refused: endorsed-by"},
+		"opened-other":       {desc: "an opening for another commitment", said: []said{commit(1, without, 20)}, pins: one, wants: x(1), covers: commitments, opening: opened, expect: "refused: endorsed-by"},
+		"opened-replaced":    {desc: "the commitment was replaced by one without the machine", said: []said{commit(1, with, 21), commit(2, without, 20)}, pins: one, wants: x(1), covers: commitments, opening: opened, expect: "refused: endorsed-by"},
+		"opened-frozen":      {desc: "an opened machine that two members froze", said: []said{commit(1, with, 21), {alliance, poclog.Statement{Type: poclog.Freeze, Serial: 1}, 2}}, pins: one, wants: x(1), covers: commitments, opening: opened, expect: "refused: standing"},
+		"moved":              {desc: "a move is announced before its window, and made in it", said: []said{e, move(2, 1600, 3100)}, pins: one, wants: x(1), moveFrom: "us-central1-b", now: 200000, expect: "refused: dossier"},
+		"moved-within":       {desc: "a move is announced within its window", said: []said{e, move(2, 1450, 3100)}, pins: one, wants: x(1), moveFrom: "us-central1-b", now: 200000, expect: "refused: dossier"},
+		"moved-early":        {desc: "the machine is elsewhere before the window", said: []said{e, move(2, 2990, 3100)}, pins: one, wants: x(1), moveFrom: "us-central1-b", now: 200000, expect: "refused: dossier"},
+		"moved-late":         {desc: "the machine is elsewhere after the window", said: []said{e, move(2, 1600, 2900)}, pins: one, wants: x(1), moveFrom: "us-central1-b", now: 200000, expect: "refused: dossier"},
+	}
+}
+
+func move(serial uint32, from, until int) said {
+	return said{endorser.NewRegistrar("dossier", "alliance", 12), poclog.Statement{
+		Type: poclog.Move, Serial: serial, Source: &poclog.StatedPlace{Provider: "gce", Region: "us-central1", Zone: "us-central1-b"},
+		Target: &poclog.StatedPlace{Provider: "gce", Region: "us-central1", Zone: "us-central1-a"}, From: at(from), Until: at(until),
+	}, 8}
+}
+
+func withNames(s poclog.Statement) poclog.Statement {
+	s.Origin, s.Subject = origin, poclog.Identity(chipX)
+	return s
+}
+
+func listOf(d *poclog.Dossier) *poclog.DossierName {
+	return &d.Names[slices.IndexFunc(d.Names, func(n poclog.DossierName) bool { return n.Name == index.Statements+chipX })]
+}
+
+func drop(d *poclog.Dossier, number uint64) {
+	for i := range d.Pages {
+		p := &d.Pages[i]
+		p.Entries = slices.DeleteFunc(p.Entries, func(e poclog.DossierEntry) bool { return e.Number == number })
+	}
+	d.Pages = slices.DeleteFunc(d.Pages, func(p poclog.DossierPage) bool { return len(p.Entries) == 0 })
+}
+
+func cutLast(d *poclog.Dossier) {
+	n := listOf(d)
+	drop(d, n.Numbers[len(n.Numbers)-1])
+	n.Numbers = n.Numbers[:len(n.Numbers)-1]
+}
+
+// cutFirst leaves out the first as a dossier since a time could: the chain's value stands for it.
+func cutFirst(d *poclog.Dossier) {
+	n := listOf(d)
+	before := poclog.Digest(index.Value{}.Next(n.Numbers[0]))
+	drop(d, n.Numbers[0])
+	n.Before, n.Numbers = &before, n.Numbers[1:]
+}
+
+func (s *story) vector(t *testing.T) standingVector {
+	b := newBook()
+	b.config()
+	b.proof(chipX, akX, "us-central1-a", 1000, func(e *poclog.Entry) {
+		if s.moveFrom != "" {
+			e.Place.Zone.Value = s.moveFrom
+		}
+	})
+	for i, x := range s.said {
+		st := x.s
+		if st.Origin == "" {
+			st.Origin = origin
+		}
+		if st.Type != poclog.Commit {
+			st.Subject = poclog.Identity(chipX)
+		}
+		b.state(x.by.State(st, x.n), 1500+i)
+	}
+	number := b.proof(chipX, akX, "us-central1-a", 3000, nil)
+	names := []string{chipX, akX, vm}
+	if len(s.covers) != 3 {
+		names = append(names, index.Statements+chipX, index.Statements+akX, index.Statements+vm)
+		names = append(names, s.covers...)
+	}
+	d := b.bind(3100, order{names: names, intervals: true, paged: 1})
+	if s.change != nil {
+		s.change(d)
+	}
+	if s.first {
+		number = 1
+	}
+	pins := &poclog.Pins{V: 1}
+	for _, r := range s.pins {
+		pins.Registrars = append(pins.Registrars, r.Policy())
+	}
+	v := standingVector{
+		Desc: s.desc, Receipt: string(b.receipt(number)), Dossier: string(must(d.Marshal())), Policy: policyText, Pins: string(must(pins.Marshal())),
+		EndorsedBy: s.wants, Time: at(max(s.now, 4000)), Expect: s.expect,
+	}
+	if s.opening != nil {
+		v.Opening = string(must(s.opening.Marshal()))
+	}
+	var got string
+	if got, v.Subjects = v.run(t); got != s.expect {
+		t.Errorf("%s: %s, want %s", s.desc, got, s.expect)
+	}
+	return v
+}
+
+const standingDir = "../../testdata/standing"
+
+// TestStandingVectors: what a reader makes of statements, offline, by a dossier.
+func TestStandingVectors(t *testing.T) {
+	if vectors.Updating() {
+		all := make(map[string]standingVector)
+		for name, s := range stories() {
+			all[name] = s.vector(t)
+		}
+		vectors.Write(t, standingDir, all)
+	}
+	vectors.Each(t, standingDir, func(t *testing.T, v standingVector) {
+		expect, subjects := v.run(t)
+		if expect != v.Expect || string(subjects) != compact(t, v.Subjects) {
+			t.Errorf("%s: %s, want %s; %s, want %s", v.Desc, expect, v.Expect, subjects, v.Subjects)
+		}
+	})
+}
+
+func compact(t *testing.T, b json.RawMessage) string {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, b); err != nil {
+		t.Fatal(err)
+	}
+	return buf.String()
+}
+
+// TestAnAnnouncedMoveExplainsAndChangesNothing: only one that was logged before its window.
+func TestAnAnnouncedMoveExplainsAndChangesNothing(t *testing.T) {
+	for name, s := range stories() {
+		if s.moveFrom == "" {
+			continue
+		}
+		v := s.vector(t)
+		d := dossier.Demands{Registrars: must(registry.New(must(poclog.ParsePins([]byte(v.Pins))).Registrars))}
+		a := must(dossier.Check([]byte(v.Dossier), policy(t), v.Time, d))
+		if f := a.Gravest(); f == nil || f.Rule != "chip-in-two-places" {
+			t.Errorf("%s: finding %+v", name, f)
+		}
+		i := slices.IndexFunc(a.Subjects, func(s dossier.Subject) bool { return s.Identity == poclog.Identity(chipX) })
+		if got := a.Subjects[i].Moves; (len(got) == 1) != (name == "moved") {
+			t.Errorf("%s: explained by %+v", name, got)
+		}
+	}
+}
