@@ -186,7 +186,9 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 		cfg: cfg, dir: dir, store: kept, lost: newLosses(), http: httpd.New(cfg.Limits),
 		registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
-	s.indexer, s.duplicates = newIndexer(s), newDuplicates(s)
+	if s.indexer, s.duplicates = newIndexer(s), newDuplicates(s); kept.Known != nil {
+		s.duplicates = newSharedDuplicates(s)
+	}
 	s.statements = newStatements(s)
 	s.budget, s.metrics = newBudget(&cfg, s.http), newMetrics(s)
 	if err := s.start(ctx); err != nil {

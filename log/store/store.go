@@ -27,6 +27,7 @@ type Store struct {
 	Evidence    Evidence
 	Guard       Register
 	Checkpoints Checkpoints
+	Known       Known // nil: one process serves the log, and knows what it was sent
 
 	Shared bool          // whether several processes may serve the log
 	Poll   time.Duration // between two looks at the published checkpoint
@@ -113,6 +114,45 @@ type Checkpoints interface {
 	Covering(ctx context.Context, number uint64) ([]byte, error)
 	// Before returns the largest checkpoint that was seen by a time, or nil.
 	Before(ctx context.Context, t time.Time) ([]byte, error)
+}
+
+// A Key is of evidence: half a digest.
+type Key [16]byte
+
+// A KnownEntry is the entry that answers for evidence, with what it proved.
+type KnownEntry struct {
+	Number uint64
+	Proved uint32 // a set
+}
+
+// A KnownRow is one of the keys for which an entry answers.
+type KnownRow struct {
+	Key Key
+	KnownEntry
+}
+
+// ErrClaimed is of evidence that another process is about to append, or was when it died.
+var ErrClaimed = errors.New("another front end has this evidence on its way")
+
+// Known is what all processes of a log know of the evidence that is in it. It is derived from the
+// entries. Of two entries that proved the same the lower one answers; one that proved all that
+// another proved and more takes its place.
+type Known interface {
+	// Find returns the entry that answers for a key.
+	Find(ctx context.Context, key Key) (e KnownEntry, ok bool, err error)
+	// Claim says that evidence is about to be appended; ErrClaimed while another process has a claim. A
+	// claim ends with Release, or some time after its process died: once all that had a number by then
+	// is known.
+	Claim(ctx context.Context, key Key) error
+	// Release ends a claim of this process.
+	Release(ctx context.Context, key Key) error
+	// Note adds rows of an entry before it is followed.
+	Note(ctx context.Context, rows []KnownRow) error
+	// Next returns how many entries were followed, and the newest config entry among them.
+	Next(ctx context.Context) (next uint64, config []byte, err error)
+	// Follow adds the rows of the entries from a number on, to next. If another process did so
+	// meanwhile it is ErrChanged. Config is the newest config entry among them; nil: there is none.
+	Follow(ctx context.Context, from, next uint64, rows []KnownRow, config []byte) error
 }
 
 // KeepCovering is how long the first covering checkpoints are kept, so that a receipt can be had

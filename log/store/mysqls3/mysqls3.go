@@ -1,6 +1,6 @@
 // Package mysqls3 keeps a log in MySQL or MariaDB and S3, for any number of front ends:
 //
-//	database          Tessera's tables, and one of front ends
+//	database          Tessera's tables, front ends, known evidence and claims on it
 //	tiles bucket      tile/…, checkpoint   what Tessera's AWS driver writes, and the public tree
 //	                  evidence/sha256/…    files by digest
 //	                  checkpoints/…        kept checkpoints
@@ -72,6 +72,7 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 		Evidence:    &evidence{bucket: tilesBucket},
 		Guard:       &register{guardBucket},
 		Checkpoints: &checkpoints{bucket: tilesBucket},
+		Known:       &known{db: db, owner: present.id},
 		Shared:      true,
 		Poll:        pollInterval,
 		MinInterval: minInterval,

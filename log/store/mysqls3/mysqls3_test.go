@@ -1,6 +1,7 @@
 package mysqls3_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -93,6 +94,45 @@ func TestConformance(t *testing.T) {
 		}
 		return s
 	})
+}
+
+// The claim of a front end that died ends once all that had a number when it expired is known, and
+// not before.
+func TestConformanceOfClaimsOfTheDead(t *testing.T) {
+	st := newStation(t)
+	c := st.config(t)
+	open := func() *store.Store {
+		s, err := mysqls3.Open(t.Context(), c, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	dead, alive, key := open(), open(), store.Key{1}
+	if err := dead.Known.Claim(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	name := c.Database.Name
+	st.db.SQL(t, "CREATE TABLE "+name+".SeqCoord (id INT PRIMARY KEY, next BIGINT); INSERT INTO "+name+".SeqCoord VALUES (0, 7)")
+	claim := func(want error) {
+		t.Helper()
+		if err := alive.Known.Claim(t.Context(), key); !errors.Is(err, want) {
+			t.Errorf("%v: want %v", err, want)
+		}
+	}
+	claim(store.ErrClaimed)
+	st.db.SQL(t, "UPDATE "+name+".PoclogClaims SET expires = SYSDATE(6) - INTERVAL 1 SECOND")
+	claim(store.ErrClaimed) // entry 6 may be its
+	if err := alive.Known.Follow(t.Context(), 0, 6, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	st.db.SQL(t, "UPDATE "+name+".SeqCoord SET next = 100") // by others, later
+	claim(store.ErrClaimed)
+	if err := alive.Known.Follow(t.Context(), 6, 7, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	claim(nil)
 }
 
 // What cannot hold the store's promises is refused when it is opened, in one line that says what and

@@ -46,6 +46,8 @@ func Test(t *testing.T, makeSubject func(t *testing.T) Subject) {
 		{"checkpoints are found by digest, entry and time", checkpoints},
 		{"after faults the store has all that it said it kept", faults},
 		{"a tree that was never written has no state", state},
+		{"of two entries the rule says which answers", known},
+		{"one process claims evidence", claims},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, makeSubject(t)) })
 	}
@@ -339,5 +341,113 @@ func state(t *testing.T, s Subject) {
 	}
 	if _, err := (store.Reader{Tiles: st.Tiles}).ReadCheckpoint(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a checkpoint: %v", err)
+	}
+}
+
+func known(t *testing.T, s Subject) {
+	ctx, k := t.Context(), open(t, s).Known
+	if k == nil {
+		t.Skip("skipped: one process serves this store, and knows what it was sent")
+	}
+	row := func(key byte, number uint64, proved uint32) store.KnownRow {
+		return store.KnownRow{Key: store.Key{key}, KnownEntry: store.KnownEntry{Number: number, Proved: proved}}
+	}
+	for i, test := range []struct {
+		first, second store.KnownEntry
+		want          store.KnownEntry
+	}{
+		{store.KnownEntry{Number: 5, Proved: 3}, store.KnownEntry{Number: 7, Proved: 3}, store.KnownEntry{Number: 5, Proved: 3}},
+		{store.KnownEntry{Number: 7, Proved: 3}, store.KnownEntry{Number: 5, Proved: 3}, store.KnownEntry{Number: 5, Proved: 3}},
+		{store.KnownEntry{Number: 5, Proved: 1}, store.KnownEntry{Number: 7, Proved: 3}, store.KnownEntry{Number: 7, Proved: 3}},
+		{store.KnownEntry{Number: 5, Proved: 3}, store.KnownEntry{Number: 7, Proved: 1}, store.KnownEntry{Number: 5, Proved: 3}},
+		{store.KnownEntry{Number: 5, Proved: 1}, store.KnownEntry{Number: 7, Proved: 2}, store.KnownEntry{Number: 5, Proved: 1}},
+		{store.KnownEntry{Number: 5, Proved: 0}, store.KnownEntry{Number: 7, Proved: 1<<32 - 1}, store.KnownEntry{Number: 7, Proved: 1<<32 - 1}},
+	} {
+		key := byte(i + 1)
+		if err := k.Note(ctx, []store.KnownRow{row(key, test.first.Number, test.first.Proved), row(key+100, 1, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Note(ctx, []store.KnownRow{row(key, test.second.Number, test.second.Proved)}); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok, err := open(t, s).Known.Find(ctx, store.Key{key}); err != nil || !ok || got != test.want {
+			t.Errorf("%+v, then %+v: %+v %v %v", test.first, test.second, got, ok, err)
+		}
+	}
+	if _, ok, err := k.Find(ctx, store.Key{99}); ok || err != nil {
+		t.Errorf("what is not known: %v %v", ok, err)
+	}
+	// Many in one transaction, by one process of several.
+	var rows []store.KnownRow
+	for i := range 1203 {
+		rows = append(rows, store.KnownRow{Key: store.Key{200, byte(i >> 8), byte(i)}, KnownEntry: store.KnownEntry{Number: uint64(i), Proved: 1}})
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for range 4 {
+		other := open(t, s).Known
+		wg.Go(func() {
+			err := other.Follow(ctx, 0, 1203, rows, []byte("config"))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				won++
+			} else if !errors.Is(err, store.ErrChanged) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won != 1 {
+		t.Errorf("%d processes followed the same entries", won)
+	}
+	if err := k.Follow(ctx, 1203, 1204, nil, nil); err != nil {
+		t.Error(err)
+	}
+	if next, config, err := open(t, s).Known.Next(ctx); next != 1204 || string(config) != "config" || err != nil {
+		t.Errorf("next %d, config %q, %v", next, config, err)
+	}
+	if got, ok, err := k.Find(ctx, rows[1202].Key); !ok || got != rows[1202].KnownEntry || err != nil {
+		t.Errorf("the last of many: %+v %v %v", got, ok, err)
+	}
+}
+
+func claims(t *testing.T, s Subject) {
+	ctx, st := t.Context(), open(t, s)
+	if st.Known == nil {
+		t.Skip("skipped: one process serves this store")
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var won []store.Known
+	for range 6 {
+		k := open(t, s).Known
+		wg.Go(func() {
+			err := k.Claim(ctx, store.Key{1})
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				won = append(won, k)
+			} else if !errors.Is(err, store.ErrClaimed) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(won) != 1 {
+		t.Fatalf("%d processes claimed the same evidence", len(won))
+	}
+	if err := st.Known.Release(ctx, store.Key{1}); err != nil { // it is another's
+		t.Error(err)
+	}
+	if err := st.Known.Claim(ctx, store.Key{1}); !errors.Is(err, store.ErrClaimed) {
+		t.Errorf("claimed, though another has it: %v", err)
+	}
+	if err := won[0].Release(ctx, store.Key{1}); err != nil {
+		t.Error(err)
+	}
+	if err := st.Known.Claim(ctx, store.Key{1}); err != nil {
+		t.Errorf("after it was released: %v", err)
 	}
 }
