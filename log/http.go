@@ -20,6 +20,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/openapi"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -36,6 +37,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /v1/policy", s.http.Read(s.getPolicy))
 	mux.Handle("GET /policy.txt", s.http.Read(s.getClientPolicy))
 	mux.Handle("GET /v1/exceptions", s.http.Read(s.getExceptions))
+	mux.Handle("GET /openapi.json", s.http.Read(openapi.Serve(openapi.Log)))
 	mux.Handle("GET /{$}", s.http.Read(s.getHome))
 	return mux
 }

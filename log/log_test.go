@@ -16,6 +16,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/openapi"
+	"github.com/poclog/poclog/internal/openapi/openapitest"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/profile"
@@ -80,7 +82,7 @@ func serveLogging(t testing.TB, dir string, cfg log.Config, logger *slog.Logger)
 	}
 	srv := httptest.NewServer(svc.Handler())
 	l := &testLog{dir: dir, url: srv.URL, svc: svc, policy: readPolicy(t, dir)}
-	if l.client, err = client.New(client.Config{URL: srv.URL, Policy: l.policy, Attempts: 1}); err != nil {
+	if l.client, err = client.New(client.Config{URL: srv.URL, Policy: l.policy, Attempts: 1, HTTP: documented(t)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -90,6 +92,14 @@ func serveLogging(t testing.TB, dir string, cfg log.Config, logger *slog.Logger)
 		}
 	})
 	return l
+}
+
+// documented is a client that holds every answer to the log's OpenAPI document, in tests.
+func documented(t testing.TB) *http.Client {
+	if _, ok := t.(*testing.T); !ok {
+		return http.DefaultClient // a benchmark does not measure this
+	}
+	return &http.Client{Transport: &openapitest.Transport{T: t, Checker: openapitest.New(t, openapi.Log)}}
 }
 
 // quoteSubmission is a real production quote, judged when its chain was valid.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/openapi"
 )
 
 // Handler serves, below one prefix, what tlog-witness calls the submission prefix and the
@@ -30,6 +31,7 @@ func (w *Witness) HandlerFor(add func(ctx context.Context, body []byte) (cosigna
 	mux.Handle("POST /add-checkpoint", w.http.Write(func(rw http.ResponseWriter, req *http.Request) error {
 		return w.serveAddCheckpoint(rw, req, add)
 	}))
+	mux.Handle("GET /openapi.json", w.http.Read(openapi.Serve(openapi.Witness)))
 	mux.Handle("GET /keys", w.http.Read(w.serveKeys))
 	mux.Handle("GET /{hash}/checkpoint", w.http.Read(w.serveCheckpoint))
 	return mux

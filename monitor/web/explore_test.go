@@ -76,6 +76,9 @@ func (s *site) visit(path string, status int) (string, http.Header) {
 	if err != nil || resp.StatusCode != status {
 		s.t.Fatalf("%s: %d %.300s, %v: want %d", path, resp.StatusCode, b, err, status)
 	}
+	if err := document(s.t).Check(resp.Request, resp.StatusCode, resp.Header, b); err != nil {
+		s.t.Errorf("%s: %d: %v", path, resp.StatusCode, err)
+	}
 	return string(b), resp.Header
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/openapi"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 )
@@ -111,6 +112,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 func (s *Server) Handler() http.Handler {
 	mux := s.http.Mux(s.serveHealth)
 	mux.Handle("GET /v1/identities/{id}", s.http.Read(s.serveIdentity))
+	mux.Handle("GET /openapi.json", s.http.Read(openapi.Serve(openapi.Monitor)))
 	mux.Handle("POST /v1/check_quote", s.http.Write(s.serveCheckQuote))
 	mux.Handle("POST /check_quote", s.http.Write(s.serveCheckQuote))
 	mux.Handle("GET /v1/alerts", s.http.Read(s.serveAlerts))

@@ -22,6 +22,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/openapi"
+	"github.com/poclog/poclog/internal/openapi/openapitest"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
@@ -114,6 +116,9 @@ func (s *site) do(req *http.Request, status int, v any) http.Header {
 	if err != nil || resp.StatusCode != status {
 		s.t.Fatalf("%s %s: %d %s, %v: want %d", req.Method, req.URL.Path, resp.StatusCode, body, err, status)
 	}
+	if err := document(s.t).Check(req, resp.StatusCode, resp.Header, body); err != nil {
+		s.t.Errorf("%s %s: %d: %v", req.Method, req.URL.Path, resp.StatusCode, err)
+	}
 	if status >= 400 && status != 503 && resp.Header.Get("Content-Type") != "application/problem+json" {
 		s.t.Errorf("%s: type %s", req.URL.Path, resp.Header.Get("Content-Type"))
 	}
@@ -124,6 +129,9 @@ func (s *site) do(req *http.Request, status int, v any) http.Header {
 	}
 	return resp.Header
 }
+
+// document is the service's, to which every answer in these tests is held.
+func document(t *testing.T) *openapitest.Checker { return openapitest.New(t, openapi.Monitor) }
 
 func (s *site) raise(alerts ...monitor.Alert) {
 	s.t.Helper()
