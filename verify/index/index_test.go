@@ -198,6 +198,23 @@ func TestNamesOfEntries(t *testing.T) {
 	if have := index.NamesOf(poclog.Leaf{Config: new(poclog.Config)}); len(have) != 1 || have[0] != "config" {
 		t.Errorf("a config entry states %q", have)
 	}
+	of := func(s poclog.Statement) string {
+		l := poclog.Leaf{Statement: new(poclog.StatementEntry)}
+		l.Statement.Envelope.Statement = s
+		return strings.Join(index.NamesOf(l), " ")
+	}
+	registrar := index.RegistrarName("a registrar")
+	if have, want := of(poclog.Statement{Registrar: "a registrar", Subject: chip}), "statements:"+string(chip)+" "+registrar; have != want {
+		t.Errorf("a statement states %q, want %q", have, want)
+	}
+	if have := of(poclog.Statement{Registrar: "a registrar"}); have != registrar {
+		t.Errorf("a statement without a subject states %q, want %q", have, registrar)
+	}
+	for n, want := range map[string]bool{"config": true, "statements:" + string(chip): true, registrar: true, string(chip): false, "unproven:" + string(chip): false, "publisher:" + poclog.Digest{1}.String(): false} {
+		if index.FromTheFirst(n) != want {
+			t.Errorf("%s: listed from the first on: %t", n, !want)
+		}
+	}
 	if have, err := index.Names([]byte("of a later time")); len(have) != 0 || err != nil {
 		t.Errorf("an unknown leaf states %q (%v)", have, err)
 	}

@@ -158,6 +158,33 @@ func TestEveryByteIsSignedOrListed(t *testing.T) {
 
 func chainText(item []byte) []byte { return item[bytes.Index(item, []byte("-----BEGIN")):] }
 
+// A chain that was parsed before is taken for the text's; of a text that is not known it is parsed.
+func TestChainsThatAreKnownAreNotParsedAgain(t *testing.T) {
+	item, err := tdx.TrimQuote(realdata.Quotes()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := tdx.ParseQuote(item)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := tdx.ParseQuoteKnowing(item, func([]byte) *tdx.Chain { return nil })
+	if err != nil || second.PCK == nil || second.PCK == first.PCK || !second.PCK.Equal(first.PCK) {
+		t.Errorf("not known: %v", err)
+	}
+	asked := 0
+	third, err := tdx.ParseQuoteKnowing(item, func(text []byte) *tdx.Chain {
+		asked++
+		if !bytes.Equal(text, first.Text) {
+			t.Error("asked for another text than the chain's")
+		}
+		return &first.Chain
+	})
+	if err != nil || asked != 1 || third.PCK != first.PCK || third.CA != first.CA || third.Root != first.Root || third.Platform != first.Platform || !bytes.Equal(third.Text, first.Text) {
+		t.Errorf("known: asked %d times, %v", asked, err)
+	}
+}
+
 func TestPaddingIsCutAndNotAccepted(t *testing.T) {
 	item := realdata.Quotes()[0]
 	raw := append(bytes.Clone(item), make([]byte, 3000)...)

@@ -175,6 +175,8 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: %v", v.Desc, err)
 		case v.Expect != "ok" && (!errors.As(err, &refused) || refused.Rule != v.Expect):
 			t.Errorf("%s: %v: want it refused by %q", v.Desc, err, v.Expect)
+		case v.Expect != "ok" && refused.Detail != err.Error():
+			t.Errorf("%s: the detail %q lacks what the error says: %v", v.Desc, refused.Detail, err)
 		}
 	})
 }
