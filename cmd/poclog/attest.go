@@ -448,18 +448,7 @@ func (a *attestCmd) report(cmd *cobra.Command, noLog error) error {
 			return err
 		}
 	} else {
-		for _, q := range out.Requirements {
-			state := "ok"
-			if !q.OK {
-				state = "missing"
-			}
-			labelled(w, fmt.Sprintf("%-8s %-11s ", state, q.Name), q.Detail)
-			if q.How != "" {
-				labelled(w, fmt.Sprintf("%-8s %-11s to get it: ", "", ""), q.How)
-			}
-		}
-	}
-	if !a.asJSON {
+		printRequirements(w, out.Requirements)
 		printProblems(w, r)
 	}
 	if r.Contradicts() {

@@ -16,7 +16,7 @@ func TestRemediesAreSaid(t *testing.T) {
 		if text == "" {
 			t.Errorf("%s: nothing is said", r)
 		}
-		for _, m := range regexp.MustCompile("(gcloud [^)]*|container with [^;]*|poclog import [^`]*)|--([a-z-]+)").FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile("(gcloud [^`]*|sudo [^`]*|curl [^`]*|container with [^;]*|poclog (?:import|policy) [^`]*)|--([a-z-]+)").FindAllStringSubmatch(text, -1) {
 			if m[2] != "" && flags.Lookup(m[2]) == nil {
 				t.Errorf("%s: there is no flag --%s", r, m[2])
 			}

@@ -46,7 +46,12 @@ func guestMain() {
 	thisMachine = func(tpm, imds string) *attest.Machine {
 		return &attest.Machine{
 			Root: os.Getenv(guestRootVar), IMDS: &importer.IMDS{URL: imds}, Issuers: new(attest.Issuers),
-			TSM: func() (configfsi.Client, error) { return guest.RemoteTSM(os.Getenv(guestHostVar)), nil },
+			TSM: func() (configfsi.Client, error) {
+				if os.Getenv(guestHostVar) == "" {
+					return nil, errors.New("stat /sys/kernel/config/tsm: no such file or directory")
+				}
+				return guest.RemoteTSM(os.Getenv(guestHostVar)), nil
+			},
 			TPM: func() (transport.TPMCloser, error) { return importer.OpenTPM(tpm) },
 		}
 	}
@@ -268,7 +273,7 @@ func TestAttestedVMIsAdmitted(t *testing.T) {
 func TestAttestChecksAndRefuses(t *testing.T) {
 	s := managedScene(t, false)
 	status, stdout, stderr := s.attest("--check")
-	if status != 0 || strings.Contains(stdout, "missing") || strings.Count(stdout, "\n") != 7 || !strings.Contains(stdout, "admits gce-tdx-vtpm (level 2)") {
+	if status != 0 || strings.Contains(stdout, "missing") || strings.Count(stdout, "\n") != 7 || !strings.Contains(stdout, "accepts this machine's profile, gce-tdx-vtpm, from level 2 on") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
 	if status, _, stderr := s.attest("--check", "--profile", "tdx"); status != exitUsage || !strings.Contains(stderr, "--tpm") {
@@ -282,7 +287,7 @@ func TestAttestChecksAndRefuses(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || status != 1 || report.V != 1 || report.OK || len(report.Requirements) != 3 {
 		t.Errorf("status %d: %s: %v", status, stdout, err)
-	} else if q := report.Requirements[2]; q.Name != "log" || !strings.Contains(q.How, "a log that admits profile tdx") {
+	} else if q := report.Requirements[2]; q.Name != "log" || !strings.Contains(q.How, "a log that admits profile tdx") || !strings.Contains(q.Detail, "does not accept this machine's profile, tdx; it admits gce-tdx-vtpm") {
 		t.Errorf("%+v", q)
 	}
 	out := filepath.Join(t.TempDir(), "x")

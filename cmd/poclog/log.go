@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -185,9 +186,15 @@ func servesNoTrap(dir string) error {
 }
 
 // quietTessera keeps the library's own messages off standard error: what matters of them is in
-// /health.
+// /health. Its errors would be written there as well as to the output that is set.
 func quietTessera() {
-	klog.LogToStderr(false)
+	var own flag.FlagSet
+	klog.InitFlags(&own)
+	for name, value := range map[string]string{"logtostderr": "false", "alsologtostderr": "false", "stderrthreshold": "FATAL"} {
+		if err := own.Set(name, value); err != nil {
+			panic(err) // the library has these flags
+		}
+	}
 	klog.SetOutput(io.Discard)
 }
 

@@ -61,6 +61,8 @@ func TestScreensAreAsTheyWereLookedAt(t *testing.T) {
 		{"monitor-list-contradictions", "monitor list contradictions", 1},
 		{"monitor-show", "monitor show ppid:0c87e0", 0},
 		{"monitor-coverage", "monitor coverage --chassis ppid:0c87e0 --since 2026-06-01T11:00:00Z --until 2026-06-01T15:00:00Z", 0},
+		{"attest-check", "attest --check --profile gce-tdx-vtpm --tpm none --log " + url + " --policy twice.txt", 1},
+		{"attest-check-nowhere", "attest --check --policy policy.txt", 1},
 		{demoScreen, "demo --once", 0},
 		{"verify-pass", "verify vm.tlog-proof --policy policy.txt", 0},
 		{"verify-fail", "verify old.tlog-proof --policy old.txt --require place.registry,endorse.chip --verdict audited", 1},
@@ -72,8 +74,13 @@ func TestScreensAreAsTheyWereLookedAt(t *testing.T) {
 		{"import", "import tdx quote.bin -o vm.bundle.json --force", 0},
 	} {
 		for _, width := range []int{80, 120} {
-			cmd := exec.Command(program(t, "poclog"), strings.Fields(c.args)...)
-			cmd.Dir, cmd.Env = dir, append(os.Environ(), fmt.Sprintf("COLUMNS=%d", width), "POCLOG_POLICY=", "POCLOG_MONITOR=monitor", "XDG_STATE_HOME="+dir, "TZ=UTC")
+			name := "poclog"
+			if strings.HasPrefix(c.args, "attest") {
+				name = guestProgram // whatever this machine is
+			}
+			cmd := exec.Command(program(t, name), strings.Fields(c.args)...)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), fmt.Sprintf("COLUMNS=%d", width), "POCLOG_POLICY=", "POCLOG_MONITOR=monitor", "XDG_STATE_HOME="+dir, "TZ=UTC",
+				guestRootVar+"=root", guestHostVar+"=")
 			got, err := cmd.CombinedOutput()
 			if status := cmd.ProcessState.ExitCode(); status != c.status {
 				t.Errorf("%s: status %d, want %d: %v", c.name, status, c.status, err)

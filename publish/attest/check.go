@@ -284,14 +284,20 @@ func checkLog(ctx context.Context, l LogInfo, p poclog.Profile) (string, error) 
 		return "", &MissingError{PieceLog, fmt.Errorf("its appraisal policy: %w", err), AskLogsOperator}
 	}
 	var admits []string
-	ok := false
+	accepted := ""
 	for _, a := range policy.Admit {
 		admits = append(admits, fmt.Sprintf("%s (level %d)", a.Profile, a.Level))
-		ok = ok || a.Profile == p
+		if a.Profile == p {
+			accepted = fmt.Sprintf("accepts this machine's profile, %s, from level %d on", p, a.Level)
+		}
 	}
-	text := fmt.Sprintf("%s, size %d, realm %s; admits %s", cp.Origin, cp.Size, policy.Realm, strings.Join(admits, ", "))
-	if p != "" && !ok {
-		return "", &MissingError{PieceLog, errors.New(text), UseAnotherLog}
+	log := fmt.Sprintf("%s, size %d, realm %s", cp.Origin, cp.Size, policy.Realm)
+	all := "admits " + strings.Join(admits, ", ")
+	switch {
+	case p == "":
+		return log + "; " + all, nil
+	case accepted == "":
+		return "", &MissingError{PieceLog, fmt.Errorf("%s does not accept this machine's profile, %s; it %s", log, p, all), UseAnotherLog}
 	}
-	return text, nil
+	return log + " " + accepted + "; it " + all, nil
 }
