@@ -7,8 +7,17 @@ import { refuse } from "./errors.js";
 
 const CHUNK = 8192;
 
+const UTF8 = new TextDecoder();
+const TO_UTF8 = new TextEncoder();
+
+function isASCII(octets: Uint8Array): boolean {
+  for (let i = 0; i < octets.length; i++) if ((octets[i] as number) > 0x7f) return false;
+  return true;
+}
+
 /** The octets as a string of as many characters. */
 export function latin1(octets: Uint8Array): string {
+  if (octets.length > 100 && isASCII(octets)) return UTF8.decode(octets);
   let s = "";
   for (let i = 0; i < octets.length; i += CHUNK) {
     s += String.fromCharCode.apply(null, octets.subarray(i, i + CHUNK) as unknown as number[]);
@@ -18,6 +27,10 @@ export function latin1(octets: Uint8Array): string {
 
 /** The octets of a string of characters below 256. */
 export function octetsOf(text: string): Uint8Array {
+  if (text.length > 100) {
+    const ascii = TO_UTF8.encode(text);
+    if (ascii.length === text.length) return ascii;
+  }
   const out = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
   return out;
@@ -75,7 +88,10 @@ export function toHex(octets: Uint8Array): string {
 /** Whether text is lower-case hexadecimal of whole octets. */
 export function isHex(text: string): boolean {
   if (text.length % 2 !== 0) return false;
-  for (let i = 0; i < text.length; i++) if (!HEX.includes(text.charAt(i))) return false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (!((c >= 0x30 && c <= 0x39) || (c >= 0x61 && c <= 0x66))) return false;
+  }
   return true;
 }
 

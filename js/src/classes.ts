@@ -24,13 +24,16 @@ interface Seen {
   ek: string | undefined;
   chip: string | undefined;
   boot: string | undefined;
+  /** The AK and its boot. */
+  akBoot: string | undefined;
 }
 
 function see(at: Placed): Seen {
   const p = at.entry;
   const isJoined = joined(p);
   const boot = p.tpm && `${p.tpm.reset_count} ${p.tpm.restart_count}`;
-  return { at, p, joined: isJoined, proven: isJoined && p.level === 2, ak: ak(p), ek: ekOf(p), chip: chip(p), boot };
+  const own = isJoined ? ak(p) : undefined;
+  return { at, p, joined: isJoined, proven: isJoined && p.level === 2, ak: own, ek: ekOf(p), chip: chip(p), boot, akBoot: together(own, boot) };
 }
 
 /** Entries of one key are compared where their values differ, or, of a rising rule, with the greatest values before. */
@@ -42,7 +45,7 @@ interface Table {
   rising?: true;
 }
 
-const together = (...parts: (string | undefined)[]) => (parts.includes(undefined) ? undefined : parts.join(" "));
+const together = (a: string | undefined, b: string | undefined) => (a === undefined || b === undefined ? undefined : `${a} ${b}`);
 const statics = (p: Proof) => (p.cvm.technology === "snp" ? p.cvm.snp.product : `${p.cvm.fmspc} ${p.cvm.pceid}`);
 const ZEROS = "0".repeat(96);
 
@@ -52,7 +55,7 @@ function placeOf(p: Proof): string | undefined {
 }
 
 function forked(s: Seen): Facet[] {
-  const of = together(s.ak, s.boot);
+  const of = s.akBoot;
   if (!s.joined || of === undefined) return [];
   const facets: Facet[] = (s.p.tpm?.pcrs ?? []).map((b) => [`${of} ${b.alg}`, b.firmware]);
   if (isMetal(s.p)) return facets;
@@ -67,7 +70,7 @@ function rewound(s: Seen): Facet[] {
   if (!s.joined || !s.p.fresh || !tpm) return [];
   return [
     [s.ak, BigInt(tpm.reset_count) * (1n << 32n) + BigInt(tpm.restart_count)],
-    [together(s.ak, s.boot), tpm.clock],
+    [s.akBoot, tpm.clock],
   ];
 }
 
@@ -125,13 +128,13 @@ export function compareAll(claims: Placed[], limits: Limits = LIMITS): Found[] {
   for (const [rule, check] of Object.entries(SINGLES)) for (const s of all) add(rule, check({ ...s.at, after: false }), undefined, s.at.index);
   for (const [rule, table] of Object.entries(TABLES)) {
     const compare = (a: Held, b: Held) => add(rule, run(rule, a.s.at, b.s.at, limits), table.subject(b.s), a.s.at.index, b.s.at.index);
-    const groups = new Map<string, Group>();
+    const groups = { production: new Map<string, Group>(), lab: new Map<string, Group>() };
     for (const s of all) {
       for (const [key, value] of table.facets(s)) {
         if (key === undefined || value === undefined) continue;
-        const of = `${s.p.realm} ${key}`;
-        let g = groups.get(of);
-        if (!g) groups.set(of, (g = { last: undefined, firsts: [], top: [] }));
+        const own = groups[s.p.realm];
+        let g = own.get(key);
+        if (!g) own.set(key, (g = { last: undefined, firsts: [], top: [] }));
         if (table.rising) rise(g, { value, s }, compare);
         else differ(g, { value, s }, compare);
       }

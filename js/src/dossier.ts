@@ -1,8 +1,8 @@
 /** docs/format.md section 17: checking a dossier, and whether it clears a receipt. */
-import { digest, equal, fromHex, shown, toHex } from "./bytes.js";
+import { digest, equal, fromHex, octetsOf, shown, toHex } from "./bytes.js";
 import { compareAll, gravest, type Found, type Placed } from "./classes.js";
 import { parseDossier, type Dossier, type DossierEntry, type Page } from "./dossierfile.js";
-import { parseEntry, type Entry, type Index } from "./entry.js";
+import { readEntry, type Entry, type Index } from "./entry.js";
 import { PoclogError, refuse, under } from "./errors.js";
 import { ALGORITHM, checkListed, identityNames, namesOf } from "./indexmap.js";
 import { consistent, leafHash, rootOf } from "./merkle.js";
@@ -173,7 +173,7 @@ function reachesBack(n: { before?: string; numbers?: bigint[]; name: string }, s
 function readEntries(k: Checking): void {
   for (const page of k.file.pages ?? []) {
     for (const at of page.entries) {
-      const entry = under("entries", () => parseEntry(at.leaf));
+      const entry = under("entries", () => readEntry(at.leaf));
       if (entry.kind === "unknown") refuse("entries", `entry ${at.number} is of a kind that is unknown here`);
       k.entries.set(at.number, { entry, at, page });
     }
@@ -193,7 +193,7 @@ function readEntries(k: Checking): void {
 function inTree(k: Checking): void {
   const { size, root } = k.receipt.checkpoint;
   for (const p of k.file.pages ?? []) {
-    const leaves = p.entries.map((e) => ({ number: e.number, hash: leafHash(e.leaf) }));
+    const leaves = p.entries.map((e) => ({ number: e.number, hash: leafHash(octetsOf(e.leaf)) }));
     if (!equal(rootOf(leaves, size, (p.proof ?? []).map(fromHex), "tree"), root)) refuse("tree", "a page does not lead to the root of the checkpoint");
   }
 }
@@ -326,7 +326,7 @@ export function clear(c: Checked, p: Proven): string {
   if (p.index >= v.size) fail(`the receipt is of entry ${p.index}, newer than the index of ${v.size} entries`);
   const listed = entries.get(p.index);
   if (!listed) return fail(`does not list entry ${p.index}`);
-  if (!equal(listed.at.leaf, p.leaf)) fail(`entry ${p.index} is another one there: the log signed two histories`);
+  if (!equal(octetsOf(listed.at.leaf), p.leaf)) fail(`entry ${p.index} is another one there: the log signed two histories`);
   for (const name of identityNames(listed.entry)) {
     if (!v.names.some((n) => n.name === name && n.numbers.includes(p.index))) fail(`no list of ${name} has entry ${p.index}`);
   }

@@ -1,5 +1,4 @@
 /** docs/format.md section 17: the file that is every entry of a log that states some names. */
-import { octetsOf } from "./bytes.js";
 import { ascending, base64url, constant, hex, list, number, object, optional, parse, text, uint64string, type Codec, type Cursor, type Of } from "./encoding.js";
 import { MAX_NAME } from "./indexmap.js";
 import { MAX_CHECKPOINT, MAX_DOSSIER, MAX_ENTRY, MAX_INDEX_WRONG, MAX_RECEIPT } from "./limits.js";
@@ -24,7 +23,8 @@ const listed = {
   numbers: optional(numbers),
 };
 
-const leaf = (c: Cursor) => octetsOf(c.raw(MAX_ENTRY));
+/** A leaf as it stands: each character is an octet. */
+const leaf = (c: Cursor) => c.raw(MAX_ENTRY);
 const reference = optional(number(1, MAX_CHECKPOINTS));
 const entry = object({ number: uint64string, leaf, challenge: reference, first: reference });
 

@@ -7,6 +7,15 @@
 import { fromBase64, fromBase64url, isHex, latin1 } from "./bytes.js";
 import { PoclogError, refuse } from "./errors.js";
 
+/** Whether characters from start to end are printable ASCII of which none is escaped. */
+function isPlain(text: string, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const c = text.charCodeAt(i);
+    if (c < 0x20 || c > 0x7e || c === 0x5c) return false;
+  }
+  return true;
+}
+
 /** Where a reader stands in a file. */
 export class Cursor {
   #at = 0;
@@ -16,6 +25,11 @@ export class Cursor {
     private readonly text: string,
     private readonly indented = false,
   ) {}
+
+  /** Nothing stands between what is read. */
+  get plain(): boolean {
+    return !this.indented;
+  }
 
   fail(detail: string): never {
     refuse("format", `byte ${this.#at}: ${detail}`);
@@ -76,11 +90,11 @@ export class Cursor {
     do {
       if (this.#at - start >= limit) this.fail(`an object of over ${limit} characters`);
       if (this.#at >= this.text.length) this.fail("an object without an end");
-      const c = this.text.charAt(this.#at++);
-      if (c === '"') quoted = !quoted;
-      else if (quoted) this.#at += c === "\\" ? 1 : 0;
-      else if (c === "{" || c === "[") depth++;
-      else if (c === "}" || c === "]") depth--;
+      const c = this.text.charCodeAt(this.#at++);
+      if (c === 0x22) quoted = !quoted;
+      else if (quoted) this.#at += c === 0x5c ? 1 : 0;
+      else if (c === 0x7b || c === 0x5b) depth++;
+      else if (c === 0x7d || c === 0x5d) depth--;
     } while (depth > 0);
     return this.text.slice(start, this.#at);
   }
@@ -107,6 +121,12 @@ export class Cursor {
   /** A string: printable ASCII, of which only the quotation mark and the backslash are escaped. */
   string(limit: number): string {
     this.expect('"');
+    const end = this.text.indexOf('"', this.#at);
+    if (end >= 0 && end - this.#at <= limit && isPlain(this.text, this.#at, end)) {
+      const s = this.text.slice(this.#at, end);
+      this.#at = end + 1;
+      return s;
+    }
     let out = "";
     for (;;) {
       out += this.run((c) => c >= 0x20 && c <= 0x7e && c !== 0x22 && c !== 0x5c, limit);
@@ -153,13 +173,14 @@ export type Of<C> = C extends Codec<infer T> ? T : never;
 
 /** An object: its members in this order, and no others. */
 export function object<S extends Record<string, Member>>(shape: S): Codec<Members<S>> {
-  const members = Object.entries(shape);
+  const members = Object.entries(shape).map(([name, codec]) => ({ name, codec, first: `"${name}":`, next: `,"${name}":` }));
   return (c) => {
     const out: Record<string, unknown> = {};
     let first = true;
     c.open("{");
-    for (const [name, codec] of members) {
-      if (c.member(name, first)) {
+    for (const m of members) {
+      const { name, codec } = m;
+      if (c.plain ? c.skip(first ? m.first : m.next) : c.member(name, first)) {
         out[name] = typeof codec === "function" ? codec(c) : codec.optional(c);
         first = false;
       } else if (typeof codec === "function") {
@@ -316,17 +337,26 @@ export const time: Codec<number> = (c) => {
   return t;
 };
 
+/** d is a digit. */
+const FORM = "dddd-dd-ddTdd:dd:ddZ";
+const DIGIT = FORM.charCodeAt(0);
+const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
 /** Seconds since 1970 of an RFC 3339 time in UTC with whole seconds, of the years 1970 to 9999, or undefined. */
 export function parseTime(s: string): number | undefined {
   if (s.length !== 20) return undefined;
   for (let i = 0; i < 20; i++) {
-    const want = "dddd-dd-ddTdd:dd:ddZ".charAt(i);
-    const got = s.charAt(i);
-    if (want === "d" ? got < "0" || got > "9" : got !== want) return undefined;
+    const want = FORM.charCodeAt(i);
+    const got = s.charCodeAt(i);
+    if (want === DIGIT ? got < 0x30 || got > 0x39 : got !== want) return undefined;
   }
-  const ms = Date.parse(s);
-  if (Number.isNaN(ms) || ms < 0 || formatTime(ms / 1000) !== s) return undefined;
-  return ms / 1000;
+  const at = (i: number) => s.charCodeAt(i) * 10 + s.charCodeAt(i + 1) - 0x30 * 11;
+  const [year, month, day] = [at(0) * 100 + at(2), at(5), at(8)];
+  const [hour, minute, second] = [at(11), at(14), at(17)];
+  if (year < 1970 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return undefined;
+  const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
+  if (day > (DAYS[month - 1] as number) + (leap && month === 2 ? 1 : 0)) return undefined;
+  return Date.UTC(year, month - 1, day, hour, minute, second) / 1000;
 }
 
 /** RFC 3339 of seconds since 1970, of the years 0 to 9999. */
@@ -338,7 +368,12 @@ export function formatTime(seconds: number): string {
 export function parse<T>(octets: Uint8Array, most: number, codec: Codec<T>): T {
   if (!(octets instanceof Uint8Array)) refuse("format", "want a Uint8Array");
   if (octets.length > most) refuse("format", `${octets.length} bytes: want at most ${most}`);
-  const c = new Cursor(latin1(octets));
+  return read(latin1(octets), codec);
+}
+
+/** Reads a whole file of which each character is an octet. */
+export function read<T>(text: string, codec: Codec<T>): T {
+  const c = new Cursor(text);
   const out = codec(c);
   c.end();
   return out;

@@ -1,7 +1,7 @@
 /** docs/format.md section 7: the leaf of a log. */
 import { profileName } from "./challenge.js";
 import {
-  allZero, ascending, boolean, checked, constant, hex, hexNotZero, hexUpTo, list, number, object, oneOf, optional, parse,
+  allZero, ascending, boolean, checked, constant, hex, hexNotZero, hexUpTo, list, number, object, oneOf, optional, read,
   text, time, uint64string, type Codec, type Cursor, type Of,
 } from "./encoding.js";
 import { latin1 } from "./bytes.js";
@@ -275,9 +275,13 @@ const KINDS: [string, Codec<Entry>][] = [
 export function parseEntry(leaf: Uint8Array): Entry {
   if (!(leaf instanceof Uint8Array)) refuse("format", "want a Uint8Array");
   if (leaf.length > MAX_ENTRY) refuse("format", `an entry of ${leaf.length} bytes: want at most ${MAX_ENTRY}`);
-  const head = latin1(leaf.subarray(0, 32));
-  const kind = KINDS.find(([start]) => head.startsWith(start));
-  return kind ? parse(leaf, MAX_ENTRY, kind[1]) : { kind: "unknown" };
+  return readEntry(latin1(leaf));
+}
+
+/** Reads a leaf of which each character is an octet; at most MAX_ENTRY. */
+export function readEntry(leaf: string): Entry {
+  const kind = KINDS.find(([start]) => leaf.startsWith(start));
+  return kind ? read(leaf, kind[1]) : { kind: "unknown" };
 }
 
 /** The number of the appraisal specification that a malformed proof names; undefined: it says that it is no proof. */
