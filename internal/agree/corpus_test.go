@@ -49,11 +49,14 @@ type corpus struct {
 func newCorpus(t *testing.T) *corpus {
 	c := &corpus{world: newWorld()}
 	for _, v := range formatVectors(t) {
-		if v.Format == "index-entry" || v.Format == "statement-entry" {
+		if strings.HasSuffix(v.Format, "-entry") {
 			v.Format = "entry"
 		}
 		if v.Expect != "ok" {
 			continue
+		}
+		if formats[v.Format] == nil {
+			t.Fatalf("%s: format %s is not compared here", v.Desc, v.Format)
 		}
 		c.formats = append(c.formats, v)
 		if v.Format == "entry" && strings.Contains(v.Input, `"kind":"proof"`) {

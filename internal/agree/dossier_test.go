@@ -19,7 +19,8 @@ import (
 type indexed struct {
 	w       *world
 	log     *testlog.Log
-	placed  []placed // by number
+	key     *testlog.Signer // the log's
+	placed  []placed        // by number
 	numbers map[string][]uint64
 	values  []keyed
 	wrong   string // the name of which the index is wrong, if there is one
@@ -39,8 +40,15 @@ type placed struct {
 }
 
 func (c *corpus) indexed(m *mutator, wrong bool) *indexed {
-	x := &indexed{w: c.world, log: &testlog.Log{Origin: origin}, numbers: map[string][]uint64{}, at: start}
-	pair := c.claims(m)
+	return c.indexedOf(m, origin, c.claims(m), wrong)
+}
+
+// indexedOf is such a log of a name, with entries of two kinds.
+func (c *corpus) indexedOf(m *mutator, name string, pair [2]*tree, wrong bool) *indexed {
+	x := &indexed{w: c.world, log: &testlog.Log{Origin: name}, key: c.world.log, numbers: map[string][]uint64{}, at: start}
+	if name == other {
+		x.key = c.world.log2
+	}
 	for i := range uint64(1 + m.IntN(7)) {
 		x.at += pick(m, []int64{30, 300, 3600, 100_000})
 		x.publish(m, i, pair[m.IntN(2)].clone())
@@ -76,13 +84,13 @@ func (x *indexed) names() []string {
 
 func (x *indexed) publish(m *mutator, i uint64, entry *tree) {
 	p := placed{at: x.at, covered: uint64(m.IntN(int(i) + 1))}
-	p.challenge = x.log.Checkpoint(p.covered, x.w.signers(m, x.w.log, x.at)...)
+	p.challenge = x.log.Checkpoint(p.covered, x.w.signers(m, x.key, x.at)...)
 	for range m.IntN(3) {
 		m.claim(entry)
 	}
 	h := history{log: x.log, challenge: p.challenge}
 	if fresh := entry.get("fresh"); fresh != nil && fresh.kind == '{' {
-		h.fresh(entry, origin, p.covered)
+		h.fresh(entry, x.log.Origin, p.covered)
 	} else {
 		p.challenge = nil
 	}
@@ -95,7 +103,7 @@ func (x *indexed) publish(m *mutator, i uint64, entry *tree) {
 		leaf = pick(m, [][]byte{config, []byte(`{"v":1,"kind":"statement"}`), []byte("x"), []byte(`{"v":1,"kind":"proof"}`)})
 	}
 	x.log.Leaves = append(x.log.Leaves, leaf)
-	p.first = x.log.Checkpoint(i+1, x.w.signers(m, x.w.log, x.at+40)...)
+	p.first = x.log.Checkpoint(i+1, x.w.signers(m, x.key, x.at+40)...)
 	x.placed = append(x.placed, p)
 }
 
@@ -112,7 +120,7 @@ func (x *indexed) commit(m *mutator) {
 	if m.chance(30) {
 		size = min(size+1, uint64(len(x.log.Leaves)))
 	}
-	x.named = x.log.Checkpoint(size, x.w.signers(m, x.w.log, x.at)...)
+	x.named = x.log.Checkpoint(size, x.w.signers(m, x.key, x.at)...)
 	root := mapRoot(x.values)
 	leaf := fmt.Appendf(nil, `{"v":1,"kind":"index","algorithm":%d,"size":"%d","checkpoint":"%x","root":"%x"}`, 1+m.IntN(30)/29, x.size, sha256.Sum256(x.named), root)
 	x.index = uint64(len(x.log.Leaves))
@@ -121,7 +129,7 @@ func (x *indexed) commit(m *mutator) {
 		x.log.Leaves = append(x.log.Leaves, fmt.Appendf(nil, "later %d", i))
 	}
 	x.tree = uint64(len(x.log.Leaves))
-	x.signed = x.log.Checkpoint(x.tree, x.w.signers(m, x.w.log, x.at+20)...)
+	x.signed = x.log.Checkpoint(x.tree, x.w.signers(m, x.key, x.at+20)...)
 }
 
 // receipt is of any entry, in the tree that the index's receipt is of.
@@ -273,7 +281,7 @@ func (x *indexed) dossier(m *mutator) *tree {
 	since := uint64(0)
 	if m.chance(3) {
 		since = uint64(m.IntN(int(x.size) + 1))
-		d.add("since", &tree{raw: quote(b64url(x.log.Checkpoint(since, x.w.signers(m, x.w.log, x.at-100)...)))})
+		d.add("since", &tree{raw: quote(b64url(x.log.Checkpoint(since, x.w.signers(m, x.key, x.at-100)...)))})
 	}
 	names, listed := &tree{kind: '['}, map[uint64]bool{}
 	few := m.IntN(3)
@@ -391,16 +399,33 @@ func (c *corpus) dossier(m *mutator) question {
 	return q
 }
 
-// stapled is a receipt with a dossier that may clear it.
+// stapled is a receipt with a dossier that may clear it, and now and then one of another log.
 func (c *corpus) stapled(m *mutator) question {
-	x := c.indexed(m, m.chance(6))
-	q := question{Op: "stapled", from: "a receipt with a dossier"}
+	pair := c.claims(m)
+	if !m.chance(3) {
+		pair[1] = pair[0]
+	}
+	x := c.indexedOf(m, origin, pair, m.chance(6))
+	q := question{Op: "stapled", from: "a receipt with dossiers"}
 	x.ask(m, &q)
+	if m.chance(2) {
+		q.Policy = []byte(c.world.policies[0])
+	}
 	if !m.chance(6) {
 		q.Demands["level"] = 0
 	}
 	q.File = x.receipt(uint64(m.IntN(len(x.placed))))
-	q.Dossier = m.spoilt(x.dossier(m))
+	if !m.chance(12) {
+		q.Dossiers = append(q.Dossiers, m.spoilt(x.dossier(m)))
+	}
+	if m.chance(3) {
+		q.Policy = []byte(pick(m, c.world.policies[2:4]))
+		for range m.IntN(2) {
+			m.claim(pair[m.IntN(2)])
+		}
+		d := c.indexedOf(m, other, pair, false).dossier(m)
+		q.Dossiers = append(q.Dossiers, d.bytes(false))
+	}
 	return q
 }
 

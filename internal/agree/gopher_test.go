@@ -163,14 +163,41 @@ func checkStapled(q *question, policy *tlogpolicy.Policy) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	a, err := dossier.Check(q.Dossier, policy, now, dossier.Demands{UnsafeRealm: d.UnsafeRealm})
-	if err == nil {
-		err = a.Clears(v)
+	if len(q.Dossiers) > 0 {
+		err = standBeside(q, policy, now, dossier.Demands{UnsafeRealm: d.UnsafeRealm}, v)
 	}
 	if err != nil {
-		return "", &verify.Error{Check: dossier.StepDossier, Detail: err.Error()}
+		return "", err
 	}
 	return fmt.Sprintf("%s %d of %d t1 %s t2 %s", v.Verdict, v.Index, v.Size, bound(v.T1), bound(v.T2)), nil
+}
+
+// standBeside holds a receipt to the dossiers beside it: that of its log clears it, and the others
+// agree with it.
+func standBeside(q *question, policy *tlogpolicy.Policy, now time.Time, d dossier.Demands, v *receipt.Verdict) error {
+	var all []*dossier.Answer
+	own := false
+	for _, f := range q.Dossiers {
+		a, err := dossier.Check(f, policy, now, d)
+		if err != nil {
+			return err
+		}
+		own = own || a.Origin == v.Origin
+		all = append(all, a)
+	}
+	if !own {
+		return &verify.Error{Check: dossier.StepDossier, Detail: "none is of the receipt's log"}
+	}
+	for _, a := range all {
+		judge := a.Agrees
+		if a.Origin == v.Origin {
+			judge = a.Clears
+		}
+		if err := judge(v); err != nil {
+			return &verify.Error{Check: dossier.StepDossier, Detail: err.Error()}
+		}
+	}
+	return nil
 }
 
 func bound(b receipt.Bound) string {

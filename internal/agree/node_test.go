@@ -17,7 +17,6 @@ type question struct {
 	Op      string         `json:"op"`
 	Format  string         `json:"format,omitempty"`
 	File    []byte         `json:"file"`
-	Dossier []byte         `json:"dossier,omitempty"`
 	Policy  []byte         `json:"policy,omitempty"`
 	Time    string         `json:"time,omitempty"`
 	Realm   string         `json:"realm,omitempty"`
@@ -25,6 +24,7 @@ type question struct {
 	Claims  []claim        `json:"claims,omitempty"`
 
 	Register *register `json:"register,omitempty"`
+	Dossiers [][]byte  `json:"dossiers,omitempty"`
 
 	from string // how the file came about, for whoever reads a disagreement
 }

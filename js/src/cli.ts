@@ -19,7 +19,7 @@ FILE is a receipt (*.tlog-proof), a dossier, a contradiction, a wrong index or a
 Demands of a receipt: --realm --level --profile --place --chassis --require --owner --endorsed-by
 --tcb --measurement --user-data --appraisal-digest --verdict --max-age --max-checkpoint-age --max-interval
 (--profile, --require, --endorsed-by, --tcb and --appraisal-digest may be repeated; ages are in seconds).
---dossier FILE: the receipt must be cleared by this dossier of its log. --since TIME (RFC 3339): all that was logged
+--dossier FILE: the receipt must be cleared by this dossier of its log; repeated, those of other logs must agree. --since TIME (RFC 3339): all that was logged
 from then on is listed; without it, everything. Of a dossier: --covers NAME (may be repeated) --since --verdict --max-age --realm.
 Of a contradiction: --realm. --json prints the verdict.
 
@@ -32,7 +32,7 @@ const OPTIONS = {
   policy: one, json: { type: "boolean" }, help: { type: "boolean" },
   realm: one, level: one, profile: many, place: one, chassis: one, require: many, owner: one,
   "endorsed-by": many, tcb: many, measurement: one, "user-data": one, "appraisal-digest": many, verdict: one,
-  dossier: one, since: one, covers: many, "max-age": one, "max-checkpoint-age": one, "max-interval": one,
+  dossier: many, since: one, covers: many, "max-age": one, "max-checkpoint-age": one, "max-interval": one,
 } as const;
 
 type Shown = Verdict | DossierVerdict | ContradictionVerdict | IndexWrongVerdict | SplitViewVerdict;
@@ -51,7 +51,7 @@ function main(): number {
   const read = (p: string) => new Uint8Array(readFileSync(p === "-" ? 0 : p));
   let files;
   try {
-    files = { file: read(path), policy: read(values.policy), dossier: values.dossier === undefined ? undefined : read(values.dossier) };
+    files = { file: read(path), policy: read(values.policy), dossiers: (values.dossier ?? []).map(read) };
   } catch (e) {
     console.log(`UNDECIDED  ${path}`);
     console.error(`poclog-verify: ${(e as Error).message}`);
@@ -73,19 +73,19 @@ type Values = Record<string, string | boolean | string[] | undefined>;
 interface Files {
   file: Uint8Array;
   policy: Uint8Array;
-  dossier: Uint8Array | undefined;
+  dossiers: Uint8Array[];
 }
 
-function check({ file, policy: policyFile, dossier }: Files, values: Values): Shown {
+function check({ file, policy: policyFile, dossiers }: Files, values: Values): Shown {
   const policy = parsePolicy(policyFile);
   const demands = demandsOf(values);
   const now = new Date();
   const head = String.fromCharCode(...file.subarray(0, 32));
   if (!head.startsWith('{"v":1,')) {
     only(demands, "a receipt", (d) => d !== "names");
-    return checkReceipt(file, policy, { now, ...demands, ...(dossier ? { dossier } : {}) });
+    return checkReceipt(file, policy, { now, ...demands, ...(dossiers.length > 0 ? { dossiers } : {}) });
   }
-  if (dossier) throw new PoclogError("demands", "--dossier is of receipts");
+  if (dossiers.length > 0) throw new PoclogError("demands", "--dossier is of receipts");
   if (head.startsWith('{"v":1,"index":')) {
     only(demands, "a dossier", (d) => ["realm", "verdict", "maxAge", "since", "names"].includes(d));
     return checkDossier(file, policy, { now, ...(demands as Omit<DossierQuestion, "now">) });

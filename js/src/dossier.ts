@@ -2,7 +2,7 @@
 import { digest, equal, fromHex, octetsOf, shown, toHex } from "./bytes.js";
 import { compareAll, gravest, type Found, type Placed } from "./classes.js";
 import { parseDossier, type Dossier, type DossierEntry, type Page } from "./dossierfile.js";
-import { readEntry, type Entry, type Index } from "./entry.js";
+import { readEntry, type Entry, type Index, type Proof } from "./entry.js";
 import { PoclogError, refuse, under } from "./errors.js";
 import { ALGORITHM, checkListed, identityNames, namesOf } from "./indexmap.js";
 import { consistent, leafHash, rootOf } from "./merkle.js";
@@ -71,6 +71,8 @@ interface Checking {
 export interface Checked {
   verdict: DossierVerdict;
   entries: Checking["entries"] | undefined;
+  /** Its proofs of the realm that was asked for. */
+  placed: Placed[];
 }
 
 /** Checks a dossier under the reader's policy. It throws where it was not asked right. */
@@ -84,18 +86,19 @@ export function checkedDossier(file: Uint8Array, policy: Policy, question: Dossi
   const steps = new Steps(...DOSSIER_STEPS);
   let k: Checking | undefined;
   let found: Found[] = [];
+  let ours: Placed[] = [];
   let byAuditors: boolean | undefined;
   try {
     k = open(file, policy, steps);
     list(k, steps);
     const placed = steps.run("times", () => place(k as Checking), (l) => `${l.filter((c) => c.t1 !== undefined).length} of ${l.length} proofs say after when they were made`);
     const realm = question.realm ?? "production";
-    found = steps.run("rules", () => compareAll(placed.filter((c) => c.entry.realm === realm)), sayFound);
+    found = steps.run("rules", () => compareAll((ours = placed.filter((c) => c.entry.realm === realm))), sayFound);
     byAuditors = demand(k, question, steps);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
-  return { verdict: verdict(steps, k, found, byAuditors), entries: steps.refused ? undefined : k?.entries };
+  return { verdict: verdict(steps, k, found, byAuditors), entries: steps.refused ? undefined : k?.entries, placed: ours };
 }
 
 const QUESTIONS = ["now", "realm", "names", "verdict", "maxAge", "since", "auditGroup"];
@@ -315,6 +318,17 @@ function verdict(steps: Steps, k: Checking | undefined, found: Found[], byAudito
     names: done && k ? k.file.names.map((n) => ({ name: n.name, numbers: n.numbers ?? [], fromFirst: n.before === undefined })) : [],
     found: done ? found : [],
   };
+}
+
+/** Refuses, as step "dossier", a receipt of another log with which a dossier does not agree; gives what there is to say of it. */
+export function agree({ verdict: v, placed }: Checked, p: Proven): string {
+  const entry = p.entry as Proof;
+  const missing = identityNames(entry).filter((name) => !v.names.some((n) => n.name === name));
+  if (missing.length > 0) refuse("dossier", `that of ${v.origin} does not cover ${missing.join(", ")}`);
+  const { origin, index, t1, t2 } = p;
+  const against = gravest(compareAll([...placed, { origin, index, t1, t2, entry, covers: 0n }]));
+  if (against) refuse("dossier", `that of ${v.origin}: ${against.severity} ${against.rule}`);
+  return `${v.origin} has nothing against it below entry ${v.size}`;
 }
 
 /** Refuses, as step "dossier", a receipt that a dossier does not clear; gives what there is to say of it. */

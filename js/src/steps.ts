@@ -37,6 +37,13 @@ export class Steps {
     }
   }
 
+  /** Ends the check by a step of a file beside the one that is checked. */
+  end(step: Step): never {
+    this.#refused = { ...step };
+    this.all.push(this.#refused);
+    throw new Stop();
+  }
+
   #set(id: string, state: State, detail: string): Step {
     let step = this.all.find((s) => s.id === id);
     if (!step) this.all.push((step = { id, state, detail }));

@@ -1,11 +1,11 @@
 /** docs/format.md section 10: the verdict on a receipt. */
 import type { Proof } from "./entry.js";
 import { shown } from "./bytes.js";
-import { checkedDossier, clear, type Checked, type DossierQuestion, type DossierVerdict } from "./dossier.js";
+import { agree, checkedDossier, clear, type Checked, type DossierQuestion, type DossierVerdict } from "./dossier.js";
 import { checkDemands, DEMAND_STEPS, meetDemands, type Demands } from "./demands.js";
 import { refuse } from "./errors.js";
 import { audited, PROOF_STEPS, proveReceipt, type Proven } from "./proven.js";
-import { absent, Steps, Stop, type Step } from "./steps.js";
+import { absent, Steps, Stop, type Absent, type Step } from "./steps.js";
 import { AUDITORS, demandPolicy, type Policy } from "./tlogpolicy.js";
 
 /** What a reader asks, and when. */
@@ -13,9 +13,9 @@ export interface Question extends Demands {
   now: Date;
   /** The witness or group of the policy whose cosignatures make a receipt audited. Default "auditors". */
   auditGroup?: string;
-  /** A dossier of the receipt's log, which must clear the receipt. */
-  dossier?: Uint8Array;
-  /** From when on the dossier must list all entries. Left out: from the first. Realm, verdict and maxAge hold for it, too. */
+  /** Dossiers of logs, each of another. That of the receipt's log, which must be there, must clear the receipt; the others must agree with it. */
+  dossiers?: Uint8Array[];
+  /** From when on the dossiers must list all entries. Left out: from the first. Realm, verdict and maxAge hold for them, too. */
   since?: Date;
 }
 
@@ -40,23 +40,28 @@ export interface Verdict {
   notBefore: bigint | undefined;
   /** Seconds since 1970: the evidence was made before it. */
   notAfter: bigint | undefined;
-  /** Of the dossier that was given. */
-  dossier: DossierVerdict | undefined;
+  /** Of the dossiers that were given, as far as they were checked. */
+  dossiers: DossierVerdict[];
 }
 
 /** Checks a receipt under the reader's policy and demands. It throws where it was not asked right. */
 export function checkReceipt(file: Uint8Array, policy: Policy, question: Question): Verdict {
-  const { now, auditGroup, dossier, since, ...demands } = asked(policy, question);
+  const { now, auditGroup, dossiers, since, ...demands } = asked(policy, question);
   const steps = new Steps("demands", ...PROOF_STEPS, "kind", ...DEMAND_STEPS, "dossier");
-  const found: Parts = {};
+  const found: Parts = { dossiers: [] };
   try {
     steps.run("demands", () => checkDemands(demands), () => "can be answered");
     found.proven = proveReceipt(file, policy, steps);
     found.proof = steps.run("kind", () => proofOf(found.proven as Proven), () => "a proof");
     found.audited = audited(found.proven, policy, auditGroup ?? AUDITORS);
     meetDemands(found.proven, found.proof, demands, BigInt(Math.floor(now.getTime() / 1000)), found.audited, steps);
-    if (dossier) found.dossier = checkedDossier(dossier, policy, asksOf(question));
-    steps.run("dossier", () => found.dossier && clear(found.dossier, found.proven as Proven), (s) => s ?? absent("none was given: other entries may contradict this one"));
+    for (const file of dossiers ?? []) {
+      const d = checkedDossier(file, policy, asksOf(question));
+      found.dossiers.push(d);
+      const { refused } = d.verdict;
+      if (refused) steps.end({ ...refused, detail: `a dossier: ${refused.detail}` });
+    }
+    steps.run("dossier", () => clearAll(found), (s) => s);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
@@ -68,14 +73,14 @@ interface Parts {
   proven?: Proven;
   proof?: Proof;
   audited?: boolean;
-  dossier?: Checked;
+  dossiers: Checked[];
 }
 
 function asked(policy: Policy, question: Question): Question {
   demandPolicy(policy);
   if (!(question?.now instanceof Date) || Number.isNaN(question.now.getTime())) refuse("demands", "now is no time");
-  if (question.since !== undefined && !question.dossier) refuse("demands", "since: of a dossier, and there is none");
-  if (question.dossier !== undefined && !(question.dossier instanceof Uint8Array)) refuse("demands", "a dossier is octets");
+  if (question.since !== undefined && !question.dossiers?.length) refuse("demands", "since: of a dossier, and there is none");
+  if (question.dossiers !== undefined && !(Array.isArray(question.dossiers) && question.dossiers.every((d) => d instanceof Uint8Array))) refuse("demands", "dossiers are a list of octets");
   if (question.since !== undefined && !(question.since instanceof Date && !Number.isNaN(question.since.getTime()))) refuse("demands", "since is no time");
   return question;
 }
@@ -85,6 +90,17 @@ function asksOf(q: Question): DossierQuestion {
   const { now, realm, verdict, maxAge, since, auditGroup } = q;
   const all = { now, realm, verdict, maxAge, since, auditGroup };
   return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as unknown as DossierQuestion;
+}
+
+/** The dossier of the receipt's log clears it, and the others agree with it. */
+function clearAll({ dossiers, proven }: Parts): string | Absent {
+  const p = proven as Proven;
+  if (dossiers.length === 0) return absent("none was given: other entries may contradict this one");
+  const own = dossiers.filter((d) => d.verdict.origin === shown(p.origin));
+  if (own.length === 0) refuse("dossier", `none is of ${shown(p.origin)}, the receipt's log`);
+  const said = own.map((d) => clear(d, p));
+  for (const d of dossiers) if (!own.includes(d)) said.push(agree(d, p));
+  return said.join("; ");
 }
 
 function proofOf(p: Proven): Proof {
@@ -106,6 +122,6 @@ function verdict(steps: Steps, found: Parts): Verdict {
     size: p?.checkpoint.size,
     notBefore: p?.t1,
     notAfter: p?.t2,
-    dossier: found.dossier?.verdict,
+    dossiers: found.dossiers.map((d) => d.verdict),
   };
 }

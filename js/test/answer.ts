@@ -13,7 +13,7 @@ export interface Asked {
   op: string;
   format?: string;
   file: string;
-  dossier?: string;
+  dossiers?: string[];
   policy?: string;
   time?: string;
   realm?: "production" | "lab";
@@ -113,7 +113,7 @@ function asked(a: Asked): Answer {
   }
   if (a.op === "dossier") return dossier(a, file, policy);
   if (a.op === "stapled") {
-    const v = checkReceipt(file, policy, { now: new Date(a.time ?? 0), ...a.demands, dossier: octets(a.dossier ?? "") });
+    const v = checkReceipt(file, policy, { now: new Date(a.time ?? 0), ...a.demands, dossiers: (a.dossiers ?? []).map(octets) });
     if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
     return { outcome: `${v.outcome} ${v.index} of ${v.size} t1 ${v.notBefore ?? "-"} t2 ${v.notAfter ?? "-"}` };
   }

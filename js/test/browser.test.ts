@@ -42,7 +42,7 @@ const base64 = (s: string) => Buffer.from(s).toString("base64");
 function questions(): Asked[] {
   const all: Asked[] = [];
   for (const [, v] of vectors<{ format: string; input: string }>("testdata/formats")) {
-    all.push({ op: "format", format: v.format.replace(/^(index|statement)-entry$/, "entry"), file: base64(v.input) });
+    all.push({ op: "format", format: v.format.replace(/^[a-z]+-entry$/, "entry"), file: base64(v.input) });
   }
   for (const [, v] of vectors<{ policy: string }>("testdata/tlogpolicy")) {
     all.push({ op: "format", format: "tlogpolicy", file: base64(v.policy) });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  admitStatement, checkContradiction, checkDossier, checkPublishers, checkReceipt, checkSplitView, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
+  admitStatement, checkContradiction, checkDossier, checkIndexWrong, checkPublishers, checkReceipt, checkSplitView, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
   parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong,
   parseOpening, parsePolicy, parseRegistrars, parseStatement, parseStatementEnvelope, parseStatementSubmission, parseSubmission, PoclogError, pin, findings,
   standings, type Demands, type Placed, type Registrar,
@@ -32,6 +32,7 @@ const PARSERS: Record<string, (file: Uint8Array) => unknown> = {
   envelope: parseEnvelope,
   contradiction: parseContradiction,
   exceptions: parseExceptions,
+  "config-entry": known,
   "index-entry": known,
   dossier: parseDossier,
   "index-wrong": parseIndexWrong,
@@ -174,6 +175,24 @@ test("dossiers", async (t) => {
       const worst = r.found.find((f) => f.severity !== "information");
       const said = `${r.outcome}: ${worst ? `${worst.severity} ${worst.rule}` : "complete"}`;
       assert.equal(r.refused ? `refused: ${r.refused.id}` : said, v.expect, r.refused?.detail);
+    });
+  }
+});
+
+test("receipts with dossiers", async (t) => {
+  for (const [name, v] of vectors<ReceiptVector & { dossiers: string[] }>("testdata/stapled")) {
+    await t.test(name, () => {
+      const r = checkReceipt(octets(v.receipt), parsePolicy(v.policy), { now: new Date(v.time), dossiers: v.dossiers.map(octets) });
+      assert.equal(r.refused?.id ?? r.outcome, v.expect, r.refused?.detail);
+    });
+  }
+});
+
+test("wrong indexes", async (t) => {
+  for (const [name, v] of vectors<{ index_wrong: string; policy: string; expect: string }>("testdata/indexes-wrong")) {
+    await t.test(name, () => {
+      const r = checkIndexWrong(octets(v.index_wrong), parsePolicy(v.policy));
+      assert.equal(r.refused ? `refused: ${r.refused.id}` : `${r.entry} is ${r.wrong}`, v.expect, r.refused?.detail);
     });
   }
 });

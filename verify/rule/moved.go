@@ -114,9 +114,10 @@ func onePlatform(e, f *poclog.Entry) bool {
 	return piid != "" && piid == first(f.Chassis, poclog.IntelPIID)
 }
 
-// oneTPM reports whether two entries' counters are of one TPM.
+// oneTPM reports whether two entries' counters are of one TPM. That neither names an AK makes them
+// no one's.
 func oneTPM(e, f *poclog.Entry) bool {
-	if akOf(e) == akOf(f) {
+	if ak := akOf(e); ak != "" && ak == akOf(f) {
 		return true
 	}
 	return !isAzure(e) && !isAzure(f) && sameCounters(e, f) && twoKeysOfOne(e, f)

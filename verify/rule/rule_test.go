@@ -76,6 +76,8 @@ func by(ak poclog.Identity) change { return func(c *rule.Claim) { c.Entry.Keys[0
 func in(reset, restart uint32) change {
 	return func(c *rule.Claim) { c.Entry.TPM.ResetCount, c.Entry.TPM.RestartCount = reset, restart }
 }
+func noKeys(e *poclog.Entry) { e.Keys = nil }
+
 func entry(f func(e *poclog.Entry)) change { return func(c *rule.Claim) { f(c.Entry) } }
 func without(check string) change {
 	return entry(func(e *poclog.Entry) {
@@ -149,6 +151,7 @@ var cases = []struct {
 	{"instance-on-two-chips", "its RSA and its ECC key, in one boot", poclog.GCETDXvTPM, hour, nil, []change{on(chipY), by(akB), entry(func(e *poclog.Entry) { e.TPM.KeyType = "rsa-2048" })}, "contradiction", string(vm1)},
 	{"instance-on-two-chips", "its RSA and its ECC key, after a restart", poclog.GCETDXvTPM, hour, nil, []change{on(chipY), in(6, 0), by(akB), entry(func(e *poclog.Entry) { e.TPM.KeyType = "rsa-2048" })}, "moved", ""},
 	{"instance-on-two-chips", "AK lost at re-provisioning", poclog.AzureTDXvTPM, hour, nil, []change{on(chipY), by(akB)}, "moved", ""},
+	{"instance-on-two-chips", "entries that name no AK", poclog.GCETDXvTPM, hour, []change{entry(noKeys)}, []change{on(chipY), entry(noKeys)}, "moved", ""},
 	{"instance-on-two-chips", "an instance that level 0 names", poclog.GCETDXvTPM, hour, nil, []change{on(chipY), without("tee.launch")}, "", ""},
 	{"instance-on-two-chips", "two instances", poclog.GCETDXvTPM, hour, nil, []change{on(chipY), entry(func(e *poclog.Entry) { e.Instance = vm2 })}, "", ""},
 
