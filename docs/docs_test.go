@@ -3,6 +3,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path"
@@ -160,6 +161,60 @@ func words(text string) (n int) {
 		}
 	}
 	return n
+}
+
+// sentenceWords is how long a sentence may be, up to its full stop, colon or semicolon.
+const sentenceWords = 32
+
+var (
+	sentenceEnd = regexp.MustCompile(`[.!?:;][)"*]*\s`)
+	item        = regexp.MustCompile(`\n *(- |[0-9]+\. )`)
+)
+
+// Sentences are short, for readers whose English is a second language, and a cell of a table has no
+// second thought behind a semicolon.
+func TestSentencesAreShort(t *testing.T) {
+	for name, text := range pages(t) {
+		if !held(name) || long.MatchString(name) {
+			continue
+		}
+		for _, what := range hard(text) {
+			t.Errorf("%s: %s", name, what)
+		}
+	}
+}
+
+// hard lists what of a page is hard to read.
+func hard(text string) (list []string) {
+	for _, paragraph := range strings.Split(fenced.ReplaceAllString(text, ""), "\n\n") {
+		if strings.HasPrefix(strings.TrimLeft(paragraph, "\n"), "    ") {
+			continue // code
+		}
+		if strings.HasPrefix(strings.TrimSpace(paragraph), "|") {
+			for row := range strings.Lines(paragraph) {
+				if strings.Contains(inline.ReplaceAllString(row, ""), "; ") {
+					list = append(list, "a cell with a semicolon: "+row)
+				}
+			}
+			continue
+		}
+		for _, part := range item.Split(paragraph, -1) {
+			for _, sentence := range sentenceEnd.Split(part, -1) {
+				if n := words(sentence); n > sentenceWords {
+					list = append(list, fmt.Sprintf("%d words: want at most %d: %s", n, sentenceWords, sentence))
+				}
+			}
+		}
+	}
+	return list
+}
+
+func TestHardSentencesAreNoticed(t *testing.T) {
+	sentence := strings.Repeat("word ", sentenceWords)
+	page := "# A\n\n" + sentence + "end.\n\n" + sentence + ". " + sentence + ".\n\n- " + sentence + "\n- " + sentence + "\n\n    " + sentence + sentence + "\n\n| a; b | `c; d` |\n| c | d |\n"
+	if got := hard(page); len(got) != 2 || !strings.HasPrefix(got[0], "33 words") || !strings.HasPrefix(got[1], "a cell with a semicolon: | a") {
+		t.Errorf("%d found: %q", len(got), got)
+	}
 }
 
 var codeBlock = regexp.MustCompile("(?ms)^```(go|js)\n(.*?)^```$")
