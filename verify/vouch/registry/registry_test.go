@@ -545,3 +545,41 @@ func TestThresholdsReachFromOneToAll(t *testing.T) {
 		mustNew(t, []poclog.Registrar{one})
 	}
 }
+
+// An entry says what its envelope, the policy in force and the order give: else it is the log's
+// invention, be it a policy that was not in force, signers who did not sign, or a time before the
+// last.
+func TestEntriesOfStatementsSayWhatTheirEnvelopesGive(t *testing.T) {
+	r := mustNew(t, []poclog.Registrar{twelve})
+	inForce := poclog.BlobOf([]byte("the policy in force"))
+	h := new(registry.History)
+	first := endorse(1)
+	first.Origin, first.Registrar, first.Subject = origin, "alliance", chip
+	if _, err := h.Add(&first, day(1)); err != nil {
+		t.Fatal(err)
+	}
+	v := seal(endorse(2), eight...)
+	signers, err := r.Admit(v, origin, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(e *poclog.StatementEntry)
+		check  verify.Check
+		say    string
+	}{
+		"as it is":                      {change: func(*poclog.StatementEntry) {}},
+		"at the time of the one before": {change: func(e *poclog.StatementEntry) { e.Time = day(1) }},
+		"before the one before":         {func(e *poclog.StatementEntry) { e.Time = day(1).Add(-time.Second) }, registry.CheckStated, "the statement before it"},
+		"by another policy":             {func(e *poclog.StatementEntry) { e.Policy = poclog.BlobOf([]byte("another")) }, registry.CheckStated, "was in force"},
+		"without a signer":              {func(e *poclog.StatementEntry) { e.Signers = e.Signers[1:] }, registry.CheckStated, "other signers"},
+		"signed by too few":             {func(e *poclog.StatementEntry) { e.Envelope = *seal(endorse(2), 0, 1) }, registry.CheckSignature, "signatures are missing"},
+	} {
+		e := &poclog.StatementEntry{Envelope: *v, Signers: slices.Clone(signers), Policy: inForce, Time: day(2)}
+		c.change(e)
+		err := r.CheckEntry(e, inForce, origin, h)
+		if got, _ := verify.CheckOf(err); got != c.check || (err == nil) != (c.check == "") || err != nil && !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: %v: want %q, %q", name, err, c.check, c.say)
+		}
+	}
+}
