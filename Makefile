@@ -26,10 +26,11 @@ test: lint js unit ## all that must hold, and the demo once
 	@$(MAKE) --no-print-directory skipped
 
 skipped: ## what make test skips here, and how to have it run
-	@for p in swtpm strace chromium npm; do \
-		command -v $$p >/dev/null || echo "skipped: tests that need $$p; on Debian: apt-get install $$p"; \
+	@for p in swtpm:swtpm swtpm_setup:swtpm-tools strace:strace chromium:chromium openssl:openssl node:nodejs npm:npm; do \
+		command -v $${p%:*} >/dev/null || echo "skipped: tests that need $${p%:*}; on Debian: apt-get install $${p#*:}"; \
 	done
-	@echo "skipped: tests of the store mysqls3, which make store-test runs: they need MariaDB and an S3 server"
+	@test -d js/node_modules || echo "skipped: tests that need the TypeScript verifier built; run: make js"
+	@echo "skipped: tests of the store mysqls3, which need mariadbd and an S3 server; on Debian: apt-get install mariadb-server; then: make store-test"
 	@test -d ../shared/evidence || echo "skipped: tests on evidence captured elsewhere, which is not in this repository (../shared/evidence)"
 
 lint: ## formatting, vet and staticcheck

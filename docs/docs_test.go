@@ -101,6 +101,27 @@ func TestPagesThatTheCodeNamesExist(t *testing.T) {
 	}
 }
 
+// `make test` ends with what was skipped, and how to install it: every program that a test looks for
+// and can do without.
+func TestMakeNamesProgramsThatTestsLack(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, skipped, _ := strings.Cut(string(makefile), "\nskipped:")
+	skipped, _, _ = strings.Cut(skipped, "\n\n")
+	out, err := exec.Command("git", "-C", "..", "grep", "-hoE", `LookPath\("[a-z_0-9-]+"\)`, "--", "*.go").Output()
+	if err != nil {
+		t.Fatalf("git finds the programs that tests look for: %v", err)
+	}
+	for _, found := range strings.Fields(string(out)) {
+		name := strings.Split(found, `"`)[1]
+		if name != "make" && !regexp.MustCompile(`\b`+regexp.QuoteMeta(name)+`\b`).MatchString(skipped) {
+			t.Errorf("make skipped does not say how to install %s", name)
+		}
+	}
+}
+
 func TestBrokenLinksAreNoticed(t *testing.T) {
 	pages := map[string]string{"docs/x.md": "# A `b` c, d\n[a](y.md) [b](#a-b-c-d) [c](#nothing) [d](format.md#nothing)\n"}
 	if got := strings.Join(broken("docs/x.md", pages), " "); got != "y.md #nothing format.md#nothing" {
