@@ -178,6 +178,7 @@ func TestWrongIndexEntriesAreRefused(t *testing.T) {
 	}{
 		"another root":         {poclog.IndexEntry{Algorithm: 1, Size: 20, Root: poclog.Sum(nil)}, right},
 		"the root of a size":   {poclog.IndexEntry{Algorithm: 1, Size: 21, Root: poclog.Sum(nil)}, right},
+		"two of one size":      {poclog.IndexEntry{Algorithm: 1, Size: 10, Root: poclog.Sum(nil)}, before.Root},
 		"an older size":        {poclog.IndexEntry{Algorithm: 1, Size: 9, Root: right}, poclog.Digest{}},
 		"more than there is":   {poclog.IndexEntry{Algorithm: 1, Size: 22, Root: right}, poclog.Digest{}},
 		"an unknown algorithm": {poclog.IndexEntry{Algorithm: 2, Size: 20, Root: right}, poclog.Digest{}},

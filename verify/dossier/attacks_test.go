@@ -2,6 +2,10 @@ package dossier_test
 
 import (
 	"bytes"
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -266,6 +270,39 @@ func TestLongListsAreCheckedInOneGo(t *testing.T) {
 	a, err := check(t, b.bind(3100, of(chipX)), dossier.Demands{})
 	if err != nil || len(a.Entries) != 400 || a.Gravest() != nil {
 		t.Fatalf("%v, %+v", err, a.Gravest())
+	}
+}
+
+// A list of a hundred thousand numbers, of which the file has no entry, is refused before anything
+// is asked of entries.
+func TestAHundredThousandNumbersAreRefused(t *testing.T) {
+	d := honest().bind(3100, of(chipX))
+	d.Names[0].Numbers = nil
+	for i := range uint64(100_000) {
+		d.Names[0].Numbers = append(d.Names[0].Numbers, i)
+	}
+	if _, err := check(t, d, dossier.Demands{}); err == nil || stepOf(err) != dossier.StepNumbers {
+		t.Errorf("%v: want a refusal by the numbers", err)
+	}
+}
+
+// Every vector that is refused stands in the page of attacks.
+func TestAttacksPageHasEveryVector(t *testing.T) {
+	page := string(must(os.ReadFile("../../docs/attacks-index.md")))
+	for _, dir := range []string{"dossiers", "stapled", "indexes-wrong"} {
+		vectors.Each(t, "../../testdata/"+dir, func(t *testing.T, v map[string]any) {
+			name, _, _ := strings.Cut(path.Base(t.Name()), ".json")
+			expect, _ := v["expect"].(string)
+			good := strings.HasSuffix(expect, ": complete") || expect == "logged"
+			if !good && !strings.Contains(page, "`"+name+"`") {
+				t.Errorf("the page does not have %s/%s: %s", dir, name, expect)
+			}
+		})
+	}
+	for _, m := range regexp.MustCompile("`(Test[A-Za-z]+|Fuzz[A-Za-z]+)`").FindAllStringSubmatch(page, -1) {
+		if out, err := exec.Command("git", "grep", "-q", "func "+m[1]+"(", "--", "../../*_test.go").CombinedOutput(); err != nil {
+			t.Errorf("the page names %s, which is no test: %s", m[1], out)
+		}
 	}
 }
 
