@@ -177,6 +177,7 @@ type dossierFlags struct {
 	dossiers   []string
 	since      string
 	names      []string
+	answers    []*dossier.Answer // of the dossiers to which a receipt was held
 }
 
 func (f *dossierFlags) register(c *cobra.Command) {
@@ -244,6 +245,7 @@ func (v *verifyCmd) cleared(cmd *cobra.Command, verdict *receipt.Verdict, d *rec
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		v.answers = append(v.answers, a)
 	}
 	if own {
 		return nil
@@ -282,6 +284,21 @@ func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) 
 		err = &exitError{status: exitNo, err: fmt.Errorf("rule %s: %s", grave.Rule, grave.Seen), told: true}
 	}
 	return err
+}
+
+// printComplete says up to where nothing else is claimed, by the dossiers to which a receipt was
+// held.
+func (f *dossierFlags) printComplete(w io.Writer) {
+	for _, a := range f.answers {
+		asOf, word := "", "the log's word alone"
+		if a.Seen.Known {
+			asOf = ", as of " + stamp(a.Seen.Time)
+		}
+		if a.Verdict == receipt.Audited {
+			word = "the word of " + strings.Join(a.Auditors, ", ")
+		}
+		field(w, "complete", "up to entry %d of %s%s, on %s: nothing contradicts", a.Size, a.Origin, asOf, word)
+	}
 }
 
 // printDossier says what a dossier shows, on whose word, and how old it is.

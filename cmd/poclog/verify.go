@@ -225,6 +225,7 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	}
 	headline(w, pass, v.shown(v.path)+", "+entryOf(verdict))
 	v.printProof(w, verdict, nil)
+	v.printComplete(w)
 	for _, e := range v.endorsers {
 		field(w, "vouched by", "%q at level %d or above, in its statements: they place nothing", e.Name, e.Level)
 	}

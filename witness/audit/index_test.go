@@ -103,6 +103,10 @@ func TestHiddenEntryIsExposed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("leaves out entry %d", hidden)) {
 		t.Fatalf("%v", err)
 	}
+	l.publish() // another checkpoint, and so other receipts: the file is kept once
+	if err := a.Look(t.Context(), origin); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("leaves out entry %d", hidden)) {
+		t.Fatalf("again: %v", err)
+	}
 	files, err := filepath.Glob(filepath.Join(dir, "contradictions", "*.index-wrong.json"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%v, %v", files, err)

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/poclog/poclog"
@@ -15,12 +17,19 @@ import (
 // dirContradictions holds the files that show what a log's index has wrong.
 const dirContradictions = "contradictions"
 
-// expose looks for the name that a wrong index has wrong, and keeps the file that shows it. It
-// returns what was found, for the report, or nothing.
+// expose looks for the name that a wrong index has wrong, and keeps the file that shows it: one of
+// each index entry, however often it is audited again. It returns what was found, for the report,
+// or nothing.
 func (a *Auditor) expose(ctx context.Context, cl *client.Client, r *record, wrong *indexmap.WrongError) (said string) {
 	m, err := a.index(r.origin)
 	if err != nil || wrong.Right == (poclog.Digest{}) {
 		return ""
+	}
+	path := filepath.Join(a.dir, dirContradictions, fmt.Sprintf("%.16s-%d%s", hashOf(r.origin), wrong.Entry, wrongindex.Suffix))
+	if file, err := os.ReadFile(path); err == nil {
+		if found, err := dossier.CheckIndexWrong(file, cl.Policy); err == nil {
+			return wrongindex.Say(found) + ", as " + path + " shows"
+		}
 	}
 	file, found, err := wrongindex.Show(ctx, cl, m)
 	if err != nil {
@@ -29,20 +38,12 @@ func (a *Auditor) expose(ctx context.Context, cl *client.Client, r *record, wron
 	if found == nil {
 		return ""
 	}
-	return a.keepWrong(r.origin, file, found)
-}
-
-// keepWrong keeps a file, and says what it shows.
-func (a *Auditor) keepWrong(origin string, file []byte, found *dossier.Wrong) string {
-	said := wrongindex.Say(found)
-	dir := filepath.Join(a.dir, dirContradictions)
-	path := filepath.Join(dir, poclog.Sum(file).String()[:16]+wrongindex.Suffix)
-	err := durable.MkdirAll(dir, 0o755)
-	if err == nil {
+	said = wrongindex.Say(found)
+	if err = durable.MkdirAll(filepath.Dir(path), 0o755); err == nil {
 		err = durable.Replace(path, file, 0o644)
 	}
 	if err != nil {
-		a.cfg.Logger.Error("the file that shows a wrong index is not kept", "origin", origin, "error", err)
+		a.cfg.Logger.Error("the file that shows a wrong index is not kept", "origin", r.origin, "error", err)
 		return said
 	}
 	return said + ", as " + path + " shows"
