@@ -12,7 +12,7 @@ func (s *Service) OnParse(f func(what string)) { s.parsed = f }
 // Fill appends leaves past admission, and waits until the tree has them: for benchmarks of large
 // logs.
 func (s *Service) Fill(ctx context.Context, leaves [][]byte) error {
-	add := s.tree.appender()
+	add, _ := s.tree.appender()
 	futures := make([]tessera.IndexFuture, len(leaves))
 	for i, leaf := range leaves {
 		futures[i] = add(ctx, tessera.NewEntry(leaf))
