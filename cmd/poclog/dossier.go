@@ -140,10 +140,11 @@ func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) 
 
 // namesOfIdentity are an identity's names in an index, what registrars stated of it included.
 func namesOfIdentity(id poclog.Identity) ([]string, error) {
-	if id.Kind() == poclog.QuoteKind {
+	names := index.NamesAbout(id)
+	if names == nil {
 		return nil, hint(usagef("%s: a quote is in one entry, and not in the index", id), "`poclog log entries URL --identity %s` finds it", id)
 	}
-	return []string{string(id), index.Unproven + string(id), index.Statements + string(id)}, nil
+	return names, nil
 }
 
 func namesOfReceipt(cmd *cobra.Command, path string) ([]string, error) {

@@ -48,7 +48,7 @@ func newMonitorServeCmd() *cobra.Command {
 	s.register(c)
 	c.Flags().StringVar(&s.listen, "listen", os.Getenv("POCLOG_MONITOR_LISTEN"), "address and port; port 0 takes a free one")
 	c.Flags().StringArrayVar(&s.appraisals, "appraisal", nil, "appraisal policies whose roots say which quotes are genuine (default: those of the realm production)")
-	c.Flags().BoolVar(&s.noReceipts, "no-receipts", false, "ask no log for receipts: answers stand on the monitor's word")
+	c.Flags().BoolVar(&s.noReceipts, "no-receipts", false, "ask no log for receipts and dossiers: answers stand on the monitor's word")
 	registerHTTP(c.Flags(), &s.limits)
 	c.Flags().Float64Var(&s.limits.Rate, "rate", httpd.DefaultRate, "questions about quotes a second from one address")
 	c.Flags().BoolVar(&s.backlog, "webhook-backlog", false, "measure what the webhook of run or tell has not taken yet")
@@ -77,6 +77,9 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		if !s.noReceipts {
 			cfg.Receipts = func(ctx context.Context, origin string, index uint64) ([]byte, error) {
 				return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
+			}
+			cfg.Dossiers = func(ctx context.Context, origin string, id poclog.Identity) ([]byte, error) {
+				return query.DossierOf(ctx, m, origin, id)
 			}
 		}
 		l, err := net.Listen("tcp", s.listen)

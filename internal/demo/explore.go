@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/monitor/web"
 )
 
@@ -27,7 +29,16 @@ func (s *stage) explore(ctx context.Context) (url string, stop func() error, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- web.NewServer(m, web.Config{Dir: dir}).Serve(ctx, l) }()
+	cfg := web.Config{
+		Dir: dir,
+		Receipts: func(ctx context.Context, origin string, index uint64) ([]byte, error) {
+			return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
+		},
+		Dossiers: func(ctx context.Context, origin string, id poclog.Identity) ([]byte, error) {
+			return query.DossierOf(ctx, m, origin, id)
+		},
+	}
+	go func() { ended <- web.NewServer(m, cfg).Serve(ctx, l) }()
 	stop = func() error {
 		cancel()
 		return errors.Join(<-ended, m.Close())

@@ -61,6 +61,9 @@ var pageFuncs = template.FuncMap{
 	"receipt": func(e monitor.EntryRef) string {
 		return "/receipt?" + url.Values{"log": {e.Origin}, "n": {fmt.Sprint(e.Index)}}.Encode()
 	},
+	"dossier": func(origin string, id poclog.Identity) string {
+		return "/dossier?" + url.Values{"log": {origin}, "id": {string(id)}}.Encode()
+	},
 	"place": func(v fmt.Stringer) string {
 		if s := v.String(); s != "" {
 			return s
@@ -134,6 +137,7 @@ func (s *Server) explore(mux *http.ServeMux) {
 		mux.Handle("GET "+path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error { return s.servePage(w, r, f) }))
 	}
 	mux.Handle("GET /receipt", s.http.Read(s.serveReceipt))
+	mux.Handle("GET /dossier", s.http.Read(s.serveDossier))
 	mux.Handle("GET /feed/alerts", s.http.Read(s.serveFeed))
 	mux.Handle("GET /feed/id/{id}", s.http.Read(s.serveFeed))
 	for _, a := range []*asset{styleAsset, verifyAsset} {

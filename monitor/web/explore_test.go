@@ -378,6 +378,52 @@ func TestFilesAreCheckedInTheBrowser(t *testing.T) {
 	}
 }
 
+// A chip's page leads to the dossier of each log, and the browser checks it there, whatever it says;
+// who asks for what is no identity, or of a log that is not followed, asks no log.
+func TestDossiersAreCheckedInTheBrowser(t *testing.T) {
+	chromium(t)
+	vector := func(name string) (v struct{ Dossier, Policy string }) {
+		b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "dossiers", name))
+		if err == nil {
+			err = json.Unmarshal(b, &v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	good, edited := vector("honest.json"), vector("number-left-out.json")
+	s := explored(t, func(c *web.Config) {
+		c.Dossiers = func(_ context.Context, _ string, id poclog.Identity) ([]byte, error) {
+			if id == querytest.PPID(1) {
+				return []byte(good.Dossier), nil
+			}
+			return []byte(edited.Dossier), nil
+		}
+	})
+	log, err := s.AddLog(t.Context(), "http://dossiers.test", good.Policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for chip, want := range map[int]string{1: `data-outcome="PASS"`, 2: `data-outcome="FAIL"`} {
+		file := "/dossier?" + url.Values{"log": {log}, "id": {string(querytest.PPID(chip))}}.Encode()
+		check := "/verify?" + url.Values{"log": {log}, "file": {file}}.Encode()
+		if body, _ := s.visit("/id/"+string(querytest.PPID(chip)), http.StatusOK); !strings.Contains(body, html.EscapeString(check)) {
+			t.Errorf("the page of chip %d does not lead to %s", chip, check)
+		}
+		if dom, logged := s.browse(check, "--virtual-time-budget=60000", "--dump-dom"); !strings.Contains(dom, want) {
+			t.Errorf("chip %d: want %s in %s\n%s", chip, want, dom[strings.Index(dom, "<body"):], logged)
+		}
+	}
+	for path, status := range map[string]int{
+		"/dossier?log=" + url.QueryEscape(log) + "&id=nothing":                          http.StatusBadRequest,
+		"/dossier?log=" + url.QueryEscape(log) + "&id=quote:" + strings.Repeat("0", 64): http.StatusBadRequest,
+		"/dossier?log=stranger.test&id=" + string(querytest.PPID(1)):                    http.StatusNotFound,
+	} {
+		s.visit(path, status)
+	}
+}
+
 // axe finds nothing serious on any kind of page, light or dark.
 func TestPagesAreForEveryone(t *testing.T) {
 	chromium(t)

@@ -92,6 +92,7 @@ type identityBody struct {
 	Beside   []poclog.Identity // what the newest proofs name with it
 	Timeline *timeline
 	Shown    int
+	Dossiers bool // that logs are asked for dossiers of it
 }
 
 // A stay is a time in which proofs put an identity at one place, without another between.
@@ -110,7 +111,7 @@ func (s *Server) identityPage(_ http.ResponseWriter, r *http.Request) (string, *
 	if kind == "" {
 		kind = a.Identity.Kind()
 	}
-	b := identityBody{IdentityAnswer: a, Kind: kind, IsChip: strings.Contains(kind, "chip"), Places: staysOf(a.Statements), Timeline: timelineOf(a.Statements)}
+	b := identityBody{IdentityAnswer: a, Kind: kind, IsChip: strings.Contains(kind, "chip"), Places: staysOf(a.Statements), Timeline: timelineOf(a.Statements), Dossiers: s.cfg.Dossiers != nil && a.Identity.Kind() != poclog.QuoteKind}
 	if n := len(a.Statements); n > 0 {
 		b.Newest = &a.Statements[n-1]
 	}
@@ -197,12 +198,38 @@ func (s *Server) serveReceipt(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Receipts == nil {
 		return httpd.Refuse(httpd.KindNotFound, "this monitor gives no receipts")
 	}
-	file, err := s.receipts.get(r.Context(), ref)
+	file, err := s.files.get(r.Context(), question{origin: ref.Origin, index: ref.Index})
 	if err != nil {
 		return &httpd.Refusal{Kind: httpd.KindBusy, Err: err, Detail: "the log gives no receipt now"}
 	}
 	w.Header().Set("Content-Type", poclog.ReceiptType)
 	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", fmt.Sprintf("entry-%d.tlog-proof", ref.Index)))
+	return s.writeAnswer(w, r, http.StatusOK, file)
+}
+
+// serveDossier answers with what a log says of an identity, complete and to be checked offline.
+func (s *Server) serveDossier(w http.ResponseWriter, r *http.Request) error {
+	id, err := poclog.ParseIdentity(r.URL.Query().Get("id"))
+	if err != nil {
+		return httpd.Refuse(httpd.KindMalformed, "%w", err)
+	}
+	if id.Kind() == poclog.QuoteKind {
+		return httpd.Refuse(httpd.KindMalformed, "a quote is in one entry, and not in the index")
+	}
+	logs, err := s.folder.Logs(r.Context())
+	if err != nil {
+		return err
+	}
+	origin := r.URL.Query().Get("log")
+	if s.cfg.Dossiers == nil || !slices.ContainsFunc(logs, func(l monitor.LogInfo) bool { return l.Origin == origin && !l.Removed }) {
+		return httpd.Refuse(httpd.KindNotFound, "this monitor gives no dossiers of %.80q", origin)
+	}
+	file, err := s.files.get(r.Context(), question{origin: origin, id: id})
+	if err != nil {
+		return &httpd.Refusal{Kind: httpd.KindBusy, Err: err, Detail: "the log gives no dossier now"}
+	}
+	w.Header().Set("Content-Type", poclog.DossierType)
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strings.ReplaceAll(string(id), ":", "-")+".dossier.json"))
 	return s.writeAnswer(w, r, http.StatusOK, file)
 }
 

@@ -134,7 +134,7 @@ func (s *Server) addReceipts(ctx context.Context, a *QuoteAnswer) error {
 		return err
 	}
 	for _, e := range a.Entries {
-		file, err := s.receipts.get(ctx, e)
+		file, err := s.files.get(ctx, question{origin: e.Origin, index: e.Index})
 		switch {
 		case errors.Is(err, errBusy):
 			a.NoReceipts = "too many ask for receipts now"

@@ -49,11 +49,15 @@ type Folder interface {
 // Receipts makes the receipt of an entry.
 type Receipts func(ctx context.Context, origin string, index uint64) ([]byte, error)
 
+// Dossiers makes a log's dossier of an identity.
+type Dossiers func(ctx context.Context, origin string, id poclog.Identity) ([]byte, error)
+
 // A Config says how the service answers. Dir and Policies are required.
 type Config struct {
 	Dir      string           // the monitor's folder: evidence of alerts lies in it
 	Policies []*poclog.Policy // whose roots say which quotes are genuine, of one realm each
 	Receipts Receipts         // nil: answers carry none
+	Dossiers Dossiers         // nil: pages offer none
 	Private  []string         // rules whose alerts are nobody else's business, such as those of the watch list
 	Stalled  time.Duration    // a log that was not seen for so long is trouble; 0 is monitor.DefaultStalled
 	Sink     string           // the sink whose backlog is measured; "" is none
@@ -66,12 +70,12 @@ type Config struct {
 
 // A Server answers over HTTP what a monitor knows.
 type Server struct {
-	folder   Folder
-	cfg      Config
-	http     *httpd.Server
-	quotes   query.Quotes
-	receipts *receipts
-	lists    *snapshots
+	folder Folder
+	cfg    Config
+	http   *httpd.Server
+	quotes query.Quotes
+	files  *answers
+	lists  *snapshots
 
 	scans, judging *httpd.Turns
 	answers        *httpd.Shares
@@ -93,7 +97,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 		folder: folder, cfg: cfg, http: httpd.New(cfg.Limits), quotes: query.Quotes{Ledger: folder, Policies: cfg.Policies},
 		scans: httpd.NewTurns(scanPlaces, scanPlaces/2), judging: httpd.NewTurns(judgePlaces, judgePlaces/2), answers: httpd.NewShares(answerMemory),
 	}
-	s.receipts, s.lists = newReceipts(s), &snapshots{s: s}
+	s.files, s.lists = newAnswers(s), &snapshots{s: s}
 	s.http.Metrics().MustRegister(&collector{s})
 	return s
 }

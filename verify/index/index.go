@@ -86,6 +86,17 @@ func Names(leaf []byte) ([]string, error) {
 	return NamesOf(l), nil
 }
 
+// NamesAbout returns the names under which an index may have an identity, in order: as it is proven,
+// as it is claimed without proof, and what registrars stated of it. A quote has none.
+func NamesAbout(id poclog.Identity) []string {
+	if id.Kind() == poclog.QuoteKind {
+		return nil
+	}
+	names := []string{string(id), Unproven + string(id), Statements + string(id)}
+	slices.Sort(names)
+	return names
+}
+
 // NamesOf returns the names that a parsed leaf states.
 func NamesOf(l poclog.Leaf) []string {
 	switch {
