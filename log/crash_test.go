@@ -36,6 +36,13 @@ func TestMain(m *testing.M) {
 	// Tessera's own messages would stand between a benchmark's name and its figures.
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
+	if dir := os.Getenv(envMove); dir != "" {
+		if err := moveAsked(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if dir := os.Getenv(envServe); dir != "" {
 		if err := serveForever(dir, os.Getenv(envListn)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog/log/store"
+	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -65,6 +66,9 @@ func openGuard(ctx context.Context, kept *store.Store, s note.Signer, tree treeR
 	}
 	if err != nil {
 		return nil, err
+	}
+	if to, _, moved := folder.Moved(b); moved {
+		return nil, fmt.Errorf("%s: this log was moved to %s, and is served from there: `poclog log move` goes on with a move that was stopped", register.Name(), to)
 	}
 	g := &guard{Signer: s, register: register, shared: kept.Shared, tree: tree}
 	if g.last, err = tlogpolicy.ParseCheckpoint(b); err != nil {
@@ -132,6 +136,8 @@ func rootOf(ctx context.Context, n uint64, tree treeReader) ([]byte, error) {
 	}
 	return rootOfRange(r)
 }
+
+func leafHash(entry []byte) []byte { return rfc6962.DefaultHasher.HashLeaf(entry) }
 
 func rootOfRange(r *compact.Range) ([]byte, error) {
 	if r.End() == 0 {

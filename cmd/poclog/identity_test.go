@@ -71,7 +71,7 @@ func TestShortFormsAreTheSameInAllCommands(t *testing.T) {
 var openFlags = strings.Fields(`agent ak ak-chain alerts alliance-token appraisal appraisal-digest at audit-group bundle cache-dir ccel challenge collateral
 	collateral-cache covers dir dossier ek-chain endorsed-by envelope fingerprint fmspc for guard imds kds key key-ref label launch-endorsements list listen log-key
 	measurement monitoring name origin output owner owner-endorsement pcs persist place policy publisher quorum quote reason receipt registry root seed since ssh-key
-	state tcb tcg-log tdx-quote tpm until url user-data watch-file webhook webhook-secret witness-key`)
+	state store tcb tcg-log tdx-quote tpm until url user-data watch-file webhook webhook-secret witness-key`)
 
 func TestEveryFlagCompletesOrTakesAnything(t *testing.T) {
 	lists := closedLists()

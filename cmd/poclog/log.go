@@ -23,14 +23,13 @@ import (
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/log"
-	"github.com/poclog/poclog/log/store/mysqls3"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 func newLogCmd() *cobra.Command {
 	c := &cobra.Command{Use: "log", Short: "Run and check a log"}
-	c.AddCommand(newLogInitCmd(), newLogServeCmd(), newLogFsckCmd(), newLogEntriesCmd())
+	c.AddCommand(newLogInitCmd(), newLogServeCmd(), newLogFsckCmd(), newLogMoveCmd(), newLogEntriesCmd())
 	return c
 }
 
@@ -80,12 +79,9 @@ func newLogInitCmd() *cobra.Command {
 				o.Key = key
 			}
 			if storeFile != "" {
-				file, err := readFile(cmd, storeFile, mysqls3.MaxConfig)
-				if err != nil {
+				var err error
+				if o.Store, err = readStore(cmd, storeFile); err != nil {
 					return err
-				}
-				if o.Store, err = mysqls3.ParseConfig(file); err != nil {
-					return usagef("--store %s: %w", storeFile, err)
 				}
 			}
 			if err := log.Init(args[0], o); err != nil {
