@@ -24,7 +24,7 @@ const (
 )
 
 // A SplitView is evidence that a log signed two histories (`*.split-view.json`, docs/format.md
-// §10): checkpoints A and B of which no tree has both. Either their sizes are equal and their roots
+// §14): checkpoints A and B of which no tree has both. Either their sizes are equal and their roots
 // differ; or A is smaller, and the first leaves of B's tree have another root, which Left and Right
 // show.
 //
