@@ -62,20 +62,9 @@ func (s *scanner) identities(p *Projection) {
 		if !s.try(list.name) {
 			continue
 		}
-		s.lit("[")
-		var before []byte
-		for n := 0; ; n++ {
-			one := s.str(maxIdentity)
-			if s.bad || n == maxIdentities || !inOrder(before, one) || !isOfKind(one, list.kinds) || !p.identity(one) {
-				s.bad = true
-				return
-			}
-			before = one
-			if s.try("]") {
-				break
-			}
-			s.lit(",")
-		}
+		s.strings(maxIdentity, maxIdentities, func(before, one []byte) bool {
+			return inOrder(before, one) && isOfKind(one, list.kinds) && p.identity(one)
+		})
 	}
 	if s.try(`,"instance":`) {
 		if id := s.str(maxIdentity); !isOfKind(id, instanceKinds) || !p.identity(id) {
