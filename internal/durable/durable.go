@@ -74,12 +74,6 @@ func Create(path string, b []byte, mode fs.FileMode) error { return FS{}.Create(
 // Replace writes a file, which holds the old bytes, or was missing, until it holds the new ones.
 func Replace(path string, b []byte, mode fs.FileMode) error { return FS{}.Replace(path, b, mode) }
 
-// Remove removes a file.
-func Remove(path string) error { return FS{}.Remove(path) }
-
-// Rename gives a file another name. A file of that name is replaced.
-func Rename(from, to string) error { return FS{}.Rename(from, to) }
-
 // MkdirAll makes a folder, and those above it that are missing.
 func MkdirAll(dir string, mode fs.FileMode) error { return FS{}.MkdirAll(dir, mode) }
 
@@ -188,7 +182,7 @@ func (s FS) Append(f *os.File, b []byte) error {
 	return errors.Join(err, s.call(Call{Op: OpTruncate, Path: f.Name()}, func() error { return f.Truncate(end) }))
 }
 
-// Remove is the function of that name.
+// Remove removes a file.
 func (s FS) Remove(path string) error {
 	if err := s.remove(path); err != nil {
 		return err
@@ -196,7 +190,7 @@ func (s FS) Remove(path string) error {
 	return s.SyncDir(filepath.Dir(path))
 }
 
-// Rename is the function of that name.
+// Rename gives a file another name. A file of that name is replaced.
 func (s FS) Rename(from, to string) error {
 	if err := s.rename(from, to); err != nil {
 		return err

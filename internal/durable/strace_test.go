@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	}
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	if err := errors.Join(
-		durable.Create(a, []byte("1"), 0o600), durable.Replace(a, []byte("2"), 0o644), durable.Rename(a, b), durable.Remove(b),
+		durable.Create(a, []byte("1"), 0o600), durable.Replace(a, []byte("2"), 0o644), durable.FS{}.Rename(a, b), durable.FS{}.Remove(b),
 		durable.MkdirAll(filepath.Join(dir, "c"), 0o700),
 	); err != nil {
 		os.Stderr.WriteString(err.Error())

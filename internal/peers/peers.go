@@ -5,7 +5,6 @@
 package peers
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -227,6 +226,3 @@ func freePort(t testing.TB) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
-
-// String names the server for a test's messages.
-func (d *Database) String() string { return fmt.Sprintf("MariaDB at %s", d.Address) }
