@@ -43,9 +43,6 @@ type Outcome struct {
 	IndexSlots, IndexBytes int
 }
 
-// ErrRunning says that another process follows the logs of this folder.
-var ErrRunning = errors.New("another process runs this monitor")
-
 // A run follows the logs of a folder. It holds the folder's lock.
 type run struct {
 	m    *Monitor
@@ -74,7 +71,7 @@ func (r *run) limited(ctx context.Context) (context.Context, context.CancelFunc)
 func (m *Monitor) Run(ctx context.Context, opt Options) (*Outcome, error) {
 	unlock, err := durable.TryLock(filepath.Join(m.dir, "run.lock"))
 	if errors.Is(err, durable.ErrLocked) {
-		return nil, fmt.Errorf("%s: %w", m.dir, ErrRunning)
+		return nil, fmt.Errorf("%s: another process runs this monitor", m.dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the monitor's folder: %w", err)
