@@ -106,6 +106,12 @@ func makeContradictionVectors(t *testing.T) map[string]contradictionVector {
 	stranger.Desc, stranger.Policy = "a log that the reader's policy does not list", string([]byte("log "+testlog.LogKey("stranger.test").VKey+"\nquorum none\n"))
 	stranger.Expect = stranger.check(t)
 	all["log-unlisted"] = stranger
+	for name, v := range madeContradictions() {
+		if _, twice := all[name]; twice {
+			t.Fatalf("two vectors %s", name)
+		}
+		all[name] = v
+	}
 	return all
 }
 
