@@ -7,12 +7,18 @@ YEAR      ?= 1000000
 SCREENSHOTS ?= bin/screenshots
 PACKAGES  := ./...
 
-.PHONY: all build cross demo test store-test lint unit js skipped agree year bench bench-peers screenshots strangers fuzz vectors clean
+.PHONY: all build recheck cross demo test store-test lint unit js skipped agree year bench bench-peers screenshots strangers fuzz vectors clean
 
 all: build
 
-build: ## the binary, at bin/poclog
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
+build: recheck ## the binary, at bin/poclog, with the Go verifier for browsers in it
+	CGO_ENABLED=0 $(GO) build -trimpath -tags goverifier -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
+
+recheck: ## the Go verifier as WebAssembly, which the explorer serves: a build without the tag goverifier has none, and says so
+	mkdir -p monitor/web/recheck/build
+	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o monitor/web/recheck/build/recheck.wasm ./monitor/web/recheck/wasm
+	gzip -9 -n -f monitor/web/recheck/build/recheck.wasm
+	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" monitor/web/recheck/build/wasm_exec.js
 
 cross: ## that the command builds for the other systems that README.md names
 	for t in linux/arm64 darwin/arm64; do GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null ./cmd/poclog || exit 1; done

@@ -63,6 +63,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		return err
 	}
 	cfg := web.Config{
+		Go:  web.BuiltVerifier(),
 		Dir: s.folder(), Limits: s.limits, Private: []string{notify.RuleWatched, notify.RuleOverdue},
 		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 	}

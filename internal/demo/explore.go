@@ -30,7 +30,7 @@ func (s *stage) explore(ctx context.Context) (url string, stop func() error, err
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	cfg := web.Config{
-		Dir: dir,
+		Dir: dir, Go: web.BuiltVerifier(),
 		Receipts: func(ctx context.Context, origin string, index uint64) ([]byte, error) {
 			return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
 		},

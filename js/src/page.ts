@@ -71,14 +71,76 @@ function refuse(name: string, why: string): void {
 }
 
 let last: [name: string, file: Uint8Array] | undefined;
+/** What this verifier said of it. */
+let said: Said | undefined;
+
+interface Said {
+  outcome: string;
+  /** The step that refused. */
+  step: string;
+}
+
+const policyText = () => element<HTMLTextAreaElement>("policy").value;
+const realm = () => element<HTMLSelectElement>("realm").value;
 
 function run(name: string, file: Uint8Array): void {
   last = [name, file];
+  document.getElementById("again-outcome")?.replaceChildren();
   try {
-    show(name, ...check(file, element<HTMLTextAreaElement>("policy").value, element<HTMLSelectElement>("realm").value));
+    const [kind, v] = check(file, policyText(), realm());
+    said = { outcome: v.outcome, step: v.steps.find((s) => s.state === "refused")?.id ?? "" };
+    show(name, kind, v);
   } catch (e) {
     if (!(e instanceof PoclogError)) throw e;
+    said = { outcome: "refused", step: e.step };
     refuse(name, e.message);
+  }
+}
+
+declare global {
+  /** Go's wasm_exec.js. */
+  var Go: new () => { importObject: WebAssembly.Imports; run(instance: WebAssembly.Instance): Promise<void> };
+  var poclogRecheck: ((file: Uint8Array, policy: string, realm: string) => string) | undefined;
+}
+
+/** Loads the Go verifier, once. */
+async function load(button: HTMLButtonElement): Promise<void> {
+  if (globalThis.poclogRecheck) return;
+  await import(button.dataset["exec"] as string);
+  const response = await fetch(button.dataset["wasm"] as string, { credentials: "omit" });
+  if (!response.ok || !response.body) throw new Error(`the Go verifier: status ${response.status}`);
+  const code = await new Response(response.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  const go = new globalThis.Go();
+  const { instance } = await WebAssembly.instantiate(code, go.importObject);
+  void go.run(instance);
+}
+
+/** Checks the file again with the Go code, and says whether both say the same. */
+async function recheck(button: HTMLButtonElement): Promise<void> {
+  const out = element("again-outcome");
+  out.replaceChildren();
+  if (!last || !said) return void line(out, "p", "Choose a file first.");
+  const [name, file] = last;
+  const own = said;
+  button.disabled = true;
+  line(out, "p", "The Go code is being loaded.");
+  try {
+    await load(button);
+    const v = JSON.parse(globalThis.poclogRecheck?.(file, policyText(), realm()) ?? "") as { kind: string; outcome: string; step: string; detail: string };
+    // The page's verifier is undecided where only an appraisal could tell.
+    const same = own.outcome === "undecided" || (own.outcome === v.outcome && own.step === v.step);
+    out.replaceChildren();
+    line(out, "h2", `The Go code: ${word(v.outcome)}: ${name} is a ${v.kind}, ${v.outcome}`, word(v.outcome) === "PASS" ? "good" : "bad");
+    line(out, "p", [v.step, v.detail].filter((s) => s !== "").join(": "));
+    if (same) line(out, "p", "Both implementations say the same.");
+    else line(out, "p", `The implementations DISAGREE: this page says ${own.outcome} ${own.step}. One of both has a fault: please report it, with the file.`, "bad");
+    document.body.dataset["again"] = `${word(v.outcome)} ${same ? "same" : "other"}`;
+  } catch (e) {
+    out.replaceChildren();
+    line(out, "p", `The Go code cannot be run here: ${(e as Error).message}`, "bad");
+    document.body.dataset["again"] = "failed";
+  } finally {
+    button.disabled = false;
   }
 }
 
@@ -111,6 +173,8 @@ document.addEventListener("drop", (e) => {
   const dropped = e.dataTransfer?.files[0];
   if (dropped) void read(dropped);
 });
+const button = document.getElementById("again") as HTMLButtonElement | null;
+button?.addEventListener("click", () => void recheck(button));
 const path = new URLSearchParams(location.search).get("file");
 if (path) linked(path).catch((e: Error) => refuse("the linked file", e.message));
 document.body.dataset["ready"] = "yes";

@@ -27,7 +27,11 @@ import (
 var pagesFS embed.FS
 
 // contentPolicy allows what the pages have: a style sheet, the verifier, forms that ask this host.
-const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+var contentPolicy = contentPolicyWith("script-src 'self'")
+
+func contentPolicyWith(scripts string) string {
+	return "default-src 'none'; " + scripts + "; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+}
 
 // An asset is a file that pages load, under a name that changes with what is in it.
 type asset struct {
@@ -140,7 +144,11 @@ func (s *Server) explore(mux *http.ServeMux) {
 	mux.Handle("GET /dossier", s.http.Read(s.serveDossier))
 	mux.Handle("GET /feed/alerts", s.http.Read(s.serveFeed))
 	mux.Handle("GET /feed/id/{id}", s.http.Read(s.serveFeed))
-	for _, a := range []*asset{styleAsset, verifyAsset} {
+	assets := []*asset{styleAsset, verifyAsset}
+	if s.recheck != nil {
+		assets = append(assets, s.recheck.WASM, s.recheck.Exec)
+	}
+	for _, a := range assets {
 		mux.Handle("GET "+a.path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Content-Type", a.mediaType)
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")

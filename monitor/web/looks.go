@@ -256,16 +256,18 @@ type verifyBody struct {
 	Origin  string
 	Policy  string
 	Origins []string
+	Go      *goAssets // nil: this build has no Go verifier
 }
 
 // verifyPage has the verifier, with the policy under which this monitor follows a log: the reader
 // sees it, and may put his own in its place.
-func (s *Server) verifyPage(_ http.ResponseWriter, r *http.Request) (string, *page, error) {
+func (s *Server) verifyPage(w http.ResponseWriter, r *http.Request) (string, *page, error) {
 	logs, err := s.folder.Logs(r.Context())
 	if err != nil {
 		return "", nil, err
 	}
-	b := verifyBody{Origin: r.URL.Query().Get("log")}
+	s.allowWASM(w)
+	b := verifyBody{Origin: r.URL.Query().Get("log"), Go: s.recheck}
 	for _, l := range logs {
 		if l.Removed {
 			continue

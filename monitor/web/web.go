@@ -60,6 +60,7 @@ type Config struct {
 	Dossiers Dossiers         // nil: pages offer none
 	Private  []string         // rules whose alerts are nobody else's business, such as those of the watch list
 	Stalled  time.Duration    // a log that was not seen for so long is trouble; 0 is monitor.DefaultStalled
+	Go       *GoVerifier      // with which browsers check again; nil: the page says that there is none
 	Sink     string           // the sink whose backlog is measured; "" is none
 
 	Limits httpd.Config // what strangers can take; the service sets its Document, Now and Logger
@@ -76,6 +77,8 @@ type Server struct {
 	quotes query.Quotes
 	files  *answers
 	lists  *snapshots
+
+	recheck *goAssets // nil: there is no Go verifier
 
 	scans, judging *httpd.Turns
 	answers        *httpd.Shares
@@ -98,6 +101,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 		scans: httpd.NewTurns(scanPlaces, scanPlaces/2), judging: httpd.NewTurns(judgePlaces, judgePlaces/2), answers: httpd.NewShares(answerMemory),
 	}
 	s.files, s.lists = newAnswers(s), &snapshots{s: s}
+	s.recheck = cfg.Go.assets()
 	s.http.Metrics().MustRegister(&collector{s})
 	return s
 }

@@ -1,0 +1,115 @@
+package web_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/poclog/poclog/monitor/web"
+)
+
+// built makes the Go verifier as `make recheck` does.
+func built(t *testing.T) *web.GoVerifier {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "recheck.wasm")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./recheck/wasm")
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	if _, err := w.Write(code); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &web.GoVerifier{WASM: zipped.Bytes(), Exec: script}
+}
+
+// vectorOf reads members of a vector.
+func vectorOf(t *testing.T, name string, members any) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "testdata", name))
+	if err == nil {
+		err = json.Unmarshal(b, members)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A browser checks a file with the page's TypeScript verifier and again with the Go code, and both
+// say the same: of a receipt, of the same with another entry, of a dossier, and
+// of one that leaves out an entry.
+func TestBrowserAsksBothImplementations(t *testing.T) {
+	chromium(t)
+	if _, err := os.Stat(filepath.Join("..", "..", "js", "node_modules", "playwright-core")); err != nil {
+		t.Skip("skipped: needs js/node_modules: make js")
+	}
+	type file struct {
+		Receipt, Dossier, Policy string
+		name, want               string
+	}
+	files := []file{
+		{name: "receipts/audited.json", want: "PASS; Go: PASS same"},
+		{name: "receipts/entry-edited.json", want: "FAIL; Go: FAIL same"},
+		{name: "dossiers/honest.json", want: "PASS; Go: PASS same"},
+		{name: "dossiers/number-left-out.json", want: "FAIL; Go: FAIL same"},
+	}
+	verifier := built(t)
+	for _, f := range files {
+		vectorOf(t, f.name, &f)
+		s := explored(t, func(c *web.Config) {
+			c.Go = verifier
+			c.Receipts = func(context.Context, string, uint64) ([]byte, error) { return []byte(f.Receipt + f.Dossier), nil }
+		})
+		log, err := s.AddLog(t.Context(), "http://receipts.test", f.Policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := s.url + "/verify?" + url.Values{"log": {log}, "file": {fmt.Sprintf("/receipt?log=%s&n=0", url.QueryEscape(log))}}.Encode()
+		cmd := exec.CommandContext(t.Context(), "node", "scripts/recheck.mjs", page)
+		cmd.Dir, cmd.Env = filepath.Join("..", "..", "js"), append(os.Environ(), "CHROMIUM="+chromium(t))
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != f.want+"\n" {
+			t.Errorf("%s: %s, %v: want %s", f.name, out, err, f.want)
+		}
+		if _, header := s.visit("/chips", http.StatusOK); strings.Contains(header.Get("Content-Security-Policy"), "wasm") {
+			t.Error("another page than the verifier's may run WebAssembly")
+		}
+	}
+}
+
+// A build without the Go verifier says so, and its page may run no WebAssembly.
+func TestPageWithoutGoVerifierSaysSo(t *testing.T) {
+	s := explored(t, nil)
+	body, header := s.visit("/verify", http.StatusOK)
+	if !strings.Contains(body, "This build has no Go verifier") || strings.Contains(body, "Check again") {
+		t.Error("the page offers what it has not")
+	}
+	if strings.Contains(header.Get("Content-Security-Policy"), "wasm") {
+		t.Error("the page may run WebAssembly, and has none")
+	}
+}

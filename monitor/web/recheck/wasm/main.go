@@ -1,0 +1,28 @@
+//go:build js && wasm
+
+// Command wasm gives a page the function poclogRecheck(file, policy, realm): octets, text, text. It
+// returns a verdict of package recheck as JSON.
+package main
+
+import (
+	"encoding/json"
+	"syscall/js"
+	"time"
+
+	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/monitor/web/recheck"
+)
+
+func main() {
+	js.Global().Set("poclogRecheck", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		file := make([]byte, args[0].Length())
+		js.CopyBytesToGo(file, args[0])
+		v := recheck.Check(file, []byte(args[1].String()), poclog.Realm(args[2].String()), time.Now())
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // strings alone are in it
+		}
+		return string(b)
+	}))
+	select {}
+}
