@@ -42,6 +42,16 @@ func closedLists() map[string][]string {
 	return lists
 }
 
+// valuesOf is the closed list of a command's flag, if it has one. A command whose flag takes others
+// than its name says has them in an annotation of the flag's name.
+func valuesOf(lists map[string][]string, c *cobra.Command, f *pflag.Flag) ([]string, bool) {
+	if own := c.Annotations[f.Name]; own != "" {
+		return strings.Split(own, ","), true
+	}
+	values, ok := lists[f.Name]
+	return values, ok
+}
+
 // knownValues offer what this computer knows for flags that take anything, by the flags' names.
 var knownValues = map[string]cobra.CompletionFunc{
 	"identity": completeIdentities, "instance": completeIdentities, "subject": completeIdentities, "watch": completeIdentities, "chassis": completeIdentities,
@@ -49,14 +59,11 @@ var knownValues = map[string]cobra.CompletionFunc{
 }
 
 // completeFlags offers the values of closed lists to the shell, also behind a comma where a flag
-// takes several. A command whose flag takes others has them in an annotation of the flag's name.
+// takes several.
 func completeFlags(c *cobra.Command) {
 	lists := closedLists()
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		values, ok := lists[f.Name]
-		if own := c.Annotations[f.Name]; own != "" {
-			values = strings.Split(own, ",")
-		}
+		values, ok := valuesOf(lists, c, f)
 		if known := knownValues[f.Name]; known != nil && f.Value.Type() != "int" {
 			if err := c.RegisterFlagCompletionFunc(f.Name, known); err != nil {
 				panic(err) // the flag is there, and has no other function

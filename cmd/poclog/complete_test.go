@@ -29,14 +29,11 @@ func TestFlagsWithAClosedListComplete(t *testing.T) {
 	var look func(c *cobra.Command)
 	look = func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			values, ok := lists[f.Name]
+			values, ok := valuesOf(lists, c, f)
 			if !ok {
 				return
 			}
 			seen[f.Name]++
-			if own := c.Annotations[f.Name]; own != "" {
-				values = strings.Split(own, ",")
-			}
 			got := completions(t, append(strings.Fields(c.CommandPath())[1:], "--"+f.Name, "")...)
 			for _, v := range values {
 				if !strings.Contains(got, v+"\n") {

@@ -11,16 +11,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/publish/importer"
+	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 func newInspectCmd() *cobra.Command {
 	var item string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what is in a file, believing nothing of it",
-		Long: "Show what is in a receipt, dossier, bundle, envelope, collateral, challenge, entry, contradiction or checkpoint, as JSON. Nothing is verified: what is shown is what the\n" +
-			"file says. `poclog verify` checks it.",
+		Long: "Show what is in a receipt, dossier, bundle, envelope, collateral, challenge, policy, entry, statement, contradiction, split view or checkpoint:\n" +
+			"a summary, or with --json everything. Nothing is verified: what is shown is what the file says. `poclog verify` checks it.",
 		Example: "  poclog inspect vm.tlog-proof\n  poclog inspect vm.bundle.json --item tdx-quote > quote.bin",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,15 +32,23 @@ func newInspectCmd() *cobra.Command {
 				return err
 			}
 			if item != "" {
+				if err := unused(cmd, "--item writes octets", "json"); err != nil {
+					return err
+				}
 				return extract(cmd, file, poclog.Item(item))
 			}
 			shown, err := inspect(file)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
+			if !asJSON {
+				summaryOf(file).print(cmd.OutOrStdout(), args[0])
+				return nil
+			}
 			return printJSON(cmd.OutOrStdout(), shown)
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
 	c.Flags().StringVar(&item, "item", "", "write this item of a bundle, as octets")
 	return c
 }
@@ -89,10 +100,40 @@ func inspect(file []byte) (any, error) {
 		}
 		return json.RawMessage(file), nil
 	}
+	if shown, err := inspectInput(file); shown != nil || err != nil {
+		return shown, err
+	}
 	if cp, err := tlogpolicy.ParseCheckpoint(file); err == nil {
 		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "checkpoint": describeCheckpoint(file)}, nil
 	}
+	if _, err := tlogpolicy.Parse(file); err == nil {
+		return nil, hint(errors.New("not a file of poclog's, but a tlog-policy"), "`poclog policy show FILE` says whom it trusts")
+	}
+	if what := whatToDoWith[importer.KindOf(file)]; what != "" {
+		return nil, hint(fmt.Errorf("not a file of poclog's: it is %s", importer.KindOf(file)), "%s", what)
+	}
 	return nil, hint(errors.New("not a file of poclog's"), "`poclog import` makes bundles of other tools' evidence")
+}
+
+// inspectInput shows files that commands take beside the evidence, which are JSON as they are; nil is
+// another file.
+func inspectInput(file []byte) (shown any, err error) {
+	switch kind := importer.KindOf(file); {
+	case bytes.HasPrefix(file, []byte(submissionStart)):
+		_, err = poclog.ParseSubmission(file)
+	case bytes.HasPrefix(file, []byte(splitViewStart)):
+		_, err = receipt.ParseSplitView(file)
+	case kind == importer.KindChallenge:
+		_, err = poclog.ParseChallenge(file)
+	case kind == importer.KindPolicy:
+		_, err = poclog.ParsePolicy(file)
+	default:
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(file), nil
 }
 
 // inspectStatement shows a statement and who signed it. The signatures are not verified: that needs
@@ -184,19 +225,25 @@ func describeCheckpoint(signed []byte) any {
 	if err != nil {
 		return map[string]any{"error": err.Error()}
 	}
-	type signature struct {
-		Name  string `json:"name"`
-		Bytes int    `json:"bytes"`
-	}
-	signatures := []signature{}
+	return map[string]any{"origin": cp.Origin, "size": cp.Size, "root": poclog.Digest(cp.Root), "sha256": poclog.Sum(signed), "signatures": signaturesOf(signed)}
+}
+
+// A signatureLine is one of a signed note.
+type signatureLine struct {
+	Name  string `json:"name"`
+	Bytes int    `json:"bytes"`
+}
+
+func signaturesOf(signed []byte) []signatureLine {
+	signatures := []signatureLine{}
 	_, lines, _ := strings.Cut(string(signed), "\n\n")
 	for line := range strings.Lines(lines) {
 		name, encoded, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(line, "— "), "\n"), " ")
 		if sig, err := base64.StdEncoding.DecodeString(encoded); ok && err == nil {
-			signatures = append(signatures, signature{name, len(sig)})
+			signatures = append(signatures, signatureLine{name, len(sig)})
 		}
 	}
-	return map[string]any{"origin": cp.Origin, "size": cp.Size, "root": poclog.Digest(cp.Root), "sha256": poclog.Sum(signed), "signatures": signatures}
+	return signatures
 }
 
 func inspectBundle(file []byte) (any, error) {

@@ -314,6 +314,7 @@ func newRevokeCmd() *cobra.Command {
 			return nil
 		})
 	c.Flags().StringVar(&since, "since", "", "proofs that were not certainly made before do not count: RFC 3339 or a date")
+	c.Annotations = map[string]string{"reason": strings.Join(poclog.Reasons(), ",")}
 	c.Flags().StringVar(&reason, "reason", "unspecified", "why: "+strings.Join(poclog.Reasons(), ", "))
 	c.Flags().StringVar(&of, "of", "", "the endorsement, by the digest of its statement's file (default: all)")
 	c.Flags().StringVar(&text, "text", "", "for people")

@@ -63,6 +63,7 @@ func TestScreensAreAsTheyWereLookedAt(t *testing.T) {
 		{"monitor-coverage", "monitor coverage --chassis ppid:0c87e0 --since 2026-06-01T11:00:00Z --until 2026-06-01T15:00:00Z", 0},
 		{"attest-check", "attest --check --profile gce-tdx-vtpm --tpm none --log " + url + " --policy twice.txt", 1},
 		{"attest-check-nowhere", "attest --check --policy policy.txt", 1},
+		{"inspect-receipt", "inspect vm.tlog-proof", 0},
 		{demoScreen, "demo --once", 0},
 		{"verify-pass", "verify vm.tlog-proof --policy policy.txt", 0},
 		{"verify-fail", "verify old.tlog-proof --policy old.txt --require place.registry,endorse.chip --verdict audited", 1},

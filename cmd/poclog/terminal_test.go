@@ -81,7 +81,7 @@ func TestTextFromOutsideDoesNotSteerTheTerminal(t *testing.T) {
 		"a server's certificate": {[]string{"challenge", "--log", strings.Replace(server.URL, "127.0.0.1", "localhost", 1), "--policy", policy, "--profile", "tdx", "-o", "-"}, `\u001b[2Jgood.exampl`},
 		"a server's problem":     {[]string{"challenge", "--log", problem.URL, "--policy", policy, "--profile", "tdx", "-o", "-"}, `\u001b[2J\u202e go away`},
 		"a key's certificate":    {[]string{"sign", file("b.json", bundle), "--key", key, "-o", filepath.Join(dir, "signed")}, `\x1b[2J\u202egood`},
-		"a signature's name":     {[]string{"inspect", checkpoint}, `\u202egood\u200b\u0085`},
+		"a signature's name":     {[]string{"inspect", checkpoint, "--json"}, `\u202egood\u200b\u0085`},
 		"a file's name":          {[]string{"inspect", dir + "/\x1b[2J\u202enone"}, `\u001b[2J\u202enone`},
 	} {
 		t.Run(name, func(t *testing.T) {
