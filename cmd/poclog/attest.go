@@ -268,7 +268,7 @@ func usable(cmd *cobra.Command, im *importer.Import) error {
 	}
 	for _, c := range o.Checks {
 		if c.State == profile.Refused {
-			return hint(fmt.Errorf("the evidence contradicts itself: %s: %s", c.Check, c.Why), "%s", howToCarry(o.Profile, &c))
+			return hint(fmt.Errorf("the evidence contradicts itself: %s: %s", c.Check, c.Why), "%s; %s", howToCarry(o.Profile, &c), explainHint(string(c.Check)))
 		}
 	}
 	if o.Level < poclog.LevelBound && im.Profile != poclog.TDX {

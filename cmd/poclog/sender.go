@@ -102,9 +102,20 @@ func fromLog(err error) error {
 	case errors.As(err, &history):
 		return hint(undecided(err), "%s", aboutHistory(history))
 	case errors.As(err, &p) && !p.Temporary():
+		if more := explainHint(p.Check); more != "" {
+			return hint(err, "%s", more)
+		}
 		return err
 	}
 	return undecided(err)
+}
+
+// explainHint says where a check that refused is explained; "" if it is none of ours.
+func explainHint(check string) string {
+	if _, ok := explained(check); !ok {
+		return ""
+	}
+	return fmt.Sprintf("`poclog explain %s` says what it proves, and what to do", check)
 }
 
 // aboutHistory says what may be the cause of a doubt, and the next step.

@@ -160,7 +160,7 @@ func (s *submitCmd) run(cmd *cobra.Command, path string) error {
 // unsigned adds to a log's refusal what its publishers can do.
 func unsigned(err error) error {
 	if checkOf(err) == verify.PublisherSignature {
-		return hint(err, "--key signs; the log's operator lists keys, as `poclog key show` prints them, under \"publishers\" in appraisal.json")
+		return hint(err, "--key signs; the log's operator lists keys, as `poclog key show` prints them, under \"publishers\" in appraisal.json; %s", explainHint(string(verify.PublisherSignature)))
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func unsigned(err error) error {
 // unjudged adds to a log's refusal what brings the collateral that nobody brought.
 func unjudged(err error, collateral string) error {
 	if c := checkOf(err); collateral == "" && (c == verify.TEERevocation || c == verify.TEETCB) {
-		return hint(err, "--collateral brings what judges the platform: `poclog collateral fetch` asks its manufacturer")
+		return hint(err, "--collateral brings what judges the platform: `poclog collateral fetch` asks its manufacturer; %s", explainHint(string(c)))
 	}
 	return err
 }
