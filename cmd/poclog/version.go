@@ -71,7 +71,7 @@ func newManCmd() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return undecided(err)
 			}
-			if err := doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "POCLOG", Section: "1"}, args[0]); err != nil {
+			if err := doc.GenManTree(cmd.Root(), &doc.GenManHeader{Section: "1", Source: softwareName()}, args[0]); err != nil {
 				return undecided(err)
 			}
 			return exitStatuses(args[0])
@@ -92,7 +92,7 @@ No: it is refused, or verify says FAIL.
 Wrong usage.
 .TP
 \fB3\fP
-Could not decide: a file, the network or evidence was not to be had. verify says UNDECIDED.
+Could not decide: a file, the network or evidence was not to be had, or it was interrupted. verify says UNDECIDED.
 `
 
 // exitStatuses adds the section to every page in a folder that this command wrote.
