@@ -23,7 +23,7 @@ func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen
 	r[offKind] = byte(kind)
 	copy(r[offLeaf:], leaf[:])
 	r.put64(offFirstSeen, uint64(seen))
-	if kind == KindProof || kind == KindConfig {
+	if kind == KindProof || kind == KindConfig || kind == KindStatement {
 		r.put64(offAppraised, uint64(p.Appraised))
 	}
 	if kind != KindProof {

@@ -28,7 +28,8 @@ type fleet struct {
 	rng   *rand.Rand
 	hosts []*fleetHost
 	vms   []*fleetVM
-	tick  int // an hour
+	tick  int          // an hour
+	also  func(*fleet) // what happens in an hour beside proofs
 	logs  []*fleetLog
 
 	templates [][]string
@@ -405,6 +406,9 @@ func (f *fleet) hour(n int) {
 			l.put(minted{}, must((&poclog.Config{Policy: poclog.BlobOf([]byte("p")), Software: "fleet", Time: at(f.tick)}).Marshal()))
 		}
 		l.begin(f.tick)
+	}
+	if f.also != nil {
+		f.also(f)
 	}
 	for _, m := range f.late[f.tick] {
 		f.log(m)

@@ -21,6 +21,7 @@
 //   - record, fill, rows, terms, filter: what is kept of each entry;
 //   - facets, index, pairs: which entries are to be compared;
 //   - decide, judge, side, nearer, contradict: comparing them, and the evidence of what is found;
+//   - stated: what registrars stated; package registrars watches it;
 //   - alert, quota, counts: what somebody is to be told.
 //
 // It repeats no appraisal unless it is given somebody who can, asks nobody but the logs, and

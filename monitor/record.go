@@ -19,9 +19,10 @@ const (
 	KindUnknown        // a kind or version that this software does not know: still a leaf
 	KindMalformed      // of a known kind and not in its form: there is an alert
 	KindIndex          // commits to the index of the log
+	KindStatement      // what a registrar states of an identity
 )
 
-// String returns "proof", "config", "unknown", "malformed" or "index".
+// String returns "proof", "config", "unknown", "malformed", "index" or "statement".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -29,7 +30,7 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-var kindNames = [...]string{KindProof: "proof", KindConfig: "config", KindUnknown: "unknown", KindMalformed: "malformed", KindIndex: "index"}
+var kindNames = [...]string{KindProof: "proof", KindConfig: "config", KindUnknown: "unknown", KindMalformed: "malformed", KindIndex: "index", KindStatement: "statement"}
 
 // A Record is what the monitor keeps of an entry: enough to answer every question about identities,
 // places and times without asking the log again. It is derived from the verified leaf alone. Fields

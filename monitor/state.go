@@ -65,6 +65,16 @@ CREATE TABLE delivery (                     -- alerts that a sink has taken
 	time  INTEGER NOT NULL,
 	PRIMARY KEY (sink, alert)
 ) STRICT;
+CREATE TABLE stated (                       -- statement entries: what registrars said of a subject
+	log       INTEGER NOT NULL REFERENCES log(number),
+	entry     INTEGER NOT NULL,
+	registrar TEXT NOT NULL,
+	subject   TEXT NOT NULL,                -- empty of a commitment
+	seen      INTEGER NOT NULL,             -- Unix seconds, as in the record
+	leaf      BLOB NOT NULL,
+	PRIMARY KEY (log, entry)
+) STRICT;
+CREATE INDEX stated_subject ON stated (subject, log, entry);
 CREATE TABLE mark (                         -- how far readers of the records came
 	reader TEXT NOT NULL,
 	log    INTEGER NOT NULL REFERENCES log(number),

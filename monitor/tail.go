@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -203,6 +204,8 @@ type batch struct {
 	rows  block
 	n     int
 	pairs []pair
+
+	stated []statedLeaf
 }
 
 // A pair is two entries that are to be compared, the first in the order of logs and indices; or one
@@ -223,7 +226,7 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 		t.batch.rows = newBlock(batchRows)
 	}
 	begun := t.l.next
-	defer func() { t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0] }()
+	defer func() { t.batch.n, t.batch.pairs, t.batch.stated = 0, t.batch.pairs[:0], t.batch.stated[:0] }()
 	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: t.byOrigin()}
 	if at, ok := cp.View.NotAfter(); ok {
 		s.latest = at.Add(verify.MaxSkew).Unix()
@@ -321,6 +324,9 @@ func (t *tail) take(b *projected, s *scanning) {
 		row := t.batch.rows.row(t.batch.n)
 		row.fill(b.kinds[i], &b.projections[i], hash, s.seen, t.terms)
 		row.seal(index)
+		if b.kinds[i] == KindStatement {
+			t.batch.stated = append(t.batch.stated, statedLeaf{index, s.seen, bytes.Clone(b.Entries[i])})
+		}
 		t.tree.add(hash)
 		t.batch.n++
 		t.enter(row, index, s)
@@ -337,6 +343,8 @@ func kindOf(p *poclog.Projection, leaf []byte) Kind {
 		return KindConfig
 	case kind == poclog.LeafIndex:
 		return KindIndex
+	case kind == poclog.LeafStatement:
+		return KindStatement
 	}
 	return KindUnknown
 }
@@ -405,6 +413,9 @@ func (t *tail) commit(ctx context.Context) error {
 			if err := t.r.m.state.addPair(tx, p); err != nil {
 				return err
 			}
+		}
+		if err := addStated(ctx, tx, t.l.number, t.batch.stated); err != nil {
+			return err
 		}
 		res, err := tx.ExecContext(ctx, "UPDATE log SET next = ? WHERE number = ? AND next = ?", int64(next), t.l.number, int64(t.l.next))
 		return sqlite.OneRow(res, err)

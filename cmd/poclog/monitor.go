@@ -17,6 +17,7 @@ import (
 
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
+	"github.com/poclog/poclog/monitor/registrars"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -144,6 +145,7 @@ func newMonitorRunCmd() *cobra.Command {
 	var opt monitor.Options
 	var tell tellFlags
 	var ready readyFlags
+	var pinned string
 	c := &cobra.Command{
 		Use:   "run [--once]",
 		Short: "Follow the logs, and raise alerts",
@@ -179,6 +181,11 @@ func newMonitorRunCmd() *cobra.Command {
 					return err
 				}
 				defer func() { err = errors.Join(err, t.close()) }()
+				if pins, err := readPins(cmd, pinned); err != nil {
+					return err
+				} else if pins != nil {
+					t.registrars = &registrars.Watch{Source: m, Pins: pins}
+				}
 				if err := announce(cmd.Context(), m, opt.Once, cfg.Logger); err != nil {
 					return undecided(err)
 				}
@@ -191,6 +198,7 @@ func newMonitorRunCmd() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&ready.log, "log", "", "follow the log at this URL, too, by --policy; the monitor's folder is made if it is not there")
 	fl.StringVar(&ready.policy, "policy", "", "the tlog-policy of --log")
+	fl.StringVar(&pinned, registrarsFlag, "", "the registrars whose statements are watched (default: POCLOG_REGISTRARS, or registrars.json in the config folder, if it is there)")
 	fl.BoolVar(&opt.Once, "once", false, "look at every log one time")
 	fl.DurationVar(&cfg.Interval, "interval", monitor.DefaultInterval, "time between two looks at a log")
 	fl.DurationVar(&cfg.Stalled, "stalled", monitor.DefaultStalled, "a log without a fresh checkpoint for so long is an alert")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,10 @@ import (
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/monitor/registrars"
 	"github.com/poclog/poclog/monitor/web"
 	"github.com/poclog/poclog/verify/profile"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // A monitorServeCmd answers over HTTP what a monitor knows.
@@ -26,6 +29,7 @@ type monitorServeCmd struct {
 	noReceipts bool
 	backlog    bool
 	limits     httpd.Config
+	registrars string
 }
 
 func newMonitorServeCmd() *cobra.Command {
@@ -49,6 +53,7 @@ func newMonitorServeCmd() *cobra.Command {
 	c.Flags().StringVar(&s.listen, "listen", os.Getenv("POCLOG_MONITOR_LISTEN"), "address and port; port 0 takes a free one")
 	c.Flags().StringArrayVar(&s.appraisals, "appraisal", nil, "appraisal policies whose roots say which quotes are genuine (default: those of the realm production)")
 	c.Flags().BoolVar(&s.noReceipts, "no-receipts", false, "ask no log for receipts and dossiers: answers stand on the monitor's word")
+	c.Flags().StringVar(&s.registrars, registrarsFlag, "", "the registrars that you believe about machines (default: POCLOG_REGISTRARS, or registrars.json in the config folder, if it is there)")
 	registerHTTP(c.Flags(), &s.limits)
 	c.Flags().Float64Var(&s.limits.Rate, "rate", httpd.DefaultRate, "questions about quotes a second from one address")
 	c.Flags().BoolVar(&s.backlog, "webhook-backlog", false, "measure what the webhook of run or tell has not taken yet")
@@ -74,7 +79,12 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 	if cfg.Policies, err = readPolicies(cmd, s.appraisals); err != nil {
 		return err
 	}
+	pins, err := readPins(cmd, s.registrars)
+	if err != nil {
+		return err
+	}
 	return s.with(monitor.Config{}, func(m *monitor.Monitor) error {
+		cfg.Registry = registryOf(m, pins)
 		if !s.noReceipts {
 			cfg.Receipts = func(ctx context.Context, origin string, index uint64) ([]byte, error) {
 				return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
@@ -95,6 +105,30 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		}
 		return nil
 	})
+}
+
+// registryOf answers what registrars say, by the statements that a monitor has read.
+func registryOf(m *monitor.Monitor, pins *registry.Registrars) *web.Registry {
+	return &web.Registry{
+		Standings: func(ctx context.Context, id poclog.Identity) ([]registry.Standing, error) {
+			return registrars.Standings(ctx, m, pins, id, time.Now())
+		},
+		Statements: m.Statements,
+		Document: func(ctx context.Context, origin string, digest poclog.Digest) string {
+			logs, err := m.Logs(ctx)
+			if err != nil {
+				return ""
+			}
+			for _, l := range logs {
+				if l.Origin == origin {
+					if at, err := joinURL(l.URL, "v1/evidence/sha256/"+digest.String()); err == nil {
+						return at
+					}
+				}
+			}
+			return ""
+		},
+	}
 }
 
 // readPolicies reads appraisal policies; without any there is the built-in one of the realm

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
+	"github.com/poclog/poclog/monitor/registrars"
 )
 
 // flushTime is how long one run waits for a webhook: what it has not taken then is told by the next
@@ -55,14 +56,15 @@ func (f *tellFlags) used(cmd *cobra.Command) error {
 
 // A teller tells what a monitor finds.
 type teller struct {
-	m        *monitor.Monitor
-	silences *notify.Silences
-	watcher  *notify.Watcher
-	couriers []*notify.Courier
-	closers  []func() error
-	lines    bool   // on standard output
-	active   string // the silences that the marks are of
-	logger   *slog.Logger
+	registrars *registrars.Watch // nil: none is pinned
+	m          *monitor.Monitor
+	silences   *notify.Silences
+	watcher    *notify.Watcher
+	couriers   []*notify.Courier
+	closers    []func() error
+	lines      bool   // on standard output
+	active     string // the silences that the marks are of
+	logger     *slog.Logger
 }
 
 // open reads the lists and opens the sinks. What is wrong with a flag is found before any log is
@@ -152,12 +154,16 @@ func (t *teller) close() (err error) {
 	return err
 }
 
-// look brings marks of silence up to date, and looks for claims about the watch list.
+// look brings marks of silence up to date, and looks for claims about the watch list and for what
+// registrars state.
 func (t *teller) look(ctx context.Context) error {
 	if err := t.mark(ctx); err != nil {
 		return err
 	}
 	_, err := t.watcher.Look(ctx)
+	if t.registrars != nil && err == nil {
+		_, err = t.registrars.Look(ctx)
+	}
 	return err
 }
 

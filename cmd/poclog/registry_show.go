@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,7 @@ func showStatements(cmd *cobra.Command, a *dossier.Answer, id poclog.Identity, p
 			continue
 		}
 		s := &e.Envelope.Statement
-		one := shownStatement{Number: a.Entries[i].Number, Time: stamp(e.Time), Type: s.Type, Registrar: s.Registrar, Serial: s.Serial, Says: statedWords(s)}
+		one := shownStatement{Number: a.Entries[i].Number, Time: stamp(e.Time), Type: s.Type, Registrar: s.Registrar, Serial: s.Serial, Says: s.Words()}
 		for _, d := range s.Documents {
 			one.Documents = append(one.Documents, d.SHA256.String())
 		}
@@ -83,34 +82,4 @@ func saysNow(s *registry.Standing) (terminal.Style, string) {
 		return terminal.Good, fmt.Sprintf("endorsed at level %d until %s, labelled %q", s.Level, stamp(*s.Until), s.Label)
 	}
 	return terminal.Bad, "not endorsed now"
-}
-
-// statedWords says what a statement says, on a line.
-func statedWords(s *poclog.Statement) string {
-	var parts []string
-	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
-	switch s.Type {
-	case poclog.Endorse:
-		add("level %d by %q, labelled %q, from %s until %s", s.Level, s.Method, s.Label, stamp(s.From), stamp(s.Until))
-		if s.Place != nil {
-			add("said to stand in %s", s.Place)
-		}
-	case poclog.Revoke:
-		what := "all endorsements"
-		if s.Of != nil {
-			what = "statement " + s.Of.String()
-		}
-		add("%s since %s, %s", what, stamp(s.Since), s.Reason)
-	case poclog.Move:
-		add("from %s to %s, between %s and %s", s.Source, s.Target, stamp(s.From), stamp(s.Until))
-	case poclog.Commit:
-		add("%d machines at level %d, from %s until %s, root %s", s.Count, s.Level, stamp(s.From), stamp(s.Until), s.Root)
-	}
-	if s.Text != "" {
-		add("%q", s.Text)
-	}
-	if len(parts) == 0 {
-		return "without words"
-	}
-	return strings.Join(parts, ", ")
 }

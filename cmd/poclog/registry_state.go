@@ -153,7 +153,7 @@ func statementLine(s *poclog.Statement) string {
 	if subject == "" {
 		subject = "a private fleet"
 	}
-	return oneLine(fmt.Sprintf("%s %s, by %q in %s, serial %d: %s", s.Type, subject, s.Registrar, s.Origin, s.Serial, statedWords(s)))
+	return oneLine(fmt.Sprintf("%s %s, by %q in %s, serial %d: %s", s.Type, subject, s.Registrar, s.Origin, s.Serial, s.Words()))
 }
 
 func signStatement(cmd *cobra.Command, v *poclog.StatementEnvelope, keys []*signer.Signer) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/rule"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // overview is the first page.
@@ -93,6 +94,9 @@ type identityBody struct {
 	Timeline *timeline
 	Shown    int
 	Dossiers bool // that logs are asked for dossiers of it
+
+	Standings []registry.Standing // of pinned registrars
+	Stated    []statedRow
 }
 
 // A stay is a time in which proofs put an identity at one place, without another between.
@@ -124,6 +128,9 @@ func (s *Server) identityPage(_ http.ResponseWriter, r *http.Request) (string, *
 				b.Beside = append(b.Beside, id)
 			}
 		}
+	}
+	if err := s.registered(r.Context(), &b); err != nil {
+		return "", nil, err
 	}
 	what := fmt.Sprintf("%s: %d proofs", kind, a.Total)
 	if b.Newest != nil && !b.Newest.Place.IsZero() {

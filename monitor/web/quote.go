@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -16,6 +17,7 @@ import (
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // Limits of a question about a quote.
@@ -30,23 +32,26 @@ const (
 // Version V.
 type QuoteAnswer struct {
 	MachineIDCamel string `json:"machineId"`
-	Label          string `json:"label"`      // the place, as the chip's newest bound proof shows it
+	Label          string `json:"label"`      // a pinned registrar's label; without one the place, as the chip's newest bound proof shows it
 	QuoteHash      string `json:"quote_hash"` // SHA-256 of the quote as it was sent
 	MachineID      string `json:"machine_id"` // PPID or CHIP_ID, hexadecimal
 	Timestamp      int64  `json:"timestamp"`  // now, Unix seconds
+	Revoked        bool   `json:"revoked"`    // a pinned registrar revoked it, as of a date that has come
+	RevokedAt      string `json:"revoked_at,omitempty"`
 
-	V          int                `json:"v"`
-	Quote      poclog.Identity    `json:"quote"` // of the signed part, which nobody can change
-	Chip       poclog.Identity    `json:"chip"`
-	Place      query.Place        `json:"place"`
-	Level      uint32             `json:"level"`
-	Realm      poclog.Realm       `json:"realm"`
-	Proven     time.Time          `json:"proven"` // when that proof was appraised
-	TCB        string             `json:"tcb,omitempty"`
-	Logged     bool               `json:"logged"`   // this very quote has an entry
-	Entries    []monitor.EntryRef `json:"entries"`  // the chip's newest bound proof, and the quote's own entry
-	Receipts   []string           `json:"receipts"` // of these entries, base64 of a tlog-proof
-	NoReceipts string             `json:"no_receipts,omitempty"`
+	V          int                 `json:"v"`
+	Quote      poclog.Identity     `json:"quote"` // of the signed part, which nobody can change
+	Chip       poclog.Identity     `json:"chip"`
+	Place      query.Place         `json:"place"`
+	Level      uint32              `json:"level"`
+	Realm      poclog.Realm        `json:"realm"`
+	Proven     time.Time           `json:"proven,omitzero"`     // when that proof was appraised
+	Standings  []registry.Standing `json:"standings,omitempty"` // what the registrars say that the monitor's operator pins
+	TCB        string              `json:"tcb,omitempty"`
+	Logged     bool                `json:"logged"`   // this very quote has an entry
+	Entries    []monitor.EntryRef  `json:"entries"`  // the chip's newest bound proof, and the quote's own entry
+	Receipts   []string            `json:"receipts"` // of these entries, base64 of a tlog-proof
+	NoReceipts string              `json:"no_receipts,omitempty"`
 }
 
 // serveCheckQuote says whether a quote's chip is proven to stand at a place. It judges the quote's
@@ -67,15 +72,23 @@ func (s *Server) serveCheckQuote(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	standings, err := s.standings(r.Context(), g.Chip)
+	if err != nil {
+		return err
+	}
 	var v *query.Vouched
 	err = s.within(r.Context(), s.scans, "scans", func() (err error) {
 		v, err = s.quotes.Vouch(r.Context(), g)
+		if errors.Is(err, query.ErrUnproven) && len(standings) > 0 && g.Realm != "" {
+			v, err = &query.Vouched{}, nil // as the alliance's servers: registrars know the machine
+		}
 		return refuseChip(err)
 	})
 	if err != nil {
 		return err
 	}
 	a := s.answer(g, v)
+	a.stand(standings, s.cfg.Clock())
 	a.QuoteHash = hash.String()
 	if err := s.addReceipts(r.Context(), a); err != nil {
 		return err
@@ -107,16 +120,45 @@ func (s *Server) readQuote(w http.ResponseWriter, r *http.Request) ([]byte, erro
 }
 
 func (s *Server) answer(g *query.Genuine, v *query.Vouched) *QuoteAnswer {
-	n := v.Newest
 	a := &QuoteAnswer{
-		MachineIDCamel: g.Chip.Value(), Label: query.Proven(n).String(), MachineID: g.Chip.Value(), Timestamp: s.cfg.Clock().Unix(),
-		V: 1, Quote: g.Quote, Chip: g.Chip, Place: query.Proven(n), Level: n.Level, Realm: n.Realm, Proven: n.Appraised, TCB: n.TCB,
-		Logged: v.Own != nil, Entries: []monitor.EntryRef{refOf(n)}, Receipts: []string{},
+		MachineIDCamel: g.Chip.Value(), MachineID: g.Chip.Value(), Timestamp: s.cfg.Clock().Unix(),
+		V: 1, Quote: g.Quote, Chip: g.Chip, Realm: g.Realm, Logged: v.Own != nil, Entries: []monitor.EntryRef{}, Receipts: []string{},
 	}
-	if v.Own != nil && refOf(v.Own) != refOf(n) {
+	if n := v.Newest; n != nil {
+		a.Place, a.Level, a.Realm, a.Proven, a.TCB = query.Proven(n), n.Level, n.Realm, n.Appraised, n.TCB
+		a.Label, a.Entries = a.Place.String(), append(a.Entries, refOf(n))
+	}
+	if v.Own != nil && (v.Newest == nil || refOf(v.Own) != refOf(v.Newest)) {
 		a.Entries = append(a.Entries, refOf(v.Own))
 	}
 	return a
+}
+
+// standings says what pinned registrars say of a chip: of those alone who know it.
+func (s *Server) standings(ctx context.Context, chip poclog.Identity) ([]registry.Standing, error) {
+	if s.cfg.Registry == nil {
+		return nil, nil
+	}
+	list, err := s.cfg.Registry.Standings(ctx, chip)
+	return slices.DeleteFunc(list, func(x registry.Standing) bool { return !x.Endorsed && x.Withdrawn() == nil && x.Level == 0 }), err
+}
+
+// stand says what registrars say: the first one's label, and since when it is revoked at the
+// earliest.
+func (a *QuoteAnswer) stand(list []registry.Standing, now time.Time) {
+	a.Standings = list
+	var since time.Time
+	for i := range list {
+		if i == 0 && list[i].Label != "" {
+			a.Label = list[i].Label
+		}
+		if w := list[i].Withdrawn(); w != nil && (since.IsZero() || w.Since.Before(since)) {
+			since = w.Since
+		}
+	}
+	if !since.IsZero() {
+		a.Revoked, a.RevokedAt = !since.After(now), since.UTC().Format(time.RFC3339)
+	}
 }
 
 func refOf(r *monitor.Record) monitor.EntryRef {

@@ -17,6 +17,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,6 +28,7 @@ import (
 	"github.com/poclog/poclog/internal/openapi"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
+	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // Places are what so many requests have at once. As everywhere, one address gets at most half.
@@ -52,12 +54,23 @@ type Receipts func(ctx context.Context, origin string, index uint64) ([]byte, er
 // Dossiers makes a log's dossier of an identity.
 type Dossiers func(ctx context.Context, origin string, id poclog.Identity) ([]byte, error)
 
+// A Registry is what the registrars that the monitor's operator pins say. All texts are theirs.
+type Registry struct {
+	// Standings says what each of them says of an identity now.
+	Standings func(ctx context.Context, id poclog.Identity) ([]registry.Standing, error)
+	// Statements lists what anybody stated of an identity.
+	Statements func(ctx context.Context, id poclog.Identity) iter.Seq2[*monitor.Stated, error]
+	// Document is where a log serves a document.
+	Document func(ctx context.Context, origin string, digest poclog.Digest) string
+}
+
 // A Config says how the service answers. Dir and Policies are required.
 type Config struct {
 	Dir      string           // the monitor's folder: evidence of alerts lies in it
 	Policies []*poclog.Policy // whose roots say which quotes are genuine, of one realm each
 	Receipts Receipts         // nil: answers carry none
 	Dossiers Dossiers         // nil: pages offer none
+	Registry *Registry        // nil: nobody's statements count
 	Private  []string         // rules whose alerts are nobody else's business, such as those of the watch list
 	Stalled  time.Duration    // a log that was not seen for so long is trouble; 0 is monitor.DefaultStalled
 	Go       *GoVerifier      // with which browsers check again; nil: the page says that there is none

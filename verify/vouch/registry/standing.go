@@ -262,6 +262,33 @@ func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
 	return nil
 }
 
+// Since is from when the endorsement that is in force at a time is valid, or zero.
+func (s *Standing) Since(at time.Time) time.Time {
+	if e := s.history.inForce(at); e != nil {
+		return e.From
+	}
+	return time.Time{}
+}
+
+// Ends is until when the subject is endorsed, all endorsements that are not revoked counted; zero:
+// it is not.
+func (s *Standing) Ends() (until time.Time) {
+	for _, e := range s.history.endorse {
+		if e.revoked == nil && e.Until.After(until) {
+			until = e.Until
+		}
+	}
+	return until
+}
+
+// Withdrawn is the revocation of the registrar's newest endorsement, or nil.
+func (s *Standing) Withdrawn() *poclog.Statement {
+	if n := len(s.history.endorse); n > 0 {
+		return s.history.endorse[n-1].revoked
+	}
+	return nil
+}
+
 // Announced returns the moves that the registrar announced, in the log's order.
 func (s *Standing) Announced() (list []*poclog.Statement) {
 	for _, m := range s.history.moves {

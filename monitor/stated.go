@@ -1,0 +1,89 @@
+package monitor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/poclog/poclog"
+)
+
+// A statedLeaf is a statement entry that was read.
+type statedLeaf struct {
+	index uint64
+	seen  int64
+	leaf  []byte
+}
+
+// addStated keeps statement entries. They are the monitor's only whole leaves: registrars that logs
+// list are few.
+func addStated(ctx context.Context, tx *sql.Tx, log int, list []statedLeaf) error {
+	for _, x := range list {
+		e, err := statementOf(x.leaf)
+		if err != nil {
+			return err
+		}
+		s := &e.Envelope.Statement
+		if _, err := tx.ExecContext(ctx, "INSERT INTO stated (log, entry, registrar, subject, seen, leaf) VALUES (?, ?, ?, ?, ?, ?)",
+			log, int64(x.index), s.Registrar, string(s.Subject), x.seen, x.leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func statementOf(leaf []byte) (*poclog.StatementEntry, error) {
+	l, err := poclog.ParseLeaf(leaf)
+	if err == nil && l.Statement == nil {
+		err = errors.New("it is no statement")
+	}
+	return l.Statement, err
+}
+
+// A Stated is a statement entry of a log that is followed.
+type Stated struct {
+	Origin string // of the log
+	Index  uint64
+	Seen   time.Time // when a checkpoint that covers it met the quorum, at the latest
+	Entry  *poclog.StatementEntry
+}
+
+// Statements lists the statements of the logs that are followed, in the logs' order; of one subject
+// if that is not empty. Nothing of them is verified beyond their being in the log.
+func (m *Monitor) Statements(ctx context.Context, subject poclog.Identity) iter.Seq2[*Stated, error] {
+	return func(yield func(*Stated, error) bool) {
+		query, args := "SELECT log.origin, entry, seen, leaf FROM stated JOIN log ON log.number = stated.log WHERE removed = 0", []any(nil)
+		if subject != "" {
+			query, args = query+" AND subject = ?", append(args, string(subject))
+		}
+		rows, err := m.state.db.QueryContext(ctx, query+" ORDER BY log, entry", args...)
+		if err != nil {
+			yield(nil, fmt.Errorf("read the statements: %w", err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			x := new(Stated)
+			var seen int64
+			var leaf []byte
+			err := rows.Scan(&x.Origin, &x.Index, &seen, &leaf)
+			if err == nil {
+				x.Seen = time.Unix(seen, 0).UTC()
+				x.Entry, err = statementOf(leaf)
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read the statements: %w", err))
+				return
+			}
+			if !yield(x, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(nil, fmt.Errorf("read the statements: %w", err))
+		}
+	}
+}
