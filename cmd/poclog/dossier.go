@@ -24,6 +24,7 @@ type dossierCmd struct {
 	out       output
 	since     string
 	intervals bool
+	registrar []string
 }
 
 func newDossierCmd() *cobra.Command {
@@ -46,6 +47,7 @@ func newDossierCmd() *cobra.Command {
 	d.logFlags.register(c)
 	d.out.flags(c, "dossier")
 	c.Flags().StringVar(&d.since, "since", "", "only what was logged since: RFC 3339, a date, or how long ago (24h, 30d); default: everything")
+	c.Flags().StringArrayVar(&d.registrar, "registrar", nil, "with every statement of this registrar, its commitments to private fleets among them; may be repeated")
 	c.Flags().BoolVar(&d.intervals, "intervals", false, "with the checkpoints that show when each entry's evidence was made")
 	return c
 }
@@ -133,6 +135,9 @@ func (d *dossierCmd) names(cmd *cobra.Command, args []string) ([]string, error) 
 			}
 			names = append(names, more...)
 		}
+	}
+	for _, name := range d.registrar {
+		names = append(names, index.RegistrarName(name))
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
