@@ -7,7 +7,7 @@ YEAR      ?= 1000000
 SCREENSHOTS ?= bin/screenshots
 PACKAGES  := ./...
 
-.PHONY: all build recheck cross demo test store-test lint unit js skipped agree year bench bench-peers screenshots strangers fuzz vectors clean
+.PHONY: all build recheck image cross demo test store-test lint unit js skipped agree year bench bench-peers screenshots strangers fuzz vectors clean
 
 all: build
 
@@ -19,6 +19,10 @@ recheck: ## the Go verifier as WebAssembly, which the explorer serves: a build w
 	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o monitor/web/recheck/build/recheck.wasm ./monitor/web/recheck/wasm
 	gzip -9 -n -f monitor/web/recheck/build/recheck.wasm
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" monitor/web/recheck/build/wasm_exec.js
+
+image: recheck ## an OCI image of the static binary, at bin/poclog.oci.tar, without a container engine; the same commit gives the same bytes
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -buildvcs=false -tags goverifier -ldflags '-s -w -buildid= $(LDFLAGS)' -o bin/poclog-linux ./cmd/poclog
+	$(GO) run ./internal/image -binary bin/poclog-linux -tag poclog:latest -o bin/poclog.oci.tar
 
 cross: ## that the command builds for the other systems that README.md names
 	for t in linux/arm64 darwin/arm64; do GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null ./cmd/poclog || exit 1; done

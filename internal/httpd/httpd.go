@@ -146,11 +146,17 @@ func (s *Server) Write(h Handler) http.Handler {
 	})
 }
 
-// Mux begins a service's routes: its health, its metrics, and an answer to what no other route
-// serves.
+// Mux begins a service's routes: its health, whether it lives at all, its metrics, and an answer to
+// what no other route serves. Who starts processes asks /live; who sends requests asks /health.
 func (s *Server) Mux(health Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /health", s.Status(health))
+	mux.Handle("GET /live", s.Status(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write([]byte("alive\n")) // the client may be gone
+		return nil
+	}))
 	mux.Handle("GET /metrics", s.serveMetrics())
 	mux.Handle("/", s.notFound())
 	return mux
