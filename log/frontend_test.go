@@ -362,7 +362,6 @@ func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
 	receipts := c.end()
 	v.kill()
 	v.cmd = nil
-	now := l.db.Dump(t, "log")
 	refuses := func(want string) {
 		t.Helper()
 		svc, err := log.Open(t.Context(), v.dir, log.Config{Software: "poclog test", UnsafeUnlimited: true})
@@ -377,7 +376,26 @@ func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
 	}
 	l.db.Restore(t, "log", dump)
 	refuses("restored from an older copy, or lost writes")
-	l.db.Restore(t, "log", now)
+	l.db.SQL(t, "UPDATE log.PoclogFrontEnds SET seen = SYSDATE(6)")
+	if _, err := log.Recover(t.Context(), v.dir); err == nil || !strings.Contains(err.Error(), "front ends run") {
+		t.Errorf("recovered while a front end runs: %v", err)
+	}
+	l.db.SQL(t, "DELETE FROM log.PoclogFrontEnds")
+	size, err := log.Recover(t.Context(), v.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("recovered to size %d", size)
+	if _, err := log.Recover(t.Context(), v.dir); err == nil || !strings.Contains(err.Error(), "nothing is to be recovered") {
+		t.Errorf("recovered twice: %v", err)
+	}
+	v.start()
+	for range 3 {
+		l.waitReceipt(t, v, c)
+	}
+	receipts = c.receipts
+	v.kill()
+	v.cmd = nil
 	l.s3.Rename(t, "guard", "aside")
 	refuses("bucket does not exist")
 	l.s3.Bucket(t, "guard")
