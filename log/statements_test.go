@@ -2,11 +2,13 @@ package log_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,4 +253,25 @@ func TestOnlyEnvelopesOverStatementsAreRead(t *testing.T) {
 	if status, _ := postTo(t, l.url+"/v1/statements", poclog.EnvelopeType, strings.Repeat(" ", poclog.MaxStatementEnvelope+1)); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("over the limit: %d", status)
 	}
+}
+
+// BenchmarkStatements admits statements of one signature about different machines, 64 at once: each
+// is answered once a checkpoint covers it.
+func BenchmarkStatements(b *testing.B) {
+	a := endorser.NewRegistrar("log", "Alliance", 1)
+	l := serve(b, withRegistrars(b, a), logConfig())
+	var number atomic.Uint32
+	b.SetParallelism(32)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			s := endorsing(1)
+			s.Subject = poclog.Identity(fmt.Sprintf("intel:tdx:ppid:%032x", number.Add(1)))
+			if _, err := l.client.Register(b.Context(), &poclog.StatementSubmission{Envelope: *a.State(s, 1)}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "statements/s")
 }

@@ -321,3 +321,32 @@ func TestAnAnnouncedMoveExplainsAndChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkStatements checks a dossier with 500 statements of an alliance, eight of whose members
+// signed each, and holds a receipt to it. signatures/op is how many are verified.
+func BenchmarkStatements(b *testing.B) {
+	const n = 500
+	a := endorser.NewRegistrar("dossier", "alliance", 12)
+	log := newBook()
+	log.config()
+	for i := range uint32(n) {
+		s := withNames(endorsing(i+1, 1))
+		log.state(a.State(s, 8), 1500)
+	}
+	number := log.proof(chipX, akX, "us-central1-a", 3000, nil)
+	d := log.bind(3100, order{names: []string{chipX, akX, vm, index.Statements + chipX, index.Statements + akX, index.Statements + vm}, paged: 1000})
+	file, p := must(d.Marshal()), must(tlogpolicy.Parse([]byte(policyText)))
+	v := must(receipt.Open(log.receipt(number), p))
+	demands := dossier.Demands{Registrars: must(registry.New([]poclog.Registrar{a.Policy()})), EndorsedBy: []dossier.Endorser{{Name: "alliance", Level: 1}}}
+	for b.Loop() {
+		answer, err := dossier.Check(file, p, at(4000), demands)
+		if err == nil {
+			err = answer.Clears(v)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(file)), "bytes")
+	b.ReportMetric(8*n, "signatures/op")
+}
