@@ -40,7 +40,7 @@ func formatVectors(t *testing.T) []formatVector { return vectors[formatVector](t
 
 // A corpus is what files are made of.
 type corpus struct {
-	formats  []formatVector
+	formats  [][]formatVector // of each format those that are read
 	policies []string
 	leaves   []*tree // of valid proofs
 	world    *world
@@ -58,14 +58,13 @@ func newCorpus(t *testing.T) *corpus {
 		if formats[v.Format] == nil {
 			t.Fatalf("%s: format %s is not compared here", v.Desc, v.Format)
 		}
-		c.formats = append(c.formats, v)
+		c.add(v)
 		if v.Format == "entry" && strings.Contains(v.Input, `"kind":"proof"`) {
 			c.leaves = append(c.leaves, parseTree([]byte(v.Input)))
 		}
 	}
-	c.formats = append(c.formats,
-		formatVector{"a configuration", "entry", string(config), "ok"},
-		formatVector{"a split view", "split-view", string(splitView(c.world)), "ok"})
+	c.add(formatVector{"a configuration", "entry", string(config), "ok"})
+	c.add(formatVector{"a split view", "split-view", string(splitView(c.world)), "ok"})
 	for _, v := range vectors[struct{ Policy, Expect string }](t, "tlogpolicy") {
 		c.policies = append(c.policies, v.Policy)
 	}
@@ -85,6 +84,17 @@ func newCorpus(t *testing.T) *corpus {
 		}
 	}
 	return c
+}
+
+// add adds a file to those of its format.
+func (c *corpus) add(v formatVector) {
+	for i, of := range c.formats {
+		if of[0].Format == v.Format {
+			c.formats[i] = append(of, v)
+			return
+		}
+	}
+	c.formats = append(c.formats, []formatVector{v})
 }
 
 var config = []byte(`{"v":1,"kind":"config","policy":{"sha256":"823412d1eacb67956220e532959f0104603057c88704863ca38e7cd188fda812","size":6},"software":"poclog test","time":"2026-06-08T12:42:41Z"}`)
@@ -122,7 +132,7 @@ func (c *corpus) format(m *mutator) question {
 	if m.chance(20) {
 		return c.identity(m)
 	}
-	v := pick(m, c.formats)
+	v := pick(m, pick(m, c.formats)) // each format as often as any other, however many vectors it has
 	q := question{Op: "format", Format: v.Format, from: v.Desc}
 	if v.Format == "identity" || m.chance(3) {
 		q.File = m.bytes([]byte(v.Input))

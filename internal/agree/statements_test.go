@@ -33,6 +33,7 @@ type register struct {
 type statedEnvelope struct {
 	Number   uint64 `json:"number"`
 	Logged   int64  `json:"logged"`
+	Bounded  bool   `json:"bounded"` // logged is the entry's t2
 	Envelope []byte `json:"envelope"`
 }
 
@@ -177,7 +178,7 @@ func (c *corpus) stated(m *mutator) question {
 		logged += int64(pick(m, []int{0, 1, day, 7 * day, 14*day - 1, 14 * day, 14*day + 1}))
 		s := m.statement(pick(m, []string{subject, subject, subject, subject, subject, "gce:instance:1:2"}), max(1, serial), before)
 		before = append(before, s)
-		r.Stated = append(r.Stated, statedEnvelope{3 * i, logged, m.sealed(s, n)})
+		r.Stated = append(r.Stated, statedEnvelope{3 * i, logged, !m.chance(4), m.sealed(s, n)})
 	}
 	return question{Op: "stated", from: "what registrars stated", Register: r}
 }
@@ -201,7 +202,7 @@ func asRegistrars(r *register) (string, error) {
 			return "", plain(err)
 		}
 		logged := time.Unix(s.Logged, 0).UTC()
-		all = append(all, registry.Stated{Number: s.Number, Logged: logged, Envelope: v})
+		all = append(all, registry.Stated{Number: s.Number, Logged: logged, Bounded: s.Bounded, Envelope: v})
 		name := v.Statement.Registrar + " " + string(v.Statement.Subject)
 		if admitted[name] == nil {
 			admitted[name] = new(registry.History)
@@ -227,6 +228,7 @@ func asRegistrars(r *register) (string, error) {
 		for level := range uint32(3) {
 			out = append(out, fmt.Sprintf("%t %t", s.Vouches(level+1, time.Unix(r.T2, 0).UTC(), now) == nil, s.Vouches(level+1, time.Time{}, now) == nil))
 		}
+		out = append(out, fmt.Sprintf("objects %t %t", s.Objects(time.Unix(r.T2, 0).UTC(), now) != nil, s.Objects(time.Time{}, now) != nil))
 		acme, b := poclog.StatedPlace{Provider: "acme"}, poclog.StatedPlace{Provider: "b"}
 		out = append(out, fmt.Sprintf("explains %t", s.Explains(acme, b, time.Unix(r.T2, 0).UTC(), time.Unix(r.T2-20*day, 0).UTC()) != nil))
 	}

@@ -57,14 +57,11 @@ function txt(c: Cursor): Of<typeof anyTXT> {
 const STATUSES = ["ConfigurationAndSWHardeningNeeded", "ConfigurationNeeded", "OutOfDate", "OutOfDateConfigurationNeeded", "SWHardeningNeeded", "UpToDate"] as const;
 const registry = object({ provider: name, url: checked(text(1, 4096), isAddress, "http or https URL") });
 
-/** An http or https URL with a host, and neither user nor query. */
+/** What section 6 says of a registry's URL. */
+const ADDRESS = /^https?:\/\/([A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(\/([^?#%]|%[0-9A-Fa-f]{2})*)?$/;
+
 function isAddress(s: string): boolean {
-  const rest = s.replace(/^https?:\/\//i, "");
-  if (rest === s) return false;
-  const host = rest.split("/")[0] as string;
-  const named = /^[a-zA-Z0-9._~!$&'()*+,;=<>"-]+(:[0-9]*)?$/;
-  const numbered = /^\[[0-9a-fA-F:.]+\](:[0-9]*)?$/;
-  return (named.test(host) || numbered.test(host)) && !/[?#]/.test(s);
+  return ADDRESS.test(s);
 }
 
 const alliance = object({ name, key: hexNotZero(32) });

@@ -14,8 +14,10 @@ const MAX_STEP = 1001;
 export interface Stated {
   /** Of the entry. */
   number: bigint;
-  /** When it was logged, in seconds since 1970. */
+  /** When it was logged, in seconds since 1970: its entry's t2, or, where that is unknown, the entry's time. */
   logged: number;
+  /** logged is the entry's t2, and not the log's word. */
+  bounded: boolean;
   envelope: StatementEnvelope;
 }
 
@@ -29,7 +31,7 @@ interface Endorsed {
 class Account {
   last = 0;
   readonly endorsed: Endorsed[] = [];
-  readonly moves: { is: StatementOf<"move">; logged: number }[] = [];
+  readonly moves: { is: StatementOf<"move">; logged: number; bounded: boolean }[] = [];
   commitment: StatementOf<"commit"> | undefined;
   /** When the last freeze was logged, if neither an endorsement nor a thaw followed. */
   freeze: number | undefined;
@@ -48,11 +50,11 @@ class Account {
     return this.endorsed.filter((e) => e.is.from <= t && t < e.is.until).at(-1);
   }
 
-  add(s: Statement, logged: number, digest: string): void {
+  add({ logged, bounded, envelope: { statement: s, digest } }: Stated): void {
     this.last = s.serial;
     if (s.type === "endorse") this.endorsed.push({ digest, is: s, revoked: undefined });
     if (s.type === "revoke") for (const e of this.revocable(s)) e.revoked = s;
-    if (s.type === "move") this.moves.push({ is: s, logged });
+    if (s.type === "move") this.moves.push({ is: s, logged, bounded });
     if (s.type === "commit") this.commitment = s;
     if (s.type === "freeze") this.freeze = logged;
     if (s.type === "endorse" || s.type === "thaw") this.freeze = undefined;
@@ -91,7 +93,8 @@ function ofAccount(stated: Stated[], name: string, origin: string, subject: stri
 /** A registrar's account as a reader keeps it, of the statements below a size. */
 function account(stated: Stated[], name: string, scope: Scope, size: bigint): Account {
   const a = new Account();
-  for (const { number, envelope, logged } of ofAccount(stated, name, scope.origin, scope.subject)) {
+  for (const it of ofAccount(stated, name, scope.origin, scope.subject)) {
+    const { number, envelope } = it;
     if (number >= size) break;
     const s = envelope.statement;
     try {
@@ -101,7 +104,7 @@ function account(stated: Stated[], name: string, scope: Scope, size: bigint): Ac
       throw e;
     }
     const good = scope.registrars.judge(name, envelope).filter((g) => g.wrong === undefined).length;
-    if (good >= scope.registrars.threshold(name, demanded(a, s))) a.add(s, logged, envelope.digest);
+    if (good >= scope.registrars.threshold(name, demanded(a, s))) a.add(it);
   }
   return a;
 }
@@ -117,7 +120,7 @@ export function admitStatement(envelope: StatementEnvelope, stated: Stated[], or
   const signers = listed.judge(s.registrar, envelope);
   for (const { wrong } of signers) if (wrong !== undefined) refuse("statement.signature", wrong);
   const a = new Account();
-  for (const b of ofAccount(stated, s.registrar, origin, subjectOf(s))) a.add(b.envelope.statement, b.logged, b.envelope.digest);
+  for (const b of ofAccount(stated, s.registrar, origin, subjectOf(s))) a.add(b);
   follows(a, s);
   if (s.serial > a.last + MAX_STEP) refuse("statement.serial", `serial ${s.serial} is over ${MAX_STEP} above the last`);
   const want = listed.threshold(s.registrar, demanded(a, s));
@@ -162,12 +165,17 @@ export class Standing {
     return this.#account.commitment;
   }
 
-  /** Whether the registrar vouches for a proof of the subject. t2 is the time before which it was made; undefined: unknown. */
+  /** Whether the registrar objects to a proof of the subject. t2 is the time before which it was made; undefined: unknown. */
+  objects(t2: number | undefined): boolean {
+    if (this.frozenUntil !== undefined) return true;
+    const reached = (e: Endorsed | undefined) => e?.revoked !== undefined && (t2 === undefined || t2 + SKEW >= e.revoked.since);
+    return reached(this.#account.endorsed.at(-1)) || reached(this.#account.inForce(t2 ?? this.now));
+  }
+
+  /** Whether the registrar vouches for a proof of the subject at a level. */
   vouches(t2: number | undefined, level: number): boolean {
-    if (this.frozenUntil !== undefined) return false;
     const e = this.#account.inForce(t2 ?? this.now);
-    if (!e || e.is.level < level) return false;
-    return !e.revoked || (t2 !== undefined && t2 + SKEW < e.revoked.since);
+    return e !== undefined && e.is.level >= level && !this.objects(t2);
   }
 
   /**
@@ -177,7 +185,7 @@ export class Standing {
   explains(source: StatedPlace, target: StatedPlace, seen: number, left: number): boolean {
     if (!this.endorsed) return false;
     return this.#account.moves.some(
-      ({ is, logged }) => logged < is.from && samePlace(is.source, source) && samePlace(is.target, target) && is.from <= seen && seen < is.until && left <= is.from,
+      ({ is, logged, bounded }) => bounded && logged < is.from && samePlace(is.source, source) && samePlace(is.target, target) && is.from <= seen && seen < is.until && left <= is.from,
     );
   }
 }

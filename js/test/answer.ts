@@ -28,7 +28,7 @@ interface Register {
   subject: string;
   listed: Registrar[];
   pinned: Registrar[];
-  stated: { number: number; logged: number; envelope: string }[];
+  stated: { number: number; logged: number; bounded: boolean; envelope: string }[];
   size: number;
   now: number;
   t2: number;
@@ -169,7 +169,7 @@ function stated(r: Register): Answer {
   const all: Stated[] = [];
   const admitted: Stated[] = [];
   for (const s of r.stated) {
-    const it = { number: BigInt(s.number), logged: s.logged, envelope: parseStatementEnvelope(octets(s.envelope)) };
+    const it = { number: BigInt(s.number), logged: s.logged, bounded: s.bounded, envelope: parseStatementEnvelope(octets(s.envelope)) };
     all.push(it);
     try {
       admitStatement(it.envelope, admitted, LOG, listed);
@@ -184,6 +184,7 @@ function stated(r: Register): Answer {
   for (const s of standings(all, scope(r.subject), BigInt(r.size), r.now)) {
     out.push(JSON.stringify(saysOf(s)));
     for (const level of [1, 2, 3]) out.push(`${s.vouches(r.t2, level)} ${s.vouches(undefined, level)}`);
+    out.push(`objects ${s.objects(r.t2)} ${s.objects(undefined)}`);
     out.push(`explains ${s.explains({ provider: "acme" }, { provider: "b" }, r.t2, r.t2 - 20 * 86400)}`);
   }
   for (const s of standings(all, scope(undefined), BigInt(r.size), r.now)) if (s.commitment) out.push(`${s.registrar} committed to ${s.commitment.root}`);

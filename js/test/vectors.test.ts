@@ -232,7 +232,7 @@ test("statements", async (t) => {
   for (const [name, v] of vectors<StatementVector>("testdata/statements")) {
     await t.test(name, () => {
       const read = (e: string) => parseStatementEnvelope(octets(e));
-      const stated = (v.stated ?? []).map((s) => ({ number: BigInt(s.number), logged: seconds(s.logged), envelope: read(s.envelope) }));
+      const stated = (v.stated ?? []).map((s) => ({ number: BigInt(s.number), logged: seconds(s.logged), bounded: true, envelope: read(s.envelope) }));
       const { origin, subject } = { origin: "log.test/2026", subject: "intel:tdx:ppid:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a" };
       const listed = pin(v.registrars);
       if (v.offered) assert.equal(outcome(() => admitStatement(read(v.offered as string), stated, origin, listed)), v.admit);
