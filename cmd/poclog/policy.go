@@ -28,7 +28,7 @@ func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error)
 				"--policy FILE, POCLOG_POLICY, or %s; poclog policy add-log policy.txt URL makes one", path)
 		}
 	}
-	text, err := readFile(cmd, path, tlogpolicy.MaxPolicy)
+	text, err := readFile(cmd, path, tlogpolicy.MaxPolicy+1) // one byte more, which Parse refuses by its rule
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (p *Policy) group(name string) int {
 // Parse parses a policy. What it refuses is a [*Refusal].
 func Parse(text []byte) (*Policy, error) {
 	if len(text) > MaxPolicy {
-		return nil, refuse(ruleSize, "tlog-policy of %d bytes: want at most %d", len(text), MaxPolicy)
+		return nil, refuse(ruleSize, "tlog-policy: %d bytes: want at most %d", len(text), MaxPolicy)
 	}
 	p := new(Policy)
 	keys := make(keyLines)
