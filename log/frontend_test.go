@@ -359,7 +359,7 @@ func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
 	for n := c.have(); c.have() < n+10; {
 		time.Sleep(50 * time.Millisecond)
 	}
-	receipts := c.end()
+	c.end()
 	v.kill()
 	v.cmd = nil
 	refuses := func(want string) {
@@ -393,7 +393,6 @@ func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
 	for range 3 {
 		l.waitReceipt(t, v, c)
 	}
-	receipts = c.receipts
 	v.kill()
 	v.cmd = nil
 	l.s3.Rename(t, "guard", "aside")
@@ -403,5 +402,5 @@ func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
 	l.s3.Rename(t, "guard", "empty")
 	l.s3.Rename(t, "aside", "guard")
 	v.start()
-	l.check(receipts)
+	l.check(c.receipts)
 }
