@@ -104,7 +104,7 @@ func TestQuestionsThatADossierCannotAnswer(t *testing.T) {
 	l := serve(t, initLog(t), log.Config{IndexInterval: indexEvery})
 	ask(t, l, []string{"config"}, 1)
 	many := url.Values{}
-	for i := range 17 {
+	for i := range 65 {
 		many.Add("name", "publisher:"+poclog.Sum([]byte{byte(i)}).String())
 	}
 	for what, query := range map[string]string{
