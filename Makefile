@@ -49,7 +49,7 @@ lint: ## formatting, vet and staticcheck
 	$(GO) tool staticcheck $(PACKAGES)
 
 unit: ## the tests, with the race detector; then 20,000 files in both implementations without it
-	$(GO) test -race -parallel 6 -timeout 40m $(PACKAGES)
+	$(GO) test -race -timeout 40m $(PACKAGES)
 	$(GO) test ./internal/agree
 
 js: ## the TypeScript verifier: types, bundle, every vector
