@@ -286,6 +286,20 @@ func (s *Service) stale() error {
 // existing answers with the receipt of an entry that is in the log, and restores what its evidence
 // lost, if it was sent again.
 func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (*admission, error) {
+	return s.again(ctx, number, sent, func(ctx context.Context, l poclog.Leaf) ([]byte, error) {
+		if l.Proof == nil {
+			return nil, fmt.Errorf("entry %d is no proof", number)
+		}
+		if l.Proof.Fresh == nil {
+			return nil, nil
+		}
+		return s.coveredBy(ctx, l.Proof.Evidence.Bundle.SHA256)
+	})
+}
+
+// again answers with the receipt of an entry that is in the log, and restores what is lost of what
+// it names, if that was sent. The challenge of its kind of entry goes into the receipt.
+func (s *Service) again(ctx context.Context, number uint64, sent [][]byte, challengeOf func(context.Context, poclog.Leaf) ([]byte, error)) (*admission, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	checkpoint, err := s.covering(ctx, number)
@@ -296,16 +310,14 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (
 	if err != nil {
 		return nil, err
 	}
-	e, err := poclog.ParseEntry(leaf)
+	parsed, err := poclog.ParseLeaf(leaf)
 	if err != nil {
 		return nil, err
 	}
-	s.restore(ctx, poclog.Leaf{Proof: e}, sent...)
-	var challenge []byte
-	if e.Fresh != nil {
-		if challenge, err = s.coveredBy(ctx, e.Evidence.Bundle.SHA256); err != nil {
-			return nil, err
-		}
+	s.restore(ctx, parsed, sent...)
+	challenge, err := challengeOf(ctx, parsed)
+	if err != nil {
+		return nil, err
 	}
 	first, err := s.store.Checkpoints.Covering(ctx, number)
 	if err != nil { // the receipt is less exact, and still one

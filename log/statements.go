@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"sync"
@@ -279,30 +280,12 @@ func (s *Service) signed(ctx context.Context, v *poclog.StatementEnvelope) ([]po
 // stated answers with the receipt of a statement that is in the log, and restores what is lost of
 // its documents.
 func (s *Service) stated(ctx context.Context, number uint64, sent ...[]byte) (*admission, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
-	defer cancel()
-	checkpoint, err := s.covering(ctx, number)
-	if err != nil {
-		return nil, refuse(kindUnavailable, "%w", err)
-	}
-	leaf, err := s.leaf(ctx, number)
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := poclog.ParseLeaf(leaf)
-	if err != nil {
-		return nil, err
-	}
-	s.restore(ctx, parsed, sent...)
-	first, err := s.store.Checkpoints.Covering(ctx, number)
-	if err != nil { // the receipt is less exact, and still one
-		s.cfg.Logger.Error("read the checkpoint that covered an entry first", "entry", number, "error", err)
-	}
-	receipt, err := s.receipt(ctx, poclog.Receipt{Entry: leaf, Index: number, Inclusion: poclog.Inclusion{Checkpoint: checkpoint}}, first)
-	if err != nil {
-		return nil, err
-	}
-	return &admission{receipt: receipt, number: number}, nil
+	return s.again(ctx, number, sent, func(_ context.Context, l poclog.Leaf) ([]byte, error) {
+		if l.Statement == nil {
+			return nil, fmt.Errorf("entry %d is no statement", number)
+		}
+		return nil, nil
+	})
 }
 
 // keepDocuments spends the registrar's budget and stores the documents, all or none of which the
