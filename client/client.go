@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poclog/poclog/internal/pause"
@@ -111,18 +112,25 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// transport is that of all clients that were given none: who makes a client for each request
+// keeps no connections of each.
+var transport = sync.OnceValue(func() http.RoundTripper {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.MaxIdleConnsPerHost = prefetch + 2
+	return t
+})
+
 func (c *Config) httpClient(log *url.URL, redirects func(*http.Request, []*http.Request) error) *http.Client {
 	h := new(http.Client)
 	if c.HTTP != nil {
 		*h = *c.HTTP
 	}
-	if t, ok := http.DefaultTransport.(*http.Transport); ok && h.Transport == nil {
-		t = t.Clone()
-		t.MaxIdleConnsPerHost = prefetch + 2
-		h.Transport = t
-	}
 	if h.Transport == nil {
-		h.Transport = http.DefaultTransport
+		h.Transport = transport()
 	}
 	h.Transport, h.Timeout, h.CheckRedirect = guardRedirects(h.Transport, log), c.Timeout, redirects
 	return h

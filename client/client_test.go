@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +91,31 @@ func collect(t testing.TB, c *client.Client, tree client.Tree, from, to uint64) 
 		out = append(out, leaf.Entry)
 	}
 	return out, nil
+}
+
+// Who makes a client for each request opens no connection for each: a hundred thousand of them
+// would take all file descriptors of a process.
+func TestClientsShareTheirConnections(t *testing.T) {
+	l := logOf("a", 1)
+	s := new(testlog.Server)
+	s.Set(l, signed(l), nil)
+	srv := httptest.NewUnstartedServer(s)
+	var opened atomic.Int64
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	for range 50 {
+		if _, err := newClient(t, srv.URL, nil).Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := opened.Load(); n > 5 {
+		t.Errorf("50 clients one after the other opened %d connections", n)
+	}
 }
 
 func TestEntriesOfEverySizeArriveInOrder(t *testing.T) {

@@ -84,10 +84,11 @@ func (d *Database) Start(t testing.TB, program string, more ...string) {
 	t.Helper()
 	args := append([]string{"--no-defaults", "--user=root", "--datadir=" + filepath.Join(d.dir, "data"), "--socket=" + d.socket(), "--port=" + strconv.Itoa(d.port),
 		"--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", "--log-error=" + filepath.Join(d.dir, "log"), "--skip-name-resolve"}, more...)
-	d.cmd = exec.Command(program, args...)
-	if err := d.cmd.Start(); err != nil {
+	cmd := exec.Command(program, args...)
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	d.cmd = cmd
 	for range 600 {
 		if exec.Command("mariadb-admin", "--no-defaults", "--socket="+d.socket(), "-u", "root", "ping").Run() == nil {
 			return
