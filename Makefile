@@ -66,8 +66,8 @@ store-test: ## the store mysqls3 against MariaDB (Debian's mariadb-server) and a
 	test -x bin/versitygw || GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd'
 
-agree: ## N mutated files in both implementations; SEED says which ones (js must be built: make js)
-	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree
+agree: ## N mutated files in both implementations; SEED says which ones, BATCH from which 500 of them on (js must be built: make js)
+	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) POCLOG_BATCH=$(or $(BATCH),0) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree
 
 year: ## a year of honest operation with a million entries, in which a monitor must find nothing
 	POCLOG_YEAR=$(YEAR) $(GO) test -run Year -v -count 1 -timeout 60m ./monitor

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// number is a variable of the environment, or what stands for it.
-func number(t *testing.T, name string, otherwise int) int {
+// number is a variable of the environment, at least least, or what stands for it.
+func number(t *testing.T, name string, least, otherwise int) int {
 	s := os.Getenv(name)
 	if s == "" {
 		return otherwise
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
+	if err != nil || n < least {
 		t.Fatalf("%s=%s", name, s)
 	}
 	return n
@@ -61,14 +61,16 @@ func (c *tally) disagreed(t *testing.T, q *question, want, got answer) {
 const batch = 500
 
 // Each batch has a random source of its own, so that a seed says which files are tried however many
-// processes there are.
+// processes there are, and so that a run can be done in parts.
 func TestBothImplementationsAnswerTheSame(t *testing.T) {
-	total, seed := number(t, "POCLOG_AGREE", files), number(t, "POCLOG_SEED", 1)
+	total, seed := number(t, "POCLOG_AGREE", 1, files), number(t, "POCLOG_SEED", 1, 1)
+	first := number(t, "POCLOG_BATCH", 0, 0)
 	nodes := startNodes(t, runtime.GOMAXPROCS(0))
 	c := newCorpus(t)
 	sum := &tally{outcomes: map[string]int{}}
 	var all sync.WaitGroup
 	start, next := time.Now(), atomic.Int64{}
+	defer progress(t, func() string { return sum.progress(total, start) })()
 	for _, n := range nodes {
 		all.Go(func() {
 			for {
@@ -76,7 +78,7 @@ func TestBothImplementationsAnswerTheSame(t *testing.T) {
 				if at*batch >= total || t.Failed() && sum.stopped() {
 					return
 				}
-				m := &mutator{rand.New(rand.NewPCG(uint64(seed), uint64(at)))}
+				m := &mutator{rand.New(rand.NewPCG(uint64(seed), uint64(first+at)))}
 				if err := n.compare(t, c.batch(m, min(batch, total-at*batch)), sum); err != nil {
 					t.Error(err)
 					return
@@ -90,7 +92,35 @@ func TestBothImplementationsAnswerTheSame(t *testing.T) {
 			t.Errorf("only %d of %d are %q: the files try too little", sum.outcomes[k], total, k)
 		}
 	}
-	t.Logf("%d files, seed %d, %.0f a second: %d disagreements; %v", sum.done, seed, float64(sum.done)/time.Since(start).Seconds(), sum.disagreements, sum.outcomes)
+	t.Logf("seed %d from batch %d: %s; %v", seed, first, sum.progress(total, start), sum.outcomes)
+}
+
+// progress says how many files of how many were tried.
+func (c *tally) progress(total int, start time.Time) string {
+	c.Lock()
+	defer c.Unlock()
+	return fmt.Sprintf("%d of %d files, %.0f a second: %d disagreements", c.done, total, float64(c.done)/time.Since(start).Seconds(), c.disagreements)
+}
+
+// progress logs a line each minute, until it is told to stop.
+func progress(t *testing.T, line func() string) (stop func()) {
+	tick, done, ended := time.NewTicker(time.Minute), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-tick.C:
+				t.Log(line())
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		tick.Stop()
+		close(done)
+		<-ended
+	}
 }
 
 // stopped is true where there are so many disagreements that more say nothing new.
