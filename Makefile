@@ -7,7 +7,7 @@ YEAR      ?= 1000000
 SCREENSHOTS ?= bin/screenshots
 PACKAGES  := ./...
 
-.PHONY: all build recheck image cross demo test store-test lint unit js skipped agree year bench bench-peers screenshots strangers fuzz vectors clean
+.PHONY: all build recheck image cross demo test store-test lint unit js skipped agree year bench bench-peers bench-store screenshots strangers fuzz vectors clean
 
 all: build
 
@@ -66,6 +66,12 @@ store-test: ## the store mysqls3 against MariaDB (Debian's mariadb-server) and a
 	test -x bin/versitygw || GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd'
 
+bench-store: bin/versitygw ## front ends on MariaDB and an S3 server beside Tessera's driver alone on the same, in one run; TURNS=1 is enough for a look
+	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test ./log -run '^$$' -bench FrontEnds -benchtime $(or $(TURNS),3)x -timeout 60m -v
+
+bin/versitygw:
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW)
+
 agree: ## N mutated files in both implementations; SEED says which ones, BATCH from which 500 of them on (js must be built: make js)
 	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) POCLOG_BATCH=$(or $(BATCH),0) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree
 
@@ -79,7 +85,7 @@ screenshots: ## the explorer's pages at three widths, dark, and printed, into SC
 	mkdir -p $(SCREENSHOTS) && POCLOG_SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(GO) test -run PagesInChromium -count 1 ./monitor/web
 
 bench-peers: ## ours beside other projects' programs, which it fetches and builds, as ratios of one run
-	$(GO) run ./internal/peers
+	$(GO) run ./internal/versus
 
 strangers: build ## honest load beside strangers who take what they can, as ratios of one run; fails where an honest request failed or memory went over its limit
 	$(GO) run ./internal/strangers -poclog bin/poclog
