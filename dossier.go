@@ -120,7 +120,9 @@ func (d *Dossier) checkOrder(c *canon.Codec) {
 	last, first := uint64(0), true
 	for _, p := range d.Pages {
 		for _, e := range p.Entries {
-			c.Check(first || e.Number > last, "pages: entry %d after entry %d: want ascending numbers", e.Number, last)
+			if !first && e.Number <= last {
+				c.Failf("pages: entry %d after entry %d: want ascending numbers", e.Number, last)
+			}
 			last, first = e.Number, false
 		}
 	}

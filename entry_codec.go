@@ -44,7 +44,9 @@ func (e *Entry) code(c *canon.Codec) {
 	e.Evidence.code(c.Member("evidence"))
 	c.Member("appraised").Time(&e.Appraised)
 	c.Lit("}")
-	c.Check(e.isOfOneMaker(), "an entry of profile %s: want a cvm and a chassis of its maker's", e.Profile)
+	if !e.isOfOneMaker() {
+		c.Failf("an entry of profile %s: want a cvm and a chassis of its maker's", e.Profile)
+	}
 	c.Check((e.TPM == nil) == (e.Boot == nil), "boot and tpm come together or not at all")
 	c.Check((len(e.Publishers) == 0) == (e.Evidence.Envelope == Blob{}), "publishers and their envelope come together or not at all")
 }
@@ -90,7 +92,9 @@ func codeIdentity(c *canon.Codec, id *Identity, kinds []string) {
 	if _, err := ParseIdentity(string(*id)); err != nil {
 		c.Failf("%w", err)
 	}
-	c.Check(slices.Contains(kinds, id.Kind()), "%s: want an identity of kind %s", *id, strings.Join(kinds, ", "))
+	if !slices.Contains(kinds, id.Kind()) {
+		c.Failf("%s: want an identity of kind %s", *id, strings.Join(kinds, ", "))
+	}
 }
 
 func (p *Place) code(c *canon.Codec) {
@@ -110,7 +114,9 @@ func (x *Claim) code(c *canon.Codec, name string) {
 		canon.Word(c.Member("value"), name, &x.Value, maxName)
 		canon.Sorted(c, "by", &x.By, maxCheckID, maxSources)
 	})
-	c.Check(len(x.By) > 0, "%s: want who said so", name)
+	if len(x.By) == 0 {
+		c.Failf("%s: want who said so", name)
+	}
 }
 
 func (m *CVM) code(c *canon.Codec) {
@@ -129,7 +135,9 @@ func (m *CVM) code(c *canon.Codec) {
 		c.OptionalHex("pceid", &m.PCEID, 2)
 		canon.OptionalOf(c, "snp", &m.SNP, func(s *SNPReport) { s.code(c) })
 	})
-	c.Check(m.ofItsTechnology(), "cvm of technology %s: want snp for snp and fmspc and pceid for tdx, and no member of the other", m.Technology)
+	if !m.ofItsTechnology() {
+		c.Failf("cvm of technology %s: want snp for snp and fmspc and pceid for tdx, and no member of the other", m.Technology)
+	}
 }
 
 // isOfOneMaker reports whether profile, TEE and chassis are of one maker of chips.
@@ -184,7 +192,9 @@ func (s *SNPReport) code(c *canon.Codec) {
 func (t *TPM) code(c *canon.Codec) {
 	c.Object(func() {
 		canon.Str(c.Member("key_type"), &t.KeyType, maxKeyType)
-		c.Check(isKeyType(t.KeyType), "key_type %q: want rsa-2048 to rsa-4096, ecc-p256 or ecc-p384", t.KeyType)
+		if !isKeyType(t.KeyType) {
+			c.Failf("key_type %q: want rsa-2048 to rsa-4096, ecc-p256 or ecc-p384", t.KeyType)
+		}
 		canon.List(c.Member("pcrs"), "pcrs", &t.PCRs, maxBanks, func(b *PCRBank) { b.code(c) })
 		c.Member("pcr_digest").HexBytes(&t.PCRDigest, 1, 64)
 		if c.Optional("extra_data", len(t.ExtraData) > 0) {
@@ -203,7 +213,9 @@ func (b *PCRBank) code(c *canon.Codec) {
 		canon.OneOf(c.Member("alg"), "alg", &b.Alg, algNames)
 		canon.List(c.Member("selected"), "selected", &b.Selected, maxPCRs, func(n *uint8) {
 			canon.Uint(c, n, 8)
-			c.Check(*n < maxPCRs, "selected PCR %d: want ascending numbers from 0 to 31", *n)
+			if *n >= maxPCRs {
+				c.Failf("selected PCR %d: want ascending numbers from 0 to 31", *n)
+			}
 		})
 		canon.Ascending(c, "selected", b.Selected, func(a, b uint8) bool { return a < b })
 		canon.OptionalOf(c, "firmware", &b.Firmware, func(d *Digest) { c.Hex(d[:]) })
@@ -272,7 +284,9 @@ func (v *EvidenceDigests) code(c *canon.Codec) {
 func (b *Blob) codeOptional(c *canon.Codec, name string) {
 	if c.Optional(name, *b != Blob{}) {
 		b.code(c)
-		c.Check(*b != Blob{}, "%s: none is left out", name)
+		if *b == (Blob{}) {
+			c.Failf("%s: none is left out", name)
+		}
 	}
 }
 

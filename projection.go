@@ -2,8 +2,9 @@ package poclog
 
 import (
 	"bytes"
-	"encoding/binary"
 	"time"
+
+	"github.com/poclog/poclog/internal/canon"
 )
 
 // A Projection is what whoever watches a whole log needs of each proof: fixed sizes and no pointers
@@ -195,7 +196,7 @@ func kindEnd(id []byte) int {
 func (p *Projection) octets(dst, value []byte) bool {
 	var octets [64]byte
 	b := octets[:len(dst)]
-	if !unhex(b, value) || allZero(b) {
+	if !canon.Unhex(b, value) || allZero(b) {
 		return false
 	}
 	if !allZero(dst) {
@@ -237,7 +238,7 @@ func (p *Projection) uuid(value []byte) bool {
 	}
 	packed := append(append(append(append(append(digits[:0], value[:8]...), value[9:13]...), value[14:18]...), value[19:23]...), value[24:]...)
 	var octets [16]byte
-	if !unhex(octets[:], packed) || allZero(octets[:]) {
+	if !canon.Unhex(octets[:], packed) || allZero(octets[:]) {
 		return false
 	}
 	if p.HasUUID {
@@ -255,78 +256,6 @@ func allZero(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// nibbles are the values of lower-case hexadecimal digits; 0xff is none.
-var nibbles = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for i, c := range []byte("0123456789abcdef") {
-		t[c] = byte(i)
-	}
-	return t
-}()
-
-// Eight digits at a time, a byte each in a word: SWAR, for these digits are most of a leaf.
-const (
-	highs = 0x8080808080808080
-	ones  = 0x0101010101010101
-)
-
-// areDigits reports whether a word is eight lower-case hexadecimal digits.
-func areDigits(x uint64) bool {
-	decimal := x ^ 0x30*ones // 0 to 9
-	letter := x ^ 0x60*ones  // 1 to 6
-	isDecimal := ^(decimal + 0x76*ones)
-	isLetter := ^(letter + 0x79*ones) & (letter + 0x7f*ones)
-	return x&highs == 0 && (isDecimal|isLetter)&highs == highs
-}
-
-// unhex decodes exactly len(dst) octets of lower-case hexadecimal.
-func unhex(dst, src []byte) bool {
-	if len(src) != 2*len(dst) {
-		return false
-	}
-	for len(dst) >= 4 {
-		x := binary.LittleEndian.Uint64(src)
-		if !areDigits(x) {
-			return false
-		}
-		x = x&(0x0f*ones) + 9*(x>>6&ones)
-		x = (x<<4 | x>>8) & 0x00ff00ff00ff00ff
-		x = (x | x>>8) & 0x0000ffff0000ffff
-		binary.LittleEndian.PutUint32(dst, uint32(x|x>>16))
-		dst, src = dst[4:], src[8:]
-	}
-	var seen byte
-	for i := range dst {
-		hi, lo := nibbles[src[2*i]], nibbles[src[2*i+1]]
-		seen |= hi | lo
-		dst[i] = hi<<4 | lo
-	}
-	return seen < 16
-}
-
-// skipHex reports whether src is lower-case hexadecimal, and whether all its digits are zero.
-func skipHex(src []byte) (ok, zero bool) {
-	var seen uint64
-	for len(src) >= 8 {
-		x := binary.LittleEndian.Uint64(src)
-		if !areDigits(x) {
-			return false, false
-		}
-		seen |= x ^ 0x30*ones
-		src = src[8:]
-	}
-	for _, c := range src {
-		n := nibbles[c]
-		if n > 15 {
-			return false, false
-		}
-		seen |= uint64(n)
-	}
-	return true, seen == 0
 }
 
 // seconds reads an RFC 3339 time in UTC with whole seconds, from 1970 on.

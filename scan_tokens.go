@@ -1,6 +1,10 @@
 package poclog
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/poclog/poclog/internal/canon"
+)
 
 // A scanner reads proofs in canonical form without allocating. It takes nothing that the decoder
 // refuses; what it does not take, such as strings with escapes, the decoder is asked about.
@@ -57,7 +61,7 @@ func (s *scanner) str(max int) []byte {
 // hex reads a string of exactly len(dst) octets.
 func (s *scanner) hex(dst []byte) {
 	end := s.off + 1 + 2*len(dst)
-	if s.bad || end >= len(s.b) || s.b[s.off] != '"' || s.b[end] != '"' || !unhex(dst, s.b[s.off+1:end]) {
+	if s.bad || end >= len(s.b) || s.b[s.off] != '"' || s.b[end] != '"' || !canon.Unhex(dst, s.b[s.off+1:end]) {
 		s.bad = true
 		return
 	}
@@ -71,7 +75,7 @@ func (s *scanner) skip(n int) (zero bool) {
 		s.bad = true
 		return false
 	}
-	ok, zero := skipHex(s.b[s.off+1 : end])
+	ok, zero := canon.IsHex(s.b[s.off+1 : end])
 	s.bad, s.off = !ok, end+1
 	return zero
 }

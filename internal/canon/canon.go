@@ -8,7 +8,10 @@
 // and list before it allocates. FuzzMalleability of package poclog holds all formats to it.
 package canon
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // A Codec reads a file, or writes one. The first error stays. After it every value that is read is
 // zero.
@@ -196,21 +199,40 @@ func extent(b []byte) int {
 	if len(b) == 0 || b[0] != '{' {
 		return 0
 	}
-	depth, inString := 0, false
+	depth := 0
 	for i := 0; i < len(b); i++ {
-		switch x := b[i]; {
-		case inString && x == '\\':
-			i++
-		case x == '"':
-			inString = !inString
-		case inString:
-		case x == '{' || x == '[':
+		switch b[i] {
+		case '"':
+			if i += 1 + stringEnd(b[i+1:]); i >= len(b) {
+				return 0
+			}
+		case '{', '[':
 			depth++
-		case x == '}' || x == ']':
+		case '}', ']':
 			if depth--; depth == 0 {
 				return i + 1
 			}
 		}
 	}
 	return 0
+}
+
+// stringEnd returns where the quote is that ends the string of which b is the rest, or len(b).
+func stringEnd(b []byte) int {
+	at, quote := 0, -1
+	for at < len(b) {
+		if quote < at {
+			next := bytes.IndexByte(b[at:], '"')
+			if next < 0 {
+				break
+			}
+			quote = at + next
+		}
+		escape := bytes.IndexByte(b[at:quote], '\\')
+		if escape < 0 {
+			return quote
+		}
+		at += escape + 2
+	}
+	return len(b)
 }

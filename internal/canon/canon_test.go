@@ -143,3 +143,48 @@ func FuzzCodec(f *testing.F) {
 		}
 	})
 }
+
+// The end of an object is found as by reading it a byte at a time, in every text of 8 of these
+// bytes.
+func TestObjectsEndWithTheirLastBracket(t *testing.T) {
+	text := []byte("{.......")
+	var try func(at int)
+	try = func(at int) {
+		if at == len(text) {
+			var got []byte
+			err := canon.Read(text, func(c *canon.Codec) { c.Raw(&got, len(text)) })
+			if whole := objectEnd(text) == len(text); whole != (err == nil) || whole && !bytes.Equal(got, text) {
+				t.Fatalf("%q: %q, %v", text, got, err)
+			}
+			return
+		}
+		for _, b := range []byte(`{}]"\a`) {
+			text[at] = b
+			try(at + 1)
+		}
+	}
+	try(1)
+}
+
+func objectEnd(text []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch b := text[i]; {
+		case inString && b == '\\':
+			i++
+		case b == '"':
+			inString = !inString
+		case inString:
+		case b == '{' || b == '[':
+			depth++
+		default:
+			if b == '}' || b == ']' {
+				depth--
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}

@@ -1,7 +1,5 @@
 package canon
 
-import ()
-
 // List is a list of at most max elements. It may be empty.
 func List[T any](c *Codec, what string, list *[]T, max int, element func(*T)) {
 	c.Lit("[")
@@ -24,9 +22,8 @@ func List[T any](c *Codec, what string, list *[]T, max int, element func(*T)) {
 		if len(*list) > 0 {
 			c.Lit(",")
 		}
-		var v T
-		element(&v)
-		*list = append(*list, v)
+		*list = append(*list, *new(T))
+		element(&(*list)[len(*list)-1])
 	}
 }
 
@@ -34,7 +31,9 @@ func List[T any](c *Codec, what string, list *[]T, max int, element func(*T)) {
 func OptionalList[T any](c *Codec, name string, list *[]T, max int, element func(*T)) {
 	if c.Optional(name, len(*list) > 0) {
 		List(c, name, list, max, element)
-		c.Check(len(*list) > 0, "%s: an empty list is left out", name)
+		if len(*list) == 0 {
+			c.Failf("%s: an empty list is left out", name)
+		}
 	}
 }
 
@@ -52,7 +51,9 @@ func Sorted[S ~string](c *Codec, name string, list *[]S, maxLen, max int) {
 // Ascending fails unless each element of a list is less than the next one.
 func Ascending[T any](c *Codec, what string, list []T, less func(a, b T) bool) {
 	for i := 1; i < len(list); i++ {
-		c.Check(less(list[i-1], list[i]), "%s: %v after %v: want ascending order without repeats", what, list[i], list[i-1])
+		if !less(list[i-1], list[i]) {
+			c.Failf("%s: %v after %v: want ascending order without repeats", what, list[i], list[i-1])
+		}
 	}
 }
 

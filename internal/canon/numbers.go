@@ -72,8 +72,9 @@ func (c *Codec) Time(t *time.Time) {
 	if c.err != nil {
 		return
 	}
+	var again [20]byte
 	v, err := time.Parse(time.RFC3339, string(raw))
-	if err != nil || len(raw) != 20 || v.Unix() < 0 || !bytes.Equal(v.UTC().AppendFormat(nil, time.RFC3339), raw) {
+	if err != nil || len(raw) != 20 || v.Unix() < 0 || !bytes.Equal(v.UTC().AppendFormat(again[:0], time.RFC3339), raw) {
 		c.Failf(form, raw)
 		return
 	}

@@ -12,13 +12,13 @@ func (c *Codec) Hex(b []byte) {
 		c.writeHex(b)
 		return
 	}
-	raw, escaped := c.raw(2 * len(b))
-	if c.err == nil && (escaped || len(raw) != 2*len(b) || !isLowerHex(raw)) {
-		c.Failf("want %d lower-case hexadecimal digits", 2*len(b))
+	if end := c.off + 1 + 2*len(b); c.err == nil && end < len(c.buf) && c.buf[c.off] == '"' && c.buf[end] == '"' && Unhex(b, c.buf[c.off+1:end]) {
+		c.off = end + 1
+		return
 	}
-	if c.err == nil {
-		hex.Decode(b, raw)
-	}
+	clear(b)
+	c.raw(2 * len(b))
+	c.Failf("want %d lower-case hexadecimal digits", 2*len(b))
 }
 
 // HexBytes is a string of min to max octets in lower-case hexadecimal.
@@ -29,12 +29,15 @@ func (c *Codec) HexBytes(b *[]byte, min, max int) {
 		return
 	}
 	raw, escaped := c.raw(2 * max)
-	if c.err == nil && (escaped || len(raw) < 2*min || len(raw)%2 != 0 || !isLowerHex(raw)) {
+	if c.err != nil {
+		return
+	}
+	out := make([]byte, len(raw)/2)
+	if escaped || len(raw) < 2*min || !Unhex(out, raw) {
 		c.Failf("want %d to %d octets in lower-case hexadecimal", min, max)
+		return
 	}
-	if c.err == nil {
-		*b, _ = hex.AppendDecode(nil, raw)
-	}
+	*b = out
 }
 
 // OptionalHex is a member of n octets that is left out if b is empty.
@@ -48,22 +51,15 @@ func (c *Codec) OptionalHex(name string, b *[]byte, n int) {
 func (c *Codec) OptionalRegister(name string, b *[]byte, n int) {
 	if c.Optional(name, len(*b) > 0) {
 		c.HexBytes(b, n, n)
-		c.Check(slices.ContainsFunc(*b, func(x byte) bool { return x != 0 }), "%s: all zero is left out", name)
+		if !slices.ContainsFunc(*b, func(x byte) bool { return x != 0 }) {
+			c.Failf("%s: all zero is left out", name)
+		}
 	}
 }
 
 func (c *Codec) writeHex(b []byte) {
 	c.buf = append(c.buf, '"')
 	c.buf = append(hex.AppendEncode(c.buf, b), '"')
-}
-
-func isLowerHex(b []byte) bool {
-	for _, x := range b {
-		if (x < '0' || x > '9') && (x < 'a' || x > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 // Base64 is a string of 1 to max octets in base64url without padding.

@@ -17,7 +17,9 @@ func Str[S ~string](c *Codec, s *S, max int) {
 // Word is a string of 1 to max bytes; what says in an error whose it is.
 func Word[S ~string](c *Codec, what string, s *S, max int) {
 	Str(c, s, max)
-	c.Check(*s != "", "%s: want 1 to %d bytes", what, max)
+	if *s == "" {
+		c.Failf("%s: want 1 to %d bytes", what, max)
+	}
 }
 
 // OneOf is a string that is one of a list.
@@ -80,6 +82,7 @@ func (c *Codec) raw(max int) (raw []byte, escaped bool) {
 	// No string needs more than its bytes escaped, so that 2·max bounds the search.
 	for i := c.off; i < len(c.buf) && i-c.off <= 2*max; i++ {
 		switch b := c.buf[i]; {
+		case plain[b]:
 		case b == '"':
 			raw = c.buf[c.off:i]
 			if !escaped && len(raw) > max {
@@ -95,7 +98,7 @@ func (c *Codec) raw(max int) (raw []byte, escaped bool) {
 				c.Failf(`escape: want \" or \\`)
 				return nil, false
 			}
-		case b < 0x20 || b > 0x7e:
+		default:
 			c.Failf("byte %#02x in a string: want printable ASCII", b)
 			return nil, false
 		}
@@ -107,6 +110,14 @@ func (c *Codec) raw(max int) (raw []byte, escaped bool) {
 	c.Failf("string without an end within %d bytes", max)
 	return nil, false
 }
+
+// plain marks the bytes of strings that need no escape.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c <= 0x7e; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 // Printable reports whether s can stand in a canonical string.
 func Printable(s string) bool {
