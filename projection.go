@@ -48,6 +48,7 @@ type Projection struct {
 	Origin   []byte // of the challenge's checkpoint
 	Size     uint64
 	Root     Digest
+	UserData Digest // what the proof speaks for
 
 	Bundle Digest
 
@@ -134,7 +135,7 @@ func project(e *Entry) Projection {
 		}
 	}
 	if f := e.Fresh; f != nil {
-		p.HasFresh, p.Origin, p.Size, p.Root = true, []byte(f.Origin), f.Size, f.Root
+		p.HasFresh, p.Origin, p.Size, p.Root, p.UserData = true, []byte(f.Origin), f.Size, f.Root, f.UserData
 	}
 	p.Joined = e.Joined()
 	return p

@@ -280,10 +280,12 @@ func (s *scanner) fresh(p *Projection) {
 	p.Size = s.wide()
 	s.lit(`,"root":`)
 	s.hex(p.Root[:])
-	for _, m := range []string{`,"checkpoint":`, `,"salt":`, `,"user_data":`} {
+	for _, m := range []string{`,"checkpoint":`, `,"salt":`} {
 		s.lit(m)
 		s.skip(32)
 	}
+	s.lit(`,"user_data":`)
+	s.hex(p.UserData[:])
 	s.lit("}")
 	s.bad = s.bad || len(p.Origin) == 0
 }

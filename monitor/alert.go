@@ -68,6 +68,7 @@ type AlertFilter struct {
 	Unsilenced   bool      // only those that somebody is to be told of
 	Untaken      string    // only those that this sink has not taken
 	Limit        int       // 0: no limit
+	Newest       bool      // the newest first, not the order in which they came
 }
 
 // AddAlerts keeps alerts, durably once it returns, and says how many of them are new. An alert with
@@ -131,11 +132,11 @@ func (m *Monitor) addAlert(ctx context.Context, tx *sql.Tx, a *Alert, q quota) (
 // maxAlerts is how many alerts are read at once.
 const maxAlerts = 256
 
-// Alerts lists alerts in the order in which they came.
+// Alerts lists alerts in the order in which they came, or the newest first.
 func (m *Monitor) Alerts(ctx context.Context, f AlertFilter) iter.Seq2[*Alert, error] {
 	return func(yield func(*Alert, error) bool) {
-		for n := 0; ; {
-			page, last, err := m.state.alerts(ctx, &f)
+		for n, last := 0, int64(0); ; {
+			page, err := m.state.alerts(ctx, &f, &last)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -148,14 +149,19 @@ func (m *Monitor) Alerts(ctx context.Context, f AlertFilter) iter.Seq2[*Alert, e
 			if len(page) < maxAlerts {
 				return
 			}
-			f.After = last
 		}
 	}
 }
 
-// alerts reads a page of alerts, and returns the number of the last.
-func (s *state) alerts(ctx context.Context, f *AlertFilter) (page []*Alert, last int64, err error) {
-	query, args := "SELECT seq, body, silenced FROM alert WHERE seq > ?", []any{f.After}
+// alerts reads the page of alerts after number last, 0 before the first page, and moves last on.
+func (s *state) alerts(ctx context.Context, f *AlertFilter, last *int64) (page []*Alert, err error) {
+	query, args, order := "SELECT seq, body, silenced FROM alert WHERE seq > ?", []any{max(f.After, *last)}, " ORDER BY seq LIMIT ?"
+	if f.Newest {
+		query, args, order = "SELECT seq, body, silenced FROM alert WHERE seq > ? AND (? = 0 OR seq < ?)", []any{f.After, *last, *last}, " ORDER BY seq DESC LIMIT ?"
+	}
+	if f.Severity != "" && f.Severity != rule.Information {
+		query += " AND severity <> 'information'" // there is an index of these
+	}
 	and := func(clause string, arg any) { query, args = query+" AND "+clause, append(args, arg) }
 	for clause, v := range map[string]string{"id = ?": f.ID, "rule = ?": f.Rule, "severity = ?": string(f.Severity), "subject = ?": string(f.Subject),
 		"NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.alert = alert.id AND sink = ?)": f.Untaken} {
@@ -172,27 +178,27 @@ func (s *state) alerts(ctx context.Context, f *AlertFilter) (page []*Alert, last
 	if f.Unsilenced {
 		and("silenced = ?", "")
 	}
-	rows, err := s.db.QueryContext(ctx, query+" ORDER BY seq LIMIT ?", append(args, maxAlerts)...)
+	rows, err := s.db.QueryContext(ctx, query+order, append(args, maxAlerts)...)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read the alerts: %w", err)
+		return nil, fmt.Errorf("read the alerts: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var body, silenced string
 		a := new(Alert)
-		if err := rows.Scan(&last, &body, &silenced); err != nil {
-			return nil, 0, fmt.Errorf("read the alerts: %w", err)
+		if err := rows.Scan(last, &body, &silenced); err != nil {
+			return nil, fmt.Errorf("read the alerts: %w", err)
 		}
 		if err := json.Unmarshal([]byte(body), a); err != nil {
-			return nil, 0, fmt.Errorf("read the alerts: number %d: %w", last, err)
+			return nil, fmt.Errorf("read the alerts: number %d: %w", *last, err)
 		}
 		a.Silenced = silenced
 		page = append(page, a)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, 0, fmt.Errorf("read the alerts: %w", err)
+		return nil, fmt.Errorf("read the alerts: %w", err)
 	}
-	return page, last, nil
+	return page, nil
 }
 
 // Taken records that a sink has taken an alert: it answered, and will not be given it again. A sink

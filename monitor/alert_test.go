@@ -2,6 +2,7 @@ package monitor_test
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,6 +96,51 @@ func TestAlertsAreKeptOnceAndHandedToEverySink(t *testing.T) {
 	if got := alertsOf(t, m, monitor.AlertFilter{Untaken: "other"}); len(got) != 601 {
 		t.Errorf("%d alerts for another sink: want all", len(got))
 	}
+}
+
+// Alerts are counted as they come and as they are silenced, by whichever process; the newest are
+// found without reading the others.
+func TestAlertsAreCountedAndTheNewestFound(t *testing.T) {
+	m, dir := newMonitor(t, monitor.Config{})
+	other := open(t, dir, monitor.Config{})
+	count := func(want ...monitor.AlertCount) {
+		t.Helper()
+		if got, err := m.CountAlerts(t.Context()); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v: want %v", got, err, want)
+		}
+	}
+	count()
+	last := ""
+	for i := range uint64(700) {
+		severity := rule.Information
+		if i%7 == 0 {
+			severity = rule.Alert
+		}
+		list := []monitor.Alert{{Finding: rule.Finding{Rule: "r", Severity: severity, Subject: "s"}, Entries: []monitor.EntryRef{{Origin: "a", Index: i}}}}
+		if n, err := other.AddAlerts(t.Context(), list); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		if i == 300 {
+			count(monitor.AlertCount{Rule: "r", Severity: rule.Alert, N: 43}, monitor.AlertCount{Rule: "r", Severity: rule.Information, N: 258})
+		}
+		if severity == rule.Alert {
+			last = list[0].ID
+		}
+	}
+	newest := alertsOf(t, m, monitor.AlertFilter{Severity: rule.Alert, Newest: true, Limit: 3})
+	if len(newest) != 3 || newest[0].ID != last || newest[0].Entries[0].Index != 693 || newest[2].Entries[0].Index != 679 {
+		t.Errorf("the newest: %+v", newest)
+	}
+	all, turned := alertsOf(t, m, monitor.AlertFilter{}), alertsOf(t, m, monitor.AlertFilter{Newest: true})
+	slices.Reverse(turned)
+	if len(all) != 700 || !slices.EqualFunc(all, turned, func(a, b *monitor.Alert) bool { return a.ID == b.ID }) {
+		t.Errorf("%d alerts, and %d the other way round", len(all), len(turned))
+	}
+	if err := other.Silence(t.Context(), last, "known"); err != nil {
+		t.Fatal(err)
+	}
+	count(monitor.AlertCount{Rule: "r", Severity: rule.Alert, N: 99}, monitor.AlertCount{Rule: "r", Severity: rule.Alert, Silenced: true, N: 1},
+		monitor.AlertCount{Rule: "r", Severity: rule.Information, N: 600})
 }
 
 func TestReadersGoOnWhereTheirAlertsEnd(t *testing.T) {

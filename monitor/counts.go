@@ -1,8 +1,12 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/poclog/poclog/verify/rule"
 )
@@ -15,22 +19,56 @@ type AlertCount struct {
 	N        int
 }
 
+// counted are the alerts up to a number of their order: they only become more, so that each is
+// counted once.
+type counted struct {
+	mu   sync.Mutex // guards what follows
+	last int64
+	n    map[AlertCount]int // by rule and severity
+}
+
 // CountAlerts counts the alerts by rule, severity and whether they are silenced, in that order.
 func (m *Monitor) CountAlerts(ctx context.Context) (list []AlertCount, err error) {
-	rows, err := m.state.db.QueryContext(ctx, "SELECT rule, severity, silenced != '', count(*) FROM alert GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
+	c := &m.counted
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rows, err := m.state.db.QueryContext(ctx, `SELECT rule, severity, 0, count(*), max(seq) FROM alert WHERE seq > ? GROUP BY 1, 2
+		UNION ALL SELECT rule, severity, 1, count(*), 0 FROM alert WHERE silenced <> '' GROUP BY 1, 2`, c.last)
 	if err != nil {
 		return nil, fmt.Errorf("count the alerts: %w", err)
 	}
 	defer rows.Close()
+	all, last, silenced := maps.Clone(c.n), c.last, make(map[AlertCount]int)
+	if all == nil {
+		all = make(map[AlertCount]int)
+	}
 	for rows.Next() {
-		var c AlertCount
-		if err := rows.Scan(&c.Rule, &c.Severity, &c.Silenced, &c.N); err != nil {
+		var x AlertCount
+		var n int
+		var upTo int64
+		if err := rows.Scan(&x.Rule, &x.Severity, &x.Silenced, &n, &upTo); err != nil {
 			return nil, fmt.Errorf("count the alerts: %w", err)
 		}
-		list = append(list, c)
+		if last = max(last, upTo); x.Silenced {
+			x.Silenced = false
+			silenced[x] = n
+		} else {
+			all[x] += n
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("count the alerts: %w", err)
+	}
+	c.last, c.n = last, all
+	for _, x := range slices.SortedFunc(maps.Keys(all), func(a, b AlertCount) int {
+		return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Severity, b.Severity))
+	}) {
+		if n := all[x] - silenced[x]; n > 0 {
+			list = append(list, AlertCount{x.Rule, x.Severity, false, n})
+		}
+		if n := silenced[x]; n > 0 {
+			list = append(list, AlertCount{x.Rule, x.Severity, true, n})
+		}
 	}
 	return list, nil
 }

@@ -17,6 +17,9 @@ var (
 // severalBanks marks a row whose PCRs are a digest of several banks' algorithms and digests.
 const severalBanks = 0xff
 
+// nothing is the digest of the user data of a proof that speaks for nothing.
+var nothing = poclog.Sum(nil)
+
 // fill makes a row of what a leaf says.
 func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen int64, t *terms) {
 	*r = row{}
@@ -45,6 +48,9 @@ func (r *row) fill(kind Kind, p *poclog.Projection, leaf [sha256.Size]byte, seen
 		flags |= flagFresh
 		r.put64(offFreshSize, p.Size)
 		copy(r[offFreshRoot:], p.Root[:])
+		if p.UserData != nothing {
+			copy(r[offUserData:], p.UserData[:])
+		}
 	}
 	if p.More {
 		flags |= flagMore

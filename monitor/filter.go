@@ -3,6 +3,7 @@ package monitor
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"iter"
 	"os"
@@ -29,6 +30,7 @@ type Filter struct {
 	Since, Until time.Time // Since ≤ appraised < Until; zero is no limit
 
 	Identity poclog.Identity // of any kind: records that have it
+	UserData poclog.Digest   // of what proofs speak for, such as a TLS key; zero is any
 }
 
 // maxRead is how many records are read at once.
@@ -79,20 +81,22 @@ func (m *Monitor) logRecords(ctx context.Context, l *logState, f *Filter, yield 
 	defer file.close()
 	match := f.compile(terms)
 	buf := newBlock(maxRead)
-	for at := f.From; at < end; {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		part := buf[:min(maxRead, end-at)*rowSize]
-		if err := file.read(at, part); err != nil {
-			return false, err
-		}
-		for i := range part.len() {
-			if r := part.row(i); match(r) && !yield(r.record(l.origin, at+uint64(i), terms)) {
-				return false, nil
+	for from, to := range m.spans(l.number, f, end) {
+		for at := from; at < to; {
+			if err := ctx.Err(); err != nil {
+				return false, err
 			}
+			part := buf[:min(maxRead, to-at)*rowSize]
+			if err := file.read(at, part); err != nil {
+				return false, err
+			}
+			for i := range part.len() {
+				if r := part.row(i); match(r) && !yield(r.record(l.origin, at+uint64(i), terms)) {
+					return false, nil
+				}
+			}
+			at += uint64(part.len())
 		}
-		at += uint64(part.len())
 	}
 	return true, nil
 }
@@ -107,8 +111,8 @@ func (m *Monitor) Record(ctx context.Context, origin string, index uint64) (*Rec
 
 // compile makes a filter a test of rows of one log.
 func (f *Filter) compile(t *terms) func(*row) bool {
-	id := matchIdentity(f.Identity)
-	proofs := f.Profile != "" || f.Realm != "" || f.MinLevel > 0 || f.Provider != "" || f.Region != "" || f.Zone != "" || f.Identity != ""
+	id := f.wanted()
+	proofs := f.Profile != "" || f.Realm != "" || f.MinLevel > 0 || f.Provider != "" || f.Region != "" || f.Zone != "" || id != nil
 	places := []struct {
 		want term // 0: any
 		at   int
@@ -129,41 +133,54 @@ func (f *Filter) compile(t *terms) func(*row) bool {
 				return false
 			}
 		}
-		return id(r)
+		return id == nil || id.in(r)
 	}
 }
 
-// matchIdentity makes an identity a test of rows. One that is of no known kind matches nothing.
-func matchIdentity(id poclog.Identity) func(*row) bool {
-	kind, value := id.Kind(), id.Value()
-	octets, _ := hex.DecodeString(strings.ReplaceAll(value, "-", "")) // of what is no hexadecimal, nothing that matches
-	match := func(flag uint32, at int) func(*row) bool {
-		return func(r *row) bool {
-			return r.has(flag) && len(octets) > 0 && at+len(octets) <= rowSize && bytes.Equal(r[at:at+len(octets)], octets)
-		}
-	}
-	switch kind {
-	case poclog.IntelPPID:
-		return match(flagPPID, offChip)
-	case poclog.AMDChipID:
-		return match(flagChipID, offChip)
-	case poclog.IntelPIID:
-		return match(flagPIID, offPIID)
-	case poclog.TPMEK:
-		return match(flagEK, offEK)
-	case poclog.TPMAK:
-		return match(flagAK, offAK)
-	case poclog.QuoteKind:
-		return match(flagQuote, offQuote)
-	case poclog.AzureVM:
-		return match(flagAzureVM, offInstance)
-	case poclog.GCEInstance:
-		p, i, _ := strings.Cut(value, ":")
+// A wanted is octets that rows have at a place if they have a flag: an identity, or the beginning of
+// the digest of user data.
+type wanted struct {
+	flag   uint32
+	at     int
+	octets []byte
+}
+
+// in reports whether a row has it.
+func (w *wanted) in(r *row) bool {
+	return r.has(w.flag) && bytes.Equal(r[w.at:w.at+len(w.octets)], w.octets)
+}
+
+// wanted says where rows have what a filter asks for; nil: it asks for no identity. What is no
+// identity of a kind that rows have is found in none.
+func (f *Filter) wanted() *wanted {
+	switch {
+	case f.UserData != poclog.Digest{}:
+		return &wanted{flagFresh, offUserData, f.UserData[:userDataSize]}
+	case f.Identity == "":
+		return nil
+	case f.Identity.Kind() == poclog.GCEInstance:
+		p, i, _ := strings.Cut(f.Identity.Value(), ":")
 		project, _ := strconv.ParseUint(p, 10, 64)
 		instance, _ := strconv.ParseUint(i, 10, 64)
-		return func(r *row) bool {
-			return r.has(flagGCEInstance) && project != 0 && r.u64(offInstance) == project && r.u64(offInstance+8) == instance
+		return &wanted{flagGCEInstance, offInstance, binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, project), instance)}
+	}
+	octets, _ := hex.DecodeString(strings.ReplaceAll(f.Identity.Value(), "-", ""))
+	for _, k := range identityKinds {
+		if k.kind == f.Identity.Kind() && k.size == len(octets) {
+			return &wanted{k.flag, k.at, octets}
 		}
 	}
-	return func(*row) bool { return id == "" }
+	return &wanted{flag: 0}
+}
+
+// identityKinds are the identities of a row: all but a Compute Engine instance's are octets in
+// hexadecimal.
+var identityKinds = []struct {
+	kind     string
+	flag     uint32
+	at, size int
+}{
+	{poclog.IntelPPID, flagPPID, offChip, 16}, {poclog.AMDChipID, flagChipID, offChip, 64}, {poclog.IntelPIID, flagPIID, offPIID, 16},
+	{poclog.TPMEK, flagEK, offEK, 32}, {poclog.TPMAK, flagAK, offAK, 32}, {poclog.QuoteKind, flagQuote, offQuote, 32},
+	{poclog.AzureVM, flagAzureVM, offInstance, 16}, {poclog.GCEInstance, flagGCEInstance, offInstance, 16},
 }

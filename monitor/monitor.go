@@ -18,7 +18,7 @@
 //   - monitor, run, state: the folder, its database and the loop over all logs;
 //   - tail, roots, tree, indexes, trouble, covering: verified reading of one log, and what is wrong
 //     with it;
-//   - record, fill, rows, terms, filter: what is kept of each entry;
+//   - record, fill, rows, terms, filter, lookup: what is kept of each entry;
 //   - facets, index, pairs: which entries are to be compared;
 //   - decide, judge, side, nearer, contradict: comparing them, and the evidence of what is found;
 //   - stated: what registrars stated; package registrars watches it;
@@ -99,6 +99,9 @@ type Monitor struct {
 	dir   string
 	cfg   Config
 	state *state
+
+	lookups *lookups
+	counted counted
 }
 
 // What lies in a monitor's folder.
@@ -132,7 +135,7 @@ func Open(dir string, cfg Config) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Monitor{dir: dir, cfg: cfg, state: s}, nil
+	return &Monitor{dir: dir, cfg: cfg, state: s, lookups: newLookups()}, nil
 }
 
 // Close closes the folder.

@@ -94,6 +94,10 @@ type Place struct {
 // rowSize is the size of a record in a records file, in bytes.
 const rowSize = 512
 
+// userDataSize is how much of the digest of user data a row has: enough that nobody finds other
+// data with the same.
+const userDataSize = rowSize - offUserData
+
 // A row is a record as it lies in the records file: fixed offsets, little-endian numbers, strings
 // as terms of the log. Bytes that an entry has nothing for are zero. The checksum covers the index
 // and what follows it, so that a row can neither rot nor stand in another's place unnoticed.
@@ -137,6 +141,7 @@ const (
 	offKeyType     = 492
 	offBank        = 496 // one byte: 1 + place in banks, or severalBanks
 	offProduct     = 497 // one byte: 1 + place in products
+	offUserData    = 498 // the first octets of the digest of what the proof speaks for; zero: it speaks for nothing
 )
 
 // Flags of a row.

@@ -59,6 +59,8 @@ CREATE TABLE alert (
 	silenced   TEXT NOT NULL DEFAULT ''     -- why nobody is to be told
 ) STRICT;
 CREATE INDEX alert_subject ON alert (subject, seq);
+CREATE INDEX alert_grave ON alert (severity, seq) WHERE severity <> 'information';
+CREATE INDEX alert_silenced ON alert (rule, severity) WHERE silenced <> '';
 CREATE TABLE delivery (                     -- alerts that a sink has taken
 	sink  TEXT NOT NULL,
 	alert TEXT NOT NULL REFERENCES alert(id),

@@ -67,8 +67,9 @@ func (s *Server) serveAlerts(w http.ResponseWriter, r *http.Request) error {
 	return s.writeJSON(w, r, http.StatusOK, a)
 }
 
-// newest finds the last n public alerts of a filter.
+// newest finds the last n public alerts of a filter, in the order in which they came.
 func (s *Server) newest(ctx context.Context, f monitor.AlertFilter, n int, a *AlertsAnswer) error {
+	f.Newest = true
 	for alert, err := range s.folder.Alerts(ctx, f) {
 		if err != nil {
 			return err
@@ -77,13 +78,12 @@ func (s *Server) newest(ctx context.Context, f monitor.AlertFilter, n int, a *Al
 		if !ok {
 			continue
 		}
-		if a.Alerts = append(a.Alerts, shown); len(a.Alerts) > 2*n {
-			a.Alerts, a.More = slices.Clone(a.Alerts[len(a.Alerts)-n:]), true
+		if a.More = len(a.Alerts) == n; a.More {
+			break
 		}
+		a.Alerts = append(a.Alerts, shown)
 	}
-	if extra := len(a.Alerts) - n; extra > 0 {
-		a.Alerts, a.More = a.Alerts[extra:], true
-	}
+	slices.Reverse(a.Alerts)
 	return nil
 }
 

@@ -181,7 +181,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, f pageFunc) e
 	if err != nil {
 		return err
 	}
-	fresh, err := s.unchanged(w, r, logs, s.lists.state(r.Context(), logs))
+	fresh, err := s.unchanged(w, r, logs, s.lists.state(logs))
 	if err != nil || fresh {
 		return err
 	}

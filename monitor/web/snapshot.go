@@ -44,13 +44,14 @@ type day struct {
 }
 
 // snapshots keeps the newest snapshot. One is drawn at a time, and again once the logs have grown
-// and the last is a minute old; who asks meanwhile gets the last.
+// and the last is a minute old, or more where it took long; who asks meanwhile gets the last.
 type snapshots struct {
-	s *Server
+	s    *Server
+	life context.Context // none is drawn beyond it
 
 	mu      sync.Mutex // guards what follows
 	last    *snapshot
-	drawn   time.Time
+	next    time.Time     // before which none is drawn again
 	drawing chan struct{} // closed once the one that is being drawn is there; nil: none is
 	err     error
 }
@@ -58,7 +59,27 @@ type snapshots struct {
 const (
 	snapshotLife = time.Minute
 	snapshotTime = 10 * time.Minute
+	// snapshotShare keeps drawing to a part of the time: a snapshot that takes so long is drawn again
+	// after so many times as long.
+	snapshotShare = 10
 )
+
+// begin draws the first snapshot, so that nobody waits for it, and returns what waits for the last
+// once ctx has ended.
+func (c *snapshots) begin(ctx context.Context) (wait func()) {
+	c.life = ctx
+	if logs, err := c.s.folder.Logs(ctx); err == nil {
+		c.refresh(logs)
+	}
+	return func() {
+		c.mu.Lock()
+		drawing := c.drawing
+		c.mu.Unlock()
+		if drawing != nil {
+			<-drawing
+		}
+	}
+}
 
 // get returns the last snapshot, or waits for the first.
 func (c *snapshots) get(ctx context.Context) (*snapshot, error) {
@@ -66,7 +87,7 @@ func (c *snapshots) get(ctx context.Context) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, drawing := c.refresh(ctx, logs)
+	last, drawing := c.refresh(logs)
 	if last != nil {
 		return last, nil
 	}
@@ -81,32 +102,33 @@ func (c *snapshots) get(ctx context.Context) (*snapshot, error) {
 }
 
 // refresh begins to draw where that is due, and returns what there is by now.
-func (c *snapshots) refresh(ctx context.Context, logs []monitor.LogInfo) (last *snapshot, drawing chan struct{}) {
+func (c *snapshots) refresh(logs []monitor.LogInfo) (last *snapshot, drawing chan struct{}) {
 	of := fmt.Sprintln(statesOf(logs))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	due := c.last == nil || c.last.of != of && c.s.cfg.Clock().Sub(c.drawn) >= snapshotLife
+	due := c.last == nil || c.last.of != of && !c.s.cfg.Clock().Before(c.next)
 	if due && c.drawing == nil {
 		c.drawing = make(chan struct{})
-		go c.draw(context.WithoutCancel(ctx), of)
+		go c.draw(of)
 	}
 	return c.last, c.drawing
 }
 
 // state says what the last snapshot was drawn from: pages change with it, too. Who asks only
 // whether a page has changed has it drawn as well.
-func (c *snapshots) state(ctx context.Context, logs []monitor.LogInfo) string {
-	if last, _ := c.refresh(ctx, logs); last != nil {
+func (c *snapshots) state(logs []monitor.LogInfo) string {
+	if last, _ := c.refresh(logs); last != nil {
 		return last.of
 	}
 	return ""
 }
 
-func (c *snapshots) draw(ctx context.Context, of string) {
-	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+func (c *snapshots) draw(of string) {
+	ctx, cancel := context.WithTimeout(c.life, snapshotTime)
 	defer cancel()
+	begun := c.s.cfg.Clock()
 	next, err := c.s.draw(ctx)
-	if err != nil {
+	if err != nil && c.life.Err() == nil {
 		c.s.cfg.Logger.Warn("the explorer's lists are not drawn", "error", err)
 	}
 	c.mu.Lock()
@@ -115,13 +137,17 @@ func (c *snapshots) draw(ctx context.Context, of string) {
 		next.of = of
 		c.last = next
 	}
-	c.drawn = c.s.cfg.Clock()
+	now := c.s.cfg.Clock()
+	c.next = now.Add(max(snapshotLife, snapshotShare*now.Sub(begun)))
 	close(c.drawing)
 	c.drawing = nil
 }
 
 // draw reads all records and alerts.
 func (s *Server) draw(ctx context.Context) (*snapshot, error) {
+	if err := s.folder.Index(ctx); err != nil {
+		return nil, err
+	}
 	out := new(snapshot)
 	records := func() query.Records { return s.folder.Records(ctx, monitor.Filter{Kind: monitor.KindProof}) }
 	var err error

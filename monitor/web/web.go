@@ -42,6 +42,7 @@ const (
 // Folder is what the service reads: a [monitor.Monitor].
 type Folder interface {
 	query.Ledger
+	Index(ctx context.Context) error // makes records of an identity quick to find
 	Logs(ctx context.Context) ([]monitor.LogInfo, error)
 	Alert(ctx context.Context, id string) (*monitor.Alert, error)
 	CountAlerts(ctx context.Context) ([]monitor.AlertCount, error)
@@ -113,7 +114,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 		folder: folder, cfg: cfg, http: httpd.New(cfg.Limits), quotes: query.Quotes{Ledger: folder, Policies: cfg.Policies},
 		scans: httpd.NewTurns(scanPlaces, scanPlaces/2), judging: httpd.NewTurns(judgePlaces, judgePlaces/2), answers: httpd.NewShares(answerMemory),
 	}
-	s.files, s.lists = newAnswers(s), &snapshots{s: s}
+	s.files, s.lists = newAnswers(s), &snapshots{s: s, life: context.Background()}
 	s.recheck = cfg.Go.assets()
 	s.http.Metrics().MustRegister(&collector{s})
 	return s
@@ -145,6 +146,7 @@ func (s *Server) Handler() http.Handler {
 
 // Serve answers on a listener until the context ends, then lets running requests finish.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer s.lists.begin(ctx)()
 	return s.http.Serve(ctx, l, s.Handler())
 }
 
