@@ -353,41 +353,28 @@ func entryOf(bundle api.EntryBundle, number uint64) ([]byte, error) {
 // receipt fills in the proof that an entry is in the tree of its receipt's checkpoint, and of the
 // first one that covered it, if that is known and another.
 func (s *Service) receipt(ctx context.Context, r poclog.Receipt, first []byte) (file []byte, err error) {
-	size, err := s.include(ctx, r.Index, &r.Inclusion)
+	size, err := s.include(ctx, &r, &r.Inclusion)
 	if err != nil {
 		return nil, err
 	}
 	r.Exceptions = s.published.notesOn(size)
 	if cp, err := tlogpolicy.ParseCheckpoint(first); err == nil && cp.Size < size {
 		r.First = &poclog.Inclusion{Checkpoint: first}
-		if _, err := s.include(ctx, r.Index, r.First); err != nil {
+		if _, err := s.include(ctx, &r, r.First); err != nil {
 			return nil, err
 		}
 	}
 	return r.Marshal()
 }
 
-// include proves an entry in the tree of a checkpoint, whose size it returns.
-func (s *Service) include(ctx context.Context, number uint64, in *poclog.Inclusion) (size uint64, err error) {
+// include proves a receipt's entry in the tree of a checkpoint, whose size it returns.
+func (s *Service) include(ctx context.Context, r *poclog.Receipt, in *poclog.Inclusion) (size uint64, err error) {
 	cp, err := tlogpolicy.ParseCheckpoint(in.Checkpoint)
 	if err != nil {
 		return 0, err
 	}
-	pb, err := client.NewProofBuilder(ctx, cp.Size, s.tree.ReadTile)
-	if err != nil {
-		return 0, fmt.Errorf("prove entry %d: %w", number, err)
-	}
-	path, err := pb.InclusionProof(ctx, number)
-	if err != nil {
-		return 0, fmt.Errorf("prove entry %d: %w", number, err)
-	}
-	for _, h := range path {
-		if len(h) != 32 {
-			return 0, errors.New("prove entry: a hash of another length")
-		}
-		in.Hashes = append(in.Hashes, [32]byte(h))
-	}
-	return cp.Size, nil
+	in.Hashes, err = s.tree.proofs.inclusion(ctx, r.Entry, r.Index, cp)
+	return cp.Size, err
 }
 
 // coveredBy returns the checkpoint that a logged bundle's challenge covers, or nothing.

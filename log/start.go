@@ -70,6 +70,7 @@ func (s *Service) prove(ctx context.Context, ed25519, mldsa note.Signer) error {
 		Reader: store.Reader{Tiles: s.store.Tiles}, signers: []note.Signer{mldsa}, witnesses: q.group(), asking: s.roster,
 		interval: s.cfg.CheckpointInterval, republish: s.cfg.Republish,
 	}
+	s.tree.proofs = newProofTiles(s.tree.ReadTile)
 	if s.tree.guard, err = openGuard(ctx, s.store, ed25519, s.tree); err != nil {
 		return err
 	}

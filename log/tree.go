@@ -18,6 +18,7 @@ import (
 // writing needs Tessera, and Tessera needs a store that can be written to.
 type tree struct {
 	store.Reader
+	proofs    *proofTiles
 	guard     *guard
 	signers   []note.Signer // beside the guard
 	witnesses tessera.WitnessGroup
