@@ -15,6 +15,7 @@ import (
 
 	"github.com/transparency-dev/tessera/client"
 
+	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -34,15 +35,19 @@ type cosigner struct {
 	reader treeReader
 	http   *http.Client
 	roster *roster
+	merge  func(ctx context.Context, base []byte, lines [][]byte) error // so that the log's other front ends have them
 
 	size uint64 // of the checkpoint that it cosigned last, as far as is known
 }
 
 // cosigners returns those of the policy that have an address and are not of the quorum, one for
 // each address.
-func cosigners(roster *roster, r treeReader) []*cosigner {
+func cosigners(roster *roster, kept *store.Store, r treeReader) []*cosigner {
 	var list []*cosigner
-	p := roster.policy
+	p, merge := roster.policy, kept.Cosign
+	if merge == nil {
+		merge = func(context.Context, []byte, [][]byte) error { return nil }
+	}
 	for _, w := range p.Witnesses() {
 		address := addCheckpoint(w.URL)
 		if address == "" || p.Contains(p.Quorum(), w.Name) {
@@ -50,7 +55,7 @@ func cosigners(roster *roster, r treeReader) []*cosigner {
 		}
 		at := slices.IndexFunc(list, func(c *cosigner) bool { return c.url == address })
 		if at < 0 {
-			list = append(list, &cosigner{url: address, policy: p, reader: r, roster: roster, http: &http.Client{Timeout: cosignTimeout}})
+			list = append(list, &cosigner{url: address, policy: p, reader: r, roster: roster, merge: merge, http: &http.Client{Timeout: cosignTimeout}})
 			at = len(list) - 1
 		}
 		list[at].names = append(list[at].names, w.Name)
@@ -65,12 +70,19 @@ func (c *cosigner) follow(ctx context.Context, p *publisher) {
 		base, changed := p.base()
 		pause := time.Hour
 		if len(base) > 0 && !bytes.Equal(base, done) {
-			lines, err := c.ask(ctx, base)
-			if ctx.Err() == nil {
-				c.roster.answered(c.url, err)
+			lines := c.among(base)
+			var err error
+			if len(lines) == 0 {
+				lines, err = c.ask(ctx, base)
+				if ctx.Err() == nil {
+					c.roster.answered(c.url, err)
+				}
+			}
+			if err == nil {
+				p.augment(base, lines)
+				err = c.merge(ctx, base, lines)
 			}
 			if pause = cosignPause; err == nil {
-				p.augment(base, lines)
 				if err := c.takeNote(ctx, base, lines, p); err != nil {
 					c.roster.logger.Warn("no note of exceptions", "auditor", strings.Join(c.names, ", "), "error", err)
 				}
@@ -84,6 +96,17 @@ func (c *cosigner) follow(ctx context.Context, p *publisher) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// among returns the lines of this cosigner's keys that a checkpoint has: another front end asked.
+func (c *cosigner) among(base []byte) (lines [][]byte) {
+	_, sigs, _ := bytes.Cut(base, []byte("\n\n"))
+	for line := range bytes.Lines(sigs) {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(string(line), "— "), " "); ok && slices.Contains(c.names, name) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // ask sends a checkpoint and returns the cosignature lines that the policy knows.

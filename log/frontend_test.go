@@ -3,18 +3,25 @@ package log_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
 
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/peers"
@@ -29,42 +36,45 @@ type sharedLog struct {
 	fab    *fab
 	db     *peers.Database
 	s3     *peers.S3
-	proxy  *peers.Proxy
-	config *mysqls3.Config
 	policy *tlogpolicy.Policy
-	fronts []*victim
+	fronts []*front
+
+	mu     sync.Mutex          // guards what follows
+	signed map[uint64][32]byte // what the guard was told, by size
+}
+
+// A front is a front end with its own ways to the database and to S3.
+type front struct {
+	*victim
+	config *mysqls3.Config
+	link   *peers.Link
+	proxy  *peers.Proxy
 }
 
 func newSharedLog(t *testing.T, fronts int) *sharedLog {
 	t.Helper()
-	l := &sharedLog{t: t, fab: newFab(), s3: peers.NewS3(t), db: peers.NewDatabase(t)}
-	l.proxy = peers.NewProxy(t, l.s3)
-	t.Setenv(mysqls3.EnvPassword, peers.Password)
+	l := &sharedLog{t: t, fab: newFab(), s3: peers.NewS3(t), db: peers.NewDatabase(t), signed: make(map[uint64][32]byte)}
+	_ = os.Setenv(mysqls3.EnvPassword, peers.Password) // the same for every test
 	l.db.SQL(t, "CREATE DATABASE log")
 	l.s3.Bucket(t, "tiles")
 	l.s3.Bucket(t, "guard")
-	l.config = &mysqls3.Config{
-		Kind: mysqls3.Kind, Database: mysqls3.Database{Address: l.db.Address, Name: "log", User: peers.User},
-		Tiles: mysqls3.Bucket{Endpoint: l.proxy.URL, Region: peers.Region, Name: "tiles"}, Guard: mysqls3.Bucket{Endpoint: l.proxy.URL, Region: peers.Region, Name: "guard"},
-	}
-	dir := filepath.Join(t.TempDir(), "front-0")
-	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: l.fab.policy(), Store: l.config}); err != nil {
-		t.Fatal(err)
-	}
-	l.policy = readPolicy(t, dir)
+	folder := t.TempDir()
 	for i := range fronts {
-		at := filepath.Join(filepath.Dir(dir), fmt.Sprintf("front-%d", i))
-		if i > 0 {
-			if err := os.CopyFS(at, os.DirFS(dir)); err != nil {
+		f := &front{victim: &victim{t: t, dir: filepath.Join(folder, fmt.Sprintf("front-%d", i)), address: freeAddress(t)}, link: peers.NewLink(t, l.db.Address), proxy: peers.NewProxy(t, l.s3)}
+		f.proxy.Written = l.wrote
+		l.fronts = append(l.fronts, f)
+		f.config = &mysqls3.Config{
+			Kind: mysqls3.Kind, Database: mysqls3.Database{Address: f.link.Address, Name: "log", User: peers.User},
+			Tiles: mysqls3.Bucket{Endpoint: f.proxy.URL, Region: peers.Region, Name: "tiles"}, Guard: mysqls3.Bucket{Endpoint: f.proxy.URL, Region: peers.Region, Name: "guard"},
+		}
+		if i == 0 {
+			if err := log.Init(f.dir, log.InitOptions{Origin: origin, Policy: l.fab.policy(), Store: f.config}); err != nil {
 				t.Fatal(err)
 			}
-			for _, key := range []string{"ed25519.key", "mldsa44.key"} {
-				if err := os.Chmod(filepath.Join(at, "keys", key), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
+			l.policy = readPolicy(t, f.dir)
+			continue
 		}
-		l.fronts = append(l.fronts, &victim{t: t, dir: at, address: freeAddress(t)})
+		copyFront(t, l.fronts[0].dir, f.dir, f.config)
 	}
 	t.Cleanup(func() {
 		for _, v := range l.fronts {
@@ -74,6 +84,101 @@ func newSharedLog(t *testing.T, fronts int) *sharedLog {
 		}
 	})
 	return l
+}
+
+// copyFront makes the folder of a further front end, with its own ways.
+func copyFront(t *testing.T, from, to string, config *mysqls3.Config) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"ed25519.key", "mldsa44.key"} {
+		if err := os.Chmod(filepath.Join(to, "keys", key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := config.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(to, "store.json"), file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// set says which fault the requests of all front ends to S3 meet.
+func (l *sharedLog) set(fault func(*http.Request) peers.Fault) {
+	for _, f := range l.fronts {
+		f.proxy.Set(fault)
+	}
+}
+
+// wrote takes what was written to S3: each text in the guard may be signed from then on.
+func (l *sharedLog) wrote(path string, body []byte) {
+	if path != "/guard/guard" {
+		return
+	}
+	cp, err := tlogpolicy.ParseCheckpoint(body)
+	if err != nil {
+		l.t.Errorf("the guard: %v", err)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if root, ok := l.signed[cp.Size]; ok && root != cp.Root {
+		l.t.Errorf("two texts of size %d in the guard contradict", cp.Size)
+	}
+	l.signed[cp.Size] = cp.Root
+}
+
+// prefixes recomputes the root of each size that was signed or published from the log as it is now.
+func (l *sharedLog) prefixes(w *lookout) {
+	l.t.Helper()
+	base := "http://" + l.fronts[0].address + "/"
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := slices.Max(slices.Collect(maps.Keys(l.signed)))
+	var cp tlogpolicy.Checkpoint
+	for range 300 { // what was signed last may be on its way
+		if text, err := fetch(base + "checkpoint"); err != nil {
+			l.t.Fatal(err)
+		} else if cp, err = tlogpolicy.ParseCheckpoint(text); err != nil {
+			l.t.Fatal(err)
+		}
+		if cp.Size >= last {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	tree := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
+	for at := uint64(0); at < cp.Size; at += layout.TileWidth {
+		tile, err := fetch(base + layout.TilePath(0, at/layout.TileWidth, layout.PartialTileSize(0, at/layout.TileWidth, cp.Size)))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for ; len(tile) >= sha256.Size && tree.End() < cp.Size; tile = tile[sha256.Size:] {
+			if err := tree.Append(tile[:sha256.Size], nil); err != nil {
+				l.t.Fatal(err)
+			}
+			root, err := tree.GetRootHash(nil)
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			for what, roots := range map[string]map[uint64][32]byte{"signed": l.signed, "published": w.roots} {
+				if want, ok := roots[tree.End()]; ok && !bytes.Equal(root, want[:]) {
+					l.t.Errorf("a checkpoint of size %d was %s that is no prefix of the log", tree.End(), what)
+				}
+			}
+		}
+	}
+	for _, roots := range []map[uint64][32]byte{l.signed, w.roots} {
+		for size := range roots {
+			if size > cp.Size {
+				l.t.Errorf("size %d was signed or published, and the log ends at %d", size, cp.Size)
+			}
+		}
+	}
+	l.t.Logf("%d texts in the guard and %d published sizes are prefixes of the log of size %d; none contradicts", len(l.signed), len(w.roots), cp.Size)
 }
 
 // A crowd submits to all front ends, and keeps every receipt that was returned.
@@ -113,7 +218,7 @@ func (l *sharedLog) crowd(n int) *crowd {
 	return c
 }
 
-func (c *crowd) submit(ctx context.Context, l *sharedLog, v *victim, number uint64) {
+func (c *crowd) submit(ctx context.Context, l *sharedLog, v *front, number uint64) {
 	cl, err := client.New(client.Config{URL: "http://" + v.address, Policy: l.policy, Attempts: 1, Timeout: 20 * time.Second})
 	if err != nil {
 		l.t.Error(err)
@@ -208,16 +313,18 @@ func (w *lookout) look(where string, read func() ([]byte, error)) {
 func (w *lookout) end() {
 	w.stop()
 	<-w.ended
-	w.l.t.Logf("%d looks at checkpoints of %d sizes: none contradicts", w.seen, len(w.roots))
+	w.l.t.Logf("%d looks at checkpoints of %d sizes", w.seen, len(w.roots))
+	w.l.prefixes(w)
 }
 
 // check holds all receipts against the log as it is now, in one front end that is alone.
 func (l *sharedLog) check(receipts [][]byte) {
 	l.t.Helper()
-	checkReceipts(l.t, l.fronts[0], receipts, 1)
+	checkReceipts(l.t, l.fronts[0].victim, receipts, 1)
 }
 
 func TestFrontEndsThatAreKilledLoseNoReceipt(t *testing.T) {
+	t.Parallel()
 	l := newSharedLog(t, 2)
 	for _, v := range l.fronts {
 		v.start()
@@ -237,84 +344,6 @@ func TestFrontEndsThatAreKilledLoseNoReceipt(t *testing.T) {
 	l.check(receipts)
 }
 
-func TestFrontEndsSurviveTheirStores(t *testing.T) {
-	l := newSharedLog(t, 2)
-	for _, v := range l.fronts {
-		v.start()
-	}
-	w, c := l.watch(), l.crowd(8)
-	var turn atomic.Int64
-	often := func(f peers.Fault) func(*http.Request) peers.Fault {
-		return func(r *http.Request) peers.Fault {
-			if turn.Add(1)%4 == 0 {
-				return f
-			}
-			return peers.Pass
-		}
-	}
-	lostPuts := func(r *http.Request) peers.Fault {
-		if r.Method == http.MethodPut && turn.Add(1)%3 == 0 {
-			return peers.Lose
-		}
-		return peers.Pass
-	}
-	always := func(f peers.Fault) func(*http.Request) peers.Fault {
-		return func(*http.Request) peers.Fault { return f }
-	}
-	during := func(d time.Duration, f func(*http.Request) peers.Fault) func() {
-		return func() {
-			l.proxy.Set(f)
-			time.Sleep(d)
-			l.proxy.Set(always(peers.Pass))
-		}
-	}
-	for _, fault := range []struct {
-		name string
-		run  func()
-	}{
-		{"S3 answers 500 to every fourth request", during(5*time.Second, often(peers.Refuse))},
-		{"S3 cuts every fourth request off", during(5*time.Second, often(peers.Cut))},
-		{"S3 loses the answers to every third PUT", during(8*time.Second, lostPuts)},
-		{"S3 is away", during(8*time.Second, always(peers.Refuse))},
-		{"the database is stopped", func() { l.db.Stop(); time.Sleep(3 * time.Second); l.db.Restart(t) }},
-		{"the database is killed", func() { l.db.Kill(); time.Sleep(time.Second); l.db.Restart(t) }},
-		{"the database is killed for longer than a fence holds", func() { l.db.Kill(); time.Sleep(25 * time.Second); l.db.Restart(t) }},
-		{"the database has no connections left", func() {
-			l.db.SQL(t, "ALTER USER '"+peers.User+"'@'%' WITH MAX_USER_CONNECTIONS 2")
-			time.Sleep(5 * time.Second)
-			l.db.SQL(t, "ALTER USER '"+peers.User+"'@'%' WITH MAX_USER_CONNECTIONS 0")
-		}},
-		{"the database ends every connection again and again", func() {
-			for range 20 {
-				l.db.SQL(t, "KILL USER '"+peers.User+"'")
-				time.Sleep(200 * time.Millisecond)
-			}
-		}},
-		{"one front end is paused for longer than its fence holds", func() {
-			pause := l.fronts[0].cmd.Process
-			l.signal(pause, "STOP")
-			time.Sleep(25 * time.Second)
-			l.signal(pause, "CONT")
-		}},
-	} {
-		t.Run(fault.name, func(t *testing.T) {
-			before := c.have()
-			fault.run()
-			// Without hands: both front ends give receipts again.
-			for _, v := range l.fronts {
-				l.waitReceipt(t, v, c)
-			}
-			t.Logf("%d receipts during and after it", c.have()-before)
-		})
-	}
-	receipts := c.end()
-	w.end()
-	t.Logf("%d receipts of %d submissions, %d failed", len(receipts), c.number.Load(), c.failed.Load())
-	l.fronts[1].kill()
-	l.fronts[1].cmd = nil
-	l.check(receipts)
-}
-
 func (l *sharedLog) signal(p *os.Process, name string) {
 	l.t.Helper()
 	if out, err := exec.Command("kill", "-"+name, fmt.Sprint(p.Pid)).CombinedOutput(); err != nil {
@@ -323,7 +352,7 @@ func (l *sharedLog) signal(p *os.Process, name string) {
 }
 
 // waitReceipt waits until a front end answers with a receipt of what is new.
-func (l *sharedLog) waitReceipt(t *testing.T, v *victim, c *crowd) {
+func (l *sharedLog) waitReceipt(t *testing.T, v *front, c *crowd) {
 	t.Helper()
 	cl, err := client.New(client.Config{URL: "http://" + v.address, Policy: l.policy, Attempts: 1, Timeout: 20 * time.Second})
 	if err != nil {
@@ -348,6 +377,7 @@ func (l *sharedLog) waitReceipt(t *testing.T, v *victim, c *crowd) {
 
 // What is restored from a backup is refused, and what is gone is not made anew.
 func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
+	t.Parallel()
 	l := newSharedLog(t, 1)
 	v := l.fronts[0]
 	v.start()

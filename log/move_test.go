@@ -46,8 +46,8 @@ func entries() uint64 {
 // A move that is killed at any moment goes on when it is started again. Old receipts verify, and
 // neither the old folder nor a copy of it is served again.
 func TestFrontEndTakesOverALogThatWasMoved(t *testing.T) {
-	shared := newSharedLog(t, 0) // its store is another log's: a move must not take it
-	taken := shared.config
+	shared := newSharedLog(t, 1) // its store is another log's: a move must not take it
+	taken := shared.fronts[0].config
 	shared.db.SQL(t, "CREATE DATABASE moved")
 	shared.s3.Bucket(t, "moved-tiles")
 	shared.s3.Bucket(t, "moved-guard")

@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 // A publisher watches the published checkpoint.
 type publisher struct {
 	mu         sync.Mutex // guards what follows
-	published  []byte     // as Tessera published it
+	read       []byte     // as it was read last
+	published  []byte     // as Tessera published it, or as this process read it first
 	checkpoint []byte     // with the cosignatures that came since
 	notes      [][]byte   // auditors' notes of exceptions on its tree, ascending by auditor
 	size       uint64
@@ -52,7 +55,12 @@ func (p *publisher) poll(ctx context.Context, read func(context.Context) ([]byte
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err = err; err != nil || string(b) == string(p.published) {
+	if p.err = err; err != nil || bytes.Equal(b, p.read) {
+		return
+	}
+	p.read = b
+	if len(p.published) > 0 && bytes.HasPrefix(b, p.published) { // others added cosignatures
+		p.checkpoint = store.AddCosignatures(b, slices.Collect(bytes.Lines(p.checkpoint[len(p.published):]))...)
 		return
 	}
 	if cp.Size != p.size {
@@ -114,12 +122,7 @@ func (p *publisher) augment(base []byte, lines [][]byte) {
 	if !bytes.Equal(base, p.published) {
 		return
 	}
-	// Whoever reads the checkpoint holds the old slice.
-	more := bytes.Clone(p.checkpoint)
-	for _, l := range lines {
-		more = append(more, l...)
-	}
-	p.checkpoint = more
+	p.checkpoint = store.AddCosignatures(p.checkpoint, lines...)
 }
 
 // latest returns the published checkpoint, or nil before the first.

@@ -83,7 +83,7 @@ func (s *Service) accompany(ctx context.Context) {
 		s.running.Go(func() { s.cfg.Collateral.Run(ctx) })
 	}
 	s.running.Go(func() { s.roster.follow(ctx, s.published) })
-	for _, c := range cosigners(s.roster, s.tree) {
+	for _, c := range cosigners(s.roster, s.store, s.tree) {
 		s.running.Go(func() { c.follow(ctx, s.published) })
 	}
 	s.running.Go(func() { s.patrol(ctx) })

@@ -1,6 +1,8 @@
 package peers
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -27,6 +29,8 @@ const (
 type Proxy struct {
 	URL    string
 	behind *url.URL
+	// Written, if set before the first request, is told each object that the server says it wrote.
+	Written func(path string, body []byte)
 
 	mu    sync.Mutex
 	fault func(*http.Request) Fault
@@ -48,7 +52,8 @@ func NewProxy(t testing.TB, s *S3) *Proxy {
 	return p
 }
 
-// Set says which fault each request meets.
+// Set says which fault each request meets. The function is called for several at once, and may take
+// its time: the request waits.
 func (p *Proxy) Set(fault func(*http.Request) Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,17 +69,34 @@ func (p *Proxy) Count(f Fault) int {
 
 // ServeHTTP passes a request on, or does not.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// What was sent arrives, also where the client gives up meanwhile.
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	p.mu.Lock()
-	fault := p.fault(r)
+	choose := p.fault
+	p.mu.Unlock()
+	fault := choose(r)
+	p.mu.Lock()
 	p.count[fault]++
 	p.mu.Unlock()
 	pass := &httputil.ReverseProxy{
 		Rewrite:      func(pr *httputil.ProxyRequest) { pr.Out.URL.Scheme, pr.Out.URL.Host = p.behind.Scheme, p.behind.Host },
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
+	if p.Written != nil && r.Method == http.MethodPut {
+		pass.ModifyResponse = func(resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				p.Written(r.URL.Path, body)
+			}
+			return nil
+		}
+	}
 	switch fault {
 	case Refuse:
-		_, _ = io.Copy(io.Discard, r.Body) // so that the connection can be used again
 		http.Error(w, "injected", http.StatusInternalServerError)
 	case Cut:
 		panic(http.ErrAbortHandler)

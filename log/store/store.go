@@ -44,6 +44,9 @@ type Store struct {
 	// Turn waits for what one process of a log does at a time, and returns the number of the next
 	// entry: the caller waits until the tree has those below it.
 	Turn func(ctx context.Context, name string) (release func(), next uint64, err error)
+	// Cosign adds others' cosignature lines to the published checkpoint, as long as it is of the tree of
+	// the one that was cosigned. Nil: one process serves the log, and adds them itself.
+	Cosign func(ctx context.Context, cosigned []byte, lines [][]byte) error
 	// Prepare makes the store ready to be written to. It can be called again.
 	Prepare func() error
 	// Writable is why the store cannot be written to, or nil. It answers within seconds.

@@ -35,7 +35,7 @@ type checkpoints struct {
 
 // Put keeps a checkpoint.
 func (c *checkpoints) Put(ctx context.Context, size uint64, seen time.Time, signed []byte, indexed bool) error {
-	p := put{body: signed, seen: seen, contentType: "text/plain; charset=utf-8"}
+	p := put{body: signed, seen: seen, contentType: checkpointType}
 	names := []string{sized(bySize, size)}
 	if indexed {
 		names = append(names, byDigest+poclog.Sum(signed).String(), sized(byIndex, size))

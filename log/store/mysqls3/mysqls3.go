@@ -7,7 +7,7 @@
 //	guard bucket      guard                the last signed checkpoint
 //
 // Objects never change, but for two: checkpoint and guard. These are replaced by compare-and-swap
-// (If-Match), checkpoint never by a smaller one. What answers cannot be told from a lost answer is
+// (If-Match), checkpoint never by a smaller one; cosignatures are added to it the same way. What answers cannot be told from a lost answer is
 // read again: the own bytes are success.
 //
 // The guard is never replicated and never restored. It stands in another bucket than the tiles, so
@@ -80,6 +80,7 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 		Join:        func(ctx context.Context, policy poclog.Digest) error { return present.join(ctx, policy[:]) },
 		Lost:        present.lost,
 		Turn:        tree.turn,
+		Cosign:      tree.cosign,
 		Prepare:     func() error { return nil },
 		Writable:    probe.Check,
 		Close:       func() error { present.leave(); return db.Close() },

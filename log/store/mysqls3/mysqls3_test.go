@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/poclog/poclog"
@@ -52,12 +53,12 @@ func (s *station) config(t *testing.T) *mysqls3.Config {
 }
 
 // times returns a fault that meets the first n requests of a method.
-func times(n int, method string, f peers.Fault) func(*http.Request) peers.Fault {
+func times(n int64, method string, f peers.Fault) func(*http.Request) peers.Fault {
+	var met atomic.Int64
 	return func(r *http.Request) peers.Fault {
-		if r.Method != method || n == 0 {
+		if r.Method != method || met.Add(1) > n {
 			return peers.Pass
 		}
-		n--
 		return f
 	}
 }
@@ -83,7 +84,7 @@ func TestConformance(t *testing.T) {
 			name  string
 			fault peers.Fault
 		}{{"answered with 500", peers.Refuse}, {"cut off", peers.Cut}, {"done, and the answer lost", peers.Lose}} {
-			for _, n := range []int{1, 3, 1000} {
+			for _, n := range []int64{1, 3, 1000} {
 				for _, method := range []string{http.MethodPut, http.MethodGet} {
 					s.Faults = append(s.Faults, storetest.Fault{Name: fmt.Sprintf("%d of %s %s", n, method, f.name), Begin: func(*testing.T, *store.Store) func() {
 						st.proxy.Set(times(n, method, f.fault))

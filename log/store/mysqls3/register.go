@@ -47,7 +47,7 @@ func (r *register) Load(ctx context.Context) (text []byte, version string, err e
 func (r *register) Swap(ctx context.Context, version string, text []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	err := r.bucket.swap(ctx, guardName, put{body: text, ifMatch: version, contentType: "text/plain; charset=utf-8"})
+	err := r.bucket.swap(ctx, guardName, put{body: text, ifMatch: version, contentType: checkpointType})
 	if errors.Is(err, errPrecondition) {
 		return store.ErrChanged
 	}

@@ -29,6 +29,8 @@ const (
 	publishTries   = 8
 )
 
+const checkpointType = "text/plain; charset=utf-8"
+
 // tiles are a tree in a bucket, whose driver keeps its state in the database.
 type tiles struct {
 	bucket   *bucket
@@ -111,7 +113,7 @@ func (t *tiles) publish(ctx context.Context, signed []byte) error {
 	if err != nil {
 		return err
 	}
-	p := put{body: signed, contentType: "text/plain; charset=utf-8"}
+	p := put{body: signed, contentType: checkpointType}
 	for range publishTries {
 		p.ifMatch, p.ifNoneMatch = "", "*"
 		have, err := t.bucket.get(ctx, layout.CheckpointPath, maxRegister)
@@ -132,6 +134,33 @@ func (t *tiles) publish(ctx context.Context, signed []byte) error {
 			p.ifMatch, p.ifNoneMatch = have.etag, ""
 		}
 		if err = t.bucket.swap(ctx, layout.CheckpointPath, p); !errors.Is(err, errPrecondition) {
+			return err
+		}
+	}
+	return fmt.Errorf("the published checkpoint changed %d times meanwhile", publishTries)
+}
+
+// cosign adds cosignature lines to the published checkpoint. Where another front end does so meanwhile
+// it begins again from that; where a checkpoint of another tree was published there is nothing to do.
+func (t *tiles) cosign(ctx context.Context, cosigned []byte, lines [][]byte) error {
+	text, _, _ := bytes.Cut(cosigned, []byte("\n\n"))
+	for range publishTries {
+		have, err := t.bucket.get(ctx, layout.CheckpointPath, maxRegister)
+		if err != nil {
+			return err
+		}
+		if now, _, _ := bytes.Cut(have.body, []byte("\n\n")); !bytes.Equal(now, text) {
+			return nil
+		}
+		merged := store.AddCosignatures(have.body, lines...)
+		if len(merged) == len(have.body) {
+			return nil
+		}
+		if len(merged) > maxRegister {
+			return fmt.Errorf("the published checkpoint with cosignatures has %d bytes: want at most %d", len(merged), maxRegister)
+		}
+		err = t.bucket.swap(ctx, layout.CheckpointPath, put{body: merged, ifMatch: have.etag, contentType: checkpointType})
+		if !errors.Is(err, errPrecondition) {
 			return err
 		}
 	}
