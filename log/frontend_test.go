@@ -74,7 +74,14 @@ func newSharedLog(t *testing.T, fronts int) *sharedLog {
 			l.policy = readPolicy(t, f.dir)
 			continue
 		}
-		copyFront(t, l.fronts[0].dir, f.dir, f.config)
+		copyFront(t, l.fronts[0].dir, f.dir)
+		file, err := f.config.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(f.dir, "store.json"), file, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		for _, v := range l.fronts {
@@ -84,26 +91,6 @@ func newSharedLog(t *testing.T, fronts int) *sharedLog {
 		}
 	})
 	return l
-}
-
-// copyFront makes the folder of a further front end, with its own ways.
-func copyFront(t *testing.T, from, to string, config *mysqls3.Config) {
-	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{"ed25519.key", "mldsa44.key"} {
-		if err := os.Chmod(filepath.Join(to, "keys", key), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file, err := config.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(to, "store.json"), file, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // set says which fault the requests of all front ends to S3 meet.

@@ -131,7 +131,7 @@ func serveFronts(b *testing.B, f *fab, c *mysqls3.Config, n int, appraised bool,
 	return l
 }
 
-func copyFront(b *testing.B, from, to string) {
+func copyFront(b testing.TB, from, to string) {
 	b.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		b.Fatal(err)
