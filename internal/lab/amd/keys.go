@@ -18,10 +18,11 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/poclog/poclog/internal/lab/rsakey"
 )
 
 // octets derives n bytes.
@@ -44,40 +45,7 @@ func (k pssKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte
 	return rsa.SignPSS(bytes.NewReader(salt[:]), k.PrivateKey, opts.HashFunc(), digest, &rsa.PSSOptions{SaltLength: len(salt)})
 }
 
-// found keeps the keys of CAs, each of which takes a while to find.
-var found sync.Map // of seed and label: func() *rsa.PrivateKey
-
-// caKey derives an RSA key.
-func caKey(seed, label string) pssKey {
-	find, _ := found.LoadOrStore(seed+"\n"+label, sync.OnceValue(func() *rsa.PrivateKey {
-		p, q := prime(seed, label, "p"), prime(seed, label, "q")
-		one := big.NewInt(1)
-		phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
-		k := &rsa.PrivateKey{
-			PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, D: new(big.Int).ModInverse(big.NewInt(65537), phi), Primes: []*big.Int{p, q},
-		}
-		k.Precompute()
-		if err := k.Validate(); err != nil {
-			panic(fmt.Sprintf("RSA key %q: %v", label, err)) // the primes are such that this cannot be
-		}
-		return k
-	}))
-	return pssKey{find.(func() *rsa.PrivateKey)()}
-}
-
-// prime derives a prime of 1,024 bits, with both top bits set so that the modulus has full size,
-// and such that 65537 has an inverse.
-func prime(seed, label, which string) *big.Int {
-	b := octets(128, seed, "rsa", label, which)
-	b[0] |= 0xc0
-	b[len(b)-1] |= 1
-	n, step, e := new(big.Int).SetBytes(b), big.NewInt(2), big.NewInt(65537)
-	for r := new(big.Int); ; n.Add(n, step) {
-		if r.Mod(n, e).Cmp(big.NewInt(1)) != 0 && n.ProbablyPrime(10) {
-			return n
-		}
-	}
-}
+var caKeys = rsakey.New(func(seed, label, prime string) []byte { return octets(128, seed, "rsa", label, prime) })
 
 // chipKey derives a key on P-384.
 func chipKey(seed, label string) *ecdsa.PrivateKey {

@@ -73,7 +73,7 @@ func name(common string) pkix.Name {
 
 // ca makes a CA. A zero parent makes it self-signed.
 func (m *Maker) ca(common string, serial int64, parent issued, kind string) issued {
-	key := caKey(m.seed, common)
+	key := pssKey{caKeys.Key(m.seed, common)}
 	t := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: name(common), NotBefore: m.from, NotAfter: m.from.AddDate(caYears, 0, 0), IsCA: true,
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, SignatureAlgorithm: x509.SHA384WithRSAPSS, SubjectKeyId: octets(20, m.seed, common, "ski"),

@@ -51,7 +51,7 @@ type launchSigner struct {
 
 func (l *launchSigner) open() {
 	l.once.Do(func() {
-		l.key = rsaKey(l.seed, "launch endorsements")
+		l.key = rsaKeys.Key(l.seed, "launch endorsements")
 		t := &x509.Certificate{
 			Subject: pkix.Name{CommonName: "GCE-uefi-signer", Organization: []string{"poclog laboratory"}}, NotAfter: l.from.AddDate(validYears, 0, 0),
 			KeyUsage: x509.KeyUsageDigitalSignature,
