@@ -29,8 +29,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A program with the race detector sleeps for a second before it ends, and scripts run 700.
+	os.Setenv("GORACE", raceOptions)
 	testscript.Main(m, map[string]func(){"poclog": main, guestProgram: guestMain})
 }
+
+const raceOptions = "atexit_sleep_ms=0"
 
 // TestCommands runs every script of testdata: daemons included.
 func TestCommands(t *testing.T) {
@@ -42,6 +46,7 @@ func TestCommands(t *testing.T) {
 				return err
 			}
 			env.Setenv("ROOT", root)
+			env.Setenv("GORACE", raceOptions)
 			if folder, ok := realdata.Folder(); ok {
 				env.Setenv("EVIDENCE", folder)
 			}
