@@ -2,10 +2,13 @@ package witness
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/torchwood"
@@ -140,10 +143,33 @@ func parseVerifiers(vkeys []string) (note.Verifiers, error) {
 			return nil, fmt.Errorf("two keys have the name %q and the hash %08x", v.Name(), v.KeyHash())
 		}
 		seen[id{v.Name(), v.KeyHash()}] = k
-		list = append(list, v)
+		list = append(list, &remembering{Verifier: v})
 	}
 	if len(list) > maxKeys {
 		return nil, fmt.Errorf("%d keys: want at most %d", len(list), maxKeys)
 	}
 	return note.VerifierList(list...), nil
+}
+
+// A remembering verifier knows the last signature that it found good, and does not verify it again:
+// a public checkpoint can be repeated by anybody, with other signature lines each time.
+type remembering struct {
+	note.Verifier
+	good atomic.Pointer[[sha256.Size]byte] // the hash of a message and its signature
+}
+
+func (v *remembering) Verify(msg, sig []byte) bool {
+	h := sha256.New()
+	_ = binary.Write(h, binary.BigEndian, uint64(len(msg))) // a hash takes everything
+	h.Write(msg)
+	h.Write(sig)
+	key := [sha256.Size]byte(h.Sum(nil))
+	if good := v.good.Load(); good != nil && *good == key {
+		return true
+	}
+	if !v.Verifier.Verify(msg, sig) {
+		return false
+	}
+	v.good.Store(&key)
+	return true
 }
