@@ -178,7 +178,7 @@ func (s *state) alerts(ctx context.Context, f *AlertFilter, last *int64) (page [
 	if f.Unsilenced {
 		and("silenced = ?", "")
 	}
-	rows, err := s.db.QueryContext(ctx, query+order, append(args, maxAlerts)...)
+	rows, err := s.db.Read.QueryContext(ctx, query+order, append(args, maxAlerts)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the alerts: %w", err)
 	}

@@ -32,7 +32,7 @@ func (m *Monitor) CountAlerts(ctx context.Context) (list []AlertCount, err error
 	c := &m.counted
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	rows, err := m.state.db.QueryContext(ctx, `SELECT rule, severity, 0, count(*), max(seq) FROM alert WHERE seq > ? GROUP BY 1, 2
+	rows, err := m.state.db.Read.QueryContext(ctx, `SELECT rule, severity, 0, count(*), max(seq) FROM alert WHERE seq > ? GROUP BY 1, 2
 		UNION ALL SELECT rule, severity, 1, count(*), 0 FROM alert WHERE silenced <> '' GROUP BY 1, 2`, c.last)
 	if err != nil {
 		return nil, fmt.Errorf("count the alerts: %w", err)
@@ -75,7 +75,7 @@ func (m *Monitor) CountAlerts(ctx context.Context) (list []AlertCount, err error
 
 // CountUntaken counts the alerts that are not silenced and that a sink has not taken.
 func (m *Monitor) CountUntaken(ctx context.Context, sink string) (n int, err error) {
-	err = m.state.db.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE silenced = ''
+	err = m.state.db.Read.QueryRowContext(ctx, `SELECT count(*) FROM alert WHERE silenced = ''
 		AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.alert = alert.id AND sink = ?)`, sink).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count what %s has not taken: %w", sink, err)

@@ -80,13 +80,17 @@ func (m *Monitor) logRecords(ctx context.Context, l *logState, f *Filter, yield 
 	}
 	defer file.close()
 	match := f.compile(terms)
-	buf := newBlock(maxRead)
+	var buf block
 	for from, to := range m.spans(l.number, f, end) {
 		for at := from; at < to; {
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
-			part := buf[:min(maxRead, to-at)*rowSize]
+			n := int(min(maxRead, to-at))
+			if n > buf.len() {
+				buf = newBlock(n)
+			}
+			part := buf[:n*rowSize]
 			if err := file.read(at, part); err != nil {
 				return false, err
 			}

@@ -170,7 +170,7 @@ func scanLog(row interface{ Scan(...any) error }) (*logState, error) {
 
 // log returns what is known of a log, or errNoLog.
 func (s *state) log(ctx context.Context, origin string) (*logState, error) {
-	l, err := scanLog(s.db.QueryRowContext(ctx, "SELECT "+logColumns+" FROM log WHERE origin = ?", origin))
+	l, err := scanLog(s.db.Read.QueryRowContext(ctx, "SELECT "+logColumns+" FROM log WHERE origin = ?", origin))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("log %q: %w", origin, errNoLog)
 	}
@@ -179,7 +179,7 @@ func (s *state) log(ctx context.Context, origin string) (*logState, error) {
 
 // logs returns every log, the removed ones too, by number.
 func (s *state) logs(ctx context.Context) ([]*logState, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT "+logColumns+" FROM log ORDER BY number")
+	rows, err := s.db.Read.QueryContext(ctx, "SELECT "+logColumns+" FROM log ORDER BY number")
 	if err != nil {
 		return nil, fmt.Errorf("list the logs: %w", err)
 	}

@@ -51,39 +51,56 @@ type Stated struct {
 	Entry  *poclog.StatementEntry
 }
 
+// maxStated is how many statements are read at once.
+const maxStated = 256
+
 // Statements lists the statements of the logs that are followed, in the logs' order; of one subject
-// if that is not empty. Nothing of them is verified beyond their being in the log.
+// if that is not empty. Nothing of them is verified beyond their being in the log. The caller may
+// ask the monitor other things meanwhile, and take its time: no connection is held.
 func (m *Monitor) Statements(ctx context.Context, subject poclog.Identity) iter.Seq2[*Stated, error] {
 	return func(yield func(*Stated, error) bool) {
-		query, args := "SELECT log.origin, entry, seen, leaf FROM stated JOIN log ON log.number = stated.log WHERE removed = 0", []any(nil)
-		if subject != "" {
-			query, args = query+" AND subject = ?", append(args, string(subject))
-		}
-		rows, err := m.state.db.QueryContext(ctx, query+" ORDER BY log, entry", args...)
-		if err != nil {
-			yield(nil, fmt.Errorf("read the statements: %w", err))
-			return
-		}
-		defer rows.Close()
-		for rows.Next() {
-			x := new(Stated)
-			var seen int64
-			var leaf []byte
-			err := rows.Scan(&x.Origin, &x.Index, &seen, &leaf)
-			if err == nil {
-				x.Seen = time.Unix(seen, 0).UTC()
-				x.Entry, err = statementOf(leaf)
+		log, entry := 0, int64(-1)
+		for {
+			page, err := m.state.stated(ctx, subject, &log, &entry)
+			for _, x := range page {
+				if !yield(x, nil) {
+					return
+				}
 			}
 			if err != nil {
 				yield(nil, fmt.Errorf("read the statements: %w", err))
 				return
 			}
-			if !yield(x, nil) {
+			if len(page) < maxStated {
 				return
 			}
 		}
-		if err := rows.Err(); err != nil {
-			yield(nil, fmt.Errorf("read the statements: %w", err))
-		}
 	}
+}
+
+// stated reads a page of statements after an entry of a log, and sets both to those of the last.
+func (s *state) stated(ctx context.Context, subject poclog.Identity, log *int, entry *int64) (page []*Stated, err error) {
+	query, args := "SELECT number, log.origin, entry, seen, leaf FROM stated JOIN log ON log.number = stated.log WHERE removed = 0 AND (stated.log, entry) > (?, ?)", []any{*log, *entry}
+	if subject != "" {
+		query, args = query+" AND subject = ?", append(args, string(subject))
+	}
+	rows, err := s.db.Read.QueryContext(ctx, query+" ORDER BY stated.log, entry LIMIT ?", append(args, maxStated)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		x := new(Stated)
+		var seen int64
+		var leaf []byte
+		if err := rows.Scan(log, &x.Origin, entry, &seen, &leaf); err != nil {
+			return page, err
+		}
+		x.Index, x.Seen = uint64(*entry), time.Unix(seen, 0).UTC()
+		if x.Entry, err = statementOf(leaf); err != nil {
+			return page, err
+		}
+		page = append(page, x)
+	}
+	return page, rows.Err()
 }

@@ -81,7 +81,7 @@ func (t *terms) save(ctx context.Context, tx *sql.Tx, log int) error {
 
 // terms reads the terms of a log.
 func (s *state) terms(ctx context.Context, log int) (*terms, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, text FROM term WHERE log = ? ORDER BY id", log)
+	rows, err := s.db.Read.QueryContext(ctx, "SELECT id, text FROM term WHERE log = ? ORDER BY id", log)
 	if err != nil {
 		return nil, fmt.Errorf("read the terms: %w", err)
 	}

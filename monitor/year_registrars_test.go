@@ -200,6 +200,42 @@ func TestHonestRegistrarsRaiseNothing(t *testing.T) {
 	}
 }
 
+// While statements are read no connection is held: who reads slowly, or asks on for each, keeps
+// nobody from the monitor. More loops are within each other here than there are connections.
+func TestAMonitorIsAskedWhileItsStatementsAreRead(t *testing.T) {
+	y := newRegistrarsYear(61)
+	f := newFleet(7, 28, 85, origin)
+	f.also = func(f *fleet) {
+		if f.tick == 0 {
+			y.endorse(f, f.hosts[0])
+		}
+	}
+	f.hour(7)
+	f.end()
+	f.serve(t)
+	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }})
+	if _, err := m.AddLog(t.Context(), f.logs[0].url, testlog.PolicyText(origin)); err != nil {
+		t.Fatal(err)
+	}
+	once(t, m)
+	read := 0
+	var within func(depth int)
+	within = func(depth int) {
+		for _, err := range m.Statements(t.Context(), "") {
+			if read++; err != nil {
+				t.Fatal(err)
+			}
+			if depth > 0 {
+				within(depth - 1)
+			}
+		}
+	}
+	within(15)
+	if read != 16 {
+		t.Errorf("%d statements read: want one in each of 16 loops", read)
+	}
+}
+
 // TestWhatRegistrarsAndMachinesDoWrongIsTold: each rule, and that it is told once.
 func TestWhatRegistrarsAndMachinesDoWrongIsTold(t *testing.T) {
 	const days = 61
