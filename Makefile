@@ -98,7 +98,7 @@ screenshots: ## the explorer's pages at three widths, dark, and printed, into SC
 bench-peers: ## ours beside other projects' programs, which it fetches and builds, as ratios of one run
 	$(GO) run ./internal/versus
 
-strangers: build ## honest load beside strangers who take what they can, as ratios of one run; fails where an honest request failed or memory went over its limit
+strangers: build ## honest load beside strangers who take what they can, as ratios of one run; fails where an honest request failed or got over 5 times slower, or memory went over its limit
 	$(GO) run ./internal/strangers -poclog bin/poclog
 
 fuzz: ## every fuzz target for FUZZTIME each; minimizing is kept short, for it would take the time of slow parsers' targets

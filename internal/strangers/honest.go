@@ -85,7 +85,15 @@ type sample struct {
 	err  error
 }
 
-// honest runs the honest load once, and returns what it saw.
+// Pauses of honest clients between two requests. An address's askers stay below its rate.
+const (
+	readPause     = 10 * time.Millisecond
+	askPause      = 100 * time.Millisecond
+	cosignedPause = 20 * time.Millisecond
+)
+
+// honest runs the honest load once, and returns what it saw: publishers submit so often, and others
+// read and ask as long as they do.
 func (s *stage) honest(ctx context.Context, sc scale) []sample {
 	var mu sync.Mutex
 	var all []sample
@@ -96,12 +104,13 @@ func (s *stage) honest(ctx context.Context, sc scale) []sample {
 		defer mu.Unlock()
 		all = append(all, sample{kind, time.Since(begun), err})
 	}
-	var wg sync.WaitGroup
-	for i := range sc.publishers {
-		p := &publisher{stage: s, vm: i, http: from(fmt.Sprintf("127.0.2.%d", i+1)), url: s.front, policy: s.policy}
-		wg.Go(func() {
+	var publishing, others sync.WaitGroup
+	for i := range sc.Publishers {
+		p := &publisher{stage: s, http: from(fmt.Sprintf("127.0.2.%d", i+1)), url: s.front, policy: s.policy}
+		publishing.Go(func() {
 			defer p.http.CloseIdleConnections()
-			for range sc.submissions {
+			for range sc.Submissions {
+				p.vm = i*machines + int(evidenceNumber.Load()%machines)
 				sub, err := p.evidence(ctx)
 				measure(submits, func() error {
 					if err != nil {
@@ -112,38 +121,51 @@ func (s *stage) honest(ctx context.Context, sc scale) []sample {
 			}
 		})
 	}
-	wg.Go(func() { s.readAll(ctx, sc.reads, measure) })
-	wg.Go(func() { s.askAll(ctx, sc.questions, measure) })
-	wg.Wait()
+	publish, done := context.WithCancel(ctx)
+	again := func(address string, pause time.Duration, do func(c *http.Client, i int)) {
+		c := from(address)
+		others.Go(func() {
+			defer c.CloseIdleConnections()
+			do(c, 0)
+			for i := 1; every(publish, pause); i++ {
+				do(c, i)
+			}
+		})
+	}
+	again("127.0.3.1", readPause, func(c *http.Client, i int) { measure(reads, func() error { return s.read(ctx, c, i) }) })
+	again("127.0.3.2", cosignedPause, func(c *http.Client, _ int) {
+		measure(cosigned, func() error { return get(ctx, c, s.witness.url+"/"+hashOf("log.strangers.test")+"/checkpoint") })
+	})
+	for i := range sc.Asking {
+		again(fmt.Sprintf("127.0.4.%d", i+1), askPause, func(c *http.Client, _ int) {
+			measure(asks, func() error { return ask(ctx, c, s.monitor.url, s.quote) })
+		})
+	}
+	publishing.Wait()
+	done()
+	others.Wait()
 	return all
 }
 
-// readAll reads the log as its readers do, through the proxy and beside it, and the witness.
-func (s *stage) readAll(ctx context.Context, n int, measure func(string, func() error)) {
-	c := from("127.0.3.1")
-	defer c.CloseIdleConnections()
-	get := func(url string) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		return want200(c.Do(req))
+// read reads the log as its readers do, through the proxy and beside it.
+func (s *stage) read(ctx context.Context, c *http.Client, i int) error {
+	url := []string{s.front, s.log.url}[i%2]
+	if i%3 > 0 {
+		return get(ctx, c, url+[]string{"", "/v1/policy", "/health"}[i%3])
 	}
-	for i := range n {
-		prefix := []string{s.front, s.log.url}[i%2]
-		reader, err := (&publisher{stage: s, http: c, url: prefix, policy: s.policy}).client()
-		switch {
-		case err != nil:
-			measure(reads, func() error { return err })
-		case i%3 == 0:
-			measure(reads, func() error { return newest(ctx, reader) })
-		default:
-			measure(reads, func() error { return get(prefix + []string{"/checkpoint", "/v1/policy", "/health"}[i%3]) })
-		}
-		if i%5 == 0 {
-			measure(cosigned, func() error { return get(s.witness.url + "/" + hashOf("log.strangers.test") + "/checkpoint") })
-		}
+	reader, err := (&publisher{stage: s, http: c, url: url, policy: s.policy}).client()
+	if err != nil {
+		return err
 	}
+	return newest(ctx, reader)
+}
+
+func get(ctx context.Context, c *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	return want200(c.Do(req))
 }
 
 // newest reads the newest entries of a log, as a monitor does.
@@ -164,21 +186,13 @@ func hashOf(origin string) string {
 	return d.String()
 }
 
-// askAll asks the monitor whether a logged quote's chip is proven.
-func (s *stage) askAll(ctx context.Context, n int, measure func(string, func() error)) {
-	c := from("127.0.4.1")
-	defer c.CloseIdleConnections()
-	for range n {
-		measure(asks, func() error { return s.ask(ctx, c, s.quote) })
-	}
-}
-
-func (s *stage) ask(ctx context.Context, c *http.Client, quote []byte) error {
+// ask asks a monitor whether a logged quote's chip is proven.
+func ask(ctx context.Context, c *http.Client, monitor string, quote []byte) error {
 	body, err := json.Marshal(map[string]string{"quote": hex.EncodeToString(quote)})
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.monitor.url+"/v1/check_quote", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, monitor+"/v1/check_quote", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
+// machines is how many a publisher has. A log takes only so many entries of one in an hour.
+const machines = 4
+
 // memoryLimit is what each process that is served may take, in MiB.
 const memoryLimit = 512
 
@@ -54,7 +57,8 @@ type stage struct {
 	witness           *process
 	monitor           *process
 	auditor           *process
-	front             string        // the proxy's address
+	front             string        // the URL of the proxy before the log
+	proxy, strangers  *part         // strangers is nil while there are none
 	hangs             *hangingProxy // before the second witness
 	policy            *tlogpolicy.Policy
 	otherPolicy       *tlogpolicy.Policy
@@ -75,7 +79,7 @@ func newStage(ctx context.Context, binary string, publishers int) (s *stage, err
 	}
 	s.cloud = gce.New("strangers", time.Now().AddDate(-1, 0, 0))
 	s.cloud.Advance(time.Since(s.cloud.Now))
-	for i := range publishers + 2 { // of which one is the other log's, and one the monitor's clients'
+	for i := range publishers*machines + 2 { // of which one is the other log's, and one the monitor's clients'
 		h, err := s.cloud.NewHost(s.cloud.Zones[i%len(s.cloud.Zones)], 1)
 		if err != nil {
 			return s, err
@@ -227,9 +231,11 @@ func (s *stage) startLogs(ctx context.Context) error {
 	if s.otherPolicy, err = readPolicy(dir); err != nil {
 		return err
 	}
-	front, closeFront, err := newFront(s.log.url)
-	s.front = front
-	s.closers = append(s.closers, closeFront)
+	if s.proxy, err = s.start(ctx, "front", partFront, 0, s.log.url); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() { _ = s.proxy.end() }) // it only passes on
+	s.front, err = s.proxy.line()
 	return err
 }
 
@@ -333,26 +339,6 @@ func (s *stage) hang(before string) (string, error) {
 	srv := httptest.NewServer(s.hangs)
 	s.closers = append(s.closers, srv.Close)
 	return srv.URL, nil
-}
-
-// newFront is the reverse proxy before the log. It says who its clients are.
-func newFront(target string) (address string, stop func(), err error) {
-	u, err := url.Parse(target)
-	if err != nil {
-		return "", func() {}, err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", func() {}, err
-	}
-	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u); r.SetXForwarded() },
-		// As a real proxy it keeps as many connections as it has requests.
-		Transport:    &http.Transport{MaxIdleConnsPerHost: 64},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
-	}}
-	go func() { _ = srv.Serve(l) }() // Close ends it
-	return "http://" + l.Addr().String(), func() { srv.Close() }, nil
 }
 
 func (s *stage) startAuditor(ctx context.Context) (err error) {

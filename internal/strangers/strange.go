@@ -25,22 +25,31 @@ import (
 	"github.com/poclog/poclog"
 )
 
-// A stranger takes what it can until its context ends. It returns once it has taken hold; ended
+// A stranger takes what it can until its context ends. Begin returns once it has taken hold; ended
 // waits until it has let go.
 type stranger struct {
 	name  string
-	begin func(s *stage, ctx context.Context, sc scale) (ended func(), err error)
+	fault func(s *stage, on bool) error                                             // what fails beside it; nil is nothing
+	begin func(t *targets, ctx context.Context, sc scale) (ended func(), err error) // nil: the fault is all
 }
 
 var strangers = []stranger{
-	{"idle connections", (*stage).idleConnections},
-	{"slow bodies", (*stage).slowBodies},
-	{"a flood of posts through the proxy", (*stage).flood},
-	{"repeated checkpoints at the witness", (*stage).repeatCheckpoints},
-	{"certificates with huge keys", (*stage).hugeKeys},
-	{"a witness that hangs", (*stage).hangingWitness},
-	{"quotes while a log is down", (*stage).quotesOfALogThatIsDown},
-	{"slow readers of alert files", (*stage).slowReaders},
+	{"idle connections", nil, (*targets).idleConnections},
+	{"slow bodies", nil, (*targets).slowBodies},
+	{"a flood of posts through the proxy", nil, (*targets).flood},
+	{"repeated checkpoints at the witness", nil, (*targets).repeatCheckpoints},
+	{"certificates with huge keys", nil, (*targets).hugeKeys},
+	{"a witness that hangs", (*stage).hangWitness, nil},
+	{"quotes while a log is down", (*stage).stopOther, (*targets).quotesOfALogThatIsDown},
+	{"slow readers of alert files", nil, (*targets).slowReaders},
+}
+
+// targets are what strangers know of the services.
+type targets struct {
+	Log, Front, Witness, Monitor string // URLs; Front is the proxy before the log
+	Alert                        string // path of an alert's file at the monitor
+	Quote                        []byte // that is in the log that is down
+	Huge                         []byte // a bundle with a huge key
 }
 
 // dial connects to a URL's host from an address.
@@ -63,10 +72,10 @@ func hold(ctx context.Context, conns []net.Conn) (ended func()) {
 }
 
 // idleConnections opens connections from eight addresses, and says nothing.
-func (s *stage) idleConnections(ctx context.Context, sc scale) (func(), error) {
+func (t *targets) idleConnections(ctx context.Context, sc scale) (func(), error) {
 	var conns []net.Conn
-	targets := []string{s.log.url, s.witness.url, s.monitor.url, s.log.url}
-	for i := range sc.idle {
+	targets := []string{t.Log, t.Witness, t.Monitor, t.Log}
+	for i := range sc.Idle {
 		c, err := dial(ctx, fmt.Sprintf("127.0.10.%d", 1+i%8), targets[i%len(targets)])
 		if err != nil {
 			continue // it was shut out, as it should be
@@ -78,10 +87,10 @@ func (s *stage) idleConnections(ctx context.Context, sc scale) (func(), error) {
 
 // slowBodies sends a part of a body at once from four addresses, directly and through the proxy,
 // and then a byte now and then.
-func (s *stage) slowBodies(ctx context.Context, sc scale) (func(), error) {
+func (t *targets) slowBodies(ctx context.Context, sc scale) (func(), error) {
 	var conns []net.Conn
-	for i := range sc.slow {
-		c, err := dial(ctx, fmt.Sprintf("127.0.11.%d", 1+i%4), []string{s.log.url, s.front}[i%2])
+	for i := range sc.Slow {
+		c, err := dial(ctx, fmt.Sprintf("127.0.11.%d", 1+i%4), []string{t.Log, t.Front}[i%2])
 		if err != nil {
 			continue
 		}
@@ -113,23 +122,30 @@ func every(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// crowd runs something again and again, from addresses of a network, until the context ends.
+// crowd runs something again and again, from addresses of a network, until the context ends. It
+// returns once each has done it for the first time, or a second later.
 func crowd(ctx context.Context, n int, network string, pause time.Duration, f func(c *http.Client, round int)) (ended func()) {
 	var wg sync.WaitGroup
-	var begun sync.WaitGroup
-	begun.Add(n)
+	begun := make(chan struct{}, n)
 	for i := range n {
 		c := from(fmt.Sprintf("%s.%d", network, 1+i%8))
 		wg.Go(func() {
 			defer c.CloseIdleConnections()
 			f(c, 0)
-			begun.Done()
+			begun <- struct{}{}
 			for round := 1; every(ctx, pause); round++ {
 				f(c, round)
 			}
 		})
 	}
-	begun.Wait()
+	late := time.After(time.Second)
+	for range n {
+		select {
+		case <-begun:
+		case <-late:
+			return wg.Wait
+		}
+	}
 	return wg.Wait
 }
 
@@ -145,17 +161,17 @@ func post(ctx context.Context, c *http.Client, url, kind string, body io.Reader)
 }
 
 // flood posts nothing, and garbage, through the proxy.
-func (s *stage) flood(ctx context.Context, sc scale) (func(), error) {
+func (t *targets) flood(ctx context.Context, sc scale) (func(), error) {
 	garbage := [][]byte{nil, []byte("{"), bytes.Repeat([]byte("["), 100_000), bytes.Repeat([]byte{0xff}, 500_000)}
-	return crowd(ctx, sc.flooders, "127.0.12", 20*time.Millisecond, func(c *http.Client, round int) {
-		post(ctx, c, s.front+"/v1/proofs", []string{poclog.BundleType, poclog.SubmissionType}[round%2], bytes.NewReader(garbage[round%len(garbage)]))
+	return crowd(ctx, sc.Flooders, "127.0.12", 20*time.Millisecond, func(c *http.Client, round int) {
+		post(ctx, c, t.Front+"/v1/proofs", []string{poclog.BundleType, poclog.SubmissionType}[round%2], bytes.NewReader(garbage[round%len(garbage)]))
 	}), nil
 }
 
 // repeatCheckpoints sends the log's public checkpoint to the witness, which has cosigned it.
-func (s *stage) repeatCheckpoints(ctx context.Context, sc scale) (func(), error) {
-	return crowd(ctx, sc.repeats, "127.0.13", 5*time.Millisecond, func(c *http.Client, _ int) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.log.url+"/checkpoint", nil)
+func (t *targets) repeatCheckpoints(ctx context.Context, sc scale) (func(), error) {
+	return crowd(ctx, sc.Repeats, "127.0.13", 5*time.Millisecond, func(c *http.Client, _ int) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.Log+"/checkpoint", nil)
 		if err != nil {
 			return
 		}
@@ -170,14 +186,21 @@ func (s *stage) repeatCheckpoints(ctx context.Context, sc scale) (func(), error)
 			return
 		}
 		for range 10 {
-			post(ctx, c, s.witness.url+"/add-checkpoint", "", strings.NewReader("old "+lines[1]+"\n\n"+string(checkpoint)))
+			post(ctx, c, t.Witness+"/add-checkpoint", "", strings.NewReader("old "+lines[1]+"\n\n"+string(checkpoint)))
 		}
 	}), nil
 }
 
 // hugeKeys submits evidence whose attestation key's certificate was signed by a CA with a key of
 // 60,000 bits, which nobody signed.
-func (s *stage) hugeKeys(ctx context.Context, sc scale) (func(), error) {
+func (t *targets) hugeKeys(ctx context.Context, sc scale) (func(), error) {
+	return crowd(ctx, sc.Keys, "127.0.14", 20*time.Millisecond, func(c *http.Client, _ int) {
+		post(ctx, c, t.Front+"/v1/proofs", poclog.BundleType, bytes.NewReader(t.Huge))
+	}), nil
+}
+
+// hugeBundle is such evidence, which answers a challenge of now.
+func (s *stage) hugeBundle(ctx context.Context) ([]byte, error) {
 	p := &publisher{stage: s, vm: 0, http: from("127.0.14.100"), url: s.front, policy: s.policy}
 	sub, err := p.evidence(ctx)
 	if err != nil {
@@ -192,13 +215,7 @@ func (s *stage) hugeKeys(ctx context.Context, sc scale) (func(), error) {
 		return nil, err
 	}
 	b.Set(poclog.ItemTPMAKChain, chain)
-	file, err := b.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	return crowd(ctx, sc.keys, "127.0.14", 20*time.Millisecond, func(c *http.Client, _ int) {
-		post(ctx, c, s.front+"/v1/proofs", poclog.BundleType, bytes.NewReader(file))
-	}), nil
+	return b.Marshal()
 }
 
 // hugeChain is a certificate and its issuer's, whose RSA key is as large as fits. Their signatures
@@ -248,56 +265,39 @@ func hugeChain() ([]byte, error) {
 	return append(leafDER, caDER...), nil
 }
 
-// hangingWitness takes the log's requests to its second witness, and does not answer.
-func (s *stage) hangingWitness(ctx context.Context, _ scale) (func(), error) {
-	s.hangs.hangs.Store(true)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		<-ctx.Done()
-		s.hangs.hangs.Store(false)
-	}()
-	return func() { <-done }, nil
+// hangWitness has the log's second witness take requests, and not answer.
+func (s *stage) hangWitness(on bool) error {
+	s.hangs.hangs.Store(on)
+	return nil
 }
 
-// quotesOfALogThatIsDown holds the other log's process, and asks about a quote whose receipt that
-// log would have to give.
-func (s *stage) quotesOfALogThatIsDown(ctx context.Context, sc scale) (func(), error) {
-	if err := s.other.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		return nil, err
+// stopOther holds the process of the other log.
+func (s *stage) stopOther(on bool) error {
+	if on {
+		return s.other.cmd.Process.Signal(syscall.SIGSTOP)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for i := range sc.askers {
-		c := from(fmt.Sprintf("127.0.15.%d", 1+i%8))
-		wg.Go(func() {
-			defer c.CloseIdleConnections()
-			for ctx.Err() == nil {
-				_ = s.ask(ctx, c, s.otherQuote) // the answer is nobody's
-				every(ctx, 10*time.Millisecond)
-			}
-		})
-	}
-	return func() {
-		<-ctx.Done()
-		cancel()
-		wg.Wait()
-		_ = s.other.cmd.Process.Signal(syscall.SIGCONT) // who has ended needs none
-	}, nil
+	return s.other.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+// quotesOfALogThatIsDown asks about a quote whose receipt the other log would have to give.
+func (t *targets) quotesOfALogThatIsDown(ctx context.Context, sc scale) (func(), error) {
+	return crowd(ctx, sc.Askers, "127.0.15", 10*time.Millisecond, func(c *http.Client, _ int) {
+		_ = ask(ctx, c, t.Monitor, t.Quote) // the answer is nobody's
+	}), nil
 }
 
 // slowReaders ask for an alert's file, and read nothing of it.
-func (s *stage) slowReaders(ctx context.Context, sc scale) (func(), error) {
+func (t *targets) slowReaders(ctx context.Context, sc scale) (func(), error) {
 	var conns []net.Conn
-	for i := range sc.readers {
-		c, err := dial(ctx, fmt.Sprintf("127.0.16.%d", 1+i%4), s.monitor.url)
+	for i := range sc.Readers {
+		c, err := dial(ctx, fmt.Sprintf("127.0.16.%d", 1+i%4), t.Monitor)
 		if err != nil {
 			continue
 		}
 		if t, ok := c.(*net.TCPConn); ok {
 			_ = t.SetReadBuffer(4096) // as little as the system allows
 		}
-		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: monitor\r\n\r\n", s.alert) // it may have been cut off
+		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: monitor\r\n\r\n", t.Alert) // it may have been cut off
 		conns = append(conns, c)
 	}
 	return hold(ctx, conns), nil
