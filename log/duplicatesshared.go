@@ -133,7 +133,7 @@ func (d *sharedDuplicates) lookup(ctx context.Context, key key) (known, bool, er
 }
 
 // claim waits while another front end has the evidence on its way: its entry may be the answer. What
-// was settled between a look and the claim shows in a second look.
+// was settled between a look and the claim shows with the claim.
 func (d *sharedDuplicates) claim(ctx context.Context, e *poclog.Entry) (uint64, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -141,13 +141,12 @@ func (d *sharedDuplicates) claim(ctx context.Context, e *poclog.Entry) (uint64, 
 		if number, ok, err := d.find(ctx, e); err != nil || ok {
 			return number, ok, err
 		}
-		err := d.known.Claim(ctx, store.Key(ownKey(e)))
+		k, ok, err := d.known.Claim(ctx, store.Key(ownKey(e)))
 		if err == nil {
-			number, ok, err := d.find(ctx, e)
-			if err != nil || ok {
+			if ok = ok && (known{k.Number, k.Proved}).answers(provedBy(e)); ok {
 				d.release(e)
 			}
-			return number, ok, err
+			return k.Number, ok, nil
 		}
 		if !errors.Is(err, store.ErrClaimed) {
 			return 0, false, refuse(kindUnavailable, "%w", err)
@@ -160,8 +159,8 @@ func (d *sharedDuplicates) claim(ctx context.Context, e *poclog.Entry) (uint64, 
 	}
 }
 
-// settle notes an entry, and ends its claim after that: who comes then finds the entry. What fails
-// here is made good by following, and by the claim's own end.
+// settle notes an entry, and ends its claim. What fails here is made good by following, and by the
+// claim's own end.
 func (d *sharedDuplicates) settle(number uint64, leaf poclog.Leaf) {
 	e := leaf.Proof
 	if e == nil {
@@ -173,11 +172,7 @@ func (d *sharedDuplicates) settle(number uint64, leaf poclog.Leaf) {
 	for _, k := range answered(e) {
 		rows = append(rows, sharedRow(row{k, known{number, provedBy(e)}}))
 	}
-	err := d.known.Note(ctx, rows)
-	if err == nil {
-		err = d.known.Release(ctx, store.Key(ownKey(e)))
-	}
-	if err != nil {
+	if err := d.known.Settle(ctx, store.Key(ownKey(e)), rows); err != nil {
 		d.logger.Warn("an entry is not noted yet as known evidence", "entry", number, "error", err)
 	}
 }

@@ -143,14 +143,16 @@ var ErrClaimed = errors.New("another front end has this evidence on its way")
 type Known interface {
 	// Find returns the entry that answers for a key.
 	Find(ctx context.Context, key Key) (e KnownEntry, ok bool, err error)
-	// Claim says that evidence is about to be appended; ErrClaimed while another process has a claim. A
-	// claim ends with Release, or some time after its process died: once all that had a number by then
+	// Claim says that evidence is about to be appended, and returns the entry that answers for its key
+	// then: the claim is made in any case. It is ErrClaimed while there is a claim already. A claim ends
+	// with Settle, with Release, or some time after its process died: once all that had a number by then
 	// is known.
-	Claim(ctx context.Context, key Key) error
+	Claim(ctx context.Context, key Key) (e KnownEntry, ok bool, err error)
 	// Release ends a claim of this process.
 	Release(ctx context.Context, key Key) error
-	// Note adds rows of an entry before it is followed.
-	Note(ctx context.Context, rows []KnownRow) error
+	// Settle adds rows of an entry before it is followed, and ends the claim of this process on a key:
+	// who claims it then finds the entry.
+	Settle(ctx context.Context, key Key, rows []KnownRow) error
 	// Next returns how many entries were followed, and the newest config entry among them.
 	Next(ctx context.Context) (next uint64, config []byte, err error)
 	// Follow adds the rows of the entries from a number on, to next. If another process did so

@@ -1,10 +1,13 @@
 package mysqls3
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,10 +38,32 @@ var knownSchema = []string{
 	`INSERT IGNORE INTO PoclogNext VALUES (0, 0, NULL)`,
 }
 
-// known are tables.
+// known are tables. What many submissions ask at one time is one statement.
 type known struct {
-	db    *sql.DB
-	owner []byte // 16 bytes: this process
+	db      *sql.DB
+	owner   []byte // 16 bytes: this process
+	finding *group[store.Key, foundEntry]
+	claims  *group[store.Key, foundEntry]
+	settled *group[settlement, struct{}]
+}
+
+type foundEntry struct {
+	store.KnownEntry
+	ok bool
+}
+
+// A settlement is an entry that is in the tree: the key that was claimed for it, and its rows.
+type settlement struct {
+	key  store.Key
+	rows []store.KnownRow
+}
+
+func newKnown(db *sql.DB, owner []byte) *known {
+	k := &known{db: db, owner: owner}
+	k.finding = &group[store.Key, foundEntry]{do: k.findAll}
+	k.claims = &group[store.Key, foundEntry]{do: k.claimAll}
+	k.settled = &group[settlement, struct{}]{do: k.settleAll}
+	return k
 }
 
 // again repeats what a deadlock, or a table that is not there yet, stopped.
@@ -77,19 +102,137 @@ func (k *known) make(ctx context.Context) error {
 }
 
 // Find looks a key up.
-func (k *known) Find(ctx context.Context, key store.Key) (e store.KnownEntry, ok bool, err error) {
-	err = k.again(ctx, func(ctx context.Context) error {
-		err := k.db.QueryRowContext(ctx, `SELECT number, proved FROM PoclogKnown WHERE k = ?`, key[:]).Scan(&e.Number, &e.Proved)
-		if ok = err == nil; errors.Is(err, sql.ErrNoRows) {
+func (k *known) Find(ctx context.Context, key store.Key) (store.KnownEntry, bool, error) {
+	found, err := k.finding.ask(ctx, key)
+	return found.KnownEntry, found.ok, err
+}
+
+func (k *known) findAll(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
+	keys := make([]any, len(list))
+	for i, a := range list {
+		keys[i] = a.question[:]
+	}
+	found := make(map[store.Key]store.KnownEntry)
+	err := k.again(ctx, func(ctx context.Context) error {
+		return each(ctx, k.db, `SELECT k, number, proved FROM PoclogKnown WHERE k IN (`+marks("?", len(keys))+`)`, keys, func(rows *sql.Rows) error {
+			var key []byte
+			var e store.KnownEntry
+			if err := rows.Scan(&key, &e.Number, &e.Proved); err != nil {
+				return err
+			}
+			found[store.Key(key)] = e
 			return nil
-		}
-		return err
+		})
 	})
-	return e, ok, err
+	for _, a := range list {
+		a.answer.KnownEntry, a.answer.ok = found[a.question]
+	}
+	return err
+}
+
+func marks(mark string, n int) string { return strings.Repeat(mark+", ", n-1) + mark }
+
+// each reads all rows of a query.
+func each(ctx context.Context, db *sql.DB, query string, args []any, read func(*sql.Rows) error) error {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := read(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // Claim inserts a claim, or ends one whose process is dead and whose entry would be known by now.
-func (k *known) Claim(ctx context.Context, key store.Key) error {
+// After that it looks who answers.
+func (k *known) Claim(ctx context.Context, key store.Key) (store.KnownEntry, bool, error) {
+	found, err := k.claims.ask(ctx, key)
+	return found.KnownEntry, found.ok, err
+}
+
+func (k *known) claimAll(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
+	// In one order, so that two processes do not wait for each other.
+	slices.SortFunc(list, func(a, b *asked[store.Key, foundEntry]) int { return bytes.Compare(a.question[:], b.question[:]) })
+	if err := k.insertAll(ctx, list); err != nil {
+		return err
+	}
+	mine := slices.DeleteFunc(slices.Clone(list), func(a *asked[store.Key, foundEntry]) bool { return a.err != nil })
+	if len(mine) == 0 {
+		return nil
+	}
+	err := k.findAll(ctx, mine)
+	if err != nil {
+		_ = k.releaseAll(ctx, mine) // or they expire
+	}
+	return err
+}
+
+// insertAll inserts claims. Each of those that others have is tried by itself.
+func (k *known) insertAll(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
+	err := k.insert(ctx, list)
+	if codeOf(err) != codeDuplicate {
+		return err
+	}
+	there, err := k.claimed(ctx, list)
+	if err != nil {
+		return err
+	}
+	var free, rest []*asked[store.Key, foundEntry]
+	for _, a := range list {
+		if there[a.question] {
+			rest = append(rest, a)
+		} else {
+			free, there[a.question] = append(free, a), true // a second one of the same key is not free
+		}
+	}
+	if len(free) > 0 {
+		if err := k.insert(ctx, free); codeOf(err) == codeDuplicate {
+			rest = append(rest, free...)
+		} else if err != nil {
+			return err
+		}
+	}
+	for _, a := range rest {
+		a.err = k.claimOne(ctx, a.question)
+	}
+	return nil
+}
+
+func (k *known) insert(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
+	args := make([]any, 0, 3*len(list))
+	for _, a := range list {
+		args = append(args, a.question[:], k.owner, int(claimLives/time.Second))
+	}
+	return k.again(ctx, func(ctx context.Context) error {
+		_, err := k.db.ExecContext(ctx, `INSERT INTO PoclogClaims VALUES `+marks(`(?, ?, SYSDATE(6) + INTERVAL ? SECOND, NULL)`, len(list)), args...)
+		return err
+	})
+}
+
+// claimed returns those keys of which there is a claim.
+func (k *known) claimed(ctx context.Context, list []*asked[store.Key, foundEntry]) (map[store.Key]bool, error) {
+	keys := make([]any, len(list))
+	for i, a := range list {
+		keys[i] = a.question[:]
+	}
+	there := make(map[store.Key]bool)
+	return there, k.again(ctx, func(ctx context.Context) error {
+		return each(ctx, k.db, `SELECT k FROM PoclogClaims WHERE k IN (`+marks("?", len(keys))+`)`, keys, func(rows *sql.Rows) error {
+			var key []byte
+			err := rows.Scan(&key)
+			if err == nil {
+				there[store.Key(key)] = true
+			}
+			return err
+		})
+	})
+}
+
+func (k *known) claimOne(ctx context.Context, key store.Key) error {
 	return k.again(ctx, func(ctx context.Context) error {
 		for range 2 {
 			_, err := k.db.ExecContext(ctx, `INSERT INTO PoclogClaims VALUES (?, ?, SYSDATE(6) + INTERVAL ? SECOND, NULL)`, key[:], k.owner, int(claimLives/time.Second))
@@ -133,15 +276,56 @@ func (k *known) expire(ctx context.Context, key store.Key) (ended bool, err erro
 
 // Release removes a claim.
 func (k *known) Release(ctx context.Context, key store.Key) error {
-	return k.again(ctx, func(ctx context.Context) error {
-		_, err := k.db.ExecContext(ctx, `DELETE FROM PoclogClaims WHERE k = ? AND owner = ?`, key[:], k.owner)
-		return err
-	})
+	return k.releaseAll(ctx, []*asked[store.Key, foundEntry]{{question: key}})
 }
 
-// Note adds rows.
-func (k *known) Note(ctx context.Context, rows []store.KnownRow) error {
-	return k.again(ctx, func(ctx context.Context) error { return addKnown(ctx, k.db, rows) })
+func (k *known) releaseAll(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
+	keys := make([]store.Key, len(list))
+	for i, a := range list {
+		keys[i] = a.question
+	}
+	return k.again(ctx, func(ctx context.Context) error { return k.release(ctx, k.db, keys) })
+}
+
+func (k *known) release(ctx context.Context, db execer, keys []store.Key) error {
+	args := []any{k.owner}
+	for _, key := range keys {
+		args = append(args, key[:])
+	}
+	_, err := db.ExecContext(ctx, `DELETE FROM PoclogClaims WHERE owner = ? AND k IN (`+marks("?", len(keys))+`)`, args...)
+	return err
+}
+
+// Settle adds an entry's rows and removes its claim, in one transaction.
+func (k *known) Settle(ctx context.Context, key store.Key, rows []store.KnownRow) error {
+	_, err := k.settled.ask(ctx, settlement{key, rows})
+	return err
+}
+
+func (k *known) settleAll(ctx context.Context, list []*asked[settlement, struct{}]) error {
+	var keys []store.Key
+	var rows []store.KnownRow
+	for _, a := range list {
+		keys, rows = append(keys, a.question.key), append(rows, a.question.rows...)
+	}
+	// In the order of those who follow, so that they and this do not wait for each other.
+	slices.SortStableFunc(rows, func(a, b store.KnownRow) int {
+		return cmp.Or(bytes.Compare(a.Key[:], b.Key[:]), cmp.Compare(a.Number, b.Number))
+	})
+	return k.again(ctx, func(ctx context.Context) error {
+		tx, err := k.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+		if err := addKnown(ctx, tx, rows); err != nil {
+			return err
+		}
+		if err := k.release(ctx, tx, keys); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
 }
 
 type execer interface {
@@ -158,7 +342,7 @@ func addKnown(ctx context.Context, db execer, rows []store.KnownRow) error {
 		for _, r := range rows[:n] {
 			args = append(args, r.Key[:], r.Number, r.Proved)
 		}
-		_, err := db.ExecContext(ctx, `INSERT INTO PoclogKnown (k, number, proved) VALUES `+strings.Repeat(`(?, ?, ?), `, n-1)+`(?, ?, ?)
+		_, err := db.ExecContext(ctx, `INSERT INTO PoclogKnown (k, number, proved) VALUES `+marks(`(?, ?, ?)`, n)+`
 			ON DUPLICATE KEY UPDATE number = @n := IF(`+wins+`, VALUES(number), number), proved = IF(@n = VALUES(number), VALUES(proved), proved)`, args...)
 		if err != nil {
 			return err

@@ -72,7 +72,7 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 		Evidence:    &evidence{bucket: tilesBucket},
 		Guard:       &register{guardBucket},
 		Checkpoints: &checkpoints{bucket: tilesBucket},
-		Known:       &known{db: db, owner: present.id},
+		Known:       newKnown(db, present.id),
 		Shared:      true,
 		Poll:        pollInterval,
 		MinInterval: minInterval,

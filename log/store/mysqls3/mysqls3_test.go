@@ -111,14 +111,14 @@ func TestConformanceOfClaimsOfTheDead(t *testing.T) {
 		return s
 	}
 	dead, alive, key := open(), open(), store.Key{1}
-	if err := dead.Known.Claim(t.Context(), key); err != nil {
+	if _, _, err := dead.Known.Claim(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	name := c.Database.Name
 	st.db.SQL(t, "CREATE TABLE "+name+".SeqCoord (id INT PRIMARY KEY, next BIGINT); INSERT INTO "+name+".SeqCoord VALUES (0, 7)")
 	claim := func(want error) {
 		t.Helper()
-		if err := alive.Known.Claim(t.Context(), key); !errors.Is(err, want) {
+		if _, _, err := alive.Known.Claim(t.Context(), key); !errors.Is(err, want) {
 			t.Errorf("%v: want %v", err, want)
 		}
 	}

@@ -364,10 +364,10 @@ func known(t *testing.T, s Subject) {
 		{store.KnownEntry{Number: 5, Proved: 0}, store.KnownEntry{Number: 7, Proved: 1<<32 - 1}, store.KnownEntry{Number: 7, Proved: 1<<32 - 1}},
 	} {
 		key := byte(i + 1)
-		if err := k.Note(ctx, []store.KnownRow{row(key, test.first.Number, test.first.Proved), row(key+100, 1, 1)}); err != nil {
+		if err := k.Settle(ctx, store.Key{key}, []store.KnownRow{row(key, test.first.Number, test.first.Proved), row(key+100, 1, 1)}); err != nil {
 			t.Fatal(err)
 		}
-		if err := k.Note(ctx, []store.KnownRow{row(key, test.second.Number, test.second.Proved)}); err != nil {
+		if err := k.Settle(ctx, store.Key{key}, []store.KnownRow{row(key, test.second.Number, test.second.Proved)}); err != nil {
 			t.Fatal(err)
 		}
 		if got, ok, err := open(t, s).Known.Find(ctx, store.Key{key}); err != nil || !ok || got != test.want {
@@ -424,7 +424,7 @@ func claims(t *testing.T, s Subject) {
 	for range 6 {
 		k := open(t, s).Known
 		wg.Go(func() {
-			err := k.Claim(ctx, store.Key{1})
+			_, _, err := k.Claim(ctx, store.Key{1})
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -441,13 +441,63 @@ func claims(t *testing.T, s Subject) {
 	if err := st.Known.Release(ctx, store.Key{1}); err != nil { // it is another's
 		t.Error(err)
 	}
-	if err := st.Known.Claim(ctx, store.Key{1}); !errors.Is(err, store.ErrClaimed) {
+	if _, _, err := st.Known.Claim(ctx, store.Key{1}); !errors.Is(err, store.ErrClaimed) {
 		t.Errorf("claimed, though another has it: %v", err)
 	}
 	if err := won[0].Release(ctx, store.Key{1}); err != nil {
 		t.Error(err)
 	}
-	if err := st.Known.Claim(ctx, store.Key{1}); err != nil {
+	if _, _, err := st.Known.Claim(ctx, store.Key{1}); err != nil {
 		t.Errorf("after it was released: %v", err)
 	}
+	manyClaims(t, s)
+}
+
+// manyClaims has several processes claim the same keys at one time: each key has one claim. Who
+// claims it after it was settled finds the entry.
+func manyClaims(t *testing.T, s Subject) {
+	const keys, processes = 100, 4
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := make(map[store.Key][]store.Known)
+	for range processes {
+		k := open(t, s).Known
+		for i := range keys {
+			key := store.Key{2, byte(i)}
+			wg.Go(func() {
+				_, ok, err := k.Claim(ctx, key)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && !ok {
+					won[key] = append(won[key], k)
+				} else if !errors.Is(err, store.ErrClaimed) {
+					t.Errorf("claimed: known %v, %v", ok, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	other := open(t, s).Known
+	for i := range keys {
+		key := store.Key{2, byte(i)}
+		if len(won[key]) != 1 {
+			t.Fatalf("key %d: %d processes claimed it", i, len(won[key]))
+		}
+		wg.Go(func() {
+			want := store.KnownEntry{Number: uint64(i), Proved: 1}
+			if err := won[key][0].Settle(ctx, key, []store.KnownRow{{Key: key, KnownEntry: want}, {Key: store.Key{3, byte(i)}, KnownEntry: want}}); err != nil {
+				t.Error(err)
+			}
+			for range 2 {
+				if got, ok, err := other.Claim(ctx, key); got != want || !ok || err != nil {
+					t.Errorf("key %d, after it was settled: %+v %v %v", i, got, ok, err)
+				}
+				if err := other.Release(ctx, key); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
