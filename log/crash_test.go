@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,10 +11,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,13 +56,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// serveForever serves until it is killed, or stopped by SIGTERM.
 func serveForever(dir, address string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	every := 100 * time.Millisecond
 	if _, err := os.Stat(filepath.Join(dir, "store.json")); err == nil {
 		every = time.Second // the least of that store
 	}
 	svc, err := log.Open(context.Background(), dir, log.Config{
-		Software: "poclog test", CheckpointInterval: every, IndexInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler),
+		Software: "poclog test", CheckpointInterval: every, IndexInterval: 100 * time.Millisecond, UnsafeUnlimited: true, Logger: slog.New(slog.DiscardHandler), Drain: drain,
 	})
 	if err != nil {
 		return err
@@ -68,8 +74,11 @@ func serveForever(dir, address string) error {
 	if err != nil {
 		return err
 	}
-	return http.Serve(l, svc.Handler())
+	return errors.Join(svc.Serve(ctx, l), svc.Close(context.WithoutCancel(ctx)))
 }
+
+// drain is how long a front end of these tests is not ready before it ends.
+const drain = 500 * time.Millisecond
 
 // A victim is a log server that is killed again and again.
 type victim struct {
@@ -103,6 +112,18 @@ func (v *victim) start() {
 	}
 	text, _ := os.ReadFile(stderr.Name())
 	v.t.Fatalf("the log did not start again: %s", text)
+}
+
+// stop asks the log to end, as a service manager does, and wants it to end well.
+func (v *victim) stop() {
+	v.t.Helper()
+	if err := v.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		v.t.Fatal(err)
+	}
+	if err := v.cmd.Wait(); err != nil {
+		text, _ := os.ReadFile(v.stderr)
+		v.t.Errorf("stopped: %v: %s", err, text)
+	}
 }
 
 func (v *victim) kill() {

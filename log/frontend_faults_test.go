@@ -66,6 +66,11 @@ func puts(prefix string) func(*http.Request) bool {
 	}
 }
 
+// putOf chooses what writes an object.
+func putOf(path string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.Method == http.MethodPut && r.URL.Path == path }
+}
+
 func TestFrontEndsSurviveTheirStores(t *testing.T) {
 	t.Parallel()
 	l := newSharedLog(t, 2)
@@ -125,28 +130,28 @@ func TestFrontEndsSurviveTheirStores(t *testing.T) {
 	})
 }
 
-// In each case front end 0 believes that it leads while front end 1 goes on.
+// In each case one front end believes that it leads while the other goes on.
 func TestFrontEndsThatBothBelieveToLead(t *testing.T) {
 	t.Parallel()
 	l := newSharedLog(t, 2)
 	survive(t, l, []storeFault{
-		{"its swap of the guard arrives late", l.late(puts("/guard/guard"))},
-		{"its checkpoint arrives late", l.late(puts("/tiles/checkpoint"))},
-		{"its entries arrive late", l.late(puts("/tiles/tile/entries/"))},
-		{"its tiles arrive late", l.late(puts("/tiles/tile/0/"))},
-		{"the network is silent between it and the database", func(*testing.T) {
+		{"one's swap of the guard arrives late", l.late(putOf("/guard/guard"))},
+		{"one's checkpoint arrives late", l.late(putOf("/tiles/checkpoint"))},
+		{"one's entries arrive late", l.late(puts("/tiles/tile/entries/"))},
+		{"one's tiles arrive late", l.late(puts("/tiles/tile/0/"))},
+		{"the network is silent between one and the database", func(*testing.T) {
 			l.fronts[0].link.Set(peers.Silent)
 			time.Sleep(25 * time.Second)
 			l.fronts[0].link.Set(peers.Whole)
 		}},
-		{"it reaches neither the database nor S3", func(*testing.T) {
+		{"one reaches neither the database nor S3", func(*testing.T) {
 			l.fronts[0].link.Set(peers.Half)
 			l.fronts[0].proxy.Set(func(*http.Request) peers.Fault { return peers.Cut })
 			time.Sleep(25 * time.Second)
 			l.fronts[0].proxy.Set(pass)
 			l.fronts[0].link.Set(peers.Whole)
 		}},
-		{"it is paused for longer than its fence holds", func(*testing.T) {
+		{"one is paused for longer than its fence holds", func(*testing.T) {
 			pause := l.fronts[0].cmd.Process
 			l.signal(pause, "STOP")
 			time.Sleep(25 * time.Second)
@@ -155,44 +160,49 @@ func TestFrontEndsThatBothBelieveToLead(t *testing.T) {
 	})
 }
 
-// late returns a fault: in the moment in which front end 0 sends a request to S3 that is chosen, the
-// database forgets it, and with it its locks. It does not hear of that. The request arrives when front
-// end 1 has published more.
+// late returns a fault: in the moment in which a front end sends a request to S3 that is chosen, the
+// database forgets it, and with it its locks. It does not hear of that. The request arrives when the
+// other one has published more.
 func (l *sharedLog) late(chosen func(*http.Request) bool) func(*testing.T) {
 	return func(t *testing.T) {
-		a := l.fronts[0]
 		sent, arrives := make(chan struct{}), make(chan struct{})
 		var once sync.Once
-		a.proxy.Set(func(r *http.Request) peers.Fault {
-			if chosen(r) {
-				once.Do(func() {
-					a.link.Set(peers.Half)
-					close(sent)
-				})
-				<-arrives
-			}
-			return peers.Pass
-		})
+		who := 0
+		for i, f := range l.fronts {
+			f.proxy.Set(func(r *http.Request) peers.Fault {
+				if chosen(r) {
+					once.Do(func() {
+						who = i
+						f.link.Set(peers.Half)
+						close(sent)
+					})
+					if who == i {
+						<-arrives
+					}
+				}
+				return peers.Pass
+			})
+		}
 		select {
 		case <-sent:
 		case <-time.After(time.Minute):
-			t.Error("front end 0 sent no such request")
+			t.Error("no front end sent such a request")
 			close(arrives)
 			return
 		}
 		from, to := l.published(t), uint64(0)
 		for end := time.Now().Add(time.Minute); to <= from+1; {
 			if to = l.published(t); time.Now().After(end) {
-				t.Error("front end 1 does not go on")
+				t.Error("the other front end does not go on")
 				break
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
 		close(arrives)
 		time.Sleep(time.Second)
-		a.proxy.Set(pass)
-		a.link.Set(peers.Whole)
-		t.Logf("front end 1 published size %d after %d before the request of front end 0 arrived", to, from)
+		l.set(pass)
+		l.fronts[who].link.Set(peers.Whole)
+		t.Logf("size %d was published after %d before the request of front end %d arrived", to, from, who)
 	}
 }
 

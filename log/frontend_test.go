@@ -172,31 +172,36 @@ func (l *sharedLog) prefixes(w *lookout) {
 type crowd struct {
 	number   atomic.Uint64
 	failed   atomic.Uint64
+	last     atomic.Pointer[error] // of the submissions that failed
 	mu       sync.Mutex
 	receipts [][]byte
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }
 
-// again sends every tenth of a crowd's submissions to two front ends at once.
+// again sends every tenth of a crowd's submissions to two addresses at once.
 const again = 10
 
-func (l *sharedLog) crowd(n int) *crowd {
+// crowd begins to submit, to all front ends or to these addresses.
+func (l *sharedLog) crowd(n int, addresses ...string) *crowd {
+	if len(addresses) == 0 {
+		for _, v := range l.fronts {
+			addresses = append(addresses, v.address)
+		}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &crowd{stop: stop}
 	for i := range n {
 		c.wg.Go(func() {
 			for ctx.Err() == nil {
 				number := c.number.Add(1)
-				to := l.fronts[i%len(l.fronts):]
+				to := []string{addresses[i%len(addresses)]}
 				if number%again == 0 {
-					to = l.fronts
-				} else {
-					to = to[:1]
+					to = addresses
 				}
 				var both sync.WaitGroup
-				for _, v := range to {
-					both.Go(func() { c.submit(ctx, l, v, number) })
+				for _, address := range to {
+					both.Go(func() { c.submit(ctx, l, address, number) })
 				}
 				both.Wait()
 			}
@@ -205,15 +210,18 @@ func (l *sharedLog) crowd(n int) *crowd {
 	return c
 }
 
-func (c *crowd) submit(ctx context.Context, l *sharedLog, v *front, number uint64) {
-	cl, err := client.New(client.Config{URL: "http://" + v.address, Policy: l.policy, Attempts: 1, Timeout: 20 * time.Second})
+func (c *crowd) submit(ctx context.Context, l *sharedLog, address string, number uint64) {
+	cl, err := client.New(client.Config{URL: "http://" + address, Policy: l.policy, Attempts: 1, Timeout: 20 * time.Second})
 	if err != nil {
 		l.t.Error(err)
 		return
 	}
 	got, err := cl.Submit(ctx, l.fab.submission(l.t, number))
 	if err != nil {
-		c.failed.Add(1)
+		if ctx.Err() == nil {
+			c.failed.Add(1)
+			c.last.Store(&err)
+		}
 		time.Sleep(5 * time.Millisecond) // what failed is the test
 		return
 	}

@@ -42,10 +42,22 @@ func (s *Service) Handler() http.Handler {
 	return mux
 }
 
-// Serve serves the log on a listener until the context ends, and lets running requests finish. The
-// log stays open.
+// Serve serves the log on a listener until the context ends, and lets running requests finish. A
+// front end first serves on for Config.Drain, and is not ready meanwhile. The log stays open.
 func (s *Service) Serve(ctx context.Context, l net.Listener) error {
-	return s.http.Serve(ctx, l, s.Handler())
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	stop := context.AfterFunc(ctx, func() {
+		defer end()
+		if s.stopping.Store(true); s.store.Shared {
+			select {
+			case <-serving.Done():
+			case <-time.After(s.cfg.Drain):
+			}
+		}
+	})
+	defer stop()
+	return s.http.Serve(serving, l, s.Handler())
 }
 
 // getCheckpoint answers from memory, so that the tiles of what it shows are served too.
@@ -290,6 +302,9 @@ func (s *Service) health() health {
 	}
 	for _, err := range s.troubles() {
 		h.Reasons = append(h.Reasons, err.Error())
+	}
+	if s.stopping.Load() {
+		h.Reasons = append(h.Reasons, "this process is being stopped")
 	}
 	if _, err := s.withheld(); err != nil {
 		h.Reasons = append(h.Reasons, err.Error())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -27,6 +28,7 @@ const (
 	DefaultStatements         = 6000    // entries an hour of one registrar
 	DefaultEvidence           = 4 << 30 // bytes of evidence kept an hour
 	DefaultPublishTimeout     = 30 * time.Second
+	DefaultDrain              = 5 * time.Second
 	bodyCopies                = 4 // a body, what it decodes to, and what its parts are parsed to
 	builders                  = 4 // dossiers that are built at a time, each some megabytes
 	batchSize                 = 256
@@ -66,6 +68,11 @@ type Config struct {
 	// PublishTimeout is how long a submission waits for the checkpoint that covers its entry; 0 is
 	// DefaultPublishTimeout. The entry stays: the same submission finds it later.
 	PublishTimeout time.Duration
+
+	// Drain is how long a front end that is stopped goes on to serve, and says that it is not ready:
+	// who sends requests sends them to others meanwhile. A log in a folder has no others, and stops at
+	// once.
+	Drain time.Duration
 
 	Limits     httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
 	Budget     int          // entries an hour of one chip, key or instance, which addresses share; 0 is DefaultBudget
@@ -117,9 +124,9 @@ func (c *Config) setDefaults() error {
 		c.Evidence = DefaultEvidence
 	}
 	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.PublishTimeout < c.CheckpointInterval ||
-		c.Budget < 0 || c.Evidence < 0 || c.Statements < 0 {
-		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d, statements %d: want at least 100ms, at most 60s, not less than the first, and none negative",
-			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence, c.Statements)
+		c.Budget < 0 || c.Evidence < 0 || c.Statements < 0 || c.Drain < 0 {
+		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d, statements %d, drain %s: want at least 100ms, at most 60s, not less than the first, and none negative",
+			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence, c.Statements, c.Drain)
 	}
 	if c.Limits.Copies == 0 {
 		c.Limits.Copies = bodyCopies
@@ -160,7 +167,8 @@ type Service struct {
 	cancel  context.CancelFunc // ends what is running
 	running sync.WaitGroup
 
-	closing    sync.Mutex // guards closed, and that no admission begins once it is set
+	stopping   atomic.Bool // whether it is stopped, and still serves
+	closing    sync.Mutex  // guards closed, and that no admission begins once it is set
 	closed     bool
 	admissions sync.WaitGroup
 }

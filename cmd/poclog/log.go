@@ -124,6 +124,7 @@ func newLogServeCmd() *cobra.Command {
 	f.DurationVar(&s.cfg.IndexInterval, "index-interval", log.DefaultIndexInterval, "time between index entries of a growing log; ten times that of an idle one")
 	f.DurationVar(&s.cfg.CheckpointInterval, "checkpoint-interval", log.DefaultCheckpointInterval, "time between checkpoints of a growing log, at least 100ms")
 	f.DurationVar(&s.cfg.Republish, "republish", log.DefaultRepublish, "time between checkpoints of an idle log, at most 60s")
+	f.DurationVar(&s.cfg.Drain, "drain", log.DefaultDrain, "how long a front end that is stopped serves on, not ready; a log in a folder stops at once")
 	registerHTTP(f, &s.cfg.Limits)
 	f.Float64Var(&s.cfg.Limits.Rate, "rate", httpd.DefaultRate, "submissions a second from one address")
 	f.IntVar(&s.cfg.Budget, "budget", log.DefaultBudget, "entries an hour of one chip, key or instance")
@@ -152,6 +153,11 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	} else if err := unused(cmd, "nobody is asked for collateral (--pcs, --kds and --launch-endorsements are off, or the realm is no manufacturer's)",
 		"collateral-cache", "collateral-refresh", "unsafe-without-collateral"); err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "store.json")); errors.Is(err, fs.ErrNotExist) {
+		if err := unused(cmd, "a log in a folder has no other front ends", "drain"); err != nil {
+			return err
+		}
 	}
 	if err := servesNoTrap(dir); err != nil {
 		return err

@@ -86,6 +86,7 @@ func TestFlagsWithoutEffectAreRefused(t *testing.T) {
 		{"log init OUT --origin log.test --appraisal F --allow-historical", "--allow-historical"},
 		{"log serve F --pcs off --kds off --launch-endorsements off --unsafe-without-collateral", "--unsafe-without-collateral"},
 		{"log serve F --pcs off --kds off --launch-endorsements off --collateral-cache F", "--collateral-cache"},
+		{"log serve F --pcs off --kds off --launch-endorsements off --drain 1s", "--drain"},
 		{"monitor run --once --interval 10s", "--interval"},
 		{"monitor run --webhook-secret F", "--webhook-secret"},
 		{"monitor run --every 10m", "--every"},
