@@ -6,5 +6,3 @@ func ScanEntry(leaf []byte) (p Projection, ok bool) {
 	ok = len(leaf) <= MaxEntry && s.entry(&p)
 	return p, ok
 }
-
-func ProjectParsed(e *Entry) Projection { return project(e) }

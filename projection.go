@@ -95,7 +95,7 @@ func (p *Projection) Read(leaf []byte) (LeafKind, error) {
 	case err != nil:
 		return LeafUnknown, err
 	case l.Proof != nil:
-		*p = project(l.Proof)
+		*p = l.Proof.Projection()
 		return LeafProof, nil
 	case l.Config != nil:
 		*p = Projection{Appraised: l.Config.Time.Unix()}
@@ -109,8 +109,8 @@ func (p *Projection) Read(leaf []byte) (LeafKind, error) {
 	return LeafUnknown, nil
 }
 
-// project is the projection of a parsed entry.
-func project(e *Entry) Projection {
+// Projection is what [Projection.Read] reads of the entry's leaf.
+func (e *Entry) Projection() Projection {
 	p := Projection{Profile: e.Profile, Level: e.Level, Realm: e.Realm, Appraised: e.Appraised.Unix(), Bundle: e.Evidence.Bundle.SHA256}
 	for _, id := range e.Identities() {
 		p.identity([]byte(id))
@@ -181,6 +181,15 @@ func (p *Projection) identity(id []byte) bool {
 		return p.octets(p.Quote[:], id[i:])
 	}
 	return p.instance(id)
+}
+
+// States reports whether the entry names an identity, which is not its quote. If the entry has
+// more of one kind than the projection holds, it may name others, too.
+func (p *Projection) States(id []byte) bool {
+	var q, none Projection
+	return q.identity(id) && (q.PPID != none.PPID && q.PPID == p.PPID || q.PIID != none.PIID && q.PIID == p.PIID ||
+		q.ChipID != none.ChipID && q.ChipID == p.ChipID || q.EK != none.EK && q.EK == p.EK || q.AK != none.AK && q.AK == p.AK ||
+		q.VM != 0 && q.VM == p.VM && q.Project == p.Project || q.HasUUID && p.HasUUID && q.UUID == p.UUID)
 }
 
 // kindEnd returns where the value of an identity of octets begins.

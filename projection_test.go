@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestProjectionsAreWhatTheParserReads(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: the fast reader does not take it", name)
 		}
-		if want := poclog.ProjectParsed(e); !reflect.DeepEqual(p, want) {
+		if want := e.Projection(); !reflect.DeepEqual(p, want) {
 			t.Errorf("%s: %+v\nwant %+v", name, p, want)
 		}
 	}
@@ -140,7 +141,7 @@ func compareProjection(t *testing.T, leaf []byte) {
 		}
 		return
 	}
-	fromParser := poclog.ProjectParsed(l.Proof)
+	fromParser := l.Proof.Projection()
 	if kind != poclog.LeafProof || !reflect.DeepEqual(p, fromParser) || ok && !reflect.DeepEqual(scanned, fromParser) {
 		t.Fatalf("%q: projected to\n%+v, parsed to\n%+v", leaf, p, fromParser)
 	}
@@ -190,5 +191,35 @@ func BenchmarkHashSameLeaf(b *testing.B) {
 	b.SetBytes(int64(len(leaf)))
 	for b.Loop() {
 		poclog.Sum(leaf)
+	}
+}
+
+// An entry states what it names, but for its quote, and nothing else.
+func TestProjectionsStateWhatEntriesName(t *testing.T) {
+	all, leaves, named := make(map[poclog.Identity]bool), projectable(t), make(map[string][]poclog.Identity)
+	for name, leaf := range leaves {
+		e, err := poclog.ParseEntry(leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named[name] = e.Identities()
+		for _, id := range named[name] {
+			all[id] = true
+		}
+	}
+	for name, leaf := range leaves {
+		var p poclog.Projection
+		if _, err := p.Read(leaf); err != nil {
+			t.Fatal(err)
+		}
+		for id := range all {
+			want := slices.Contains(named[name], id) && id.Kind() != poclog.QuoteKind
+			if got := p.States([]byte(id)); got != want && !p.More {
+				t.Errorf("%s states %s: %t", name, id, got)
+			}
+			if p.States([]byte(id[1:])) || p.States([]byte(id+"0")) {
+				t.Errorf("%s states what is like %s", name, id)
+			}
+		}
 	}
 }

@@ -360,11 +360,16 @@ func (v *verifyCmd) printDossier(w io.Writer, outcome string, a *dossier.Answer)
 // placesOf says where the entries of a name are proven to stand.
 func placesOf(a *dossier.Answer, n dossier.Name) string {
 	var places []string
-	for _, e := range a.Entries {
-		if e.Leaf.Proof == nil || !slices.Contains(n.Numbers, e.Number) {
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if _, listed := slices.BinarySearch(n.Numbers, e.Number); !listed {
 			continue
 		}
-		if p := e.Leaf.Proof.ProvenPlace(); p.Provider.Value != "" {
+		proof := e.Leaf().Proof
+		if proof == nil {
+			continue
+		}
+		if p := proof.ProvenPlace(); p.Provider.Value != "" {
 			place := p.Provider.Value + "/" + max(p.Zone.Value, p.Region.Value)
 			if !slices.Contains(places, place) {
 				places = append(places, place)

@@ -27,7 +27,7 @@ type shownStatement struct {
 func showStatements(cmd *cobra.Command, a *dossier.Answer, id poclog.Identity, pinned, asJSON bool) error {
 	var list []shownStatement
 	for i := range a.Entries {
-		e := a.Entries[i].Leaf.Statement
+		e := a.Entries[i].Leaf().Statement
 		if e == nil || e.Envelope.Statement.Subject != id {
 			continue
 		}

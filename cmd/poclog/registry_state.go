@@ -102,7 +102,7 @@ func (f *stateFlags) checkForm(s *poclog.Statement) error {
 func historyOf(a *dossier.Answer, s *poclog.Statement) (*registry.History, error) {
 	h := new(registry.History)
 	for i := range a.Entries {
-		e := a.Entries[i].Leaf.Statement
+		e := a.Entries[i].Leaf().Statement
 		if e == nil || e.Envelope.Statement.Registrar != s.Registrar || e.Envelope.Statement.Subject != s.Subject {
 			continue
 		}

@@ -121,7 +121,7 @@ func (a *Answer) Agrees(v *receipt.Verdict) error {
 		}
 	}
 	mine := &rule.Claim{Origin: v.Origin, Index: v.Index, Entry: v.Entry, T1: v.T1.Time, T2: v.T2.Time}
-	if f := gravest(a.limits.Across(append(slices.Clone(a.claims), mine))); f != nil {
+	if f := gravest(a.limits.AcrossSights(append(a.sights(), mine.Sight(len(a.Entries))), a.claims(mine))); f != nil {
 		return verify.Failf(StepDossier, "with log %s: %s %s: %s", a.Origin, f.Severity, f.Rule, f.Seen)
 	}
 	return a.stands(v, nil)

@@ -12,6 +12,7 @@ package dossier
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -68,7 +69,7 @@ type Answer struct {
 
 	Subjects []Subject `json:"subjects,omitempty"` // identities whose statements are listed, as the reader's registrars see them
 
-	claims []*rule.Claim // over which the findings were made
+	realm  poclog.Realm // of which the findings were made
 	limits rule.Limits
 
 	pins      *registry.Registrars
@@ -91,7 +92,16 @@ type Entry struct {
 	T1     receipt.Bound `json:"not_before"`
 	T2     receipt.Bound `json:"not_after"`
 
-	Leaf poclog.Leaf `json:"-"`
+	leaf   []byte
+	kind   poclog.LeafKind
+	proof  *poclog.Projection // of a proof
+	rooted bool               // its challenge is known to be of the log's history
+}
+
+// Leaf parses the entry.
+func (e *Entry) Leaf() poclog.Leaf {
+	l, _ := poclog.ParseLeaf(e.leaf) // as it was checked
+	return l
 }
 
 // Check verifies a dossier's file under the reader's policy, and holds it to the reader's demands
@@ -126,7 +136,6 @@ type checking struct {
 
 	answer *Answer
 	head   *receipt.Verdict                        // of the index entry
-	hashes map[uint64][32]byte                     // of the leaves, by number
 	own    map[poclog.Digest]tlogpolicy.Checkpoint // of the log's history, by digest of the signed checkpoint
 }
 
@@ -199,48 +208,73 @@ func (k *checking) lookUp() error {
 	return nil
 }
 
-// list parses the leaves, and holds them to what the names list.
+// list reads the leaves, and holds them to what the names list.
 func (k *checking) list() error {
-	listed := make(map[uint64][]string) // the names that list a number
-	for _, n := range k.answer.Names {
-		for _, number := range n.Numbers {
-			listed[number] = append(listed[number], n.Name)
-		}
+	ahead := make([]listed, len(k.answer.Names))
+	for i, n := range k.answer.Names {
+		id, isUnproven := strings.CutPrefix(n.Name, index.Unproven)
+		ahead[i] = listed{n.Name, []byte(id), !isUnproven, n.Numbers}
 	}
-	k.hashes = make(map[uint64][32]byte)
 	for _, p := range k.file.Pages {
-		for i := range p.Entries {
-			e := &p.Entries[i]
-			if err := k.states(e, listed[e.Number]); err != nil {
+		proofs := make([]poclog.Projection, len(p.Entries))
+		for i, e := range p.Entries {
+			k.answer.Entries = append(k.answer.Entries, Entry{Number: e.Number, leaf: e.Leaf, proof: &proofs[i]})
+			if err := k.answer.Entries[len(k.answer.Entries)-1].listed(ahead); err != nil {
 				return err
 			}
-			delete(listed, e.Number)
 		}
 	}
-	for number, names := range listed {
-		return verify.Failf(StepEntries, "entry %d, which %s lists, is missing", number, names[0])
+	for i := range ahead {
+		if n := &ahead[i]; len(n.numbers) > 0 {
+			return n.missing()
+		}
 	}
 	return nil
 }
 
-// states takes a leaf that states the names that list it.
-func (k *checking) states(e *poclog.DossierEntry, names []string) error {
-	leaf, err := poclog.ParseLeaf(e.Leaf)
-	if err != nil {
+// A listed is a name with its numbers that no entry had yet.
+type listed struct {
+	name    string
+	id      []byte // the identity, where the name is of one
+	proven  bool   // and not of its unproven claims
+	numbers []uint64
+}
+
+func (n *listed) missing() error {
+	return verify.Failf(StepEntries, "entry %d, which %s lists, is missing", n.numbers[0], n.name)
+}
+
+// listed reads a leaf, and takes it off the lists of the names that it states.
+func (e *Entry) listed(ahead []listed) (err error) {
+	if e.kind, err = e.proof.Read(e.leaf); err != nil {
 		return verify.Failf(StepEntries, "entry %d: %w", e.Number, err)
 	}
-	if len(names) == 0 {
+	isListed := false
+	for i := range ahead {
+		n := &ahead[i]
+		if len(n.numbers) == 0 || n.numbers[0] > e.Number {
+			continue
+		}
+		if n.numbers[0] < e.Number {
+			return n.missing()
+		}
+		if !e.states(n) {
+			return verify.Failf(StepEntries, "entry %d does not state %s, which lists it: the index is wrong", e.Number, n.name)
+		}
+		n.numbers, isListed = n.numbers[1:], true
+	}
+	if !isListed {
 		return verify.Failf(StepEntries, "entry %d is listed by no name", e.Number)
 	}
-	stated := index.NamesOf(leaf)
-	for _, n := range names {
-		if !slices.Contains(stated, n) {
-			return verify.Failf(StepEntries, "entry %d does not state %s, which lists it: the index is wrong", e.Number, n)
-		}
-	}
-	k.hashes[e.Number] = receipt.LeafHash(e.Leaf)
-	k.answer.Entries = append(k.answer.Entries, Entry{Number: e.Number, Leaf: leaf})
 	return nil
+}
+
+// states reports whether an entry states a name (index.NamesOf).
+func (e *Entry) states(n *listed) bool {
+	if e.kind == poclog.LeafProof && (e.proof.Level >= poclog.LevelBound) == n.proven && e.proof.States(n.id) {
+		return true
+	}
+	return slices.Contains(index.NamesOf(e.Leaf()), n.name)
 }
 
 // included checks each page's proof.
@@ -248,7 +282,7 @@ func (k *checking) included() error {
 	for i, p := range k.file.Pages {
 		leaves := make([]Leaf, len(p.Entries))
 		for j, e := range p.Entries {
-			leaves[j] = Leaf{Number: e.Number, Hash: k.hashes[e.Number]}
+			leaves[j] = Leaf{Number: e.Number, Hash: receipt.LeafHash(e.Leaf)}
 		}
 		root, err := RootOf(k.head.Size, leaves, p.Proof)
 		if err != nil {
@@ -263,20 +297,43 @@ func (k *checking) included() error {
 
 // compare runs the rules over the entries of the realm that was asked for.
 func (k *checking) compare() {
-	want := poclog.Production
+	a := k.answer
+	a.realm, a.limits = poclog.Production, k.demands.Limits
 	if k.demands.UnsafeRealm != "" {
-		want = k.demands.UnsafeRealm
+		a.realm = k.demands.UnsafeRealm
 	}
-	var claims []*rule.Claim
-	for i := range k.answer.Entries {
-		e := &k.answer.Entries[i]
-		if e.Leaf.Proof == nil || e.Leaf.Proof.Realm != want {
-			continue
+	for i := range a.Entries {
+		if e := &a.Entries[i]; len(k.own) > 0 && e.kind == poclog.LeafProof {
+			e.rooted = k.rooted(e.Leaf().Proof)
 		}
-		claims = append(claims, &rule.Claim{
-			Origin: k.answer.Origin, Index: e.Number, Entry: e.Leaf.Proof, T1: e.T1.Time, T2: e.T2.Time, Rooted: k.rooted(e.Leaf.Proof),
-		})
 	}
-	k.answer.claims, k.answer.limits = claims, k.demands.Limits
-	k.answer.Findings = k.demands.Limits.Across(claims)
+	a.Findings = a.limits.AcrossSights(a.sights(), a.claims(nil))
+}
+
+// sights are the proofs of the realm that was asked for, each at its place in the list.
+func (a *Answer) sights() []rule.Sight {
+	sights := make([]rule.Sight, 0, len(a.Entries)+1)
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if e.kind == poclog.LeafProof && e.proof.Realm == a.realm {
+			dated := !e.T1.Time.IsZero() || !e.T2.Time.IsZero() || e.rooted
+			sights = append(sights, rule.Sight{Origin: a.Origin, Index: e.Number, Entry: e.proof, Dated: dated, At: i})
+		}
+	}
+	return sights
+}
+
+// claims returns the claims of entries by their places in the list, and another one after them.
+func (a *Answer) claims(another *rule.Claim) func(at int) *rule.Claim {
+	parsed := make(map[int]*rule.Claim)
+	parsed[len(a.Entries)] = another
+	return func(at int) *rule.Claim {
+		c := parsed[at]
+		if c == nil {
+			e := &a.Entries[at]
+			c = &rule.Claim{Origin: a.Origin, Index: e.Number, Entry: e.Leaf().Proof, T1: e.T1.Time, T2: e.T2.Time, Rooted: e.rooted}
+			parsed[at] = c
+		}
+		return c
+	}
 }

@@ -48,10 +48,10 @@ func (k *checking) stand(now time.Time) {
 	}
 	for i := range a.Entries {
 		e := &a.Entries[i]
-		s := e.Leaf.Statement
-		if s == nil {
+		if e.kind != poclog.LeafStatement {
 			continue
 		}
+		s := e.Leaf().Statement
 		x := registry.Stated{Number: e.Number, Logged: s.Time, Envelope: &s.Envelope}
 		if e.T2.Known {
 			x.Logged, x.Bounded = e.T2.Time, true
@@ -80,15 +80,15 @@ func (a *Answer) explained(id poclog.Identity, s *registry.Standing) (list []Exp
 		known := true
 		for i := range a.Entries {
 			e := &a.Entries[i]
-			if e.Leaf.Proof == nil || !slices.Contains(e.Leaf.Proof.Identities(), id) {
+			if !e.names(id) {
 				continue
 			}
-			switch at := e.Leaf.Proof.ProvenPlace(); {
-			case isAt(m.Target, &at):
+			switch {
+			case isAt(m.Target, e.proof):
 				if known = known && e.T1.Known; moved.IsZero() || e.T1.Time.Before(moved) {
 					moved = e.T1.Time
 				}
-			case isAt(m.Source, &at):
+			case isAt(m.Source, e.proof):
 				if known = known && e.T2.Known; e.T2.Time.After(last) {
 					last = e.T2.Time
 				}
@@ -101,9 +101,20 @@ func (a *Answer) explained(id poclog.Identity, s *registry.Standing) (list []Exp
 	return list
 }
 
-// isAt reports whether a proven place lies in one that a registrar states.
-func isAt(stated *poclog.StatedPlace, p *poclog.Place) bool {
-	return p.Provider.Value == stated.Provider && (stated.Region == "" || p.Region.Value == stated.Region) && (stated.Zone == "" || p.Zone.Value == stated.Zone)
+// names reports whether an entry is a proof that names an identity, which is no quote.
+func (e *Entry) names(id poclog.Identity) bool {
+	if e.kind != poclog.LeafProof {
+		return false
+	}
+	return e.proof.States([]byte(id)) || e.proof.More && slices.Contains(e.Leaf().Proof.Identities(), id)
+}
+
+// isAt reports whether the proven place of a proof lies in one that a registrar states.
+func isAt(stated *poclog.StatedPlace, p *poclog.Projection) bool {
+	is := func(c *poclog.ProjectedClaim, want string) bool {
+		return want == "" || c.Authentic && string(c.Value) == want
+	}
+	return is(&p.Provider, stated.Provider) && is(&p.Region, stated.Region) && is(&p.Zone, stated.Zone)
 }
 
 // StatementNamesFor returns the names whose lists say what registrars stated of an entry's

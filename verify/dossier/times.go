@@ -109,11 +109,11 @@ func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []mome
 // made returns when the evidence was made at the earliest: after the checkpoint that its challenge
 // has.
 func (k *checking) made(out *Entry, e *poclog.DossierEntry, moments []moment) (receipt.Bound, error) {
-	p := out.Leaf.Proof
-	switch {
-	case e.Challenge == 0:
+	if e.Challenge == 0 {
 		return receipt.Bound{Why: "the file does not have the challenge's checkpoint"}, nil
-	case p == nil || p.Fresh == nil:
+	}
+	p := out.Leaf().Proof
+	if p == nil || p.Fresh == nil {
 		return receipt.Bound{}, verify.Failf(StepTimes, "entry %d answers no challenge, and refers to checkpoint %d as one", e.Number, e.Challenge)
 	}
 	m := moments[e.Challenge-1]

@@ -61,7 +61,8 @@ var collateralRegressed = Rule{
 			put(Facet{Key: [3][]byte{v.Origin, v.Family}, Rank: v.Evaluation})
 		}
 	},
-	Rising: true,
+	Rising:   true,
+	ByNumber: true,
 	Check: func(e, f *Claim, _ Limits) *Finding {
 		e, f = ordered(e, f)
 		if e.Origin != f.Origin || !sameFamily(e.Entry, f.Entry) {

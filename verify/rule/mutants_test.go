@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func claimed(index uint64, change func(e *poclog.Entry)) *Claim {
 		Profile: poclog.GCETDXvTPM, Level: poclog.LevelBound, Realm: poclog.Production, Chassis: []poclog.Identity{ppidA}, Keys: []poclog.Identity{akOne},
 		Instance: poclog.GCEInstanceIdentity(1, 1), Quote: "quote:6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a",
 		Checks: []string{string(verify.TPMAKTemplate), string(verify.BindAKInTEE), string(verify.BindTEEInTPM)}, Appraised: noon,
-		CVM:   poclog.CVM{FMSPC: []byte{1}, PCEID: []byte{1}, Measurement: []byte{1}, TCB: &poclog.TCB{Evaluation: 17}},
+		CVM:   poclog.CVM{FMSPC: []byte{1}, PCEID: []byte{1}, Measurement: []byte{1}, TCB: &poclog.TCB{Status: "UpToDate", Evaluation: 17}},
 		TPM:   &poclog.TPM{KeyType: "ecc-p256", ResetCount: 5, Clock: 100, Safe: true, Firmware: 9, ExtraData: []byte{1}},
 		Place: &poclog.Place{Provider: poclog.Claim{Value: "gce", By: []string{"ak-certificate"}}}, Fresh: &poclog.Fresh{Origin: "a.test", Size: 1},
 	}
@@ -85,7 +86,9 @@ func TestRulesCompareNothingWithNothing(t *testing.T) {
 	metal := both(as(poclog.BareMetalTDXTPM), chassis(ppidA, ekOne))
 	fmspc := func(b ...byte) edit { return func(e *poclog.Entry) { e.CVM.FMSPC = b } }
 	pceid := func(b ...byte) edit { return func(e *poclog.Entry) { e.CVM.PCEID = b } }
-	evaluation := func(n uint32) edit { return func(e *poclog.Entry) { e.CVM.TCB = &poclog.TCB{Evaluation: n} } }
+	evaluation := func(n uint32) edit {
+		return func(e *poclog.Entry) { e.CVM.TCB = &poclog.TCB{Status: "UpToDate", Evaluation: n} }
+	}
 	late := func(e *poclog.Entry) { e.Appraised = noon.Add(time.Hour) }
 	noTCB := func(e *poclog.Entry) { e.CVM.TCB = nil }
 	stale := func(e *poclog.Entry) { e.Fresh = nil }
@@ -379,8 +382,8 @@ func TestTimesBetweenClaims(t *testing.T) {
 			t.Errorf("%s to %s, appraised %s: want %t", c.t1, c.t2, c.at, c.want)
 		}
 	}
-	if facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil || facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.CVM.TCB = nil })) != nil ||
-		facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.CVM.FMSPC = nil })) != nil || len(facetsOf(&collateralRegressed, claimed(1, nil))) != 1 {
+	if facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.Fresh = nil })) != nil ||
+		facetsOf(&collateralRegressed, claimed(1, func(e *poclog.Entry) { e.CVM.TCB = nil })) != nil || len(facetsOf(&collateralRegressed, claimed(1, nil))) != 1 {
 		t.Error("facets of what cannot regress")
 	}
 }
@@ -509,13 +512,15 @@ func recorded(rising bool, values map[uint64]string, pairs *[]string) *Rule {
 // values rise, with the two greatest.
 func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 	run := func(rising bool, values ...string) string {
-		byIndex, claims, views, pairs := make(map[uint64]string), []*Claim(nil), []*View(nil), []string(nil)
+		byIndex, pairs := make(map[uint64]string), []string(nil)
+		var claims []*Claim
+		c := newComparison(recorded(rising, byIndex, &pairs), Limits{}, func(at int) *Claim { return claims[at] })
 		for i, v := range values {
 			byIndex[uint64(i)] = v
-			claims, views = append(claims, claimed(uint64(i), nil)), append(views, &View{Evaluation: uint64(i)})
+			claims = append(claims, claimed(uint64(i), nil))
+			s := claims[i].Sight(i)
+			c.take(&View{Evaluation: uint64(i)}, &s)
 		}
-		f := finder{seen: make(map[string]bool)}
-		f.rule(recorded(rising, byIndex, &pairs), claims, views)
 		return strings.Join(pairs, " ")
 	}
 	for _, c := range []struct {
@@ -544,8 +549,6 @@ func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 		t.Errorf("the last claim is compared %d times: want %d", n, 1+maxFirsts)
 	}
 	f := finder{seen: make(map[string]bool)}
-	f.rule(&Rule{ID: "alone", Facets: func(*View, func(Facet)) { t.Error("asked for facets") }}, []*Claim{claimed(1, nil)}, make([]*View, 1))
-	f.rule(&Rule{ID: "none", Check: func(*Claim, *Claim, Limits) *Finding { t.Error("compared"); return nil }}, []*Claim{claimed(1, nil), claimed(2, nil)}, make([]*View, 2))
 	f.add(nil)
 	f.add(&Finding{Rule: "a"})
 	f.add(&Finding{Rule: "a"})
@@ -562,3 +565,54 @@ func TestAcrossComparesWhatCanDiffer(t *testing.T) {
 		t.Errorf("%d findings", len(found))
 	}
 }
+
+// What a rising rule does not compare, it would find nothing in: for every two of many claims.
+func TestWhatCannotFallIsNotCompared(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	var claims []*Claim
+	for i := range 300 {
+		c := claimed(uint64(i), func(e *poclog.Entry) {
+			e.TPM.ResetCount, e.TPM.Clock, e.TPM.Safe = r.Uint32N(3), r.Uint64N(3), r.IntN(2) == 0
+			e.CVM.TCB.Evaluation, e.Appraised = 17+r.Uint32N(3), noon.Add(time.Duration(r.IntN(9))*time.Minute)
+			e.Fresh.Size = r.Uint64N(400)
+		})
+		c.T1, c.T2, c.Rooted = time.Time{}, time.Time{}, false
+		switch r.IntN(3) {
+		case 0:
+			c.T1 = noon.Add(time.Duration(r.IntN(9)) * time.Minute)
+			c.T2 = c.T1.Add(time.Second)
+		case 1:
+			c.Rooted = true
+		}
+		claims = append(claims, c)
+	}
+	compared, found, passed := 0, 0, 0
+	for _, rule := range []*Rule{&tpmRewound, &collateralRegressed} {
+		c := newComparison(rule, Limits{}, nil)
+		for i, e := range claims {
+			for _, f := range claims[i+1:] {
+				fell := rule.Run(e, f, Limits{}) != nil
+				one, two := facetsOf(rule, e), facetsOf(rule, f)
+				for j := range min(len(one), len(two)) {
+					o, me := e.Sight(0), f.Sight(1)
+					o.Dated, me.Dated = dated(e), dated(f)
+					compared++
+					if fell {
+						found++
+					}
+					if c.mayFall(&class{rank: one[j].Rank, first: &o}, &class{rank: two[j].Rank, first: &me}) {
+						continue
+					}
+					if passed++; fell {
+						t.Fatalf("%s: not compared: %+v, %+v", rule.ID, e, f)
+					}
+				}
+			}
+		}
+	}
+	if found < 1000 || passed < 1000 {
+		t.Errorf("of %d pairs %d fall and %d are not compared: the claims do not try it", compared, found, passed)
+	}
+}
+
+func dated(c *Claim) bool { return !c.T1.IsZero() || !c.T2.IsZero() || c.Rooted }

@@ -100,6 +100,11 @@ type Rule struct {
 	Facets func(v *View, put func(Facet))
 	Rising bool
 
+	// ByNumber is for rising rules that find something only of a claim whose number is greater and
+	// whose rank is less. Without it, they find something only of claims that are in order
+	// ([Before]).
+	ByNumber bool
+
 	// Check compares two claims of one realm; nil: they agree. The order of the arguments does not
 	// matter. It is nil for rules of one claim.
 	Check func(e, f *Claim, l Limits) *Finding

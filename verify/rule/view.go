@@ -37,6 +37,8 @@ type View struct {
 
 	Family     []byte // the platforms for which one piece of collateral is; empty where there was no collateral
 	Evaluation uint64 // of that collateral
+
+	own []byte // octets that no projection has in one piece
 }
 
 // A Story is one thing that a boot tells once, and what it told. Where two entries differ in a
@@ -76,23 +78,105 @@ func each(put func(Facet), facets ...Facet) {
 
 // View returns what the facets of an entry are made of.
 func (c *Claim) View() *View {
-	e := c.Entry
-	v := &View{
-		Joined: e.Joined(), Proven: proven(e), Fresh: e.Fresh != nil, Metal: e.Profile == poclog.BareMetalTDXTPM, GCE: gceInstance(e),
-		Origin: []byte(c.Origin), Quote: []byte(e.Quote), Chip: []byte(e.Chip()), Static: []byte(static(e)),
-		PPID: []byte(first(e.Chassis, poclog.IntelPPID)), PIID: []byte(first(e.Chassis, poclog.IntelPIID)), Place: []byte(placeOf(e).String()),
-		EK: []byte(ekOf(e)), AK: []byte(first(e.Keys, poclog.TPMAK)), Instance: []byte(e.Instance),
+	v, p := new(View), c.Entry.Projection()
+	v.of(c.Origin, &p)
+	return v
+}
+
+// of makes the view of a projected entry of a log. Octets are the projection's and the view's own,
+// and stay until the next call.
+func (v *View) of(origin string, p *poclog.Projection) {
+	*v = View{
+		Joined: p.Joined, Proven: p.Joined && p.Level >= poclog.LevelBound, Fresh: p.HasFresh, Metal: p.Profile == poclog.BareMetalTDXTPM,
+		Quote: some(p.Quote[:]), PPID: some(p.PPID[:]), PIID: some(p.PIID[:]), EK: some(p.EK[:]), AK: some(p.AK[:]),
+		Stories: v.Stories[:0], own: v.own[:0],
 	}
-	if e.TPM != nil {
-		v.KeyType, v.Clock = []byte(e.TPM.KeyType), e.TPM.Clock
-		v.Counters = uint64(e.TPM.ResetCount)<<32 | uint64(e.TPM.RestartCount)
-		v.Boot = binary.BigEndian.AppendUint64(nil, v.Counters)
-		for _, s := range stories(e) {
-			v.Stories = append(v.Stories, Story{[]byte(s.of), [2][]byte{[]byte(s.told)}})
+	v.Origin = own(v, origin)
+	v.chip(p)
+	if p.Provider.Authentic {
+		v.Place = v.place(p)
+	}
+	switch {
+	case p.VM != 0:
+		instance := [17]byte{0: 1} // no UUID is so long
+		binary.BigEndian.PutUint64(instance[1:], p.Project)
+		binary.BigEndian.PutUint64(instance[9:], p.VM)
+		v.Instance = own(v, instance[:])
+		v.GCE = p.Profile == poclog.GCETDXvTPM && v.Joined && len(v.AK) > 0
+	case p.HasUUID:
+		v.Instance = p.UUID[:]
+	}
+	if p.HasTPM {
+		v.tpm(p)
+	}
+}
+
+// chip looks at the chip, and at what judged it.
+func (v *View) chip(p *poclog.Projection) {
+	if p.Product != "" {
+		v.Chip, v.Static = some(p.ChipID[:]), own(v, p.Product)
+		return
+	}
+	var static [8]byte
+	copy(static[copy(static[:], p.FMSPC[:]):], p.PCEID[:])
+	v.Chip, v.Static = v.PPID, own(v, static[:])
+	if len(p.TCB) == 0 {
+		return
+	}
+	v.Evaluation = uint64(p.Evaluation)
+	if v.Family = v.Chip; p.Realm == poclog.Production { // see family
+		v.Family = p.FMSPC[:]
+	}
+}
+
+func (v *View) place(p *poclog.Projection) []byte {
+	var buf [3 * 130]byte
+	at := joined(buf[:0], p.Provider.Value)
+	for _, c := range [...]*poclog.ProjectedClaim{&p.Region, &p.Zone} {
+		if !c.Authentic {
+			c = new(poclog.ProjectedClaim)
+		}
+		at = joined(at, c.Value)
+	}
+	return own(v, at)
+}
+
+// tpm looks at what a TPM's quote says.
+func (v *View) tpm(p *poclog.Projection) {
+	v.KeyType, v.Clock = p.KeyType, p.Clock
+	v.Counters = uint64(p.ResetCount)<<32 | uint64(p.RestartCount)
+	var boot [8]byte
+	binary.BigEndian.PutUint64(boot[:], v.Counters)
+	v.Boot = own(v, boot[:])
+	tell := func(of string, told []byte) {
+		v.Stories = append(v.Stories, Story{own(v, of), [2][]byte{told}})
+	}
+	for i := range p.Firmware[:p.Firmwares] {
+		tell(p.Firmware[i].Alg, p.Firmware[i].Digest[:])
+	}
+	if v.Metal { // one TPM, many TDs
+		return
+	}
+	tell("launch", p.Measurement[:])
+	if p.Product == "" {
+		tell("RTMR 0", p.RTMRs[:48])
+		tell("RTMR 1", p.RTMRs[48:])
+	}
+}
+
+// own copies octets into the view.
+func own[T string | []byte](v *View, b T) []byte {
+	at := len(v.own)
+	v.own = append(v.own, b...)
+	return v.own[at:len(v.own):len(v.own)]
+}
+
+// some returns octets that are not all zero, or nil.
+func some(b []byte) []byte {
+	for _, x := range b {
+		if x != 0 {
+			return b
 		}
 	}
-	if e.CVM.TCB != nil && len(e.CVM.FMSPC) > 0 {
-		v.Family, v.Evaluation = []byte(family(e)), uint64(e.CVM.TCB.Evaluation)
-	}
-	return v
+	return nil
 }
