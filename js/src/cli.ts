@@ -9,7 +9,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import {
-  checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, parsePolicy, PoclogError, type ContradictionVerdict,
+  checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, parseOpening, parsePolicy, parseRegistrars, PoclogError, type ContradictionVerdict,
   type DossierQuestion, type DossierVerdict, type IndexWrongVerdict, type Question, type SplitViewVerdict, type Step, type Verdict,
 } from "./index.js";
 
@@ -20,8 +20,9 @@ Demands of a receipt: --realm --level --profile --place --chassis --require --ow
 --tcb --measurement --user-data --appraisal-digest --verdict --max-age --max-checkpoint-age --max-interval
 (--profile, --require, --endorsed-by, --tcb and --appraisal-digest may be repeated; ages are in seconds).
 --dossier FILE: the receipt must be cleared by this dossier of its log; repeated, those of other logs must agree. --since TIME (RFC 3339): all that was logged
-from then on is listed; without it, everything. Of a dossier: --covers NAME (may be repeated) --since --verdict --max-age --realm.
-Of a contradiction: --realm. --json prints the verdict.
+from then on is listed; without it, everything. --registrars FILE: none of these objects, by what the dossiers list. --endorsed-by NAME@LEVEL: one of
+them vouches for the machine, by the log's dossier; --opening FILE shows it in a private fleet (may be repeated). Of a dossier: --covers NAME (may be repeated) --since --verdict --max-age --realm
+--registrars. Of a contradiction: --realm. --json prints the verdict.
 
 example: poclog-verify vm.tlog-proof --policy policy.txt --place gce/us-central1 --max-age 3600`;
 
@@ -32,7 +33,7 @@ const OPTIONS = {
   policy: one, json: { type: "boolean" }, help: { type: "boolean" },
   realm: one, level: one, profile: many, place: one, chassis: one, require: many, owner: one,
   "endorsed-by": many, tcb: many, measurement: one, "user-data": one, "appraisal-digest": many, verdict: one,
-  dossier: many, since: one, covers: many, "max-age": one, "max-checkpoint-age": one, "max-interval": one,
+  dossier: many, registrars: one, opening: many, since: one, covers: many, "max-age": one, "max-checkpoint-age": one, "max-interval": one,
 } as const;
 
 type Shown = Verdict | DossierVerdict | ContradictionVerdict | IndexWrongVerdict | SplitViewVerdict;
@@ -51,7 +52,7 @@ function main(): number {
   const read = (p: string) => new Uint8Array(readFileSync(p === "-" ? 0 : p));
   let files;
   try {
-    files = { file: read(path), policy: read(values.policy), dossiers: (values.dossier ?? []).map(read) };
+    files = { file: read(path), policy: read(values.policy), dossiers: (values.dossier ?? []).map(read), registrars: values.registrars ? read(values.registrars) : undefined, openings: (values.opening ?? []).map(read) };
   } catch (e) {
     console.log(`UNDECIDED  ${path}`);
     console.error(`poclog-verify: ${(e as Error).message}`);
@@ -74,11 +75,15 @@ interface Files {
   file: Uint8Array;
   policy: Uint8Array;
   dossiers: Uint8Array[];
+  registrars: Uint8Array | undefined;
+  openings: Uint8Array[];
 }
 
-function check({ file, policy: policyFile, dossiers }: Files, values: Values): Shown {
+function check({ file, policy: policyFile, dossiers, registrars, openings }: Files, values: Values): Shown {
   const policy = parsePolicy(policyFile);
-  const demands = demandsOf(values);
+  const demands = {
+    ...demandsOf(values), ...(registrars ? { registrars: parseRegistrars(registrars) } : {}), ...(openings.length > 0 ? { openings: openings.map(parseOpening) } : {}),
+  };
   const now = new Date();
   const head = String.fromCharCode(...file.subarray(0, 32));
   if (!head.startsWith('{"v":1,')) {
@@ -87,7 +92,7 @@ function check({ file, policy: policyFile, dossiers }: Files, values: Values): S
   }
   if (dossiers.length > 0) throw new PoclogError("demands", "--dossier is of receipts");
   if (head.startsWith('{"v":1,"index":')) {
-    only(demands, "a dossier", (d) => ["realm", "verdict", "maxAge", "since", "names"].includes(d));
+    only(demands, "a dossier", (d) => ["realm", "verdict", "maxAge", "since", "names", "registrars"].includes(d));
     return checkDossier(file, policy, { now, ...(demands as Omit<DossierQuestion, "now">) });
   }
   const isWrong = head.startsWith('{"v":1,"rule":"index-wrong",');
@@ -107,7 +112,7 @@ function demandsOf(values: Values): Omit<Question, "now"> {
   const numbers = ["level", "maxAge", "maxCheckpointAge", "maxInterval"];
   const out: Record<string, unknown> = {};
   for (const [option, value] of Object.entries(values)) {
-    if (["policy", "json", "help", "dossier"].includes(option)) continue;
+    if (["policy", "json", "help", "dossier", "registrars", "opening"].includes(option)) continue;
     if (option === "covers") out["names"] = value;
     if (option === "since") out["since"] = new Date(value as string);
     if (option === "covers" || option === "since") continue;
@@ -161,6 +166,8 @@ function remarks(v: Shown): string[] {
   if ("found" in v) {
     for (const n of v.names) out.push(`${n.name}: ${n.numbers.length} entries${n.fromFirst ? "" : ", and earlier ones"}`);
     for (const f of v.found) out.push(`${f.severity} ${f.rule}: entries ${f.entries.join(", ")}`);
+    for (const s of v.subjects) for (const r of s.standings) out.push(`${s.identity}: ${r.registrar} says: ${r.says}`);
+    for (const s of v.subjects) for (const m of s.moves) out.push(`${s.identity}: ${m.registrar} announced a move from ${m.source} to ${m.target}`);
   }
   if (!("severity" in v)) return out;
   const worth = (f: { severity: string; implicated: string[] }) => `${f.severity}, implicated: ${f.implicated.join(", ") || "nobody"}`;

@@ -7,6 +7,7 @@ import { isIdentity } from "./identities.js";
 import { authenticated } from "./place.js";
 import { absent, type Steps } from "./steps.js";
 import { SKEW, type Proven } from "./proven.js";
+import { isVouching, voucherOf } from "./subjects.js";
 
 /** Left out: no demand, but of realm and level. Times are in seconds. */
 export interface Demands {
@@ -23,7 +24,7 @@ export interface Demands {
   require?: string[];
   /** The name that an owner's endorsement gives. */
   owner?: string;
-  /** Who must vouch, all of them: keys or digests of roots in hexadecimal. */
+  /** Who must vouch, all of them: keys or digests of roots in hexadecimal; or registrars that are pinned, as NAME or NAME@LEVEL, by the dossier of the log. */
   endorsedBy?: string[];
   /** Any of these. */
   tcb?: string[];
@@ -60,7 +61,7 @@ const FORMS: Record<keyof Demands, (v: unknown) => boolean> = {
   chassis: (v) => isString(v) && isIdentity(v),
   require: isList,
   owner: isString,
-  endorsedBy: (v) => isList(v) && (v as string[]).every((s) => s.length === 64 && isHex(s)),
+  endorsedBy: (v) => isList(v) && (v as string[]).every(isVouching),
   tcb: isList,
   measurement: (v) => isString(v) && v.length === 96 && isHex(v),
   userData: (v) => isString(v) && v.length === 64 && isHex(v),
@@ -110,8 +111,10 @@ export function meetDemands(p: Proven, proof: Proof, d: Demands, now: bigint, au
   const owners = (proof.endorsements ?? []).filter((e) => e.kind === "owner-endorsement").map((e) => e.says);
   made("owner", d.owner, owners.includes(d.owner ?? ""), owners.join(", ") || "nobody says whose it is");
   const by = (proof.endorsements ?? []).map((e) => e.by);
-  const silent = (d.endorsedBy ?? []).filter((k) => !by.includes(k));
-  made("endorsed-by", d.endorsedBy, silent.length === 0, silent.length === 0 ? "all vouch" : `not by ${silent.join(", ")}`);
+  const keys = d.endorsedBy?.filter((k) => voucherOf(k) === undefined);
+  const silent = (keys ?? []).filter((k) => !by.includes(k));
+  // Registrars are asked by dossiers: until then nothing is said of them.
+  if (keys?.length !== 0) made("endorsed-by", keys, silent.length === 0, silent.length === 0 ? `${keys?.length} keys vouch` : `not by ${silent.join(", ")}`);
   const status = "tcb" in proof.cvm ? proof.cvm.tcb?.status : undefined;
   made("tcb", d.tcb, !!status && !!d.tcb?.includes(status), status ?? "no status");
   made("measurement", d.measurement, proof.cvm.measurement === d.measurement, proof.cvm.measurement);

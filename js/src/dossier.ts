@@ -8,7 +8,10 @@ import { ALGORITHM, checkListed, identityNames, namesOf } from "./indexmap.js";
 import { consistent, leafHash, rootOf } from "./merkle.js";
 import { openCheckpoint, parseCheckpoint, type Checkpoint, type Opened } from "./note.js";
 import { audited, isMet, PROOF_STEPS, proveReceipt, quorumSince, quorumTime, SKEW, vouched, type Proven } from "./proven.js";
+import { Registrars } from "./registrar.js";
+import type { Stated } from "./standing.js";
 import { absent, Steps, Stop, type Step } from "./steps.js";
+import { subjectsOf, type Subject } from "./subjects.js";
 import { AUDITORS, demandPolicy, type Policy } from "./tlogpolicy.js";
 
 /** What a reader asks of a dossier, and when. */
@@ -26,6 +29,8 @@ export interface DossierQuestion {
   since?: Date;
   /** The witness or group of the policy whose cosignatures make an index audited. Default "auditors". */
   auditGroup?: string;
+  /** Whose statements count. */
+  registrars?: Registrars;
 }
 
 /** What a dossier says of a name. */
@@ -52,6 +57,8 @@ export interface DossierVerdict {
   names: Covered[];
   /** What the rules find, as the entries say: nobody repeated an appraisal, and a log can invent an entry. */
   found: Found[];
+  /** What the registrars that the reader pins say of each identity whose statements are covered. */
+  subjects: Subject[];
 }
 
 /** The steps of a dossier's check, in order. */
@@ -71,8 +78,10 @@ interface Checking {
 export interface Checked {
   verdict: DossierVerdict;
   entries: Checking["entries"] | undefined;
+  origin: string;
   /** Its proofs of the realm that was asked for. */
   placed: Placed[];
+  stated: Stated[];
 }
 
 /** Checks a dossier under the reader's policy. It throws where it was not asked right. */
@@ -86,22 +95,29 @@ export function checkedDossier(file: Uint8Array, policy: Policy, question: Dossi
   const steps = new Steps(...DOSSIER_STEPS);
   let k: Checking | undefined;
   let found: Found[] = [];
-  let ours: Placed[] = [];
+  let listed: InLog = { placed: [], stated: [] };
   let byAuditors: boolean | undefined;
   try {
     k = open(file, policy, steps);
     list(k, steps);
-    const placed = steps.run("times", () => place(k as Checking), (l) => `${l.filter((c) => c.t1 !== undefined).length} of ${l.length} proofs say after when they were made`);
+    const all = steps.run("times", () => place(k as Checking), (l) => `${l.placed.filter((c) => c.t1 !== undefined).length} of ${l.placed.length} proofs say after when they were made`);
     const realm = question.realm ?? "production";
-    found = steps.run("rules", () => compareAll((ours = placed.filter((c) => c.entry.realm === realm))), sayFound);
+    listed = { ...all, placed: all.placed.filter((c) => c.entry.realm === realm) };
+    found = steps.run("rules", () => compareAll(listed.placed), sayFound);
     byAuditors = demand(k, question, steps);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
-  return { verdict: verdict(steps, k, found, byAuditors), entries: steps.refused ? undefined : k?.entries, placed: ours };
+  const checked: Checked = { verdict: verdict(steps, k, found, byAuditors), entries: steps.refused ? undefined : k?.entries, origin: k?.receipt.origin ?? "", ...listed };
+  if (question.registrars) checked.verdict.subjects = subjectsOf(checked, question.registrars, seconds(question.now));
+  return checked;
 }
 
-const QUESTIONS = ["now", "realm", "names", "verdict", "maxAge", "since", "auditGroup"];
+export function seconds(time: Date): number {
+  return Math.floor(time.getTime() / 1000);
+}
+
+const QUESTIONS = ["now", "realm", "names", "verdict", "maxAge", "since", "auditGroup", "registrars"];
 
 /** Refuses what cannot be meant: a demand that nobody looks at is none. */
 function checkQuestion(q: DossierQuestion): void {
@@ -113,6 +129,7 @@ function checkQuestion(q: DossierQuestion): void {
   if (q.names !== undefined && !(Array.isArray(q.names) && q.names.every((n) => typeof n === "string"))) refuse("demands", "names is no list of names");
   if (q.maxAge !== undefined && !(Number.isSafeInteger(q.maxAge) && q.maxAge >= 1)) refuse("demands", `maxAge ${String(q.maxAge)}`);
   if (q.since !== undefined && !time(q.since)) refuse("demands", "since is no time");
+  if (q.registrars !== undefined && !(q.registrars instanceof Registrars)) refuse("demands", "registrars are not what parseRegistrars read");
 }
 
 /** Steps 1 to 3: the file, the index entry and the checkpoints. */
@@ -211,22 +228,30 @@ interface Known {
   ofHistory: boolean;
 }
 
-/** Step 7: where and when each proof stands. */
-function place(k: Checking): Placed[] {
+/** What a dossier lists, where and when it stands. */
+interface InLog {
+  placed: Placed[];
+  stated: Stated[];
+}
+
+/** Step 7: where and when each proof and each statement stands. */
+function place(k: Checking): InLog {
   const checkpoints = new Checkpoints(k);
-  const out: Placed[] = [];
+  const out: InLog = { placed: [], stated: [] };
   for (const [index, { entry, at, page }] of k.entries) {
     const first = at.first === undefined ? undefined : checkpoints.get(page, at.first);
     const challenge = at.challenge === undefined ? undefined : checkpoints.get(page, at.challenge);
     if (first && !(first.ofHistory && (first.said as Checkpoint).size > index)) refuse("times", `entry ${index}: the checkpoint that is said to cover it does not`);
     if (challenge) isChallenge(index, entry, page.checkpoints?.[(at.challenge as number) - 1]?.checkpoint as Uint8Array, challenge);
+    const t2 = first?.opened && quorumTime(k.policy.quorum, first.opened);
+    if (entry.kind === "statement") out.stated.push({ number: index, logged: t2 === undefined ? entry.time : Number(t2), bounded: t2 !== undefined, envelope: entry.envelope });
     if (entry.kind !== "proof") continue;
-    out.push({
+    out.placed.push({
       origin: k.receipt.origin,
       index,
       entry,
       t1: challenge?.opened && quorumSince(k.policy.quorum, challenge.opened),
-      t2: first?.opened && quorumTime(k.policy.quorum, first.opened),
+      t2,
       covers: challenge?.ofHistory ? (challenge.said as Checkpoint).size : 0n,
     });
   }
@@ -289,7 +314,7 @@ function demand(k: Checking, q: DossierQuestion, steps: Steps): boolean {
     steps.run(id, () => (ok ? undefined : refuse(id, detail)), () => (asked === undefined ? absent("not asked for") : detail));
   made("names", q.names, missing.length === 0, missing.length === 0 ? "all are covered" : `not covered: ${missing.join(", ")}`);
   made("verdict", q.verdict, q.verdict !== "audited" || byAuditors, byAuditors ? "audited" : "logged");
-  const now = BigInt(Math.floor(q.now.getTime() / 1000));
+  const now = BigInt(seconds(q.now));
   const at = quorumSince(k.policy.quorum, k.checkpoint);
   const age = at === undefined ? undefined : now - at;
   made("max-age", q.maxAge, q.maxAge === undefined || (age !== undefined && age <= BigInt(q.maxAge) && age >= -SKEW), age === undefined ? "unknown" : `${age} s`);
@@ -301,7 +326,7 @@ function listedSince(k: Checking, since: Date | undefined): [ok: boolean, detail
   if (!k.since || k.since.size === 0n) return [true, "all entries are listed"];
   if (since === undefined) return [false, "the file leaves out entries, and no time was asked for"];
   const from = quorumTime(k.policy.quorum, k.since);
-  const ok = from !== undefined && from <= BigInt(Math.floor(since.getTime() / 1000));
+  const ok = from !== undefined && from <= BigInt(seconds(since));
   return [ok, from === undefined ? "no witness says since when all entries are listed" : `all entries since ${from} are listed`];
 }
 
@@ -317,6 +342,7 @@ function verdict(steps: Steps, k: Checking | undefined, found: Found[], byAudito
     asOf: k && quorumSince(k.policy.quorum, k.checkpoint),
     names: done && k ? k.file.names.map((n) => ({ name: n.name, numbers: n.numbers ?? [], fromFirst: n.before === undefined })) : [],
     found: done ? found : [],
+    subjects: [],
   };
 }
 

@@ -25,6 +25,7 @@ export { parseDossier, parseIndexWrong, type Dossier, type IndexWrong } from "./
 export { checkIndexWrong, type IndexWrongVerdict } from "./indexwrong.js";
 export { parseStatement, parseStatementEnvelope, parseStatementSubmission, type Statement, type StatementEnvelope, type StatementOf, type StatementType, type StatedPlace, type StatementSubmission } from "./statement.js";
 export { parseRegistrars, pin, type Registrar, type Registrars } from "./registrar.js";
+export { type Announced, type Subject } from "./subjects.js";
 export { admitStatement, standings, type Scope, type Standing, type Stated } from "./standing.js";
 export { checkOpening, parseOpening, type Opening } from "./opening.js";
 export { compareAll as findings, type Found, type Placed } from "./classes.js";

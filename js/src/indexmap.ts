@@ -1,6 +1,6 @@
 /** docs/format.md section 16: what a log's index says of a name. */
 import { digest, equal, fromHex, isHex, latin1, octetsOf, sha256, toHex, uint64 } from "./bytes.js";
-import type { Entry } from "./entry.js";
+import type { Entry, Proof } from "./entry.js";
 import { refuse } from "./errors.js";
 import { isIdentity } from "./identities.js";
 import type { Statement } from "./statement.js";
@@ -13,29 +13,35 @@ export const MAX_NAME = 176;
 const UNPROVEN = "unproven:";
 const PUBLISHER = "publisher:";
 const CONFIG = "config";
-const STATEMENTS = "statements:";
+export const STATEMENTS = "statements:";
 const REGISTRAR = "registrar:";
 
-/** The identities that an entry states. */
-function identitiesOf(e: Entry): string[] {
-  if (e.kind !== "proof") return [];
-  const ids = [...(e.chassis ?? []), ...(e.keys ?? []), ...(e.instance === undefined ? [] : [e.instance])];
-  return e.level === 2 ? ids : ids.map((id) => UNPROVEN + id);
+/** The identities of a proof's machine, whatever its level. */
+export function machineOf(e: Proof): string[] {
+  return [...(e.chassis ?? []), ...(e.keys ?? []), ...(e.instance === undefined ? [] : [e.instance])];
 }
 
 /** The names of an entry's identities: what a dossier has to cover before it clears a receipt. */
-export const identityNames = identitiesOf;
+export function identityNames(e: Entry): string[] {
+  if (e.kind !== "proof") return [];
+  return e.level === 2 ? machineOf(e) : machineOf(e).map((id) => UNPROVEN + id);
+}
+
+/** The name under which a log lists what a registrar states. */
+export function registrarName(name: string): string {
+  return REGISTRAR + digest(octetsOf(name));
+}
 
 /** All names that an entry states. */
 export function namesOf(e: Entry): string[] {
   if (e.kind === "config") return [CONFIG];
   if (e.kind === "statement") return statedNames(e.envelope.statement);
   const publishers = e.kind === "proof" ? (e.publishers ?? []).map((d) => PUBLISHER + d) : [];
-  return [...identitiesOf(e), ...publishers];
+  return [...identityNames(e), ...publishers];
 }
 
 function statedNames(s: Statement): string[] {
-  const by = REGISTRAR + digest(octetsOf(s.registrar));
+  const by = registrarName(s.registrar);
   return s.type === "commit" ? [by] : [STATEMENTS + s.subject, by];
 }
 

@@ -20,9 +20,7 @@ export const MAX_ENVELOPE = 3_737_828;
 export const MAX_DOSSIER = 64 * MIB;
 export const MAX_INDEX_WRONG = 16 * MIB;
 export const MAX_STATEMENT = 4 << 10;
-/** A statement in base64 with 16 signatures is smaller. */
-export const MAX_STATEMENT_ENVELOPE = 16 << 10;
-export const MAX_OPENING = 4 << 10;
-/** Eight documents of 1 MiB in base64, and an envelope. */
-export const MAX_STATEMENT_SUBMISSION = 12 * MIB;
+export const MAX_STATEMENT_ENVELOPE = 11_608;
+export const MAX_OPENING = 8 << 10;
+export const MAX_STATEMENT_SUBMISSION = 11_197_464;
 export const MAX_REGISTRARS = MIB;

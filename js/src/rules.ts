@@ -62,7 +62,7 @@ export const metalEK = (p: Proof) => named(p.chassis, "tpm:ek:");
 export const tdx = (p: Proof): TDX | undefined => (p.cvm.technology === "tdx" ? p.cvm : undefined);
 
 /** Whether a certificate names the chip: under a VLEK it is the firmware's word. */
-const certified = (p: Proof) => p.cvm.technology !== "snp" || p.cvm.snp.signer !== "vlek";
+export const certified = (p: Proof) => p.cvm.technology !== "snp" || p.cvm.snp.signer !== "vlek";
 
 /** A rule about chips, which convicts nobody where an entry's chip is not certified. */
 function ofChips(rule: Pair): Pair {

@@ -160,16 +160,42 @@ export class Standing {
     return this.endorsement !== undefined && this.revocation === undefined && this.frozenUntil === undefined;
   }
 
-  /** Of a registrar's commitments: the newest, if its span has now. */
+  /** For people. The label is quoted: it is the registrar's word. */
+  get says(): string {
+    const e = this.endorsement;
+    const out = e ? [`endorsed at level ${e.level} as ${JSON.stringify(e.label)} until ${shownTime(e.until)}`] : ["not endorsed now"];
+    return [...out, ...[this.objection(this.now)].filter((s) => s !== undefined)].join(", ");
+  }
+
+  /** JSON has what it says, not what it is made of. */
+  toJSON(): object {
+    const { registrar, now, endorsement, revocation, frozenUntil, endorsed } = this;
+    return { registrar, now, endorsement, revocation, frozenUntil, endorsed };
+  }
+
+  /** Of a registrar's commitments: the newest. */
   get commitment(): StatementOf<"commit"> | undefined {
     return this.#account.commitment;
   }
 
-  /** Whether the registrar objects to a proof of the subject. t2 is the time before which it was made; undefined: unknown. */
+  /** Why the registrar objects to a proof of the subject; undefined: it does not. t2 is the time before which the proof was made; undefined: unknown. */
+  objection(t2: number | undefined): string | undefined {
+    if (this.frozenUntil !== undefined) return `frozen until ${shownTime(this.frozenUntil)}`;
+    for (const e of [this.#account.endorsed.at(-1), this.#account.inForce(t2 ?? this.now)]) {
+      const r = e?.revoked;
+      if (r && (t2 === undefined || t2 + SKEW >= r.since)) return `revoked as of ${shownTime(r.since)}: ${r.reason}`;
+    }
+    return undefined;
+  }
+
+  /** The moves that were announced, in the log's order. */
+  get announced(): StatementOf<"move">[] {
+    return this.#account.moves.map((m) => m.is);
+  }
+
+  /** Whether the registrar objects to a proof of the subject. */
   objects(t2: number | undefined): boolean {
-    if (this.frozenUntil !== undefined) return true;
-    const reached = (e: Endorsed | undefined) => e?.revoked !== undefined && (t2 === undefined || t2 + SKEW >= e.revoked.since);
-    return reached(this.#account.endorsed.at(-1)) || reached(this.#account.inForce(t2 ?? this.now));
+    return this.objection(t2) !== undefined;
   }
 
   /** Whether the registrar vouches for a proof of the subject at a level. */
@@ -188,6 +214,10 @@ export class Standing {
       ({ is, logged, bounded }) => bounded && logged < is.from && samePlace(is.source, source) && samePlace(is.target, target) && is.from <= seen && seen < is.until && left <= is.from,
     );
   }
+}
+
+function shownTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(".000", "");
 }
 
 function samePlace(a: StatedPlace, b: StatedPlace): boolean {

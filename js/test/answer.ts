@@ -3,7 +3,7 @@ import {
   admitStatement, bundleProfile, checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, compareEntries, findings, nonce,
   parseAppraisalPolicy, parseBundle, parseChallenge, parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions,
   parseIdentity, parseIndexWrong, parseOpening, parsePolicy, parseReceipt, parseRegistrars, parseSplitView, parseStatement, parseStatementEnvelope,
-  parseStatementSubmission, parseSubmission, pin, PoclogError, standings, type Compared, type Demands, type DossierQuestion, type Found, type Policy,
+  parseStatementSubmission, parseSubmission, pin, PoclogError, standings, type Compared, type Demands, type DossierQuestion, type DossierVerdict, type Found, type Policy,
   type Registrar, type Standing, type Stated,
 } from "poclog-verify";
 import { sha256 } from "@noble/hashes/sha2.js";
@@ -149,6 +149,11 @@ function listOf(found: Found[]): string {
 function across(a: Asked): Answer {
   const claims = claimsOf(a).map(({ after, ...c }) => ({ ...c, covers: after && c.entry.fresh ? c.entry.fresh.size : 0n }));
   return { outcome: listOf(findings(claims)) };
+}
+
+/** What a dossier says of identities, in the words of the vectors. */
+export function subjectsOf(v: DossierVerdict): object[] {
+  return v.subjects.map(({ identity, standings, moves }) => ({ identity, standings: standings.map(saysOf), ...(moves.length > 0 ? { moves } : {}) }));
 }
 
 /** What a registrar says, in the words of the vectors. */

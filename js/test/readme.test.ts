@@ -55,15 +55,41 @@ test("the README's example of a dossier", (t) => {
   assert.match(stdout, /intel:tdx:ppid:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a is in 3 entries/);
 });
 
+interface Standing extends Vector {
+  dossier: string;
+  pins: string;
+  opening?: string;
+}
+
+/** A folder with a receipt, a dossier, and whom the reader believes. */
+function pinned(t: TestContext, name: string): string {
+  const v = vectors<Standing>("testdata/standing").find(([n]) => n === name)![1];
+  const dir = folder(t, v);
+  writeFileSync(join(dir, "vm.dossier.json"), v.dossier);
+  writeFileSync(join(dir, "registrars.json"), v.pins);
+  if (v.opening) writeFileSync(join(dir, "vm.opening.json"), v.opening);
+  return dir;
+}
+
+test("the README's example of registrars", (t) => {
+  for (const [name, said] of [["endorsed.json", /^logged vouched for\nintel:tdx:ppid:1a+.* alliance /], ["revoked-after.json", /^refused alliance objects/]] as const) {
+    const dir = pinned(t, name);
+    writeFileSync(join(dir, "example.mjs"), block("javascript"));
+    const { status, stdout, stderr } = run(dir, "example.mjs");
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, said);
+  }
+});
+
 const BROWSER = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const skip = existsSync(BROWSER) ? false : `${BROWSER} is not installed; on Debian: apt-get install chromium`;
 
 test("the README's example for a page", { skip }, async (t) => {
-  const v = vector("valid.json");
-  const dir = folder(t, v);
+  const dir = pinned(t, "revoked-after.json");
   const files: Record<string, [string, string]> = {
     "/": ["text/html", block("html")],
-    "/policy.txt": ["text/plain", v.policy],
+    "/policy.txt": ["text/plain", readFileSync(join(dir, "policy.txt"), "utf8")],
+    "/registrars.json": ["application/json", readFileSync(join(dir, "registrars.json"), "utf8")],
     "/poclog-verify.min.js": ["text/javascript", readFileSync("dist/poclog-verify.min.js", "utf8")],
   };
   const server = createServer((q, a) => {
@@ -80,6 +106,8 @@ test("the README's example for a page", { skip }, async (t) => {
   await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { waitUntil: "networkidle" });
   await page.setInputFiles("#receipt", join(dir, "vm.tlog-proof"));
   await page.waitForFunction(() => document.getElementById("out")?.textContent?.endsWith("logged"));
+  await page.setInputFiles("#dossier", join(dir, "vm.dossier.json"));
+  await page.waitForFunction(() => /refused standing alliance objects[^]*\nrefused$/.test(document.getElementById("out")?.textContent ?? ""));
 });
 
 const CLI = join(process.cwd(), "dist/cli.js");
@@ -125,4 +153,24 @@ test("the command tells contradictions, dossiers and split views from receipts",
   assert.equal(told(dossier("honest.json").dossier, dossier("honest.json").policy, "--covers", "config").status, 0);
   assert.match(told(dossier("honest.json").dossier, dossier("honest.json").policy, "--covers", "tpm:ak:none").stdout, /^FAIL .* names: /);
   assert.equal(told(dossier("honest.json").dossier, dossier("honest.json").policy, "--level", "0").status, 2);
+});
+
+test("the command asks registrars that the reader pins", (t) => {
+  const cli = (name: string, ...args: string[]) => run(pinned(t, name), CLI, "vm.tlog-proof", "--policy", "policy.txt", "--dossier", "vm.dossier.json", "--registrars", "registrars.json", ...args);
+  const yes = cli("endorsed.json", "--endorsed-by", "alliance@1");
+  assert.equal(yes.status, 0, yes.stderr + yes.stdout);
+  assert.match(yes.stdout, /yes endorsed-by +alliance vouches for intel:tdx:ppid:(1a)+/);
+  assert.match(cli("endorsed.json", "--endorsed-by", "alliance@2").stdout, /^FAIL .*: endorsed-by: /);
+  const revoked = cli("revoked-after.json");
+  assert.equal(revoked.status, 1);
+  assert.match(revoked.stdout, /^FAIL .*: standing: alliance objects/);
+  assert.equal(cli("opened.json", "--endorsed-by", "alliance", "--opening", "vm.opening.json").status, 0);
+  assert.equal(cli("opened.json", "--endorsed-by", "alliance").status, 1);
+  assert.equal(cli("endorsed.json", "--endorsed-by", "alliance@7").status, 2);
+  const dir = pinned(t, "endorsed.json");
+  assert.equal(run(dir, CLI, "vm.tlog-proof", "--policy", "policy.txt", "--endorsed-by", "alliance").status, 2, "nobody is pinned");
+  const all = run(dir, CLI, "vm.dossier.json", "--policy", "policy.txt", "--registrars", "registrars.json");
+  assert.match(all.stdout, /intel:tdx:ppid:(1a)+: alliance says: /);
+  const json = JSON.parse(run(dir, CLI, "vm.dossier.json", "--policy", "policy.txt", "--registrars", "registrars.json", "--json").stdout);
+  assert.deepEqual(json.subjects[0].standings, []);
 });

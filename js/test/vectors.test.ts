@@ -6,7 +6,7 @@ import {
   parseOpening, parsePolicy, parseRegistrars, parseStatement, parseStatementEnvelope, parseStatementSubmission, parseSubmission, PoclogError, pin, findings,
   standings, type Demands, type Placed, type Registrar,
 } from "poclog-verify";
-import { saysOf } from "./answer.js";
+import { saysOf, subjectsOf } from "./answer.js";
 import { octets, vectors } from "./vectors.js";
 
 interface Format {
@@ -239,6 +239,33 @@ test("statements", async (t) => {
       const all = standings(stated, { origin, subject, registrars: v.pins ? pin(v.pins) : listed }, BigInt(v.size), seconds(v.now));
       assert.deepEqual(all.map(saysOf), v.standing ?? []);
       assert.equal(all.some((s) => s.vouches(v.proof === undefined ? undefined : seconds(v.proof), v.level)), v.vouches);
+    });
+  }
+});
+
+interface StandingVector {
+  receipt: string;
+  dossier: string;
+  policy: string;
+  pins: string;
+  endorsed_by?: string[];
+  opening?: string;
+  time: string;
+  expect: string;
+  subjects: object[] | null;
+}
+
+test("receipts, dossiers and pinned registrars", async (t) => {
+  for (const [name, v] of vectors<StandingVector>("testdata/standing")) {
+    await t.test(name, () => {
+      const policy = parsePolicy(v.policy);
+      const common = { now: new Date(v.time), registrars: parseRegistrars(octets(v.pins)) };
+      const r = checkReceipt(octets(v.receipt), policy, {
+        ...common, level: 0, dossiers: [octets(v.dossier)],
+        ...(v.endorsed_by ? { endorsedBy: v.endorsed_by } : {}), ...(v.opening ? { openings: [parseOpening(octets(v.opening))] } : {}),
+      });
+      assert.equal(r.refused ? `refused: ${r.refused.id}` : "ok", v.expect, r.refused?.detail);
+      assert.deepEqual(subjectsOf(checkDossier(octets(v.dossier), policy, common)), v.subjects ?? []);
     });
   }
 });

@@ -72,15 +72,16 @@ func (k *checking) stand(now time.Time) {
 	}
 }
 
-// explained lists the changes of place of an identity that a registrar announced: the time of every
-// proof at the two places has to be known.
+// explained lists the changes of place of an identity that a registrar announced, by the proofs that
+// the rules compare. The first at the target was made after a known time, and those at the source
+// before one.
 func (a *Answer) explained(id poclog.Identity, s *registry.Standing) (list []Explained) {
 	for _, m := range s.Announced() {
 		var moved, last time.Time
 		known := true
 		for i := range a.Entries {
 			e := &a.Entries[i]
-			if !e.names(id) {
+			if !e.names(id) || e.proof.Realm != a.realm {
 				continue
 			}
 			switch {
@@ -132,7 +133,7 @@ func StatementNamesFor(e *poclog.Entry) (names []string) {
 // of its identities, and each endorser vouches for one. Without pins nobody is asked. A dossier of
 // another log is held to what it covers; what it does not cover, it is not asked about.
 func (a *Answer) stands(v *receipt.Verdict, endorsers []Endorser) error {
-	if a.pins == nil {
+	if a.pins == nil || len(a.pins.Names()) == 0 {
 		if len(endorsers) > 0 {
 			return verify.Failf(StepEndorsedBy, "nobody pinned %q", endorsers[0].Name)
 		}
