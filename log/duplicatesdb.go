@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -123,29 +122,12 @@ func (d *duplicatesDB) openCopy(ctx context.Context, whole bool) (err error) {
 		}
 	}()
 	path := filepath.Join(dir, filepath.Base(d.path))
-	for _, suffix := range []string{"", "-wal"} { // SQLite makes the third anew
-		if !whole {
-			break
-		}
-		if err := copyFile(d.path+suffix, path+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if whole {
+		if err := sqlite.Copy(d.path, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return d.use(ctx, path, dir)
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
 
 // use opens a database, and takes it in place of the one that is open. One that is damaged, or not

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
 )
@@ -33,9 +34,39 @@ func stopped(t *testing.T, n int) (l *testLog, subs []*poclog.Submission) {
 	return l, subs
 }
 
-func evidencePath(dir string, file []byte) string {
-	name := poclog.Sum(file).String()
-	return filepath.Join(dir, "evidence", "sha256", name[:2], name)
+// harm writes other bytes, again and again, over a file of evidence, wherever it is kept.
+func harm(t *testing.T, dir string, digest poclog.Digest, with string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "evidence", "*.evidence"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; bytes.Contains(b[at:], digest[:]); n++ { // the size is before it
+			at += bytes.Index(b[at:], digest[:]) + len(digest)
+			size := int(binary.BigEndian.Uint32(b[at-len(digest)-4:]))
+			copy(b[at:at+size], strings.Repeat(with, size))
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n == 0 {
+		t.Fatalf("evidence %s is not there", digest)
+	}
+}
+
+// lose erases a file of evidence.
+func lose(t *testing.T, dir string, digest poclog.Digest) {
+	t.Helper()
+	if n, err := folder.Erase(t.Context(), dir, map[poclog.Digest]bool{digest: true}); n == 0 || err != nil {
+		t.Fatalf("%d copies are erased, %v", n, err)
+	}
 }
 
 func TestFsckNamesWhatIsWrong(t *testing.T) {
@@ -57,12 +88,10 @@ func TestFsckNamesWhatIsWrong(t *testing.T) {
 		harm       func(t *testing.T, dir string, subs []*poclog.Submission)
 	}{
 		{"evidence changed", "has digest", 2, func(t *testing.T, dir string, subs []*poclog.Submission) {
-			flip(t, evidencePath(dir, subs[1].Bundle), 100)
+			harm(t, dir, poclog.Sum(subs[1].Bundle), "x")
 		}},
-		{"evidence lost", "no such file", 3, func(t *testing.T, dir string, subs []*poclog.Submission) {
-			if err := os.Remove(evidencePath(dir, subs[2].Bundle)); err != nil {
-				t.Fatal(err)
-			}
+		{"evidence lost", "does not exist", 3, func(t *testing.T, dir string, subs []*poclog.Submission) {
+			lose(t, dir, poclog.Sum(subs[2].Bundle))
 		}},
 		{"entry changed", "tree", 0, func(t *testing.T, dir string, _ []*poclog.Submission) { flip(t, entries(dir), -10) }},
 		{"tile changed", "tree", 0, func(t *testing.T, dir string, _ []*poclog.Submission) {

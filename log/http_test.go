@@ -176,19 +176,17 @@ func TestLostEvidenceIsNamedAndRestoredByTheSameBundle(t *testing.T) {
 	l := serve(t, f.initLog(t), logConfig())
 	sub := f.submission(t, 1)
 	submit(t, l, sub)
-	path := evidencePath(l.dir, sub.Bundle)
+	digest := poclog.Sum(sub.Bundle)
 	url := l.url + "/v1/evidence/sha256/" + poclog.Sum(sub.Bundle).String()
 	for name, c := range map[string]struct {
-		harm   func() error
+		harm   func()
 		status int
 	}{
-		"lost":             {func() error { return os.Remove(path) }, http.StatusNotFound},
-		"damaged":          {func() error { return os.WriteFile(path, bytes.Repeat([]byte("x"), len(sub.Bundle)), 0o644) }, http.StatusInternalServerError},
-		"half of it there": {func() error { return os.WriteFile(path, sub.Bundle[:100], 0o644) }, http.StatusInternalServerError},
+		"lost":             {func() { lose(t, l.dir, digest) }, http.StatusNotFound},
+		"damaged":          {func() { harm(t, l.dir, digest, "x") }, http.StatusInternalServerError},
+		"half of it there": {func() { harm(t, l.dir, digest, string(sub.Bundle[:100])) }, http.StatusInternalServerError},
 	} {
-		if err := c.harm(); err != nil {
-			t.Fatal(err)
-		}
+		c.harm()
 		if resp, _ := get(t, url); resp.StatusCode != c.status {
 			t.Errorf("%s: %d: want %d", name, resp.StatusCode, c.status)
 		}
@@ -218,9 +216,7 @@ func TestLostEvidenceIsNamedAndRestoredByTheSameBundle(t *testing.T) {
 
 func TestEvidenceThatWasLostWhileNobodyServedIsNamed(t *testing.T) {
 	l, subs := stopped(t, 2)
-	if err := os.Remove(evidencePath(l.dir, subs[1].Bundle)); err != nil {
-		t.Fatal(err)
-	}
+	lose(t, l.dir, poclog.Sum(subs[1].Bundle))
 	l = serve(t, l.dir, logConfig())
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		_, body := get(t, l.url+"/health")

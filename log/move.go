@@ -156,43 +156,37 @@ func (m *move) sound(ctx context.Context, text []byte) (store.TreeState, error) 
 	return state, nil
 }
 
-// parallel copies files, many at a time.
-func parallel(ctx context.Context, each func(context.Context, func(path string, b []byte) error) error, put func(ctx context.Context, path string, b []byte) error) error {
+// A group copies files, many at a time.
+func group(ctx context.Context, each func(g *errgroup.Group, ctx context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(copies)
-	err := each(ctx, func(path string, b []byte) error {
-		g.Go(func() error { return put(ctx, path, b) })
-		return ctx.Err()
-	})
+	err := each(g, ctx)
 	return errors.Join(g.Wait(), err)
 }
 
 // copyTiles leaves behind what is not in the tree: a log that was killed may have written tiles of
 // entries that it never numbered.
 func (m *move) copyTiles(ctx context.Context, size uint64) error {
-	return parallel(ctx, func(ctx context.Context, f func(string, []byte) error) error { return folder.EachTile(ctx, m.dir, f) },
-		func(ctx context.Context, path string, b []byte) error {
+	return group(ctx, func(g *errgroup.Group, ctx context.Context) error {
+		return folder.EachTile(ctx, m.dir, func(path string, b []byte) error {
 			level, index, width, err := parseTilePath("/" + path)
-			if err != nil || !inTree(level, index, width, size) {
-				return nil
+			if err == nil && inTree(level, index, width, size) {
+				g.Go(func() error { return m.to.PutTile(ctx, path, b) })
 			}
-			return m.to.PutTile(ctx, path, b)
+			return ctx.Err()
 		})
+	})
 }
 
-// copyEvidence copies what has the digest that its name says. What has not is damaged, and stays
+// copyEvidence copies what has the digest that it was kept under. What has not is damaged, and stays
 // behind: the proof says whether an entry lacks it.
 func (m *move) copyEvidence(ctx context.Context) error {
-	return parallel(ctx, func(ctx context.Context, f func(string, []byte) error) error {
-		return folder.EachEvidence(ctx, m.dir, f)
-	},
-		func(ctx context.Context, path string, b []byte) error {
-			if poclog.Sum(b).String() != filepath.Base(path) {
-				return nil
-			}
-			_, err := m.to.Evidence.Put(ctx, b)
-			return err
+	return group(ctx, func(g *errgroup.Group, ctx context.Context) error {
+		return folder.EachEvidence(ctx, m.dir, func(b []byte) error {
+			g.Go(func() error { _, err := m.to.Evidence.Put(ctx, b); return err })
+			return ctx.Err()
 		})
+	})
 }
 
 func (m *move) copyCheckpoints(ctx context.Context) error {

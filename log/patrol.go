@@ -148,11 +148,16 @@ func filesOf(leaf poclog.Leaf) []namedFile {
 	return slices.DeleteFunc(all, func(f namedFile) bool { return f.blob == poclog.Blob{} })
 }
 
-// restore stores again what an entry's evidence lost, where a submission brings it.
+// restore stores again what an entry's evidence lost, where a submission brings it. What is withheld
+// stays lost.
 func (s *Service) restore(ctx context.Context, leaf poclog.Leaf, sent ...[]byte) {
+	withheld, err := s.withheld()
+	if err != nil {
+		return // /health says so
+	}
 	for _, f := range filesOf(leaf) {
 		for _, file := range sent {
-			if poclog.BlobOf(file) != f.blob || s.intact(ctx, f.blob.SHA256) {
+			if poclog.BlobOf(file) != f.blob || withheld[f.blob.SHA256] || s.intact(ctx, f.blob.SHA256) {
 				continue
 			}
 			_, err := s.store.Evidence.Put(ctx, file)

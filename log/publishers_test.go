@@ -201,21 +201,13 @@ func TestEntryNamesItsPublishersAndTheLogKeepsTheirEnvelope(t *testing.T) {
 		t.Errorf("fsck: %+v", r)
 	}
 	// An entry whose envelope is another, or lost, is no longer what it says.
-	path := filepath.Join(dir, "evidence", "sha256", e.Evidence.Envelope.SHA256.String()[:2], e.Evidence.Envelope.SHA256.String())
-	for name, damage := range map[string]func() error{
-		"another": func() error { return os.WriteFile(path, first.Bundle, 0o644) }, "lost": func() error { return os.Remove(path) },
-	} {
-		if err := damage(); err != nil {
-			t.Fatal(err)
+	harm(t, dir, e.Evidence.Envelope.SHA256, string(first.Bundle))
+	for _, name := range []string{"another", "lost"} {
+		if name == "lost" {
+			lose(t, dir, e.Evidence.Envelope.SHA256)
 		}
 		if r := l.fsck(t); len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Detail, "envelope") {
 			t.Errorf("%s: fsck: %+v", name, r)
-		}
-		if name == "another" {
-			continue
-		}
-		if err := os.WriteFile(path, first.Envelope, 0o644); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

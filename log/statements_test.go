@@ -3,6 +3,7 @@ package log_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -194,10 +195,7 @@ func TestDocumentsAreKeptAndWithheldLikeEvidence(t *testing.T) {
 	}
 	s.Serial = 2
 	stating(t, l, a.State(s, 2)) // the log has the document
-	path := evidencePath(l.dir, page)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	lose(t, l.dir, poclog.Sum(page))
 	if r := l.fsck(t); r.Wrong != 2 || !strings.Contains(r.Findings[0].Detail, "document "+poclog.Sum(page).String()) {
 		t.Errorf("lost: fsck %+v", r)
 	}
@@ -212,6 +210,32 @@ func TestDocumentsAreKeptAndWithheldLikeEvidence(t *testing.T) {
 	}
 	if resp, body := get(t, url); resp.StatusCode != http.StatusUnavailableForLegalReasons || strings.Contains(body, "script") {
 		t.Errorf("withheld: %d %s", resp.StatusCode, body)
+	}
+	if _, err := log.Erase(t.Context(), l.dir, ""); err == nil || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("erased while the log is served: %v", err)
+	}
+	if err := l.svc.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := log.Erase(t.Context(), l.dir, ""); n != 1 || err != nil { // a copy was lost before
+		t.Errorf("erased: %d, %v", n, err)
+	}
+	l = serve(t, l.dir, logConfig())
+	if got := stating(t, l, v, page); got.New {
+		t.Error("sent again: new")
+	}
+	if resp, _ := get(t, url); resp.StatusCode != http.StatusUnavailableForLegalReasons {
+		t.Errorf("erased: %d", resp.StatusCode)
+	}
+	if _, err := dirSource(t, l.dir).Evidence(t.Context(), poclog.BlobOf(page)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was erased is back: %v", err)
+	}
+}
+
+func TestEraseWantsAList(t *testing.T) {
+	l, _ := stopped(t, 1)
+	if _, err := log.Erase(t.Context(), l.dir, ""); err == nil || !strings.Contains(err.Error(), "lists nothing") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,14 +1,47 @@
 package log
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/log/store/folder"
 )
+
+// Erase overwrites the evidence that withheld.txt lists, in a folder that is not served, and returns
+// how many copies there were. An empty guard is GuardPath. The entries stay.
+func Erase(ctx context.Context, dir, guard string) (n int, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("erase evidence of log %s: %w", dir, err)
+		}
+	}()
+	if _, err := os.Lstat(filepath.Join(dir, fileStore)); err == nil {
+		return 0, fmt.Errorf("%s names a bucket: delete the object there, in all its versions", fileStore)
+	}
+	list, err := withheld(filepath.Join(dir, fileWithheld))
+	if err != nil {
+		return 0, err
+	}
+	if len(list) == 0 {
+		return 0, fmt.Errorf("%s lists nothing", fileWithheld)
+	}
+	st, err := openStore(ctx, dir, folder.Options{Guard: guard})
+	if err != nil {
+		return 0, err
+	}
+	unlock, err := st.Lock()
+	if err != nil {
+		return 0, fmt.Errorf("stop it first: %w", err)
+	}
+	n, err = folder.Erase(ctx, dir, list)
+	return n, errors.Join(err, unlock())
+}
 
 // withheld reads the list of digests that a law withholds. What is not understood whole is an
 // error: nothing is published by a slip.

@@ -29,7 +29,7 @@ import (
 
 func newLogCmd() *cobra.Command {
 	c := &cobra.Command{Use: "log", Short: "Run and check a log"}
-	c.AddCommand(newLogInitCmd(), newLogServeCmd(), newLogFsckCmd(), newLogMoveCmd(), newLogRecoverCmd(), newLogEntriesCmd())
+	c.AddCommand(newLogInitCmd(), newLogServeCmd(), newLogFsckCmd(), newLogMoveCmd(), newLogRecoverCmd(), newLogEraseCmd(), newLogEntriesCmd())
 	return c
 }
 

@@ -4,6 +4,7 @@
 //	Create   write an unfinished file, fsync it, link it to its name (an existing file is fs.ErrExist), unlink the unfinished name, fsync the folder
 //	Replace  write an unfinished file, fsync it, rename it over its name, fsync the folder
 //	Append   write at the end, fsync; after a failure, truncate to the length before
+//	Sync     fsync: what another process appended and may have left unsynced
 //	Remove   unlink, fsync the folder
 //	Rename   rename, fsync both folders
 //	MkdirAll mkdir each missing folder and fsync the folder above it
@@ -180,6 +181,17 @@ func (s FS) Append(f *os.File, b []byte) error {
 		return nil
 	}
 	return errors.Join(err, s.call(Call{Op: OpTruncate, Path: f.Name()}, func() error { return f.Truncate(end) }))
+}
+
+// Sync is the function of that name.
+func (s FS) Sync(path string) error {
+	return s.call(Call{Op: OpSync, Path: path}, func() error {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
 // Remove removes a file.

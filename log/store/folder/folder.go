@@ -1,16 +1,19 @@
 // Package folder keeps a log in a folder, for one process:
 //
 //	tiles/              what Tessera's POSIX driver writes, and the public tree
-//	evidence/           files by digest
+//	evidence/           files of evidence, many in each segment
 //	state/checkpoints.db
+//	state/evidence.db   where in the segments each file is: derived from them
 //	lock                held while the log is served
 //
-// The guard is a file beside the folder. TestKilledLogLosesNoReceipt and
-// TestRestoredDirectoryRefusesToStart of package log are the evidence.
+// The guard is a file beside the folder. TestPowerLossLosesNoEvidence, TestKilledProcessLosesNoEvidence,
+// and TestKilledLogLosesNoReceipt and TestRestoredDirectoryRefusesToStart of package log are the
+// evidence.
 package folder
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -26,6 +29,7 @@ const (
 	dirEvidence = "evidence"
 	dirState    = "state"
 	fileLock    = "lock"
+	filePlaces  = "evidence.db" // in dirState
 )
 
 // probeInterval is how long a probe of the disk holds.
@@ -56,7 +60,7 @@ func Make(dir string) error {
 
 // Open opens a folder. It reads nothing, and makes nothing.
 func Open(dir string, o Options) *store.Store {
-	evidence := newEvidence(filepath.Join(dir, dirEvidence))
+	evidence := newEvidence(filepath.Join(dir, dirEvidence), filepath.Join(dir, dirState, filePlaces), o.Logger)
 	disk := &store.Probe{What: "the disk", Every: probeInterval, Try: func() error { return probeAll(filepath.Join(dir, dirTiles), filepath.Join(dir, dirEvidence)) }}
 	checkpoints := &checkpoints{path: filepath.Join(dir, dirState, "checkpoints.db")}
 	return &store.Store{
@@ -71,8 +75,8 @@ func Open(dir string, o Options) *store.Store {
 		Join:        func(context.Context, poclog.Digest) error { return nil },
 		Lost:        func() error { return nil },
 		Turn:        func(context.Context, string) (func(), uint64, error) { return func() {}, 0, nil },
-		Prepare:     evidence.sweep,
+		Prepare:     evidence.prepare,
 		Writable:    disk.Check,
-		Close:       checkpoints.close,
+		Close:       func() error { return errors.Join(evidence.close(), checkpoints.close()) },
 	}
 }

@@ -2,7 +2,6 @@ package folder_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -20,15 +19,10 @@ func TestConformance(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := storetest.Subject{
-			Open: func(*testing.T) *store.Store { return folder.Open(dir, folder.Options{Guard: dir + ".guard"}) },
-			Damage: func(t *testing.T, d poclog.Digest, b []byte) {
-				name := d.String()
-				if err := os.WriteFile(filepath.Join(dir, "evidence", "sha256", name[:2], name), b, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			},
+			Open:   func(*testing.T) *store.Store { return folder.Open(dir, folder.Options{Guard: dir + ".guard"}) },
+			Damage: func(t *testing.T, d poclog.Digest, b []byte) { folder.Damage(t, dir, d, b) },
 		}
-		for _, op := range []durable.Op{durable.OpCreate, durable.OpWrite, durable.OpChmod, durable.OpSync, durable.OpRename, durable.OpClose, durable.OpSyncDir} {
+		for _, op := range []durable.Op{durable.OpCreate, durable.OpWrite, durable.OpChmod, durable.OpSync, durable.OpLink, durable.OpRename, durable.OpRemove, durable.OpClose, durable.OpSyncDir, durable.OpTruncate} {
 			for _, made := range []bool{false, true} {
 				name := string(op) + " fails"
 				if made {
