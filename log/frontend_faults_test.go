@@ -3,6 +3,7 @@ package log_test
 import (
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,7 +163,7 @@ func TestFrontEndsThatBothBelieveToLead(t *testing.T) {
 
 // late returns a fault: in the moment in which a front end sends a request to S3 that is chosen, the
 // database forgets it, and with it its locks. It does not hear of that. The request arrives when the
-// other one has published more.
+// other one has published a larger tree.
 func (l *sharedLog) late(chosen func(*http.Request) bool) func(*testing.T) {
 	return func(t *testing.T) {
 		sent, arrives := make(chan struct{}), make(chan struct{})
@@ -190,8 +191,13 @@ func (l *sharedLog) late(chosen func(*http.Request) bool) func(*testing.T) {
 			close(arrives)
 			return
 		}
-		from, to := l.published(t), uint64(0)
-		for end := time.Now().Add(time.Minute); to <= from+1; {
+		// What it sent is of entries that have numbers by now.
+		from, err := strconv.ParseUint(strings.TrimSpace(l.db.SQL(t, "SELECT next FROM log.SeqCoord")), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := uint64(0)
+		for end := time.Now().Add(time.Minute); to <= from; {
 			if to = l.published(t); time.Now().After(end) {
 				t.Error("the other front end does not go on")
 				break
@@ -199,10 +205,15 @@ func (l *sharedLog) late(chosen func(*http.Request) bool) func(*testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		close(arrives)
-		time.Sleep(time.Second)
+		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if now := l.published(t); now < to {
+				t.Errorf("size %d is published after %d", now, to)
+				break
+			}
+		}
 		l.set(pass)
 		l.fronts[who].link.Set(peers.Whole)
-		t.Logf("size %d was published after %d before the request of front end %d arrived", to, from, who)
+		t.Logf("size %d was published before the request of front end %d, of at most %d, arrived", to, who, from)
 	}
 }
 

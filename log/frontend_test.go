@@ -23,6 +23,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/peers"
 	"github.com/poclog/poclog/log"
@@ -51,14 +52,17 @@ type front struct {
 	proxy  *peers.Proxy
 }
 
-func newSharedLog(t *testing.T, fronts int) *sharedLog {
+func newSharedLog(t *testing.T, fronts int, changes ...func(*poclog.Policy)) *sharedLog {
 	t.Helper()
 	l := &sharedLog{t: t, fab: newFab(), s3: peers.NewS3(t), db: peers.NewDatabase(t), signed: make(map[uint64][32]byte)}
 	_ = os.Setenv(mysqls3.EnvPassword, peers.Password) // the same for every test
 	l.db.SQL(t, "CREATE DATABASE log")
 	l.s3.Bucket(t, "tiles")
 	l.s3.Bucket(t, "guard")
-	folder := t.TempDir()
+	folder, policy := t.TempDir(), l.fab.policy()
+	for _, change := range changes {
+		change(policy)
+	}
 	for i := range fronts {
 		f := &front{victim: &victim{t: t, dir: filepath.Join(folder, fmt.Sprintf("front-%d", i)), address: freeAddress(t)}, link: peers.NewLink(t, l.db.Address), proxy: peers.NewProxy(t, l.s3)}
 		f.proxy.Written = l.wrote
@@ -68,7 +72,7 @@ func newSharedLog(t *testing.T, fronts int) *sharedLog {
 			Tiles: mysqls3.Bucket{Endpoint: f.proxy.URL, Region: peers.Region, Name: "tiles"}, Guard: mysqls3.Bucket{Endpoint: f.proxy.URL, Region: peers.Region, Name: "guard"},
 		}
 		if i == 0 {
-			if err := log.Init(f.dir, log.InitOptions{Origin: origin, Policy: l.fab.policy(), Store: f.config}); err != nil {
+			if err := log.Init(f.dir, log.InitOptions{Origin: origin, Policy: policy, Store: f.config}); err != nil {
 				t.Fatal(err)
 			}
 			l.policy = readPolicy(t, f.dir)

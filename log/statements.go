@@ -18,7 +18,10 @@ import (
 	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
-const maxLines = 4096 // whose history is remembered
+const (
+	maxLines  = 4096             // whose history is remembered
+	uncertain = 15 * time.Second // for which a database may still commit what it did not confirm
+)
 
 // Statements admit what registrars state (docs/format.md §18). Statements of one registrar on one
 // subject are one line: each is judged by those before it, so that one at a time is admitted. A
@@ -254,7 +257,11 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 	kept = true // from here on the line is given back when it is certain what became of the entry
 	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Statement: e}, func(number uint64, err error) {
 		s.statements.settled(l, e, number, err)
-		release()
+		if err == nil {
+			release()
+			return
+		}
+		time.AfterFunc(uncertain, release) // it may get a number yet
 	})
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)

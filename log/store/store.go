@@ -42,7 +42,8 @@ type Store struct {
 	// Lost is why the tree has to be opened for writing again: what was queued is not written.
 	Lost func() error
 	// Turn waits for what one process of a log does at a time, and returns the number of the next
-	// entry: the caller waits until the tree has those below it.
+	// entry: the caller waits until the tree has those below it. A turn ends with release, or once its
+	// process is dead and what it had queued has a number or never gets one.
 	Turn func(ctx context.Context, name string) (release func(), next uint64, err error)
 	// Cosign adds others' cosignature lines to the published checkpoint, as long as it is of the tree of
 	// the one that was cosigned. Nil: one process serves the log, and adds them itself.

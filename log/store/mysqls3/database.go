@@ -20,7 +20,7 @@ const (
 	connectTimeout = 5 * time.Second
 	queryTimeout   = 30 * time.Second
 	// The driver holds a transaction open while it asks witnesses and writes to S3.
-	sessionIdle = 60 * time.Second
+	sessionIdle = 45 * time.Second
 )
 
 // Codes of errors, https://mariadb.com/docs/server/reference/error-codes.

@@ -64,7 +64,8 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 	}
 	present := &presence{db: db, id: make([]byte, 16)}
 	_, _ = rand.Read(present.id) // it does not fail
-	tree := &tiles{bucket: tilesBucket, db: db, database: c.Database.Name, where: c.Database, secret: secret, presence: present}
+	turns := newTurns(db, present.id)
+	tree := &tiles{bucket: tilesBucket, db: db, where: c.Database, secret: secret, presence: present}
 	probe := &store.Probe{What: "the store", Every: probeInterval, Try: func() error { return writable(db, tilesBucket, guardBucket) }}
 	return &store.Store{
 		Name:        fmt.Sprintf("%s and %s", c.Database.Name, tilesBucket),
@@ -79,11 +80,11 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 		Lock:        func() (func() error, error) { return store.LockFiles(lockFile) },
 		Join:        func(ctx context.Context, policy poclog.Digest) error { return present.join(ctx, policy[:]) },
 		Lost:        present.lost,
-		Turn:        tree.turn,
+		Turn:        turns.take,
 		Cosign:      tree.cosign,
 		Prepare:     func() error { return nil },
 		Writable:    probe.Check,
-		Close:       func() error { present.leave(); return db.Close() },
+		Close:       func() error { turns.close(); present.leave(); return db.Close() },
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package mysqls3_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/peers"
@@ -134,6 +136,61 @@ func TestConformanceOfClaimsOfTheDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim(nil)
+}
+
+// A turn is had by one front end at a time. It does not end with a connection, but when it is given
+// back, or when its front end counts as dead.
+func TestConformanceOfTurns(t *testing.T) {
+	st := newStation(t)
+	c := st.config(t)
+	open := func() *store.Store {
+		s, err := mysqls3.Open(t.Context(), c, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		if err := s.Join(t.Context(), poclog.Digest{1}); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	name, a, b := c.Database.Name, open(), open()
+	st.db.SQL(t, "CREATE TABLE "+name+".SeqCoord (id INT PRIMARY KEY, next BIGINT); INSERT INTO "+name+".SeqCoord VALUES (0, 7)")
+	take := func(s *store.Store) (func(), error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		release, next, err := s.Turn(ctx, "statements")
+		if err == nil && next != 7 {
+			t.Errorf("next is %d: want 7", next)
+		}
+		return release, err
+	}
+	release, err := take(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*store.Store{a, b} {
+		if _, err := take(s); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("taken twice: %v", err)
+		}
+	}
+	st.db.SQL(t, "KILL USER '"+peers.User+"'")
+	if _, err := take(b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("taken after connections ended: %v", err)
+	}
+	release()
+	if release, err = take(b); err != nil {
+		t.Fatalf("after it was given back: %v", err)
+	}
+	release()
+	if _, err = take(a); err != nil {
+		t.Fatal(err)
+	}
+	st.db.SQL(t, "DELETE FROM "+name+".PoclogFrontEnds WHERE id = (SELECT owner FROM "+name+".PoclogTurns)") // a is dead
+	if release, err = take(b); err != nil {
+		t.Fatalf("after its front end died: %v", err)
+	}
+	release()
 }
 
 // What cannot hold the store's promises is refused when it is opened, in one line that says what and

@@ -35,7 +35,6 @@ const checkpointType = "text/plain; charset=utf-8"
 type tiles struct {
 	bucket   *bucket
 	db       *sql.DB
-	database string // for locks: which one it is
 	where    Database
 	secret   string
 	presence *presence

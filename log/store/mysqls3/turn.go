@@ -3,55 +3,136 @@ package mysqls3
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"sync"
 	"time"
 )
 
-// turnPause is how long who gets a turn waits before it looks what the one before left: what that
-// one queued last is numbered within it, also where its turn ended with its connection.
-const turnPause = time.Second
+// Times of turns.
+const (
+	turnAgain   = 100 * time.Millisecond // between two tries to get a turn that another front end has
+	releaseEach = time.Second            // between two tries to give one back
+)
 
-// turn waits for a lock of a name that one front end has at a time, and returns how many entries
-// have numbers by then. The lock ends with its connection.
-func (t *tiles) turn(ctx context.Context, name string) (release func(), next uint64, err error) {
-	conn, err := t.db.Conn(ctx)
-	if err != nil {
-		return nil, 0, fmt.Errorf("take the turn %q: %w", name, explain(err))
+const turnsTable = `CREATE TABLE IF NOT EXISTS PoclogTurns (name VARCHAR(64) NOT NULL PRIMARY KEY, owner BINARY(16) NOT NULL)`
+
+// turns are what one front end does at a time: a row is a turn that is taken. It ends when it is given
+// back, or once its front end is taken for dead and so writes no more, whatever became of the
+// connection by which it was taken.
+type turns struct {
+	db     *sql.DB
+	owner  []byte // 16 bytes: this process
+	closed chan struct{}
+
+	mu    sync.Mutex               // guards what follows
+	local map[string]chan struct{} // by name, what holds a token while nobody in this process has the turn
+}
+
+func newTurns(db *sql.DB, owner []byte) *turns {
+	return &turns{db: db, owner: owner, closed: make(chan struct{}), local: make(map[string]chan struct{})}
+}
+
+func (t *turns) token(name string) chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.local[name]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		c <- struct{}{}
+		t.local[name] = c
 	}
-	h := fnv.New64a()
-	h.Write([]byte(t.database))
-	lock := fmt.Sprintf("poclog-%016x-%s", h.Sum64(), name)
-	end := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-		defer cancel()
-		if _, err := conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", lock); err != nil {
-			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // it ends, and the lock with it
-		}
-		_ = conn.Close() // of a connection that ended there is nothing to say
+	return c
+}
+
+// take waits for a turn, and returns how many entries have numbers by then.
+func (t *turns) take(ctx context.Context, name string) (release func(), next uint64, err error) {
+	token := t.token(name)
+	select {
+	case <-token:
+	case <-ctx.Done():
+		return nil, 0, fmt.Errorf("take the turn %q: %w", name, context.Cause(ctx))
 	}
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
-	for got := (sql.NullInt64{}); got.Int64 != 1; {
-		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 2)", lock).Scan(&got); err != nil {
+	release = func() { t.release(name, token) }
+	for {
+		got, err := t.try(ctx, name)
+		if code := codeOf(err); err != nil && code != codeDeadlock && code != codeLockTimeout {
+			release() // a row may be there whose answer was lost
 			return nil, 0, fmt.Errorf("take the turn %q: %w", name, explain(err))
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
+		if got {
+			break
+		}
+		select {
+		case <-time.After(turnAgain):
+		case <-ctx.Done():
+			release()
+			return nil, 0, fmt.Errorf("take the turn %q, which another front end has: %w", name, context.Cause(ctx))
 		}
 	}
-	select {
-	case <-ctx.Done():
-		return nil, 0, ctx.Err()
-	case <-time.After(turnPause):
-	}
-	if err := conn.QueryRowContext(ctx, "SELECT next FROM SeqCoord WHERE id = 0").Scan(&next); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := t.db.QueryRowContext(ctx, "SELECT next FROM SeqCoord WHERE id = 0").Scan(&next); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		release()
 		return nil, 0, fmt.Errorf("take the turn %q: %w", name, explain(err))
 	}
-	return end, next, nil
+	return release, next, nil
+}
+
+// try inserts the turn's row. One of this process is left from a try whose answer was lost. One of a
+// front end that is dead is removed.
+func (t *turns) try(ctx context.Context, name string) (got bool, err error) {
+	_, err = t.db.ExecContext(ctx, `INSERT INTO PoclogTurns VALUES (?, ?)`, name, t.owner)
+	if code := codeOf(err); code == codeNoTable {
+		_, err = t.db.ExecContext(ctx, turnsTable)
+		return false, err
+	} else if code != codeDuplicate {
+		return err == nil, err
+	}
+	err = t.db.QueryRowContext(ctx, `SELECT owner = ? FROM PoclogTurns WHERE name = ?`, t.owner, name).Scan(&got)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil || got {
+		return got, err
+	}
+	_, err = t.db.ExecContext(ctx, `DELETE FROM PoclogTurns WHERE name = ? AND owner NOT IN
+		(SELECT id FROM PoclogFrontEnds WHERE seen > SYSDATE(6) - INTERVAL ? SECOND)`, name, int(frontEndIdle.Seconds()))
+	return false, err
+}
+
+// release gives a turn back. It is tried until it is done: others wait for it as long as this process
+// lives.
+func (t *turns) release(name string, token chan struct{}) {
+	once := func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+		defer cancel()
+		_, err := t.db.ExecContext(ctx, `DELETE FROM PoclogTurns WHERE name = ? AND owner = ?`, name, t.owner)
+		if err != nil && !isNoTable(err) {
+			return false
+		}
+		token <- struct{}{}
+		return true
+	}
+	if once() {
+		return
+	}
+	go func() {
+		for {
+			select {
+			case <-t.closed:
+				return
+			case <-time.After(releaseEach):
+			}
+			if once() {
+				return
+			}
+		}
+	}()
+}
+
+// close gives back what this process has, as far as the database answers.
+func (t *turns) close() {
+	close(t.closed)
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	_, _ = t.db.ExecContext(ctx, `DELETE FROM PoclogTurns WHERE owner = ?`, t.owner) // they end with this front end otherwise
 }
