@@ -157,7 +157,7 @@ func TestKilledLogLosesNoReceipt(t *testing.T) {
 	done := make(chan struct{})
 	for range 8 {
 		wg.Go(func() {
-			for {
+			for i := number.Add(1); ; {
 				select {
 				case <-done:
 					return
@@ -168,7 +168,7 @@ func TestKilledLogLosesNoReceipt(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				got, err := c.Submit(context.Background(), f.submission(t, number.Add(1)))
+				got, err := c.Submit(context.Background(), f.submission(t, i))
 				if err != nil {
 					time.Sleep(5 * time.Millisecond) // the log is down: that is the test
 					continue
@@ -176,6 +176,7 @@ func TestKilledLogLosesNoReceipt(t *testing.T) {
 				mu.Lock()
 				receipts = append(receipts, got.Receipt)
 				mu.Unlock()
+				i = number.Add(1)
 			}
 		})
 	}
