@@ -51,7 +51,8 @@ lint: ## formatting, vet and staticcheck
 # The race detector makes signatures and parsers five to ten times slower, and finds nothing where
 # no two goroutines meet. The tests of a package run with it if a file of the package or of its tests
 # starts a goroutine, runs tests in parallel, or imports a package that does so or that locks.
-# internal/agree is left out: its goroutines only wait for the other implementation.
+# internal/agree is left out: its goroutines only wait for the other implementation. Tests in files
+# that are marked as `!race` need more time, and have one goroutine: the last line runs them.
 CONCURRENT := ^[[:space:]]*go (func|[A-Za-z_.]+)[(]|[.](Run)?Parallel[(]|^(import )?[[:space:]]*"(sync|sync/atomic|net/http|net/http/httptest|golang.org/x/sync/errgroup)"$$
 
 unit: export GORACE := atexit_sleep_ms=0
@@ -61,6 +62,10 @@ unit: ## the tests: with the race detector where there is concurrency, and witho
 	done; status=0; \
 	if [ -n "$$race" ]; then $(GO) test -race -timeout 40m $$race || status=1; fi; \
 	if [ -n "$$rest" ]; then $(GO) test -timeout 40m $$rest || status=1; fi; \
+	for d in $$race; do \
+		one=$$(grep -ls '^//go:build !race$$' $$d/*_test.go | xargs -r sed -n 's/^func \(Test[^(]*\)(.*/\1/p' | paste -sd '|' -); \
+		if [ -n "$$one" ]; then $(GO) test -timeout 40m -run "^($$one)$$" $$d || status=1; fi; \
+	done; \
 	exit $$status
 
 js: ## the TypeScript verifier: types, bundle, every vector

@@ -120,7 +120,6 @@ func TestAttacksOverTimeAreFoundAndProven(t *testing.T) {
 			continue
 		}
 		t.Run(a.ID(), func(t *testing.T) {
-			t.Parallel()
 			w := a.NewWorld()
 			var pieces []receipt.Piece
 			var claims []*rule.Claim
