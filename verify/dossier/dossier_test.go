@@ -48,9 +48,11 @@ func policy(t testing.TB) *tlogpolicy.Policy {
 var (
 	chipX = "intel:tdx:ppid:" + strings.Repeat("1a", 16)
 	chipY = "intel:tdx:ppid:" + strings.Repeat("1b", 16)
-	akX   = "tpm:ak:" + strings.Repeat("5a", 32)
-	akY   = "tpm:ak:" + strings.Repeat("5b", 32)
-	vm    = "gce:instance:1:2"
+	// chipAMD is of another maker.
+	chipAMD = "amd:snp:chipid:" + strings.Repeat("3a", 64)
+	akX     = "tpm:ak:" + strings.Repeat("5a", 32)
+	akY     = "tpm:ak:" + strings.Repeat("5b", 32)
+	vm      = "gce:instance:1:2"
 )
 
 // A book is a log whose writer keeps an index, honestly unless a test meddles.

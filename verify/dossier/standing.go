@@ -9,6 +9,7 @@ import (
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
@@ -95,7 +96,7 @@ func (a *Answer) explained(id poclog.Identity, s *registry.Standing) (list []Exp
 				}
 			}
 		}
-		if known && !moved.IsZero() && !last.IsZero() && s.Explains(*m.Source, *m.Target, moved, last) != nil {
+		if known && !last.IsZero() && s.Explains(*m.Source, *m.Target, moved, last) != nil {
 			list = append(list, Explained{s.Registrar, m.Source.String(), m.Target.String()})
 		}
 	}
@@ -203,8 +204,7 @@ func (a *Answer) vouched(e *poclog.Entry, mine []*Subject, want Endorser, t2 tim
 	return why
 }
 
-// certified reports whether an entry's evidence shows the identity itself. Under a VLEK the chip is
-// the firmware's word.
+// certified reports whether an entry's evidence shows the identity itself.
 func certified(e *poclog.Entry, id poclog.Identity) bool {
-	return id.Kind() != poclog.AMDChipID || e.CVM.SNP == nil || e.CVM.SNP.Signer != "vlek"
+	return id.Kind() != poclog.AMDChipID || rule.ChipCertified(e)
 }

@@ -2,6 +2,7 @@ package dossier_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/endorser"
 	"github.com/poclog/poclog/internal/vectors"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
@@ -105,8 +107,11 @@ type story struct {
 	said     []said
 	pins     []*endorser.Registrar
 	wants    []string
-	first    bool // the proof at 1000
-	covers   []string
+	first    bool     // the proof at 1000
+	covers   []string // beside the machine's, and what is stated of them
+	only     []string // covered, and nothing else
+	signer   string   // of the machine's SEV-SNP reports; empty: its chip is chipX, of TDX
+	subject  string   // of the statements; empty: the chip
 	change   func(d *poclog.Dossier)
 	opening  *poclog.Opening
 	now      int
@@ -130,6 +135,7 @@ func stories() map[string]story {
 		fleet = append(fleet, registry.Machine{Identity: poclog.Identity("intel:tdx:ppid:" + poclog.Sum(fmt.Appendf(nil, "machine %d", i)).String()[:32]), Salt: poclog.Sum(fmt.Appendf(nil, "salt %d", i))})
 	}
 	without := must(registry.NewFleet(fleet))
+	withAMD := must(registry.NewFleet(append(slices.Clone(fleet), registry.Machine{Identity: poclog.Identity(chipAMD), Salt: poclog.Sum([]byte("its own"))})))
 	with := must(registry.NewFleet(append(slices.Clone(fleet), registry.Machine{Identity: poclog.Identity(chipX), Salt: poclog.Sum([]byte("its own"))})))
 	commit := func(serial uint32, f *registry.Fleet, count uint32) said {
 		return said{alliance, poclog.Statement{Type: poclog.Commit, Serial: serial, Root: f.Root(), Count: count, Level: 1, From: at(longFrom), Until: at(longUntil)}, 8}
@@ -174,7 +180,15 @@ func stories() map[string]story {
 		"disagree-one":       {desc: "the same, and the reader believes the alliance alone", said: []said{e, {house, endorsing(1, 1), 1}, {house, revoking(2, 2000), 1}}, pins: one, wants: x(1), expect: "ok"},
 		"revocation-cut-off": {desc: "the number of the revocation is cut off", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, wants: x(1), change: cutLast, expect: "refused: numbers"},
 		"first-cut-off":      {desc: "the list of statements does not begin with the first", said: []said{e, {alliance, revoking(2, 2000), 8}}, pins: one, wants: x(1), change: cutFirst, expect: "refused: numbers"},
-		"not-covered":        {desc: "the dossier says nothing of statements", said: []said{e}, pins: one, wants: x(1), covers: []string{chipX, akX, vm}, expect: "refused: standing"},
+		"not-covered":        {desc: "the dossier says nothing of statements", said: []said{e}, pins: one, wants: x(1), only: []string{chipX, akX, vm}, expect: "refused: standing"},
+		"not-covered-key":    {desc: "the dossier says what is stated of the chip and the VM, and not of the attestation key", said: []said{e}, pins: one, wants: x(1), only: []string{chipX, akX, vm, index.Statements + chipX, index.Statements + vm}, expect: "refused: standing"},
+		"another-vouches":    {desc: "the house endorses, and the reader asks for the alliance", said: []said{{house, endorsing(1, 3), 1}}, pins: two, wants: x(1), expect: "refused: endorsed-by"},
+		"vcek":               {desc: "the endorsed chip signed its report with its own key", said: []said{e}, pins: one, wants: x(1), signer: "vcek", expect: "ok"},
+		"vlek":               {desc: "under a cloud's key, whoever has it, the firmware says that it is the endorsed chip", said: []said{e}, pins: one, wants: x(1), signer: "vlek", expect: "refused: endorsed-by"},
+		"vlek-key":           {desc: "under a cloud's key, and what is endorsed is the attestation key", said: []said{e}, pins: one, wants: x(1), signer: "vlek", subject: akX, expect: "ok"},
+		"vlek-opened":        {desc: "under a cloud's key the firmware says that it is a chip of a private fleet", said: []said{commit(1, withAMD, 21)}, pins: one, wants: x(1), covers: commitments, opening: must(withAMD.Open(poclog.Identity(chipAMD))), signer: "vlek", expect: "refused: endorsed-by"},
+		"vcek-opened":        {desc: "the chip of a private fleet signed its report with its own key", said: []said{commit(1, withAMD, 21)}, pins: one, wants: x(1), covers: commitments, opening: must(withAMD.Open(poclog.Identity(chipAMD))), signer: "vcek", expect: "ok"},
+		"opened-another":     {desc: "another machine of the fleet is opened", said: []said{commit(1, with, 21)}, pins: one, wants: x(1), covers: commitments, opening: must(with.Open(fleet[3].Identity)), expect: "refused: endorsed-by"},
 		"opened":             {desc: "an opened machine of a private fleet", said: []said{commit(1, with, 21)}, pins: one, wants: x(1), covers: commitments, opening: opened, expect: "ok"},
 		"opened-level":       {desc: "an opened machine of a fleet at level 1, asked for 2", said: []said{commit(1, with, 21)}, pins: one, wants: x(2), covers: commitments, opening: opened, expect: "refused: endorsed-by"},
 		"opened-not-covered": {desc: "an opening, and the dossier does not cover the registrar", said: []said{commit(1, with, 21)}, pins: one, wants: x(1), opening: opened, expect: "refused: endorsed-by"},
@@ -229,8 +243,15 @@ func cutFirst(d *poclog.Dossier) {
 func (s *story) vector(t *testing.T) standingVector {
 	b := newBook()
 	b.config()
-	b.proof(chipX, akX, "us-central1-a", 1000, func(e *poclog.Entry) {
-		if s.moveFrom != "" {
+	chip, change := chipX, func(*poclog.Entry) {}
+	if s.signer != "" {
+		chip = chipAMD
+		change = func(e *poclog.Entry) {
+			e.Profile, e.CVM = poclog.AzureSNPvTPM, poclog.CVM{Technology: "snp", Measurement: e.CVM.Measurement, EndorsedBy: "policy", SNP: &poclog.SNPReport{Product: "Genoa", Signer: s.signer}}
+		}
+	}
+	b.proof(chip, akX, "us-central1-a", 1000, func(e *poclog.Entry) {
+		if change(e); s.moveFrom != "" {
 			e.Place.Zone.Value = s.moveFrom
 		}
 	})
@@ -240,15 +261,14 @@ func (s *story) vector(t *testing.T) standingVector {
 			st.Origin = origin
 		}
 		if st.Type != poclog.Commit {
-			st.Subject = poclog.Identity(chipX)
+			st.Subject = poclog.Identity(cmp.Or(s.subject, chip))
 		}
 		b.state(x.by.State(st, x.n), 1500+i)
 	}
-	number := b.proof(chipX, akX, "us-central1-a", 3000, nil)
-	names := []string{chipX, akX, vm}
-	if len(s.covers) != 3 {
-		names = append(names, index.Statements+chipX, index.Statements+akX, index.Statements+vm)
-		names = append(names, s.covers...)
+	number := b.proof(chip, akX, "us-central1-a", 3000, change)
+	names := s.only
+	if names == nil {
+		names = append([]string{chip, akX, vm, index.Statements + chip, index.Statements + akX, index.Statements + vm}, s.covers...)
 	}
 	d := b.bind(3100, order{names: names, intervals: true, paged: 1})
 	if s.change != nil {
@@ -318,6 +338,112 @@ func TestAnAnnouncedMoveExplainsAndChangesNothing(t *testing.T) {
 		i := slices.IndexFunc(a.Subjects, func(s dossier.Subject) bool { return s.Identity == poclog.Identity(chipX) })
 		if got := a.Subjects[i].Moves; (len(got) == 1) != (name == "moved") {
 			t.Errorf("%s: explained by %+v", name, got)
+		}
+	}
+}
+
+// A sighting is a proof of a chip in a zone.
+type sighting struct {
+	chip, zone string
+	second     int
+	unknown    bool // the dossier does not show when it was made
+}
+
+// TestOnlyAMoveThatEveryProofFitsIsExplained: attacks that whitewash a clone as a move that the
+// alliance announced (a to b, from 1600 to 3100), and what an honest machine may do beside it.
+func TestOnlyAMoveThatEveryProofFitsIsExplained(t *testing.T) {
+	const a, b, c = "us-central1-a", "us-central1-b", "us-central1-c"
+	in := func(region, zone string) *poclog.StatedPlace {
+		return &poclog.StatedPlace{Provider: "gce", Region: region, Zone: zone}
+	}
+	honest := []sighting{{chipX, b, 1000, false}, {chipX, a, 3000, false}}
+	for _, x := range []struct {
+		name           string
+		source, target *poclog.StatedPlace // nil: zone b to zone a
+		seen           []sighting
+		explained      bool
+	}{
+		{"as announced", nil, nil, honest, true},
+		{"to a region's zone, from somewhere of the provider's", in("", ""), nil, honest, true},
+		{"from a zone to somewhere of a region's", nil, in("us-central1", ""), []sighting{{chipX, b, 1000, false}, {chipX, a, 3000, false}}, false},
+		{"from another provider's zone of that name", &poclog.StatedPlace{Provider: "azure", Region: "us-central1", Zone: b}, nil, honest, false},
+		{"from another region's zone of that name", in("us-east1", b), nil, honest, false},
+		{"from another zone", in("us-central1", c), nil, honest, false},
+		{"it was never where it is said to have left", nil, nil, []sighting{{chipX, c, 1000, false}, {chipX, a, 3000, false}}, false},
+		{"it never came", nil, nil, []sighting{{chipX, b, 1000, false}, {chipX, c, 3000, false}}, false},
+		{"another chip stays there", nil, nil, append([]sighting{{chipY, b, 2500, false}}, honest...), true},
+		{"it is there still", nil, nil, append([]sighting{{chipX, b, 2500, false}}, honest...), false},
+		{"it came before the window, as a proof shows that is logged later", nil, nil, []sighting{{chipX, b, 1000, false}, {chipX, a, 3000, false}, {chipX, a, 1590, false}}, false},
+		{"when it came first is unknown", nil, nil, []sighting{{chipX, b, 1000, false}, {chipX, a, 2900, true}, {chipX, a, 3000, false}}, false},
+		{"when it came later is unknown", nil, nil, []sighting{{chipX, b, 1000, false}, {chipX, a, 2900, false}, {chipX, a, 3000, true}}, false},
+		{"until when it was there is unknown", nil, nil, []sighting{{chipX, b, 900, true}, {chipX, b, 1000, false}, {chipX, a, 3000, false}}, false},
+		{"until when it was there at last is unknown", nil, nil, []sighting{{chipX, b, 900, false}, {chipX, b, 1000, true}, {chipX, a, 3000, false}}, false},
+	} {
+		log := newBook()
+		log.config()
+		alliance := endorser.NewRegistrar("dossier", "alliance", 12)
+		log.state(alliance.State(withNames(endorsing(1, 1)), 8), 1500)
+		m := move(2, 1600, 3100).s
+		if x.source != nil {
+			m.Source = x.source
+		}
+		if x.target != nil {
+			m.Target = x.target
+		}
+		log.state(alliance.State(withNames(m), 8), 1501)
+		unknown := make(map[uint64]bool)
+		for _, p := range x.seen {
+			unknown[log.proof(p.chip, akX, p.zone, p.second, nil)] = p.unknown
+		}
+		d := log.bind(3200, order{names: []string{chipX, chipY, akX, vm, index.Statements + chipX}, intervals: true, paged: 20})
+		for i := range d.Pages[0].Entries {
+			if e := &d.Pages[0].Entries[i]; unknown[e.Number] {
+				e.Challenge, e.First = 0, 0
+			}
+		}
+		answer, err := dossier.Check(must(d.Marshal()), policy(t), at(200000), dossier.Demands{Registrars: must(registry.New([]poclog.Registrar{alliance.Policy()}))})
+		if err != nil {
+			t.Fatalf("%s: %v", x.name, err)
+		}
+		got := answer.Subjects[0].Moves
+		if len(got) == 1 != x.explained {
+			t.Errorf("%s: explained by %+v", x.name, got)
+		}
+	}
+}
+
+// TestWhoPinsNobodyCannotDemandAnEndorsement: without registrars nobody is asked, and what would
+// have to be asked is refused.
+func TestWhoPinsNobodyCannotDemandAnEndorsement(t *testing.T) {
+	s := stories()["endorsed"]
+	v := s.vector(t)
+	verdict := must(receipt.Open([]byte(v.Receipt), policy(t)))
+	for _, c := range []struct {
+		demands dossier.Demands
+		expect  verify.Check
+	}{
+		{dossier.Demands{}, ""},
+		{dossier.Demands{EndorsedBy: []dossier.Endorser{{Name: "alliance", Level: 1}}}, dossier.StepEndorsedBy},
+	} {
+		a := must(dossier.Check([]byte(v.Dossier), policy(t), v.Time, c.demands))
+		if err := a.Clears(verdict); stepOf(err) != c.expect {
+			t.Errorf("%+v: %v, want %q", c.demands, err, c.expect)
+		}
+	}
+}
+
+// TestAnOpeningNeedsTheCommitments: who asks is told what the dossier has to cover.
+func TestAnOpeningNeedsTheCommitments(t *testing.T) {
+	for name, want := range map[string]string{"opened-not-covered": "needs a dossier that covers " + index.RegistrarName("alliance"), "opened-other": "opening of " + chipX} {
+		s := stories()[name]
+		v := s.vector(t)
+		d := dossier.Demands{
+			Registrars: must(registry.New(must(poclog.ParsePins([]byte(v.Pins))).Registrars)), EndorsedBy: []dossier.Endorser{{Name: "alliance", Level: 1}},
+			Openings: []*poclog.Opening{must(poclog.ParseOpening([]byte(v.Opening)))},
+		}
+		a := must(dossier.Check([]byte(v.Dossier), policy(t), v.Time, d))
+		if err := a.Clears(must(receipt.Open([]byte(v.Receipt), policy(t)))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
 }

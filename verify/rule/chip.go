@@ -73,16 +73,16 @@ func static(e *poclog.Entry) string {
 	return ""
 }
 
-// chipCertified reports whether the maker's certificate names an entry's chip. A VLEK's certificate
+// ChipCertified reports whether the maker's certificate names an entry's chip. A VLEK's certificate
 // names a cloud: CHIP_ID is then what the firmware says.
-func chipCertified(e *poclog.Entry) bool { return e.CVM.SNP == nil || e.CVM.SNP.Signer != "vlek" }
+func ChipCertified(e *poclog.Entry) bool { return e.CVM.SNP == nil || e.CVM.SNP.Signer != "vlek" }
 
 // onFirmwaresWord makes an alert of a contradiction between chips that are not both certified.
 // Whoever has one cloud's VLEK, or old firmware that signs what it is told, writes any CHIP_ID into
 // a report. So it convicts neither the chip's maker nor whoever else signed, and does not show
 // where the chip is.
 func onFirmwaresWord(e, f *Claim, out *Finding) *Finding {
-	if out == nil || out.Severity != Contradiction || chipCertified(e.Entry) && chipCertified(f.Entry) {
+	if out == nil || out.Severity != Contradiction || ChipCertified(e.Entry) && ChipCertified(f.Entry) {
 		return out
 	}
 	out.Severity, out.Implicated = Alert, nil
