@@ -114,8 +114,8 @@ fuzz: ## every fuzz target for FUZZTIME each; minimizing is kept short, for it w
 		done; \
 	done
 
-mutate: ## changes the conditions of PKG one at a time, and reports what no test notices
-	$(GO) run ./internal/mutate $(or $(PKG),./verify/...)
+mutate: ## changes the conditions of PKG (or of its FILES) one at a time, and reports which changes no test (or none of those that RUN matches) notices
+	$(GO) run ./internal/mutate -files '$(FILES)' -run '$(RUN)' $(or $(PKG),./verify/...)
 
 vectors: ## writes the vectors in testdata anew
 	$(GO) test $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/internal\/vectors/ {print $$1}') -run Vectors -update

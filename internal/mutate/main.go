@@ -1,7 +1,7 @@
 // Mutate changes the conditions of packages one at a time and reports the changes that no test
 // notices.
 //
-//	go run ./internal/mutate [-least 95] [-jobs 2] [-only TEXT] [-list] ./verify/...
+//	go run ./internal/mutate [-least 95] [-jobs 2] [-files NAMES] [-run TESTS] [-only TEXT] [-list] ./verify/...
 //
 // A condition is that of an if, a for or a case, or an expression with a comparison, &&, || or !
 // anywhere else. A mutant negates it, drops one side of && or ||, turns a comparison around, or
@@ -38,6 +38,8 @@ func main() {
 	var c config
 	flag.StringVar(&c.tests, "tests", "./verify/...", "packages whose tests may kill a mutant, beside its own; those that do not depend on it are left out")
 	flag.StringVar(&c.equivalent, "equivalent", "internal/mutate/equivalent.txt", "the mutants that no test can kill, with reasons")
+	flag.StringVar(&c.files, "files", "", "change only files of these names, with commas between them; empty is all")
+	flag.StringVar(&c.run, "run", "", "run only tests whose name matches this expression; empty is all")
 	flag.StringVar(&c.only, "only", "", "try only mutants whose line of the report contains this")
 	flag.Float64Var(&c.least, "least", 95, "the least percentage of mutants that must be killed")
 	flag.DurationVar(&c.slow, "slow", 5*time.Second, "how long a test of another package may take to be tried")
@@ -55,11 +57,11 @@ func main() {
 }
 
 type config struct {
-	tests, equivalent, only string
-	least                   float64
-	jobs                    int
-	slow                    time.Duration
-	list                    bool
+	tests, equivalent, files, run, only string
+	least                               float64
+	jobs                                int
+	slow                                time.Duration
+	list                                bool
 }
 
 // mutate tries the mutants of packages, and reports whether enough are killed and the list of
@@ -85,6 +87,11 @@ func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (
 	if err != nil {
 		return false, err
 	}
+	if c.files != "" {
+		if err := keep(targets, strings.Split(c.files, ",")); err != nil {
+			return false, err
+		}
+	}
 	over, mutants, err := overlay(strings.TrimSpace(string(root)), dir, targets)
 	if err != nil {
 		return false, err
@@ -102,7 +109,7 @@ func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (
 	}
 	left := r.mutants
 	for i, pkgs := range [][]pkg{own, others} {
-		suites, err := buildAll(ctx, over, dir, pkgs)
+		suites, err := buildAll(ctx, over, dir, c.run, pkgs)
 		if err != nil {
 			return false, err
 		}
@@ -119,6 +126,23 @@ func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (
 		}
 	}
 	return c.report(out, r.mutants, left, listed, mutants), nil
+}
+
+// keep leaves only the files of some names to be changed.
+func keep(targets []pkg, names []string) error {
+	found := make(map[string]bool)
+	for i := range targets {
+		targets[i].GoFiles = slices.DeleteFunc(targets[i].GoFiles, func(name string) bool { return !slices.Contains(names, name) })
+		for _, name := range targets[i].GoFiles {
+			found[name] = true
+		}
+	}
+	for _, name := range names {
+		if !found[name] {
+			return fmt.Errorf("no file %s in the packages", name)
+		}
+	}
+	return nil
 }
 
 func (c *config) chosen(all []*mutant) (list []*mutant) {

@@ -144,3 +144,14 @@ func TestListOfEquivalentsHasReasons(t *testing.T) {
 		}
 	}
 }
+
+// Of packages where only some files are changed, each file that is named is there.
+func TestOnlyNamedFilesAreChanged(t *testing.T) {
+	targets := []pkg{{ImportPath: "a", GoFiles: []string{"x.go", "y.go"}}, {ImportPath: "b", GoFiles: []string{"y.go", "z.go"}}}
+	if err := keep(targets, []string{"y.go", "z.go"}); err != nil || !slices.Equal(targets[0].GoFiles, []string{"y.go"}) || !slices.Equal(targets[1].GoFiles, []string{"y.go", "z.go"}) {
+		t.Errorf("%+v, %v", targets, err)
+	}
+	if err := keep(targets, []string{"x.go"}); err == nil {
+		t.Error("a file that is in no package")
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -168,13 +169,13 @@ type test struct {
 	took time.Duration
 }
 
-// build compiles a package's tests with the overlay.
-func build(ctx context.Context, overlay, dir string, p pkg) (*suite, error) {
+// build compiles a package's tests with the overlay, and lists those whose name matches.
+func build(ctx context.Context, overlay, dir, names string, p pkg) (*suite, error) {
 	s := &suite{pkg: p, binary: filepath.Join(dir, strings.ReplaceAll(p.ImportPath, "/", "_")+".test")}
 	if _, err := output(ctx, "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", s.binary, p.ImportPath); err != nil {
 		return nil, err
 	}
-	c := exec.CommandContext(ctx, s.binary, "-test.list", ".")
+	c := exec.CommandContext(ctx, s.binary, "-test.list", cmp.Or(names, "."))
 	c.Dir = p.Dir
 	out, err := c.Output()
 	if err != nil {
@@ -188,9 +189,9 @@ func build(ctx context.Context, overlay, dir string, p pkg) (*suite, error) {
 	return s, nil
 }
 
-func buildAll(ctx context.Context, overlay, dir string, pkgs []pkg) (suites []*suite, err error) {
+func buildAll(ctx context.Context, overlay, dir, names string, pkgs []pkg) (suites []*suite, err error) {
 	for _, p := range pkgs {
-		s, err := build(ctx, overlay, dir, p)
+		s, err := build(ctx, overlay, dir, names, p)
 		if err != nil {
 			return nil, err
 		}

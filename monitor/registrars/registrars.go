@@ -121,7 +121,7 @@ func (w *Watch) Look(ctx context.Context) (added int, err error) {
 		now = w.Clock
 	}
 	t := now()
-	if every := orDefault(w.Every, DefaultEvery); !w.looked.IsZero() && t.Sub(w.looked) < every {
+	if every := orDefault(w.Every, DefaultEvery); t.Sub(w.looked) < every { // the first look is long after zero
 		return 0, nil
 	}
 	lines, err := gather(w.Source.Statements(ctx, ""))
@@ -195,7 +195,8 @@ func (w *Watch) alerts(x *watched, now time.Time) (list []monitor.Alert) {
 			Finding: rule.Finding{Rule: name, Severity: rule.Alert, Subject: x.subject, Seen: seen, Meaning: meaning}, Entries: entries,
 		})
 	}
-	if s := x.Withdrawn(); s != nil && len(x.after) > 0 {
+	if len(x.after) > 0 {
+		s := x.Withdrawn()
 		add(RuleRevoked, stamp(s.Since), x.after, fmt.Sprintf("%q revoked %s as of %s (%s), and it proved itself after that.", x.Registrar, x.subject, stamp(s.Since), s.Reason),
 			"The machine, or its key, is used on. Those who believe the registrar refuse these proofs.")
 	}
