@@ -5,6 +5,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify/snp"
+	"github.com/poclog/poclog/verify/tdx"
 )
 
 // SecondOpinion asks another implementation whether it accepts the TEE quote of a bundle that was
@@ -17,7 +18,7 @@ import (
 // while its certificates are valid. The remembered parts are all that the libraries judge but what
 // is signed.
 func (k *Known) SecondOpinion(bundle *poclog.Bundle, at time.Time) error {
-	s, err := teeOf(bundle)
+	s, err := k.teeOf(bundle, at)
 	if err != nil {
 		return err
 	}
@@ -27,15 +28,26 @@ func (k *Known) SecondOpinion(bundle *poclog.Bundle, at time.Time) error {
 		return k.once(key, validity(c.Leaf, c.CA, c.Root), at, func() error { return snp.SecondOpinion(s.report, c, at) })
 	}
 	q := s.quote
-	return k.once(keyOf("tdx opinion", nil, q.Frame()), validity(q.PCK, q.CA, q.Root), at, func() error { return q.SecondOpinion(at) })
+	if err := k.once(keyOf("tdx opinion", nil, q.Frame()), validity(q.PCK, q.CA, q.Root), at, func() error { return q.SecondOpinion(at) }); err != nil {
+		return err
+	}
+	parsed := q.Chain
+	parsed.Text = nil // which is the submission's
+	k.put(keyOf("tdx opinion chain", nil, q.Text), always(&parsed), at)
+	return nil
 }
 
-// teeOf parses what the TEE and its maker signed.
-func teeOf(b *poclog.Bundle) (*subject, error) {
+// teeOf parses what the TEE and its maker signed, but not certificates of which there was an opinion
+// before: what they say does not depend on the time.
+func (k *Known) teeOf(b *poclog.Bundle, at time.Time) (*subject, error) {
 	if _, err := Of(b); err != nil {
 		return nil, err
 	}
-	s := &subject{bundle: b}
+	s := &subject{bundle: b, chains: func(text []byte) *tdx.Chain {
+		v, _ := k.get(keyOf("tdx opinion chain", nil, text), at)
+		c, _ := v.(*tdx.Chain)
+		return c
+	}}
 	return s, s.parse(poclog.ItemTDXQuote, poclog.ItemSNPReport, poclog.ItemSNPCerts)
 }
 

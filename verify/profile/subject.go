@@ -22,7 +22,8 @@ type subject struct {
 	bundle     *poclog.Bundle
 	name       poclog.Profile // the bundle's
 	collateral *poclog.Collateral
-	policy     *poclog.Policy // nil while a bundle is looked at without a judge
+	policy     *poclog.Policy               // nil while a bundle is looked at without a judge
+	chains     func(text []byte) *tdx.Chain // that were parsed before; may be nil
 
 	quote     *tdx.Quote
 	report    *snp.Report
@@ -55,6 +56,7 @@ func open(in Input) (*subject, error) {
 		return nil, verify.Failf(verify.Format, "appraised at %s: want whole seconds after the year 2000", in.Appraised.Format(time.RFC3339Nano))
 	}
 	s := &subject{in: in, notes: make(map[verify.Check]string)}
+	s.chains = s.knownTDXChain
 	var err error
 	if err := s.openPolicy(); err != nil {
 		return nil, err
@@ -158,7 +160,7 @@ func (s *subject) parse(only ...poclog.Item) error {
 		item  poclog.Item
 		parse func([]byte) error
 	}{
-		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuoteKnowing(b, s.knownTDXChain); return err }},
+		{poclog.ItemTDXQuote, func(b []byte) (err error) { s.quote, err = tdx.ParseQuoteKnowing(b, s.chains); return err }},
 		{poclog.ItemSNPReport, func(b []byte) (err error) { s.report, err = snp.ParseReport(b); return err }},
 		{poclog.ItemSNPCerts, func(b []byte) (err error) { s.snpChain, err = snp.ParseChain(b); return err }},
 		{poclog.ItemTPMQuote, func(b []byte) (err error) { s.tpmQuote, err = tpm.ParseQuote(b); return err }},
