@@ -197,10 +197,11 @@ func (s *Service) prepare(ctx context.Context, r *reading, a *verify.Appraisal) 
 	return e, leaf, s.keep(ctx, r)
 }
 
-// keep stores the evidence, which its address's share of the disk must have room for.
+// keep stores the evidence, which its address's share of the disk must have room for. The bundle is
+// new, as far as the log knows: the share counts it without a look.
 func (s *Service) keep(ctx context.Context, r *reading) error {
-	size := 0
-	for _, file := range r.files() {
+	size := len(r.Bundle)
+	for _, file := range r.files()[1:] {
 		if len(file) == 0 {
 			continue
 		}

@@ -30,11 +30,22 @@ func (s *Service) Fill(ctx context.Context, leaves [][]byte) error {
 // Derived reports whether index and known evidence are of all published entries.
 func (s *Service) Derived(ctx context.Context) bool {
 	size, _, _ := s.published.state()
+	m := s.indexer.current()
+	return m != nil && m.State().Next >= size && s.followed(ctx) >= size
+}
+
+func (s *Service) followed(ctx context.Context) uint64 {
+	if s.store.Known != nil {
+		next, _, err := s.store.Known.Next(ctx)
+		if err != nil {
+			return 0
+		}
+		return next
+	}
 	d := s.duplicates.(*duplicatesDB)
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	m := s.indexer.current()
-	return m != nil && m.State().Next >= size && d.next >= size
+	return d.next
 }
 
 // Admits reports whether the log admits submissions.

@@ -72,7 +72,7 @@ func (r *reading) covered() []byte {
 	return r.challenge.Checkpoint
 }
 
-// files are what the log keeps of it.
+// files are what the log keeps of it, the bundle first.
 func (r *reading) files() [][]byte { return [][]byte{r.Bundle, r.Envelope, r.file} }
 
 // drop lets go of its files, whose memory is given back while it waits to be published.

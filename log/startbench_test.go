@@ -2,6 +2,10 @@ package log_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -9,11 +13,20 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/log"
+	"github.com/poclog/poclog/log/store"
+	"github.com/poclog/poclog/log/store/mysqls3"
 )
 
 // BenchmarkStart is how long a log of many entries takes to start, until it admits. POCLOG_ENTRIES
@@ -46,6 +59,120 @@ func BenchmarkStart(b *testing.B) {
 			startOnce(b, dir, cfg)
 		}
 	})
+}
+
+// BenchmarkFrontEndStart is how long a front end on MariaDB and an S3 server takes to start, until it
+// admits, on a log of POCLOG_ENTRIES that other front ends served before. The log is written into
+// bucket and tables. "first" is the start of the first front end, which reads all entries for the list
+// of known evidence, and stands for one on an empty list.
+func BenchmarkFrontEndStart(b *testing.B) {
+	n := benchNumber("POCLOG_ENTRIES", 20_000)
+	stores, f := newBenchStores(b), newFab()
+	c := stores.config(b, stores.s3.URL)
+	dir := filepath.Join(b.TempDir(), "front")
+	if err := log.Init(dir, log.InitOptions{Origin: origin, Policy: f.policy(), Store: c}); err != nil {
+		b.Fatal(err)
+	}
+	begun := time.Now()
+	writeLog(b, dir, c, n)
+	b.Logf("%d entries written in %s; POCLOG_ENTRIES=1000000 for a million", n, time.Since(begun).Round(time.Second))
+	cfg := log.Config{Software: "poclog test", Logger: slog.New(slog.DiscardHandler), UnsafeUnlimited: true}
+	begun = time.Now()
+	svc, err := log.Open(b.Context(), dir, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for !svc.Admits() {
+		wait(b)
+	}
+	b.Logf("first start, with an empty list of known evidence: %s", time.Since(begun).Round(100*time.Millisecond))
+	for !svc.Derived(b.Context()) {
+		wait(b)
+	}
+	b.Logf("index derived after %s", time.Since(begun).Round(time.Second))
+	if err := svc.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	start(b, dir, cfg)
+}
+
+// writeLog writes a log's entries into a new store, with their tiles, and signs them.
+func writeLog(b *testing.B, dir string, c *mysqls3.Config, n int) {
+	b.Helper()
+	target, err := mysqls3.OpenTarget(b.Context(), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer target.Close()
+	g, ctx := errgroup.WithContext(b.Context())
+	g.SetLimit(16)
+	put := func(path string, body []byte) {
+		g.Go(func() error { return target.PutTile(ctx, path, body) })
+	}
+	var rows [8][]byte // of each level, the last tile's hashes
+	tree := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
+	var bundle []byte
+	for i := range n {
+		leaf := proofLeaf(b, i, n/4)
+		bundle = append(binary.BigEndian.AppendUint16(bundle, uint16(len(leaf))), leaf...)
+		if i%layout.EntryBundleWidth == layout.EntryBundleWidth-1 {
+			put(layout.EntriesPath(uint64(i/layout.EntryBundleWidth), 0), bundle)
+			bundle = nil
+		}
+		if err := tree.Append(rfc6962.DefaultHasher.HashLeaf(leaf), func(id compact.NodeID, h []byte) {
+			level := id.Level / layout.TileHeight
+			if id.Level%layout.TileHeight > 0 {
+				return
+			}
+			rows[level] = append(rows[level], h...)
+			if id.Index%layout.TileWidth == layout.TileWidth-1 {
+				put(layout.TilePath(uint64(level), id.Index/layout.TileWidth, 0), rows[level])
+				rows[level] = nil
+			}
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	last := uint64(n) / layout.EntryBundleWidth
+	if len(bundle) > 0 {
+		put(layout.EntriesPath(last, uint8(n%layout.EntryBundleWidth)), bundle)
+	}
+	for level, row := range rows {
+		if len(row) > 0 {
+			put(layout.TilePath(uint64(level), uint64(n)>>(layout.TileHeight*(level+1)), uint8(len(row)/sha256.Size)), row)
+		}
+	}
+	root, err := tree.GetRootHash(nil)
+	if err = errors.Join(err, g.Wait()); err != nil {
+		b.Fatal(err)
+	}
+	sign(b, dir, target, store.TreeState{Size: uint64(n), Root: root})
+}
+
+// sign has the guard hold a tree, and publishes it.
+func sign(b *testing.B, dir string, target *mysqls3.Target, state store.TreeState) {
+	b.Helper()
+	key, err := os.ReadFile(filepath.Join(dir, "keys", "ed25519.key"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	signer, err := note.NewSigner(strings.TrimSpace(string(key)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := fmt.Sprintf("%s\n%d\n%s\n", origin, state.Size, base64.StdEncoding.EncodeToString(state.Root))
+	signed, err := note.Sign(&note.Note{Text: text}, signer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, version, err := target.Guard.Load(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := errors.Join(target.Guard.Swap(b.Context(), version, []byte(text)), target.Adopt(b.Context(), state), target.Publish(b.Context(), signed)); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // fill makes a log's entries, and waits for what is derived from them.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -172,7 +173,17 @@ func unappraised(b *testing.B, f *fab) log.Appraiser {
 // refused for the moment is sent again, and counted.
 func (l *fronts) submit(b *testing.B, bodies [][]byte, submitters int) {
 	b.Helper()
-	post := poster()
+	l.send(b, bodies, submitters, poster(http.StatusCreated))
+}
+
+// again posts what is in the log.
+func (l *fronts) again(b *testing.B, bodies [][]byte, submitters int) {
+	b.Helper()
+	l.send(b, bodies, submitters, poster(http.StatusOK))
+}
+
+func (l *fronts) send(b *testing.B, bodies [][]byte, submitters int, post func(url string, body []byte) error) {
+	b.Helper()
 	var next, failed, again atomic.Int64
 	var wg sync.WaitGroup
 	for i := range submitters {

@@ -25,7 +25,7 @@ type watcher struct {
 	down atomic.Bool
 }
 
-func newWatcher(t *testing.T, name string, logKeys []string) *watcher {
+func newWatcher(t testing.TB, name string, logKeys []string) *watcher {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), name)
 	if err := witness.Init(dir, name); err != nil {
@@ -58,7 +58,7 @@ func newWatcher(t *testing.T, name string, logKeys []string) *watcher {
 
 // withWitnesses rewrites a log's policy.txt: two of three witnesses, each with its Ed25519 and
 // ML-DSA-44 key at one address.
-func withWitnesses(t *testing.T, dir string) []*watcher {
+func withWitnesses(t testing.TB, dir string) []*watcher {
 	t.Helper()
 	path := filepath.Join(dir, "policy.txt")
 	text, err := os.ReadFile(path)

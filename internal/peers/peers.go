@@ -215,7 +215,7 @@ func NewS3(t testing.TB) *S3 {
 // Bucket makes a bucket.
 func (s *S3) Bucket(t testing.TB, name string) {
 	t.Helper()
-	if err := os.Mkdir(s.path(name), 0o755); err != nil {
+	if err := os.Mkdir(s.Path(name), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -223,22 +223,23 @@ func (s *S3) Bucket(t testing.TB, name string) {
 // Rename gives a bucket another name.
 func (s *S3) Rename(t testing.TB, from, to string) {
 	t.Helper()
-	if err := os.Rename(s.path(from), s.path(to)); err != nil {
+	if err := os.Rename(s.Path(from), s.Path(to)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (s *S3) path(parts ...string) string { return filepath.Join(append([]string{s.dir}, parts...)...) }
+// Path is where the server keeps an object, or those below a part of a key.
+func (s *S3) Path(parts ...string) string { return filepath.Join(append([]string{s.dir}, parts...)...) }
 
 // Object reads an object past the server.
 func (s *S3) Object(bucket, key string) ([]byte, error) {
-	return os.ReadFile(s.path(bucket, filepath.FromSlash(key)))
+	return os.ReadFile(s.Path(bucket, filepath.FromSlash(key)))
 }
 
 // Damage writes other bytes into an object, as a disk that fails might.
 func (s *S3) Damage(t testing.TB, bucket, key string, b []byte) {
 	t.Helper()
-	if err := os.WriteFile(s.path(bucket, filepath.FromSlash(key)), b, 0o644); err != nil {
+	if err := os.WriteFile(s.Path(bucket, filepath.FromSlash(key)), b, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

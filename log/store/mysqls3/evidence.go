@@ -17,15 +17,21 @@ import (
 const (
 	maxDurable = 1 << 14 // digests
 	trusted    = time.Minute
+	maxPuts    = s3Idle // at a time: each has a connection, which stays open for the next
 )
 
 // evidence keeps files as objects under their digest. What was seen a minute ago is not looked for
 // again: nobody but an operator removes an object.
 type evidence struct {
 	bucket *bucket
+	puts   chan struct{} // has an element for each that is under way
 
 	mu   sync.Mutex // guards what follows
 	seen map[poclog.Digest]time.Time
+}
+
+func newEvidence(b *bucket) *evidence {
+	return &evidence{bucket: b, puts: make(chan struct{}, maxPuts)}
 }
 
 func evidenceName(d poclog.Digest) string {
@@ -58,6 +64,12 @@ func (e *evidence) Put(ctx context.Context, b []byte) (poclog.Blob, error) {
 	blob := poclog.BlobOf(b)
 	if e.known(blob.SHA256) {
 		return blob, nil
+	}
+	select {
+	case e.puts <- struct{}{}:
+		defer func() { <-e.puts }()
+	case <-ctx.Done():
+		return blob, fmt.Errorf("keep evidence: %w", ctx.Err())
 	}
 	name := evidenceName(blob.SHA256)
 	err := e.bucket.putNew(ctx, name, put{body: b, contentType: "application/json"})

@@ -70,7 +70,7 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 	return &store.Store{
 		Name:        fmt.Sprintf("%s and %s", c.Database.Name, tilesBucket),
 		Tiles:       tree,
-		Evidence:    &evidence{bucket: tilesBucket},
+		Evidence:    newEvidence(tilesBucket),
 		Guard:       &register{guardBucket},
 		Checkpoints: &checkpoints{bucket: tilesBucket},
 		Known:       newKnown(db, present.id),
