@@ -307,7 +307,11 @@ func (s *Service) again(ctx context.Context, number uint64, sent [][]byte, chall
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
-	leaf, err := s.leaf(ctx, number)
+	cp, err := tlogpolicy.ParseCheckpoint(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := s.leaf(ctx, number, cp.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -331,12 +335,8 @@ func (s *Service) again(ctx context.Context, number uint64, sent [][]byte, chall
 	return &admission{receipt: receipt, number: number}, nil
 }
 
-// leaf reads an entry from its bundle.
-func (s *Service) leaf(ctx context.Context, number uint64) ([]byte, error) {
-	size, err := s.tree.IntegratedSize(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read entry %d: %w", number, err)
-	}
+// leaf reads an entry from its bundle in a published tree of a size.
+func (s *Service) leaf(ctx context.Context, number, size uint64) ([]byte, error) {
 	bundle, err := client.GetEntryBundle(ctx, s.tree.ReadEntryBundle, number/layout.EntryBundleWidth, size)
 	if err != nil {
 		return nil, fmt.Errorf("read entry %d: %w", number, err)

@@ -198,5 +198,5 @@ func BenchmarkFrontEndsDuplicate(b *testing.B) {
 		n += len(bodies)
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "duplicates/s")
-	b.ReportMetric(float64((stores.used(b)-cpu).Microseconds())/float64(n), "cpu-µs/duplicate")
+	b.ReportMetric(float64(stores.used(b).since(cpu, n).sum().Microseconds()), "cpu-µs/duplicate")
 }

@@ -28,6 +28,9 @@ type publisher struct {
 	since  time.Time // when it was first larger than the published one; zero if it is not
 }
 
+// idlePolls: while nobody waits for a checkpoint, it is read each fifth time.
+const idlePolls = 5
+
 // newPublisher reads the checkpoint now and, until the context ends, again and again.
 func newPublisher(ctx context.Context, every time.Duration, read func(context.Context) ([]byte, error)) *publisher {
 	p := &publisher{changed: make(chan struct{})}
@@ -35,16 +38,25 @@ func newPublisher(ctx context.Context, every time.Duration, read func(context.Co
 	go func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		for {
+		for n := 1; ; n++ {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				p.poll(ctx, read)
+				if p.waits() || n%idlePolls == 0 {
+					p.poll(ctx, read)
+				}
 			}
 		}
 	}()
 	return p
+}
+
+// waits reports whether entries wait to be published.
+func (p *publisher) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.since.IsZero()
 }
 
 func (p *publisher) poll(ctx context.Context, read func(context.Context) ([]byte, error)) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,20 @@ type checkpoints struct {
 
 	mu    sync.Mutex // guards what follows
 	swept time.Time
+	spans []span // the oldest first
 }
+
+// A span is of entries that one checkpoint covered first.
+type span struct {
+	from, size uint64
+	signed     []byte
+}
+
+// Bounds of spans. A front end may keep the checkpoint before one that another kept a moment ago.
+const (
+	maxSpans  = 256
+	spanKnown = 5 * time.Minute // since a checkpoint was seen
+)
 
 // Put keeps a checkpoint.
 func (c *checkpoints) Put(ctx context.Context, size uint64, seen time.Time, signed []byte, indexed bool) error {
@@ -86,13 +100,56 @@ func (c *checkpoints) Get(ctx context.Context, digest poclog.Digest) ([]byte, er
 	return c.read(ctx, byDigest+digest.String())
 }
 
-// Covering returns the first checkpoint that is known to have covered an entry.
+// Covering returns the first checkpoint that is known to have covered an entry. Entries of which one
+// was looked for are in memory: many of one dossier have the same.
 func (c *checkpoints) Covering(ctx context.Context, number uint64) ([]byte, error) {
+	if signed := c.spanOf(number); signed != nil {
+		return signed, nil
+	}
 	name, err := c.after(ctx, number)
 	if err != nil || name == "" {
 		return nil, err
 	}
-	return c.read(ctx, name)
+	o, err := c.object(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if size, err := sizeOf(name); err == nil && len(o.body) > 0 && time.Since(o.seen) > spanKnown {
+		c.remember(span{number, size, o.body})
+	}
+	return o.body, nil
+}
+
+func (c *checkpoints) spanOf(number uint64) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.spans {
+		if s.from <= number && number < s.size {
+			return s.signed
+		}
+	}
+	return nil
+}
+
+// remember adds a span, or widens the one of its checkpoint.
+func (c *checkpoints) remember(s span) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.IndexFunc(c.spans, func(have span) bool { return have.size == s.size }); i >= 0 {
+		c.spans[i].from = min(c.spans[i].from, s.from)
+		return
+	}
+	if len(c.spans) >= maxSpans {
+		c.spans = slices.Delete(c.spans, 0, 1)
+	}
+	c.spans = append(c.spans, s)
+}
+
+func sizeOf(name string) (size uint64, err error) {
+	if _, err := fmt.Sscanf(name[len(name)-20:], "%d", &size); err != nil {
+		return 0, fmt.Errorf("kept checkpoint %s: %w", name, err)
+	}
+	return size, nil
 }
 
 // after returns the key of the smallest checkpoint that is larger than a size, or "".
@@ -139,20 +196,26 @@ func (c *checkpoints) first(ctx context.Context, size uint64) (name string, at u
 	if name, err = c.after(ctx, size-1); err != nil || name == "" {
 		return "", 0, seen, err
 	}
-	if _, err := fmt.Sscanf(name[len(name)-20:], "%d", &at); err != nil {
-		return "", 0, seen, fmt.Errorf("kept checkpoint %s: %w", name, err)
+	if at, err = sizeOf(name); err != nil {
+		return "", 0, seen, err
 	}
 	seen, err = c.bucket.seen(ctx, name)
 	return name, at, seen, err
 }
 
 func (c *checkpoints) read(ctx context.Context, name string) ([]byte, error) {
+	o, err := c.object(ctx, name)
+	return o.body, err
+}
+
+// object reads a kept checkpoint. One that is not there has no body.
+func (c *checkpoints) object(ctx context.Context, name string) (object, error) {
 	o, err := c.bucket.get(ctx, name, maxRegister)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return object{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the kept checkpoints: %w", err)
+		return object{}, fmt.Errorf("read the kept checkpoints: %w", err)
 	}
-	return o.body, nil
+	return o, nil
 }
