@@ -1,6 +1,7 @@
 package canon
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"slices"
@@ -76,8 +77,9 @@ func (c *Codec) base64(b *[]byte, max int, enc *base64.Encoding) {
 		}
 		return
 	}
-	raw, escaped := c.raw(enc.EncodedLen(max))
-	if c.err == nil && (escaped || len(raw) == 0) {
+	start := c.off
+	raw := c.line(enc.EncodedLen(max))
+	if c.err == nil && len(raw) == 0 {
 		c.Failf("want base64")
 	}
 	if c.err != nil {
@@ -87,12 +89,32 @@ func (c *Codec) base64(b *[]byte, max int, enc *base64.Encoding) {
 	n, err := enc.Strict().Decode(out, raw)
 	switch {
 	case err != nil:
+		c.off = start
+		if _, escaped := c.raw(enc.EncodedLen(max)); escaped {
+			c.Failf("want base64")
+		}
 		c.Failf("%w", err)
 	case n > max:
 		c.Failf("%d octets: want at most %d", n, max)
 	default:
 		*b = out[:n]
 	}
+}
+
+// line is a string of at most max bytes, as it stands, without a byte that ends a line: the decoder
+// passes over these. It looks at no other byte.
+func (c *Codec) line(max int) []byte {
+	if c.err == nil && c.off < len(c.buf) && c.buf[c.off] == '"' {
+		rest := c.buf[c.off+1:]
+		rest = rest[:min(len(rest), max+1)]
+		end := bytes.IndexByte(rest, '"')
+		if end >= 0 && bytes.IndexByte(rest[:end], '\n') < 0 && bytes.IndexByte(rest[:end], '\r') < 0 {
+			c.off += end + 2
+			return rest[:end]
+		}
+	}
+	raw, _ := c.raw(max)
+	return raw
 }
 
 // OptionalBase64 is a member of [Codec.Base64] that is left out if b is empty.
