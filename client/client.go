@@ -71,6 +71,8 @@ type Client struct {
 	Config
 	base           string // URL with a final slash
 	getter, poster *http.Client
+
+	released sync.Pool // memory of entry bundles
 }
 
 // New returns a client for a log.

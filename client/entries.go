@@ -53,6 +53,17 @@ type Bundle struct {
 	First   uint64 // index of the first
 	Entries [][]byte
 	Hashes  [][sha256.Size]byte // their RFC 6962 leaf hashes
+
+	file []byte // the entries are parts of it
+	from *Client
+}
+
+// Release gives the memory of the bundle's entries back, for those that come later. Nobody may look
+// at them any more.
+func (b *Bundle) Release() {
+	file := b.file
+	b.from.released.Put(&file)
+	b.Entries, b.file = nil, nil
 }
 
 // Bundles is [Client.Entries] by bundles, as logs serve them.
@@ -88,7 +99,7 @@ func (c *Client) bundlesOf(ctx context.Context, tree Tree, r Range, yield func(B
 		}
 		begin := got.index * tileWidth
 		from, to := max(r.From, begin)-begin, min(r.To-begin, uint64(len(got.hashes)))
-		if !yield(Bundle{First: begin + from, Entries: got.entries[from:to], Hashes: got.hashes[from:to]}) {
+		if !yield(Bundle{First: begin + from, Entries: got.entries[from:to], Hashes: got.hashes[from:to], file: got.file, from: c}) {
 			return nil
 		}
 		if r.Progress != nil {
@@ -100,6 +111,7 @@ func (c *Client) bundlesOf(ctx context.Context, tree Tree, r Range, yield func(B
 
 type bundle struct {
 	index   uint64
+	file    []byte
 	entries [][]byte
 	hashes  []hash
 	err     error
@@ -119,8 +131,8 @@ func (c *Client) bundles(ctx context.Context, size, first, last uint64) <-chan c
 				return
 			}
 			go func() {
-				e, err := c.entryBundle(ctx, i, widthOf(i, size))
-				one <- bundle{index: i, entries: e, hashes: leafHashes(e), err: err}
+				file, e, err := c.entryBundle(ctx, i, widthOf(i, size))
+				one <- bundle{index: i, file: file, entries: e, hashes: leafHashes(e), err: err}
 			}()
 		}
 	}()

@@ -96,7 +96,7 @@ func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, resp.StatusCode, readProblem(in, resp)
 	}
-	body, err := readAll(resp, in.max)
+	body, err := c.readAll(resp, in.max)
 	if err != nil {
 		return nil, 0, &transportError{fmt.Errorf("%s %s: %w", in.method, in.path, err)}
 	}
@@ -118,8 +118,19 @@ func retryAfter(h http.Header) time.Duration {
 
 // readAll reads an answer of at most limit bytes, and one more if it is longer. A log that says how
 // long it is saves growing into it.
-func readAll(resp *http.Response, limit int) ([]byte, error) {
-	b := bytes.NewBuffer(make([]byte, 0, max(0, min(resp.ContentLength, int64(limit)))+bytes.MinRead))
+func (c *Client) readAll(resp *http.Response, limit int) ([]byte, error) {
+	b := bytes.NewBuffer(c.room(int(max(0, min(resp.ContentLength, int64(limit)))) + bytes.MinRead))
 	_, err := b.ReadFrom(io.LimitReader(resp.Body, int64(limit)+1))
 	return b.Bytes(), err
+}
+
+// room is memory for an answer of n bytes. A long one may get that of a bundle that was released:
+// to clear new memory for each takes as long as to copy the answer.
+func (c *Client) room(n int) []byte {
+	if n >= 1<<16 {
+		if old, _ := c.released.Get().(*[]byte); old != nil && cap(*old) >= n {
+			return (*old)[:0]
+		}
+	}
+	return make([]byte, 0, n)
 }

@@ -76,17 +76,18 @@ func (c *Client) hashTile(ctx context.Context, level uint, index uint64, w int) 
 
 const maxEntryBundle = tileWidth * (2 + poclog.MaxEntry)
 
-// entryBundle fetches the first w entries of a bundle. They are not yet authenticated.
-func (c *Client) entryBundle(ctx context.Context, index uint64, w int) ([][]byte, error) {
-	b, have, err := c.partial(ctx, "entries", index, w, maxEntryBundle)
+// entryBundle fetches the first w entries of a bundle, which are parts of its file. They are not yet
+// authenticated.
+func (c *Client) entryBundle(ctx context.Context, index uint64, w int) (file []byte, entries [][]byte, err error) {
+	file, have, err := c.partial(ctx, "entries", index, w, maxEntryBundle)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	entries, err := parseEntryBundle(b, have)
+	entries, err = parseEntryBundle(file, have)
 	if err != nil {
-		return nil, wrongTilesf("entry bundle %d: %w", index, err)
+		return nil, nil, wrongTilesf("entry bundle %d: %w", index, err)
 	}
-	return entries[:w], nil
+	return file, entries[:w], nil
 }
 
 // parseEntryBundle splits a bundle of n entries, each after its length in two bytes, big-endian.
@@ -206,5 +207,6 @@ func (c *Client) EntryBundle(ctx context.Context, index, size uint64) ([][]byte,
 	if index >= (size+tileWidth-1)/tileWidth {
 		return nil, fmt.Errorf("entry bundle %d of a log of %d entries", index, size)
 	}
-	return c.entryBundle(ctx, index, widthOf(index, size))
+	_, entries, err := c.entryBundle(ctx, index, widthOf(index, size))
+	return entries, err
 }

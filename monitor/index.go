@@ -166,9 +166,13 @@ func (x *index) add(a arrival, f facet, logs []int, found func(ref)) {
 		return true
 	})
 	isNew, isCurrent := mine == nil, mine != nil && mine.ref&current != 0
-	if values > 1 || isNew || len(logs) > 1 {
-		x.compare(a, f, logs, isNew, isCurrent, found)
+	if isCurrent { // what may overlap is in one log alone
+		only := [1]int{a.after}
+		if logs = only[:]; a.after == 0 || a.after == a.log && values == 1 {
+			logs = nil
+		}
 	}
+	x.compare(a, f, logs, isNew, isCurrent, found)
 	if !isCurrent {
 		s.slotsOf(own, func(c *slot) bool { c.ref &^= current; return true })
 	}

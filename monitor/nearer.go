@@ -114,8 +114,11 @@ func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
 
 // readChips takes the records in that are new.
 func (t *tail) readChips(ctx context.Context) error {
-	c, buf := t.chips, newBlock(maxRead)
-	for c.upTo < t.l.next {
+	c := t.chips
+	if c.upTo == t.l.next {
+		return nil
+	}
+	for buf := newBlock(maxRead); c.upTo < t.l.next; {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}

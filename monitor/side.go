@@ -251,10 +251,14 @@ const tightenRows = 1 << 14
 // witnesses had signed that by then, and an entry that was read long after it came may have no
 // tighter bound.
 func (s *side) tighten(ctx context.Context) error {
-	buf, own := newBlock(maxRead), s.tail.terms.find(s.tail.l.origin)
+	var buf block
+	own := s.tail.terms.find(s.tail.l.origin)
 	end := min(s.tail.l.next, s.index+tightenRows)
 	read := uint64(32) // mostly it is near
 	for at := s.index + 1; at < end; read = min(2*read, maxRead) {
+		if uint64(buf.len()) < read {
+			buf = newBlock(int(read))
+		}
 		part := buf[:min(read, end-at)*rowSize]
 		if err := s.tail.rows.read(at, part); err != nil {
 			return &folderError{err}

@@ -299,6 +299,7 @@ func (t *tail) projected(net context.Context, tree client.Tree, from uint64) ite
 			if !yield(p, nil) {
 				return
 			}
+			p.Release()
 			free <- p
 		}
 		if trouble != nil {
