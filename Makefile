@@ -94,7 +94,7 @@ bin/versitygw:
 agree: ## N mutated files in both implementations; SEED says which ones, BATCH from which 500 of them on (js must be built: make js)
 	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) POCLOG_BATCH=$(or $(BATCH),0) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree
 
-year: ## a year of honest operation with a million entries, in which a monitor must find nothing
+year: ## a year of honest operation with a million entries, and one of honest registrars, in which a monitor must find nothing
 	POCLOG_YEAR=$(YEAR) $(GO) test -run Year -v -count 1 -timeout 60m ./monitor
 
 bench: ## every benchmark; figures of one run compare, figures of two do not. A monitor scans a million entries: YEAR=30000 is enough for a look

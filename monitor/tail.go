@@ -425,6 +425,6 @@ func (t *tail) commit(ctx context.Context) error {
 		return err
 	}
 	t.terms.saved, t.l.next = len(t.terms.texts), next
-	t.batch.n, t.batch.pairs = 0, t.batch.pairs[:0]
+	t.batch.n, t.batch.pairs, t.batch.stated = 0, t.batch.pairs[:0], t.batch.stated[:0]
 	return nil
 }

@@ -141,10 +141,15 @@ func (a asOf) Records(ctx context.Context, f monitor.Filter) iter.Seq2[*monitor.
 	}
 }
 
-// TestHonestRegistrarsRaiseNothing: looked at every week, and with what is pinned of the alliance at
-// the end. Before its members changed nothing counts, for readers of today.
-func TestHonestRegistrarsRaiseNothing(t *testing.T) {
+// mostStated is of how many entries a registrars' year is at most: each of its weeks is looked at
+// anew.
+const mostStated = 60_000
+
+// TestAYearOfHonestRegistrarsRaisesNothing: looked at every week, and with what is pinned of the
+// alliance at the time. Before its members changed nothing counts, for readers of today.
+func TestAYearOfHonestRegistrarsRaisesNothing(t *testing.T) {
 	n, days := yearSize(t)
+	n = min(n, mostStated)
 	y := newRegistrarsYear(days)
 	before := y.pins()
 	f := newFleet(7, 24+n/2500, 60+n/400, origin, "sister.test")
@@ -197,6 +202,33 @@ func TestHonestRegistrarsRaiseNothing(t *testing.T) {
 	}
 	for _, a := range alertsOf(t, m, monitor.AlertFilter{Severity: "alert", Limit: 5}) {
 		t.Logf("%+v", a)
+	}
+}
+
+// Statements of one batch are not kept again with the next.
+func TestStatementsOfManyBatchesAreKeptOnce(t *testing.T) {
+	defer monitor.SetBatchRows(300)()
+	y := newRegistrarsYear(61)
+	f := newFleet(7, 28, 85, origin)
+	f.also = y.hour
+	for range 48 {
+		f.hour(20)
+	}
+	f.end()
+	f.serve(t)
+	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }})
+	if _, err := m.AddLog(t.Context(), f.logs[0].url, testlog.PolicyText(origin)); err != nil {
+		t.Fatal(err)
+	}
+	once(t, m)
+	read := 0
+	for _, err := range m.Statements(t.Context(), "") {
+		if read++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read != y.stated || read == 0 || len(f.logs[0].entries) < 900 {
+		t.Errorf("%d statements read, %d stated, in %d entries", read, y.stated, len(f.logs[0].entries))
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 const day = 24.0 // hours
 
 // A source is a monitor that has read some statements and proofs. The monitor itself is watched by
-// TestHonestRegistrarsRaiseNothing and TestWhatRegistrarsAndMachinesDoWrongIsTold.
+// TestAYearOfHonestRegistrarsRaisesNothing and TestWhatRegistrarsAndMachinesDoWrongIsTold.
 type source struct {
 	t        *testing.T
 	by       *endorser.Registrar
