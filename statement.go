@@ -151,7 +151,7 @@ func (s *Statement) code(c *canon.Codec) {
 // codeSubject says how an identity is written, for people write it by hand.
 func codeSubject(c *canon.Codec, id *Identity) {
 	canon.Str(c, id, maxIdentity)
-	if err := CheckSubject(string(*id)); c.Err() == nil && err != nil {
+	if err := CheckSubject(string(*id)); err != nil {
 		c.Failf("subject: %w", err)
 	}
 }
