@@ -85,8 +85,9 @@ store-test: ## the store mysqls3 against MariaDB (Debian's mariadb-server) and a
 	test -x bin/versitygw || GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -parallel 4 -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd'
 
-bench-store: bin/versitygw ## front ends on MariaDB and an S3 server beside Tessera's driver alone on the same, in one run; TURNS=1 is enough for a look
-	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test ./log -run '^$$' -bench FrontEnds -benchtime $(or $(TURNS),3)x -timeout 60m -v
+bench-store: bin/versitygw ## front ends on MariaDB and an S3 server beside Tessera's driver alone on the same, in one run; then how long receipts and a start take, and what each entry asks of the servers. TURNS=1 is enough for a look
+	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test ./log -run '^$$' -bench 'FrontEnds$$' -benchtime $(or $(TURNS),3)x -timeout 60m -v
+	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test ./log -run '^$$' -bench 'FrontEndsSteady|FrontEndsDuplicate|FrontEndStart' -benchtime 1x -timeout 60m -v
 
 bin/versitygw:
 	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW)

@@ -19,12 +19,14 @@ import (
 )
 
 // steadily posts bodies at a rate, whether those before are answered or not, and returns how long
-// each waited for its receipt, ascending.
+// those waited that got a receipt, ascending. It reports how many were refused: of a machine that is
+// too busy, some are.
 func steadily(b *testing.B, urls []string, bodies [][]byte, perSecond int) (took []time.Duration) {
 	b.Helper()
 	post := poster(http.StatusCreated)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	var refused []error
 	begun := time.Now()
 	for i, body := range bodies {
 		time.Sleep(time.Until(begun.Add(time.Duration(i) * time.Second / time.Duration(perSecond))))
@@ -33,12 +35,21 @@ func steadily(b *testing.B, urls []string, bodies [][]byte, perSecond int) (took
 			err := post(urls[i%len(urls)]+"/v1/proofs", body)
 			mu.Lock()
 			defer mu.Unlock()
-			if took = append(took, time.Since(sent)); err != nil {
-				b.Error(err)
+			if err != nil {
+				refused = append(refused, err)
+			} else {
+				took = append(took, time.Since(sent))
 			}
 		})
 	}
 	wg.Wait()
+	if len(took) == 0 {
+		b.Fatal(refused)
+	}
+	if len(refused) > 0 {
+		b.ReportMetric(float64(len(refused)), "refused")
+		b.Logf("one of those that were refused: %v", refused[0])
+	}
 	slices.Sort(took)
 	return took
 }

@@ -90,6 +90,8 @@ func BenchmarkFrontEndStart(b *testing.B) {
 		wait(b)
 	}
 	b.Logf("index derived after %s", time.Since(begun).Round(time.Second))
+	stores.db.SQL(b, "ANALYZE TABLE "+c.Database.Name+".PoclogKnown")
+	b.Logf("bytes in tables: %s", stores.db.SQL(b, "SELECT table_name, data_length + index_length FROM information_schema.tables WHERE table_schema = '"+c.Database.Name+"' AND data_length > 100000"))
 	if err := svc.Close(context.Background()); err != nil {
 		b.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -92,11 +91,7 @@ func (u usage) since(before usage, n int) usage {
 
 func (s *benchStores) used(b *testing.B) usage {
 	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return usage{time.Duration(u.Utime.Nano() + u.Stime.Nano()), s.db.Used(b), s.s3.Used(b)}
+	return usage{processorTime(b), s.db.Used(b), s.s3.Used(b)}
 }
 
 // fronts are front ends of one log, in this process.
