@@ -101,10 +101,26 @@ func TestEvidenceKeepsWhatItWasGiven(t *testing.T) {
 	if _, err := s.Get(t.Context(), poclog.Sum(nil)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what is not there: %v", err)
 	}
-	n := 0
-	if err := EachEvidence(t.Context(), dir, func([]byte) error { n++; return nil }); err != nil || n != 20 {
-		t.Errorf("%d files are kept, %v: want each of 20 once", n, err)
+	if n := copies(t, dir); n != 20 {
+		t.Errorf("%d files are kept: want each of 20 once", n)
 	}
+	// A file that was written since it was looked for is not written again, unless that is the bad one.
+	at, _, err := s.places.find(t.Context(), poclog.Sum(file(0)))
+	if err != nil || s.append(poclog.Sum(file(0)), file(0), place{}) != nil || copies(t, dir) != 20 {
+		t.Errorf("%d files are kept, %v: want no more", copies(t, dir), err)
+	}
+	if err := s.append(poclog.Sum(file(0)), file(0), at); err != nil || copies(t, dir) != 21 {
+		t.Errorf("%d files are kept, %v: want one more", copies(t, dir), err)
+	}
+}
+
+// copies counts the files that are kept.
+func copies(t *testing.T, dir string) (n int) {
+	t.Helper()
+	if err := EachEvidence(t.Context(), dir, func([]byte) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // All that wait while the disk is busy are written with one write and one fsync.
@@ -451,6 +467,42 @@ func TestADamagedListIsMadeAnewWhileTheLogIsServed(t *testing.T) {
 		if !has(t, s, file(i)) {
 			t.Errorf("file %d is lost", i)
 		}
+	}
+}
+
+// What is appended while an earlier part of its segment is still being read does not stand for that
+// part.
+func TestAPartThatWasNotReadIsReadLater(t *testing.T) {
+	p := newPlaces("", "", nil)
+	for _, c := range []struct{ from, end, want int64 }{{100, 200, 0}, {0, 50, 50}, {100, 300, 50}, {50, 100, 100}, {100, 400, 400}} {
+		if p.add("a", c.from, c.end, nil); p.ends["a"] != c.want || p.moved["a"] != c.want {
+			t.Errorf("from %d to %d: known up to %d, to be written up to %d: want %d", c.from, c.end, p.ends["a"], p.moved["a"], c.want)
+		}
+	}
+}
+
+// A copy whose segments are older than its list finds what it has, and keeps the rest anew.
+func TestAListThatIsNewerThanItsSegments(t *testing.T) {
+	dir := t.TempDir()
+	s := serving(t, dir)
+	mustPut(t, s, file(1))
+	mustPut(t, s, file(2))
+	closeEvidence(t, s)
+	path := segmentFiles(t, dir)[0]
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()/2)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = serving(t, dir)
+	if is, err := s.Has(t.Context(), poclog.BlobOf(file(2))); is || err != nil || !has(t, s, file(1)) {
+		t.Errorf("has what is not there: %v %v", is, err)
+	}
+	mustPut(t, s, file(2))
+	if !has(t, s, file(2)) {
+		t.Error("what was put again is not there")
 	}
 }
 

@@ -143,13 +143,13 @@ func (p *places) openReading() error {
 	return nil
 }
 
-// make opens a database, and makes it where there is none, or none of these segments.
+// make opens a database, and makes it where there is none that is whole.
 func (p *places) make(path, copied string) error {
 	if err := sqlite.Create(path, placeSchema); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	err := p.use(path, copied)
-	if !sqlite.IsDamaged(err) && !errors.Is(err, errOtherSegments) {
+	if !sqlite.IsDamaged(err) {
 		return err
 	}
 	if p.logger != nil {
@@ -167,7 +167,7 @@ func (p *places) use(path, copied string) error {
 	if err != nil {
 		return err
 	}
-	ends, err := p.read(db)
+	ends, err := readEnds(db)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -182,10 +182,9 @@ func (p *places) use(path, copied string) error {
 	return nil
 }
 
-var errOtherSegments = errors.New("it is not of these segments")
-
-// read returns up to where a database has the segments. One that is shorter is another.
-func (p *places) read(db *sqlite.DB) (ends map[string]int64, err error) {
+// readEnds returns up to where a database has the segments. Some may be gone by now, or be shorter in
+// a copy: what is not in its place is written anew when it is put.
+func readEnds(db *sqlite.DB) (ends map[string]int64, err error) {
 	rows, err := db.Read.Query(`SELECT name, end FROM segments`)
 	if err != nil {
 		return nil, err
@@ -196,9 +195,6 @@ func (p *places) read(db *sqlite.DB) (ends map[string]int64, err error) {
 		var end int64
 		if err := rows.Scan(&name, &end); err != nil {
 			return nil, err
-		}
-		if info, err := os.Stat(filepath.Join(p.dir, name)); err == nil && info.Size() < end {
-			return nil, fmt.Errorf("%s has %d bytes, and %d were read: %w", name, info.Size(), end, errOtherSegments)
 		}
 		ends[name] = end
 	}
