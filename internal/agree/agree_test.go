@@ -33,7 +33,7 @@ var kinds = []struct {
 	share int
 	make  func(c *corpus, m *mutator) question
 }{
-	{36, (*corpus).format},
+	{30, (*corpus).format},
 	{10, (*corpus).policy},
 	{8, (*corpus).rules},
 	{8, (*corpus).findings},
@@ -43,6 +43,7 @@ var kinds = []struct {
 	{4, (*corpus).splitView},
 	{7, (*corpus).dossier},
 	{3, (*corpus).stapled},
+	{6, (*corpus).standing},
 	{3, (*corpus).indexWrong},
 }
 
@@ -87,7 +88,7 @@ func TestBothImplementationsAnswerTheSame(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split", "dossier  logged", "dossier  audited", "dossier  refused", "stapled  logged", "index-wrong  found", "findings  found", "stated  ok;", "format opening ok", "format statement ok"} {
+	for _, k := range []string{"format bundle ok", "format entry ok", "format contradiction ok", "format tlogpolicy ok", "rules  nothing", "receipt  logged", "receipt  refused", "split-view  split", "dossier  logged", "dossier  audited", "dossier  refused", "stapled  logged", "index-wrong  found", "findings  found", "stated  ok;", "standing  logged", "standing  standing", "standing  endorsed-by", "standing  dossier", "format opening ok", "format statement ok"} {
 		if sum.outcomes[k] < total/4000 {
 			t.Errorf("only %d of %d are %q: the files try too little", sum.outcomes[k], total, k)
 		}

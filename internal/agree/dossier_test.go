@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -23,12 +24,13 @@ type indexed struct {
 	placed  []placed        // by number
 	numbers map[string][]uint64
 	values  []keyed
-	wrong   string // the name of which the index is wrong, if there is one
-	size    uint64 // of the index
-	tree    uint64 // of the receipt's checkpoint
-	at      int64  // when the index's checkpoint is signed
-	named   []byte // the index's checkpoint
-	index   uint64 // number of the index entry
+	asked   []string // names that a dossier is of, beside those that are there
+	wrong   string   // the name of which the index is wrong, if there is one
+	size    uint64   // of the index
+	tree    uint64   // of the receipt's checkpoint
+	at      int64    // when the index's checkpoint is signed
+	named   []byte   // the index's checkpoint
+	index   uint64   // number of the index entry
 	signed  []byte
 }
 
@@ -53,6 +55,12 @@ func (c *corpus) indexedOf(m *mutator, name string, pair [2]*tree, wrong bool) *
 		x.at += pick(m, []int64{30, 300, 3600, 100_000})
 		x.publish(m, i, pair[m.IntN(2)].clone())
 	}
+	x.finish(m, wrong)
+	return x
+}
+
+// finish makes the index of what was published, right or wrong, and commits to it.
+func (x *indexed) finish(m *mutator, wrong bool) {
 	x.size = uint64(len(x.log.Leaves))
 	if m.chance(8) {
 		x.size = uint64(m.IntN(len(x.log.Leaves) + 1))
@@ -69,25 +77,36 @@ func (c *corpus) indexedOf(m *mutator, name string, pair [2]*tree, wrong bool) *
 		x.numbers[x.wrong] = pick(m, [][]uint64{nil, {0}, {x.size / 2}, append(x.numbers[x.wrong], x.size)})
 	}
 	x.commit(m)
-	return x
 }
 
 // names are those that the index has, and one that it has not.
 func (x *indexed) names() []string {
-	out := []string{"intel:tdx:ppid:99999999999999999999999999999999"}
+	out := append([]string{"intel:tdx:ppid:99999999999999999999999999999999"}, x.asked...)
 	for n := range x.numbers {
 		out = append(out, n)
 	}
-	sort.Strings(out)
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (x *indexed) publish(m *mutator, i uint64, entry *tree) {
-	p := placed{at: x.at, covered: uint64(m.IntN(int(i) + 1))}
-	p.challenge = x.log.Checkpoint(p.covered, x.w.signers(m, x.key, x.at)...)
 	for range m.IntN(3) {
 		m.claim(entry)
 	}
+	leaf, p := x.prove(m, i, entry)
+	switch {
+	case m.chance(4):
+		leaf = m.statementLeaf(m.sealed(m.statement(hexID("intel:tdx:ppid:", 16, 1+m.IntN(2)), 1+m.IntN(9), nil), 1+m.IntN(2)), start)
+	case m.chance(6):
+		leaf = pick(m, [][]byte{config, []byte(`{"v":1,"kind":"statement"}`), []byte("x"), []byte(`{"v":1,"kind":"proof"}`)})
+	}
+	x.add(m, leaf, p)
+}
+
+// prove is a proof with its challenge.
+func (x *indexed) prove(m *mutator, i uint64, entry *tree) (leaf []byte, p placed) {
+	p = placed{at: x.at, covered: uint64(m.IntN(int(i) + 1))}
+	p.challenge = x.log.Checkpoint(p.covered, x.w.signers(m, x.key, x.at)...)
 	h := history{log: x.log, challenge: p.challenge}
 	if fresh := entry.get("fresh"); fresh != nil && fresh.kind == '{' {
 		h.fresh(entry, x.log.Origin, p.covered)
@@ -95,15 +114,13 @@ func (x *indexed) publish(m *mutator, i uint64, entry *tree) {
 		p.challenge = nil
 	}
 	entry.set(quote(time.Unix(x.at+int64(m.IntN(40)), 0).UTC().Format(time.RFC3339)), "appraised")
-	leaf := entry.bytes(false)
-	switch {
-	case m.chance(4):
-		leaf = m.statementLeaf(hexID("intel:tdx:ppid:", 16, 1+m.IntN(2)))
-	case m.chance(6):
-		leaf = pick(m, [][]byte{config, []byte(`{"v":1,"kind":"statement"}`), []byte("x"), []byte(`{"v":1,"kind":"proof"}`)})
-	}
+	return entry.bytes(false), p
+}
+
+// add adds a leaf, and the first checkpoint that covers it.
+func (x *indexed) add(m *mutator, leaf []byte, p placed) {
 	x.log.Leaves = append(x.log.Leaves, leaf)
-	p.first = x.log.Checkpoint(i+1, x.w.signers(m, x.key, x.at+40)...)
+	p.first = x.log.Checkpoint(uint64(len(x.log.Leaves)), x.w.signers(m, x.key, x.at+40)...)
 	x.placed = append(x.placed, p)
 }
 

@@ -54,6 +54,8 @@ func asked(q *question) (string, error) {
 		return checkDossier(q, policy)
 	case "stapled":
 		return checkStapled(q, policy)
+	case "standing":
+		return checkStanding(q, policy)
 	case "index-wrong":
 		w, err := dossier.CheckIndexWrong(q.File, policy)
 		if err != nil {
@@ -194,7 +196,7 @@ func standBeside(q *question, policy *tlogpolicy.Policy, now time.Time, d dossie
 			judge = a.Clears
 		}
 		if err := judge(v); err != nil {
-			return &verify.Error{Check: dossier.StepDossier, Detail: err.Error()}
+			return err
 		}
 	}
 	return nil

@@ -25,6 +25,8 @@ type question struct {
 
 	Register *register `json:"register,omitempty"`
 	Dossiers [][]byte  `json:"dossiers,omitempty"`
+	Pins     []byte    `json:"pins,omitempty"`     // a reader's file of registrars
+	Openings [][]byte  `json:"openings,omitempty"` // files
 
 	from string // how the file came about, for whoever reads a disagreement
 }

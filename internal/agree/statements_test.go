@@ -249,8 +249,7 @@ func registrarsOf(list json.RawMessage) (*registry.Registrars, error) {
 }
 
 // A leaf of kind "statement", as a log may publish it.
-func (m *mutator) statementLeaf(subject string) []byte {
-	e := m.sealed(m.statement(subject, 1+m.IntN(9), nil), 1+m.IntN(2))
+func (m *mutator) statementLeaf(e []byte, time int64) []byte {
 	v, err := poclog.ParseStatementEnvelope(e)
 	if err != nil {
 		return []byte(`{"v":1,"kind":"statement"}`)
@@ -263,5 +262,5 @@ func (m *mutator) statementLeaf(subject string) []byte {
 		signers = append(signers, signers[0])
 	}
 	slices.Sort(signers)
-	return fmt.Appendf(nil, `{"v":1,"kind":"statement","envelope":%s,"signers":[%s],"policy":{"sha256":"%064x","size":6},"time":%s}`, e, strings.Join(signers, ","), 7, at(start))
+	return fmt.Appendf(nil, `{"v":1,"kind":"statement","envelope":%s,"signers":[%s],"policy":{"sha256":"%064x","size":6},"time":%s}`, e, strings.Join(signers, ","), 7, at(time))
 }

@@ -53,7 +53,7 @@ export interface Verdict {
 
 /** Checks a receipt under the reader's policy and demands. It throws where it was not asked right. */
 export function checkReceipt(file: Uint8Array, policy: Policy, question: Question): Verdict {
-  const { now, auditGroup, dossiers, since, registrars, openings, ...demands } = asked(policy, question);
+  const { now, auditGroup, dossiers, since, registrars: _, openings: __, ...demands } = asked(policy, question);
   const steps = new Steps("demands", ...PROOF_STEPS, "kind", ...DEMAND_STEPS, "dossier", "standing");
   const found: Parts = { dossiers: [] };
   try {
@@ -68,8 +68,7 @@ export function checkReceipt(file: Uint8Array, policy: Policy, question: Questio
       const { refused } = d.verdict;
       if (refused) steps.end({ ...refused, detail: `a dossier: ${refused.detail}` });
     }
-    stand(found, registrars, steps);
-    vouched(found, question, steps);
+    stand(found, question, steps);
   } catch (e) {
     if (!(e instanceof Stop)) throw e;
   }
@@ -110,12 +109,11 @@ function claimed({ proven, proof }: Parts): Claimed {
   return { proof: proof as Proof, t2: t2 === undefined ? undefined : Number(t2) };
 }
 
-const isOwn = (found: Parts) => (d: Checked) => d.origin === found.proven?.origin;
-
-/** The dossier of the receipt's log clears it, the others agree with it, and no pinned registrar objects by one of them. */
-function stand(found: Parts, registrars: Registrars | undefined, steps: Steps): void {
+/** The dossier of the receipt's log clears it, the others agree with it, no pinned registrar objects by one of them, and those who are named vouch. */
+function stand(found: Parts, question: Question, steps: Steps): void {
+  const { registrars } = question;
   const p = found.proven as Proven;
-  const own = found.dossiers.filter(isOwn(found));
+  const own = found.dossiers.filter((d) => d.origin === p.origin);
   const pinned = registrars?.names.join(", ");
   const skip = (id: string, why: string) => steps.run(id, () => undefined, () => absent(why));
   if (found.dossiers.length === 0) skip("dossier", "none was given: other entries may contradict this one");
@@ -124,16 +122,16 @@ function stand(found: Parts, registrars: Registrars | undefined, steps: Steps): 
   for (const d of found.dossiers) {
     steps.run("dossier", () => said.push(own.includes(d) ? clear(d, p) : agree(d, p)), () => said.join("; "));
     if (pinned) steps.run("standing", () => checkObjections(d, own.includes(d), claimed(found)), () => `${pinned}: no objection`);
+    if (own.includes(d)) vouched(d, found, question, steps);
   }
   if (!pinned) skip("standing", "no registrar is pinned");
   else if (found.dossiers.length === 0) skip("standing", "no dossier says what registrars state");
 }
 
 /** Registrars that the reader demands vouch for the proof, by the dossier of its log. */
-function vouched(found: Parts, { endorsedBy, openings, registrars, now }: Question, steps: Steps): void {
+function vouched(own: Checked, found: Parts, { endorsedBy, openings, registrars, now }: Question, steps: Steps): void {
   const named = (endorsedBy ?? []).map(voucherOf).filter((v): v is Voucher => v !== undefined);
   if (named.length === 0) return;
-  const own = found.dossiers.find(isOwn(found)) as Checked;
   const judge = (v: Voucher) => checkVouched(own, v, openings ?? [], registrars ?? new Registrars([]), seconds(now), claimed(found));
   steps.run("endorsed-by", () => named.map(judge).join("; "), (s) => s);
 }

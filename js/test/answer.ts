@@ -14,6 +14,9 @@ export interface Asked {
   format?: string;
   file: string;
   dossiers?: string[];
+  /** Of op "standing": a reader's file of registrars, and openings. */
+  pins?: string;
+  openings?: string[];
   policy?: string;
   time?: string;
   realm?: "production" | "lab";
@@ -117,6 +120,7 @@ function asked(a: Asked): Answer {
     if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
     return { outcome: `${v.outcome} ${v.index} of ${v.size} t1 ${v.notBefore ?? "-"} t2 ${v.notAfter ?? "-"}` };
   }
+  if (a.op === "standing") return standing(a, file, policy);
   if (a.op === "index-wrong") {
     const v = checkIndexWrong(file, policy);
     if (v.refused) return { outcome: `refused ${v.refused.id}`, detail: v.refused.detail };
@@ -130,6 +134,19 @@ function asked(a: Asked): Answer {
   }
   const v = checkSplitView(file, policy);
   return v.refused ? { outcome: `refused ${v.refused.id}`, detail: v.refused.detail } : { outcome: `split ${v.origin}` };
+}
+
+/** Whether a receipt passes, and what the registrars that the reader pins say of each identity. */
+function standing(a: Asked, file: Uint8Array, policy: Policy): Answer {
+  const registrars = parseRegistrars(octets(a.pins ?? ""));
+  const openings = (a.openings ?? []).map((o) => parseOpening(octets(o)));
+  const dossiers = (a.dossiers ?? []).map(octets);
+  const demands = (a.demands ?? {}) as Demands;
+  const common = { now: new Date(a.time ?? 0), registrars, ...(demands.realm ? { realm: demands.realm } : {}) };
+  const subjects = subjectsOf(checkDossier(dossiers[0] as Uint8Array, policy, common));
+  const v = checkReceipt(file, policy, { ...demands, ...common, dossiers, openings });
+  const said = subjects.length > 0 ? JSON.stringify(subjects) : "null";
+  return { outcome: `${v.refused?.id ?? v.outcome} ${said}`, detail: v.refused?.detail ?? "" };
 }
 
 function dossier(a: Asked, file: Uint8Array, policy: Policy): Answer {
