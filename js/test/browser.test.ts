@@ -39,6 +39,17 @@ async function serve(): Promise<Server> {
 
 const base64 = (s: string) => Buffer.from(s).toString("base64");
 
+interface Standing {
+  receipt: string;
+  dossier: string;
+  policy: string;
+  pins: string;
+  demands?: Record<string, unknown>;
+  endorsed_by?: string[];
+  opening?: string;
+  time: string;
+}
+
 function questions(): Asked[] {
   const all: Asked[] = [];
   for (const [, v] of vectors<{ format: string; input: string }>("testdata/formats")) {
@@ -56,6 +67,14 @@ function questions(): Asked[] {
   for (const [, v] of vectors<{ dossier: string; policy: string; time: string; demands: { since?: string } }>("testdata/dossiers")) {
     const demands = v.demands.since ? { since: v.demands.since } : {};
     all.push({ op: "dossier", file: base64(v.dossier), policy: base64(v.policy), time: v.time, demands });
+  }
+  for (const [, v] of vectors<{ receipt: string; dossiers: string[]; policy: string; time: string }>("testdata/stapled")) {
+    all.push({ op: "stapled", file: base64(v.receipt), dossiers: v.dossiers.map(base64), policy: base64(v.policy), time: v.time });
+  }
+  for (const [, v] of vectors<Standing>("testdata/standing")) {
+    const demands = { ...(v.demands ?? { level: 0 }), ...(v.endorsed_by ? { endorsedBy: v.endorsed_by } : {}) };
+    const openings = v.opening ? [base64(v.opening)] : [];
+    all.push({ op: "standing", file: base64(v.receipt), dossiers: [base64(v.dossier)], policy: base64(v.policy), pins: base64(v.pins), openings, time: v.time, demands });
   }
   return [...all, ...all.flatMap(changed)];
 }
@@ -99,6 +118,7 @@ test("in a page of Chromium the bundle says what Node says", { skip }, async () 
     const passed = (op: string) => there.filter((a, i) => all[i]?.op === op && a.outcome.startsWith("logged")).length;
     assert.ok(passed("receipt") > 20, "hardly a receipt passes");
     assert.ok(passed("dossier") > 5, "hardly a dossier passes");
+    assert.ok(passed("standing") > 10, "hardly a receipt with pinned registrars passes");
   } finally {
     await browser.close();
     server.close();

@@ -249,6 +249,7 @@ interface StandingVector {
   policy: string;
   pins: string;
   endorsed_by?: string[];
+  demands?: { place?: string };
   opening?: string;
   time: string;
   expect: string;
@@ -261,7 +262,7 @@ test("receipts, dossiers and pinned registrars", async (t) => {
       const policy = parsePolicy(v.policy);
       const common = { now: new Date(v.time), registrars: parseRegistrars(octets(v.pins)) };
       const r = checkReceipt(octets(v.receipt), policy, {
-        ...common, level: 0, dossiers: [octets(v.dossier)],
+        ...common, ...(v.demands ?? { level: 0 }), dossiers: [octets(v.dossier)],
         ...(v.endorsed_by ? { endorsedBy: v.endorsed_by } : {}), ...(v.opening ? { openings: [parseOpening(octets(v.opening))] } : {}),
       });
       assert.equal(r.refused ? `refused: ${r.refused.id}` : "ok", v.expect, r.refused?.detail);

@@ -41,11 +41,14 @@ func (b *book) receipt(number uint64) []byte {
 
 // A standingVector is a receipt, a dossier that is to clear it, and whom the reader believes.
 type standingVector struct {
-	Desc       string          `json:"desc"`
-	Receipt    string          `json:"receipt"`
-	Dossier    string          `json:"dossier"`
-	Policy     string          `json:"policy"`
-	Pins       string          `json:"pins"`                  // a file of registrars
+	Desc    string `json:"desc"`
+	Receipt string `json:"receipt"`
+	Dossier string `json:"dossier"`
+	Policy  string `json:"policy"`
+	Pins    string `json:"pins"` // a file of registrars
+	Demands *struct {
+		Place string `json:"place,omitempty"`
+	} `json:"demands,omitempty"` // of the receipt. Left out: level 0. Given: level 2
 	EndorsedBy []string        `json:"endorsed_by,omitempty"` // NAME@LEVEL
 	Opening    string          `json:"opening,omitempty"`     // a file
 	Time       time.Time       `json:"time"`
@@ -56,10 +59,11 @@ type standingVector struct {
 func (v *standingVector) run(t *testing.T) (expect string, subjects []byte) {
 	t.Helper()
 	p := must(tlogpolicy.Parse([]byte(v.Policy)))
-	verdict, err := receipt.Open([]byte(v.Receipt), p)
-	if err != nil {
-		t.Fatal(err)
+	demands := receipt.Demands{UnsafeLevel0: v.Demands == nil}
+	if v.Demands != nil {
+		demands.Place = v.Demands.Place
 	}
+	verdict, refused := receipt.Check([]byte(v.Receipt), p, v.Time, demands)
 	d := dossier.Demands{Registrars: must(registry.New(must(poclog.ParsePins([]byte(v.Pins))).Registrars))}
 	for _, by := range v.EndorsedBy {
 		name, level, _ := strings.Cut(by, "@")
@@ -71,7 +75,9 @@ func (v *standingVector) run(t *testing.T) (expect string, subjects []byte) {
 	a, err := dossier.Check([]byte(v.Dossier), p, v.Time, d)
 	if err == nil {
 		subjects = must(json.Marshal(a.Subjects))
-		err = a.Clears(verdict)
+		if err = refused; err == nil {
+			err = a.Clears(verdict)
+		}
 	}
 	if subjects == nil {
 		subjects = []byte("null")
@@ -117,6 +123,8 @@ type story struct {
 	now      int
 	expect   string
 	moveFrom string // the zone of the first proof; empty: the same
+	place    string // demanded of the receipt
+	low      bool   // the proofs are of level 0, and level 2 is demanded
 }
 
 func stories() map[string]story {
@@ -146,13 +154,16 @@ func stories() map[string]story {
 	short := endorsing(2, 1)
 	short.Until = at(2000)
 	return map[string]story{
-		"endorsed":            {desc: "eight of twelve endorse at level 1", said: []said{e}, pins: one, wants: x(1), expect: "ok"},
-		"not-asked":           {desc: "a reader who pins and demands nothing more", said: []said{e}, pins: one, expect: "ok"},
-		"silent":              {desc: "the registrar said nothing", pins: one, wants: x(1), expect: "refused: endorsed-by"},
-		"level-too-low":       {desc: "endorsed at level 1, asked for 2", said: []said{e}, pins: one, wants: x(2), expect: "refused: endorsed-by"},
-		"level-above":         {desc: "endorsed at level 2, asked for 1", said: []said{e2}, pins: one, wants: x(1), expect: "ok"},
-		"not-pinned":          {desc: "a registrar of the log's that the reader never pinned", said: []said{{stranger, endorsing(1, 3), 2}}, pins: one, wants: []string{"stranger@1"}, expect: "refused: endorsed-by"},
-		"not-pinned-revoked":  {desc: "a registrar that the reader never pinned revokes its own", said: []said{e, {stranger, endorsing(1, 3), 2}, {stranger, revoking(2, 10), 2}}, pins: one, wants: x(1), expect: "ok"},
+		"endorsed":           {desc: "eight of twelve endorse at level 1", said: []said{e}, pins: one, wants: x(1), expect: "ok"},
+		"not-asked":          {desc: "a reader who pins and demands nothing more", said: []said{e}, pins: one, expect: "ok"},
+		"silent":             {desc: "the registrar said nothing", pins: one, wants: x(1), expect: "refused: endorsed-by"},
+		"level-too-low":      {desc: "endorsed at level 1, asked for 2", said: []said{e}, pins: one, wants: x(2), expect: "refused: endorsed-by"},
+		"level-above":        {desc: "endorsed at level 2, asked for 1", said: []said{e2}, pins: one, wants: x(1), expect: "ok"},
+		"not-pinned":         {desc: "a registrar of the log's that the reader never pinned", said: []said{{stranger, endorsing(1, 3), 2}}, pins: one, wants: []string{"stranger@1"}, expect: "refused: endorsed-by"},
+		"not-pinned-revoked": {desc: "a registrar that the reader never pinned revokes its own", said: []said{e, {stranger, endorsing(1, 3), 2}, {stranger, revoking(2, 10), 2}}, pins: one, wants: x(1), expect: "ok"},
+		"place-claimed":      {desc: "an endorsement says that the machine is elsewhere, and the reader demands that place", said: []said{e2}, pins: one, wants: x(2), place: "gce/us-east1", expect: "refused: place"},
+		"level-claimed": {desc: "a proof of level 0, an endorsement at level 2, and a reader who demands a proof of level 2", said: []said{e2}, pins: one, wants: x(2), low: true,
+			only: []string{index.Unproven + chipX, index.Unproven + akX, index.Unproven + vm, index.Statements + chipX, index.Statements + akX, index.Statements + vm}, expect: "refused: level"},
 		"seven-sign":          {desc: "the log took a statement that too few signed", said: []said{{alliance, endorsing(1, 1), 7}}, pins: one, wants: x(1), expect: "refused: endorsed-by"},
 		"members-left":        {desc: "five of the eight who signed left since, and the reader pins today's members", said: []said{e}, pins: []*endorser.Registrar{&left}, wants: x(1), expect: "refused: endorsed-by"},
 		"another-log":         {desc: "a statement for another log", said: []said{{alliance, elsewhere, 8}}, pins: one, wants: x(1), expect: "refused: endorsed-by"},
@@ -250,6 +261,9 @@ func (s *story) vector(t *testing.T) standingVector {
 			e.Profile, e.CVM = poclog.AzureSNPvTPM, poclog.CVM{Technology: "snp", Measurement: e.CVM.Measurement, EndorsedBy: "policy", SNP: &poclog.SNPReport{Product: "Genoa", Signer: s.signer}}
 		}
 	}
+	if s.low {
+		change = func(e *poclog.Entry) { e.Level = poclog.LevelChip }
+	}
 	b.proof(chip, akX, "us-central1-a", 1000, func(e *poclog.Entry) {
 		if change(e); s.moveFrom != "" {
 			e.Place.Zone.Value = s.moveFrom
@@ -284,6 +298,11 @@ func (s *story) vector(t *testing.T) standingVector {
 	v := standingVector{
 		Desc: s.desc, Receipt: string(b.receipt(number)), Dossier: string(must(d.Marshal())), Policy: policyText, Pins: string(must(pins.Marshal())),
 		EndorsedBy: s.wants, Time: at(max(s.now, 4000)), Expect: s.expect,
+	}
+	if s.place != "" || s.low {
+		v.Demands = &struct {
+			Place string `json:"place,omitempty"`
+		}{s.place}
 	}
 	if s.opening != nil {
 		v.Opening = string(must(s.opening.Marshal()))
