@@ -259,6 +259,12 @@ func TestStatementsOfARegistrarHaveABudget(t *testing.T) {
 	for serial := range uint32(2) {
 		stating(t, l, a.State(endorsing(serial+1), 1))
 	}
+	unlimited := logConfig()
+	unlimited.Statements = 4
+	free := serve(t, withRegistrars(t, a), unlimited)
+	for serial := range uint32(5) {
+		stating(t, free, a.State(endorsing(serial+1), 1))
+	}
 	_, err := l.client.Register(t.Context(), &poclog.StatementSubmission{Envelope: *a.State(endorsing(3), 1)})
 	var p *client.Problem
 	if !errors.As(err, &p) || p.Status != http.StatusTooManyRequests || !strings.Contains(p.Detail, `statements of "Alliance"`) {
@@ -270,6 +276,9 @@ func TestOnlyEnvelopesOverStatementsAreRead(t *testing.T) {
 	l := serve(t, withRegistrars(t), logConfig())
 	if status, _ := postTo(t, l.url+"/v1/statements", "application/json", "{}"); status != http.StatusUnsupportedMediaType {
 		t.Errorf("another media type: %d", status)
+	}
+	if status, _ := postTo(t, l.url+"/v1/statements", poclog.EnvelopeType+"; broken", "{}"); status != http.StatusUnsupportedMediaType {
+		t.Errorf("a media type with a broken parameter: %d", status)
 	}
 	if status, check := postTo(t, l.url+"/v1/statements", poclog.EnvelopeType, "{}"); status != http.StatusBadRequest || check != string(verify.Format) {
 		t.Errorf("no envelope: %d by %q", status, check)

@@ -95,12 +95,13 @@ func (s *state) history(ctx context.Context, origin string, key lineKey) (*regis
 			return err
 		}
 		leaf, err := poclog.ParseLeaf(b)
-		if err == nil && leaf.Statement == nil {
-			err = errors.New("it is no statement")
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			_, err = h.Add(&leaf.Statement.Envelope.Statement, leaf.Statement.Time)
+		if leaf.Statement == nil {
+			return errors.New("it is no statement")
 		}
+		_, err = h.Add(&leaf.Statement.Envelope.Statement, leaf.Statement.Time)
 		return err
 	})
 	return h, err

@@ -144,6 +144,13 @@ func TestAlteredStatementEntriesAreRefused(t *testing.T) {
 			l.keep(document)
 			return l.stated(alliance, s, 8, nil)
 		}},
+		{"the serial of a statement with a document", registry.CheckSerial, "want 4 or more", func(l *lab) []byte {
+			s := l.endorse(3)
+			s.Documents = []poclog.Document{{SHA256: poclog.Sum(document), Size: uint32(len(document)), Type: "image/png"}}
+			l.keep(document)
+			l.add(l.stated(alliance, s, 8, nil))
+			return l.stated(alliance, l.endorse(3), 8, nil)
+		}},
 		{"a malformed statement", audit.CheckLeaf, "", func(l *lab) []byte {
 			return edited(l.t, l.stated(alliance, l.endorse(3), 8, nil), `"signers":["`, `"signers":["x`)
 		}},
@@ -160,7 +167,7 @@ func TestAlteredStatementEntriesAreRefused(t *testing.T) {
 				if before {
 					look(t, a)
 				}
-				leaf := b.make(l)
+				leaf := b.make(l) // it may add what goes before
 				at := l.size()
 				l.add(leaf)
 				l.good(1)
