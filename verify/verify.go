@@ -20,6 +20,22 @@ import (
 // lets pass, no other may refuse.
 const MaxSkew = 60 * time.Second
 
+// Later returns the later of two times.
+func Later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Earlier returns the earlier of two times.
+func Earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // Check names one check of an appraisal, or a step or a demand of a check of a receipt, dossier or
 // contradiction. The ids are stable: they are members of entries, of HTTP problems, of metrics and
 // of test vectors. Packages below define those that they alone use.

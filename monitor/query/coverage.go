@@ -9,6 +9,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/monitor"
+	"github.com/poclog/poclog/verify"
 )
 
 // A Span is a time from From on, up to and without To.
@@ -48,7 +49,7 @@ func Cover(points []Point, window time.Duration, span Span) Coverage {
 	slices.SortStableFunc(points, func(a, b Point) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Place, b.Place)) })
 	c := Coverage{Span: span, Window: window, Covered: []Covered{}, Gaps: []Span{}}
 	for _, p := range points {
-		from, to := later(p.At, span.From), earlier(p.At.Add(window), span.To)
+		from, to := verify.Later(p.At, span.From), verify.Earlier(p.At.Add(window), span.To)
 		if !from.Before(to) {
 			continue
 		}
@@ -59,7 +60,7 @@ func Cover(points []Point, window time.Duration, span Span) Coverage {
 			last++
 		}
 		s := &c.Covered[last]
-		s.To, s.Proofs = later(s.To, to), s.Proofs+1
+		s.To, s.Proofs = verify.Later(s.To, to), s.Proofs+1
 		if !slices.Contains(s.Places, p.Place) {
 			s.Places = append(s.Places, p.Place)
 		}
@@ -81,20 +82,6 @@ func (c *Coverage) measure() {
 		c.Gaps = append(c.Gaps, Span{at, c.To})
 	}
 	c.Share = float64(covered) / float64(c.To.Sub(c.From))
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // FreshProofs returns the points of the records that prove freshness and a place: level 2, and an
@@ -137,7 +124,7 @@ func (c *Coverage) Bar(n int) string {
 // within returns how much of a part of the span is covered.
 func (c *Coverage) within(s Span) (d time.Duration) {
 	for _, covered := range c.Covered {
-		if from, to := later(covered.From, s.From), earlier(covered.To, s.To); from.Before(to) {
+		if from, to := verify.Later(covered.From, s.From), verify.Earlier(covered.To, s.To); from.Before(to) {
 			d += to.Sub(from)
 		}
 	}

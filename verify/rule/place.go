@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // A where is an authenticated place; empty where nobody says.
@@ -75,7 +76,9 @@ var chipInTwoPlaces = Rule{
 	},
 }
 
-func span(e, f *Claim) string { return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1)).String() }
+func span(e, f *Claim) string {
+	return verify.Later(e.T2, f.T2).Sub(verify.Earlier(e.T1, f.T1)).String()
+}
 
 // twoAKsForInstance: the provider's CA certified two keys of one type for one Compute Engine
 // instance: the instance has two TPMs, or somebody has the CA's key.

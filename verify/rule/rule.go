@@ -163,27 +163,13 @@ func within(e, f *Claim, d time.Duration) bool {
 			return false
 		}
 	}
-	return latest(e.T2, f.T2).Sub(earliest(e.T1, f.T1))+verify.MaxSkew < d
+	return verify.Later(e.T2, f.T2).Sub(verify.Earlier(e.T1, f.T1))+verify.MaxSkew < d
 }
 
 // apart reports whether at least d lies between the makings.
 func apart(e, f *Claim, d time.Duration) bool {
 	gap := func(e, f *Claim) bool { return !e.T2.IsZero() && f.T1.Sub(e.T2) >= d } // below zero, where T1 is unknown
 	return gap(e, f) || gap(f, e)
-}
-
-func earliest(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 var all = []Rule{

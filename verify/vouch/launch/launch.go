@@ -66,7 +66,7 @@ func checkGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at ti
 	if s.golden.GetTimestamp().AsTime().After(provenanceFrom) && s.golden.GetClSpec() == 0 && len(s.golden.GetCommit()) == 0 {
 		return from, to, errors.New("it does not say what the firmware was built from")
 	}
-	from, to = later(root.NotBefore, signer.NotBefore), earlier(root.NotAfter, signer.NotAfter)
+	from, to = verify.Later(root.NotBefore, signer.NotBefore), verify.Earlier(root.NotAfter, signer.NotAfter)
 	named := s.mrtds()
 	for _, m := range named {
 		if bytes.Equal(m, mrtd) {
@@ -150,18 +150,4 @@ func MRTDs(body []byte) [][]byte {
 		return nil
 	}
 	return s.mrtds()
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
