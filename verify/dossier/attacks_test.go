@@ -164,6 +164,11 @@ func cases() map[string]testCase {
 		"first-too-small": {"an entry refers to a checkpoint that does not cover it", bound(order{names: []string{chipX}, intervals: true}), func(d *poclog.Dossier) {
 			d.Pages[0].Entries[1].First = d.Pages[0].Entries[0].First
 		}, vectorDemands{}, "refused: times"},
+		"first-too-small-unsigned": {"the same, of a checkpoint that the policy does not vouch for", bound(order{names: []string{chipX}, intervals: true}), func(d *poclog.Dossier) {
+			first := d.Pages[0].Entries[0].First
+			d.Pages[0].Entries[1].First = first
+			d.Pages[0].Checkpoints[first-1].Checkpoint = honest().log.Checkpoint(2, testlog.Cosigner{Signer: logKey})
+		}, vectorDemands{}, "refused: times"},
 		"first-of-another-history": {"the checkpoint that is said to have covered an entry first is not shown to be of the log's history", bound(order{names: []string{chipX}, intervals: true}), func(d *poclog.Dossier) {
 			d.Pages[0].Checkpoints[d.Pages[0].Entries[0].First-1].Consistency = nil
 		}, vectorDemands{}, "refused: times"},

@@ -15,6 +15,7 @@ import (
 // A moment is a checkpoint that entries refer to.
 type moment struct {
 	digest poclog.Digest
+	size   uint64           // of its tree
 	view   *tlogpolicy.View // nil where the policy does not vouch for it
 	own    bool             // it is one of the log, and of one history with the receipt's checkpoint
 	why    string           // there is no view
@@ -57,7 +58,7 @@ func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
 	if err != nil {
 		return moment{}, err
 	}
-	m := moment{digest: poclog.Sum(c.Checkpoint)}
+	m := moment{digest: poclog.Sum(c.Checkpoint), size: body.Size}
 	if body.Origin == k.answer.Origin && consistent(body, k.head, c.Consistency) == nil {
 		m.own = true
 		k.own[m.digest] = body
@@ -96,10 +97,10 @@ func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []mome
 	switch {
 	case !m.own:
 		return verify.Failf(StepTimes, "entry %d: checkpoint %d is not shown to be of the log's history", e.Number, e.First)
+	case m.size <= e.Number:
+		return verify.Failf(StepTimes, "entry %d is not covered by checkpoint %d, of size %d", e.Number, e.First, m.size)
 	case m.view == nil:
 		out.T2 = receipt.Bound{Why: m.why}
-	case m.view.Size <= e.Number:
-		return verify.Failf(StepTimes, "entry %d is not covered by checkpoint %d, of size %d", e.Number, e.First, m.view.Size)
 	default:
 		out.T2 = receipt.NotAfter(m.view)
 	}
