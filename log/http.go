@@ -113,6 +113,11 @@ func (s *Service) getTile(w http.ResponseWriter, r *http.Request) error {
 	path := r.URL.Path
 	level, index, width, err := parseTilePath(path)
 	size, _, _ := s.published.state()
+	if err == nil && s.store.Shared && !inTree(level, index, width, size) {
+		// The reader may have a newer checkpoint, of another front end.
+		s.published.refresh(r.Context(), s.tree.ReadCheckpoint)
+		size, _, _ = s.published.state()
+	}
 	if err != nil || !inTree(level, index, width, size) {
 		return refuse(httpd.KindNotFound, "no tile %.200q in the tree of size %d", path, size)
 	}

@@ -26,6 +26,9 @@ type publisher struct {
 
 	wanted uint64    // a size that is in the tree
 	since  time.Time // when it was first larger than the published one; zero if it is not
+
+	refreshing sync.Mutex // held while refresh reads; guards what follows
+	refreshed  time.Time  // when it began last
 }
 
 // idlePolls: while nobody waits for a checkpoint, it is read each fifth time.
@@ -67,7 +70,8 @@ func (p *publisher) poll(ctx context.Context, read func(context.Context) ([]byte
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err = err; err != nil || bytes.Equal(b, p.read) {
+	// Of two that read at once the slower one may have an earlier checkpoint.
+	if p.err = err; err != nil || bytes.Equal(b, p.read) || cp.Size < p.size {
 		return
 	}
 	p.read = b
@@ -84,6 +88,18 @@ func (p *publisher) poll(ctx context.Context, read func(context.Context) ([]byte
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// refresh reads the checkpoint once more, if nobody began to since it was asked.
+func (p *publisher) refresh(ctx context.Context, read func(context.Context) ([]byte, error)) {
+	asked := time.Now()
+	p.refreshing.Lock()
+	defer p.refreshing.Unlock()
+	if p.refreshed.After(asked) {
+		return
+	}
+	p.refreshed = time.Now()
+	p.poll(ctx, read)
 }
 
 // want says that a tree of a size waits to be published.

@@ -66,6 +66,12 @@ func NewDatabase(t testing.TB) *Database {
 	return d
 }
 
+// Available reports whether the servers are here.
+func Available() bool {
+	_, err := exec.LookPath("mariadbd")
+	return os.Getenv(EnvVersitygw) != "" && (err == nil || exists("/usr/sbin/mariadbd"))
+}
+
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // folder is short: the path of a socket has at most 107 bytes.
