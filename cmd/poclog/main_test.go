@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) {
 	// A program with the race detector sleeps for a second before it ends, and scripts run 700.
 	os.Setenv("GORACE", raceOptions)
-	testscript.Main(m, map[string]func(){"poclog": main, guestProgram: guestMain})
+	testscript.Main(m, map[string]func(){"poclog": main, guestProgram: guestMain, hasRoots: hasRootsMain})
 }
 
 const raceOptions = "atexit_sleep_ms=0"

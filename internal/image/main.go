@@ -4,7 +4,7 @@
 // order of this machine in it. `make image` runs it.
 //
 // The image runs as user 65532, and has /poclog, /tmp and /var/lib/poclog. It has no certificates of
-// public authorities: mount the system's bundle at /etc/ssl/certs/ca-certificates.crt.
+// public authorities: the binary has Mozilla's list for that.
 package main
 
 import (

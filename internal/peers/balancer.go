@@ -18,7 +18,8 @@ import (
 )
 
 // A Balancer is an HTTP proxy that sends each request to the next front end that is ready. Where a
-// connection is refused, before any byte was sent, it tries another one.
+// connection is refused, before any byte was sent, it tries another one. While none is ready a request
+// waits.
 type Balancer struct {
 	Address string // where it listens
 
@@ -26,6 +27,9 @@ type Balancer struct {
 	turn   atomic.Uint64
 	http   http.Transport
 }
+
+// patience is how long a request waits until a front end is ready, and a look for its answer.
+const patience = 30 * time.Second
 
 type frontEnd struct {
 	address  string
@@ -64,7 +68,7 @@ func NewBalancer(t testing.TB, every time.Duration, addresses ...string) *Balanc
 }
 
 func (b *Balancer) look(ctx context.Context, f *frontEnd) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.address+"/health", nil)
 	if err != nil {
@@ -104,9 +108,10 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	err := errors.New("no front end is ready")
-	for range 2 * len(b.fronts) {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		f := &b.fronts[int(b.turn.Add(1))%len(b.fronts)]
 		if !f.ready.Load() {
+			time.Sleep(5 * time.Millisecond)
 			continue
 		}
 		out := r.Clone(r.Context())
