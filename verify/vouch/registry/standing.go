@@ -10,6 +10,9 @@ import (
 	"github.com/poclog/poclog/verify"
 )
 
+// lastTime is the greatest time that a file can have: a log can say that it logged a freeze then.
+var lastTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
 // FreezeTime is how long a freeze lasts.
 const FreezeTime = 14 * 24 * time.Hour
 
@@ -194,6 +197,9 @@ func (h *History) inForce(at time.Time) *endorsement {
 func (h *History) standing(name string, now time.Time) Standing {
 	s := Standing{Registrar: name, history: h}
 	if until := h.freeze.Add(FreezeTime); h.frozen && now.Before(until) {
+		if until.After(lastTime) {
+			until = lastTime
+		}
 		s.Frozen = &until
 	}
 	e := h.inForce(now)
