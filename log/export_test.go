@@ -50,3 +50,18 @@ func (s *Service) followed(ctx context.Context) uint64 {
 
 // Admits reports whether the log admits submissions.
 func (s *Service) Admits() bool { return len(s.troubles()) == 0 }
+
+// SetMaxLines has few lines of statements be remembered, until the function that it returns is
+// called.
+func SetMaxLines(n int) (undo func()) {
+	was := maxLines
+	maxLines = n
+	return func() { maxLines = was }
+}
+
+// Lines is of how many lines of statements the log remembers the history.
+func (s *Service) Lines() int {
+	s.statements.mu.Lock()
+	defer s.statements.mu.Unlock()
+	return len(s.statements.lines)
+}

@@ -18,10 +18,9 @@ import (
 	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
-const (
-	maxLines  = 4096             // whose history is remembered
-	uncertain = 15 * time.Second // for which a database may still commit what it did not confirm
-)
+const uncertain = 15 * time.Second // for which a database may still commit what it did not confirm
+
+var maxLines = 4096 // whose history is remembered; a variable for the tests alone
 
 // Statements admit what registrars state (docs/format.md §18). Statements of one registrar on one
 // subject are one line: each is judged by those before it, so that one at a time is admitted. A

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -147,6 +148,76 @@ func TestStatementsOutliveARestart(t *testing.T) {
 	stating(t, l, a.State(endorsing(2), 2))
 	if r := l.fsck(t); r.Statements != 4 || r.Wrong != 0 {
 		t.Errorf("fsck: %+v", r)
+	}
+}
+
+// TestHistoriesAreReadFromEntriesFarApart: after a restart, of two registrars on one machine, with
+// more between their statements than is read at once. Each registrar has serials of its own.
+func TestHistoriesAreReadFromEntriesFarApart(t *testing.T) {
+	a, b := endorser.NewRegistrar("log", "Alliance", 3), endorser.NewRegistrar("log", "House", 1)
+	dir := withRegistrars(t, a, b)
+	first, second, house := a.State(endorsing(7), 2), a.State(endorsing(8), 2), b.State(endorsing(1), 1)
+	t.Run("before", func(t *testing.T) {
+		l := serve(t, dir, oftenIndexed())
+		stating(t, l, first)
+		stating(t, l, house)
+		config := poclog.Config{Policy: poclog.BlobOf([]byte("policy")), Software: "test", Time: time.Now()}
+		leaf, err := config.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.svc.Fill(t.Context(), slices.Repeat([][]byte{leaf}, 300)); err != nil {
+			t.Fatal(err)
+		}
+		stating(t, l, second)
+	})
+	l := serve(t, dir, oftenIndexed())
+	for !l.svc.Derived(t.Context()) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, v := range []*poclog.StatementEnvelope{first, second, house} {
+		if got := stating(t, l, v); got.New {
+			t.Errorf("%s %d, sent again, is new", v.Statement.Registrar, v.Statement.Serial)
+		}
+	}
+	other := endorsing(8)
+	other.Label = "another"
+	if check, _ := refusedAs(t, l, a.State(other, 2)); check != registry.CheckSerial {
+		t.Errorf("a used serial: %s", check)
+	}
+	stating(t, l, b.State(endorsing(2), 1))
+}
+
+// oftenIndexed is of a log that derives what it has at short intervals.
+func oftenIndexed() log.Config {
+	c := logConfig()
+	c.IndexInterval = indexEvery
+	return c
+}
+
+// TestFewLinesAreRemembered: what strangers to each other state of many machines takes no more
+// memory, and what is forgotten is read again.
+func TestFewLinesAreRemembered(t *testing.T) {
+	defer log.SetMaxLines(2)()
+	a := endorser.NewRegistrar("log", "Alliance", 1)
+	l := serve(t, withRegistrars(t, a), oftenIndexed())
+	var all []*poclog.StatementEnvelope
+	for i := range 5 {
+		s := endorsing(1)
+		s.Subject = poclog.Identity(fmt.Sprintf("intel:tdx:ppid:%032x", i+1))
+		all = append(all, a.State(s, 1))
+		stating(t, l, all[i])
+		for !l.svc.Derived(t.Context()) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if want := []int{1, 2, 1, 2, 1}[i]; l.svc.Lines() != want {
+			t.Errorf("after %d machines %d are remembered: want %d", i+1, l.svc.Lines(), want)
+		}
+	}
+	for i, v := range all {
+		if got := stating(t, l, v); got.New {
+			t.Errorf("the statement of machine %d, sent again, is new", i)
+		}
 	}
 }
 
