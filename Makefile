@@ -15,10 +15,10 @@ build: recheck ## the binary, at bin/poclog, with the Go verifier for browsers i
 	CGO_ENABLED=0 $(GO) build -trimpath -tags goverifier -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
 
 recheck: ## the Go verifier as WebAssembly, which the explorer serves: a build without the tag goverifier has none, and says so
-	mkdir -p monitor/web/recheck/build
-	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o monitor/web/recheck/build/recheck.wasm ./monitor/web/recheck/wasm
-	gzip -9 -n -f monitor/web/recheck/build/recheck.wasm
-	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" monitor/web/recheck/build/wasm_exec.js
+	mkdir -p internal/page/recheck/build
+	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o internal/page/recheck/build/recheck.wasm ./internal/page/recheck/wasm
+	gzip -9 -n -f internal/page/recheck/build/recheck.wasm
+	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" internal/page/recheck/build/wasm_exec.js
 
 image: recheck ## an OCI image of the static binary, at bin/poclog.oci.tar, without a container engine; the same commit gives the same bytes
 	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -buildvcs=false -tags goverifier -ldflags '-s -w -buildid= $(LDFLAGS)' -o bin/poclog-linux ./cmd/poclog

@@ -38,7 +38,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("GET /policy.txt", s.http.Read(s.getClientPolicy))
 	mux.Handle("GET /v1/exceptions", s.http.Read(s.getExceptions))
 	mux.Handle("GET /openapi.json", s.http.Read(openapi.Serve(openapi.Log)))
-	mux.Handle("GET /{$}", s.http.Read(s.getHome))
+	s.servePages(mux)
 	return mux
 }
 
@@ -328,14 +328,5 @@ func (s *Service) getHealth(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(h) // the client may be gone
-	return nil
-}
-
-func (s *Service) getHome(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	size, _, _ := s.published.state()
-	fmt.Fprintf(w, "%s: a Proof-of-Cloud log with %d entries.\n\n"+
-		"GET  /checkpoint, /tile/…            the log (https://c2sp.org/tlog-tiles)\nPOST /v1/proofs                      submit evidence, get a receipt\nPOST /v1/statements                  the same for what a registrar states\n"+
-		"GET  /v1/evidence/sha256/<digest>    what an entry names\nGET  /v1/policy                      what is admitted\nGET  /policy.txt                     the tlog-policy for clients\nGET  /v1/index, /v1/dossiers?name=…  every entry that states a name, with proof\nGET  /health, /metrics\n", s.origin, size)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify"
@@ -73,6 +74,8 @@ type Config struct {
 	// who sends requests sends them to others meanwhile. A log in a folder has no others, and stops at
 	// once.
 	Drain time.Duration
+
+	Go *page.GoVerifier // with which browsers check again; nil: the page says that there is none
 
 	Limits     httpd.Config // what strangers can take; the service sets Refusal, Now and Logger
 	Budget     int          // entries an hour of one chip, key or instance, which addresses share; 0 is DefaultBudget
@@ -149,6 +152,8 @@ type Service struct {
 	http       *httpd.Server
 	budget     *budget
 	metrics    *metrics
+	recheck    *page.GoAssets // nil: there is no Go verifier
+	home       home
 
 	tree       *tree
 	published  *publisher
@@ -192,7 +197,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, dir: dir, store: kept, lost: newLosses(), http: httpd.New(cfg.Limits),
-		registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
+		recheck: cfg.Go.Assets(), registry: newRegistryState(), building: httpd.NewTurns(builders, builders/2), appraisal: httpd.NewTurns(runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)), parsed: func(string) {},
 	}
 	if s.indexer, s.duplicates = newIndexer(s), newDuplicates(s); kept.Known != nil {
 		s.duplicates = newSharedDuplicates(s)

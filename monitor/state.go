@@ -77,6 +77,7 @@ CREATE TABLE stated (                       -- statement entries: what registrar
 	PRIMARY KEY (log, entry)
 ) STRICT;
 CREATE INDEX stated_subject ON stated (subject, log, entry);
+CREATE INDEX stated_registrar ON stated (registrar, seen, log, entry);
 CREATE TABLE mark (                         -- how far readers of the records came
 	reader TEXT NOT NULL,
 	log    INTEGER NOT NULL REFERENCES log(number),

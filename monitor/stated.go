@@ -51,17 +51,27 @@ type Stated struct {
 	Entry  *poclog.StatementEntry
 }
 
+// A StatedFilter says which statements to list. Its zero value is all.
+type StatedFilter struct {
+	Subject   poclog.Identity
+	Registrar string
+	Ref       EntryRef // of one entry; without an origin any
+
+	Newest     bool // the newest first, not the logs' order; only with Most
+	Skip, Most int  // of Newest: leave out so many, and list at most so many
+}
+
 // maxStated is how many statements are read at once.
 const maxStated = 256
 
-// Statements lists the statements of the logs that are followed, in the logs' order; of one subject
-// if that is not empty. Nothing of them is verified beyond their being in the log. The caller may
-// ask the monitor other things meanwhile, and take its time: no connection is held.
-func (m *Monitor) Statements(ctx context.Context, subject poclog.Identity) iter.Seq2[*Stated, error] {
+// Statements lists the statements of the logs that are followed, in the logs' order or the newest
+// first. Nothing of them is verified beyond their being in the log. The caller may ask the monitor
+// other things meanwhile, and take its time: no connection is held.
+func (m *Monitor) Statements(ctx context.Context, f StatedFilter) iter.Seq2[*Stated, error] {
 	return func(yield func(*Stated, error) bool) {
 		log, entry := 0, int64(-1)
 		for {
-			page, err := m.state.stated(ctx, subject, &log, &entry)
+			page, err := m.state.stated(ctx, &f, &log, &entry)
 			for _, x := range page {
 				if !yield(x, nil) {
 					return
@@ -71,7 +81,7 @@ func (m *Monitor) Statements(ctx context.Context, subject poclog.Identity) iter.
 				yield(nil, fmt.Errorf("read the statements: %w", err))
 				return
 			}
-			if len(page) < maxStated {
+			if len(page) < maxStated || f.Newest {
 				return
 			}
 		}
@@ -79,12 +89,24 @@ func (m *Monitor) Statements(ctx context.Context, subject poclog.Identity) iter.
 }
 
 // stated reads a page of statements after an entry of a log, and sets both to those of the last.
-func (s *state) stated(ctx context.Context, subject poclog.Identity, log *int, entry *int64) (page []*Stated, err error) {
+func (s *state) stated(ctx context.Context, f *StatedFilter, log *int, entry *int64) (page []*Stated, err error) {
 	query, args := "SELECT number, log.origin, entry, seen, leaf FROM stated JOIN log ON log.number = stated.log WHERE removed = 0 AND (stated.log, entry) > (?, ?)", []any{*log, *entry}
-	if subject != "" {
-		query, args = query+" AND subject = ?", append(args, string(subject))
+	and := func(clause string, arg ...any) { query, args = query+" AND "+clause, append(args, arg...) }
+	if f.Subject != "" {
+		and("subject = ?", string(f.Subject))
 	}
-	rows, err := s.db.Read.QueryContext(ctx, query+" ORDER BY stated.log, entry LIMIT ?", append(args, maxStated)...)
+	if f.Registrar != "" {
+		and("registrar = ?", f.Registrar)
+	}
+	if f.Ref.Origin != "" {
+		and("log.origin = ? AND entry = ?", f.Ref.Origin, int64(f.Ref.Index))
+	}
+	if f.Newest {
+		query, args = query+" ORDER BY seen DESC, stated.log DESC, entry DESC LIMIT ? OFFSET ?", append(args, min(f.Most, maxStated), f.Skip)
+	} else {
+		query, args = query+" ORDER BY stated.log, entry LIMIT ?", append(args, maxStated)
+	}
+	rows, err := s.db.Read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -103,4 +125,36 @@ func (s *state) stated(ctx context.Context, subject poclog.Identity, log *int, e
 		page = append(page, x)
 	}
 	return page, rows.Err()
+}
+
+// A Stating counts what a registrar stated in the logs that are followed.
+type Stating struct {
+	Registrar  string
+	Statements int
+	Subjects   int
+	First      time.Time
+	Last       time.Time
+}
+
+// Registrars lists who stated something, by name. Whether anybody believes them is not said.
+func (m *Monitor) Registrars(ctx context.Context) (list []Stating, err error) {
+	rows, err := m.state.db.Read.QueryContext(ctx, `SELECT registrar, count(*), count(DISTINCT subject), min(seen), max(seen)
+		FROM stated JOIN log ON log.number = stated.log WHERE removed = 0 GROUP BY 1 ORDER BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("read the registrars: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var x Stating
+		var first, last int64
+		if err := rows.Scan(&x.Registrar, &x.Statements, &x.Subjects, &first, &last); err != nil {
+			return nil, fmt.Errorf("read the registrars: %w", err)
+		}
+		x.First, x.Last = time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
+		list = append(list, x)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the registrars: %w", err)
+	}
+	return list, nil
 }

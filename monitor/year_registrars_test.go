@@ -121,9 +121,9 @@ type asOf struct {
 	t time.Time
 }
 
-func (a asOf) Statements(ctx context.Context, subject poclog.Identity) iter.Seq2[*monitor.Stated, error] {
+func (a asOf) Statements(ctx context.Context, f monitor.StatedFilter) iter.Seq2[*monitor.Stated, error] {
 	return func(yield func(*monitor.Stated, error) bool) {
-		for x, err := range a.Monitor.Statements(ctx, subject) {
+		for x, err := range a.Monitor.Statements(ctx, f) {
 			if (err != nil || !x.Entry.Time.After(a.t)) && !yield(x, err) {
 				return
 			}
@@ -169,7 +169,7 @@ func TestAYearOfHonestRegistrarsRaisesNothing(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	read := 0
-	for _, err := range m.Statements(t.Context(), "") {
+	for _, err := range m.Statements(t.Context(), monitor.StatedFilter{}) {
 		if read++; err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestStatementsOfManyBatchesAreKeptOnce(t *testing.T) {
 	}
 	once(t, m)
 	read := 0
-	for _, err := range m.Statements(t.Context(), "") {
+	for _, err := range m.Statements(t.Context(), monitor.StatedFilter{}) {
 		if read++; err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestAMonitorIsAskedWhileItsStatementsAreRead(t *testing.T) {
 	read := 0
 	var within func(depth int)
 	within = func(depth int) {
-		for _, err := range m.Statements(t.Context(), "") {
+		for _, err := range m.Statements(t.Context(), monitor.StatedFilter{}) {
 			if read++; err != nil {
 				t.Fatal(err)
 			}

@@ -37,7 +37,7 @@ func (f *auditedFlag) wait(cmd *cobra.Command, cl *client.Client, file []byte) (
 			return file, err
 		}
 		if !told {
-			fmt.Fprintf(cmd.ErrOrStderr(), "waiting for the audit by %s\n", groupText(cl.Policy, receiptAuditGroup))
+			fmt.Fprintf(cmd.ErrOrStderr(), "waiting for the audit by %s\n", cl.Policy.Words(receiptAuditGroup))
 		}
 		select {
 		case <-cmd.Context().Done():

@@ -20,6 +20,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/internal/terminal"
 	"github.com/poclog/poclog/log"
@@ -142,7 +143,7 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	}
 	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	quietTessera()
-	s.cfg.Software, s.cfg.Logger = softwareName(), logger
+	s.cfg.Software, s.cfg.Logger, s.cfg.Go = softwareName(), logger, page.BuiltVerifier()
 	cache, err := s.collateral.open(dir, logger)
 	if err != nil {
 		return err

@@ -6,19 +6,17 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/query"
-	"github.com/poclog/poclog/monitor/registrars"
 	"github.com/poclog/poclog/monitor/web"
 	"github.com/poclog/poclog/verify/profile"
-	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
 // A monitorServeCmd answers over HTTP what a monitor knows.
@@ -68,7 +66,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		return err
 	}
 	cfg := web.Config{
-		Go:  web.BuiltVerifier(),
+		Go:  page.BuiltVerifier(),
 		Dir: s.folder(), Limits: s.limits, Private: []string{notify.RuleWatched, notify.RuleOverdue},
 		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 	}
@@ -84,7 +82,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		return err
 	}
 	return s.with(monitor.Config{}, func(m *monitor.Monitor) error {
-		cfg.Registry = registryOf(m, pins)
+		cfg.Pins = pins
 		if !s.noReceipts {
 			cfg.Receipts = func(ctx context.Context, origin string, index uint64) ([]byte, error) {
 				return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
@@ -105,30 +103,6 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 		}
 		return nil
 	})
-}
-
-// registryOf answers what registrars say, by the statements that a monitor has read.
-func registryOf(m *monitor.Monitor, pins *registry.Registrars) *web.Registry {
-	return &web.Registry{
-		Standings: func(ctx context.Context, id poclog.Identity) ([]registry.Standing, error) {
-			return registrars.Standings(ctx, m, pins, id, time.Now())
-		},
-		Statements: m.Statements,
-		Document: func(ctx context.Context, origin string, digest poclog.Digest) string {
-			logs, err := m.Logs(ctx)
-			if err != nil {
-				return ""
-			}
-			for _, l := range logs {
-				if l.Origin == origin {
-					if at, err := joinURL(l.URL, "v1/evidence/sha256/"+digest.String()); err == nil {
-						return at
-					}
-				}
-			}
-			return ""
-		},
-	}
 }
 
 // readPolicies reads appraisal policies; without any there is the built-in one of the realm

@@ -353,7 +353,7 @@ const quorumGroup = "quorum"
 
 // setQuorum replaces the group that made the quorum, unless it is a witness's own.
 func (e *policyEdit) setQuorum(p *tlogpolicy.Policy, threshold string, names []string) {
-	if old := e.quorum; old != tlogpolicy.None && memberText(p, old) != old {
+	if old := e.quorum; old != tlogpolicy.None && p.MemberWords(old) != old {
 		e.remove(old)
 	}
 	e.remove(quorumGroup)

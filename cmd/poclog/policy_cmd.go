@@ -63,7 +63,7 @@ func newPolicyCheckCmd() *cobra.Command {
 			if err := countsTwice(p); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(w, "ok: %s\n", quorumText(p))
+			_, err = fmt.Fprintf(w, "ok: %s\n", p.QuorumWords())
 			return err
 		},
 	}
@@ -115,9 +115,9 @@ func describePolicy(w io.Writer, p *tlogpolicy.Policy) {
 		field(w, role, "%s%s", x.KeyName, atURL(x.URL))
 		field(w, "", "%s", fingerprint(witnessKeys(p, x.KeyName)))
 	}
-	field(w, "quorum", "%s", quorumText(p))
+	field(w, "quorum", "%s", p.QuorumWords())
 	if p.Has(receiptAuditGroup) {
-		field(w, "audited", "%s", groupText(p, receiptAuditGroup))
+		field(w, "audited", "%s", p.Words(receiptAuditGroup))
 	}
 }
 
@@ -145,52 +145,6 @@ func witnessKeys(p *tlogpolicy.Policy, name string) (keys []string) {
 		}
 	}
 	return keys
-}
-
-// quorumText says in words what a checkpoint needs.
-func quorumText(p *tlogpolicy.Policy) string {
-	if p.Quorum() == tlogpolicy.None {
-		return "none: the log's signature alone is enough"
-	}
-	return groupText(p, p.Quorum())
-}
-
-// groupText says in words what meets a witness or a group: "any 2 of w1, w2, w3".
-func groupText(p *tlogpolicy.Policy, name string) string {
-	i := slices.IndexFunc(p.Groups(), func(g tlogpolicy.Group) bool { return g.Name == name })
-	if i < 0 {
-		return name
-	}
-	g := p.Groups()[i]
-	members := make([]string, len(g.Members))
-	for j, m := range g.Members {
-		members[j] = memberText(p, m)
-	}
-	if len(members) == 1 {
-		return members[0]
-	}
-	if g.Threshold == len(members) {
-		return "all of " + strings.Join(members, ", ")
-	}
-	return fmt.Sprintf("any %d of %s", g.Threshold, strings.Join(members, ", "))
-}
-
-// memberText names a group of one witness's keys as the witness, and says what others mean.
-func memberText(p *tlogpolicy.Policy, name string) string {
-	i := slices.IndexFunc(p.Groups(), func(g tlogpolicy.Group) bool { return g.Name == name })
-	if i < 0 {
-		return name
-	}
-	g, owners := p.Groups()[i], make(map[string]bool)
-	for _, x := range p.Witnesses() {
-		if slices.Contains(g.Members, x.Name) {
-			owners[x.KeyName] = true
-		}
-	}
-	if g.Threshold == 1 && len(owners) == 1 {
-		return name
-	}
-	return "(" + groupText(p, name) + ")"
 }
 
 // maxKeys is the length of a list of keys, or of a policy, that an address may answer.
@@ -252,6 +206,6 @@ func keepPolicy(cmd *cobra.Command, path, text string) error {
 	if err := durable.Replace(path, []byte(text), 0o644); err != nil {
 		return undecided(err)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: quorum %s\n", path, quorumText(p))
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: quorum %s\n", path, p.QuorumWords())
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/monitor/web"
@@ -30,7 +31,7 @@ func (s *stage) explore(ctx context.Context) (url string, stop func() error, err
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	cfg := web.Config{
-		Dir: dir, Go: web.BuiltVerifier(),
+		Dir: dir, Go: page.BuiltVerifier(),
 		Receipts: func(ctx context.Context, origin string, index uint64) ([]byte, error) {
 			return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
 		},

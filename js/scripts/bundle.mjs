@@ -20,8 +20,10 @@ await build({
   logLevel: "warning",
 });
 
-// The page of a monitor's explorer, which is in the repository: npm run page puts it there.
-await build({ entryPoints: ["dist/page.js"], outfile: "dist/page.min.js", bundle: true, minify: true, format: "esm", platform: "browser", target: "es2022", logLevel: "warning" });
+// What the pages of a log and of a monitor load, which is in the repository: npm run page puts it there.
+for (const name of ["page", "find"]) {
+  await build({ entryPoints: [`dist/${name}.js`], outfile: `dist/${name}.min.js`, bundle: true, minify: true, format: "esm", platform: "browser", target: "es2022", logLevel: "warning" });
+}
 
 const file = readFileSync(outfile);
 const brotli = brotliCompressSync(file).length;

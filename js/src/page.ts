@@ -11,6 +11,9 @@ const MOST = 64 * 1024 * 1024;
 
 interface Shown {
   outcome: string;
+  /** Of a receipt. */
+  origin?: string | undefined;
+  index?: bigint | undefined;
   steps: Step[];
   absent?: string[];
 }
@@ -18,12 +21,12 @@ interface Shown {
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 
 /** Checks a file of any kind that there is. */
-function check(file: Uint8Array, policyText: string, realm: string): [kind: string, shown: Shown] {
+function check(file: Uint8Array, policyText: string, realm: string, level: string): [kind: string, shown: Shown] {
   const policy = parsePolicy(new TextEncoder().encode(policyText));
   const now = new Date();
   const asked = realm === "lab" ? { realm: "lab" as const } : {};
   const head = String.fromCharCode(...file.subarray(0, 21));
-  if (!head.startsWith('{"v":1,')) return ["receipt", checkReceipt(file, policy, { now, ...asked })];
+  if (!head.startsWith('{"v":1,')) return ["receipt", checkReceipt(file, policy, { now, ...asked, level: level === "0" ? 0 : 2 })];
   if (head.startsWith('{"v":1,"rule":"index')) return ["wrong index", checkIndexWrong(file, policy)];
   if (head.startsWith('{"v":1,"rule":')) return ["contradiction", checkContradiction(file, policy, asked)];
   if (head.startsWith('{"v":1,"index":')) return ["dossier", checkDossier(file, policy, { now, ...asked })];
@@ -58,6 +61,11 @@ function show(name: string, kind: string, v: Shown): void {
     line(item, "span", ` ${s.detail}`);
   }
   if (v.absent?.length) line(out, "p", `The evidence does not prove: ${v.absent.join(", ")}.`);
+  const pages = out.dataset["entry"];
+  if (pages && first === "PASS" && v.origin !== undefined && v.index !== undefined) {
+    const link = line(line(out, "p", ""), "a", `Entry ${v.index} of ${v.origin}`) as HTMLAnchorElement;
+    link.href = pages.replace("{log}", encodeURIComponent(v.origin)).replace("{n}", v.index.toString());
+  }
   line(out, "p", "No appraisal was repeated: what the entry says of the evidence stands on the log's word, or the auditors'.");
   document.body.dataset["outcome"] = first;
 }
@@ -82,12 +90,13 @@ interface Said {
 
 const policyText = () => element<HTMLTextAreaElement>("policy").value;
 const realm = () => element<HTMLSelectElement>("realm").value;
+const level = () => element<HTMLSelectElement>("level").value;
 
 function run(name: string, file: Uint8Array): void {
   last = [name, file];
   document.getElementById("again-outcome")?.replaceChildren();
   try {
-    const [kind, v] = check(file, policyText(), realm());
+    const [kind, v] = check(file, policyText(), realm(), level());
     said = { outcome: v.outcome, step: v.steps.find((s) => s.state === "refused")?.id ?? "" };
     show(name, kind, v);
   } catch (e) {
@@ -100,7 +109,7 @@ function run(name: string, file: Uint8Array): void {
 declare global {
   /** Go's wasm_exec.js. */
   var Go: new () => { importObject: WebAssembly.Imports; run(instance: WebAssembly.Instance): Promise<void> };
-  var poclogRecheck: ((file: Uint8Array, policy: string, realm: string) => string) | undefined;
+  var poclogRecheck: ((file: Uint8Array, policy: string, realm: string, level: string) => string) | undefined;
 }
 
 /** Loads the Go verifier, once. */
@@ -126,7 +135,7 @@ async function recheck(button: HTMLButtonElement): Promise<void> {
   line(out, "p", "The Go code is being loaded.");
   try {
     await load(button);
-    const v = JSON.parse(globalThis.poclogRecheck?.(file, policyText(), realm()) ?? "") as { kind: string; outcome: string; step: string; detail: string };
+    const v = JSON.parse(globalThis.poclogRecheck?.(file, policyText(), realm(), level()) ?? "") as { kind: string; outcome: string; step: string; detail: string };
     // The page's verifier is undecided where only an appraisal could tell.
     const same = own.outcome === "undecided" || (own.outcome === v.outcome && own.step === v.step);
     out.replaceChildren();
@@ -163,6 +172,7 @@ async function linked(path: string): Promise<void> {
 const again = () => last && run(...last);
 element("policy").addEventListener("change", again);
 element("realm").addEventListener("change", again);
+element("level").addEventListener("change", again);
 element<HTMLInputElement>("file").addEventListener("change", (e) => {
   const chosen = (e.target as HTMLInputElement).files?.[0];
   if (chosen) void read(chosen);
@@ -175,6 +185,8 @@ document.addEventListener("drop", (e) => {
 });
 const button = document.getElementById("again") as HTMLButtonElement | null;
 button?.addEventListener("click", () => void recheck(button));
-const path = new URLSearchParams(location.search).get("file");
+const asked = new URLSearchParams(location.search);
+if (asked.get("level") === "0") element<HTMLSelectElement>("level").value = "0";
+const path = asked.get("file");
 if (path) linked(path).catch((e: Error) => refuse("the linked file", e.message));
 document.body.dataset["ready"] = "yes";

@@ -1,10 +1,13 @@
-/** The verifier of the explorer's page is the one that these sources make. */
+/** The scripts of the pages of logs and monitors are those that these sources make. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-test("the explorer has the verifier that is built here", () => {
-  const built = readFileSync("dist/page.min.js", "utf8");
-  assert.ok(built.length > 50_000);
-  assert.ok(readFileSync("../monitor/web/pages/verify.js", "utf8") === built, "monitor/web/pages/verify.js is another: run npm run page, and commit it");
-});
+for (const [name, asset, least] of [["page", "verify", 50_000], ["find", "find", 5_000]] as const) {
+  test(`pages have the ${asset}.js that is built here`, () => {
+    const built = readFileSync(`dist/${name}.min.js`, "utf8");
+    assert.ok(built.length > least);
+    const kept = `../internal/page/assets/${asset}.js`;
+    assert.ok(readFileSync(kept, "utf8") === built, `${kept} is another: run npm run page, and commit it`);
+  });
+}

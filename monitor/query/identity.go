@@ -68,11 +68,20 @@ func statementOf(r *monitor.Record) Statement {
 // Statements lists what entries say of an identity, in the order of their appraisal. A limit above
 // 0 keeps the newest so many, in memory too; total counts all.
 func Statements(records Records, id poclog.Identity, limit int) (list []Statement, total int, err error) {
+	return statements(records, limit, func(r *monitor.Record) bool { return slices.Contains(IdentitiesOf(r), id) })
+}
+
+// Speaking is the same of records that were picked already, such as those that speak for a key.
+func Speaking(records Records, limit int) (list []Statement, total int, err error) {
+	return statements(records, limit, func(*monitor.Record) bool { return true })
+}
+
+func statements(records Records, limit int, of func(*monitor.Record) bool) (list []Statement, total int, err error) {
 	for r, err := range records {
 		if err != nil {
 			return nil, 0, err
 		}
-		if r.Kind != monitor.KindProof || !slices.Contains(IdentitiesOf(r), id) {
+		if r.Kind != monitor.KindProof || !of(r) {
 			continue
 		}
 		total++

@@ -39,7 +39,7 @@ const (
 
 // Source is what is watched, and where alerts go: a [monitor.Monitor].
 type Source interface {
-	Statements(ctx context.Context, subject poclog.Identity) iter.Seq2[*monitor.Stated, error]
+	Statements
 	Records(ctx context.Context, f monitor.Filter) iter.Seq2[*monitor.Record, error]
 	AddAlerts(ctx context.Context, alerts []monitor.Alert) (int, error)
 }
@@ -56,14 +56,41 @@ type Watch struct {
 	looked time.Time
 }
 
+// Statements is where they are read: a [monitor.Monitor].
+type Statements interface {
+	Statements(ctx context.Context, f monitor.StatedFilter) iter.Seq2[*monitor.Stated, error]
+}
+
+// A Said is what a registrar says of a subject by the statements of one log.
+type Said struct {
+	Origin  string          `json:"log"`
+	Subject poclog.Identity `json:"subject"`
+	registry.Standing
+}
+
+// All says what the pinned registrars say of all subjects.
+func All(ctx context.Context, s Statements, pins *registry.Registrars, now time.Time) (out []Said, err error) {
+	if pins == nil {
+		return nil, nil
+	}
+	lines, err := gather(s.Statements(ctx, monitor.StatedFilter{}))
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lines {
+		for _, standing := range pins.Of(l.list, l.origin, l.subject, math.MaxUint64, now) {
+			out = append(out, Said{l.origin, l.subject, standing})
+		}
+	}
+	return out, nil
+}
+
 // Standings says what the pinned registrars say of an identity, by the statements of each log.
-func Standings(ctx context.Context, s interface {
-	Statements(ctx context.Context, subject poclog.Identity) iter.Seq2[*monitor.Stated, error]
-}, pins *registry.Registrars, id poclog.Identity, now time.Time) ([]registry.Standing, error) {
+func Standings(ctx context.Context, s Statements, pins *registry.Registrars, id poclog.Identity, now time.Time) ([]registry.Standing, error) {
 	if pins == nil || id == "" {
 		return nil, nil
 	}
-	lines, err := gather(s.Statements(ctx, id))
+	lines, err := gather(s.Statements(ctx, monitor.StatedFilter{Subject: id}))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +151,7 @@ func (w *Watch) Look(ctx context.Context) (added int, err error) {
 	if every := orDefault(w.Every, DefaultEvery); t.Sub(w.looked) < every { // the first look is long after zero
 		return 0, nil
 	}
-	lines, err := gather(w.Source.Statements(ctx, ""))
+	lines, err := gather(w.Source.Statements(ctx, monitor.StatedFilter{}))
 	if err != nil {
 		return 0, err
 	}

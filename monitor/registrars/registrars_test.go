@@ -40,7 +40,7 @@ func newSource(t *testing.T) *source {
 	return &source{t: t, by: endorser.NewRegistrar("test", "Alliance", 3), failedAs: errors.New("the disk is gone")}
 }
 
-func (s *source) Statements(_ context.Context, subject poclog.Identity) iter.Seq2[*monitor.Stated, error] {
+func (s *source) Statements(_ context.Context, f monitor.StatedFilter) iter.Seq2[*monitor.Stated, error] {
 	s.asked++
 	return func(yield func(*monitor.Stated, error) bool) {
 		if s.failing == "statements" {
@@ -48,7 +48,7 @@ func (s *source) Statements(_ context.Context, subject poclog.Identity) iter.Seq
 			return
 		}
 		for _, x := range s.stated {
-			if (subject == "" || x.Entry.Envelope.Statement.Subject == subject) && !yield(x, nil) {
+			if (f.Subject == "" || x.Entry.Envelope.Statement.Subject == f.Subject) && !yield(x, nil) {
 				return
 			}
 		}

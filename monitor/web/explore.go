@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	shared "github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 )
@@ -26,38 +26,9 @@ import (
 //go:embed pages
 var pagesFS embed.FS
 
-// contentPolicy allows what the pages have: a style sheet, the verifier, forms that ask this host.
-var contentPolicy = contentPolicyWith("script-src 'self'")
-
-func contentPolicyWith(scripts string) string {
-	return "default-src 'none'; " + scripts + "; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-}
-
-// An asset is a file that pages load, under a name that changes with what is in it.
-type asset struct {
-	path, mediaType string
-	file            []byte
-	digest          [sha256.Size]byte
-}
-
-func assetOf(name, ext, mediaType string) *asset {
-	b, err := pagesFS.ReadFile("pages/" + name + ext)
-	if err != nil {
-		panic(err) // it is embedded
-	}
-	digest := sha256.Sum256(b)
-	return &asset{fmt.Sprintf("/assets/%s-%x%s", name, digest[:8], ext), mediaType, b, digest}
-}
-
-var (
-	styleAsset  = assetOf("style", ".css", "text/css; charset=utf-8")
-	verifyAsset = assetOf("verify", ".js", "text/javascript; charset=utf-8") // js/src/page.ts; npm run page writes it
-)
-
 var pageFuncs = template.FuncMap{
 	"short": short,
 	"kind":  func(id poclog.Identity) string { return kindWords[id.Kind()] },
-	"at":    stamp,
 	"day":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"entry": func(e monitor.EntryRef) string {
 		return "/entry?" + url.Values{"log": {e.Origin}, "n": {fmt.Sprint(e.Index)}}.Encode()
@@ -81,9 +52,9 @@ var pageFuncs = template.FuncMap{
 		}
 		return "/id/" + string(id)
 	},
-	"style":    func() string { return styleAsset.path },
-	"verifier": func() *asset { return verifyAsset },
-	"check":    checkLink,
+	"check":     checkLink,
+	"checkIn":   checkIn,
+	"registrar": func(name string) string { return "/registrar?" + url.Values{"name": {name}}.Encode() },
 }
 
 // kindWords are what people call the kinds of identities.
@@ -92,7 +63,7 @@ var kindWords = map[string]string{
 	"gce:instance": "Compute Engine VM", "azure:vm": "Azure VM", "quote": "quote", "publisher": "publisher",
 }
 
-var pages = template.Must(template.New("").Funcs(pageFuncs).ParseFS(pagesFS, "pages/*.html"))
+var pages = shared.Parse(pageFuncs, pagesFS, "pages/*.html")
 
 // short is an identity as a table shows it: its kind, and the first 12 characters of its value.
 func short(id poclog.Identity) string {
@@ -117,13 +88,6 @@ func placeLink(p query.Place) string {
 	return "/chips?" + url.Values{"place": {text}}.Encode()
 }
 
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
-}
-
 // A page is what every template gets.
 type page struct {
 	Title, Description string
@@ -135,36 +99,41 @@ type page struct {
 // explore adds the explorer's pages.
 func (s *Server) explore(mux *http.ServeMux) {
 	for path, f := range map[string]pageFunc{
-		"/{$}": s.overviewPage, "/chips": s.chipsPage, "/vms": s.vmsPage, "/places": s.placesPage, "/images": s.imagesPage, "/logs": s.logsPage,
+		"/{$}": s.overviewPage, "/chips": s.chipsPage, "/vms": s.vmsPage, "/places": s.placesPage, "/images": s.imagesPage, "/registrars": s.registrarsPage, "/registrar": s.registrarPage, "/statements": s.statementsPage, "/logs": s.logsPage,
 		"/alerts": s.alertsPage, "/alert/{id}": s.alertPage, "/id/{id}": s.identityPage, "/entry": s.entryPage, "/search": s.searchPage, "/verify": s.verifyPage,
 	} {
 		mux.Handle("GET "+path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error { return s.servePage(w, r, f) }))
 	}
+	mux.Handle("POST /search", s.http.Write(s.servePasted))
 	mux.Handle("GET /receipt", s.http.Read(s.serveReceipt))
 	mux.Handle("GET /dossier", s.http.Read(s.serveDossier))
 	mux.Handle("GET /feed/alerts", s.http.Read(s.serveFeed))
 	mux.Handle("GET /feed/id/{id}", s.http.Read(s.serveFeed))
-	assets := []*asset{styleAsset, verifyAsset}
+	assets := []*shared.Asset{shared.Style, shared.Verifier, shared.Finder}
 	if s.recheck != nil {
 		assets = append(assets, s.recheck.WASM, s.recheck.Exec)
 	}
 	for _, a := range assets {
-		mux.Handle("GET "+a.path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error {
-			w.Header().Set("Content-Type", a.mediaType)
-			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-			w.Header().Set("X-Content-Type-Options", "nosniff")
-			return s.writeAnswer(w, r, http.StatusOK, a.file)
+		mux.Handle("GET "+a.Path, s.http.Read(func(w http.ResponseWriter, r *http.Request) error {
+			a.Headers(w.Header())
+			return s.writeAnswer(w, r, http.StatusOK, a.File)
 		}))
 	}
 }
 
-// Path and Digest are where the file is, and its SHA-256 in hexadecimal.
-func (a *asset) Path() string   { return a.path }
-func (a *asset) Digest() string { return fmt.Sprintf("%x", a.digest) }
-
 // checkLink is the address at which a browser checks a file of this host.
-func checkLink(origin, file string) string {
-	return "/verify?" + url.Values{"log": {origin}, "file": {file}}.Encode()
+func checkLink(origin, file string) string { return checkIn("", 2, origin, file) }
+
+// checkIn is the same for a receipt of a realm and level.
+func checkIn(realm poclog.Realm, level uint32, origin, file string) string {
+	q := url.Values{"log": {origin}, "file": {file}}
+	if realm == poclog.Lab {
+		q.Set("realm", string(realm))
+	}
+	if level == 0 {
+		q.Set("level", "0")
+	}
+	return "/verify?" + q.Encode()
 }
 
 // A pageFunc returns the template of an answer and what it shows. A nil page says that the answer
@@ -174,9 +143,7 @@ type pageFunc func(w http.ResponseWriter, r *http.Request) (name string, p *page
 // servePage answers with a page, also where the answer is no.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request, f pageFunc) error {
 	h := w.Header()
-	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
+	shared.Headers(h, nil)
 	logs, err := s.folder.Logs(r.Context())
 	if err != nil {
 		return err
@@ -202,6 +169,5 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, f pageFunc) e
 	if err := pages.ExecuteTemplate(&b, name+".html", p); err != nil {
 		return err
 	}
-	h.Set("Content-Type", "text/html; charset=utf-8")
 	return s.writeAnswer(w, r, status, b.Bytes())
 }

@@ -14,14 +14,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/poclog/poclog/internal/page"
+	"github.com/poclog/poclog/internal/page/pagetest"
 	"github.com/poclog/poclog/monitor/web"
 )
 
 // built makes the Go verifier as `make recheck` does.
-func built(t *testing.T) *web.GoVerifier {
+func built(t *testing.T) *page.GoVerifier {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "recheck.wasm")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./recheck/wasm")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "../../internal/page/recheck/wasm")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, b)
@@ -46,7 +48,7 @@ func built(t *testing.T) *web.GoVerifier {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return &web.GoVerifier{WASM: zipped.Bytes(), Exec: script}
+	return &page.GoVerifier{WASM: zipped.Bytes(), Exec: script}
 }
 
 // vectorOf reads members of a vector.
@@ -65,7 +67,7 @@ func vectorOf(t *testing.T, name string, members any) {
 // say the same: of a receipt, of the same with another entry, of a dossier, and
 // of one that leaves out an entry.
 func TestBrowserAsksBothImplementations(t *testing.T) {
-	chromium(t)
+	pagetest.Browser(t)
 	if _, err := os.Stat(filepath.Join("..", "..", "js", "node_modules", "playwright-core")); err != nil {
 		t.Skip("skipped: needs js/node_modules: make js")
 	}
@@ -92,7 +94,7 @@ func TestBrowserAsksBothImplementations(t *testing.T) {
 		}
 		page := s.url + "/verify?" + url.Values{"log": {log}, "file": {fmt.Sprintf("/receipt?log=%s&n=0", url.QueryEscape(log))}}.Encode()
 		cmd := exec.CommandContext(t.Context(), "node", "scripts/recheck.mjs", page)
-		cmd.Dir, cmd.Env = filepath.Join("..", "..", "js"), append(os.Environ(), "CHROMIUM="+chromium(t))
+		cmd.Dir, cmd.Env = filepath.Join("..", "..", "js"), append(os.Environ(), "CHROMIUM="+pagetest.Browser(t))
 		if out, err := cmd.CombinedOutput(); err != nil || string(out) != f.want+"\n" {
 			t.Errorf("%s: %s, %v: want %s", f.name, out, err, f.want)
 		}

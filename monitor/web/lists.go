@@ -82,14 +82,19 @@ func serveList[T any](s *Server, w http.ResponseWriter, r *http.Request, a asked
 	from := min(a.from, len(rows))
 	to := min(from+rowsOfPage, len(rows))
 	l := &list{Rows: rows[from:to], Of: len(rows), From: min(from+1, to), To: to, Place: r.URL.Query().Get("place"), Q: a.text}
-	if to < len(rows) {
-		l.Older = with(r.URL, "from", strconv.Itoa(to))
-	}
-	if from > 0 {
-		l.Newer = with(r.URL, "from", strconv.Itoa(max(from-rowsOfPage, 0)))
-	}
+	l.turn(r.URL, from, len(rows))
 	l.CSV, l.JSON = with(r.URL, "as", "csv"), with(r.URL, "as", "json")
 	return l, nil
+}
+
+// turn sets the ways to the rows before and after those that are shown, of so many.
+func (l *list) turn(u *url.URL, from, of int) {
+	if l.To < of {
+		l.Older = with(u, "from", strconv.Itoa(l.To))
+	}
+	if from > 0 {
+		l.Newer = with(u, "from", strconv.Itoa(max(from-rowsOfPage, 0)))
+	}
 }
 
 // with is the address of a request with one parameter set.

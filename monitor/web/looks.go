@@ -12,6 +12,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	shared "github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/rule"
@@ -179,20 +180,21 @@ func (s *Server) entryPage(_ http.ResponseWriter, r *http.Request) (string, *pag
 	if err != nil {
 		return "", nil, err
 	}
-	for rec, err := range s.folder.Records(r.Context(), monitor.Filter{Origin: ref.Origin, From: ref.Index, To: ref.Index + 1}) {
-		if err != nil {
-			return "", nil, err
-		}
-		if rec.Origin != ref.Origin || rec.Index != ref.Index {
-			continue
-		}
-		b := entryBody{
-			Record: rec, Ref: ref, Identities: query.IdentitiesOf(rec), Proven: query.Proven(rec), Claimed: query.Claimed(rec),
-			Image: imageOf(rec), Receipts: s.cfg.Receipts != nil,
-		}
-		return "entry", &page{Title: fmt.Sprintf("Entry %d", ref.Index), Section: "logs", Description: fmt.Sprintf("Entry %d of %s", ref.Index, ref.Origin), Body: b}, nil
+	rec, err := s.record(r, ref)
+	if err != nil {
+		return "", nil, err
 	}
-	return "", nil, httpd.Refuse(httpd.KindNotFound, "this monitor has no entry %d of %.80q", ref.Index, ref.Origin)
+	if rec == nil {
+		return "", nil, httpd.Refuse(httpd.KindNotFound, "this monitor has no entry %d of %.80q", ref.Index, ref.Origin)
+	}
+	if rec.Kind == monitor.KindStatement {
+		return s.statementPage(r.Context(), rec)
+	}
+	b := entryBody{
+		Record: rec, Ref: ref, Identities: query.IdentitiesOf(rec), Proven: query.Proven(rec), Claimed: query.Claimed(rec),
+		Image: imageOf(rec), Receipts: s.cfg.Receipts != nil,
+	}
+	return "entry", &page{Title: fmt.Sprintf("Entry %d", ref.Index), Section: "logs", Description: fmt.Sprintf("Entry %d of %s", ref.Index, ref.Origin), Body: b}, nil
 }
 
 func imageOf(r *monitor.Record) string { return hex.EncodeToString(r.Measurement[:]) }
@@ -260,10 +262,8 @@ func (s *Server) alertPage(_ http.ResponseWriter, r *http.Request) (string, *pag
 
 // verifyBody is what the verifier begins with.
 type verifyBody struct {
-	Origin  string
-	Policy  string
+	Checker shared.Checker
 	Origins []string
-	Go      *goAssets // nil: this build has no Go verifier
 }
 
 // verifyPage has the verifier, with the policy under which this monitor follows a log: the reader
@@ -273,15 +273,16 @@ func (s *Server) verifyPage(w http.ResponseWriter, r *http.Request) (string, *pa
 	if err != nil {
 		return "", nil, err
 	}
-	s.allowWASM(w)
-	b := verifyBody{Origin: r.URL.Query().Get("log"), Go: s.recheck}
+	shared.Headers(w.Header(), s.recheck)
+	q := r.URL.Query()
+	b := verifyBody{Checker: shared.Checker{Origin: q.Get("log"), Whose: "this monitor", Lab: q.Get("realm") == string(poclog.Lab), Entry: "/entry?log={log}&n={n}", Go: s.recheck}}
 	for _, l := range logs {
 		if l.Removed {
 			continue
 		}
 		b.Origins = append(b.Origins, l.Origin)
-		if b.Policy == "" && (b.Origin == "" || b.Origin == l.Origin) {
-			b.Origin, b.Policy = l.Origin, l.Text
+		if c := &b.Checker; c.Policy == "" && (c.Origin == "" || c.Origin == l.Origin) {
+			c.Origin, c.Policy = l.Origin, l.Text
 		}
 	}
 	return "verify", &page{Title: "Verify", Section: "verify", Description: "Check a receipt, a dossier or a contradiction in this browser", Body: b}, nil
@@ -292,14 +293,26 @@ type searchBody struct {
 	Q    string
 	IDs  []poclog.Identity
 	More bool
+	Cut  bool // the text is the beginning of a quote
+	File *find
 }
 
 // searchPage finds an identity by all or a part of its text, a chip by the hexadecimal of its PPID or
-// CHIP_ID, or a place. One that is found alone is gone to.
+// CHIP_ID, a place, or what names out of a file say. One that is found alone is gone to.
 func (s *Server) searchPage(w http.ResponseWriter, r *http.Request) (string, *page, error) {
+	show := func(b searchBody) (string, *page, error) {
+		return "search", &page{Title: "Search", Section: "search", Description: "What a search found", Body: b}, nil
+	}
+	f, err := s.find(r)
+	if err != nil {
+		return "", nil, err
+	}
+	if f != nil {
+		return show(searchBody{File: f})
+	}
 	text := strings.ToLower(strings.TrimSpace(r.URL.Query().Get("q")))
 	if len(text) > 512 {
-		return "", nil, httpd.Refuse(httpd.KindMalformed, "a search of %d characters: want at most 512", len(text))
+		return "", nil, httpd.Refuse(httpd.KindMalformed, "a search of %d characters: want at most 512; longer things are pasted at /search", len(text))
 	}
 	to := func(path string) (string, *page, error) {
 		w.Header().Del("ETag")
@@ -316,14 +329,14 @@ func (s *Server) searchPage(w http.ResponseWriter, r *http.Request) (string, *pa
 	if q, err := query.ParsePlace(text); err == nil && !q.All() && slices.ContainsFunc(snap.places, func(p query.PlaceCount) bool { return q.Has(p.Place) }) {
 		return to("/chips?" + url.Values{"place": {text}}.Encode())
 	}
-	b := searchBody{Q: text}
+	b := searchBody{Q: text, Cut: len(text) > 256 && (strings.HasPrefix(text, "0400020081000000") || strings.HasPrefix(text, "0500020081000000"))}
 	if len(text) >= 4 {
 		b.IDs, b.More = snap.find(text)
 	}
 	if len(b.IDs) == 1 {
 		return to("/id/" + url.PathEscape(string(b.IDs[0])))
 	}
-	return "search", &page{Title: "Search", Description: "What a search found", Body: b}, nil
+	return show(b)
 }
 
 // find returns identities whose text contains another, or the one whose value it is.

@@ -136,10 +136,7 @@ func (s *Server) answer(g *query.Genuine, v *query.Vouched) *QuoteAnswer {
 
 // standings says what pinned registrars say of a chip: of those alone who know it.
 func (s *Server) standings(ctx context.Context, chip poclog.Identity) ([]registry.Standing, error) {
-	if s.cfg.Registry == nil {
-		return nil, nil
-	}
-	list, err := s.cfg.Registry.Standings(ctx, chip)
+	list, err := s.standingsOf(ctx, chip)
 	return slices.DeleteFunc(list, func(x registry.Standing) bool { return !x.Endorsed && x.Withdrawn() == nil && x.Level == 0 }), err
 }
 

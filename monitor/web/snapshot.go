@@ -24,6 +24,8 @@ type snapshot struct {
 	days   []day
 	proofs int
 
+	registrars []*registrarRow
+
 	of string // the logs' state that it was drawn from
 }
 
@@ -164,6 +166,9 @@ func (s *Server) draw(ctx context.Context) (*snapshot, error) {
 		return nil, err
 	}
 	out.images = imagesOf(out.cvms)
+	if out.registrars, err = s.registrarsOf(ctx); err != nil {
+		return nil, err
+	}
 	clashes, err := query.ClashesIn(ctx, s.folder, func(a *monitor.Alert) bool {
 		_, ok := s.public(a)
 		return ok

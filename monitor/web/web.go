@@ -26,6 +26,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/openapi"
+	shared "github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/query"
 	"github.com/poclog/poclog/verify/vouch/registry"
@@ -47,6 +48,8 @@ type Folder interface {
 	Alert(ctx context.Context, id string) (*monitor.Alert, error)
 	CountAlerts(ctx context.Context) ([]monitor.AlertCount, error)
 	CountUntaken(ctx context.Context, sink string) (int, error)
+	Statements(ctx context.Context, f monitor.StatedFilter) iter.Seq2[*monitor.Stated, error]
+	Registrars(ctx context.Context) ([]monitor.Stating, error)
 }
 
 // Receipts makes the receipt of an entry.
@@ -55,27 +58,17 @@ type Receipts func(ctx context.Context, origin string, index uint64) ([]byte, er
 // Dossiers makes a log's dossier of an identity.
 type Dossiers func(ctx context.Context, origin string, id poclog.Identity) ([]byte, error)
 
-// A Registry is what the registrars that the monitor's operator pins say. All texts are theirs.
-type Registry struct {
-	// Standings says what each of them says of an identity now.
-	Standings func(ctx context.Context, id poclog.Identity) ([]registry.Standing, error)
-	// Statements lists what anybody stated of an identity.
-	Statements func(ctx context.Context, id poclog.Identity) iter.Seq2[*monitor.Stated, error]
-	// Document is where a log serves a document.
-	Document func(ctx context.Context, origin string, digest poclog.Digest) string
-}
-
 // A Config says how the service answers. Dir and Policies are required.
 type Config struct {
-	Dir      string           // the monitor's folder: evidence of alerts lies in it
-	Policies []*poclog.Policy // whose roots say which quotes are genuine, of one realm each
-	Receipts Receipts         // nil: answers carry none
-	Dossiers Dossiers         // nil: pages offer none
-	Registry *Registry        // nil: nobody's statements count
-	Private  []string         // rules whose alerts are nobody else's business, such as those of the watch list
-	Stalled  time.Duration    // a log that was not seen for so long is trouble; 0 is monitor.DefaultStalled
-	Go       *GoVerifier      // with which browsers check again; nil: the page says that there is none
-	Sink     string           // the sink whose backlog is measured; "" is none
+	Dir      string               // the monitor's folder: evidence of alerts lies in it
+	Policies []*poclog.Policy     // whose roots say which quotes are genuine, of one realm each
+	Receipts Receipts             // nil: answers carry none
+	Dossiers Dossiers             // nil: pages offer none
+	Pins     *registry.Registrars // whom the monitor's operator believes about machines; nil: nobody's statements count
+	Private  []string             // rules whose alerts are nobody else's business, such as those of the watch list
+	Stalled  time.Duration        // a log that was not seen for so long is trouble; 0 is monitor.DefaultStalled
+	Go       *shared.GoVerifier   // with which browsers check again; nil: the page says that there is none
+	Sink     string               // the sink whose backlog is measured; "" is none
 
 	Limits httpd.Config // what strangers can take; the service sets its Document, Now and Logger
 
@@ -92,7 +85,7 @@ type Server struct {
 	files  *answers
 	lists  *snapshots
 
-	recheck *goAssets // nil: there is no Go verifier
+	recheck *shared.GoAssets // nil: there is no Go verifier
 
 	scans, judging *httpd.Turns
 	answers        *httpd.Shares
@@ -115,7 +108,7 @@ func NewServer(folder Folder, cfg Config) *Server {
 		scans: httpd.NewTurns(scanPlaces, scanPlaces/2), judging: httpd.NewTurns(judgePlaces, judgePlaces/2), answers: httpd.NewShares(answerMemory),
 	}
 	s.files, s.lists = newAnswers(s), &snapshots{s: s, life: context.Background()}
-	s.recheck = cfg.Go.assets()
+	s.recheck = cfg.Go.Assets()
 	s.http.Metrics().MustRegister(&collector{s})
 	return s
 }

@@ -42,6 +42,8 @@ type site struct {
 	dir     string
 	url     string
 	records []*monitor.Record
+	speaks  map[*monitor.Record]poclog.Digest // for which user data
+	stated  []*monitor.Stated
 	looked  time.Time
 	begun   chan struct{} // if set, records say that they are read,
 	release chan struct{} // and wait
@@ -88,11 +90,27 @@ func (s *site) Records(_ context.Context, f monitor.Filter) iter.Seq2[*monitor.R
 	return s.telling(func(yield func(*monitor.Record, error) bool) {
 		for r := range querytest.Of(s.records...) {
 			named := f.Identity == "" || slices.Contains(query.IdentitiesOf(r), f.Identity)
+			if f.Origin != "" && f.Origin != r.Origin || f.To > 0 && (r.Index < f.From || r.Index >= f.To) || f.Kind != 0 && f.Kind != r.Kind {
+				continue
+			}
+			if f.UserData != (poclog.Digest{}) && !s.speak(r, f.UserData) {
+				continue
+			}
 			if named && (f.Realm == "" || r.Realm == f.Realm) && !yield(r, nil) {
 				return
 			}
 		}
 	})
+}
+
+// speak reports whether a record speaks for user data.
+func (s *site) speak(r *monitor.Record, digest poclog.Digest) bool {
+	for of, d := range s.speaks {
+		if of.Origin == r.Origin && of.Index == r.Index {
+			return d == digest
+		}
+	}
+	return false
 }
 
 // get asks, and decodes the answer into v.

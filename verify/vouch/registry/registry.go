@@ -37,6 +37,7 @@ const (
 type Registrars struct{ list map[string]*registrar }
 
 type registrar struct {
+	listed     poclog.Registrar
 	thresholds poclog.Thresholds
 	keys       map[string]*poclog.PublisherKey // by key id
 }
@@ -48,7 +49,7 @@ func New(list []poclog.Registrar) (*Registrars, error) {
 		if r.Name == "" || out.list[r.Name] != nil {
 			return nil, verify.Failf(verify.Policy, "registrars: name %.80q is empty or listed twice", r.Name)
 		}
-		one := &registrar{thresholds: r.Thresholds, keys: make(map[string]*poclog.PublisherKey)}
+		one := &registrar{listed: r, thresholds: r.Thresholds, keys: make(map[string]*poclog.PublisherKey)}
 		for _, text := range r.Keys {
 			k, err := poclog.ParsePublisherKey(text)
 			if err != nil {
@@ -83,6 +84,14 @@ func (r *Registrars) Names() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Listed returns a registrar as it is listed, or nil.
+func (r *Registrars) Listed(name string) *poclog.Registrar {
+	if one := r.list[name]; one != nil {
+		return &one.listed
+	}
+	return nil
 }
 
 // need is how many members must have signed a statement. Renews says that it is a freeze after a

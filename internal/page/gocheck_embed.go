@@ -1,6 +1,6 @@
 //go:build goverifier
 
-package web
+package page
 
 import _ "embed"
 

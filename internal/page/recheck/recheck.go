@@ -27,14 +27,15 @@ type Verdict struct {
 	Detail  string `json:"detail"`  // for people
 }
 
-// Check checks a file of any kind that there is, under the reader's tlog-policy, for a realm.
-func Check(file, policyText []byte, realm poclog.Realm, now time.Time) Verdict {
+// Check checks a file of any kind that there is, under the reader's tlog-policy, for a realm. A
+// receipt has to be of level 2, or of any.
+func Check(file, policyText []byte, realm poclog.Realm, anyLevel bool, now time.Time) Verdict {
 	v := Verdict{Kind: kindOf(file)}
 	policy, err := tlogpolicy.Parse(policyText)
 	if err != nil {
 		return v.refused(&verify.Error{Check: "policy", Detail: err.Error()})
 	}
-	v.Outcome, v.Detail, err = check(v.Kind, file, policy, realm, now)
+	v.Outcome, v.Detail, err = check(v.Kind, file, policy, realm, anyLevel, now)
 	if err != nil {
 		return v.refused(err)
 	}
@@ -61,10 +62,10 @@ func kindOf(file []byte) string {
 	return "receipt"
 }
 
-func check(kind string, file []byte, policy *tlogpolicy.Policy, realm poclog.Realm, now time.Time) (outcome, detail string, err error) {
+func check(kind string, file []byte, policy *tlogpolicy.Policy, realm poclog.Realm, anyLevel bool, now time.Time) (outcome, detail string, err error) {
 	switch kind {
 	case "receipt":
-		v, err := receipt.Check(file, policy, now, receipt.Demands{UnsafeRealm: realm})
+		v, err := receipt.Check(file, policy, now, receipt.Demands{UnsafeRealm: realm, UnsafeLevel0: anyLevel})
 		if err != nil {
 			return "", "", err
 		}

@@ -1,6 +1,6 @@
 //go:build !goverifier
 
-package web
+package page
 
 // BuiltVerifier is what this build has: nil where its tags leave it out.
 func BuiltVerifier() *GoVerifier { return nil }
