@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -20,7 +21,9 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/endorser"
 	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/page"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
@@ -41,7 +44,14 @@ type cloudStage struct {
 	stops     []func() error
 	logOnly   string // tlog-policy of the log's keys alone
 	receipts  [][]byte
+	numbers   []uint64     // of their entries
+	behind    atomic.Int64 // how far the clocks of log, witnesses and auditor are behind
+	alliance  *endorser.Registrar
+	serials   map[poclog.Identity]uint32 // of the alliance's statements
 }
+
+// now is the time in the demonstration.
+func (s *cloudStage) now() time.Time { return time.Now().Add(-time.Duration(s.behind.Load())) }
 
 // serveOn serves a handler on a free port of this machine until the demonstration ends.
 func (s *cloudStage) serveOn(h http.Handler) (url string, err error) {
@@ -66,20 +76,27 @@ func (s *cloudStage) stop() error {
 
 // openCloud builds the laboratory cloud, three witnesses, and the log.
 func (s *stage) openCloud(ctx context.Context) (*cloudStage, error) {
-	c := &cloudStage{stage: s, cloud: gce.New("demonstration", time.Now().AddDate(-1, 0, 0)), dir: filepath.Join(s.dir, "cloud")}
-	c.cloud.Advance(time.Since(c.cloud.Now))
+	c := &cloudStage{
+		stage: s, cloud: gce.New("demonstration", time.Now().AddDate(-1, 0, 0)), dir: filepath.Join(s.dir, "cloud"),
+		alliance: newAlliance(), serials: make(map[poclog.Identity]uint32),
+	}
+	c.behind.Store(int64(ago))
+	c.cloud.Advance(c.now().Sub(c.cloud.Now))
 	register, err := c.serveOn(c.cloud.Registry)
 	if err != nil {
 		return c, err
 	}
-	if err := log.Init(c.dir, log.InitOptions{Origin: "demo.poclog.example/cloud", Policy: c.cloud.Policy(nil, register+"/")}); err != nil {
+	policy := c.cloud.Policy(nil, register+"/")
+	policy.Registrars = []poclog.Registrar{c.alliance.Policy()}
+	if err := log.Init(c.dir, log.InitOptions{Origin: "demo.poclog.example/cloud", Policy: policy}); err != nil {
 		return c, err
 	}
 	if err := c.hireWitnesses(ctx); err != nil {
 		return c, err
 	}
 	svc, err := log.Open(ctx, c.dir, log.Config{
-		Software: s.software, Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond, IndexInterval: indexInterval,
+		Software: s.software, Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond, Republish: time.Second, IndexInterval: indexInterval,
+		Now: c.now, Go: page.BuiltVerifier(),
 	})
 	if err != nil {
 		return c, err
@@ -118,7 +135,7 @@ func (s *cloudStage) hireWitnesses(ctx context.Context) error {
 		if err := witness.Init(dir, name); err != nil {
 			return err
 		}
-		w, err := witness.Open(dir, witness.Config{Logger: slog.New(slog.DiscardHandler)})
+		w, err := witness.Open(dir, witness.Config{Clock: s.now, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}
@@ -154,7 +171,7 @@ func (s *cloudStage) hireAuditor() (line string, err error) {
 	if err := audit.Init(dir, name); err != nil {
 		return "", err
 	}
-	if s.auditor, err = audit.Open(dir, audit.Config{Interval: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if s.auditor, err = audit.Open(dir, audit.Config{Clock: s.now, Interval: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return "", err
 	}
 	s.stops = append(s.stops, s.auditor.Close)
@@ -165,7 +182,7 @@ func (s *cloudStage) hireAuditor() (line string, err error) {
 // audited waits until a receipt can be moved to a checkpoint that the auditor has signed.
 func (s *cloudStage) audited(ctx context.Context, file []byte) error {
 	demands := receipt.Demands{UnsafeRealm: poclog.Lab, Standing: receipt.Audited}
-	if _, err := receipt.Check(file, s.policy, time.Now(), demands); err == nil {
+	if _, err := receipt.Check(file, s.policy, s.now(), demands); err == nil {
 		s.line("audited", "the auditor had re-verified every entry already")
 		return nil
 	}
@@ -179,7 +196,7 @@ func (s *cloudStage) audited(ctx context.Context, file []byte) error {
 		if moved, err = s.log.Refresh(ctx, file); err != nil {
 			return err
 		}
-		if _, err = receipt.Check(moved, s.policy, time.Now(), demands); err == nil {
+		if _, err = receipt.Check(moved, s.policy, s.now(), demands); err == nil {
 			s.line("audited", "`poclog refresh` moved the receipt to a checkpoint that the auditor signed; entry and times did not move")
 			return nil
 		}
@@ -194,7 +211,7 @@ func (s *cloudStage) audited(ctx context.Context, file []byte) error {
 
 // submission is evidence with today's collateral.
 func (s *cloudStage) submission(b *poclog.Bundle) (*poclog.Submission, error) {
-	c, err := s.cloud.Collateral(chip.CollateralOptions{At: time.Now().AddDate(0, 0, -1)})
+	c, err := s.cloud.Collateral(chip.CollateralOptions{At: s.now().AddDate(0, 0, -1)})
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +238,7 @@ func (s *cloudStage) actCloud(ctx context.Context) error {
 			return err
 		}
 		vms = append(vms, vm)
-		if err := s.prove(ctx, vm, zone); err != nil {
+		if err := s.prove(ctx, vm, zone, ""); err != nil {
 			return fmt.Errorf("VM in %s: %w", zone, err)
 		}
 	}
@@ -234,38 +251,70 @@ func (s *cloudStage) actCloud(ctx context.Context) error {
 
 func (s *cloudStage) challenge(ctx context.Context) (*poclog.Challenge, error) {
 	ch, err := s.log.Challenge(ctx, poclog.GCETDXvTPM, poclog.Sum([]byte("the VM's TLS key")))
-	s.cloud.Advance(time.Since(s.cloud.Now))
+	s.cloud.Advance(s.now().Sub(s.cloud.Now))
 	return ch, err
 }
 
-func (s *cloudStage) prove(ctx context.Context, vm *gce.VM, zone string) error {
+// proof has a VM prove itself, and returns the receipt with the number of its entry.
+func (s *cloudStage) proof(ctx context.Context, vm *gce.VM) (file []byte, number uint64, err error) {
 	ch, err := s.challenge(ctx)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	b, err := vm.Prove(ch)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	sub, err := s.submission(b)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	got, err := s.log.Submit(ctx, sub)
+	if err != nil {
+		return nil, 0, err
+	}
+	return got.Receipt, got.Verdict.Index, nil
+}
+
+// prove has a VM prove itself, and checks the receipt offline.
+func (s *cloudStage) prove(ctx context.Context, vm *gce.VM, zone, remark string) error {
+	file, number, err := s.proof(ctx, vm)
 	if err != nil {
 		return err
 	}
 	key := poclog.Sum([]byte("the VM's TLS key"))
-	v, err := receipt.Check(got.Receipt, s.policy, time.Now(), receipt.Demands{
+	v, err := receipt.Check(file, s.policy, s.now(), receipt.Demands{
 		UnsafeRealm: poclog.Lab, Place: "gce/" + zone, UserData: &key, MaxAge: 10 * time.Minute, MaxInterval: 10 * time.Minute,
 	})
 	if err != nil {
 		return fmt.Errorf("offline: %w", err)
 	}
-	s.receipts = append(s.receipts, got.Receipt)
-	s.line("level 2", "entry %d: %s on %s…", got.Verdict.Index, zone, string(v.Entry.Chip())[:30])
-	s.line("", "└ %d checks passed; made between %s and %s, say %s", len(v.Entry.Checks), v.T1.Time.Format("15:04:05"), v.T2.Time.Format("15:04:05"), strings.Join(v.Witnesses, ", "))
+	s.receipts, s.numbers = append(s.receipts, file), append(s.numbers, number)
+	s.line("level 2", "entry %d: %s on %s…%s", number, zone, string(v.Entry.Chip())[:30], remark)
+	if remark == "" {
+		s.line("", "└ %d checks passed; made between %s and %s, say %s", len(v.Entry.Checks), v.T1.Time.Format("15:04:05"), v.T2.Time.Format("15:04:05"), strings.Join(v.Witnesses, ", "))
+	}
 	return nil
+}
+
+// pass sets the clocks on to now, and waits until the log has a checkpoint of now.
+func (s *cloudStage) pass(ctx context.Context) error {
+	s.behind.Store(0)
+	for range 300 {
+		cp, err := s.log.Checkpoint(ctx)
+		if err != nil {
+			return err
+		}
+		if t1, known := cp.View.NotBefore(); known && time.Since(t1) < time.Minute {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return errors.New("the log publishes no checkpoint of now")
 }
 
 // frankenstein puts evidence together from several machines, as a proxy would.

@@ -77,10 +77,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			return err
 		}
 	}
-	if err := s.playCloud(ctx); err != nil {
+	c, err := s.playCloud(ctx)
+	if c != nil {
+		defer func() { err = errors.Join(err, c.stop()) }()
+	}
+	if err != nil {
 		return err
 	}
-	explorer, stopExplorer, err := s.explore(ctx)
+	explorer, stopExplorer, err := c.explore(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,11 +93,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		s.say("Everything was as told.")
 		return nil
 	}
-	s.say("Look at what the monitor has read, in a browser: "+explorer, "The log stays up until you stop it. Try, in another terminal:")
-	s.try(os.Args[0]+" log entries "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
+	s.say("Open these in a browser: both check files there, and send them nowhere.")
+	s.line("explorer", "%s", explorer)
+	s.line("", "└ a chip that moved, one that is claimed twice, one that an alliance revoked")
+	s.line("log", "%s/", c.log.URL)
+	s.say("Both stay up until you stop them. Try, in another terminal:")
+	s.try(os.Args[0]+" log entries "+c.log.URL+" --policy "+filepath.Join(dir, "cloud", "policy.txt"),
 		os.Args[0]+" log fsck "+s.url+" --policy "+filepath.Join(dir, "log", "policy.txt"),
 		os.Args[0]+" verify "+filepath.Join(dir, "quote.tlog-proof")+" --policy "+filepath.Join(dir, "log", "policy.txt")+" --level 0",
-		"curl "+s.url+"/health",
 		os.Args[0]+" monitor list cvms --place gce/lab-north1 --dir "+filepath.Join(dir, "monitor"),
 		os.Args[0]+" verify "+filepath.Join(dir, "monitor", "contradictions")+"/*.json --policy "+filepath.Join(dir, "cloud", "policy.txt")+" --realm lab",
 		os.Args[0]+" lab attack --list")
@@ -101,19 +108,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// playCloud plays the acts that need a cloud and witnesses.
-func (s *stage) playCloud(ctx context.Context) (err error) {
-	c, err := s.openCloud(ctx)
-	defer func() { err = errors.Join(err, c.stop()) }()
-	if err != nil {
-		return err
+// playCloud plays the acts that need a cloud and witnesses, which it leaves running.
+func (s *stage) playCloud(ctx context.Context) (c *cloudStage, err error) {
+	if c, err = s.openCloud(ctx); err != nil {
+		return c, err
 	}
-	for _, act := range []func(context.Context) error{c.actCloud, c.actHistory, c.actMonitor, c.actDossier} {
+	for _, act := range []func(context.Context) error{c.actCloud, c.actEndorse, c.actHistory, c.actMonitor, c.actDossier, c.actRevoke} {
 		if err := act(ctx); err != nil {
-			return err
+			return c, err
 		}
 	}
-	return nil
+	return c, nil
 }
 
 func (s *stage) say(lines ...string) {

@@ -55,7 +55,7 @@ func (s *cloudStage) actDossier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = dossier.Check(file, s.policy, time.Now(), dossier.Demands{UnsafeRealm: poclog.Lab})
+	_, err = dossier.Check(file, s.policy, s.now(), dossier.Demands{UnsafeRealm: poclog.Lab})
 	if err == nil {
 		return errors.New("a dossier that leaves out an entry is accepted")
 	}
@@ -68,27 +68,33 @@ func chipOf(ppid [16]byte) poclog.Identity {
 	return poclog.Identity(poclog.IntelPPID + ":" + hex.EncodeToString(ppid[:]))
 }
 
-// dossierOf gets an audited dossier of a chip, once it shows what is waited for: the index and the
-// auditor follow within a moment.
+// dossierOf gets an audited dossier of a chip, once it shows what is waited for.
 func (s *cloudStage) dossierOf(ctx context.Context, chip poclog.Identity, until func(*dossier.Answer) bool) (*poclog.Dossier, *dossier.Answer, error) {
 	names := []string{string(chip), index.Unproven + string(chip)}
+	demands := dossier.Demands{Names: names, UnsafeRealm: poclog.Lab, Standing: receipt.Audited}
+	return s.answered(ctx, client.DossierOf{Names: names, Intervals: true}, demands, until)
+}
+
+// answered gets a dossier that meets demands, once it shows what is waited for: the index and the
+// auditor follow within a moment.
+func (s *cloudStage) answered(ctx context.Context, of client.DossierOf, demands dossier.Demands, until func(*dossier.Answer) bool) (*poclog.Dossier, *dossier.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		d, err := s.log.Dossier(ctx, client.DossierOf{Names: names, Intervals: true})
+		d, err := s.log.Dossier(ctx, of)
 		if err == nil {
 			file, err := d.Marshal()
 			if err != nil {
 				return nil, nil, err
 			}
-			a, err := dossier.Check(file, s.policy, time.Now(), dossier.Demands{Names: names, UnsafeRealm: poclog.Lab, Standing: receipt.Audited})
+			a, err := dossier.Check(file, s.policy, s.now(), demands)
 			if err == nil && until(a) {
 				return d, a, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("no audited dossier of %s: %w", chip, errors.Join(context.Cause(ctx), err))
+			return nil, nil, fmt.Errorf("no audited dossier of %s: %w", of.Names[0], errors.Join(context.Cause(ctx), err))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

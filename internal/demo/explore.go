@@ -17,12 +17,20 @@ import (
 	"github.com/poclog/poclog/monitor/web"
 )
 
-// explore serves what the monitor has read to browsers, once it shows the contradiction.
-func (s *stage) explore(ctx context.Context) (url string, stop func() error, err error) {
-	dir := filepath.Join(s.dir, "monitor")
+// explore has the monitor read the last entries and serves what it knows to browsers, once that
+// shows the contradiction and what was revoked.
+func (s *cloudStage) explore(ctx context.Context) (url string, stop func() error, err error) {
+	dir := filepath.Join(s.stage.dir, "monitor")
 	m, err := monitor.Open(dir, monitor.Config{Agent: s.software})
 	if err != nil {
 		return "", nil, err
+	}
+	pins, err := s.pins()
+	if err == nil {
+		_, err = m.Run(ctx, monitor.Options{Once: true})
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, m.Close())
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,7 +39,7 @@ func (s *stage) explore(ctx context.Context) (url string, stop func() error, err
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	cfg := web.Config{
-		Dir: dir, Go: page.BuiltVerifier(),
+		Dir: dir, Go: page.BuiltVerifier(), Pins: pins,
 		Receipts: func(ctx context.Context, origin string, index uint64) ([]byte, error) {
 			return query.ReceiptOf(ctx, m, monitor.EntryRef{Origin: origin, Index: index})
 		},
@@ -45,8 +53,10 @@ func (s *stage) explore(ctx context.Context) (url string, stop func() error, err
 		return errors.Join(<-ended, m.Close())
 	}
 	url = "http://" + l.Addr().String() + "/"
-	if err := shows(ctx, url+"chips", "claimed twice"); err != nil {
-		return "", nil, errors.Join(err, stop())
+	for path, text := range map[string]string{"chips": "claimed twice", "registrars": s.alliance.Name, "id/" + string(chipOf(s.cloud.VMs[2].Platform().PPID)): "revoked since"} {
+		if err := shows(ctx, url+path, text); err != nil {
+			return "", nil, errors.Join(err, stop())
+		}
 	}
 	return url, stop, nil
 }
