@@ -86,6 +86,17 @@ func (s *Server) registered(ctx context.Context, b *identityBody) (err error) {
 	return err
 }
 
+// TakenBack is the standings of those who froze or revoked it: they are said beside the verdict, for
+// what a registrar took back must not look well at a glance.
+func (b identityBody) TakenBack() (list []registry.Standing) {
+	for i := range b.Standings {
+		if x := &b.Standings[i]; x.Frozen != nil || x.Withdrawn() != nil {
+			list = append(list, *x)
+		}
+	}
+	return list
+}
+
 // standingsOf says what the pinned registrars say of an identity now.
 func (s *Server) standingsOf(ctx context.Context, id poclog.Identity) ([]registry.Standing, error) {
 	return registrars.Standings(ctx, s.folder, s.cfg.Pins, id, s.cfg.Clock())

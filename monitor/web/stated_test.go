@@ -123,6 +123,9 @@ func TestRegistrarsPages(t *testing.T) {
 		t.Errorf("the page of a statement's entry: %s", entry)
 	}
 	chip, _ := s.visit("/id/"+string(querytest.PPID(3)), http.StatusOK)
+	if !strings.Contains(chip, `class="verdict warn"`) || !strings.Contains(chip, "revoked it.</strong>") {
+		t.Error("the page of a chip that was revoked looks well at a glance")
+	}
 	if !strings.Contains(chip, "revoked since") || !strings.Contains(chip, "not kept by the log") {
 		t.Error("the page of a chip does not say that it is revoked, or has no documents")
 	}
