@@ -83,7 +83,8 @@ VERSITYGW ?= github.com/versity/versitygw/cmd/versitygw@v1.8.0
 store-test: ## the store mysqls3 against MariaDB (Debian's mariadb-server) and an S3 server over HTTP, which is built first and not committed
 	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { echo "store-test: SKIPPED: MariaDB is not installed; on Debian: apt-get install mariadb-server"; exit 0; }; \
 	test -x bin/versitygw || GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
-	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -parallel 4 -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd'
+	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -parallel 4 -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd' && \
+	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 20m ./cmd/poclog -run 'TestCommands/frontends$$'
 
 bench-store: bin/versitygw ## front ends on MariaDB and an S3 server beside Tessera's driver alone on the same, in one run; then how long receipts and a start take, and what each entry asks of the servers. TURNS=1 is enough for a look
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test ./log -run '^$$' -bench 'FrontEnds$$' -benchtime $(or $(TURNS),3)x -timeout 60m -v

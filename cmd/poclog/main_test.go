@@ -24,6 +24,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/internal/peers"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/internal/terminal"
 )
@@ -63,6 +64,8 @@ func TestCommands(t *testing.T) {
 			case "evidence": // real evidence beside this repository, in $EVIDENCE
 				_, ok := realdata.Folder()
 				return ok, nil
+			case "mysqls3": // MariaDB and an S3 server
+				return peers.Available(), nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
@@ -84,6 +87,8 @@ func TestCommands(t *testing.T) {
 			"address":    cmdAddress,
 			"reached":    cmdReached,
 			"digest":     cmdDigest,
+			"store":      cmdStore(t),
+			"balance":    cmdBalance(t),
 		},
 	})
 }
