@@ -175,7 +175,7 @@ func hostOf(log int) string { return fmt.Sprintf("log%d.test", log) }
 // before, once a minute at most: "draw" is how long that takes.
 func BenchmarkPages(b *testing.B) {
 	n, _ := yearSize(b)
-	f := newFleet(7, n/10, n/8, origin)
+	f := newFleet(7, n/5, n/5, origin) // not all of them come up
 	for i := 0; len(f.logs[0].entries) < n; i++ {
 		f.hour(n / 20)
 	}

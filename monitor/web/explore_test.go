@@ -37,6 +37,8 @@ const hostile = `us"><script>alert(1)</script>&amp;` + "\u202e" + `gnp.exe`
 func explored(t *testing.T, change func(*web.Config)) *site {
 	t.Helper()
 	s := newSite(t, change)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range 40 {
 		s.records = append(s.records, querytest.Proof(1, 1, float64(i*20), func(r *monitor.Record) {
 			if i > 25 {

@@ -53,6 +53,8 @@ func (s *site) Registrars(context.Context) (list []monitor.Stating, err error) {
 // state has a registrar's statement be the next entry, signed by as many members as it needs.
 func (s *site) state(by *endorser.Registrar, x poclog.Statement) {
 	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	x.Origin, x.Serial = origin, uint32(len(s.stated)+1)
 	e := &poclog.StatementEntry{Envelope: *by.State(x, max(by.Thresholds.Endorse, by.Thresholds.Freeze)), Policy: poclog.BlobOf([]byte("policy")), Time: querytest.Start}
 	for i := range e.Envelope.Signatures {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type site struct {
 	t       *testing.T
 	dir     string
 	url     string
+	mu      sync.Mutex // what is served is set while it is held, and each request takes it once
 	records []*monitor.Record
 	speaks  map[*monitor.Record]poclog.Digest // for which user data
 	stated  []*monitor.Stated
@@ -68,10 +70,20 @@ func newSite(t *testing.T, change func(*web.Config)) *site {
 	if change != nil {
 		change(&cfg)
 	}
-	srv := httptest.NewServer(web.NewServer(s, cfg).Handler())
+	h := web.NewServer(s, cfg).Handler()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.settled()
+		h.ServeHTTP(w, r)
+	}))
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
+}
+
+// settled has a request see all that was set before it.
+func (s *site) settled() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 }
 
 func (s *site) Logs(ctx context.Context) ([]monitor.LogInfo, error) {

@@ -45,7 +45,12 @@ func TestGroupAnswersManyInOneGo(t *testing.T) {
 	}
 	close(goOn)
 	wg.Wait()
-	if a, b := <-begun, <-begun; a != groupMax || b != 10 || len(begun) != 0 || g.busy {
+	for busy := true; busy; { // until the last go has ended, too
+		g.mu.Lock()
+		busy = g.busy
+		g.mu.Unlock()
+	}
+	if a, b := <-begun, <-begun; a != groupMax || b != 10 || len(begun) != 0 {
 		t.Errorf("%d, %d, and %d more goes", a, b, len(begun))
 	}
 }
