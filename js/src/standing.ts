@@ -7,6 +7,8 @@ import type { Statement, StatementEnvelope, StatementOf, StatedPlace, StatementT
 const SKEW = 60;
 /** How long a freeze lasts, in seconds. */
 const FREEZE = 14 * 86400;
+/** The greatest time that a file can have, in seconds since 1970. */
+const LAST_TIME = 253_402_300_799;
 /** How far a serial may be above the last. */
 const MAX_STEP = 1001;
 
@@ -152,7 +154,7 @@ export class Standing {
 
   /** Until when the subject is frozen; undefined: it is not. */
   get frozenUntil(): number | undefined {
-    return this.#account.frozen(this.now) ? (this.#account.freeze as number) + FREEZE : undefined;
+    return this.#account.frozen(this.now) ? Math.min((this.#account.freeze as number) + FREEZE, LAST_TIME) : undefined;
   }
 
   /** Whether an endorsement is in force now, not revoked, and the subject not frozen. */
