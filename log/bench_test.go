@@ -12,12 +12,12 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify/index"
@@ -59,7 +59,7 @@ func BenchmarkAdmission(b *testing.B) {
 			post := poster(http.StatusCreated)
 			var next atomic.Int64
 			b.SetParallelism(256)
-			before := processorTime(b)
+			before := cputime.Used(b)
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
@@ -69,7 +69,7 @@ func BenchmarkAdmission(b *testing.B) {
 					}
 				}
 			})
-			each := (processorTime(b) - before) / time.Duration(b.N)
+			each := (cputime.Used(b) - before) / time.Duration(b.N)
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "proofs/s")
 			b.ReportMetric(float64(each.Microseconds()), "cpu-µs/op")
 			b.ReportMetric(float64(floor)/float64(each), "×floor")
@@ -190,21 +190,11 @@ func costP256(b *testing.B) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	begun := processorTime(b)
+	begun := cputime.Used(b)
 	for range floorRuns {
 		if !ecdsa.VerifyASN1(&k.PublicKey, digest[:], sig) {
 			b.Fatal("refused")
 		}
 	}
-	return (processorTime(b) - begun) / floorRuns
-}
-
-// processorTime is what this process has used.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return (cputime.Used(b) - begun) / floorRuns
 }

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/internal/peers"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/log/store/mysqls3"
@@ -91,7 +92,7 @@ func (u usage) since(before usage, n int) usage {
 
 func (s *benchStores) used(b *testing.B) usage {
 	b.Helper()
-	return usage{processorTime(b), s.db.Used(b), s.s3.Used(b)}
+	return usage{cputime.Used(b), s.db.Used(b), s.s3.Used(b)}
 }
 
 // fronts are front ends of one log, in this process.

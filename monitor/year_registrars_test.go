@@ -205,6 +205,19 @@ func TestAYearOfHonestRegistrarsRaisesNothing(t *testing.T) {
 	}
 }
 
+// afterwards is a monitor that has read a fleet's first log, a minute after its end.
+func afterwards(t *testing.T, f *fleet) *monitor.Monitor {
+	t.Helper()
+	f.end()
+	f.serve(t)
+	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }})
+	if _, err := m.AddLog(t.Context(), f.logs[0].url, testlog.PolicyText(origin)); err != nil {
+		t.Fatal(err)
+	}
+	once(t, m)
+	return m
+}
+
 // Statements of one batch are not kept again with the next.
 func TestStatementsOfManyBatchesAreKeptOnce(t *testing.T) {
 	defer monitor.SetBatchRows(300)()
@@ -214,13 +227,7 @@ func TestStatementsOfManyBatchesAreKeptOnce(t *testing.T) {
 	for range 48 {
 		f.hour(20)
 	}
-	f.end()
-	f.serve(t)
-	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }})
-	if _, err := m.AddLog(t.Context(), f.logs[0].url, testlog.PolicyText(origin)); err != nil {
-		t.Fatal(err)
-	}
-	once(t, m)
+	m := afterwards(t, f)
 	read := 0
 	for _, err := range m.Statements(t.Context(), monitor.StatedFilter{}) {
 		if read++; err != nil {
@@ -243,13 +250,7 @@ func TestAMonitorIsAskedWhileItsStatementsAreRead(t *testing.T) {
 		}
 	}
 	f.hour(7)
-	f.end()
-	f.serve(t)
-	m, _ := newMonitor(t, monitor.Config{Clock: func() time.Time { return at(f.tick).Add(time.Minute) }})
-	if _, err := m.AddLog(t.Context(), f.logs[0].url, testlog.PolicyText(origin)); err != nil {
-		t.Fatal(err)
-	}
-	once(t, m)
+	m := afterwards(t, f)
 	read := 0
 	var within func(depth int)
 	within = func(depth int) {

@@ -90,7 +90,7 @@ func (s *Server) registered(ctx context.Context, b *identityBody) (err error) {
 // what a registrar took back must not look well at a glance.
 func (b identityBody) TakenBack() (list []registry.Standing) {
 	for i := range b.Standings {
-		if x := &b.Standings[i]; x.Frozen != nil || x.Withdrawn() != nil {
+		if x := &b.Standings[i]; stateOf(x) == states[0] || stateOf(x) == states[1] {
 			list = append(list, *x)
 		}
 	}

@@ -4,13 +4,13 @@ package dossier_test
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/verify/dossier"
 )
 
@@ -25,14 +25,14 @@ func BenchmarkCheck(b *testing.B) {
 			file := must(log.bind(100_000, order{names: []string{chipX}, paged: 1000}).Marshal())
 			empty := must(log.bind(100_000, order{names: []string{"intel:tdx:ppid:00000000000000000000000000000bad"}}).Marshal())
 			floor := costOf(b, empty) + costOfHashing(b, log.log.Leaves[1:n+1])
-			before := processorTime(b)
+			before := cputime.Used(b)
 			for b.Loop() {
 				a, err := dossier.Check(file, policy(b), at(200_000), dossier.Demands{})
 				if err != nil || len(a.Entries) != n {
 					b.Fatal(len(a.Entries), err)
 				}
 			}
-			each := (processorTime(b) - before) / time.Duration(b.N)
+			each := (cputime.Used(b) - before) / time.Duration(b.N)
 			b.ReportMetric(float64(len(file)), "bytes")
 			b.ReportMetric(float64(each.Microseconds())/float64(n), "cpu-µs/entry")
 			b.ReportMetric(float64(each)/float64(floor), "×floor")
@@ -58,19 +58,19 @@ func crowded(n int) *book {
 func costOf(b *testing.B, file []byte) time.Duration {
 	b.Helper()
 	const runs = 50
-	begun := processorTime(b)
+	begun := cputime.Used(b)
 	for range runs {
 		if _, err := dossier.Check(file, policy(b), at(200_000), dossier.Demands{}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return (processorTime(b) - begun) / runs
+	return (cputime.Used(b) - begun) / runs
 }
 
 func costOfHashing(b *testing.B, leaves [][]byte) time.Duration {
 	b.Helper()
 	const runs = 20
-	begun := processorTime(b)
+	begun := cputime.Used(b)
 	for range runs {
 		for _, l := range leaves {
 			if tlog.RecordHash(l) == (tlog.Hash{}) {
@@ -78,15 +78,5 @@ func costOfHashing(b *testing.B, leaves [][]byte) time.Duration {
 			}
 		}
 	}
-	return (processorTime(b) - begun) / runs
-}
-
-// processorTime is what this process has used.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return (cputime.Used(b) - begun) / runs
 }

@@ -9,11 +9,11 @@ import (
 	"crypto/sha256"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/witness/audit"
@@ -39,11 +39,11 @@ func BenchmarkAudit(b *testing.B) {
 			l.publish()
 			a, _ := l.auditor(audit.Config{})
 			floor := time.Duration(kind.signatures) * costP256(b)
-			before := processorTime(b)
+			before := cputime.Used(b)
 			b.ResetTimer()
 			look(b, a)
 			b.StopTimer()
-			perEntry := (processorTime(b) - before).Seconds() / float64(b.N)
+			perEntry := (cputime.Used(b) - before).Seconds() / float64(b.N)
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 			b.ReportMetric(1/perEntry, "entries/cpu-s")
 			b.ReportMetric(floor.Seconds()/perEntry, "of-floor")
@@ -61,7 +61,7 @@ func costOfIndex(b *testing.B, leaves [][]byte) float64 {
 		b.Fatal(err)
 	}
 	defer m.Close()
-	before := processorTime(b)
+	before := cputime.Used(b)
 	for list := range slices.Chunk(leaves, 256) {
 		for range 2 { // the entries, and then the index entry that commits to them
 			if err := m.Follow(b.Context(), m.State().Next, list); err != nil {
@@ -75,7 +75,7 @@ func costOfIndex(b *testing.B, leaves [][]byte) float64 {
 			list = [][]byte{must((&poclog.IndexEntry{Algorithm: index.Algorithm, Size: size, Root: root}).Marshal())}
 		}
 	}
-	return (processorTime(b) - before).Seconds() / float64(len(leaves))
+	return (cputime.Used(b) - before).Seconds() / float64(len(leaves))
 }
 
 func costP256(tb testing.TB) time.Duration {
@@ -90,22 +90,11 @@ func costP256(tb testing.TB) time.Duration {
 		tb.Fatal(err)
 	}
 	const runs = 500
-	begun := processorTime(tb)
+	begun := cputime.Used(tb)
 	for range runs {
 		if !ecdsa.VerifyASN1(&k.PublicKey, digest[:], sig) {
 			tb.Fatal("refused")
 		}
 	}
-	return (processorTime(tb) - begun) / runs
-}
-
-// processorTime is what this process has used: unlike the clock it is fair where others share the
-// machine.
-func processorTime(tb testing.TB) time.Duration {
-	tb.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return (cputime.Used(tb) - begun) / runs
 }

@@ -99,20 +99,23 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// opened is a store of a log, until the test ends.
+func opened(t *testing.T, c *mysqls3.Config) *store.Store {
+	t.Helper()
+	s, err := mysqls3.Open(t.Context(), c, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 // The claim of a front end that died ends once all that had a number when it expired is known, and
 // not before.
 func TestConformanceOfClaimsOfTheDead(t *testing.T) {
 	st := newStation(t)
 	c := st.config(t)
-	open := func() *store.Store {
-		s, err := mysqls3.Open(t.Context(), c, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		return s
-	}
-	dead, alive, key := open(), open(), store.Key{1}
+	dead, alive, key := opened(t, c), opened(t, c), store.Key{1}
 	if _, _, err := dead.Known.Claim(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
@@ -144,11 +147,7 @@ func TestConformanceOfTurns(t *testing.T) {
 	st := newStation(t)
 	c := st.config(t)
 	open := func() *store.Store {
-		s, err := mysqls3.Open(t.Context(), c, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
+		s := opened(t, c)
 		if err := s.Join(t.Context(), poclog.Digest{1}); err != nil {
 			t.Fatal(err)
 		}
