@@ -308,6 +308,9 @@ func TestEraseWantsAList(t *testing.T) {
 	if _, err := log.Erase(t.Context(), l.dir, ""); err == nil || !strings.Contains(err.Error(), "lists nothing") {
 		t.Errorf("%v", err)
 	}
+	if _, err := log.Erase(t.Context(), filepath.Join(l.dir, "none"), ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
 }
 
 func TestStatementsAreInTheIndex(t *testing.T) {

@@ -21,6 +21,9 @@ func Erase(ctx context.Context, dir, guard string) (n int, err error) {
 			err = fmt.Errorf("erase evidence of log %s: %w", dir, err)
 		}
 	}()
+	if _, err := os.Stat(dir); err != nil {
+		return 0, err
+	}
 	if _, err := os.Lstat(filepath.Join(dir, fileStore)); err == nil {
 		return 0, fmt.Errorf("%s names a bucket: delete the object there, in all its versions", fileStore)
 	}
