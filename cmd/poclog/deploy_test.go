@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/poclog/poclog/log/store/mysqls3"
 )
 
 // commandParses reports what a command line is refused for before anything runs: an unknown command or
@@ -79,6 +81,13 @@ func TestDeploymentsHaveCommandsThatParse(t *testing.T) {
 				}
 			}
 		}
+	}
+	store, err := os.ReadFile("../../deploy/mysqls3.json")
+	if err == nil {
+		_, err = mysqls3.ParseConfig(store)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 	if found < 14 {
 		t.Errorf("%d commands: too few to show anything", found)

@@ -3,8 +3,11 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -113,15 +117,14 @@ func addLogTo(cmd *cobra.Command, path, at string, f *trustFlags) error {
 	if err := f.accept(cmd, "log "+p.Logs()[0].Origin, keys); err != nil {
 		return err
 	}
-	text, err := policyText(path)
+	e, err := editOf(path)
 	if err != nil {
 		return err
 	}
-	e := editOf(text)
 	for _, k := range keys {
 		e.insert("log " + k + " " + at)
 	}
-	return keepPolicy(cmd, path, e.String())
+	return e.keep(cmd)
 }
 
 func newPolicyAddWitnessCmd() *cobra.Command {
@@ -141,18 +144,24 @@ func newPolicyAddWitnessCmd() *cobra.Command {
 					return err
 				}
 			}
+			e, err := editOf(args[0])
+			if err != nil {
+				return err
+			}
 			var names []string
 			for _, at := range args[1:] {
-				name, err := addCosigner(cmd, args[0], at, &f, false)
+				name, err := addCosigner(cmd, e, at, &f, false)
 				if err != nil {
 					return err
 				}
 				names = append(names, name)
 			}
-			if quorum == "" {
-				return nil
+			if quorum != "" {
+				if err := e.setQuorum(quorum, names); err != nil {
+					return err
+				}
 			}
-			return setQuorum(cmd, args[0], quorum, names)
+			return e.keep(cmd)
 		},
 	}
 	f.register(c, true)
@@ -170,8 +179,14 @@ func newPolicyAddAuditorCmd() *cobra.Command {
 		Example: "  poclog policy add-auditor policy.txt https://auditor.example/a1 --name a1",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := addCosigner(cmd, args[0], args[1], &f, true)
-			return err
+			e, err := editOf(args[0])
+			if err != nil {
+				return err
+			}
+			if _, err := addCosigner(cmd, e, args[1], &f, true); err != nil {
+				return err
+			}
+			return e.keep(cmd)
 		},
 	}
 	f.register(c, true)
@@ -214,7 +229,10 @@ func cosignerKeys(cmd *cobra.Command, at string) (name string, own, except []str
 }
 
 // addCosigner adds a witness or an auditor to a policy, and returns its name there.
-func addCosigner(cmd *cobra.Command, path, at string, f *trustFlags, auditor bool) (name string, err error) {
+func addCosigner(cmd *cobra.Command, e *policyEdit, at string, f *trustFlags, auditor bool) (name string, err error) {
+	if len(e.lines) == 0 {
+		return "", hint(usagef("%s: there is no such policy", e.path), "poclog policy add-log %s URL makes one", e.path)
+	}
 	keyName, own, except, err := cosignerKeys(cmd, at)
 	if err != nil {
 		return "", err
@@ -232,14 +250,6 @@ func addCosigner(cmd *cobra.Command, path, at string, f *trustFlags, auditor boo
 	if name == "" {
 		name = lastPart(keyName)
 	}
-	text, err := policyText(path)
-	if err != nil {
-		return "", err
-	}
-	if text == "" {
-		return "", hint(usagef("%s: there is no such policy", path), "poclog policy add-log %s URL makes one", path)
-	}
-	e := editOf(text)
 	members := []string{name}
 	if len(own) > 1 {
 		members = nil
@@ -260,7 +270,7 @@ func addCosigner(cmd *cobra.Command, path, at string, f *trustFlags, auditor boo
 		threshold, others := e.remove(receiptAuditGroup)
 		e.insert(strings.Join(slices.Concat([]string{"group", receiptAuditGroup, threshold}, others, []string{name}), " "))
 	}
-	return name, keepPolicy(cmd, path, e.String())
+	return name, nil
 }
 
 // keySuffix tells keys of one name apart by their type.
@@ -288,39 +298,36 @@ func newPolicyQuorumCmd() *cobra.Command {
 			if (args[1] == tlogpolicy.None) != (len(args) == 2) {
 				return usagef("want a number and names of witnesses, or none")
 			}
-			return setQuorum(cmd, args[0], args[1], args[2:])
+			e, err := editOf(args[0])
+			if err != nil {
+				return err
+			}
+			if err := e.setQuorum(args[1], args[2:]); err != nil {
+				return err
+			}
+			return e.keep(cmd)
 		},
 	}
 }
 
-// setQuorum writes a policy with another quorum.
-func setQuorum(cmd *cobra.Command, path, threshold string, names []string) error {
-	text, err := policyText(path)
-	if err != nil {
-		return err
-	}
-	p, err := tlogpolicy.Parse([]byte(text))
-	if err != nil {
-		return usagef("%s: %w", path, err)
-	}
-	if _, err := strconv.ParseUint(threshold, 10, 16); err != nil && threshold != "any" && threshold != "all" && threshold != tlogpolicy.None {
-		return usagef("%q: want a number, any, all or none", threshold)
-	}
-	e := editOf(text)
-	e.setQuorum(p, threshold, names)
-	return keepPolicy(cmd, path, e.String())
-}
-
 // A policyEdit changes a policy's lines and leaves others, comments too, as they are.
 type policyEdit struct {
-	lines  []string
-	quorum string // the name in the quorum line, which is the last
+	path   string
+	lines  []string // none if there is no such file
+	quorum string   // the name in the quorum line, which is written last
 }
 
-// editOf takes the quorum line out of a policy: it is written last.
-func editOf(text string) *policyEdit {
-	e := &policyEdit{quorum: tlogpolicy.None}
-	for line := range strings.Lines(text) {
+// editOf reads a policy that is changed.
+func editOf(path string) (*policyEdit, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, undecided(err)
+	}
+	if len(text) > tlogpolicy.MaxPolicy {
+		return nil, fmt.Errorf("%s: over %d bytes", path, tlogpolicy.MaxPolicy)
+	}
+	e := &policyEdit{path: path, quorum: tlogpolicy.None}
+	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
 		if words := strings.Fields(line); len(words) == 2 && words[0] == "quorum" {
 			e.quorum = words[1]
@@ -328,7 +335,23 @@ func editOf(text string) *policyEdit {
 		}
 		e.lines = append(e.lines, line)
 	}
-	return e
+	return e, nil
+}
+
+// keep writes a policy that parses and counts nobody twice, and says what it means now.
+func (e *policyEdit) keep(cmd *cobra.Command) error {
+	p, err := tlogpolicy.Parse([]byte(e.String()))
+	if err != nil {
+		return fmt.Errorf("%s would not be a policy: %w", e.path, err)
+	}
+	if err := countsTwice(p); err != nil {
+		return err
+	}
+	if err := durable.Replace(e.path, []byte(e.String()), 0o644); err != nil {
+		return undecided(err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: quorum %s\n", e.path, p.QuorumWords())
+	return nil
 }
 
 // insert adds a line after all that it may refer to.
@@ -352,7 +375,14 @@ func (e *policyEdit) remove(group string) (threshold string, members []string) {
 const quorumGroup = "quorum"
 
 // setQuorum replaces the group that made the quorum, unless it is a witness's own.
-func (e *policyEdit) setQuorum(p *tlogpolicy.Policy, threshold string, names []string) {
+func (e *policyEdit) setQuorum(threshold string, names []string) error {
+	p, err := tlogpolicy.Parse([]byte(e.String()))
+	if err != nil {
+		return usagef("%s: %w", e.path, err)
+	}
+	if _, err := strconv.ParseUint(threshold, 10, 16); err != nil && threshold != "any" && threshold != "all" && threshold != tlogpolicy.None {
+		return usagef("%q: want a number, any, all or none", threshold)
+	}
 	if old := e.quorum; old != tlogpolicy.None && p.MemberWords(old) != old {
 		e.remove(old)
 	}
@@ -362,6 +392,7 @@ func (e *policyEdit) setQuorum(p *tlogpolicy.Policy, threshold string, names []s
 		e.insert(strings.Join(append([]string{"group", quorumGroup, threshold}, names...), " "))
 		e.quorum = quorumGroup
 	}
+	return nil
 }
 
 func (e *policyEdit) String() string {

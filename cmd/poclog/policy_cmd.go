@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -177,35 +173,4 @@ func fetchText(cmd *cobra.Command, url string) ([]byte, error) {
 		return nil, undecided(fmt.Errorf("%s answers over %d bytes", url, maxKeys))
 	}
 	return b, nil
-}
-
-// policyText reads a policy that is changed; one that does not exist is empty.
-func policyText(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", undecided(err)
-	}
-	if len(b) > tlogpolicy.MaxPolicy {
-		return "", fmt.Errorf("%s: over %d bytes", path, tlogpolicy.MaxPolicy)
-	}
-	return string(b), nil
-}
-
-// keepPolicy writes a policy that parses and counts nobody twice, and says what it means now.
-func keepPolicy(cmd *cobra.Command, path, text string) error {
-	p, err := tlogpolicy.Parse([]byte(text))
-	if err != nil {
-		return fmt.Errorf("%s would not be a policy: %w", path, err)
-	}
-	if err := countsTwice(p); err != nil {
-		return err
-	}
-	if err := durable.Replace(path, []byte(text), 0o644); err != nil {
-		return undecided(err)
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: quorum %s\n", path, p.QuorumWords())
-	return nil
 }
