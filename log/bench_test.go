@@ -2,10 +2,6 @@ package log_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,7 +51,7 @@ func BenchmarkAdmission(b *testing.B) {
 				}
 				bodies[i] = body
 			}
-			floor := time.Duration(bench.signatures) * costP256(b)
+			floor := time.Duration(bench.signatures) * cputime.Of(b, cputime.P256(b))
 			post := poster(http.StatusCreated)
 			var next atomic.Int64
 			b.SetParallelism(256)
@@ -175,26 +171,4 @@ func numbers(from, to int) (list []int) {
 		list = append(list, i)
 	}
 	return list
-}
-
-const floorRuns = 500
-
-func costP256(b *testing.B) time.Duration {
-	b.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		b.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte("x"))
-	sig, err := ecdsa.SignASN1(rand.Reader, k, digest[:])
-	if err != nil {
-		b.Fatal(err)
-	}
-	begun := cputime.Used(b)
-	for range floorRuns {
-		if !ecdsa.VerifyASN1(&k.PublicKey, digest[:], sig) {
-			b.Fatal("refused")
-		}
-	}
-	return (cputime.Used(b) - begun) / floorRuns
 }

@@ -2,18 +2,12 @@ package profile
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/pem"
 	"testing"
-	"time"
-
-	"crypto"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -27,10 +21,10 @@ func decodePEM(t testing.TB, text []byte) []byte {
 	return block.Bytes
 }
 
-// signatureFloor is the time that the signatures alone take which an appraisal must verify,
-// measured now: per TDX quote with collateral nine on P-256 (quote, QE report, PCK, CA, TCB signer,
-// TCB info, QE identity, two CRLs); of the TPM's side, the quote's and each certificate's.
-func signatureFloor(tb testing.TB, b *poclog.Bundle, c *poclog.Collateral) time.Duration {
+// signatureFloor verifies as many signatures as an appraisal must: per TDX quote with collateral
+// nine on P-256 (quote, QE report, PCK, CA, TCB signer, TCB info, QE identity, two CRLs); of the
+// TPM's side, the quote's and each certificate's.
+func signatureFloor(tb testing.TB, b *poclog.Bundle, c *poclog.Collateral) func() {
 	tb.Helper()
 	p256 := 4
 	if c != nil {
@@ -53,67 +47,19 @@ func signatureFloor(tb testing.TB, b *poclog.Bundle, c *poclog.Collateral) time.
 			}
 		}
 	}
-	floor := time.Duration(p256) * costP256(tb)
+	floor := cputime.Several(tb, p256, cputime.P256)
 	for bits, n := range rsaBits {
-		floor += time.Duration(n) * costRSA(tb, bits)
+		floor = cputime.All(floor, cputime.Several(tb, n, cputime.RSA(bits)))
 	}
 	return floor
 }
 
-const floorRuns = 200
-
-func costP256(tb testing.TB) time.Duration {
-	tb.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte("x"))
-	sig, err := ecdsa.SignASN1(rand.Reader, k, digest[:])
-	if err != nil {
-		tb.Fatal(err)
-	}
-	begun := time.Now()
-	for range floorRuns {
-		if !ecdsa.VerifyASN1(&k.PublicKey, digest[:], sig) {
-			tb.Fatal("refused")
+// appraises measures an appraisal beside its floor.
+func appraises(b *testing.B, in Input, floor func()) {
+	b.Helper()
+	cputime.Ratio(b, floor, func() {
+		if _, err := Appraise(in); err != nil {
+			b.Fatal(err)
 		}
-	}
-	return time.Since(begun) / floorRuns
-}
-
-func costEd25519(tb testing.TB) time.Duration {
-	tb.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	sig := ed25519.Sign(private, []byte("x"))
-	begun := time.Now()
-	for range floorRuns {
-		if !ed25519.Verify(public, []byte("x"), sig) {
-			tb.Fatal("refused")
-		}
-	}
-	return time.Since(begun) / floorRuns
-}
-
-func costRSA(tb testing.TB, bits int) time.Duration {
-	tb.Helper()
-	k, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte("x"))
-	sig, err := rsa.SignPKCS1v15(nil, k, crypto.SHA256, digest[:])
-	if err != nil {
-		tb.Fatal(err)
-	}
-	begun := time.Now()
-	for range floorRuns {
-		if err := rsa.VerifyPKCS1v15(&k.PublicKey, crypto.SHA256, digest[:], sig); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	return time.Since(begun) / floorRuns
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
@@ -261,19 +262,11 @@ func TestEveryByteOfAFreshBundleIsProtectedOrListed(t *testing.T) {
 
 func BenchmarkAppraiseManagedVM(b *testing.B) {
 	w := newWorld(b)
-	in := judging(b, w, w.Honest())
-	bundle, err := poclog.ParseBundle(in.Bundle)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := Appraise(in); err != nil {
-			b.Fatal(err)
-		}
-	}
-	mean := b.Elapsed() / time.Duration(b.N)
-	floor := signatureFloor(b, bundle, w.Collateral) + 2*costRSA(b, 2048) + 40*time.Microsecond // the endorsement's two, the challenge's two Ed25519
-	b.ReportMetric(float64(mean)/float64(floor), "×floor")
+	bundle := w.Honest()
+	floor := cputime.All(signatureFloor(b, bundle, w.Collateral),
+		cputime.Several(b, 2, cputime.RSA(2048)), // the endorsement's
+		cputime.Several(b, 2, cputime.Ed25519))   // the challenge's: log and witness
+	appraises(b, judging(b, w, bundle), floor)
 }
 
 // RTMR3 is the guest's: what runs in it may be measured there at any time, and no event log says

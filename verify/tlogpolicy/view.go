@@ -1,17 +1,19 @@
 package tlogpolicy
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
-	fnote "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -33,25 +35,34 @@ func ParseCheckpoint(signed []byte) (Checkpoint, error) {
 	if len(signed) > MaxCheckpoint {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes: want at most %d", len(signed), MaxCheckpoint)
 	}
-	text, signatures := splitNote(string(signed))
-	for _, line := range signatures {
-		if !strings.HasPrefix(line, signaturePrefix) {
+	text, rest, isSigned := splitNote(signed)
+	for isSigned {
+		var line []byte
+		if line, rest, isSigned = bytes.Cut(rest, []byte("\n")); !bytes.HasPrefix(line, signaturePrefix) {
 			return Checkpoint{}, fmt.Errorf("checkpoint: line %.60q after the last empty one: want a signature", line)
 		}
+		isSigned = isSigned && len(rest) > 0
 	}
-	return parseText(text)
+	return parseText(string(text))
 }
 
-const signaturePrefix = "— " // signed-note: em dash, space
+var signaturePrefix = []byte("— ") // signed-note: em dash, space
 
 // splitNote splits a signed note at its last empty line into text and signature lines. What has no
 // empty line is all text.
-func splitNote(signed string) (text string, signatures []string) {
-	i := strings.LastIndex(signed, "\n\n")
-	if i < 0 {
-		return signed, nil
+func splitNote(signed []byte) (text, signatures []byte, isSigned bool) {
+	end := -1
+	for {
+		next := bytes.Index(signed[end+1:], []byte("\n\n"))
+		if next < 0 {
+			break
+		}
+		end += 1 + next
 	}
-	return signed[:i+1], strings.Split(strings.TrimSuffix(signed[i+2:], "\n"), "\n")
+	if end < 0 {
+		return signed, nil, false
+	}
+	return signed[:end+1], signed[end+2:], true
 }
 
 // parseText parses the text of a checkpoint: nothing else has the same meaning.
@@ -133,56 +144,90 @@ func (p *Policy) OpenLogged(checkpoint []byte) (*View, error) {
 	if len(checkpoint) > MaxCheckpoint {
 		return nil, fmt.Errorf("checkpoint of %d bytes: want at most %d", len(checkpoint), MaxCheckpoint)
 	}
-	n, err := note.Open(checkpoint, p.verifiers)
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint signed by nobody whom the policy names: %w", err)
+	text, lines, isSigned := splitNote(checkpoint)
+	if !isSigned {
+		return nil, errors.New("checkpoint without an empty line and signatures")
 	}
-	v := &View{policy: p}
-	if v.Checkpoint, err = parseText(n.Text); err != nil {
+	c, err := parseText(string(text))
+	if err != nil {
 		return nil, err
 	}
-	lines, err := p.signatureLines(string(checkpoint), n.Text)
+	signatures, err := p.openNote(text, lines)
 	if err != nil {
+		return nil, err
+	}
+	v := &View{Checkpoint: c, policy: p}
+	if err := v.readLog(signatures); err != nil {
 		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
-	if err := v.readLog(n); err != nil {
-		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
-	}
-	if err := v.readWitnesses(lines); err != nil {
+	if err := v.readWitnesses(signatures); err != nil {
 		return nil, fmt.Errorf("checkpoint of %q: %w", v.Origin, err)
 	}
 	return v, nil
 }
 
-// signatureLines reads the signature lines of known keys. Of a key that signed more than once
-// note.Open verifies the first one alone: the others have to be right as well, and count as much,
-// so that whoever holds the note changes nothing by changing the order of its lines.
-func (p *Policy) signatureLines(signed, text string) ([]note.Signature, error) {
-	_, signatures := splitNote(signed)
-	lines, seen := make([]note.Signature, 0, len(signatures)), make(map[string]bool)
-	for _, line := range signatures {
-		name, encoded, _ := strings.Cut(strings.TrimPrefix(line, signaturePrefix), " ")
-		sig, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil || len(sig) < 4 {
-			return nil, fmt.Errorf("signature of %.60q: not in base64", name)
-		}
-		l := note.Signature{Name: name, Hash: binary.BigEndian.Uint32(sig), Base64: encoded}
-		v, err := p.verifiers.Verifier(l.Name, l.Hash)
-		if err != nil {
-			continue // a stranger's
-		}
-		_, err = decodeStrictly(encoded)
-		switch key := fmt.Sprintf("%s+%08x", l.Name, l.Hash); {
-		case seen[key] && (err != nil || !v.Verify([]byte(text), sig[4:])):
-			return nil, fmt.Errorf("a further signature of %.60q is wrong", name)
-		case err != nil:
-			return nil, fmt.Errorf("signature of %q: %w", name, err)
-		default:
-			seen[key] = true
-		}
-		lines = append(lines, l)
+// maxSignatures is how many signature lines a note has at most, strangers' included.
+const maxSignatures = 100
+
+// A signature is one by a key of the policy, and verified. Those of other keys are ignored.
+type signature struct {
+	by  note.Verifier
+	sig []byte
+}
+
+// openNote verifies a signed note (https://c2sp.org/signed-note): each line must be a signature,
+// and each of a known key right, also where a key signed more than once. So whoever holds the note
+// changes nothing by changing the order of its lines.
+func (p *Policy) openNote(text, lines []byte) (signatures []signature, err error) {
+	if len(lines) == 0 || lines[len(lines)-1] != '\n' {
+		return nil, errors.New("checkpoint: want lines of signatures")
 	}
-	return lines, nil
+	for n := 0; len(lines) > 0; n++ {
+		var line []byte
+		line, lines, _ = bytes.Cut(lines, []byte("\n"))
+		name, sig, isStrict, err := readLine(line)
+		if err == nil && n == maxSignatures {
+			err = fmt.Errorf("over %d signatures", maxSignatures)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint: %w", err)
+		}
+		by, err := p.verifiers.Verifier(name, binary.BigEndian.Uint32(sig))
+		switch {
+		case err != nil: // a stranger's
+			continue
+		case !isStrict:
+			return nil, fmt.Errorf("checkpoint: the signature of %q is wrong: not base64 as it is written", name)
+		case !by.Verify(text, sig[4:]):
+			return nil, fmt.Errorf("checkpoint: the signature of %q is wrong", name)
+		}
+		signatures = append(signatures, signature{by, sig[4:]})
+	}
+	if len(signatures) == 0 {
+		return nil, fmt.Errorf("checkpoint signed by nobody whom the policy names: %w", &note.UnverifiedNoteError{})
+	}
+	return signatures, nil
+}
+
+// readLine reads a signature line: the key's name, and its id with the signature. It reports
+// whether the base64 is the one form of these octets.
+func readLine(line []byte) (name string, sig []byte, isStrict bool, err error) {
+	rest, ok := bytes.CutPrefix(line, signaturePrefix)
+	before, encoded, _ := bytes.Cut(rest, []byte(" "))
+	name = string(before)
+	if !ok || name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '+' || unicode.IsSpace(r) }) {
+		return "", nil, false, fmt.Errorf("line %.60q: want a signature", line)
+	}
+	sig, err = base64.StdEncoding.Strict().AppendDecode(nil, encoded)
+	isStrict = err == nil
+	if !isStrict {
+		sig, err = base64.StdEncoding.AppendDecode(nil, encoded)
+	}
+	// The decoder passes over carriage returns.
+	if err != nil || len(sig) < 5 || base64.StdEncoding.EncodedLen(len(sig)) != len(encoded) {
+		return "", nil, false, fmt.Errorf("signature of %.60q: want an id and a signature in base64", name)
+	}
+	return name, sig, isStrict, nil
 }
 
 // decodeStrictly decodes base64 of which there is only one form: the library ignores the last
@@ -197,18 +242,18 @@ func decodeStrictly(encoded string) ([]byte, error) {
 
 // readLog finds the signature of a log whose origin the checkpoint names, and the time in it if
 // there is one.
-func (v *View) readLog(n *note.Note) error {
+func (v *View) readLog(signatures []signature) error {
 	found := false
 	for _, l := range v.policy.logs {
-		sig := signed(n, l.verifier)
-		if sig == nil || l.Origin != v.Origin {
+		i := slices.IndexFunc(signatures, func(s signature) bool { return s.by == l.verifier })
+		if i < 0 || l.Origin != v.Origin {
 			continue
 		}
 		found = true
 		if !l.timed {
 			continue
 		}
-		t, err := signatureTime(sig)
+		t, err := signatures[i].time()
 		if err != nil {
 			return fmt.Errorf("signature of the log: %w", err)
 		}
@@ -220,14 +265,14 @@ func (v *View) readLog(n *note.Note) error {
 	return nil
 }
 
-func (v *View) readWitnesses(lines []note.Signature) error {
+func (v *View) readWitnesses(signatures []signature) error {
 	for _, w := range v.policy.witnesses {
 		c := Cosignature{Name: w.Name, KeyName: w.KeyName}
-		for i := range lines {
-			if lines[i].Name != w.verifier.Name() || lines[i].Hash != w.verifier.KeyHash() {
+		for _, s := range signatures {
+			if s.by != w.verifier {
 				continue
 			}
-			t, err := signatureTime(&lines[i])
+			t, err := s.time()
 			if err == nil && t.IsZero() {
 				err = fmt.Errorf("no time")
 			}
@@ -252,29 +297,19 @@ func (c *Cosignature) add(t time.Time) {
 	}
 }
 
-// signatureTime reads the time of a signature: the zero time if it has none, which a log's
-// ML-DSA-44 signature may (tlog-cosignature) and a witness's on a checkpoint may not. One from
+// time reads the time with which a signature begins (tlog-cosignature): the zero time if it has
+// none, which a log's ML-DSA-44 signature may and a witness's on a checkpoint may not. One from
 // after the year 9999 cannot be.
-func signatureTime(sig *note.Signature) (time.Time, error) {
-	t, err := fnote.CoSigV1Timestamp(*sig)
+func (s *signature) time() (time.Time, error) {
+	n := binary.BigEndian.Uint64(s.sig) // it was verified, and so is longer
+	t := time.Unix(int64(n), 0).UTC()
 	switch {
-	case err != nil:
-		return time.Time{}, fmt.Errorf("read its time: %w", err)
-	case t.Unix() == 0:
+	case n == 0:
 		return time.Time{}, nil
-	case t.Unix() < 0 || t.UTC().Year() > 9999:
-		return time.Time{}, fmt.Errorf("its time %d is none", uint64(t.Unix()))
+	case int64(n) < 0 || t.Year() > 9999:
+		return time.Time{}, fmt.Errorf("its time %d is none", n)
 	}
-	return t.UTC(), nil
-}
-
-func signed(n *note.Note, v note.Verifier) *note.Signature {
-	for i := range n.Sigs {
-		if n.Sigs[i].Name == v.Name() && n.Sigs[i].Hash == v.KeyHash() {
-			return &n.Sigs[i]
-		}
-	}
-	return nil
+	return t, nil
 }
 
 // satisfied reports whether cosignatures meet the witness or group of a name.

@@ -3,10 +3,6 @@
 package audit_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -38,7 +34,7 @@ func BenchmarkAudit(b *testing.B) {
 			l.add(leaves...)
 			l.publish()
 			a, _ := l.auditor(audit.Config{})
-			floor := time.Duration(kind.signatures) * costP256(b)
+			floor := time.Duration(kind.signatures) * cputime.Of(b, cputime.P256(b))
 			before := cputime.Used(b)
 			b.ResetTimer()
 			look(b, a)
@@ -76,25 +72,4 @@ func costOfIndex(b *testing.B, leaves [][]byte) float64 {
 		}
 	}
 	return (cputime.Used(b) - before).Seconds() / float64(len(leaves))
-}
-
-func costP256(tb testing.TB) time.Duration {
-	tb.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte("x"))
-	sig, err := ecdsa.SignASN1(rand.Reader, k, digest[:])
-	if err != nil {
-		tb.Fatal(err)
-	}
-	const runs = 500
-	begun := cputime.Used(tb)
-	for range runs {
-		if !ecdsa.VerifyASN1(&k.PublicKey, digest[:], sig) {
-			tb.Fatal("refused")
-		}
-	}
-	return (cputime.Used(tb) - begun) / runs
 }
