@@ -3,12 +3,9 @@ package log
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -16,7 +13,6 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/sqlite"
 )
 
@@ -52,12 +48,10 @@ type duplicatesDB struct {
 	writing sync.Mutex // held while the database is opened, written or closed
 
 	mu      sync.RWMutex // guards what follows
-	db      *sqlite.DB   // nil until it is open
-	lookup  *sql.Stmt
-	copied  string // the folder of the copy that is open, while the folder cannot be written
-	ready   bool   // every entry of the tree is known
-	reading string // how far, until then
-	next    uint64 // entries below it are in the database
+	db      *sqlite.DB   // nil until it is open; a copy while the folder cannot be written
+	ready   bool         // every entry of the tree is known
+	reading string       // how far, until then
+	next    uint64       // entries below it are in the database
 	since   map[key]known
 	claims  int            // that were neither settled nor released
 	last    *poclog.Config // the newest config entry in memory
@@ -82,9 +76,13 @@ func (d *duplicatesDB) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unwritable := d.openFolder(ctx)
-	if unwritable != nil {
-		if err := d.openCopy(ctx, !damaged); err != nil {
+	file := sqlite.Derived{Path: d.path, Schema: duplicateSchema, Use: func(db *sqlite.DB) error { return d.use(ctx, db) }, Told: d.tellDamaged}
+	var unwritable error
+	if d.db == nil || d.db.IsTemporary() {
+		unwritable = file.Open()
+	}
+	if d.db == nil {
+		if err := file.OpenCopy(!damaged); err != nil {
 			return errors.Join(unwritable, err)
 		}
 	}
@@ -97,86 +95,31 @@ func (d *duplicatesDB) open(ctx context.Context) error {
 	return unwritable
 }
 
-func (d *duplicatesDB) openFolder(ctx context.Context) error {
-	if d.db != nil && d.copied == "" {
-		return nil
-	}
-	if err := durable.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
-		return err
-	}
-	return d.use(ctx, d.path, "")
-}
-
-// openCopy opens a copy of the database in a temporary folder, or a new one.
-func (d *duplicatesDB) openCopy(ctx context.Context, whole bool) (err error) {
-	if d.db != nil {
-		return nil
-	}
-	dir, err := os.MkdirTemp("", "poclog-duplicates-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
-	path := filepath.Join(dir, filepath.Base(d.path))
-	if whole {
-		if err := sqlite.Copy(d.path, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return d.use(ctx, path, dir)
-}
-
-// use opens a database, and takes it in place of the one that is open. One that is damaged, or not
-// of this tree, is made anew.
-func (d *duplicatesDB) use(ctx context.Context, path, copied string) error {
-	db, next, err := d.read(ctx, path)
-	if sqlite.IsDamaged(err) || errors.Is(err, errOtherEntries) {
-		d.logger.Warn(isDamaged, "file", path, "error", err)
-		if err := sqlite.Remove(path); err != nil {
-			return err
-		}
-		db, next, err = d.read(ctx, path)
-	}
-	if err != nil {
-		return err
-	}
-	lookup, err := db.Read.Prepare(lookupKnown)
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	err = d.drop()
-	d.db, d.lookup, d.copied, d.next = db, lookup, copied, next
-	return err
-}
-
-const isDamaged = "the list of known evidence is damaged: it is made anew from the entries"
-
-var errOtherEntries = errors.New("it is not of this log's entries")
-
-// read opens a database, makes one where there is none, and holds it to the tree.
-func (d *duplicatesDB) read(ctx context.Context, path string) (db *sqlite.DB, next uint64, err error) {
-	if err := sqlite.Create(path, duplicateSchema); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, 0, fmt.Errorf("make the list of known evidence: %w", err)
-	}
-	if db, err = sqlite.Open(path, duplicateSchema); err != nil {
-		return nil, 0, fmt.Errorf("open the list of known evidence: %w", err)
-	}
+// use takes a database in place of the one that is open, if it is of this tree.
+func (d *duplicatesDB) use(ctx context.Context, db *sqlite.DB) error {
+	var next uint64
 	var last []byte
-	err = db.QueryRow(`SELECT next, last FROM state`).Scan(&next, &last)
+	err := db.QueryRowContext(ctx, `SELECT next, last FROM state`).Scan(&next, &last)
 	if err == nil {
 		err = d.isOf(ctx, next, last)
 	}
 	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("open the list of known evidence: %w", err), db.Close())
+		return fmt.Errorf("open the list of known evidence: %w", err)
 	}
-	return db, next, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.db.Close(); err != nil {
+		d.logger.Warn("close the copy of the list of known evidence", "error", err)
+	}
+	d.db, d.next = db, next
+	return nil
 }
+
+func (d *duplicatesDB) tellDamaged(err error) {
+	d.logger.Warn("the list of known evidence is damaged: it is made anew from the entries", "file", d.path, "error", err)
+}
+
+const errOtherEntries = sqlite.Damage("it is not of this log's entries")
 
 // isOf holds how far a database is to the tree.
 func (d *duplicatesDB) isOf(ctx context.Context, next uint64, last []byte) error {
@@ -194,19 +137,6 @@ func (d *duplicatesDB) isOf(ctx context.Context, next uint64, last []byte) error
 	return err
 }
 
-// drop closes what is open. The caller holds mu.
-func (d *duplicatesDB) drop() (err error) {
-	if d.db == nil {
-		return nil
-	}
-	err = errors.Join(d.lookup.Close(), d.db.Close())
-	if d.copied != "" {
-		err = errors.Join(err, os.RemoveAll(d.copied))
-	}
-	d.db, d.lookup, d.copied = nil, nil, ""
-	return err
-}
-
 // remove removes a database that was found damaged while it was open.
 func (d *duplicatesDB) remove() (damaged bool, err error) {
 	d.mu.Lock()
@@ -214,12 +144,12 @@ func (d *duplicatesDB) remove() (damaged bool, err error) {
 	if d.damaged == nil {
 		return false, nil
 	}
-	d.logger.Warn(isDamaged, "file", d.path, "error", d.damaged)
-	inFolder := d.copied == ""
-	if err := d.drop(); err != nil {
+	d.tellDamaged(d.damaged)
+	inFolder := !d.db.IsTemporary()
+	if err := d.db.Close(); err != nil {
 		d.logger.Warn("close the damaged list of known evidence", "error", err)
 	}
-	d.damaged = nil
+	d.db, d.damaged = nil, nil
 	if inFolder {
 		err = sqlite.Remove(d.path)
 	}
@@ -231,6 +161,7 @@ func (d *duplicatesDB) close() error {
 	defer d.writing.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ready = false
-	return d.drop()
+	err := d.db.Close()
+	d.db, d.ready = nil, false
+	return err
 }

@@ -245,7 +245,7 @@ func (d *duplicatesDB) look(ctx context.Context, key key) (k known, ok bool, err
 	if !d.ready {
 		return k, false, fmt.Errorf("the log's entries %s", d.reading)
 	}
-	switch err = d.lookup.QueryRowContext(ctx, key[:]).Scan(&k.number, &k.proved); {
+	switch err = d.db.Row(ctx, lookupKnown, key[:]).Scan(&k.number, &k.proved); {
 	case err == nil:
 		ok = true
 	case !errors.Is(err, sql.ErrNoRows):

@@ -16,7 +16,6 @@ import (
 // wrote since the check began is not judged.
 type duplicatesCheck struct {
 	db     *sqlite.DB
-	lookup *sql.Stmt
 	next   uint64 // entries below it were known when the check began
 	ahead  bool   // so were entries that are not published: config may be one of them
 	config []byte // the newest config entry among them, as it was known then
@@ -39,10 +38,7 @@ func openDuplicates(path string, size uint64) (*duplicatesCheck, error) {
 		return nil, err
 	}
 	d := &duplicatesCheck{db: db}
-	if d.lookup, err = db.Read.Prepare(lookupKnown); err == nil {
-		err = db.Read.QueryRow(`SELECT next, config FROM state`).Scan(&d.next, &d.config)
-	}
-	if err != nil {
+	if err := db.Read.QueryRow(`SELECT next, config FROM state`).Scan(&d.next, &d.config); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	d.ahead, d.next = d.next > size, min(d.next, size)
@@ -69,7 +65,7 @@ func (d *duplicatesCheck) entry(ctx context.Context, number uint64, leaf []byte,
 	proved := provedBy(l.Proof)
 	for _, key := range answered(l.Proof) {
 		var k known
-		err := d.lookup.QueryRowContext(ctx, key[:]).Scan(&k.number, &k.proved)
+		err := d.db.Row(ctx, lookupKnown, key[:]).Scan(&k.number, &k.proved)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			detail = "the list of known evidence lacks it"

@@ -14,7 +14,6 @@ import (
 	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/index"
@@ -142,14 +141,9 @@ func (x *indexer) open(ctx context.Context) (*indexmap.Map, error) {
 	if m := x.current(); m != nil {
 		return m, nil
 	}
-	m, err := x.read(ctx)
-	if sqlite.IsDamaged(err) || errors.Is(err, errOtherRoot) {
+	m, err := sqlite.Anew(func() (*indexmap.Map, error) { return x.read(ctx) }, func() error { return sqlite.Remove(x.path) }, func(err error) {
 		x.logger.Warn("the index is damaged: it is made anew from the entries", "file", x.path, "error", err)
-		if err := sqlite.Remove(x.path); err != nil {
-			return nil, err
-		}
-		m, err = x.read(ctx)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -159,13 +153,10 @@ func (x *indexer) open(ctx context.Context) (*indexmap.Map, error) {
 	return m, nil
 }
 
-var errOtherRoot = errors.New("its root is not that of its index entry")
+const errOtherRoot = sqlite.Damage("its root is not that of its index entry")
 
 // read reads the map from its file, and holds it to the index entry that it followed last.
 func (x *indexer) read(ctx context.Context) (*indexmap.Map, error) {
-	if err := durable.MkdirAll(filepath.Dir(x.path), 0o700); err != nil {
-		return nil, err
-	}
 	m, err := indexmap.Open(x.path, func(done, total int) {
 		x.mu.Lock()
 		defer x.mu.Unlock()

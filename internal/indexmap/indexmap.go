@@ -18,7 +18,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 
@@ -62,10 +61,7 @@ type State struct {
 // is told how many names of how many are in the tree: building it takes about ten seconds for a
 // million.
 func Open(path string, progress func(done, total int)) (*Map, error) {
-	if err := sqlite.Create(path, schema); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make the index: %w", err)
-	}
-	db, err := sqlite.Open(path, schema)
+	db, err := sqlite.Make(path, schema)
 	if err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 
 	driver "modernc.org/sqlite" // the driver "sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -41,6 +42,9 @@ type Schema []string
 type DB struct {
 	*sql.DB
 	Read *sql.DB // connections that cannot write, and do not wait for who does
+
+	temporary string   // the folder that Close removes; empty: none
+	prepared  sync.Map // of *sql.Stmt on Read, by query
 }
 
 // Create makes a database with the tables of a schema, for its owner alone. It is durable and whole
@@ -91,6 +95,87 @@ func Open(path string, s Schema) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	return db, nil
+}
+
+// Make opens a database, and makes it where there is none, with the folder above it.
+func Make(path string, s Schema) (*DB, error) {
+	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := Create(path, s); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make %s: %w", path, err)
+	}
+	return Open(path, s)
+}
+
+// A Derived is a database whose content can be made anew. Use takes it in use; if it fails, the
+// database is closed. One that is damaged is removed and opened once more, of which Told hears.
+type Derived struct {
+	Path   string
+	Schema Schema
+	Use    func(*DB) error
+	Told   func(error)
+}
+
+// Open opens the database in its file.
+func (d *Derived) Open() error {
+	return d.open(func() (*DB, error) { return Make(d.Path, d.Schema) }, func() error { return Remove(d.Path) })
+}
+
+// OpenCopy opens a copy of a database that nobody writes to, in a folder that Close removes. Where
+// there is none that is whole, it is a new one.
+func (d *Derived) OpenCopy(whole bool) error {
+	return d.open(func() (*DB, error) { return d.temporary(whole) }, func() error { whole = false; return nil })
+}
+
+func (d *Derived) open(open func() (*DB, error), remove func() error) error {
+	_, err := Anew(func() (*DB, error) {
+		db, err := open()
+		if err != nil {
+			return nil, err
+		}
+		if err := d.Use(db); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		return db, nil
+	}, remove, d.Told)
+	return err
+}
+
+func (d *Derived) temporary(whole bool) (db *DB, err error) {
+	dir, err := os.MkdirTemp("", "poclog-*")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, filepath.Base(d.Path))
+	if !whole || Copy(d.Path, path) != nil {
+		err = Remove(path)
+	}
+	if err == nil {
+		db, err = Make(path, d.Schema)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	db.temporary = dir
+	return db, nil
+}
+
+// IsTemporary reports whether a database, if there is one, is a copy in a folder of its own.
+func (d *DB) IsTemporary() bool { return d != nil && d.temporary != "" }
+
+// Anew opens what is derived from elsewhere. If it is damaged, told hears so, it is removed, and is
+// opened once more.
+func Anew[T any](open func() (T, error), remove func() error, told func(error)) (T, error) {
+	v, err := open()
+	if !IsDamaged(err) {
+		return v, err
+	}
+	told(err)
+	if err := remove(); err != nil {
+		return v, err
+	}
+	return open()
 }
 
 func connect(path string) (*DB, error) {
@@ -157,8 +242,48 @@ func (s Schema) version(q interface{ QueryRow(string, ...any) *sql.Row }, least 
 	return version, nil
 }
 
-// Close closes all connections.
-func (d *DB) Close() error { return errors.Join(d.Read.Close(), d.DB.Close()) }
+// Close closes all connections, with the statements that were prepared on them. It does nothing
+// where there is no database.
+func (d *DB) Close() error {
+	if d == nil {
+		return nil
+	}
+	err := errors.Join(d.Read.Close(), d.DB.Close())
+	if d.temporary != "" {
+		err = errors.Join(err, os.RemoveAll(d.temporary))
+	}
+	return err
+}
+
+// Row asks for one row on a connection that reads. The query is parsed once, for all who ask it.
+func (d *DB) Row(ctx context.Context, query string, args ...any) *sql.Row {
+	s, ok := d.prepared.Load(query)
+	if !ok {
+		fresh, err := d.Read.PrepareContext(ctx, query)
+		if err != nil {
+			return d.Read.QueryRowContext(ctx, query, args...) // it fails in the same way
+		}
+		if s, ok = d.prepared.LoadOrStore(query, fresh); ok {
+			_ = fresh.Close() // another was faster
+		}
+	}
+	return s.(*sql.Stmt).QueryRowContext(ctx, args...)
+}
+
+// Each calls a function with each row of a query. The function scans it.
+func Each(ctx context.Context, db *sql.DB, query string, args []any, do func(*sql.Rows) error) error {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
 
 // A Statement is one that many transactions make. It is parsed once.
 type Statement struct{ stmt *sql.Stmt }
@@ -218,11 +343,19 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// IsDamaged reports whether an error says that a file is no whole database, or of no version that
-// the schema knows: who can make its content anew does so.
+// A Damage is an error of content that is to be made anew from where it is derived.
+type Damage string
+
+func (d Damage) Error() string { return string(d) }
+
+// IsDamaged reports whether an error says that a file is no whole database, of no version that the
+// schema knows, or has a [Damage]: who can make its content anew does so.
 func IsDamaged(err error) bool {
-	var e *driver.Error
-	return errors.Is(err, errVersion) || errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
+	if _, ok := errors.AsType[Damage](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*driver.Error](err)
+	return ok && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
 }
 
 // Remove removes a database that is not open, with the files beside it. One that is not there is
@@ -236,7 +369,7 @@ func Remove(path string) error {
 	return nil
 }
 
-var errVersion = errors.New("a version that is unknown")
+const errVersion = Damage("a version that is unknown")
 
 // errRace says that a statement found another state than the one on which it was decided.
 var errRace = errors.New("another process was faster")

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -269,5 +270,38 @@ func TestRemoveLeavesNothingOfADatabase(t *testing.T) {
 		if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 0 {
 			t.Errorf("%v, %v: want an empty folder", left, err)
 		}
+	}
+}
+
+// A copy is in a folder of its own, which goes with it; a damaged database is made anew.
+func TestDerivedIsCopiedOrMadeAnew(t *testing.T) {
+	path, s := create(t, Schema{`CREATE TABLE t (n INTEGER)`, `INSERT INTO t VALUES (7)`}), Schema{`CREATE TABLE t (n INTEGER)`, `INSERT INTO t VALUES (7)`}
+	var db *DB
+	told := 0
+	d := Derived{Path: path, Schema: s, Use: func(opened *DB) error { db = opened; return nil }, Told: func(error) { told++ }}
+	for _, whole := range []bool{true, false} {
+		if err := d.OpenCopy(whole); err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if err := db.Row(t.Context(), `SELECT n FROM t`).Scan(&n); err != nil || n != 7 || !db.IsTemporary() {
+			t.Errorf("%d of a copy, %v", n, err)
+		}
+		dir := db.temporary
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the copy is there after it was closed: %v", err)
+		}
+	}
+	if err := os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Open(); err != nil || told != 1 || db.IsTemporary() {
+		t.Errorf("a damaged database: told %d times, %v", told, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }

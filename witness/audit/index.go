@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/poclog/poclog/client"
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify"
@@ -29,19 +28,10 @@ func (a *Auditor) index(origin string) (*indexmap.Map, error) {
 	if m := a.indexes[origin]; m != nil {
 		return m, nil
 	}
-	dir := filepath.Join(a.dir, dirIndex)
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, fmt.Sprintf("%x.db", hashOf(origin)))
-	m, err := indexmap.Open(path, nil)
-	if sqlite.IsDamaged(err) {
+	path := filepath.Join(a.dir, dirIndex, fmt.Sprintf("%x.db", hashOf(origin)))
+	m, err := sqlite.Anew(func() (*indexmap.Map, error) { return indexmap.Open(path, nil) }, func() error { return sqlite.Remove(path) }, func(err error) {
 		a.cfg.Logger.Warn("the index is damaged: it is made anew from the log's entries", "origin", origin, "file", path, "error", err)
-		if err := sqlite.Remove(path); err != nil {
-			return nil, err
-		}
-		m, err = indexmap.Open(path, nil)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}

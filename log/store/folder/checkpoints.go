@@ -5,13 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/log/store"
 )
@@ -40,15 +37,9 @@ func (c *checkpoints) open() (*sqlite.DB, error) {
 	if c.db != nil {
 		return c.db, nil
 	}
-	if err := durable.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
-		return nil, err
-	}
-	if err := sqlite.Create(c.path, checkpointSchema); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make %s: %w", c.path, err)
-	}
-	db, err := sqlite.Open(c.path, checkpointSchema)
+	db, err := sqlite.Make(c.path, checkpointSchema)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", c.path, err)
+		return nil, fmt.Errorf("open the kept checkpoints: %w", err)
 	}
 	c.db = db
 	return db, nil
@@ -57,9 +48,6 @@ func (c *checkpoints) open() (*sqlite.DB, error) {
 func (c *checkpoints) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.db == nil {
-		return nil
-	}
 	return c.db.Close()
 }
 

@@ -3,6 +3,7 @@ package folder
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/sqlite"
 )
 
 // EachTile calls a function with the path and the bytes of every tile and entry bundle of a log's
@@ -123,23 +125,15 @@ func EachCheckpoint(ctx context.Context, dir string, f func(size uint64, seen ti
 		return err
 	}
 	defer c.close()
-	rows, err := db.Read.QueryContext(ctx, `SELECT size, seen, signed, indexed FROM checkpoints ORDER BY size, seen`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return sqlite.Each(ctx, db.Read, `SELECT size, seen, signed, indexed FROM checkpoints ORDER BY size, seen`, nil, func(rows *sql.Rows) error {
 		var size, seen int64
 		var signed []byte
 		var indexed bool
 		if err := rows.Scan(&size, &seen, &signed, &indexed); err != nil {
 			return err
 		}
-		if err := f(uint64(size), time.Unix(seen, 0), signed, indexed); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+		return f(uint64(size), time.Unix(seen, 0), signed, indexed)
+	})
 }
 
 // MarkMoved has the guard file say that its log is served elsewhere, before its text.

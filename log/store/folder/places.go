@@ -48,10 +48,8 @@ type places struct {
 
 	mu      sync.RWMutex // guards what follows
 	db      *sqlite.DB   // nil until it is open
-	lookup  *sql.Stmt
-	copied  string // the folder of the copy that is open
-	serving bool   // the database in the folder is this process's to write
-	damaged bool   // it is to be made anew
+	serving bool         // the database in the folder is this process's to write
+	damaged bool         // it is to be made anew
 	closed  bool
 	fresh   map[poclog.Digest]place
 	leaving map[poclog.Digest]place // are being written
@@ -100,15 +98,12 @@ func (p *places) openFolder() error {
 	if err != nil && p.logger != nil {
 		p.logger.Warn("close the list of where evidence is", "error", err)
 	}
-	if err := durable.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
-		return err
-	}
 	if damaged {
 		if err := sqlite.Remove(p.path); err != nil {
 			return err
 		}
 	}
-	if err := p.make(p.path, ""); err != nil {
+	if err := p.file().Open(); err != nil {
 		return err
 	}
 	return p.follow(context.Background(), true)
@@ -123,94 +118,54 @@ func (p *places) openReading() error {
 	if list, _, err := segments(p.dir); err != nil || len(list) == 0 || done {
 		return err
 	}
-	if err := p.use(p.path, ""); err == nil {
-		return nil
+	if db, err := sqlite.Open(p.path, placeSchema); err == nil {
+		if p.use(db) == nil {
+			return nil
+		}
+		_ = db.Close() // it cannot be read: a copy may be
 	}
-	dir, err := os.MkdirTemp("", "poclog-evidence-*")
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, filepath.Base(p.path))
-	if sqlite.Copy(p.path, path) != nil {
-		err = sqlite.Remove(path)
-	}
-	if err == nil {
-		err = p.make(path, dir)
-	}
-	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
-	}
-	return nil
+	return p.file().OpenCopy(true)
 }
 
-// make opens a database, and makes it where there is none that is whole.
-func (p *places) make(path, copied string) error {
-	if err := sqlite.Create(path, placeSchema); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	err := p.use(path, copied)
-	if !sqlite.IsDamaged(err) {
-		return err
-	}
-	if p.logger != nil {
-		p.logger.Warn("the list of where evidence is is damaged: it is made anew from the segments", "file", path, "error", err)
-	}
-	if err := errors.Join(sqlite.Remove(path), sqlite.Create(path, placeSchema)); err != nil {
-		return err
-	}
-	return p.use(path, copied)
+func (p *places) file() *sqlite.Derived {
+	return &sqlite.Derived{Path: p.path, Schema: placeSchema, Use: p.use, Told: func(err error) {
+		if p.logger != nil {
+			p.logger.Warn("the list of where evidence is is damaged: it is made anew from the segments", "file", p.path, "error", err)
+		}
+	}}
 }
 
-// use opens a database. None is open.
-func (p *places) use(path, copied string) error {
-	db, err := sqlite.Open(path, placeSchema)
-	if err != nil {
-		return err
-	}
+// use takes a database. None is in use.
+func (p *places) use(db *sqlite.DB) error {
 	ends, err := readEnds(db)
 	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	lookup, err := db.Read.Prepare(`SELECT name, at, size FROM places JOIN segments ON id = segment WHERE digest = ?`)
-	if err != nil {
-		return errors.Join(err, db.Close())
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.db, p.lookup, p.copied, p.ends, p.damaged = db, lookup, copied, ends, false
+	p.db, p.ends, p.damaged = db, ends, false
 	clear(p.moved)
 	return nil
 }
 
 // readEnds returns up to where a database has the segments. Some may be gone by now, or be shorter in
 // a copy: what is not in its place is written anew when it is put.
-func readEnds(db *sqlite.DB) (ends map[string]int64, err error) {
-	rows, err := db.Read.Query(`SELECT name, end FROM segments`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for ends = make(map[string]int64); rows.Next(); {
+func readEnds(db *sqlite.DB) (map[string]int64, error) {
+	ends := make(map[string]int64)
+	err := sqlite.Each(context.Background(), db.Read, `SELECT name, end FROM segments`, nil, func(rows *sql.Rows) error {
 		var name string
 		var end int64
-		if err := rows.Scan(&name, &end); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&name, &end)
 		ends[name] = end
-	}
-	return ends, rows.Err()
+		return err
+	})
+	return ends, err
 }
 
 // drop closes what is open. The caller holds mu.
 func (p *places) drop() (err error) {
-	if p.db == nil {
-		return nil
-	}
-	err = errors.Join(p.lookup.Close(), p.db.Close())
-	if p.copied != "" {
-		err = errors.Join(err, os.RemoveAll(p.copied))
-	}
-	p.db, p.lookup, p.copied = nil, nil, ""
+	err = p.db.Close()
+	p.db = nil
 	return err
 }
 
@@ -242,7 +197,7 @@ func (p *places) followOne(ctx context.Context, s segment, serve bool) error {
 	info, err := os.Stat(path)
 	p.mu.RLock()
 	last := p.ends[s.name]
-	own := serve || p.copied != ""
+	own := serve || p.db.IsTemporary()
 	p.mu.RUnlock()
 	if err != nil || info.Size() <= last {
 		return err
@@ -323,7 +278,7 @@ func (p *places) look(ctx context.Context, d poclog.Digest) (at place, ok, follo
 		return at, true, false, nil
 	}
 	if p.db != nil {
-		err = p.lookup.QueryRowContext(ctx, d[:]).Scan(&at.segment, &at.at, &at.size)
+		err = p.db.Row(ctx, `SELECT name, at, size FROM places JOIN segments ON id = segment WHERE digest = ?`, d[:]).Scan(&at.segment, &at.at, &at.size)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return at, err == nil, false, err
 		}
