@@ -14,6 +14,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,18 +98,8 @@ func New(c Config) (*Client, error) {
 }
 
 func (c *Config) setDefaults() {
-	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
-	}
-	if c.Attempts == 0 {
-		c.Attempts = DefaultAttempts
-	}
-	if c.MaxWait == 0 {
-		c.MaxWait = DefaultMaxWait
-	}
-	if c.UserAgent == "" {
-		c.UserAgent = "poclog"
-	}
+	c.Timeout, c.Attempts, c.MaxWait = cmp.Or(c.Timeout, DefaultTimeout), cmp.Or(c.Attempts, DefaultAttempts), cmp.Or(c.MaxWait, DefaultMaxWait)
+	c.UserAgent = cmp.Or(c.UserAgent, "poclog")
 	if c.Wait == nil {
 		c.Wait = pause.For
 	}

@@ -59,8 +59,7 @@ func (e *transportError) Unwrap() error { return e.err }
 // Temporary reports whether a failed request may succeed later: the log was out of reach,
 // overloaded or failing.
 func Temporary(err error) bool {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p.Temporary()
 	}
 	var t *transportError
@@ -70,8 +69,7 @@ func Temporary(err error) bool {
 
 // asked returns how long the log asked to wait.
 func asked(err error) time.Duration {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p.RetryAfter
 	}
 	return 0

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,9 +36,6 @@ var errUnread = errors.New("entries were left unread without an error")
 // each must read entries to their end or return an error, also the one that entries yield. It moves
 // a cursor of its own as it handles them: {index + 1, checkpoint.Signed}. Poll 0 is [DefaultPoll].
 func (c *Client) Follow(ctx context.Context, from Cursor, poll time.Duration, each func(*Checkpoint, iter.Seq2[Leaf, error]) error) error {
-	if poll == 0 {
-		poll = DefaultPoll
-	}
 	last, err := c.cursor(from)
 	if err != nil {
 		return err
@@ -57,7 +55,7 @@ func (c *Client) Follow(ctx context.Context, from Cursor, poll time.Duration, ea
 			}
 			last, next = cp, cp.Size
 		}
-		if err := c.Wait(ctx, poll); err != nil {
+		if err := c.Wait(ctx, cmp.Or(poll, DefaultPoll)); err != nil {
 			return err
 		}
 	}

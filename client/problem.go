@@ -43,8 +43,7 @@ func (p *Problem) Temporary() bool {
 
 // StatusOf returns the HTTP status of a [*Problem] in err, or 0.
 func StatusOf(err error) int {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p.Status
 	}
 	return 0

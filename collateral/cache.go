@@ -1,6 +1,7 @@
 package collateral
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,18 +43,8 @@ func (c *Config) setDefaults() error {
 	if c.Refresh < 0 || c.Backoff < 0 {
 		return fmt.Errorf("collateral: refresh %s, backoff %s: want none negative", c.Refresh, c.Backoff)
 	}
-	if c.Refresh == 0 {
-		c.Refresh = DefaultRefresh
-	}
-	if c.Backoff == 0 {
-		c.Backoff = minBackoff
-	}
-	if c.UserAgent == "" {
-		c.UserAgent = "poclog"
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Refresh, c.Backoff = cmp.Or(c.Refresh, DefaultRefresh), cmp.Or(c.Backoff, minBackoff)
+	c.UserAgent, c.Logger = cmp.Or(c.UserAgent, "poclog"), cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -76,8 +76,7 @@ func (c *Cache) get(ctx context.Context, url string) (*Answer, error) {
 // alone, and only where the issuer need not have one: what is missing on the way to it is a
 // failure.
 func orNone(err error) error {
-	var s *statusError
-	if errors.As(err, &s) && s.status == http.StatusNotFound {
+	if s, ok := errors.AsType[*statusError](err); ok && s.status == http.StatusNotFound {
 		return fmt.Errorf("%w: %w", s, ErrNone)
 	}
 	return err
@@ -111,8 +110,7 @@ func (c *Cache) backoff(failures int, err error) time.Duration {
 	}
 	d = min(d, maxBackoff)
 	d = d/2 + time.Duration(c.cfg.Rand()*float64(d/2))
-	var s *statusError
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*statusError](err); ok {
 		d = max(d, s.after)
 	}
 	return d

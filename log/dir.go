@@ -17,6 +17,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,10 +67,7 @@ type InitOptions struct {
 // Init makes a log in a directory that does not exist or is empty, with new keys. It never
 // overwrites anything.
 func Init(dir string, o InitOptions) error {
-	guard := o.Guard
-	if guard == "" {
-		guard = GuardPath(dir)
-	}
+	guard := cmp.Or(o.Guard, GuardPath(dir))
 	if _, err := os.Lstat(guard); err == nil {
 		return fmt.Errorf("guard file %s exists: it belongs to a log", guard)
 	}

@@ -40,10 +40,7 @@ func (s *Service) getIndex(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", poclog.ReceiptType)
-	w.Header().Set("Cache-Control", "public, max-age=10")
-	_, _ = w.Write(receipt) // the client may be gone
-	return nil
+	return httpd.Send(w, poclog.ReceiptType, shortly, receipt)
 }
 
 // headReceipt returns the receipt of an index entry in the published tree, and that tree's size.
@@ -83,20 +80,20 @@ func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
 	if last := lastOf(d); last != nil && *last < greatest(d) {
 		q.link(w, *last, size)
 	}
-	w.Header().Set("Content-Type", poclog.DossierType)
-	w.Header().Set("Cache-Control", "public, max-age=10")
-	return s.writeBuilt(w, r, file, done)
+	return s.sendBuilt(w, r, poclog.DossierType, shortly, file, done)
 }
 
-// writeBuilt writes an answer that was built in memory: whoever reads it slowly holds memory, of
-// which an address has its share, and no place for building.
-func (s *Service) writeBuilt(w http.ResponseWriter, r *http.Request, file []byte, built func()) error {
+// shortly is how long others may keep what changes with the index.
+const shortly = "public, max-age=10"
+
+// sendBuilt sends an answer that was built in memory: whoever reads it slowly holds memory, of which
+// an address has its share, and no place for building.
+func (s *Service) sendBuilt(w http.ResponseWriter, r *http.Request, mediaType, cache string, file []byte, built func()) error {
 	if err := httpd.Hold(r.Context(), int64(len(file))); err != nil {
 		return err
 	}
 	built()
-	_, _ = w.Write(file) // the client may be gone
-	return nil
+	return httpd.Send(w, mediaType, cache, file)
 }
 
 // getPage answers with a further page, in the tree of a size.
@@ -124,9 +121,7 @@ func (s *Service) getPage(w http.ResponseWriter, r *http.Request, q *question, b
 	if last := page.Entries[len(page.Entries)-1].Number; last < numbers[len(numbers)-1] {
 		q.link(w, last, q.tree)
 	}
-	w.Header().Set("Content-Type", poclog.DossierPageType)
-	immutable(w)
-	return s.writeBuilt(w, r, file, built)
+	return s.sendBuilt(w, r, poclog.DossierPageType, httpd.Immutable, file, built)
 }
 
 // A question is what a client asks a dossier of.

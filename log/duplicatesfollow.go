@@ -12,6 +12,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/internal/sqlite"
 )
 
@@ -19,10 +20,8 @@ import (
 // and nothing is admitted meanwhile.
 func (d *duplicatesDB) run(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, duplicatesPause) != nil {
 			return
-		case <-time.After(duplicatesPause):
 		}
 		if err := d.turn(ctx); ctx.Err() == nil {
 			d.failed(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/log/store"
 )
 
@@ -81,10 +82,8 @@ func sharedRow(r row) store.KnownRow {
 
 func (d *sharedDuplicates) run(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, duplicatesPause) != nil {
 			return
-		case <-time.After(duplicatesPause):
 		}
 		err := d.follow(ctx)
 		if ctx.Err() != nil {
@@ -151,10 +150,8 @@ func (d *sharedDuplicates) claim(ctx context.Context, e *poclog.Entry) (uint64, 
 		if !errors.Is(err, store.ErrClaimed) {
 			return 0, false, refuse(kindUnavailable, "%w", err)
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, claimAgain) != nil {
 			return 0, false, refuse(kindUnavailable, "%w", err)
-		case <-time.After(claimAgain):
 		}
 	}
 }

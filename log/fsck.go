@@ -307,8 +307,7 @@ func (f *checker) follow(ctx context.Context, first uint64, entries [][]byte, de
 		return nil
 	}
 	err := f.index.Follow(ctx, first, entries)
-	var wrong *indexmap.WrongError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*indexmap.WrongError](err); ok {
 		f.index = nil
 		details[wrong.Entry-first] = wrong.What + "; later index entries were not checked"
 		return nil

@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,10 +67,7 @@ func (s *Service) getCheckpoint(w http.ResponseWriter, _ *http.Request) error {
 	if checkpoint == nil {
 		return refuse(kindUnavailable, "no checkpoint was published yet%s", s.roster.waiting())
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(checkpoint) // the client may be gone
-	return nil
+	return httpd.Send(w, httpd.Text, "no-cache", checkpoint)
 }
 
 // tilePath is what clients may read of the tiles' folder: it also holds Tessera's own state.
@@ -97,10 +95,7 @@ func parseTilePath(path string) (level, index, width uint64, err error) {
 	if path != "/"+again {
 		return 0, 0, 0, fmt.Errorf("want /%s", again)
 	}
-	if width = uint64(partial); width == 0 {
-		width = layout.TileWidth
-	}
-	return level, index, width, nil
+	return level, index, cmp.Or(uint64(partial), layout.TileWidth), nil
 }
 
 // inTree reports whether a tile is wholly in a tree. Tiles beyond the published tree can still
@@ -127,14 +122,10 @@ func (s *Service) getTile(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer f.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
-	immutable(w)
+	w.Header().Set("Cache-Control", httpd.Immutable)
 	w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
 	_, _ = io.Copy(w, f) // the client may be gone
 	return nil
-}
-
-func immutable(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 }
 
 func notFound(err error, format string, args ...any) error {
@@ -150,24 +141,22 @@ func (s *Service) postProof(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a, err := s.admit(r.Context(), sub)
+	return s.answer(w, a, err)
+}
+
+// answer sends the receipt of an admission, if there is one. A client that is gone can ask again.
+func (s *Service) answer(w http.ResponseWriter, a *admission, err error) error {
 	if err != nil {
 		return err
 	}
-	s.answer(w, a)
-	return nil
-}
-
-// answer sends a receipt.
-func (s *Service) answer(w http.ResponseWriter, a *admission) {
 	s.metrics.answered(a.isNew)
 	w.Header().Set("Content-Type", poclog.ReceiptType)
 	w.Header().Set("Cache-Control", "no-store")
-	status := http.StatusOK
 	if a.isNew {
-		status = http.StatusCreated
+		w.WriteHeader(http.StatusCreated)
 	}
-	w.WriteHeader(status)
-	_, _ = w.Write(a.receipt) // the client may be gone: it can ask again
+	_, _ = w.Write(a.receipt)
+	return nil
 }
 
 // readSubmission reads a body of one of the media types, no further than its limit.
@@ -248,7 +237,7 @@ func (s *Service) getEvidence(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Disposition", "attachment")
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	immutable(w)
+	w.Header().Set("Cache-Control", httpd.Immutable)
 	_, _ = io.Copy(w, io.MultiReader(bytes.NewReader(begin[:n]), f)) // the client may be gone
 	return nil
 }
@@ -258,10 +247,7 @@ func (s *Service) withheld() (map[poclog.Digest]bool, error) {
 }
 
 func (s *Service) getPolicy(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(s.rules.file) // the client may be gone
-	return nil
+	return httpd.Send(w, httpd.JSON, "no-cache", s.rules.file)
 }
 
 // servedPolicy goes before the tlog-policy that a log serves.
@@ -270,10 +256,7 @@ const servedPolicy = "# As the log itself serves it, for convenience. Trust come
 
 // getClientPolicy answers the tlog-policy for clients, as it was when the log started.
 func (s *Service) getClientPolicy(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(append([]byte(servedPolicy), s.rules.ownText...)) // the client may be gone
-	return nil
+	return httpd.Send(w, httpd.Text, "no-cache", append([]byte(servedPolicy), s.rules.ownText...))
 }
 
 // health says whether the log publishes; its JSON is a stable schema.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/indexmap"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -62,14 +63,12 @@ func (x *indexer) run(ctx context.Context) {
 			return
 		}
 		x.failed(err)
-		pause := x.every / 4
+		rest := x.every / 4
 		if err != nil {
-			pause = max(indexPause, pause)
+			rest = max(indexPause, rest)
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, rest) != nil {
 			return
-		case <-time.After(pause):
 		}
 	}
 }

@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,9 +40,7 @@ func Move(ctx context.Context, dir, guard string, to *mysqls3.Config, say func(s
 		}
 		return fmt.Errorf("%s says already where log %s is kept", fileStore, dir)
 	}
-	if guard == "" {
-		guard = GuardPath(dir)
-	}
+	guard = cmp.Or(guard, GuardPath(dir))
 	if say == nil {
 		say = func(string) {}
 	}

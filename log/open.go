@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,7 @@ const fileStore = "store.json"
 func openStore(ctx context.Context, dir string, o folder.Options) (*store.Store, error) {
 	file, err := os.ReadFile(filepath.Join(dir, fileStore))
 	if errors.Is(err, fs.ErrNotExist) {
-		if o.Guard == "" {
-			o.Guard = GuardPath(dir)
-		}
+		o.Guard = cmp.Or(o.Guard, GuardPath(dir))
 		return folder.Open(dir, o), nil
 	}
 	if err != nil {

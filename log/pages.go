@@ -320,9 +320,6 @@ func (s *Service) getReceipt(w http.ResponseWriter, r *http.Request) error {
 	if err := httpd.Hold(r.Context(), int64(len(a.receipt))); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", poclog.ReceiptType)
-	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", fmt.Sprintf("entry-%d.tlog-proof", number)))
-	_, _ = w.Write(a.receipt) // the client may be gone
-	return nil
+	return httpd.Send(w, poclog.ReceiptType, "no-cache", a.receipt)
 }

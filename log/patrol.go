@@ -12,6 +12,7 @@ import (
 	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/pause"
 )
 
 // Times of the patrol.
@@ -72,10 +73,8 @@ func (s *Service) patrol(ctx context.Context) {
 		if n, some := s.lost.list(); n > 0 {
 			s.cfg.Logger.Error("evidence is missing: the same bundle, submitted again, restores it", "files", n, "some", strings.Join(some, ", "))
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, patrolRest) != nil {
 			return
-		case <-time.After(patrolRest):
 		}
 	}
 }
@@ -103,10 +102,8 @@ func (s *Service) patrolOnce(ctx context.Context) error {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(patrolPause):
+		if err := pause.For(ctx, patrolPause); err != nil {
+			return err
 		}
 	}
 	return nil

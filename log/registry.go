@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,10 +36,7 @@ func (s *Service) observe(ctx context.Context, r *reading, a *verify.Appraisal) 
 		s.cfg.Logger.Warn("the provider's registry did not answer", "error", err)
 		return a, nil
 	}
-	col := r.collateral
-	if col == nil {
-		col = new(poclog.Collateral)
-	}
+	col := cmp.Or(r.collateral, new(poclog.Collateral))
 	if err := r.takeCollateral(col.With(*it)); err != nil {
 		return nil, fmt.Errorf("keep the registry's answer: %w", err)
 	}

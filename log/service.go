@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,37 +103,19 @@ func (c *Config) setDefaults() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.CheckpointInterval == 0 {
-		c.CheckpointInterval = DefaultCheckpointInterval
-	}
-	if c.IndexInterval == 0 {
-		c.IndexInterval = DefaultIndexInterval
-	}
-	if c.Republish == 0 {
-		c.Republish = DefaultRepublish
-	}
-	if c.PublishTimeout == 0 {
-		c.PublishTimeout = DefaultPublishTimeout
-	}
-	if c.Budget == 0 {
-		c.Budget = DefaultBudget
-	}
-	if c.Statements == 0 {
-		c.Statements = DefaultStatements
-	}
-	if c.Evidence == 0 {
-		c.Evidence = DefaultEvidence
-	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.CheckpointInterval = cmp.Or(c.CheckpointInterval, DefaultCheckpointInterval)
+	c.IndexInterval = cmp.Or(c.IndexInterval, DefaultIndexInterval)
+	c.Republish = cmp.Or(c.Republish, DefaultRepublish)
+	c.PublishTimeout = cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
+	c.Budget = cmp.Or(c.Budget, DefaultBudget)
+	c.Statements = cmp.Or(c.Statements, DefaultStatements)
+	c.Evidence = cmp.Or(c.Evidence, DefaultEvidence)
+	c.Limits.Copies = cmp.Or(c.Limits.Copies, bodyCopies)
 	if c.CheckpointInterval < 100*time.Millisecond || c.Republish > 60*time.Second || c.Republish < c.CheckpointInterval || c.PublishTimeout < c.CheckpointInterval ||
 		c.Budget < 0 || c.Evidence < 0 || c.Statements < 0 || c.Drain < 0 {
 		return fmt.Errorf("log: checkpoints every %s, republished every %s, waited for %s, budget %d, evidence %d, statements %d, drain %s: want at least 100ms, at most 60s, not less than the first, and none negative",
 			c.CheckpointInterval, c.Republish, c.PublishTimeout, c.Budget, c.Evidence, c.Statements, c.Drain)
-	}
-	if c.Limits.Copies == 0 {
-		c.Limits.Copies = bodyCopies
 	}
 	c.Limits.Refusal, c.Limits.Now, c.Limits.Logger = refusal, c.Now, c.Logger
 	c.Limits.UnsafeUnlimited = c.Limits.UnsafeUnlimited || c.UnsafeUnlimited

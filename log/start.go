@@ -14,6 +14,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/log/store"
 )
 
@@ -310,10 +311,8 @@ func (o *opening) begin(ctx context.Context, work func(context.Context) error, l
 			case tried <- struct{}{}:
 			default:
 			}
-			select {
-			case <-ctx.Done():
+			if pause.For(ctx, startAgain) != nil {
 				return
-			case <-time.After(startAgain):
 			}
 		}
 	}()

@@ -337,11 +337,7 @@ func (s *Service) postStatement(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a, err := s.state(r.Context(), sub)
-	if err != nil {
-		return err
-	}
-	s.answer(w, a)
-	return nil
+	return s.answer(w, a, err)
 }
 
 func (s *Service) readStatement(w http.ResponseWriter, r *http.Request) (*poclog.StatementSubmission, error) {

@@ -118,8 +118,7 @@ func Failf(c Check, format string, args ...any) *Error {
 
 // CheckOf returns the check that refused, if err is or wraps an *Error.
 func CheckOf(err error) (Check, bool) {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Check, true
 	}
 	return "", false

@@ -29,8 +29,7 @@ func newMetrics(w *Witness) *metrics {
 
 func (m *metrics) observe(origin string, err error, took time.Duration) {
 	status := http.StatusOK
-	var refusal *Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		status = refusal.Status
 	} else if err != nil {
 		status = http.StatusInternalServerError

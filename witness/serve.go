@@ -118,10 +118,7 @@ func (w *Witness) serveCheckpoint(rw http.ResponseWriter, req *http.Request) err
 	if err != nil {
 		return err
 	}
-	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	rw.Header().Set("Cache-Control", "no-cache")
-	rw.Write(cp) // whether it arrives changes nothing here
-	return nil
+	return httpd.Send(rw, httpd.Text, "no-cache", cp)
 }
 
 func (w *Witness) serveHealth(rw http.ResponseWriter, req *http.Request) error {

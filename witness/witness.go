@@ -20,6 +20,7 @@ package witness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -120,25 +121,14 @@ func Open(dir string, cfg Config) (*Witness, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Witness{state: s, cosigners: cosigners, before: cfg.Before, clock: cfg.Clock, log: cfg.Logger,
-		limit: cfg.Rate, burst: cfg.Burst}
+	w := &Witness{state: s, cosigners: cosigners, before: cfg.Before, clock: cfg.Clock, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		limit: cmp.Or(cfg.Rate, DefaultRate), burst: cmp.Or(cfg.Burst, DefaultBurst)}
 	if w.clock == nil {
 		w.clock = time.Now
 	}
-	if w.log == nil {
-		w.log = slog.New(slog.DiscardHandler)
-	}
-	if w.limit == 0 {
-		w.limit = DefaultRate
-	}
-	if w.burst == 0 {
-		w.burst = DefaultBurst
-	}
 	cfg.Limits.Refusal, cfg.Limits.Logger = describe, w.log
 	cfg.Limits.UnsafeUnlimited = cfg.Limits.UnsafeUnlimited || cfg.Rate == rate.Inf
-	if cfg.Limits.Rate == 0 {
-		cfg.Limits.Rate = DefaultAddressRate
-	}
+	cfg.Limits.Rate = cmp.Or(cfg.Limits.Rate, DefaultAddressRate)
 	w.http = httpd.New(cfg.Limits)
 	w.metrics = newMetrics(w)
 	return w, nil

@@ -128,6 +128,21 @@ func (s *Server) Metrics() prometheus.Registerer { return s.metrics.registry }
 // fault.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
+// What Send says of a body.
+const (
+	Text      = "text/plain; charset=utf-8"
+	JSON      = "application/json"
+	Immutable = "public, max-age=31536000, immutable" // its address leads to these bytes for ever
+)
+
+// Send answers with a body, and says what it is and how long others may keep it.
+func Send(w http.ResponseWriter, mediaType, cache string, body []byte) error {
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Cache-Control", cache)
+	_, _ = w.Write(body) // the client may be gone
+	return nil
+}
+
 // Read serves requests that change nothing.
 func (s *Server) Read(h Handler) http.Handler { return s.handler("read", s.reads, h) }
 

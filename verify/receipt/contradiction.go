@@ -105,8 +105,7 @@ type checking struct {
 
 // within says of which entry a refusal is.
 func (k *checking) within(i int, err error) error {
-	var e *verify.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*verify.Error](err); ok {
 		return &verify.Error{Check: e.Check, Detail: fmt.Sprintf("entry %d of the file: %s", i+1, e.Detail), Err: err}
 	}
 	return fmt.Errorf("entry %d of the file: %w", i+1, err)

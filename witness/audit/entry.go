@@ -68,8 +68,7 @@ func (x *examiner) config(ctx context.Context, c *poclog.Config) error {
 		return verify.Failf(CheckAppraised, "the config entry says %s, and was seen by %s", c.Time.Format(time.RFC3339), x.seen.Format(time.RFC3339))
 	}
 	b, err := x.fetch(ctx, "policy", c.Policy, true)
-	var withheld *withheldError
-	if errors.As(err, &withheld) {
+	if _, ok := errors.AsType[*withheldError](err); ok {
 		return verify.Failf(CheckEvidence, "%w: nothing after it could be verified", err)
 	}
 	if err != nil {

@@ -90,10 +90,7 @@ func (a *Auditor) serveExceptions(rw http.ResponseWriter, req *http.Request) err
 	if err != nil {
 		return err
 	}
-	rw.Header().Set("Content-Type", "application/json")
-	rw.Header().Set("Cache-Control", "no-cache")
-	_, _ = rw.Write(file) // the client may be gone
-	return nil
+	return httpd.Send(rw, httpd.JSON, "no-cache", file)
 }
 
 func (a *Auditor) serveExcepted(rw http.ResponseWriter, req *http.Request) error {
@@ -104,10 +101,7 @@ func (a *Auditor) serveExcepted(rw http.ResponseWriter, req *http.Request) error
 	if signed == nil {
 		return httpd.Refuse(httpd.KindNotFound, "no checkpoint of such a log was cosigned with exceptions")
 	}
-	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	rw.Header().Set("Cache-Control", "no-cache")
-	_, _ = rw.Write(signed) // the client may be gone
-	return nil
+	return httpd.Send(rw, httpd.Text, "no-cache", signed)
 }
 
 // unseen counts the exceptions in a tree.

@@ -303,8 +303,7 @@ func (a *Auditor) cosign(ctx context.Context, cl *client.Client, cp *client.Chec
 		}
 	}
 	_, err = w.AddCheckpoint(ctx, req.Marshal())
-	var refusal *witness.Refusal
-	if errors.As(err, &refusal) && refusal.Status == http.StatusConflict {
+	if refusal, ok := errors.AsType[*witness.Refusal](err); ok && refusal.Status == http.StatusConflict {
 		return nil // the log itself was faster
 	}
 	if err != nil {

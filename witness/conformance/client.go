@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"github.com/poclog/poclog/internal/pause"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -67,10 +68,8 @@ func (s *suite) do(ctx context.Context, method, url, body string) (answer, error
 		if err != nil {
 			seconds = 1
 		}
-		select {
-		case <-time.After(time.Duration(min(max(seconds, 1), 10)) * time.Second):
-		case <-ctx.Done():
-			return answer{}, ctx.Err()
+		if err := pause.For(ctx, time.Duration(min(max(seconds, 1), 10))*time.Second); err != nil {
+			return answer{}, err
 		}
 	}
 	return answer{}, fmt.Errorf("%s %s: 429 %d times", method, url, maxWaits)

@@ -12,6 +12,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,13 +154,8 @@ func (s *suite) setup(ctx context.Context) error {
 		return errors.New("target: want a URL, a log key and a verifier key of the witness")
 	}
 	s.target.URL = strings.TrimRight(s.target.URL, "/")
-	s.target.Monitoring = strings.TrimRight(s.target.Monitoring, "/")
-	if s.target.Monitoring == "" {
-		s.target.Monitoring = s.target.URL
-	}
-	if s.target.Client == nil {
-		s.target.Client = &http.Client{Timeout: 30 * time.Second}
-	}
+	s.target.Monitoring = cmp.Or(strings.TrimRight(s.target.Monitoring, "/"), s.target.URL)
+	s.target.Client = cmp.Or(s.target.Client, &http.Client{Timeout: 30 * time.Second})
 	s.sortKeys()
 	for _, k := range s.target.Witness {
 		v, err := torchwood.NewCosignatureVerifier(k)
