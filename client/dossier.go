@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -26,7 +27,7 @@ type DossierOf struct {
 func (c *Client) Dossier(ctx context.Context, of DossierOf) (*poclog.Dossier, error) {
 	q := url.Values{"name": of.Names}
 	if !of.Since.IsZero() {
-		q.Set("since", of.Since.UTC().Format(time.RFC3339))
+		q.Set("since", verify.Stamp(of.Since))
 	}
 	if of.Intervals {
 		q.Set("intervals", "1")

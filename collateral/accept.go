@@ -8,6 +8,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/verify"
 )
 
 // accept verifies an item and keeps it where it is newer than what is kept. The mark of what was
@@ -25,7 +26,7 @@ func (c *Cache) accept(k Key, it *poclog.CollateralItem) (*Facts, error) {
 		return nil, err
 	}
 	if now.Before(f.Issued) || now.After(f.Until) {
-		return nil, fmt.Errorf("%s: valid from %s to %s, not now", k, f.Issued.UTC().Format(time.RFC3339), f.Until.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("%s: valid from %s to %s, not now", k, verify.Stamp(f.Issued), verify.Stamp(f.Until))
 	}
 	if kept, err := c.kept(k, f, now); kept != nil || err != nil {
 		return kept, err
@@ -56,7 +57,7 @@ func (c *Cache) keptLocked(k Key, f *Facts, now time.Time) (*Facts, error) {
 		if s != nil && s.valid(now) && s.facts.mark().number.Cmp(f.mark().number) == 0 {
 			return s.facts, nil
 		}
-		return nil, fmt.Errorf("%s: number %s, issued %s: %w: number %s, issued %s", k, f.mark().number, f.Issued.UTC().Format(time.RFC3339), errOlder,
+		return nil, fmt.Errorf("%s: number %s, issued %s: %w: number %s, issued %s", k, f.mark().number, verify.Stamp(f.Issued), errOlder,
 			c.seen[k].number, c.seen[k].issued.Format(time.RFC3339))
 	}
 	if s != nil && s.valid(now) && !s.facts.mark().before(f.mark()) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // Defaults and bounds of a [Cache].
@@ -436,5 +437,5 @@ func (c *Cache) note(k Key, err error) {
 	}
 	s.none, s.err = false, err
 	s.next = now.Add(c.backoff(s.failures, err))
-	c.cfg.Logger.Warn("collateral is unavailable", "key", k.String(), "failures", s.failures, "again", s.next.UTC().Format(time.RFC3339), "error", err)
+	c.cfg.Logger.Warn("collateral is unavailable", "key", k.String(), "failures", s.failures, "again", verify.Stamp(s.next), "error", err)
 }

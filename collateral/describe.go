@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/vouch/alliance"
@@ -53,7 +54,7 @@ func describeItem(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) po
 		f.describe(it.Kind, &st, now)
 	}
 	if err == nil && !st.Valid {
-		err = fmt.Errorf("not valid at %s", now.UTC().Format(time.RFC3339))
+		err = fmt.Errorf("not valid at %s", verify.Stamp(now))
 	}
 	if err != nil {
 		st.Error = err.Error()

@@ -10,8 +10,10 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -34,6 +36,27 @@ func Earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// Stamp writes a time as files and reports have it: RFC 3339, in UTC.
+func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// Hashes returns Merkle hashes of 32 bytes each as arrays.
+func Hashes(list [][]byte) [][sha256.Size]byte {
+	out := make([][sha256.Size]byte, len(list))
+	for i, h := range list {
+		out[i] = [sha256.Size]byte(h)
+	}
+	return out
+}
+
+// HashSlices returns Merkle hashes as slices, which libraries take.
+func HashSlices(list [][sha256.Size]byte) [][]byte {
+	out := make([][]byte, len(list))
+	for i := range list {
+		out[i] = list[i][:]
+	}
+	return out
 }
 
 // Check names one check of an appraisal, or a step or a demand of a check of a receipt, dossier or
@@ -91,7 +114,7 @@ var checks = []Check{
 
 // Checks returns every check that an entry can name, in the order in which entries and reports give
 // them.
-func Checks() []Check { return append([]Check(nil), checks...) }
+func Checks() []Check { return slices.Clone(checks) }
 
 // An Error is a failed check, step or demand: what was presented is refused, and this is why. It is
 // never an error of the caller's own files or network. So [tlogpolicy] does not return it: logs and

@@ -242,7 +242,7 @@ func (w *Witness) Check(ctx context.Context) error {
 	now := w.clock()
 	for _, l := range logs {
 		if behind := l.Cosigned.Sub(now); behind > verify.MaxSkew {
-			return fmt.Errorf("the clock says %s, and a checkpoint of %q was cosigned at %s", now.UTC().Format(time.RFC3339), l.Origin, l.Cosigned.Format(time.RFC3339))
+			return fmt.Errorf("the clock says %s, and a checkpoint of %q was cosigned at %s", verify.Stamp(now), l.Origin, l.Cosigned.Format(time.RFC3339))
 		}
 	}
 	return nil

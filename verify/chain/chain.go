@@ -26,6 +26,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/poclog/poclog/verify"
 )
 
 // Limits of a chain.
@@ -168,7 +170,7 @@ func inChain(c *x509.Certificate, i int, err error) error {
 // certificates below it.
 func checkOne(c, issuer *x509.Certificate, below int, at time.Time, authority bool) error {
 	if at.Before(c.NotBefore) || at.After(c.NotAfter) {
-		return fmt.Errorf("valid from %s to %s, not at %s", stamp(c.NotBefore), stamp(c.NotAfter), stamp(at))
+		return fmt.Errorf("valid from %s to %s, not at %s", verify.Stamp(c.NotBefore), verify.Stamp(c.NotAfter), verify.Stamp(at))
 	}
 	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
 		return fmt.Errorf("its issuer %q is not the next certificate, %q", c.Issuer, issuer.Subject)
@@ -246,5 +248,3 @@ func checkEndEntity(c *x509.Certificate) error {
 	}
 	return nil
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

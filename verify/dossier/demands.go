@@ -42,7 +42,7 @@ func (k *checking) young(now time.Time) error {
 	case age > k.demands.MaxAge:
 		return verify.Failf("max-age", "the lists are %s old, want at most %s", age.Truncate(time.Second), k.demands.MaxAge)
 	case age < -verify.MaxSkew:
-		return verify.Failf("max-age", "the lists are of %s, %s after now", stamp(seen.Time), (-age).Truncate(time.Second))
+		return verify.Failf("max-age", "the lists are of %s, %s after now", verify.Stamp(seen.Time), (-age).Truncate(time.Second))
 	}
 	return nil
 }
@@ -60,12 +60,10 @@ func (k *checking) sinceAsked() error {
 	case !a.Since.Known:
 		return verify.Failf("since", "entries below %d may be left out, and their time is unknown: %s", a.From, a.Since.Why)
 	case a.Since.Time.After(k.demands.Since):
-		return verify.Failf("since", "entries logged before %s may be left out, want all since %s", stamp(a.Since.Time), stamp(k.demands.Since))
+		return verify.Failf("since", "entries logged before %s may be left out, want all since %s", verify.Stamp(a.Since.Time), verify.Stamp(k.demands.Since))
 	}
 	return nil
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // Gravest returns the gravest finding that is more than information, or nil.
 func (a *Answer) Gravest() *rule.Finding { return gravest(a.Findings) }

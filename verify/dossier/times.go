@@ -74,11 +74,7 @@ func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
 
 // consistent is an error for a tree that is larger than the head's. An empty one is of every history.
 func consistent(older tlogpolicy.Checkpoint, head *receipt.Verdict, hashes [][sha256.Size]byte) error {
-	list := make([][]byte, len(hashes))
-	for i := range hashes {
-		list[i] = hashes[i][:]
-	}
-	return proof.VerifyConsistency(rfc6962.DefaultHasher, older.Size, head.Size, list, older.Root[:], head.Root[:])
+	return proof.VerifyConsistency(rfc6962.DefaultHasher, older.Size, head.Size, verify.HashSlices(hashes), older.Root[:], head.Root[:])
 }
 
 func (k *checking) boundEntry(out *Entry, e *poclog.DossierEntry, moments []moment) error {

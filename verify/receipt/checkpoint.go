@@ -37,5 +37,3 @@ func earliest(a, b Bound) Bound {
 	}
 	return a
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -251,7 +251,7 @@ func tooOld(what string, limit time.Duration, since Bound, now time.Time) string
 	case age > limit:
 		return fmt.Sprintf("%s is %s old, want at most %s", what, age.Truncate(time.Second), limit)
 	case age < -verify.MaxSkew:
-		return fmt.Sprintf("%s is of %s, %s after now", what, stamp(since.Time), (-age).Truncate(time.Second))
+		return fmt.Sprintf("%s is of %s, %s after now", what, verify.Stamp(since.Time), (-age).Truncate(time.Second))
 	}
 	return ""
 }

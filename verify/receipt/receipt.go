@@ -152,7 +152,7 @@ func included(leaf [sha256.Size]byte, index uint64, in *poclog.Inclusion, cp *tl
 	if index >= cp.Size {
 		return fmt.Errorf("entry %d of a log of size %d", index, cp.Size)
 	}
-	root, err := proof.RootFromInclusionProof(rfc6962.DefaultHasher, index, cp.Size, leaf[:], slicesOf(in.Hashes))
+	root, err := proof.RootFromInclusionProof(rfc6962.DefaultHasher, index, cp.Size, leaf[:], verify.HashSlices(in.Hashes))
 	if err != nil {
 		return fmt.Errorf("entry %d in size %d: %w", index, cp.Size, err)
 	}
@@ -182,10 +182,10 @@ func (v *Verdict) checkInterval() error {
 	at := v.Entry.Appraised
 	// Where t1 is not known its time is zero, and nothing is before it.
 	if at.Add(verify.MaxSkew).Before(v.T1.Time) {
-		return verify.Failf(StepInterval, "appraised at %s, over %s before its evidence was made (not before %s)", stamp(at), verify.MaxSkew, stamp(v.T1.Time))
+		return verify.Failf(StepInterval, "appraised at %s, over %s before its evidence was made (not before %s)", verify.Stamp(at), verify.MaxSkew, verify.Stamp(v.T1.Time))
 	}
 	if v.T2.Known && at.After(v.T2.Time.Add(verify.MaxSkew)) {
-		return verify.Failf(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", stamp(at), verify.MaxSkew, stamp(v.T2.Time))
+		return verify.Failf(StepInterval, "appraised at %s, over %s after a checkpoint covered it (%s)", verify.Stamp(at), verify.MaxSkew, verify.Stamp(v.T2.Time))
 	}
 	return nil
 }

@@ -114,11 +114,11 @@ func PrefixRoot(m, n uint64, root [sha256.Size]byte, left, right [][sha256.Size]
 		return prefix, fmt.Errorf("prefix of %d leaves of a tree of %d", m, n)
 	}
 	f := &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
-	l, err := f.NewRange(0, m, slicesOf(left))
+	l, err := f.NewRange(0, m, verify.HashSlices(left))
 	if err != nil {
 		return prefix, fmt.Errorf("left range: %w", err)
 	}
-	r, err := f.NewRange(m, n, slicesOf(right))
+	r, err := f.NewRange(m, n, verify.HashSlices(right))
 	if err != nil {
 		return prefix, fmt.Errorf("right range: %w", err)
 	}
@@ -136,12 +136,4 @@ func PrefixRoot(m, n uint64, root [sha256.Size]byte, left, right [][sha256.Size]
 		return prefix, fmt.Errorf("hashes of the tree of %d leaves have another root than its checkpoint", n)
 	}
 	return prefix, nil
-}
-
-func slicesOf(hashes [][sha256.Size]byte) [][]byte {
-	out := make([][]byte, len(hashes))
-	for i := range hashes {
-		out[i] = hashes[i][:]
-	}
-	return out
 }

@@ -2,7 +2,6 @@ package rule
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
@@ -26,11 +25,11 @@ var intervalInverted = Rule{
 		at, seen := c.Entry.Appraised, ""
 		switch { // a T1 that is unknown, zero, is before all
 		case !c.T2.IsZero() && c.T1.After(c.T2.Add(verify.MaxSkew)):
-			seen = fmt.Sprintf("it answers a challenge of %s, and was in the log by %s", stamp(c.T1), stamp(c.T2))
+			seen = fmt.Sprintf("it answers a challenge of %s, and was in the log by %s", verify.Stamp(c.T1), verify.Stamp(c.T2))
 		case at.Add(verify.MaxSkew).Before(c.T1):
-			seen = fmt.Sprintf("the log says that it judged it at %s, and it answers a challenge of %s", stamp(at), stamp(c.T1))
+			seen = fmt.Sprintf("the log says that it judged it at %s, and it answers a challenge of %s", verify.Stamp(at), verify.Stamp(c.T1))
 		case !c.T2.IsZero() && at.After(c.T2.Add(verify.MaxSkew)):
-			seen = fmt.Sprintf("it was in the log by %s, which says that it judged it at %s", stamp(c.T2), stamp(at))
+			seen = fmt.Sprintf("it was in the log by %s, which says that it judged it at %s", verify.Stamp(c.T2), verify.Stamp(at))
 		default:
 			return nil
 		}
@@ -41,8 +40,6 @@ var intervalInverted = Rule{
 		}
 	},
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // collateralRegressed: a log judges a platform by older collateral than before, so that a known
 // hole passes.

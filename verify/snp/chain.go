@@ -293,8 +293,6 @@ func ofAMD(c *x509.Certificate, _ int) error {
 	return nil
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
 // ChipID returns the chip's identity: the report's CHIP_ID or, where the host masks it, what AMD
 // certified of a VCEK. Of a masked chip with a VLEK nobody says which it is: false.
 func (c *Chain) ChipID(r *Report) (poclog.Identity, bool) {

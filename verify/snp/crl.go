@@ -76,7 +76,7 @@ func (c *Chain) openCRL(der []byte, at time.Time) (*x509.RevocationList, error) 
 	case crl.SignatureAlgorithm != x509.SHA384WithRSAPSS:
 		return nil, fmt.Errorf("signed by %s: want RSASSA-PSS with SHA-384", crl.SignatureAlgorithm)
 	case at.Before(crl.ThisUpdate) || at.After(crl.NextUpdate): // what has no end is never valid
-		return nil, fmt.Errorf("valid from %s to %s, not at %s", stamp(crl.ThisUpdate), stamp(crl.NextUpdate), stamp(at))
+		return nil, fmt.Errorf("valid from %s to %s, not at %s", verify.Stamp(crl.ThisUpdate), verify.Stamp(crl.NextUpdate), verify.Stamp(at))
 	}
 	if err := crl.CheckSignatureFrom(c.Root); err != nil {
 		return nil, fmt.Errorf("not signed by %q: %w", c.Root.Subject.CommonName, err)
@@ -139,7 +139,7 @@ func (r *Revocations) CheckRevocation(c *Chain) error {
 	for _, crl := range r.lists {
 		for _, cert := range []*x509.Certificate{c.CA, c.Leaf} {
 			if entry := revoked(crl, cert.SerialNumber); entry != nil {
-				return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, stamp(entry.RevocationTime))
+				return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, verify.Stamp(entry.RevocationTime))
 			}
 		}
 	}

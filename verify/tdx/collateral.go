@@ -179,7 +179,7 @@ func (c *Collateral) openCRL(it *poclog.CollateralItem, what string, issuer *x50
 // no end is never valid.
 func (c *Collateral) within(what string, from, to, at time.Time) error {
 	if at.Before(from) || at.After(to) || to.IsZero() {
-		return fmt.Errorf("%s: valid from %s to %s, not at %s", what, stamp(from), stamp(to), stamp(at))
+		return fmt.Errorf("%s: valid from %s to %s, not at %s", what, verify.Stamp(from), verify.Stamp(to), verify.Stamp(at))
 	}
 	c.narrow(from, to)
 	return nil
@@ -236,11 +236,11 @@ func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
 // collateral. Failures are [verify.TEERevocation].
 func (c *Collateral) CheckRevocation(q *Quote) error {
 	if entry := revoked(c.pckCRL, q.PCK.SerialNumber); entry != nil {
-		return verify.Failf(verify.TEERevocation, "the PCK certificate of chip %x was revoked at %s", q.Platform.PPID, stamp(entry.RevocationTime))
+		return verify.Failf(verify.TEERevocation, "the PCK certificate of chip %x was revoked at %s", q.Platform.PPID, verify.Stamp(entry.RevocationTime))
 	}
 	for _, cert := range append([]*x509.Certificate{q.CA}, c.signers...) {
 		if entry := revoked(c.rootCRL, cert.SerialNumber); entry != nil {
-			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, stamp(entry.RevocationTime))
+			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, verify.Stamp(entry.RevocationTime))
 		}
 	}
 	return nil

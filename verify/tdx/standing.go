@@ -169,7 +169,7 @@ func (r *Revocations) Revoked(s *Standing) (what string, at time.Time) {
 func (r *Revocations) CheckSigners(c *Collateral) error {
 	for _, s := range c.signers {
 		if at, found := r.when[serialOf(s.SerialNumber)]; found && r.root && r.issuer == c.root {
-			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", s.Subject.CommonName, stamp(at))
+			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", s.Subject.CommonName, verify.Stamp(at))
 		}
 	}
 	return nil

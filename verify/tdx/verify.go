@@ -72,8 +72,6 @@ func checkP256(c *x509.Certificate) error {
 	return nil
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
 // CheckSignature verifies the quote's two signatures: the QE report's by the chip's PCK key, which
 // vouches for the attestation key, and the attestation key's over the quote. The enclave with that
 // key is Intel's: the chip certifies any enclave's report that is shown to it. The chain must have

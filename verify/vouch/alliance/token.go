@@ -257,7 +257,7 @@ func (t *Token) Check(s Shown, at time.Time) error {
 		return nil
 	}
 	if age := at.Sub(t.Time); age > MaxAge || age < -MaxAhead {
-		return verify.Failf(verify.EndorseChip, "token: of %s, judged at %s: want at most %s before and %s after", t.Time.Format(time.RFC3339), at.UTC().Format(time.RFC3339), MaxAge, MaxAhead)
+		return verify.Failf(verify.EndorseChip, "token: of %s, judged at %s: want at most %s before and %s after", t.Time.Format(time.RFC3339), verify.Stamp(at), MaxAge, MaxAhead)
 	}
 	return nil
 }

@@ -235,7 +235,7 @@ func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) 
 		}
 	}
 	if at.Before(s.From) || at.After(s.To) {
-		return nil, fmt.Errorf("it is valid from %s to %s, not at %s", s.From.UTC().Format(time.RFC3339), s.To.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("it is valid from %s to %s, not at %s", verify.Stamp(s.From), verify.Stamp(s.To), verify.Stamp(at))
 	}
 	return s, nil
 }

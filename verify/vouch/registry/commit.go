@@ -80,11 +80,7 @@ func CheckOpened(o *poclog.Opening, s *poclog.Statement) error {
 	}
 	m := Machine{o.Identity, o.Salt}
 	leaf := m.leaf()
-	hashes := make([][]byte, len(o.Hashes))
-	for i := range o.Hashes {
-		hashes[i] = o.Hashes[i][:]
-	}
-	root, err := proof.RootFromInclusionProof(rfc6962.DefaultHasher, uint64(o.Number), uint64(s.Count), rfc6962.DefaultHasher.HashLeaf(leaf[:]), hashes)
+	root, err := proof.RootFromInclusionProof(rfc6962.DefaultHasher, uint64(o.Number), uint64(s.Count), rfc6962.DefaultHasher.HashLeaf(leaf[:]), verify.HashSlices(o.Hashes))
 	if err != nil {
 		return verify.Failf(CheckOpening, "%s: %w", o.Identity, err)
 	}
@@ -100,13 +96,10 @@ func CheckFleet(o *poclog.Opening, s *poclog.Statement, level uint32, t2, now ti
 	if err := CheckOpened(o, s); err != nil {
 		return err
 	}
-	at := t2
-	if t2.IsZero() {
-		at = now
-	}
+	at := heldAt(t2, now)
 	switch {
 	case at.Before(s.From) || !at.Before(s.Until):
-		return verify.Failf(CheckOpening, "the commitment of %q is not in force at %s", s.Registrar, stamp(at))
+		return verify.Failf(CheckOpening, "the commitment of %q is not in force at %s", s.Registrar, verify.Stamp(at))
 	case s.Level < level:
 		return verify.Failf(CheckOpening, "%q commits to its fleet at level %d, want %d", s.Registrar, s.Level, level)
 	}

@@ -12,6 +12,7 @@ package registry
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -78,12 +79,7 @@ func New(list []poclog.Registrar) (*Registrars, error) {
 
 // Names returns the registrars' names, ascending.
 func (r *Registrars) Names() []string {
-	names := make([]string, 0, len(r.list))
-	for n := range r.list {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(r.list))
 }
 
 // Listed returns a registrar as it is listed, or nil.
@@ -155,7 +151,7 @@ func (r *Registrars) Signed(v *poclog.StatementEnvelope, origin string) ([]poclo
 // what its registrar stated of the subject before, and as many members signed as that needs.
 func (r *Registrars) Follows(v *poclog.StatementEnvelope, h *History) error {
 	s := &v.Statement
-	if err := h.follows(s); err != nil {
+	if err := h.Admits(s); err != nil {
 		return err
 	}
 	if s.Serial-h.serial > MaxGap+1 {
@@ -185,7 +181,7 @@ func (r *Registrars) CheckEntry(e *poclog.StatementEntry, inForce poclog.Blob, o
 		return verify.Failf(CheckStated, "it names other signers than those who signed")
 	}
 	if e.Time.Before(h.Last()) {
-		return verify.Failf(CheckStated, "taken at %s: the statement before it was taken at %s", stamp(e.Time), stamp(h.Last()))
+		return verify.Failf(CheckStated, "taken at %s: the statement before it was taken at %s", verify.Stamp(e.Time), verify.Stamp(h.Last()))
 	}
 	return nil
 }

@@ -51,12 +51,9 @@ func (h *History) Last() time.Time { return h.last }
 // Serial is the registrar's last on the subject, or 0.
 func (h *History) Serial() uint32 { return h.serial }
 
-// Admits refuses a statement that may not come next, whoever signs it.
-func (h *History) Admits(s *poclog.Statement) error { return h.follows(s) }
-
-// follows refuses a statement that may not come next: its serial was used, or what it revokes or
-// thaws is not there.
-func (h *History) follows(s *poclog.Statement) error {
+// Admits refuses a statement that may not come next, whoever signs it: its serial was used, or what
+// it revokes or thaws is not there.
+func (h *History) Admits(s *poclog.Statement) error {
 	switch {
 	case s.Serial <= h.serial:
 		return verify.Failf(CheckSerial, "serial %d on %s: the registrar's last is %d, want %d or more", s.Serial, subjectOf(s), h.serial, uint64(h.serial)+1)
@@ -174,7 +171,7 @@ func (r *Registrars) replay(list []Stated, origin, name string, subject poclog.I
 		if x.Number >= size || s.Origin != origin || s.Registrar != name || s.Subject != subject {
 			continue
 		}
-		if h.follows(s) == nil && by.counts(x.Envelope, h.frozen) {
+		if h.Admits(s) == nil && by.counts(x.Envelope, h.frozen) {
 			_, _ = h.Add(s, x.Logged) // it was parsed, so that it can be written
 			if n := len(h.moves); s.Type == poclog.Move && !x.Bounded {
 				h.moves[n-1].logged = time.Time{}
@@ -197,9 +194,7 @@ func (h *History) inForce(at time.Time) *endorsement {
 func (h *History) standing(name string, now time.Time) Standing {
 	s := Standing{Registrar: name, history: h}
 	if until := h.freeze.Add(FreezeTime); h.frozen && now.Before(until) {
-		if until.After(lastTime) {
-			until = lastTime
-		}
+		until = verify.Earlier(until, lastTime)
 		s.Frozen = &until
 	}
 	e := h.inForce(now)
@@ -219,11 +214,7 @@ func (h *History) standing(name string, now time.Time) Standing {
 // that was in force, and the proof was not certainly made before. A registrar that never endorsed the subject may freeze, too.
 func (s *Standing) Objects(t2, now time.Time) error {
 	if s.Frozen != nil {
-		return fmt.Errorf("%s: under investigation until %s", s.Registrar, stamp(*s.Frozen))
-	}
-	at := t2
-	if t2.IsZero() {
-		at = now
+		return fmt.Errorf("%s: under investigation until %s", s.Registrar, verify.Stamp(*s.Frozen))
 	}
 	h := s.history
 	if n := len(h.endorse); n > 0 {
@@ -231,7 +222,7 @@ func (s *Standing) Objects(t2, now time.Time) error {
 			return err
 		}
 	}
-	return h.inForce(at).stillGood(s.Registrar, t2)
+	return h.inForce(heldAt(t2, now)).stillGood(s.Registrar, t2)
 }
 
 // stillGood is why an endorsement no longer counts for a proof, or nil.
@@ -240,9 +231,9 @@ func (e *endorsement) stillGood(registrar string, t2 time.Time) error {
 	case e == nil || e.revoked == nil:
 		return nil
 	case t2.IsZero():
-		return fmt.Errorf("%s: revoked since %s, and nothing says when the proof was made", registrar, stamp(e.revoked.Since))
+		return fmt.Errorf("%s: revoked since %s, and nothing says when the proof was made", registrar, verify.Stamp(e.revoked.Since))
 	case !t2.Add(verify.MaxSkew).Before(e.revoked.Since):
-		return fmt.Errorf("%s: revoked since %s, and the proof was not certainly made before", registrar, stamp(e.revoked.Since))
+		return fmt.Errorf("%s: revoked since %s, and the proof was not certainly made before", registrar, verify.Stamp(e.revoked.Since))
 	}
 	return nil
 }
@@ -254,13 +245,10 @@ func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
 	if err := s.Objects(t2, now); err != nil {
 		return err
 	}
-	at := t2
-	if t2.IsZero() {
-		at = now
-	}
+	at := heldAt(t2, now)
 	e := s.history.inForce(at)
 	if e == nil {
-		return fmt.Errorf("%s: no endorsement is in force at %s", s.Registrar, stamp(at))
+		return fmt.Errorf("%s: no endorsement is in force at %s", s.Registrar, verify.Stamp(at))
 	}
 	if e.Level < level {
 		return fmt.Errorf("%s: endorsed at level %d, want %d", s.Registrar, e.Level, level)
@@ -318,4 +306,11 @@ func (s *Standing) Explains(source, target poclog.StatedPlace, moved, lastAtSour
 	return nil
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// heldAt is the time at which a proof is held to what a registrar says: by which it was made, or now
+// if nobody says so (zero).
+func heldAt(t2, now time.Time) time.Time {
+	if t2.IsZero() {
+		return now
+	}
+	return t2
+}
