@@ -254,7 +254,7 @@ func (s *Service) troubles() (list []error) {
 func (s *Service) inTime(e *poclog.Entry, challenge []byte) error {
 	now := s.cfg.Now()
 	if e.Appraised.After(now) {
-		return refuse(kindUnavailable, "the log's clock was set back, to %s: the evidence was judged at %s", now.UTC().Format(time.RFC3339), e.Appraised.Format(time.RFC3339))
+		return refuse(kindUnavailable, "the log's clock was set back, to %s: the evidence was judged at %s", verify.Stamp(now), e.Appraised.Format(time.RFC3339))
 	}
 	if e.Fresh == nil {
 		return nil
@@ -276,7 +276,7 @@ func (s *Service) stale() error {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
 	if since, overdue := s.published.overdue(s.cfg.PublishTimeout / 3); overdue {
-		return fmt.Errorf("entries wait to be published since %s%s", since.UTC().Format(time.RFC3339), s.roster.waiting())
+		return fmt.Errorf("entries wait to be published since %s%s", verify.Stamp(since), s.roster.waiting())
 	}
 	if limit := 2*s.cfg.Republish + s.cfg.PublishTimeout; time.Since(seen) > limit {
 		return fmt.Errorf("no checkpoint was published for over %s%s", limit, s.roster.waiting())

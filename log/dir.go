@@ -175,8 +175,12 @@ func isNew(ctx context.Context, s *store.Store) error {
 	if state.Written {
 		return fmt.Errorf("store %s: its database has a log's tables already", s.Name)
 	}
-	if _, err := (store.Reader{Tiles: s.Tiles}).ReadCheckpoint(ctx); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("store %s: its bucket has a log's checkpoint already (%v)", s.Name, err)
+	_, err = store.Reader{Tiles: s.Tiles}.ReadCheckpoint(ctx)
+	switch {
+	case err == nil:
+		return fmt.Errorf("store %s: its bucket has a log's checkpoint already", s.Name)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("store %s: look for a log's checkpoint in its bucket: %w", s.Name, err)
 	}
 	return nil
 }

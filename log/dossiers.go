@@ -11,12 +11,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/transparency-dev/merkle/rfc6962"
-	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/client"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/tlogpolicy"
@@ -273,8 +272,9 @@ func (s *Service) page(ctx context.Context, numbers []uint64, size uint64, inter
 		return nil, nil
 	}
 	var err error
-	t := subtrees{ctx: ctx, read: s.tree.ReadTile, size: size, tiles: make(map[[2]uint64][][]byte)}
-	if p.Proof, err = dossier.ProofOf(size, numbers[:len(p.Entries)], t.root); err != nil || !intervals {
+	tiles := newProofTiles(s.tree.ReadTile) // of their own: nobody checks this proof here
+	root := func(at, n uint64) ([sha256.Size]byte, error) { return tiles.root(ctx, at, n, size) }
+	if p.Proof, err = dossier.ProofOf(size, numbers[:len(p.Entries)], root); err != nil || !intervals {
 		return p, err
 	}
 	return p, s.intervals(ctx, p, size)
@@ -300,9 +300,7 @@ func (s *Service) intervals(ctx context.Context, p *poclog.DossierPage, size uin
 			if err != nil {
 				return 0, fmt.Errorf("prove the checkpoint of size %d: %w", cp.Size, err)
 			}
-			for _, h := range path {
-				c.Consistency = append(c.Consistency, [sha256.Size]byte(h))
-			}
+			c.Consistency = verify.Hashes(path)
 		}
 		p.Checkpoints = append(p.Checkpoints, c)
 		at[digest] = uint32(len(p.Checkpoints))
@@ -343,71 +341,4 @@ func (s *Service) challengeOf(ctx context.Context, leaf []byte) []byte {
 		return nil
 	}
 	return checkpoint
-}
-
-// subtrees reads the roots of subtrees from tiles.
-type subtrees struct {
-	ctx   context.Context
-	read  client.TileFetcherFunc
-	size  uint64 // of the tree
-	tiles map[[2]uint64][][]byte
-}
-
-// root returns the root of the leaves [at, at+n): a whole subtree, or one that reaches to the end
-// of the tree.
-func (t *subtrees) root(at, n uint64) (h [sha256.Size]byte, err error) {
-	if n&(n-1) != 0 {
-		half := uint64(1)
-		for half<<1 < n {
-			half <<= 1
-		}
-		left, err := t.root(at, half)
-		if err != nil {
-			return h, err
-		}
-		right, err := t.root(at+half, n-half)
-		if err != nil {
-			return h, err
-		}
-		return [sha256.Size]byte(rfc6962.DefaultHasher.HashChildren(left[:], right[:])), nil
-	}
-	level := uint64(0) // of the tile whose hashes the subtree is over
-	width := n
-	for width >= layout.TileWidth {
-		level, width = level+1, width/layout.TileWidth
-	}
-	first := at >> (layout.TileHeight * level)
-	tile, err := t.tile(level, first/layout.TileWidth)
-	if err != nil {
-		return h, err
-	}
-	row := tile[min(first%layout.TileWidth, uint64(len(tile))):]
-	if uint64(len(row)) < width {
-		return h, fmt.Errorf("tile %d of level %d has %d hashes: want %d more", first/layout.TileWidth, level, len(tile), width)
-	}
-	row = slices.Clone(row[:width])
-	for len(row) > 1 {
-		for i := range len(row) / 2 {
-			row[i] = rfc6962.DefaultHasher.HashChildren(row[2*i], row[2*i+1])
-		}
-		row = row[:len(row)/2]
-	}
-	return [sha256.Size]byte(row[0]), nil
-}
-
-func (t *subtrees) tile(level, index uint64) ([][]byte, error) {
-	key := [2]uint64{level, index}
-	if have, ok := t.tiles[key]; ok {
-		return have, nil
-	}
-	b, err := t.read(t.ctx, level, index, layout.PartialTileSize(level, index, t.size))
-	if err != nil {
-		return nil, fmt.Errorf("read tile %d of level %d: %w", index, level, err)
-	}
-	if len(b)%sha256.Size != 0 {
-		return nil, fmt.Errorf("tile %d of level %d has %d bytes", index, level, len(b))
-	}
-	hashes := slices.Collect(slices.Chunk(b, sha256.Size))
-	t.tiles[key] = hashes
-	return hashes, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/transparency-dev/tessera/api"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -39,29 +40,19 @@ type duplicates interface {
 	warnings() []string
 }
 
-// A key is of evidence: the first half of a digest.
-type key [16]byte
-
-// known is the entry that answers for evidence.
-type known struct {
-	number uint64
-	proved uint32 // what it proved
-}
-
 // keyOf is the key of a quote with a boot, or of the quote alone.
-func keyOf(quote poclog.Identity, boot *poclog.Digest) key {
+func keyOf(quote poclog.Identity, boot *poclog.Digest) store.Key {
 	text := string(quote)
 	if boot != nil {
 		text += boot.String()
 	}
-	sum := poclog.Sum([]byte(text))
-	return key(sum[:16])
+	return keyOfBundle(poclog.Sum([]byte(text)))
 }
 
 // ownKey is the key of which all evidence says the same as an entry's: its quote with its boot, or
 // the quote alone. A bundle whose TEE and TPM are not bound to each other is known by its file
 // alone, for it may be put together from others' evidence.
-func ownKey(e *poclog.Entry) key {
+func ownKey(e *poclog.Entry) store.Key {
 	if e.Joined() || e.Profile.ChipOnly() {
 		return keyOf(e.Quote, e.Boot)
 	}
@@ -70,19 +61,28 @@ func ownKey(e *poclog.Entry) key {
 
 // answered are the keys for which an entry answers: of a bundle that is not bound together, its own
 // alone.
-func answered(e *poclog.Entry) []key {
+func answered(e *poclog.Entry) []store.Key {
 	own, bundle := ownKey(e), keyOfBundle(e.Evidence.Bundle.SHA256)
 	if own == bundle {
-		return []key{bundle}
+		return []store.Key{bundle}
 	}
 	if quote := keyOf(e.Quote, nil); own != quote {
-		return []key{own, quote, bundle}
+		return []store.Key{own, quote, bundle}
 	}
-	return []key{own, bundle}
+	return []store.Key{own, bundle}
 }
 
 // keyOfBundle is the key of a bundle's file.
-func keyOfBundle(d poclog.Digest) key { return key(d[:16]) }
+func keyOfBundle(d poclog.Digest) store.Key { return store.Key(d[:16]) }
+
+// rowsOf are the keys for which an entry of a number answers.
+func rowsOf(e *poclog.Entry, number uint64) (rows []store.KnownRow) {
+	now := store.KnownEntry{Number: number, Proved: provedBy(e)}
+	for _, k := range answered(e) {
+		rows = append(rows, store.KnownRow{Key: k, KnownEntry: now})
+	}
+	return rows
+}
 
 var allChecks = verify.Checks()
 
@@ -96,20 +96,6 @@ func provedBy(e *poclog.Entry) uint32 {
 		}
 	}
 	return set
-}
-
-// answers reports whether an entry that proved something is the answer to evidence that proves a
-// set: unless the evidence proves all of that and more. Whoever submits first a part of another's
-// evidence, without its challenge or its collateral, must not keep the whole out.
-func (k known) answers(set uint32) bool { return set == k.proved || set&k.proved != k.proved }
-
-// or returns which of two entries answers for evidence: the first, unless the second proves all of
-// that and more, or the same and stands before it.
-func (k known) or(other known) known {
-	if !k.answers(other.proved) || k.proved == other.proved && other.number < k.number {
-		return other
-	}
-	return k
 }
 
 func unbundle(b []byte) ([][]byte, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/sqlite"
+	"github.com/poclog/poclog/log/store"
 )
 
 // Limits of the duplicates of a folder.
@@ -52,7 +53,7 @@ type duplicatesDB struct {
 	ready   bool         // every entry of the tree is known
 	reading string       // how far, until then
 	next    uint64       // entries below it are in the database
-	since   map[key]known
+	since   map[store.Key]store.KnownEntry
 	claims  int            // that were neither settled nor released
 	last    *poclog.Config // the newest config entry in memory
 	lastAt  uint64         // its number
@@ -64,7 +65,7 @@ func newDuplicates(s *Service) *duplicatesDB {
 	return &duplicatesDB{
 		path: filepath.Join(s.dir, dirState, fileDuplicates), entries: s.entries, logger: s.cfg.Logger, reading: "are being read",
 		size:  func(ctx context.Context) (uint64, error) { return s.tree.IntegratedSize(ctx) },
-		since: make(map[key]known),
+		since: make(map[store.Key]store.KnownEntry),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/internal/sqlite"
+	"github.com/poclog/poclog/log/store"
 )
 
 // run writes what is new, until the context ends. A database that is found damaged is made anew,
@@ -76,15 +77,10 @@ func (d *duplicatesDB) warnings() []string {
 
 // A batch is what entries that follow one another say.
 type batch struct {
-	next   uint64 // after them
-	keys   []row  // ascending by key, then by number
-	last   []byte // leaf hash of the last of them
-	config []byte // leaf of the newest config entry among them; nil: none is
-}
-
-type row struct {
-	key key
-	known
+	next   uint64           // after them
+	keys   []store.KnownRow // ascending by key, then by number
+	last   []byte           // leaf hash of the last of them
+	config []byte           // leaf of the newest config entry among them; nil: none is
 }
 
 // follow writes what the entries say that the database does not have, and forgets what was in
@@ -128,20 +124,17 @@ func (d *duplicatesDB) batch(ctx context.Context, from, n uint64) (*batch, error
 				b.config = leaf
 			}
 			if l.Proof != nil {
-				now := known{b.next, provedBy(l.Proof)}
-				for _, k := range answered(l.Proof) {
-					b.keys = append(b.keys, row{k, now})
-				}
+				b.keys = append(b.keys, rowsOf(l.Proof, b.next)...)
 			}
 			b.next++
 		}
 		b.last = rfc6962.DefaultHasher.HashLeaf(leaves[len(leaves)-1])
 	}
-	slices.SortStableFunc(b.keys, func(x, y row) int { return bytes.Compare(x.key[:], y.key[:]) })
+	slices.SortStableFunc(b.keys, func(x, y store.KnownRow) int { return bytes.Compare(x.Key[:], y.Key[:]) })
 	return b, nil
 }
 
-// write keeps a batch, all or nothing. Its statement decides as known.or does.
+// write keeps a batch, all or nothing. Its statement decides as [store.KnownEntry.Or] does.
 func (d *duplicatesDB) write(ctx context.Context, from uint64, b *batch) error {
 	return d.db.Tx(ctx, func(tx *sql.Tx) error {
 		put, err := tx.Prepare(`INSERT INTO known VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET number = excluded.number, proved = excluded.proved
@@ -151,7 +144,7 @@ func (d *duplicatesDB) write(ctx context.Context, from uint64, b *batch) error {
 		}
 		defer put.Close()
 		for _, r := range b.keys {
-			if _, err := put.Exec(r.key[:], int64(r.number), int64(r.proved)); err != nil {
+			if _, err := put.Exec(r.Key[:], int64(r.Number), int64(r.Proved)); err != nil {
 				return err
 			}
 		}
@@ -165,7 +158,7 @@ func (d *duplicatesDB) written(next, size uint64) {
 	defer d.mu.Unlock()
 	d.next, d.reading = next, fmt.Sprintf("are being read: %d of %d", next, size)
 	for key, k := range d.since {
-		if k.number < next {
+		if k.Number < next {
 			delete(d.since, key)
 		}
 	}
@@ -188,13 +181,11 @@ func (d *duplicatesDB) settle(number uint64, leaf poclog.Leaf) {
 		d.last, d.lastAt = leaf.Config, number
 	}
 	if e := leaf.Proof; e != nil {
-		now := known{number, provedBy(e)}
-		for _, key := range answered(e) {
-			if old, ok := d.since[key]; ok {
-				d.since[key] = old.or(now)
-			} else {
-				d.since[key] = now
+		for _, now := range rowsOf(e, number) {
+			if old, ok := d.since[now.Key]; ok {
+				now.KnownEntry = old.Or(now.KnownEntry)
 			}
+			d.since[now.Key] = now.KnownEntry
 		}
 	}
 }
@@ -222,36 +213,36 @@ func (d *duplicatesDB) claim(ctx context.Context, e *poclog.Entry) (number uint6
 
 func (d *duplicatesDB) find(ctx context.Context, e *poclog.Entry) (number uint64, ok bool, err error) {
 	k, ok, err := d.get(ctx, ownKey(e))
-	return k.number, ok && k.answers(provedBy(e)), err
+	return k.Number, ok && k.Answers(provedBy(e)), err
 }
 
 func (d *duplicatesDB) findBundle(ctx context.Context, digest poclog.Digest) (number uint64, ok bool, err error) {
 	k, ok, err := d.get(ctx, keyOfBundle(digest))
-	return k.number, ok, err
+	return k.Number, ok, err
 }
 
-func (d *duplicatesDB) get(ctx context.Context, key key) (k known, ok bool, err error) {
+func (d *duplicatesDB) get(ctx context.Context, key store.Key) (k store.KnownEntry, ok bool, err error) {
 	if k, ok, err = d.look(ctx, key); err != nil {
 		d.doubt(err)
-		return known{}, false, refuse(kindUnavailable, "look for known evidence: %w", err)
+		return store.KnownEntry{}, false, refuse(kindUnavailable, "look for known evidence: %w", err)
 	}
 	return k, ok, nil
 }
 
-func (d *duplicatesDB) look(ctx context.Context, key key) (k known, ok bool, err error) {
+func (d *duplicatesDB) look(ctx context.Context, key store.Key) (k store.KnownEntry, ok bool, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if !d.ready {
 		return k, false, fmt.Errorf("the log's entries %s", d.reading)
 	}
-	switch err = d.db.Row(ctx, lookupKnown, key[:]).Scan(&k.number, &k.proved); {
+	switch err = d.db.Row(ctx, lookupKnown, key[:]).Scan(&k.Number, &k.Proved); {
 	case err == nil:
 		ok = true
 	case !errors.Is(err, sql.ErrNoRows):
 		return k, false, err
 	}
 	if now, newer := d.since[key]; newer && ok {
-		k = k.or(now)
+		k = k.Or(now)
 	} else if newer {
 		k, ok = now, true
 	}

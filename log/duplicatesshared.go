@@ -63,21 +63,13 @@ func (d *sharedDuplicates) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rows := make([]store.KnownRow, 0, len(b.keys))
-		for _, r := range b.keys {
-			rows = append(rows, sharedRow(r))
-		}
-		if err := d.known.Follow(ctx, next, b.next, rows, b.config); err != nil && !errors.Is(err, store.ErrChanged) {
+		if err := d.known.Follow(ctx, next, b.next, b.keys, b.config); err != nil && !errors.Is(err, store.ErrChanged) {
 			return err
 		}
 		d.mu.Lock()
 		d.reading = fmt.Sprintf("are being read: %d of %d", b.next, size)
 		d.mu.Unlock()
 	}
-}
-
-func sharedRow(r row) store.KnownRow {
-	return store.KnownRow{Key: store.Key(r.key), KnownEntry: store.KnownEntry{Number: r.number, Proved: r.proved}}
 }
 
 func (d *sharedDuplicates) run(ctx context.Context) {
@@ -112,23 +104,22 @@ func (d *sharedDuplicates) usable() error {
 
 func (d *sharedDuplicates) find(ctx context.Context, e *poclog.Entry) (uint64, bool, error) {
 	k, ok, err := d.lookup(ctx, ownKey(e))
-	return k.number, ok && k.answers(provedBy(e)), err
+	return k.Number, ok && k.Answers(provedBy(e)), err
 }
 
 func (d *sharedDuplicates) findBundle(ctx context.Context, digest poclog.Digest) (uint64, bool, error) {
 	k, ok, err := d.lookup(ctx, keyOfBundle(digest))
-	return k.number, ok, err
+	return k.Number, ok, err
 }
 
-func (d *sharedDuplicates) lookup(ctx context.Context, key key) (known, bool, error) {
+func (d *sharedDuplicates) lookup(ctx context.Context, key store.Key) (k store.KnownEntry, ok bool, err error) {
 	if err := d.usable(); err != nil {
-		return known{}, false, err
+		return k, false, err
 	}
-	e, ok, err := d.known.Find(ctx, store.Key(key))
-	if err != nil {
-		return known{}, false, refuse(kindUnavailable, "%w", err)
+	if k, ok, err = d.known.Find(ctx, key); err != nil {
+		err = refuse(kindUnavailable, "%w", err)
 	}
-	return known{e.Number, e.Proved}, ok, nil
+	return k, ok, err
 }
 
 // claim waits while another front end has the evidence on its way: its entry may be the answer. What
@@ -140,9 +131,9 @@ func (d *sharedDuplicates) claim(ctx context.Context, e *poclog.Entry) (uint64, 
 		if number, ok, err := d.find(ctx, e); err != nil || ok {
 			return number, ok, err
 		}
-		k, ok, err := d.known.Claim(ctx, store.Key(ownKey(e)))
+		k, ok, err := d.known.Claim(ctx, ownKey(e))
 		if err == nil {
-			if ok = ok && (known{k.Number, k.Proved}).answers(provedBy(e)); ok {
+			if ok = ok && k.Answers(provedBy(e)); ok {
 				d.release(e)
 			}
 			return k.Number, ok, nil
@@ -165,11 +156,7 @@ func (d *sharedDuplicates) settle(number uint64, leaf poclog.Leaf) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
 	defer cancel()
-	var rows []store.KnownRow
-	for _, k := range answered(e) {
-		rows = append(rows, sharedRow(row{k, known{number, provedBy(e)}}))
-	}
-	if err := d.known.Settle(ctx, store.Key(ownKey(e)), rows); err != nil {
+	if err := d.known.Settle(ctx, ownKey(e), rowsOf(e, number)); err != nil {
 		d.logger.Warn("an entry is not noted yet as known evidence", "entry", number, "error", err)
 	}
 }
@@ -177,7 +164,7 @@ func (d *sharedDuplicates) settle(number uint64, leaf poclog.Leaf) {
 func (d *sharedDuplicates) release(e *poclog.Entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
 	defer cancel()
-	if err := d.known.Release(ctx, store.Key(ownKey(e))); err != nil {
+	if err := d.known.Release(ctx, ownKey(e)); err != nil {
 		d.logger.Warn("a claim stays until it expires", "error", err)
 	}
 }

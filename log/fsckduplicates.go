@@ -10,6 +10,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/sqlite"
+	"github.com/poclog/poclog/log/store"
 )
 
 // A duplicatesCheck holds a folder's duplicates to the entries. The log may be running: what it
@@ -64,16 +65,16 @@ func (d *duplicatesCheck) entry(ctx context.Context, number uint64, leaf []byte,
 	}
 	proved := provedBy(l.Proof)
 	for _, key := range answered(l.Proof) {
-		var k known
-		err := d.db.Row(ctx, lookupKnown, key[:]).Scan(&k.number, &k.proved)
+		var k store.KnownEntry
+		err := d.db.Row(ctx, lookupKnown, key[:]).Scan(&k.Number, &k.Proved)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			detail = "the list of known evidence lacks it"
 		case err != nil:
 			return "", fmt.Errorf("read the list of known evidence: %w", err)
-		case k.number == number && k.proved == proved:
+		case k.Number == number && k.Proved == proved:
 			d.stated++
-		case k.number == number, !k.answers(proved):
+		case k.Number == number, !k.Answers(proved):
 			detail = "the list of known evidence has another of it"
 		}
 	}

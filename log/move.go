@@ -117,8 +117,10 @@ func (m *move) mark(ctx context.Context) ([]byte, error) {
 	if _, err := m.sound(ctx, text); err != nil {
 		return nil, err
 	}
-	if _, _, err := m.to.Guard.Load(ctx); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s exists, or cannot be read (%v): want a new store", m.to.Guard.Name(), err)
+	if _, _, err := m.to.Guard.Load(ctx); err == nil {
+		return nil, fmt.Errorf("%s exists: want a new store", m.to.Guard.Name())
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s cannot be read: want a new store: %w", m.to.Guard.Name(), err)
 	}
 	if err := isNew(ctx, m.to.Store); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/client"
 
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -56,11 +57,7 @@ func (t *proofTiles) inclusion(ctx context.Context, leaf []byte, number uint64, 
 			err = proof.VerifyInclusion(rfc6962.DefaultHasher, number, cp.Size, hash, path, cp.Root[:])
 		}
 		if err == nil {
-			list := make([][sha256.Size]byte, len(path))
-			for i, h := range path {
-				list[i] = [sha256.Size]byte(h)
-			}
-			return list, nil
+			return verify.Hashes(path), nil
 		}
 		if again || ctx.Err() != nil {
 			return nil, fmt.Errorf("prove entry %d in the tree of size %d: %w", number, cp.Size, err)
@@ -89,6 +86,24 @@ func (t *proofTiles) path(ctx context.Context, number, size uint64) ([][]byte, e
 		}
 	}
 	return nodes.Rehash(hashes, rfc6962.DefaultHasher.HashChildren)
+}
+
+// root returns the root of the leaves [at, at+n) of a tree: of a whole subtree, or of one that
+// reaches to its end.
+func (t *proofTiles) root(ctx context.Context, at, n, size uint64) (h [sha256.Size]byte, err error) {
+	var root []byte
+	for _, id := range slices.Backward(compact.RangeNodes(at, at+n, nil)) {
+		left, err := t.node(ctx, id, size)
+		if err != nil {
+			return h, err
+		}
+		if root == nil {
+			root = left
+		} else {
+			root = rfc6962.DefaultHasher.HashChildren(left, root)
+		}
+	}
+	return [sha256.Size]byte(root), nil
 }
 
 // node returns the root of a whole subtree.

@@ -82,7 +82,7 @@ func (r *registryState) warnings() []string {
 	if r.last == nil {
 		return nil
 	}
-	return []string{fmt.Sprintf("a provider's registry does not answer as it should since %s, and entries lack place.registry: %.300s", r.since.UTC().Format(time.RFC3339), r.last)}
+	return []string{fmt.Sprintf("a provider's registry does not answer as it should since %s, and entries lack place.registry: %.300s", verify.Stamp(r.since), r.last)}
 }
 
 // question returns what to ask about an entry's chip, or nothing.

@@ -129,6 +129,20 @@ type KnownEntry struct {
 	Proved uint32 // a set
 }
 
+// Answers reports whether the entry is the answer to evidence that proves a set: unless the evidence
+// proves all that the entry proved and more. Whoever submits first a part of another's evidence,
+// without its challenge or its collateral, must not keep the whole out.
+func (k KnownEntry) Answers(set uint32) bool { return set == k.Proved || set&k.Proved != k.Proved }
+
+// Or returns which of two entries answers for evidence: the first, unless the second proves all of
+// that and more, or the same and stands before it.
+func (k KnownEntry) Or(other KnownEntry) KnownEntry {
+	if !k.Answers(other.Proved) || k.Proved == other.Proved && other.Number < k.Number {
+		return other
+	}
+	return k
+}
+
 // A KnownRow is one of the keys for which an entry answers.
 type KnownRow struct {
 	Key Key
@@ -139,8 +153,7 @@ type KnownRow struct {
 var ErrClaimed = errors.New("another front end has this evidence on its way")
 
 // Known is what all processes of a log know of the evidence that is in it. It is derived from the
-// entries. Of two entries that proved the same the lower one answers; one that proved all that
-// another proved and more takes its place.
+// entries. Of two entries [KnownEntry.Or] says which answers.
 type Known interface {
 	// Find returns the entry that answers for a key.
 	Find(ctx context.Context, key Key) (e KnownEntry, ok bool, err error)
