@@ -3,14 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/witness"
 	"github.com/poclog/poclog/witness/audit"
 )
@@ -43,7 +39,7 @@ func newAuditInitCmd() *cobra.Command {
 			if err := audit.Init(args[0], name); err != nil {
 				return err
 			}
-			return printAuditorKeys(cmd, args[0])
+			return printKeys(cmd, args[0], auditorKeys)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "name under which it signs: a URL without scheme")
@@ -58,22 +54,8 @@ func newAuditKeysCmd() *cobra.Command {
 			"before the auditor saw it. Policies name all of them, and only its own keys in their group of auditors.",
 		Example: "  poclog audit keys /var/lib/auditor",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return printAuditorKeys(cmd, args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return printKeys(cmd, args[0], auditorKeys) },
 	}
-}
-
-func printAuditorKeys(cmd *cobra.Command, dir string) error {
-	own, except, err := audit.Keys(dir)
-	if err != nil {
-		return undecided(err)
-	}
-	for _, k := range slices.Concat(own, except) {
-		if _, err := fmt.Fprintln(cmd.OutOrStdout(), k); err != nil {
-			return undecided(err)
-		}
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "fingerprint of these keys, to compare: %s\n", fingerprint(slices.Concat(own, except)))
-	return nil
 }
 
 func newAuditServeCmd() *cobra.Command {
@@ -102,8 +84,8 @@ func newAuditServeCmd() *cobra.Command {
 			if err := ready.auditor(cmd, args[0]); err != nil {
 				return err
 			}
-			cfg.Logger, cfg.Agent = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), softwareName()
-			return serveAuditor(cmd, args[0], listen, cfg)
+			cfg.Logger, cfg.Agent = newLogger(cmd), softwareName()
+			return withAuditor(args[0], cfg, func(a *audit.Auditor) error { return serve(cmd, listen, a.Serve) })
 		},
 	}
 	f := c.Flags()
@@ -120,25 +102,6 @@ func newAuditServeCmd() *cobra.Command {
 	return c
 }
 
-func serveAuditor(cmd *cobra.Command, dir, listen string, cfg audit.Config) (err error) {
-	a, err := audit.Open(dir, cfg)
-	if err != nil {
-		return undecided(err)
-	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		return undecided(err)
-	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Addr()); err != nil {
-		return undecided(errors.Join(err, l.Close()))
-	}
-	if err := a.Serve(cmd.Context(), l); err != nil {
-		return undecided(err)
-	}
-	return nil
-}
-
 func newAuditAddLogCmd() *cobra.Command {
 	var policy string
 	c := &cobra.Command{
@@ -150,15 +113,12 @@ func newAuditAddLogCmd() *cobra.Command {
 		Example: "  poclog audit add-log /var/lib/auditor https://log.example/2026 --policy policy.txt",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if policy == "" {
-				return usagef("give the log's tlog-policy: --policy FILE")
-			}
-			text, err := readFile(cmd, policy, tlogpolicy.MaxPolicy)
+			text, err := readLogPolicy(cmd, policy)
 			if err != nil {
 				return err
 			}
-			return withAuditor(args[0], func(a *audit.Auditor) error {
-				origin, err := a.AddLog(cmd.Context(), args[1], string(text))
+			return withAuditor(args[0], audit.Config{}, func(a *audit.Auditor) error {
+				origin, err := a.AddLog(cmd.Context(), args[1], text)
 				if err != nil {
 					return err
 				}
@@ -172,8 +132,8 @@ func newAuditAddLogCmd() *cobra.Command {
 }
 
 // withAuditor opens the auditor of a folder for one command.
-func withAuditor(dir string, f func(*audit.Auditor) error) error {
-	a, err := audit.Open(dir, audit.Config{})
+func withAuditor(dir string, cfg audit.Config, f func(*audit.Auditor) error) error {
+	a, err := audit.Open(dir, cfg)
 	if err != nil {
 		return undecided(err)
 	}
@@ -188,7 +148,7 @@ func newAuditRemoveLogCmd() *cobra.Command {
 		Example: "  poclog audit remove-log /var/lib/auditor log.example/2026",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withAuditor(args[0], func(a *audit.Auditor) error { return a.RemoveLog(cmd.Context(), args[1]) })
+			return withAuditor(args[0], audit.Config{}, func(a *audit.Auditor) error { return a.RemoveLog(cmd.Context(), args[1]) })
 		},
 	}
 }
@@ -204,7 +164,7 @@ func newAuditReportCmd() *cobra.Command {
 		Example: "  poclog audit report /var/lib/auditor log.example/2026",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withAuditor(args[0], func(a *audit.Auditor) error {
+			return withAuditor(args[0], audit.Config{}, func(a *audit.Auditor) error {
 				r, err := a.Report(cmd.Context(), args[1], from)
 				if err != nil {
 					return undecided(err)
@@ -232,7 +192,7 @@ func newAuditExceptionsCmd() *cobra.Command {
 			if err := out.check(); err != nil {
 				return err
 			}
-			return withAuditor(args[0], func(a *audit.Auditor) error {
+			return withAuditor(args[0], audit.Config{}, func(a *audit.Auditor) error {
 				file, err := a.Exceptions(cmd.Context(), args[1])
 				if errors.Is(err, audit.ErrNoExceptions) {
 					return err

@@ -141,7 +141,7 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 	if err := limitHTTP(&s.cfg.Limits); err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	logger := newLogger(cmd)
 	quietTessera()
 	s.cfg.Software, s.cfg.Logger, s.cfg.Go = softwareName(), logger, page.BuiltVerifier()
 	cache, err := s.collateral.open(dir, logger)

@@ -55,8 +55,13 @@ func usagef(format string, args ...any) error {
 }
 
 // undecided marks an error that kept the command from deciding: I/O, network, evidence that is not
-// at hand.
-func undecided(err error) error { return &exitError{status: exitUndecided, err: err} }
+// at hand. No error stays none.
+func undecided(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{status: exitUndecided, err: err}
+}
 
 // hint adds what to do about an error. The status stays, or becomes 1.
 func hint(err error, format string, args ...any) error {

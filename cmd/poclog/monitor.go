@@ -20,7 +20,6 @@ import (
 	"github.com/poclog/poclog/monitor/registrars"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/rule"
-	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
 func newMonitorCmd() *cobra.Command {
@@ -99,15 +98,12 @@ func newMonitorAddLogCmd() *cobra.Command {
 		Example: "  poclog monitor add-log https://log.example/2026 --policy policy.txt",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if policy == "" {
-				return usagef("give the log's tlog-policy: --policy FILE")
-			}
-			text, err := readFile(cmd, policy, tlogpolicy.MaxPolicy)
+			text, err := readLogPolicy(cmd, policy)
 			if err != nil {
 				return err
 			}
 			return f.with(monitor.Config{}, func(m *monitor.Monitor) error {
-				origin, err := m.AddLog(cmd.Context(), args[0], string(text))
+				origin, err := m.AddLog(cmd.Context(), args[0], text)
 				if err != nil {
 					return err
 				}
@@ -172,7 +168,7 @@ func newMonitorRunCmd() *cobra.Command {
 			if err := ready.monitor(cmd, &f); err != nil {
 				return err
 			}
-			cfg.Logger, cfg.Reappraise = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), profile.Reappraiser{}
+			cfg.Logger, cfg.Reappraise = newLogger(cmd), profile.Reappraiser{}
 			cfg.Silence = notify.SilencesIn(f.folder()).Silencer(time.Now, cfg.Logger)
 			opt.Progress = monitorProgress(cmd)
 			return f.with(cfg, func(m *monitor.Monitor) (err error) {
@@ -241,10 +237,7 @@ func runMonitor(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *
 	_, err := m.Run(ctx, opt)
 	cancel()
 	<-told
-	if err != nil {
-		return undecided(err)
-	}
-	return nil
+	return undecided(err)
 }
 
 // runOnce looks at every log one time. What is new is what the look and the watch list found; what

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -67,7 +66,7 @@ func (j *judgeCmd) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	logger := newLogger(cmd)
 	cfg := monitor.Config{Silence: notify.SilencesIn(j.dir.folder()).Silencer(time.Now, logger)}
 	return j.dir.with(cfg, func(m *monitor.Monitor) (err error) {
 		k, err := platforms.Open(j.dir.folder(), m, loggedEvidence(m), p, time.Now)

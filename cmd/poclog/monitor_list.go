@@ -126,10 +126,7 @@ func (f *listFlags) print(cmd *cobra.Command, name string, list any, rows func(f
 			fmt.Fprintln(cmd.ErrOrStderr(), clashed+" there is a contradiction or an alert about it: poclog monitor show ID")
 		}
 	}
-	if err != nil {
-		return undecided(err)
-	}
-	return nil
+	return undecided(err)
 }
 
 // cell gives an identity, a span and a reference in full or short.

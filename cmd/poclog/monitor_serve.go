@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -68,7 +65,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 	cfg := web.Config{
 		Go:  page.BuiltVerifier(),
 		Dir: s.folder(), Limits: s.limits, Private: []string{notify.RuleWatched, notify.RuleOverdue},
-		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
+		Logger: newLogger(cmd),
 	}
 	if s.backlog {
 		cfg.Sink = notify.WebhookName
@@ -91,17 +88,7 @@ func (s *monitorServeCmd) run(cmd *cobra.Command) error {
 				return query.DossierOf(ctx, m, origin, id)
 			}
 		}
-		l, err := net.Listen("tcp", s.listen)
-		if err != nil {
-			return undecided(err)
-		}
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Addr()); err != nil {
-			return undecided(err)
-		}
-		if err := web.NewServer(m, cfg).Serve(cmd.Context(), l); err != nil {
-			return undecided(err)
-		}
-		return nil
+		return serve(cmd, s.listen, web.NewServer(m, cfg).Serve)
 	})
 }
 

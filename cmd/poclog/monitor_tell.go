@@ -246,7 +246,7 @@ func newMonitorTellCmd() *cobra.Command {
 			"  poclog monitor tell --once --alerts alerts.jsonl --watch-file fleet.txt",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			logger := newLogger(cmd)
 			cfg := monitor.Config{Silence: notify.SilencesIn(dir.folder()).Silencer(time.Now, logger)}
 			return dir.with(cfg, func(m *monitor.Monitor) error { return f.tell(cmd, m, dir.folder(), logger, once) })
 		},

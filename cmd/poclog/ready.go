@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog/monitor"
-	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/witness"
 	"github.com/poclog/poclog/witness/audit"
 )
@@ -22,26 +21,32 @@ func absent(dir string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
+// make makes a witness or an auditor under the name of --name, if there is none.
+func (f *readyFlags) make(cmd *cobra.Command, what, dir string, init func(dir, name string) error, keysOf func(dir string) ([]string, error)) error {
+	if !absent(dir) || f.name == "" {
+		return nil
+	}
+	if err := init(dir, f.name); err != nil {
+		return err
+	}
+	keys, err := keysOf(dir)
+	if err != nil {
+		return undecided(err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "made %s %s in %s; fingerprint of its keys, to compare: %s\n", what, f.name, dir, fingerprint(keys))
+	return nil
+}
+
 // witness makes a witness if there is none, and adds the logs of a policy.
 func (f *readyFlags) witness(cmd *cobra.Command, dir string) error {
-	if absent(dir) && f.name != "" {
-		if err := witness.Init(dir, f.name); err != nil {
-			return err
-		}
-		keys, err := witness.Keys(dir)
-		if err != nil {
-			return undecided(err)
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "made witness %s in %s; fingerprint of its keys, to compare: %s\n", f.name, dir, fingerprint(keys))
-	}
-	if f.policy == "" {
-		return nil
+	if err := f.make(cmd, "witness", dir, witness.Init, witness.Keys); err != nil || f.policy == "" {
+		return err
 	}
 	p, err := readTlogPolicy(cmd, f.policy)
 	if err != nil {
 		return err
 	}
-	return withWitness(dir, func(w *witness.Witness) error {
+	return withWitness(dir, witness.Config{}, func(w *witness.Witness) error {
 		for _, l := range p.Logs() {
 			if err := w.AddLog(cmd.Context(), l.VKey); err != nil {
 				return err
@@ -56,25 +61,15 @@ func (f *readyFlags) auditor(cmd *cobra.Command, dir string) error {
 	if (f.log == "") != (f.policy == "") {
 		return usagef("--log and --policy go together")
 	}
-	if absent(dir) && f.name != "" {
-		if err := audit.Init(dir, f.name); err != nil {
-			return err
-		}
-		own, except, err := audit.Keys(dir)
-		if err != nil {
-			return undecided(err)
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "made auditor %s in %s; fingerprint of its keys, to compare: %s\n", f.name, dir, fingerprint(append(own, except...)))
+	if err := f.make(cmd, "auditor", dir, audit.Init, auditorKeys); err != nil || f.log == "" {
+		return err
 	}
-	if f.log == "" {
-		return nil
-	}
-	text, err := readFile(cmd, f.policy, tlogpolicy.MaxPolicy)
+	text, err := readLogPolicy(cmd, f.policy)
 	if err != nil {
 		return err
 	}
-	return withAuditor(dir, func(a *audit.Auditor) error {
-		_, err := a.AddLog(cmd.Context(), f.log, string(text))
+	return withAuditor(dir, audit.Config{}, func(a *audit.Auditor) error {
+		_, err := a.AddLog(cmd.Context(), f.log, text)
 		return err
 	})
 }
@@ -87,7 +82,7 @@ func (f *readyFlags) monitor(cmd *cobra.Command, m *monitorFlags) error {
 	if f.log == "" {
 		return nil
 	}
-	text, err := readFile(cmd, f.policy, tlogpolicy.MaxPolicy)
+	text, err := readLogPolicy(cmd, f.policy)
 	if err != nil {
 		return err
 	}
@@ -97,7 +92,7 @@ func (f *readyFlags) monitor(cmd *cobra.Command, m *monitorFlags) error {
 		}
 	}
 	return m.with(monitor.Config{}, func(m *monitor.Monitor) error {
-		_, err := m.AddLog(cmd.Context(), f.log, string(text))
+		_, err := m.AddLog(cmd.Context(), f.log, text)
 		return err
 	})
 }

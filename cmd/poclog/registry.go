@@ -178,17 +178,10 @@ func newRegistryAdmitCmd() *cobra.Command {
 			if file, err = policy.Marshal(); err != nil {
 				return err
 			}
-			return undecidedIf(durable.Replace(args[0], file, 0o644))
+			return undecided(durable.Replace(args[0], file, 0o644))
 		},
 	}
 	return c
-}
-
-func undecidedIf(err error) error {
-	if err == nil {
-		return nil
-	}
-	return undecided(err)
 }
 
 // withRegistrars returns a list with others, which replace those of the same name.
@@ -245,7 +238,7 @@ func newRegistryTrustCmd() *cobra.Command {
 			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 				return undecided(err)
 			}
-			return undecidedIf(durable.Replace(to, file, 0o644))
+			return undecided(durable.Replace(to, file, 0o644))
 		},
 	}
 	c.Flags().BoolVar(&f.yes, "yes", false, "take the keys without comparing")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -49,7 +48,7 @@ func newWitnessInitCmd() *cobra.Command {
 			if err := initWitness(cmd, args[0], name, sshKey); err != nil {
 				return err
 			}
-			return printWitnessKeys(cmd, args[0])
+			return printKeys(cmd, args[0], witness.Keys)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "name under which it signs: a URL without scheme")
@@ -74,22 +73,8 @@ func newWitnessKeysCmd() *cobra.Command {
 		Short:   "Print the verifier keys of a witness",
 		Example: "  poclog witness keys /var/lib/witness",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return printWitnessKeys(cmd, args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return printKeys(cmd, args[0], witness.Keys) },
 	}
-}
-
-func printWitnessKeys(cmd *cobra.Command, dir string) error {
-	keys, err := witness.Keys(dir)
-	if err != nil {
-		return undecided(err)
-	}
-	for _, k := range keys {
-		if _, err := fmt.Fprintln(cmd.OutOrStdout(), k); err != nil {
-			return undecided(err)
-		}
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "fingerprint of these keys, to compare: %s\n", fingerprint(keys))
-	return nil
 }
 
 func newWitnessServeCmd() *cobra.Command {
@@ -115,7 +100,7 @@ func newWitnessServeCmd() *cobra.Command {
 			if err := limitHTTP(&limits); err != nil {
 				return err
 			}
-			cfg := witness.Config{Rate: rate.Limit(perSecond), Burst: burst, Limits: limits, Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))}
+			cfg := witness.Config{Rate: rate.Limit(perSecond), Burst: burst, Limits: limits, Logger: newLogger(cmd)}
 			if agentSocket != "" {
 				cfg.Agent = func() (net.Conn, error) { return net.DialTimeout("unix", agentSocket, 5*time.Second) }
 			}
@@ -127,7 +112,7 @@ func newWitnessServeCmd() *cobra.Command {
 			if err := ready.witness(cmd, args[0]); err != nil {
 				return err
 			}
-			return serveWitness(cmd, args[0], listen, cfg)
+			return withWitness(args[0], cfg, func(w *witness.Witness) error { return serve(cmd, listen, w.Serve) })
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", os.Getenv("POCLOG_WITNESS_LISTEN"), "address and port; port 0 takes a free one")
@@ -139,25 +124,6 @@ func newWitnessServeCmd() *cobra.Command {
 	c.Flags().Float64Var(&perSecond, "rate", float64(witness.DefaultRate), "checkpoints a second that one log gets cosigned")
 	c.Flags().IntVar(&burst, "burst", witness.DefaultBurst, "checkpoints that one log gets cosigned at once")
 	return c
-}
-
-func serveWitness(cmd *cobra.Command, dir, listen string, cfg witness.Config) error {
-	w, err := witness.Open(dir, cfg)
-	if err != nil {
-		return undecided(err)
-	}
-	defer w.Close()
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		return undecided(err)
-	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "http://%s\n", l.Addr()); err != nil {
-		return undecided(errors.Join(err, l.Close()))
-	}
-	if err := w.Serve(cmd.Context(), l); err != nil {
-		return undecided(err)
-	}
-	return nil
 }
 
 func newWitnessAddLogCmd() *cobra.Command {
@@ -184,7 +150,7 @@ func newWitnessAddLogCmd() *cobra.Command {
 					args = append(args, l.VKey)
 				}
 			}
-			return withWitness(args[0], func(w *witness.Witness) error {
+			return withWitness(args[0], witness.Config{}, func(w *witness.Witness) error {
 				if len(args) > 1 {
 					if err := w.AddLog(cmd.Context(), args[1:]...); err != nil {
 						return err
@@ -220,9 +186,9 @@ func addLogList(cmd *cobra.Command, w *witness.Witness, path string) error {
 	return nil
 }
 
-// withWitness opens the witness of a folder for one change.
-func withWitness(dir string, f func(*witness.Witness) error) error {
-	w, err := witness.Open(dir, witness.Config{})
+// withWitness opens the witness of a folder for one command.
+func withWitness(dir string, cfg witness.Config, f func(*witness.Witness) error) error {
+	w, err := witness.Open(dir, cfg)
 	if err != nil {
 		return undecided(err)
 	}
@@ -238,7 +204,7 @@ func newWitnessRemoveLogCmd() *cobra.Command {
 		Example: "  poclog witness remove-log /var/lib/witness example.com/log",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withWitness(args[0], func(w *witness.Witness) error { return w.RemoveLog(cmd.Context(), args[1]) })
+			return withWitness(args[0], witness.Config{}, func(w *witness.Witness) error { return w.RemoveLog(cmd.Context(), args[1]) })
 		},
 	}
 }
@@ -259,7 +225,7 @@ func newWitnessLogsCmd() *cobra.Command {
 		Example: "  poclog witness logs /var/lib/witness",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withWitness(args[0], func(w *witness.Witness) error {
+			return withWitness(args[0], witness.Config{}, func(w *witness.Witness) error {
 				logs, err := w.Logs(cmd.Context())
 				if err != nil {
 					return undecided(err)
@@ -318,7 +284,7 @@ func newWitnessConflictsCmd() *cobra.Command {
 		Example: "  poclog witness conflicts /var/lib/witness example.com/log",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withWitness(args[0], func(w *witness.Witness) error {
+			return withWitness(args[0], witness.Config{}, func(w *witness.Witness) error {
 				conflicts, err := w.Conflicts(cmd.Context(), args[1])
 				if err != nil {
 					return undecided(err)
