@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // Types of keys and signatures.
@@ -89,30 +90,16 @@ func WitnessKey(name string) *Signer {
 
 // MLDSAKey derives an ML-DSA-44 key, of a log or a witness. Its signatures are randomised.
 func MLDSAKey(name string) *Signer {
-	k, err := mldsa.NewPrivateKey(mldsa.MLDSA44(), seed("mldsa "+name))
-	if err != nil {
-		panic(err) // a seed of the right size
-	}
+	k := must.Get(mldsa.NewPrivateKey(mldsa.MLDSA44(), seed("mldsa "+name)))
 	s := &Signer{Name: name}
 	s.VKey, s.id = vkey(name, append([]byte{typeMLDSA}, k.PublicKey().Bytes()...))
 	skey := fmt.Sprintf("PRIVATE+KEY+%s+%08x+%s", name, s.id, base64.StdEncoding.EncodeToString(append([]byte{typeMLDSA}, k.Bytes()...)))
 	s.raw = func(message []byte) []byte {
-		sig, err := k.Sign(nil, message, crypto.Hash(0))
-		if err != nil {
-			panic(err) // without a context
-		}
-		return sig
+		return must.Get(k.Sign(nil, message, crypto.Hash(0)))
 	}
-	signer, err := fnote.NewMLDSASigner(skey)
-	if err != nil {
-		panic(err) // a key of the right form
-	}
+	signer := must.Get(fnote.NewMLDSASigner(skey))
 	s.sign = func(_ string, c checkpoint, at time.Time) []byte {
-		sig, err := signer.SignSubtree(uint64(at.Unix()), c.origin, 0, c.size, c.root[:])
-		if err != nil {
-			panic(err) // a tree from 0
-		}
-		return sig
+		return must.Get(signer.SignSubtree(uint64(at.Unix()), c.origin, 0, c.size, c.root[:]))
 	}
 	return s
 }
@@ -137,11 +124,7 @@ func (l *Log) Root(n uint64) tlog.Hash {
 	if n == 0 {
 		return tlog.Hash(sha256.Sum256(nil))
 	}
-	h, err := tlog.TreeHash(int64(n), l.reader(n))
-	if err != nil {
-		panic(err) // the hashes are at hand
-	}
-	return h
+	return must.Get(tlog.TreeHash(int64(n), l.reader(n)))
 }
 
 // reader serves the stored hashes of the first n leaves.
@@ -155,10 +138,7 @@ func (l *Log) reader(n uint64) tlog.HashReaderFunc {
 		return out, nil
 	}
 	for i := range n {
-		hashes, err := tlog.StoredHashes(int64(i), l.Leaves[i], tlog.HashReaderFunc(read))
-		if err != nil {
-			panic(err) // the hashes are at hand
-		}
+		hashes := must.Get(tlog.StoredHashes(int64(i), l.Leaves[i], tlog.HashReaderFunc(read)))
 		stored = append(stored, hashes...)
 	}
 	return read
@@ -192,10 +172,7 @@ func signNote(text string, c checkpoint, by []Cosigner) []byte {
 
 // Inclusion proves leaf i in the tree of a checkpoint of n leaves.
 func (l *Log) Inclusion(i, n uint64, signed []byte) poclog.Inclusion {
-	p, err := tlog.ProveRecord(int64(n), int64(i), l.reader(n))
-	if err != nil {
-		panic(err) // i < n
-	}
+	p := must.Get(tlog.ProveRecord(int64(n), int64(i), l.reader(n)))
 	in := poclog.Inclusion{Checkpoint: signed}
 	for _, h := range p {
 		in.Hashes = append(in.Hashes, h)

@@ -5,13 +5,15 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/cert"
+	"github.com/poclog/poclog/internal/lab/derive"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // Years for which the maker's certificates are valid: CAs', and keys' of chips and clouds.
@@ -27,27 +29,21 @@ type Maker struct {
 
 	seed           string
 	from           time.Time
-	ark, ask, asvk issued
-}
-
-// issued is a certificate with its key.
-type issued struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	ark, ask, asvk cert.Issued
 }
 
 // NewMaker makes the maker of a seed and a product line. Its certificates are valid from a time.
 func NewMaker(seed, product string, from time.Time) *Maker {
 	m := &Maker{Product: product, seed: seed + "\n" + product, from: from.UTC().Truncate(time.Second)}
 	line := map[string]int64{"Milan": 1, "Genoa": 2, "Turin": 3}[product]
-	m.ark = m.ca("ARK-"+product, line<<16, issued{}, "vcek")
+	m.ark = m.ca("ARK-"+product, line<<16, cert.Issued{}, "vcek")
 	m.ask = m.ca("SEV-"+product, line<<16|1, m.ark, "vcek")
 	m.asvk = m.ca("SEV-VLEK-"+product, line<<16|0x101, m.ark, "vlek")
 	return m
 }
 
 // Root returns the root certificate's DER.
-func (m *Maker) Root() []byte { return m.ark.cert.Raw }
+func (m *Maker) Root() []byte { return m.ark.Cert.Raw }
 
 // CertChain returns what AMD's Key Distribution Service answers for a kind of key, "vcek" or
 // "vlek": its CA and the root, in PEM.
@@ -56,11 +52,7 @@ func (m *Maker) CertChain(kind string) []byte {
 	if kind == "vlek" {
 		ca = m.asvk
 	}
-	var out []byte
-	for _, c := range []issued{ca, m.ark} {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw})...)
-	}
-	return out
+	return cert.PEM(ca.Cert, m.ark.Cert)
 }
 
 // name is a name in the form of AMD's certificates.
@@ -72,31 +64,19 @@ func name(common string) pkix.Name {
 }
 
 // ca makes a CA. A zero parent makes it self-signed.
-func (m *Maker) ca(common string, serial int64, parent issued, kind string) issued {
-	key := pssKey{caKeys.Key(m.seed, common)}
+func (m *Maker) ca(common string, serial int64, parent cert.Issued, kind string) cert.Issued {
+	key := pssKey{derive.RSA("amd", m.seed, common)}
 	t := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: name(common), NotBefore: m.from, NotAfter: m.from.AddDate(caYears, 0, 0), IsCA: true,
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, SignatureAlgorithm: x509.SHA384WithRSAPSS, SubjectKeyId: octets(20, m.seed, common, "ski"),
 		CRLDistributionPoints: []string{"https://kdsintf.amd.com/" + kind + "/v1/" + m.Product + "/crl"},
 	}
-	if parent.cert == nil {
+	if parent.Cert == nil {
 		t.KeyUsage |= x509.KeyUsageCRLSign
-		return issued{m.certify(t, key.Public(), issued{t, key}), key}
+	} else {
+		t.MaxPathLenZero = true
 	}
-	t.MaxPathLenZero = true
-	return issued{m.certify(t, key.Public(), parent), key}
-}
-
-func (m *Maker) certify(t *x509.Certificate, key crypto.PublicKey, by issued) *x509.Certificate {
-	der, err := x509.CreateCertificate(nil, t, by.cert, key, by.key)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err) // just made
-	}
-	return cert
+	return parent.Issue(t, key)
 }
 
 // oid is one of AMD's extensions.
@@ -113,10 +93,7 @@ func extension(id asn1.ObjectIdentifier, value any) pkix.Extension {
 	if _, ok := value.(string); ok {
 		params = "ia5"
 	}
-	der, err := asn1.MarshalWithParams(value, params)
-	if err != nil {
-		panic(err) // the values are ours
-	}
+	der := must.Get(asn1.MarshalWithParams(value, params))
 	return pkix.Extension{Id: id, Value: der}
 }
 
@@ -147,10 +124,10 @@ func (m *Maker) keyCertificate(key crypto.PublicKey, tcb [8]byte, hwid []byte, c
 	} else {
 		list = append(list, extension(oid(4), hwid))
 	}
-	return m.certify(&x509.Certificate{
+	return by.Sign(&x509.Certificate{
 		SerialNumber: serial, Subject: name(common), NotBefore: m.from, NotAfter: m.from.AddDate(keyYears, 0, 0), SignatureAlgorithm: x509.SHA384WithRSAPSS,
 		ExtraExtensions: list,
-	}, key, by)
+	}, key)
 }
 
 // CRLOptions say what the maker publishes as revoked.
@@ -177,12 +154,9 @@ func (m *Maker) CRL(o CRLOptions) poclog.CollateralItem {
 		revoke(c.cert.SerialNumber)
 	}
 	if o.RevokeASK {
-		revoke(m.ask.cert.SerialNumber)
+		revoke(m.ask.Cert.SerialNumber)
 	}
-	der, err := x509.CreateRevocationList(nil, t, m.ark.cert, m.ark.key)
-	if err != nil {
-		panic(err) // the template is ours
-	}
+	der := must.Get(x509.CreateRevocationList(nil, t, m.ark.Cert, m.ark.Key))
 	return poclog.CollateralItem{Kind: poclog.AMDCRL, URL: fmt.Sprintf("https://kdsintf.amd.com/%s/v1/%s/crl", o.Kind, m.Product), Body: der}
 }
 
@@ -190,10 +164,7 @@ func (m *Maker) CRL(o CRLOptions) poclog.CollateralItem {
 func Certificates(item []byte) (list [][]byte) {
 	for len(item) > 0 {
 		var v asn1.RawValue
-		rest, err := asn1.Unmarshal(item, &v)
-		if err != nil {
-			panic(err) // made by the lab
-		}
+		rest := must.Get(asn1.Unmarshal(item, &v))
 		list, item = append(list, v.FullBytes), rest
 	}
 	return list

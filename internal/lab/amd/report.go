@@ -43,7 +43,7 @@ func (m *Maker) NewChip(label string, tcb [8]byte) *Chip {
 	keyLabel := label + "\n" + string(tcb[:]) // the key is derived from the chip's secret and the firmware's version
 	c.key = chipKey(m.seed, keyLabel)
 	c.cert = m.keyCertificate(c.key.Public(), tcb, c.ID[:], "", new(big.Int).SetBytes(octets(16, m.seed, keyLabel, "serial")))
-	c.certs = slices.Concat(c.cert.Raw, m.ask.cert.Raw, m.ark.cert.Raw)
+	c.certs = slices.Concat(c.cert.Raw, m.ask.Cert.Raw, m.ark.Cert.Raw)
 	return c
 }
 
@@ -65,7 +65,7 @@ func (m *Maker) NewCloudKey(csp string, tcb [8]byte) *CloudKey {
 	label := "cloud\n" + csp + "\n" + string(tcb[:])
 	k := &CloudKey{key: chipKey(m.seed, label)}
 	k.cert = m.keyCertificate(k.key.Public(), tcb, nil, csp, new(big.Int).SetBytes(octets(16, m.seed, label, "serial")))
-	k.certs = slices.Concat(k.cert.Raw, m.asvk.cert.Raw, m.ark.cert.Raw)
+	k.certs = slices.Concat(k.cert.Raw, m.asvk.Cert.Raw, m.ark.Cert.Raw)
 	return k
 }
 

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/azure"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -82,7 +84,7 @@ type AzureMix struct {
 // Compose puts evidence of an Azure VM together; for the profile snp, the report alone, which
 // carries the nonce itself.
 func (w *World) Compose(m AzureMix) *poclog.Bundle {
-	m.Host, m.TPM = or(m.Host, w.AzureVM.Host), or(m.TPM, w.AzureVM.TPM)
+	m.Host, m.TPM = cmp.Or(m.Host, w.AzureVM.Host), cmp.Or(m.TPM, w.AzureVM.TPM)
 	claims := w.AzureVM.Claims(w.Challenge.HCLUserData())
 	claims.AK, _ = m.TPM.AK.Public().(*rsa.PublicKey)
 	if m.Claims != nil {
@@ -94,25 +96,14 @@ func (w *World) Compose(m AzureMix) *poclog.Bundle {
 	}
 	b := new(poclog.Bundle)
 	tee, hcl := w.report(b, m, json)
-	if m.Sealed == nil {
-		sum := sha256.Sum256(tee)
-		m.Sealed = sum[:]
-	}
-	challenge, err := w.Challenge.Marshal()
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	b.Set(poclog.ItemChallenge, challenge)
+	b.Set(poclog.ItemChallenge, must.Get(w.Challenge.Marshal()))
 	if w.Profile == poclog.SNP {
 		return b
 	}
 	if m.PCRs == nil {
 		m.PCRs = azure.Selection
 	}
-	quote, values, err := m.TPM.QuoteOf(m.Sealed, Now, m.PCRs)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
+	quote, values := must.Both(m.TPM.QuoteOf(sealed(m.Sealed, tee), Now, m.PCRs))
 	for item, value := range map[poclog.Item][]byte{
 		poclog.ItemHCLReport: hcl, poclog.ItemTPMQuote: quote, poclog.ItemTPMPCRs: values, poclog.ItemTPMAK: m.TPM.Public, poclog.ItemTPMAKChain: m.TPM.Chain,
 	} {
@@ -191,11 +182,7 @@ func azureVM() []Attack {
 		{Name: "relay-mix", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
 			// X's report beside Y's TPM and a copy of Y's HCL report, which names Y's AK.
 			b, y := w.Compose(AzureMix{}), w.rented()
-			tee := b.Get(poclog.ItemTDXQuote)
-			if b.Has(poclog.ItemSNPReport) {
-				tee = b.Get(poclog.ItemSNPReport)
-			}
-			sum := sha256.Sum256(tee)
+			sum := sha256.Sum256(teeOf(b))
 			w.AzureVM = y
 			of := w.Compose(AzureMix{Sealed: sum[:]})
 			for _, item := range []poclog.Item{poclog.ItemHCLReport, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAK, poclog.ItemTPMAKChain} {
@@ -203,10 +190,7 @@ func azureVM() []Attack {
 			}
 			return b
 		}},
-		{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-			nonce := w.Challenge.Nonce()
-			return w.Compose(AzureMix{Sealed: nonce[:]})
-		}},
+		nonceShared,
 		{Name: "relay-tpm", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
 			// Another report under the same challenge than the one that the TPM quoted.
 			old := w.Compose(AzureMix{TD: func(td *chip.TD) { td.Version = 5 }, Guest: func(g *amd.Guest) { g.Version = 4 }})
@@ -252,22 +236,14 @@ func (w *World) certifiedBy(c *azure.Cloud, kind string) *gce.TPM {
 
 // azureTDX are the attacks on the quote of a TDX VM.
 var azureTDX = []Attack{
-	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
-		return w.Compose(AzureMix{TEE: func(q []byte) { q[48+584+4+20] ^= 1 }})
-	}},
-	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		b := w.Honest()
-		b.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
-		return b
-	}},
+	quoteForged,
+	malleatedQuote,
 	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
 		own := chip.NewMaker("a garage", start)
 		w.Collateral = own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
 		return w.Compose(AzureMix{Host: &azure.Host{TDX: own.NewPlatform("home", nil)}})
 	}},
-	{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
-		return w.Compose(AzureMix{TD: func(td *chip.TD) { td.Debug = true }})
-	}},
+	debugTD,
 }
 
 // azureSNP are the attacks on what binds the report of a SEV-SNP VM.

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tpm"
@@ -67,19 +69,10 @@ type MetalMix struct {
 	CCEL             *gce.Image   // and the guest's
 }
 
-// or is a value, or another where it is zero.
-func or[T comparable](v, other T) T {
-	var zero T
-	if v == zero {
-		return other
-	}
-	return v
-}
-
 // Seal puts evidence of a bare-metal machine together.
 func (w *World) Seal(m MetalMix) *poclog.Bundle {
-	m.Chip, m.TPM = or(m.Chip, w.Machine.Chip), or(m.TPM, w.Machine.TPM)
-	m.Log, m.CCEL = or(m.Log, m.TPM.Boot), or(m.CCEL, w.Machine.Guest)
+	m.Chip, m.TPM = cmp.Or(m.Chip, w.Machine.Chip), cmp.Or(m.TPM, w.Machine.TPM)
+	m.Log, m.CCEL = cmp.Or(m.Log, m.TPM.Boot), cmp.Or(m.CCEL, w.Machine.Guest)
 	if m.AK == nil {
 		m.AK = m.TPM.Public
 	}
@@ -97,27 +90,11 @@ func (w *World) Seal(m MetalMix) *poclog.Bundle {
 	if m.Quote != nil {
 		m.Quote(quote)
 	}
-	if m.Sealed == nil {
-		sum := sha256.Sum256(quote)
-		m.Sealed = sum[:]
-	}
-	item, values, err := m.TPM.Quote(m.Sealed)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	challenge, err := w.Challenge.Marshal()
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	b := new(poclog.Bundle)
-	for name, value := range map[poclog.Item][]byte{
-		poclog.ItemTDXQuote: quote, poclog.ItemTPMQuote: item, poclog.ItemTPMPCRs: values, poclog.ItemTPMAK: m.TPM.Public,
-		poclog.ItemTPMAKChain: m.AKChain, poclog.ItemTPMEKChain: m.EKChain, poclog.ItemTCGLog: m.Log.TCGLog, poclog.ItemCCEL: m.CCEL.CCEL,
-		poclog.ItemChallenge: challenge,
-	} {
-		b.Set(name, value)
-	}
-	return b
+	item, values := must.Both(m.TPM.Quote(sealed(m.Sealed, quote)))
+	return must.Get((&gce.Evidence{
+		TDXQuote: quote, TPMQuote: item, PCRs: values, AK: m.TPM.Public, AKChain: m.AKChain, EKChain: m.EKChain, TCGLog: m.Log.TCGLog, CCEL: m.CCEL.CCEL,
+		Challenge: w.Challenge,
+	}).Bundle())
 }
 
 // withAK is the machine's TPM with another AK, which the provider certifies as it would any that
@@ -151,9 +128,7 @@ func (w *World) policyOver(pcrs ...int) []byte {
 // bareMetal are the attacks of one bundle under profile baremetal-tdx-tpm, which a check must
 // refuse.
 var bareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
-	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
-		return w.Seal(MetalMix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
-	}},
+	quoteForged,
 	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
 		w.unnamed()
 		own := chip.NewMaker("a garage", start)
@@ -162,22 +137,15 @@ var bareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		w.Answer(home, 200, Zone)
 		return w.Seal(MetalMix{Chip: home})
 	}},
-	{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
-		return w.Seal(MetalMix{TD: func(td *chip.TD) { td.Debug = true }})
-	}},
-	{Name: "firmware-own", Check: verify.TEELaunch, Stage: func(w *World) *poclog.Bundle {
-		return w.Seal(MetalMix{TD: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
-	}},
+	debugTD,
+	firmwareOwn,
 	{Name: "pcr-unselected", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
 		// The host booted firmware of the tenant's: the provider's values and log stand beside a
 		// quote that does not cover them.
 		t, other := *w.Machine.TPM, *w.Machine.TPM
 		other.Boot = ownImage()
 		b := w.Seal(MetalMix{TPM: &other, Log: t.Boot})
-		_, values, err := t.Quote(nil)
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
+		_, values := must.Both(t.Quote(nil))
 		b.Set(poclog.ItemTPMPCRs, values)
 		return b
 	}},
@@ -237,21 +205,9 @@ var bareMetal = under(poclog.BareMetalTDXTPM, slices.Concat([]Attack{
 		published := sha256.Sum256(y.Chip.Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
 		return w.Seal(MetalMix{Chip: x.Chip, TPM: y.TPM, AKChain: y.AKChain, EKChain: y.EKChain, Sealed: published[:]})
 	}},
-	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		b := w.Honest()
-		b.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
-		return b
-	}},
-	{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		nonce := w.Challenge.Nonce()
-		return w.Seal(MetalMix{Sealed: nonce[:]})
-	}},
-	{Name: "relay-tpm", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		// Another TD quote under the same challenge beside the TPM quote.
-		b := w.Honest()
-		b.Set(poclog.ItemTDXQuote, w.Seal(MetalMix{TD: func(td *chip.TD) { td.Version = 5 }}).Get(poclog.ItemTDXQuote))
-		return b
-	}},
+	malleatedQuote,
+	nonceShared,
+	relayTPM,
 	{Name: "rtmr-forged", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		return w.Seal(MetalMix{TD: func(td *chip.TD) { td.RTMRs = ownImage().RTMRs }})
 	}},

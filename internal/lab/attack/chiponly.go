@@ -8,6 +8,8 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify"
 )
 
@@ -22,37 +24,27 @@ func newChipWorld() *World {
 	return w
 }
 
-// bare is a bundle of a TD quote alone, which answers the challenge. Change says what is to differ
-// in the TD.
-func (w *World) bare(change func(*chip.TD)) *poclog.Bundle {
+// bare is a bundle of a TD quote alone, which answers the challenge.
+func (w *World) bare(t twist) *poclog.Bundle {
 	td := w.VM.TD(w.Challenge.ReportData(nil))
-	if change != nil {
-		change(&td)
+	if t.td != nil {
+		t.td(&td)
 	}
-	return w.quoted(w.VM.Platform().Quote(td))
+	quote := w.VM.Platform().Quote(td)
+	if t.quote != nil {
+		t.quote(quote)
+	}
+	return w.quoted(quote)
 }
 
 func (w *World) quoted(quote []byte) *poclog.Bundle {
-	item, err := w.Challenge.Marshal()
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	b := new(poclog.Bundle)
-	b.Set(poclog.ItemTDXQuote, quote)
-	b.Set(poclog.ItemChallenge, item)
-	return b
+	return must.Get((&gce.Evidence{TDXQuote: quote, Challenge: w.Challenge}).Bundle())
 }
 
 // chipOnly are the attacks of one bundle under the profiles tdx and snp, which a check must refuse.
 var chipOnly = slices.Concat(
 	under(poclog.TDX, slices.Concat([]Attack{
-		{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
-			b := w.bare(nil)
-			quote := slices.Clone(b.Get(poclog.ItemTDXQuote))
-			quote[48+584+4+20] ^= 1
-			b.Set(poclog.ItemTDXQuote, quote)
-			return b
-		}},
+		quoteForged,
 		{Name: "enclave-own", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
 			// Intel's collateral knows its enclave: whoever judges by none would not.
 			w.Collateral = new(poclog.Collateral)
@@ -64,11 +56,9 @@ var chipOnly = slices.Concat(
 			w.Collateral = own.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
 			return w.quoted(own.NewPlatform("home", nil).Quote(w.VM.TD(w.Challenge.ReportData(nil))))
 		}},
-		{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
-			return w.bare(func(td *chip.TD) { td.Debug = true })
-		}},
+		debugTD,
 		{Name: "nonce-framed", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
-			return w.bare(func(td *chip.TD) { td.ReportData[0] = 1 })
+			return w.twisted(twist{td: func(td *chip.TD) { td.ReportData[0] = 1 }})
 		}},
 	}, onIntel, challenged, tokens[:2], owners[:2])),
 	under(poclog.SNP, slices.Concat([]Attack{

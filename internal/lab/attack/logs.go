@@ -3,15 +3,13 @@ package attack
 import (
 	"bytes"
 
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify/tcglog"
 )
 
 // lastEvents returns the sizes of the last events of a log, from its end.
 func lastEvents(kind tcglog.Kind, raw []byte, n int) (sizes []int) {
-	l, err := tcglog.Parse(kind, raw)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
+	l := must.Get(tcglog.Parse(kind, raw))
 	for i := range n {
 		e := l.Events[len(l.Events)-1-i]
 		size := 4 + 4 + 4 + 4 + len(e.Data) // index, type, count of digests, size

@@ -6,6 +6,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // ExistingReceipt is what a log answers to evidence that it has: no rule is needed.
@@ -37,9 +38,7 @@ var Series = []OverTime{
 	{Name: "quote-replayed", Rule: "quote-replayed", Stage: func(w *World) []*poclog.Bundle {
 		// The TD's quote is kept, and another boot of the TPM quotes it again.
 		first := w.Honest()
-		if err := w.VM.Reboot(); err != nil {
-			panic(err) // the laboratory is ours
-		}
+		must.Do(w.VM.Reboot())
 		return []*poclog.Bundle{first, w.again(first, w.VM.TPM)}
 	}},
 	{Name: "tpm-rewound", Rule: "tpm-rewound", Stage: func(w *World) []*poclog.Bundle {
@@ -71,14 +70,8 @@ var Series = []OverTime{
 		// asked here: it would tell.
 		w.Policy.Registries = nil
 		first := w.Honest()
-		away, err := w.Cloud.NewHost(w.Cloud.Zones[2], 1)
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
-		rented, err := away.NewVM(0, gce.VMConfig{})
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
+		away := must.Get(w.Cloud.NewHost(w.Cloud.Zones[2], 1))
+		rented := must.Get(away.NewVM(0, gce.VMConfig{}))
 		w.Challenge.Salt[1]++
 		return []*poclog.Bundle{first, w.Assemble(Mix{TPM: rented.TPM, TD: owned(rented.TPM)})}
 	}},
@@ -93,10 +86,7 @@ func (w *World) next() *poclog.Bundle {
 // again has a TPM quote a bundle's TD quote once more.
 func (w *World) again(b *poclog.Bundle, by *gce.TPM) *poclog.Bundle {
 	sum := sha256.Sum256(b.Get(poclog.ItemTDXQuote))
-	item, values, err := by.Quote(sum[:], Now)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
+	item, values := must.Both(by.Quote(sum[:], Now))
 	c := b.Clone()
 	c.Set(poclog.ItemTPMQuote, item)
 	c.Set(poclog.ItemTPMPCRs, values)

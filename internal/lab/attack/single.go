@@ -15,6 +15,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tcglog"
@@ -65,9 +66,7 @@ var ownImage = sync.OnceValue(func() *gce.Image { return gce.SyntheticImage("the
 
 // single are the attacks of one bundle under profile gce-tdx-vtpm, which a check must refuse.
 var single = slices.Concat([]Attack{
-	{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
-		return w.Assemble(Mix{Quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
-	}},
+	quoteForged,
 	{Name: "lab-root-in-production", Check: verify.TEEChain, Stage: func(w *World) *poclog.Bundle {
 		// A maker of one's own, with all that it publishes: nothing but the root tells it from the
 		// true one.
@@ -77,12 +76,8 @@ var single = slices.Concat([]Attack{
 		w.Answer(home, 200, Zone)
 		return w.Assemble(Mix{Chip: home})
 	}},
-	{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
-		return w.Assemble(Mix{TD: func(td *chip.TD) { td.Debug = true }})
-	}},
-	{Name: "firmware-own", Check: verify.TEELaunch, Stage: func(w *World) *poclog.Bundle {
-		return w.Assemble(Mix{TD: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
-	}},
+	debugTD,
+	firmwareOwn,
 	{Name: "pcr-unselected", Check: verify.TPMPCRDigest, Stage: func(w *World) *poclog.Bundle {
 		// The rented TPM saw one boot, the TD had another: the other's values stand beside a quote
 		// that does not cover them.
@@ -107,10 +102,7 @@ var single = slices.Concat([]Attack{
 	{Name: "ak-uncertified", Check: verify.TPMAKChain, Stage: func(w *World) *poclog.Bundle {
 		// The true root stands above a CA of his own, which it did not certify.
 		rogue := *w.VM.TPM
-		chain, err := gce.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance)
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
+		chain := must.Get(gce.New("another provider", start).Certify(rogue.AK.Public(), rogue.Instance))
 		rogue.Chain = underRootOf(rogue.Chain, chain)
 		return w.Assemble(Mix{TPM: &rogue})
 	}},
@@ -133,22 +125,9 @@ var single = slices.Concat([]Attack{
 		published := sha256.Sum256(y.Platform().Quote(y.TD(w.Challenge.ReportData(y.TPM.Public))))
 		return w.Assemble(Mix{Chip: x, TPM: y.TPM, TD: owned(y.TPM), Sealed: published[:]})
 	}},
-	{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		b := w.Honest()
-		b.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
-		return b
-	}},
-	{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		nonce := w.Challenge.Nonce()
-		return w.Assemble(Mix{Sealed: nonce[:]})
-	}},
-	{Name: "relay-tpm", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
-		// Another TD quote under the same challenge beside the TPM quote.
-		b := w.Honest()
-		other := w.Assemble(Mix{TD: func(td *chip.TD) { td.Version = 5 }})
-		b.Set(poclog.ItemTDXQuote, other.Get(poclog.ItemTDXQuote))
-		return b
-	}},
+	malleatedQuote,
+	nonceShared,
+	relayTPM,
 	{Name: "rtmr-forged", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle { return w.Assemble(Mix{Image: ownImage()}) }},
 	{Name: "log-swapped", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
@@ -163,10 +142,7 @@ var single = slices.Concat([]Attack{
 	}},
 	{Name: "log-reordered", Check: verify.BindPCRRTMR, Stage: func(w *World) *poclog.Bundle {
 		// The TD heard the same events in another order, and its log says so.
-		img, err := gce.ImageOf("reordered", w.VM.Config.Image.TCGLog, swapLast(tcglog.CCEL, w.VM.Config.Image.CCEL))
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
+		img := must.Get(gce.ImageOf("reordered", w.VM.Config.Image.TCGLog, swapLast(tcglog.CCEL, w.VM.Config.Image.CCEL)))
 		return w.Assemble(Mix{Image: img})
 	}},
 	{Name: "pzid-copied", Check: verify.PlaceAgree, Stage: func(w *World) *poclog.Bundle {
@@ -176,10 +152,7 @@ var single = slices.Concat([]Attack{
 	{Name: "not-production", Check: verify.PlaceCert, Stage: func(w *World) *poclog.Bundle {
 		test := *w.VM.TPM
 		test.Instance.Production = false
-		var err error
-		if test.Chain, err = w.Cloud.Certify(test.AK.Public(), test.Instance); err != nil {
-			panic(err) // the laboratory is ours
-		}
+		test.Chain = must.Get(w.Cloud.Certify(test.AK.Public(), test.Instance))
 		return w.Assemble(Mix{TPM: &test})
 	}},
 	{Name: "relay-vtpm", Check: verify.PlaceRegistry, Stage: func(w *World) *poclog.Bundle {
@@ -204,10 +177,7 @@ func hidden(pcrs []int) []tpm.PCRSelection {
 // underRootOf is a chain with the root of another in place of its own.
 func underRootOf(other, chain []byte) []byte {
 	split := func(der []byte) (below, root []byte) {
-		certs, err := x509.ParseCertificates(der)
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
+		certs := must.Get(x509.ParseCertificates(der))
 		root = certs[len(certs)-1].Raw
 		return der[:len(der)-len(root)], root
 	}
@@ -243,6 +213,34 @@ var onIntel = []Attack{
 		return w.Honest()
 	}},
 }
+
+// Attacks on the machine of any world, with a TD or a guest of SEV-SNP.
+var (
+	quoteForged = Attack{Name: "quote-forged", Check: verify.TEESignature, Stage: func(w *World) *poclog.Bundle {
+		return w.twisted(twist{quote: func(q []byte) { q[48+584+4+20] ^= 1 }})
+	}}
+	debugTD = Attack{Name: "debug-td", Check: verify.TEENoDebug, Stage: func(w *World) *poclog.Bundle {
+		return w.twisted(twist{td: func(td *chip.TD) { td.Debug = true }})
+	}}
+	firmwareOwn = Attack{Name: "firmware-own", Check: verify.TEELaunch, Stage: func(w *World) *poclog.Bundle {
+		return w.twisted(twist{td: func(td *chip.TD) { td.MRTD[0] ^= 1 }})
+	}}
+	malleatedQuote = Attack{Name: "malleated-quote", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		b := w.Honest()
+		b.Set(poclog.ItemTDXQuote, NegateS(b.Get(poclog.ItemTDXQuote)))
+		return b
+	}}
+	nonceShared = Attack{Name: "nonce-shared", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		nonce := w.Challenge.Nonce()
+		return w.twisted(twist{sealed: nonce[:]})
+	}}
+	relayTPM = Attack{Name: "relay-tpm", Check: verify.BindTEEInTPM, Stage: func(w *World) *poclog.Bundle {
+		// Another TD quote under the same challenge beside the TPM quote.
+		b := w.Honest()
+		b.Set(poclog.ItemTDXQuote, w.twisted(twist{td: func(td *chip.TD) { td.Version = 5 }}).Get(poclog.ItemTDXQuote))
+		return b
+	}}
+)
 
 // standing are the checks that read collateral on a chip.
 var standing = []verify.Check{verify.TEERevocation, verify.TEETCB}
@@ -288,11 +286,7 @@ var challenged = []Attack{
 	{Name: "nonce-other-salt", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
 		b := w.Honest()
 		w.Challenge.Salt[0] ^= 1
-		item, err := w.Challenge.Marshal()
-		if err != nil {
-			panic(err) // the laboratory is ours
-		}
-		b.Set(poclog.ItemChallenge, item)
+		b.Set(poclog.ItemChallenge, must.Get(w.Challenge.Marshal()))
 		return b
 	}},
 	{Name: "nonce-of-the-future", Check: verify.FreshChallenge, Stage: func(w *World) *poclog.Bundle {
@@ -333,11 +327,7 @@ func otherTechnology(img *gce.Image) *gce.Image {
 	copy(raw[at-4-48:], d384[:])
 	copy(raw[at-4-48-2-32:], d256[:])
 	copy(raw[at-4-48-2-32-2-20:], d1[:])
-	other, err := gce.ImageOf("other technology", raw, img.CCEL)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	return other
+	return must.Get(gce.ImageOf("other technology", raw, img.CCEL))
 }
 
 // Publish publishes other collateral, valid now.

@@ -6,6 +6,7 @@
 package attack
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -87,14 +89,9 @@ var challengePolicy = []string{"log " + LogKey.VKey, "witness w " + WitnessKey.V
 // NewWorld builds the world of profile gce-tdx-vtpm.
 func NewWorld() *World {
 	w := newWorld(poclog.GCETDXvTPM)
-	var err error
-	if w.Host, err = w.Cloud.NewHost(Zone, 2); err != nil {
-		panic(err) // the laboratory is ours
-	}
+	w.Host = must.Get(w.Cloud.NewHost(Zone, 2))
 	w.VM = w.NewVM(gce.VMConfig{})
-	if w.Collateral, err = w.Cloud.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}); err != nil {
-		panic(err) // the laboratory is ours
-	}
+	w.Collateral = must.Get(w.Cloud.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}))
 	w.Observe(w.VM.Platform())
 	w.Policy = w.Cloud.Policy(challengePolicy, RegistryURL)
 	w.Challenge = w.ChallengeAt(Now.Add(-challengeAge))
@@ -103,11 +100,7 @@ func NewWorld() *World {
 
 // NewVM starts another VM on the host.
 func (w *World) NewVM(cfg gce.VMConfig) *gce.VM {
-	vm, err := w.Host.NewVM(0, cfg)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	return vm
+	return must.Get(w.Host.NewVM(0, cfg))
 }
 
 // Observe puts the register's true answer on a chip into the collateral.
@@ -156,12 +149,7 @@ type Mix struct {
 
 // Assemble puts evidence together.
 func (w *World) Assemble(m Mix) *poclog.Bundle {
-	if m.Chip == nil {
-		m.Chip = w.VM.Platform()
-	}
-	if m.TPM == nil {
-		m.TPM = w.VM.TPM
-	}
+	m.Chip, m.TPM = cmp.Or(m.Chip, w.VM.Platform()), cmp.Or(m.TPM, w.VM.TPM)
 	if m.AK == nil {
 		m.AK = m.TPM.Public
 	}
@@ -177,35 +165,43 @@ func (w *World) Assemble(m Mix) *poclog.Bundle {
 	if m.Quote != nil {
 		m.Quote(quote)
 	}
-	if m.Sealed == nil {
-		sum := sha256.Sum256(quote)
-		m.Sealed = sum[:]
-	}
 	if m.PCRs == nil {
 		m.PCRs = gce.Selection
 	}
-	item, values, err := m.TPM.QuoteOf(m.Sealed, Now, m.PCRs)
-	if err != nil {
-		panic(err) // the laboratory is ours
-	}
-	b, err := (&gce.Evidence{
+	item, values := must.Both(m.TPM.QuoteOf(sealed(m.Sealed, quote), Now, m.PCRs))
+	return must.Get((&gce.Evidence{
 		TDXQuote: quote, TPMQuote: item, PCRs: values, AK: m.TPM.Public, AKChain: m.TPM.Chain, TCGLog: m.TPM.Image.TCGLog, CCEL: ccel, Challenge: w.Challenge,
-	}).Bundle()
-	if err != nil {
-		panic(err) // the laboratory is ours
+	}).Bundle())
+}
+
+// sealed is what a TPM quotes: other octets, or the hash of the TEE's quote.
+func sealed(other, quote []byte) []byte {
+	if other != nil {
+		return other
 	}
-	return b
+	sum := sha256.Sum256(quote)
+	return sum[:]
+}
+
+// A twist is what an attacker changes in the evidence of any world's machine.
+type twist struct {
+	td     func(*chip.TD)
+	quote  func([]byte) // the TEE's quote, before the TPM covers it
+	sealed []byte       // the TPM's extraData, if not the hash of the TEE's quote
+}
+
+// twisted is the evidence of the world's machine with a twist.
+func (w *World) twisted(t twist) *poclog.Bundle {
+	switch {
+	case w.Metal != nil:
+		return w.Seal(MetalMix{TD: t.td, Quote: t.quote, Sealed: t.sealed})
+	case w.AzureVM != nil:
+		return w.Compose(AzureMix{TD: t.td, TEE: t.quote, Sealed: t.sealed})
+	case w.Profile == poclog.TDX:
+		return w.bare(t)
+	}
+	return w.Assemble(Mix{TD: t.td, Quote: t.quote, Sealed: t.sealed})
 }
 
 // Honest is the honest VM's evidence.
-func (w *World) Honest() *poclog.Bundle {
-	switch {
-	case w.Metal != nil:
-		return w.Seal(MetalMix{})
-	case w.AzureVM != nil:
-		return w.Compose(AzureMix{})
-	case w.Profile == poclog.TDX:
-		return w.bare(nil)
-	}
-	return w.Assemble(Mix{})
-}
+func (w *World) Honest() *poclog.Bundle { return w.twisted(twist{}) }

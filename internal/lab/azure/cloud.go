@@ -25,6 +25,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
+	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/verify/tpm"
@@ -48,13 +49,7 @@ type Cloud struct {
 	Paravisor [48]byte // the launch measurement of every VM's firmware: MRTD or MEASUREMENT
 
 	from     time.Time
-	root, ca issued
-}
-
-// issued is a certificate with its key.
-type issued struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	root, ca cert.Issued
 }
 
 // New makes the provider of a seed without hosts, whose chips of AMD's are of some products.
@@ -71,7 +66,7 @@ func New(seed string, from time.Time, products ...string) *Cloud {
 	for i := range 2 {
 		c.Images = append(c.Images, gce.SyntheticImage(fmt.Sprintf("azure-%d", i)))
 	}
-	c.root = c.authority("Laboratory Virtual TPM Root Certificate Authority", issued{})
+	c.root = c.authority("Laboratory Virtual TPM Root Certificate Authority", cert.Issued{})
 	c.ca = c.authority("Laboratory Cloud Virtual TPM CA", c.root)
 	return c
 }
@@ -82,37 +77,25 @@ func (c *Cloud) products() []string { return slices.Sorted(maps.Keys(c.AMD)) }
 func (c *Cloud) Advance(d time.Duration) { c.Now = c.Now.Add(d) }
 
 // Root returns the DER of the root of attestation keys.
-func (c *Cloud) Root() []byte { return c.root.cert.Raw }
+func (c *Cloud) Root() []byte { return c.root.Cert.Raw }
 
 // Years for which certificates of CAs are valid; those of attestation keys are for one.
 const validYears = 30
 
-func (c *Cloud) authority(name string, parent issued) issued {
-	key := chip.NewKey(c.Seed, "azure\n"+name)
+func (c *Cloud) authority(name string, parent cert.Issued) cert.Issued {
 	t := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name, Organization: []string{"poclog laboratory"}}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		UnknownExtKeyUsage: []asn1.ObjectIdentifier{tpm.OIDEKCertificate, tpm.OIDAKCertificate}, NotBefore: c.from, NotAfter: c.from.AddDate(validYears, 0, 0),
 	}
-	if parent.cert == nil {
-		parent = issued{t, key}
-	}
-	return issued{c.sign(t, key.Public(), parent), key}
+	return parent.Issue(c.complete(t), chip.NewKey(c.Seed, "azure\n"+name))
 }
 
-// sign fills in a template and has the parent sign it.
-func (c *Cloud) sign(t *x509.Certificate, key crypto.PublicKey, parent issued) *x509.Certificate {
+// complete fills in a template.
+func (c *Cloud) complete(t *x509.Certificate) *x509.Certificate {
 	label := sha256.Sum256([]byte("poclog lab azure serial\n" + c.Seed + "\n" + t.Subject.String()))
 	t.SerialNumber, t.SubjectKeyId = new(big.Int).SetBytes(label[:16]), label[:20]
 	t.BasicConstraintsValid = true
-	der, err := x509.CreateCertificate(nil, t, parent.cert, key, parent.key)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err) // just made
-	}
-	return cert
+	return t
 }
 
 // Suffixes of the common names of attestation keys' certificates, by kind of VM.
@@ -132,8 +115,7 @@ func (c *Cloud) Certify(key crypto.PublicKey, region, name string) []byte {
 			"http://primary-cdn.pki.lab.test/" + region + "/cacerts/azurevtpmicapki/cert.cer", "http://azurevtpmicapki." + region + ".pki.lab.test/certificateAuthorities/ca",
 		},
 	}
-	leaf := c.sign(t, key, c.ca)
-	return append(append(append([]byte(nil), leaf.Raw...), c.ca.cert.Raw...), c.root.cert.Raw...)
+	return cert.Chain(c.ca.Sign(c.complete(t), key), c.ca.Cert, c.root.Cert)
 }
 
 // A Host is a machine with one chip, of either maker.

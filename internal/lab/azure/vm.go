@@ -17,6 +17,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/amd"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -66,10 +67,7 @@ func (h *Host) NewVM(cfg VMConfig) *VM {
 	v := &VM{Config: cfg, Host: h, EK: endorsementKey(c.Seed, label), cloud: c}
 	v.ID = fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 	ak := gce.NewRSAKey(c.Seed, label)
-	t, err := gce.NewTPM(ak, c.Certify(ak.Public(), h.Region, hex.EncodeToString(sum[20:26])+Confidential))
-	if err != nil {
-		panic(err) // the key is ours
-	}
+	t := must.Get(gce.NewTPM(ak, c.Certify(ak.Public(), h.Region, hex.EncodeToString(sum[20:26])+Confidential)))
 	t.Firmware = 0x2016051100162800
 	v.TPM = t
 	t.Start(c.Now, cfg.Image)

@@ -3,7 +3,6 @@ package chip
 import (
 	"cmp"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/cert"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // CollateralOptions say what the maker publishes at a time.
@@ -40,18 +41,18 @@ func (m *Maker) Collateral(o CollateralOptions) *poclog.Collateral {
 		o.Evaluation = 17
 	}
 	o.At = o.At.UTC().Truncate(time.Second)
-	chain := pemOf(m.signer, m.root)
+	chain := cert.PEM(m.signer.Cert, m.root.Cert)
 	var pckRevoked, rootRevoked []*big.Int
 	for _, p := range o.Revoked {
-		pckRevoked = append(pckRevoked, p.pck.cert.SerialNumber)
+		pckRevoked = append(pckRevoked, p.pck.Cert.SerialNumber)
 	}
 	if o.RevokeCA {
-		rootRevoked = append(rootRevoked, m.ca.cert.SerialNumber)
+		rootRevoked = append(rootRevoked, m.ca.Cert.SerialNumber)
 	}
 	return new(poclog.Collateral).With(
 		poclog.CollateralItem{Kind: poclog.TDXTCBInfo, Chain: chain, Body: m.sign("tcbInfo", m.tcbInfo(&o))},
 		poclog.CollateralItem{Kind: poclog.TDXQEIdentity, Chain: chain, Body: m.sign("enclaveIdentity", m.qeIdentity(&o))},
-		poclog.CollateralItem{Kind: poclog.IntelPCKCRL, Chain: pemOf(m.ca, m.root), Body: m.crl(m.ca, o.At, pckRevoked)},
+		poclog.CollateralItem{Kind: poclog.IntelPCKCRL, Chain: cert.PEM(m.ca.Cert, m.root.Cert), Body: m.crl(m.ca, o.At, pckRevoked)},
 		poclog.CollateralItem{Kind: poclog.IntelRootCRL, Body: m.crl(m.root, o.At, rootRevoked)},
 	)
 }
@@ -76,11 +77,7 @@ func (m *Maker) crl(by issued, at time.Time, serials []*big.Int) []byte {
 	for _, s := range serials {
 		t.RevokedCertificateEntries = append(t.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: at})
 	}
-	der, err := x509.CreateRevocationList(nil, t, by.cert, by.key)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	return der
+	return must.Get(x509.CreateRevocationList(nil, t, by.Cert, by.Key))
 }
 
 type svn struct {
@@ -110,28 +107,18 @@ func (m *Maker) tcbInfo(o *CollateralOptions) []byte {
 		"id": "TDX_01", "mrsigner": zero48, "attributes": "0000000000000000", "attributesMask": "FFFFFFFFFFFFFFFF",
 		"tcbLevels": []any{map[string]any{"tcb": map[string]any{"isvsvn": 4}, "tcbDate": date, "tcbStatus": cmp.Or(o.Module, "UpToDate")}},
 	}
-	return mustJSON(map[string]any{
+	return must.Get(json.Marshal(map[string]any{
 		"id": "TDX", "version": 3, "issueDate": o.At.Format(time.RFC3339), "nextUpdate": o.At.AddDate(0, 0, collateralDays).Format(time.RFC3339),
 		"fmspc": strings.ToUpper(hex.EncodeToString(o.FMSPC[:])), "pceId": "0000", "tcbType": 0, "tcbEvaluationDataNumber": o.Evaluation,
 		"tdxModule": module, "tdxModuleIdentities": []any{identity}, "tcbLevels": []any{level},
-	})
+	}))
 }
 
 func (m *Maker) qeIdentity(o *CollateralOptions) []byte {
-	return mustJSON(map[string]any{
+	return must.Get(json.Marshal(map[string]any{
 		"id": "TD_QE", "version": 2, "issueDate": o.At.Format(time.RFC3339), "nextUpdate": o.At.AddDate(0, 0, collateralDays).Format(time.RFC3339),
 		"tcbEvaluationDataNumber": o.Evaluation, "miscselect": "00000000", "miscselectMask": "FFFFFFFF",
 		"attributes": hex.EncodeToString(qeAttributes), "attributesMask": strings.Repeat("F", 32), "mrsigner": hex.EncodeToString(qeMRSigner), "isvprodid": qeProdID,
 		"tcbLevels": []any{map[string]any{"tcb": map[string]any{"isvsvn": 4}, "tcbDate": o.At.AddDate(-1, 0, 0).Format(time.RFC3339), "tcbStatus": cmp.Or(o.QE, "UpToDate")}},
-	})
+	}))
 }
-
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // maps of ours
-	}
-	return b
-}
-
-func pckExtensions(p *Platform) []pkix.Extension { return []pkix.Extension{sgxExtension(p)} }

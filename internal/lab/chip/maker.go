@@ -1,13 +1,14 @@
 package chip
 
 import (
-	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"math/big"
 	"time"
+
+	"github.com/poclog/poclog/internal/lab/cert"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // A Maker is a chip maker: a root, a platform CA and a signer of TCB info.
@@ -21,8 +22,8 @@ type Maker struct {
 
 // issued is a certificate with its key.
 type issued struct {
-	cert *x509.Certificate
-	key  Key
+	cert.Issued
+	key Key // the same, for signatures that are none of X.509's
 }
 
 // Years for which the maker's certificates are valid.
@@ -38,10 +39,10 @@ func NewMaker(seed string, from time.Time) *Maker {
 }
 
 // Root returns the root certificate's DER.
-func (m *Maker) Root() []byte { return m.root.cert.Raw }
+func (m *Maker) Root() []byte { return m.root.Cert.Raw }
 
 // RootPEM returns the root certificate in PEM.
-func (m *Maker) RootPEM() []byte { return pemOf(m.root) }
+func (m *Maker) RootPEM() []byte { return cert.PEM(m.root.Cert) }
 
 // issue makes a certificate in the form of Intel's. A zero parent makes it self-signed.
 func (m *Maker) issue(name string, parent issued, isCA bool, extra []pkix.Extension) issued {
@@ -62,36 +63,14 @@ func (m *Maker) issue(name string, parent issued, isCA bool, extra []pkix.Extens
 	if isCA {
 		t.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	}
-	issuer, signer := t, key
-	if parent.cert != nil {
-		issuer, signer = parent.cert, parent.key
-	}
-	der, err := x509.CreateCertificate(nil, t, issuer, &key.PublicKey, signer)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err) // just made
-	}
-	return issued{c, key}
+	return issued{parent.Issue(t, key), key}
 }
 
 func crlName(parent issued) string {
-	if parent.cert == nil || parent.cert.Subject.CommonName == "Intel SGX Root CA" {
+	if parent.Cert == nil || parent.Cert.Subject.CommonName == "Intel SGX Root CA" {
 		return "IntelSGXRootCA.der"
 	}
 	return "pckcrl"
-}
-
-func pemOf(certs ...issued) []byte {
-	var b bytes.Buffer
-	for _, c := range certs {
-		if err := pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw}); err != nil {
-			panic(err) // a buffer takes all
-		}
-	}
-	return b.Bytes()
 }
 
 // Extension of PCK certificates (SGX PCK Certificate Profile, §1.3.5).
@@ -123,9 +102,5 @@ func sgxExtension(p *Platform) pkix.Extension {
 		{under(oidSGX, 1), p.PPID[:]}, {oidTCB, tcb}, {under(oidSGX, 3), p.PCEID[:]}, {under(oidSGX, 4), p.FMSPC[:]},
 		{under(oidSGX, 5), asn1.Enumerated(1)}, {under(oidSGX, 6), p.PIID[:]}, {under(oidSGX, 7), configuration},
 	}
-	der, err := asn1.Marshal(list)
-	if err != nil {
-		panic(err) // the values are ours
-	}
-	return pkix.Extension{Id: oidSGX, Value: der}
+	return pkix.Extension{Id: oidSGX, Value: must.Get(asn1.Marshal(list))}
 }

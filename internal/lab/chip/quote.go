@@ -3,8 +3,12 @@ package chip
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
+
+	"github.com/poclog/poclog/internal/lab/cert"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // A Platform is one chip.
@@ -38,8 +42,8 @@ func (m *Maker) NewPlatform(name string, change func(*Platform)) *Platform {
 	if change != nil {
 		change(p)
 	}
-	p.pck = m.issue("Intel SGX PCK Certificate", m.ca, false, pckExtensions(p))
-	p.chain = pemOf(p.pck, m.ca, m.root)
+	p.pck = m.issue("Intel SGX PCK Certificate", m.ca, false, []pkix.Extension{sgxExtension(p)})
+	p.chain = cert.PEM(p.pck.Cert, m.ca.Cert, m.root.Cert)
 	p.qeReport = quotingEnclave(p.quoting.xy())
 	p.qeSig = p.pck.key.raw(p.qeReport)
 	return p
@@ -66,17 +70,9 @@ var authData = func() []byte {
 
 // Identity of the quoting enclave.
 var (
-	qeMRSigner   = mustHex("dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5") // Intel's: appraisals ask for it in every realm
+	qeMRSigner   = must.Get(hex.DecodeString("dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5")) // Intel's: appraisals ask for it in every realm
 	qeAttributes = []byte{0x11, 0, 0, 0, 0, 0, 0, 0, 0xe7, 0, 0, 0, 0, 0, 0, 0}
 )
-
-func mustHex(s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		panic(err) // a literal of ours
-	}
-	return b
-}
 
 const (
 	qeProdID = 2

@@ -2,14 +2,12 @@ package endorser
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"time"
@@ -17,7 +15,10 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/derive"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // Years for which certificates are valid.
@@ -27,55 +28,38 @@ const validYears = 5
 type Owner struct {
 	Name string // as his endorsements give it
 
-	root, signer *x509.Certificate
-	rootKey, key chip.Key
+	root, signer cert.Issued
 }
 
 // NewOwner makes the owner of a name. Certificates are valid from a time on.
 func NewOwner(seed, name string, from time.Time) *Owner {
-	o := &Owner{Name: name, rootKey: newKey(seed, name+" root"), key: newKey(seed, name+" signer")}
 	from = from.UTC().Truncate(time.Second)
-	root := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "Platforms of " + name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign, NotBefore: from, NotAfter: from.AddDate(validYears, 0, 0),
+	issue := func(by cert.Issued, common, key string, ca bool, usage x509.KeyUsage) cert.Issued {
+		t := &x509.Certificate{
+			Subject: pkix.Name{CommonName: common}, IsCA: ca, KeyUsage: usage, NotBefore: from, NotAfter: from.AddDate(validYears, 0, 0), BasicConstraintsValid: true,
+		}
+		serial := sha256.Sum256([]byte("poclog lab serial\n" + t.Subject.String()))
+		t.SerialNumber, t.SubjectKeyId = new(big.Int).SetBytes(serial[:16]), serial[:20]
+		return by.Issue(t, newKey(seed, key))
 	}
-	o.root = certify(root, o.rootKey, root, o.rootKey)
-	o.signer = certify(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature, NotBefore: from, NotAfter: from.AddDate(validYears, 0, 0),
-	}, o.key, o.root, o.rootKey)
-	return o
+	root := issue(cert.Issued{}, "Platforms of "+name, name+" root", true, x509.KeyUsageCertSign)
+	return &Owner{Name: name, root: root, signer: issue(root, name, name+" signer", false, x509.KeyUsageDigitalSignature)}
 }
 
 // newKey derives a key on P-384.
 func newKey(seed, label string) chip.Key {
-	for i := 0; ; i++ {
+	return chip.Key{PrivateKey: derive.EC(elliptic.P384(), func(i int) []byte {
 		sum := sha512.Sum384(fmt.Appendf(nil, "poclog lab owner's key\n%s\n%s\n%d", seed, label, i))
-		k, err := ecdsa.ParseRawPrivateKey(elliptic.P384(), sum[:])
-		if err == nil {
-			return chip.Key{PrivateKey: k}
-		}
-	}
-}
-
-func certify(t *x509.Certificate, key chip.Key, parent *x509.Certificate, by chip.Key) *x509.Certificate {
-	serial := sha256.Sum256([]byte("poclog lab serial\n" + t.Subject.String()))
-	t.SerialNumber, t.SubjectKeyId, t.BasicConstraintsValid = new(big.Int).SetBytes(serial[:16]), serial[:20], true
-	der, err := x509.CreateCertificate(nil, t, parent, key.Public(), by)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err) // just made
-	}
-	return cert
+		return sum[:]
+	})}
 }
 
 // Key returns the signing key.
-func (o *Owner) Key() chip.Key { return o.key }
+func (o *Owner) Key() chip.Key { return o.signer.Key.(chip.Key) }
 
 // Policy returns how a policy lists the owner's root.
 func (o *Owner) Policy() poclog.Root {
-	return poclog.Root{Use: poclog.RootPlatformOwner, SHA256: poclog.Sum(o.root.Raw), Name: o.Name}
+	return poclog.Root{Use: poclog.RootPlatformOwner, SHA256: poclog.Sum(o.root.Cert.Raw), Name: o.Name}
 }
 
 // A Statement is what an endorsement says. [Owner.Statement] is the usual one.
@@ -126,44 +110,25 @@ func Payload(s Statement) []byte {
 // Sign makes a COSE_Sign1 of any protected header and payload.
 func (o *Owner) Sign(protected, payload []byte, withoutRoot bool) poclog.CollateralItem {
 	sum := sha512.Sum384(encode([]any{"Signature1", protected, []byte{}, payload}))
-	der, err := o.key.Sign(nil, sum[:], crypto.SHA384)
-	if err != nil {
-		panic(err) // a key of ours signs a digest of its size
-	}
-	var sig struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(der, &sig); err != nil {
-		panic(err) // just made
-	}
+	r, s := derive.Numbers(must.Get(o.signer.Key.Sign(nil, sum[:], crypto.SHA384)))
 	item := poclog.CollateralItem{Kind: poclog.OwnerEndorsement}
-	var chain any = [][]byte{o.signer.Raw, o.root.Raw}
+	var chain any = [][]byte{o.signer.Cert.Raw, o.root.Cert.Raw}
 	if withoutRoot {
-		chain = o.signer.Raw
-		item.Chain = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.root.Raw})
+		chain = o.signer.Cert.Raw
+		item.Chain = cert.PEM(o.root.Cert)
 	}
 	item.Body = encode(cbor.Tag{Number: 18, Content: []any{
-		protected, map[int]any{33: chain}, payload, append(sig.R.FillBytes(make([]byte, 48)), sig.S.FillBytes(make([]byte, 48))...),
+		protected, map[int]any{33: chain}, payload, append(r.FillBytes(make([]byte, 48)), s.FillBytes(make([]byte, 48))...),
 	}})
 	return item
 }
 
 // encode writes CBOR in deterministic encoding.
 func encode(v any) []byte {
-	mode, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		panic(err) // the options are the library's
-	}
-	b, err := mode.Marshal(v)
-	if err != nil {
-		panic(err) // the values are ours
-	}
-	return b
+	return must.Get(must.Get(cbor.CoreDetEncOptions().EncMode()).Marshal(v))
 }
 
 // oidOf gives the content octets of an object identifier.
 func oidOf(arcs ...int) []byte {
-	der, err := asn1.Marshal(asn1.ObjectIdentifier(arcs))
-	if err != nil {
-		panic(err) // the arcs are ours
-	}
-	return der[2:]
+	return must.Get(asn1.Marshal(asn1.ObjectIdentifier(arcs)))[2:]
 }

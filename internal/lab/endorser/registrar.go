@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify/vouch/dsse"
 	"github.com/poclog/poclog/verify/vouch/registry"
 )
@@ -40,11 +41,7 @@ func (r *Registrar) Join(seed string) {
 func (r *Registrar) Leave() { r.members = slices.Clone(r.members[1:]) }
 
 func public(key ed25519.PrivateKey) *poclog.PublisherKey {
-	k, err := poclog.NewPublisherKey(key.Public())
-	if err != nil {
-		panic(err) // of a kind that is taken
-	}
-	return k
+	return must.Get(poclog.NewPublisherKey(key.Public()))
 }
 
 // Policy returns how a policy or a reader lists the registrar.
@@ -61,16 +58,10 @@ func (r *Registrar) Policy() poclog.Registrar {
 // well-formed.
 func (r *Registrar) State(s poclog.Statement, n int) *poclog.StatementEnvelope {
 	s.Registrar = r.Name
-	file, err := s.Marshal()
-	if err != nil {
-		panic(err) // a programmer's bug
-	}
+	file := must.Get(s.Marshal())
 	v := &poclog.StatementEnvelope{Statement: s}
 	for _, m := range r.members[:n] {
-		id, err := dsse.KeyID(public(m))
-		if err != nil {
-			panic(err) // of a kind that is taken
-		}
+		id := must.Get(dsse.KeyID(public(m)))
 		v.Signatures = append(v.Signatures, poclog.Signature{KeyID: id, Sig: ed25519.Sign(m, registry.Message(file))})
 	}
 	return v

@@ -14,18 +14,17 @@
 package gce
 
 import (
-	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/lab/derive"
 )
 
 // A Cloud is a provider.
@@ -41,14 +40,8 @@ type Cloud struct {
 	VMs      []*VM
 
 	from         time.Time
-	akRoot, akCA issued
+	akRoot, akCA cert.Issued
 	launch       launchSigner
-}
-
-// issued is a certificate with its key.
-type issued struct {
-	cert *x509.Certificate
-	key  crypto.Signer
 }
 
 // Years for which the cloud's certificates are valid.
@@ -67,9 +60,9 @@ func New(seed string, from time.Time) *Cloud {
 	for i := range 3 {
 		c.Images = append(c.Images, SyntheticImage(fmt.Sprintf("synthetic-%d", i)))
 	}
-	c.akRoot = c.issue("EK/AK CA Root", issued{}, true)
-	c.akCA = c.issue("EK/AK CA Intermediate", c.akRoot, true)
-	c.launch = launchSigner{root: c.issue("GCE-cc-tcb-root", issued{}, true), seed: seed, from: from}
+	c.akRoot = c.authority("EK/AK CA Root", cert.Issued{})
+	c.akCA = c.authority("EK/AK CA Intermediate", c.akRoot)
+	c.launch = launchSigner{root: c.authority("GCE-cc-tcb-root", cert.Issued{}), seed: seed, from: from}
 	return c
 }
 
@@ -80,8 +73,8 @@ func (c *Cloud) Advance(d time.Duration) { c.Now = c.Now.Add(d) }
 // policy's order.
 func (c *Cloud) Roots() []poclog.Root {
 	return []poclog.Root{
-		{Use: poclog.RootGCEAK, SHA256: poclog.Sum(c.akRoot.cert.Raw), Name: "Laboratory EK/AK CA Root"},
-		{Use: poclog.RootGCELaunch, SHA256: poclog.Sum(c.launch.root.cert.Raw), Name: "Laboratory GCE-cc-tcb-root"},
+		{Use: poclog.RootGCEAK, SHA256: poclog.Sum(c.akRoot.Cert.Raw), Name: "Laboratory EK/AK CA Root"},
+		{Use: poclog.RootGCELaunch, SHA256: poclog.Sum(c.launch.root.Cert.Raw), Name: "Laboratory GCE-cc-tcb-root"},
 		{Use: poclog.RootIntelSGX, SHA256: poclog.Sum(c.Maker.Root()), Name: "Laboratory SGX Root CA"},
 	}
 }
@@ -113,55 +106,35 @@ func (c *Cloud) Collateral(o chip.CollateralOptions) (*poclog.Collateral, error)
 	return c.Maker.Collateral(o).With(*e), nil
 }
 
-// derive makes n bytes from the cloud's seed.
-func derive(n int, parts ...string) []byte {
-	var out []byte
-	for i := 0; len(out) < n; i++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "poclog lab cloud\n%q\n%d", parts, i))
-		out = append(out, sum[:]...)
-	}
-	return out[:n]
-}
+// octets derives n bytes.
+func octets(n int, names ...string) []byte { return derive.Octets(n, part, names...) }
+
+// part is the provider's, of what is derived.
+const part = "cloud"
 
 // oidTCGKeyUsage is the extended key usage of Google's EK/AK CAs.
 var oidTCGKeyUsage = asn1.ObjectIdentifier{2, 23, 133, 8, 1}
 
-// issue makes a CA with a key of its own. A zero parent makes it self-signed.
-func (c *Cloud) issue(name string, parent issued, isCA bool) issued {
-	key := chip.NewKey(c.Seed, "provider\n"+name)
+// authority makes a CA with a key of its own. A zero parent makes it self-signed.
+func (c *Cloud) authority(name string, parent cert.Issued) cert.Issued {
 	t := &x509.Certificate{
 		Subject:  pkix.Name{CommonName: name, Organization: []string{"poclog laboratory"}},
-		NotAfter: c.from.AddDate(validYears, 0, 0), IsCA: isCA, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		NotAfter: c.from.AddDate(validYears, 0, 0), IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	if name != "GCE-cc-tcb-root" {
 		t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{oidTCGKeyUsage}
 	}
-	if parent.cert == nil {
-		parent = issued{t, key}
-	}
-	return issued{certify(c.Seed, t, key.Public(), parent), key}
+	return parent.Issue(complete(c.Seed, t), chip.NewKey(c.Seed, "provider\n"+name))
 }
 
-// certify fills in a template and has the parent sign it. A self-signed one is its own parent.
-func certify(seed string, t *x509.Certificate, key crypto.PublicKey, parent issued) *x509.Certificate {
+// complete fills in a template.
+func complete(seed string, t *x509.Certificate) *x509.Certificate {
 	label := t.Subject.String()
-	t.SerialNumber = new(big.Int).SetBytes(derive(16, seed, label, "serial"))
-	t.SubjectKeyId = derive(20, seed, label, "ski")
+	t.SerialNumber = new(big.Int).SetBytes(octets(16, seed, label, "serial"))
+	t.SubjectKeyId = octets(20, seed, label, "ski")
 	t.BasicConstraintsValid = true
 	if t.NotBefore.IsZero() {
 		t.NotBefore = t.NotAfter.AddDate(-validYears, 0, 0)
 	}
-	der, err := x509.CreateCertificate(nil, t, parent.cert, key, parent.key)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err) // just made
-	}
-	return cert
-}
-
-func pemOf(cert *x509.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	return t
 }

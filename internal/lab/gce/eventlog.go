@@ -99,8 +99,8 @@ func ccelOf(story []event, name string) []event {
 		if !begun {
 			begun = true
 			out = append(out,
-				event{1, evHandoffTables2, digestsOf(derive(64, name, "TdxTable")), []byte("\tTdxTable\x00\x01\x00\x00\x00\x00\x00\x00\x00")},
-				event{1, evFirmwareBlob2, digestsOf(derive(64, name, "CFV")), []byte(")Fv(48DB5E17-707C-472D-91CD-1613E7EF51B0)\x00")})
+				event{1, evHandoffTables2, digestsOf(octets(64, name, "TdxTable")), []byte("\tTdxTable\x00\x01\x00\x00\x00\x00\x00\x00\x00")},
+				event{1, evFirmwareBlob2, digestsOf(octets(64, name, "CFV")), []byte(")Fv(48DB5E17-707C-472D-91CD-1613E7EF51B0)\x00")})
 		}
 		index, ok := register(e.index)
 		if !ok || e.kind == evEventTag && e.index == 9 || e.kind == evSeparator && separated[index] {

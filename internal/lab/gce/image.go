@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"fmt"
 
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/realdata"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -104,7 +105,7 @@ func utf16(text string) []byte {
 // name.
 func SyntheticImage(name string) *Image {
 	var s story
-	content := func(what string, n int) []byte { return derive(n, "image", name, what) }
+	content := func(what string, n int) []byte { return octets(n, "image", name, what) }
 	s.quiet(0, append([]byte("SP800-155 Event3"), content("platform", 144)...))
 	s.add(0, evCRTMVersion, utf16("GCE Virtual Firmware v2"))
 	s.add(0, evNonhostInfo, append([]byte("GCE NonHostInfo\x00\x03"), make([]byte, 15)...))
@@ -136,11 +137,7 @@ func SyntheticImage(name string) *Image {
 	s.opaque(9, evEventTag, append([]byte{0xed, 0x22, 0x3b, 0x8f, 0x1a, 0, 0, 0}, "LOADED_IMAGE::LoadOptions\x00"...), content("options", 48))
 	s.add(5, evEFIAction, []byte("Exit Boot Services Invocation"))
 	s.add(5, evEFIAction, []byte("Exit Boot Services Returned with Success"))
-	img, err := newImage(name, writeTCG(s.events), writeCCEL(ccelOf(s.events, name)))
-	if err != nil {
-		panic(err) // both logs are ours
-	}
-	return img
+	return must.Get(newImage(name, writeTCG(s.events), writeCCEL(ccelOf(s.events, name))))
 }
 
 // PCRs returns the values of a bank's registers, concatenated.

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/cert"
+	"github.com/poclog/poclog/internal/lab/derive"
 )
 
 // A Firmware is what VMs launch with. Its launch measurement depends on the VM's memory.
@@ -26,7 +28,7 @@ type Firmware struct {
 // NewFirmware makes up a firmware. Whoever does not own the cloud's keys can too, but not endorse
 // it.
 func NewFirmware(seed, name string) *Firmware {
-	return &Firmware{Name: name, Digest: [48]byte(derive(48, seed, "firmware", name))}
+	return &Firmware{Name: name, Digest: [48]byte(octets(48, seed, "firmware", name))}
 }
 
 // MemorySizes are the sizes of VMs, in GiB.
@@ -40,7 +42,7 @@ func (f *Firmware) MRTD(memory uint32) [48]byte {
 // launchSigner signs endorsements. Its RSA key is made when it is first needed: that takes a tenth
 // of a second.
 type launchSigner struct {
-	root issued
+	root cert.Issued
 	seed string
 	from time.Time
 
@@ -51,12 +53,12 @@ type launchSigner struct {
 
 func (l *launchSigner) open() {
 	l.once.Do(func() {
-		l.key = rsaKeys.Key(l.seed, "launch endorsements")
+		l.key = derive.RSA(part, l.seed, "launch endorsements")
 		t := &x509.Certificate{
 			Subject: pkix.Name{CommonName: "GCE-uefi-signer", Organization: []string{"poclog laboratory"}}, NotAfter: l.from.AddDate(validYears, 0, 0),
 			KeyUsage: x509.KeyUsageDigitalSignature,
 		}
-		l.cert = certify(l.seed, t, l.key.Public(), l.root)
+		l.cert = l.root.Sign(complete(l.seed, t), l.key.Public())
 	})
 }
 
@@ -73,8 +75,8 @@ func (c *Cloud) EndorseAs(f *Firmware, change func(*endorsement.VMGoldenMeasurem
 		tdx.Measurements = append(tdx.Measurements, &endorsement.VMTdx_Measurement{RamGib: size, Mrtd: mrtd[:]})
 	}
 	golden := &endorsement.VMGoldenMeasurement{
-		Timestamp: timestamppb.New(c.from), ClSpec: 1, Commit: derive(20, c.Seed, f.Name, "commit"), Cert: c.launch.cert.Raw, Digest: f.Digest[:],
-		CaBundle: pemOf(c.launch.root.cert), Tdx: tdx,
+		Timestamp: timestamppb.New(c.from), ClSpec: 1, Commit: octets(20, c.Seed, f.Name, "commit"), Cert: c.launch.cert.Raw, Digest: f.Digest[:],
+		CaBundle: cert.PEM(c.launch.root.Cert), Tdx: tdx,
 	}
 	if change != nil {
 		change(golden)
@@ -85,7 +87,7 @@ func (c *Cloud) EndorseAs(f *Firmware, change func(*endorsement.VMGoldenMeasurem
 	}
 	mrtd := f.MRTD(MemorySizes[0])
 	return &poclog.CollateralItem{
-		Kind: poclog.LaunchEndorsement, Chain: pemOf(c.launch.root.cert), Body: body,
+		Kind: poclog.LaunchEndorsement, Chain: cert.PEM(c.launch.root.Cert), Body: body,
 		URL: "https://lab.poclog.dev/gce_tcb_integrity/ovmf_x64_csm/tdx/" + hex.EncodeToString(mrtd[:]) + ".binarypb",
 	}, nil
 }

@@ -7,11 +7,8 @@ import (
 	"crypto/sha256"
 	"io"
 
-	"github.com/poclog/poclog/internal/lab/rsakey"
+	"github.com/poclog/poclog/internal/lab/derive"
 )
-
-// rsaBits is the size of the lab's RSA keys.
-const rsaBits = 2048
 
 // deterministicRSA signs with PKCS #1 v1.5, which needs no randomness, whatever source it is given.
 type deterministicRSA struct{ *rsa.PrivateKey }
@@ -20,11 +17,11 @@ func (k deterministicRSA) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpt
 	return k.PrivateKey.Sign(nil, digest, opts)
 }
 
-var rsaKeys = rsakey.New(func(seed, label, prime string) []byte { return derive(rsaBits/16, seed, "rsa", label, prime) })
-
 // NewRSAKey derives an RSA key of 2,048 bits from a seed and a label. Its signatures are
 // deterministic.
-func NewRSAKey(seed, label string) crypto.Signer { return deterministicRSA{rsaKeys.Key(seed, label)} }
+func NewRSAKey(seed, label string) crypto.Signer {
+	return deterministicRSA{derive.RSA(part, seed, label)}
+}
 
 // signPSS signs SHA-256 of a message by RSASSA-PSS (RFC 8017, §8.1.1), with a salt that is made
 // from the message: signatures must not differ between two runs of the lab.

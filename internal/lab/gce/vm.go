@@ -57,7 +57,7 @@ func (h *Host) NewVM(socket int, cfg VMConfig) (*VM, error) {
 		Zone: h.Zone, ProjectNumber: projectNumber, ProjectID: projectID, InstanceName: fmt.Sprintf("vm-%d", len(c.VMs)), SecurityVersion: 1,
 		Production: true,
 	}
-	g.InstanceID = binary.BigEndian.Uint64(derive(8, c.Seed, "instance", g.InstanceName))>>1 | 1
+	g.InstanceID = binary.BigEndian.Uint64(octets(8, c.Seed, "instance", g.InstanceName))>>1 | 1
 	var err error
 	if v.TPM, err = c.newTPM(g, cfg.RSA); err != nil {
 		return nil, fmt.Errorf("new VM %s: %w", g.InstanceName, err)
@@ -136,13 +136,15 @@ func (v *VM) TD(reportData [64]byte) chip.TD {
 	return td
 }
 
-// Evidence is what a bundle of profile gce-tdx-vtpm is made of. Its parts need not fit each other.
+// Evidence is what a bundle of profile gce-tdx-vtpm or baremetal-tdx-tpm is made of. Its parts need
+// not fit each other.
 type Evidence struct {
 	TDXQuote  []byte
 	TPMQuote  []byte
 	PCRs      []byte
 	AK        []byte // TPMT_PUBLIC
 	AKChain   []byte
+	EKChain   []byte // of bare metal
 	TCGLog    []byte
 	CCEL      []byte
 	Challenge *poclog.Challenge // nil makes historical evidence
@@ -153,7 +155,7 @@ func (e *Evidence) Bundle() (*poclog.Bundle, error) {
 	b := new(poclog.Bundle)
 	for item, value := range map[poclog.Item][]byte{
 		poclog.ItemTDXQuote: e.TDXQuote, poclog.ItemTPMQuote: e.TPMQuote, poclog.ItemTPMPCRs: e.PCRs, poclog.ItemTPMAK: e.AK,
-		poclog.ItemTPMAKChain: e.AKChain, poclog.ItemTCGLog: e.TCGLog, poclog.ItemCCEL: e.CCEL,
+		poclog.ItemTPMAKChain: e.AKChain, poclog.ItemTPMEKChain: e.EKChain, poclog.ItemTCGLog: e.TCGLog, poclog.ItemCCEL: e.CCEL,
 	} {
 		b.Set(item, value)
 	}

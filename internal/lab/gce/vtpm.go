@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/verify/tpm"
 )
@@ -82,8 +83,7 @@ func (c *Cloud) Certify(key crypto.PublicKey, g tpm.GCEInstance) ([]byte, error)
 		NotBefore: c.from, NotAfter: c.from.AddDate(validYears, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtraExtensions: []pkix.Extension{{Id: tpm.OIDGCEInstance, Value: ext}},
 	}
-	leaf := certify(c.Seed, t, key, c.akCA)
-	return append(append(append([]byte(nil), leaf.Raw...), c.akCA.cert.Raw...), c.akRoot.cert.Raw...), nil
+	return cert.Chain(c.akCA.Sign(complete(c.Seed, t), key), c.akCA.Cert, c.akRoot.Cert), nil
 }
 
 // Start powers the TPM on, as after a reset.

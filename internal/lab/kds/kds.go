@@ -14,21 +14,23 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/amd"
+	"github.com/poclog/poclog/internal/lab/front"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // A Server answers for the makers of some products. It is safe for concurrent use.
 type Server struct {
-	mu      sync.Mutex // guards what follows
-	makers  map[string]*amd.Maker
-	chips   map[string]*amd.Chip // by product and identifier in hexadecimal
-	lists   map[string][]byte    // by path
-	instead http.HandlerFunc
-	asked   map[string]int // by path
+	front.Front
+
+	mu     sync.Mutex // guards what follows
+	makers map[string]*amd.Maker
+	chips  map[string]*amd.Chip // by product and identifier in hexadecimal
+	lists  map[string][]byte    // by path
 }
 
 // New serves for makers, with lists issued at a time in which nothing is revoked.
 func New(at time.Time, makers ...*amd.Maker) *Server {
-	s := &Server{makers: make(map[string]*amd.Maker), chips: make(map[string]*amd.Chip), lists: make(map[string][]byte), asked: make(map[string]int)}
+	s := &Server{makers: make(map[string]*amd.Maker), chips: make(map[string]*amd.Chip), lists: make(map[string][]byte)}
 	for _, m := range makers {
 		s.makers[m.Product] = m
 		for _, kind := range []string{"vcek", "vlek"} {
@@ -43,10 +45,7 @@ func (s *Server) Publish(items ...poclog.CollateralItem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, it := range items {
-		u, err := url.Parse(it.URL)
-		if err != nil {
-			panic(err) // the laboratory's own
-		}
+		u := must.Get(url.Parse(it.URL))
 		s.lists[u.Path] = it.Body
 	}
 }
@@ -68,9 +67,6 @@ func identifier(product string, c *amd.Chip) string {
 	return hex.EncodeToString(c.ID[:])
 }
 
-// Instead has the server misbehave; nil ends that.
-func (s *Server) Instead(f http.HandlerFunc) { s.mu.Lock(); defer s.mu.Unlock(); s.instead = f }
-
 // Throttle answers as the service does to whom it finds too busy.
 func Throttle(seconds int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -79,30 +75,8 @@ func Throttle(seconds int) http.HandlerFunc {
 	}
 }
 
-// Asked returns how many requests came whose path contains a text.
-func (s *Server) Asked(path string) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p, k := range s.asked {
-		if strings.Contains(p, path) {
-			n += k
-		}
-	}
-	return n
-}
-
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.asked[r.URL.Path]++
-	instead := s.instead
-	s.mu.Unlock()
-	if instead != nil {
-		instead(w, r)
-		return
-	}
-	s.Answer(w, r)
-}
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.Pass(s.Answer, w, r) }
 
 // Answer is what an honest service answers.
 func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -98,18 +99,12 @@ func (t *TPM) Launched(l *Launch) { t.Launch = l; t.ResetCount++ }
 // NewAK derives an attestation key with a policy, or with none.
 func (t *TPM) NewAK(seed, name string, authPolicy []byte) {
 	t.AK = chip.NewKey(seed, fmt.Sprintf("AK\n%s\n%x", name, authPolicy))
-	var err error
-	if t.Public, err = tpm.AKPublic(t.AK.Public(), authPolicy); err != nil {
-		panic(err) // the key and the digest are ours
-	}
+	t.Public = must.Get(tpm.AKPublic(t.AK.Public(), authPolicy))
 }
 
 // Key returns the public AK.
 func (t *TPM) Key() crypto.PublicKey {
-	p, err := tpm.ParsePublic(t.Public)
-	if err != nil {
-		panic(err) // a TPM's own
-	}
+	p := must.Get(tpm.ParsePublic(t.Public))
 	return p.Key()
 }
 

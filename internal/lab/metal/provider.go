@@ -21,7 +21,9 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -32,62 +34,40 @@ const validYears = 30
 type CA struct {
 	seed     string
 	from     time.Time
-	root, ca issued
-}
-
-// issued is a certificate with its key.
-type issued struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	root, ca cert.Issued
 }
 
 // NewCA makes the CA of a name. Its certificates are valid from a time on.
 func NewCA(seed, name string, from time.Time) *CA {
 	c := &CA{seed: seed + "\n" + name, from: from.UTC().Truncate(time.Second)}
-	c.root = c.authority(name+" Root", issued{})
+	c.root = c.authority(name+" Root", cert.Issued{})
 	c.ca = c.authority(name+" CA", c.root)
 	return c
 }
 
 // Root returns the root certificate's DER.
-func (c *CA) Root() []byte { return c.root.cert.Raw }
+func (c *CA) Root() []byte { return c.root.Cert.Raw }
 
-func (c *CA) authority(name string, parent issued) issued {
-	key := chip.NewKey(c.seed, name)
+func (c *CA) authority(name string, parent cert.Issued) cert.Issued {
 	t := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name, Organization: []string{"poclog laboratory"}}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	if parent.cert == nil {
-		parent = issued{t, key}
-	}
-	return issued{c.sign(t, name, key.Public(), parent), key}
+	return parent.Issue(c.complete(t, name), chip.NewKey(c.seed, name))
 }
 
-// sign fills in a template and has the parent sign it.
-func (c *CA) sign(t *x509.Certificate, label string, key crypto.PublicKey, parent issued) *x509.Certificate {
+// complete fills in a template.
+func (c *CA) complete(t *x509.Certificate, label string) *x509.Certificate {
 	serial := sha256.Sum256([]byte("poclog lab serial\n" + c.seed + "\n" + label))
 	t.SerialNumber, t.SubjectKeyId = new(big.Int).SetBytes(serial[:16]), serial[:20]
 	t.BasicConstraintsValid = true
 	t.NotBefore, t.NotAfter = c.from, c.from.AddDate(validYears, 0, 0)
-	der, err := x509.CreateCertificate(nil, t, parent.cert, key, parent.key)
-	if err != nil {
-		panic(err) // the template is ours
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err) // just made
-	}
-	return cert
+	return t
 }
 
 // leaf signs an end entity's certificate and returns its chain, DER, concatenated.
 func (c *CA) leaf(t *x509.Certificate, key crypto.PublicKey) []byte {
-	id, err := poclog.KeyIdentity("key", key)
-	if err != nil {
-		panic(err) // keys of the laboratory are RSA or ECC
-	}
-	cert := c.sign(t, string(id)+fmt.Sprint(t.URIs), key, c.ca)
-	return append(append(append([]byte(nil), cert.Raw...), c.ca.cert.Raw...), c.root.cert.Raw...)
+	id := must.Get(poclog.KeyIdentity("key", key))
+	return cert.Chain(c.ca.Sign(c.complete(t, string(id)+fmt.Sprint(t.URIs)), key), c.ca.Cert, c.root.Cert)
 }
 
 // device is how the laboratory's EK certificates name their TPMs.
@@ -109,15 +89,8 @@ func deviceName(d tpm.Device) []byte {
 	name := pkix.RDNSequence{{
 		{Type: tpm.OIDTPMManufacturer, Value: d.Manufacturer}, {Type: tpm.OIDTPMModel, Value: d.Model}, {Type: tpm.OIDTPMVersion, Value: d.Version},
 	}}
-	der, err := asn1.Marshal(name)
-	if err != nil {
-		panic(err) // the attributes are ours
-	}
-	san, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: der}})
-	if err != nil {
-		panic(err) // just made
-	}
-	return san
+	der := must.Get(asn1.Marshal(name))
+	return must.Get(asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: der}}))
 }
 
 // CertifyAK issues an AK certificate that names the EK of the same TPM, the machine's place and, if
@@ -129,10 +102,7 @@ func (c *CA) CertifyAK(ak crypto.PublicKey, p tpm.Platform) []byte {
 		UnknownExtKeyUsage: []asn1.ObjectIdentifier{tpm.OIDAKCertificate},
 	}
 	for _, s := range p.URIs() {
-		u, err := url.Parse(s)
-		if err != nil {
-			panic(err) // the names are ours
-		}
+		u := must.Get(url.Parse(s))
 		t.URIs = append(t.URIs, u)
 	}
 	return c.leaf(t, ak)
@@ -140,9 +110,6 @@ func (c *CA) CertifyAK(ak crypto.PublicKey, p tpm.Platform) []byte {
 
 // EKDigest is how AK certificates name an EK.
 func EKDigest(ek crypto.PublicKey) poclog.Digest {
-	der, err := x509.MarshalPKIXPublicKey(ek)
-	if err != nil {
-		panic(err) // keys of the laboratory are RSA or ECC
-	}
+	der := must.Get(x509.MarshalPKIXPublicKey(ek))
 	return sha256.Sum256(der)
 }

@@ -11,19 +11,19 @@ import (
 	"sync"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/lab/front"
 )
 
 // A Server answers with collateral. It is safe for concurrent use.
 type Server struct {
-	mu      sync.Mutex // guards what follows
-	col     *poclog.Collateral
-	early   *poclog.Collateral
-	instead http.HandlerFunc
-	asked   map[string]int // by path
+	front.Front
+
+	mu         sync.Mutex // guards what follows
+	col, early *poclog.Collateral
 }
 
 // New serves a collateral file's items.
-func New(c *poclog.Collateral) *Server { return &Server{col: c, asked: make(map[string]int)} }
+func New(c *poclog.Collateral) *Server { return &Server{col: c} }
 
 // Publish replaces what is served.
 func (s *Server) Publish(c *poclog.Collateral) { s.mu.Lock(); defer s.mu.Unlock(); s.col = c }
@@ -31,33 +31,16 @@ func (s *Server) Publish(c *poclog.Collateral) { s.mu.Lock(); defer s.mu.Unlock(
 // PublishEarly sets what is served to who asks for update=early.
 func (s *Server) PublishEarly(c *poclog.Collateral) { s.mu.Lock(); defer s.mu.Unlock(); s.early = c }
 
-// Instead has the server misbehave; nil ends that.
-func (s *Server) Instead(f http.HandlerFunc) { s.mu.Lock(); defer s.mu.Unlock(); s.instead = f }
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.Pass(s.answer, w, r) }
 
-// Asked returns how many requests came whose path contains a text.
-func (s *Server) Asked(path string) (n int) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p, k := range s.asked {
-		if strings.Contains(p, path) {
-			n += k
-		}
-	}
-	return n
-}
-
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.asked[r.URL.Path]++
-	col, instead := s.col, s.instead
+	col := s.col
 	if r.URL.Query().Get("update") == "early" && s.early != nil {
 		col = s.early
 	}
 	s.mu.Unlock()
-	if instead != nil {
-		instead(w, r)
-		return
-	}
 	Serve(col, w, r)
 }
 

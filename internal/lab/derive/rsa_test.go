@@ -1,4 +1,4 @@
-package rsakey
+package derive
 
 import (
 	"crypto/sha512"

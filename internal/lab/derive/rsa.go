@@ -1,6 +1,4 @@
-// Package rsakey derives RSA keys from octets: the standard library's generator takes no seed, and
-// the laboratory gives the same key each time.
-package rsakey
+package derive
 
 import (
 	"crypto/rsa"
@@ -9,27 +7,24 @@ import (
 	"sync"
 )
 
-// Exponent is every key's.
-const Exponent = 65537
+// rsaBits is the size of the laboratory's RSA keys.
+const rsaBits = 2048
 
-var one, exponent = big.NewInt(1), big.NewInt(Exponent)
+var one, exponent = big.NewInt(1), big.NewInt(65537)
 
-// A Ring finds keys, each once.
-type Ring struct {
-	derive func(seed, label, prime string) []byte
-	found  sync.Map // of seed and label: func() *rsa.PrivateKey
-}
+// found are the keys that were asked for, each made once: func() *rsa.PrivateKey by part, seed and
+// label.
+var found sync.Map
 
-// New returns a ring whose primes p and q are found from the octets of derive.
-func New(derive func(seed, label, prime string) []byte) *Ring { return &Ring{derive: derive} }
-
-// Key returns the key of a seed and a label.
-func (r *Ring) Key(seed, label string) *rsa.PrivateKey {
-	find, _ := r.found.LoadOrStore(seed+"\n"+label, sync.OnceValue(func() *rsa.PrivateKey {
-		p, q := prime(r.derive(seed, label, "p")), prime(r.derive(seed, label, "q"))
+// RSA returns the key of a seed and a label, for one of the laboratory's parts: the standard
+// library's generator takes no seed.
+func RSA(part, seed, label string) *rsa.PrivateKey {
+	find, _ := found.LoadOrStore([3]string{part, seed, label}, sync.OnceValue(func() *rsa.PrivateKey {
+		octets := func(prime string) []byte { return Octets(rsaBits/16, part, seed, "rsa", label, prime) }
+		p, q := prime(octets("p")), prime(octets("q"))
 		phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
 		k := &rsa.PrivateKey{
-			PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: Exponent}, D: new(big.Int).ModInverse(exponent, phi), Primes: []*big.Int{p, q},
+			PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: int(exponent.Int64())}, D: new(big.Int).ModInverse(exponent, phi), Primes: []*big.Int{p, q},
 		}
 		k.Precompute()
 		if err := k.Validate(); err != nil {
@@ -40,8 +35,8 @@ func (r *Ring) Key(seed, label string) *rsa.PrivateKey {
 	return find.(func() *rsa.PrivateKey)()
 }
 
-// prime returns the first prime (by the Baillie-PSW test) from a number on, with both top bits set so that the modulus has
-// full size, and such that the exponent has an inverse.
+// prime returns the first prime (by the Baillie-PSW test) from a number on, with both top bits set
+// so that the modulus has full size, and such that the exponent has an inverse.
 func prime(b []byte) *big.Int {
 	b[0] |= 0xc0
 	b[len(b)-1] |= 1
