@@ -4,7 +4,7 @@ import {
   admitStatement, checkContradiction, checkDossier, checkIndexWrong, checkPublishers, checkReceipt, checkSplitView, nonce, parseAppraisalPolicy, parseBundle, parseChallenge,
   parseCollateral, parseContradiction, parseDossier, parseEntry, parseEnvelope, parseExceptions, parseIdentity, parseIndexWrong,
   parseOpening, parsePolicy, parseRegistrars, parseStatement, parseStatementEnvelope, parseStatementSubmission, parseSubmission, PoclogError, pin, findings,
-  standings, type Demands, type Placed, type Registrar,
+  standings, type Demands, type Found, type Placed, type Registrar,
 } from "poclog-verify";
 import { saysOf, subjectsOf } from "./answer.js";
 import { octets, vectors } from "./vectors.js";
@@ -136,9 +136,20 @@ test("contradictions", async (t) => {
   }
 });
 
+interface FindingVector {
+  severity: string;
+  rule: string;
+  subject?: string;
+  implicated?: string[];
+}
+
+const findingOf = (f: Found): FindingVector => ({
+  severity: f.severity, rule: f.rule, ...(f.subject === undefined ? {} : { subject: f.subject }), ...(f.implicated.length > 0 ? { implicated: f.implicated } : {}),
+});
+
 interface RuleVector {
   claims: { origin: string; number: string; leaf: string; t1?: string; t2?: string; rooted?: boolean }[];
-  expect: { severity: string; rule: string; subject?: string; implicated?: string[] }[];
+  expect: FindingVector[];
 }
 
 test("rules", async (t) => {
@@ -150,10 +161,7 @@ test("rules", async (t) => {
         if (entry.kind !== "proof") throw new Error(entry.kind);
         return { origin: c.origin, index: BigInt(c.number), entry, t1: at(c.t1), t2: at(c.t2), covers: c.rooted && entry.fresh ? entry.fresh.size : 0n };
       });
-      const found = findings(claims).map((f) => ({
-        severity: f.severity, rule: f.rule, ...(f.subject === undefined ? {} : { subject: f.subject }), ...(f.implicated.length > 0 ? { implicated: f.implicated } : {}),
-      }));
-      assert.deepEqual(found, v.expect ?? []);
+      assert.deepEqual(findings(claims).map(findingOf), v.expect ?? []);
     });
   }
 });
@@ -164,6 +172,7 @@ interface DossierVector {
   demands: { names?: string[]; verdict?: "audited"; max_age?: number; since?: string };
   time: string;
   expect: string;
+  findings?: FindingVector[];
 }
 
 test("dossiers", async (t) => {
@@ -172,9 +181,10 @@ test("dossiers", async (t) => {
       const { max_age, since, ...d } = v.demands;
       const question = { ...d, ...(max_age ? { maxAge: max_age } : {}), ...(since ? { since: new Date(since) } : {}) };
       const r = checkDossier(octets(v.dossier), parsePolicy(v.policy), { now: new Date(v.time), ...question });
-      const worst = r.found.find((f) => f.severity !== "information");
+      const worst = r.found.find((f) => f.severity === "contradiction") ?? r.found.find((f) => f.severity === "alert");
       const said = `${r.outcome}: ${worst ? `${worst.severity} ${worst.rule}` : "complete"}`;
       assert.equal(r.refused ? `refused: ${r.refused.id}` : said, v.expect, r.refused?.detail);
+      assert.deepEqual(r.found.map(findingOf), v.findings ?? []);
     });
   }
 });

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
+	"github.com/poclog/poclog/verify/rule"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -28,6 +30,26 @@ type vector struct {
 	Demands vectorDemands `json:"demands"`
 	Time    time.Time     `json:"time"`
 	Expect  string        `json:"expect"` // "<verdict>: <gravest finding, or complete>", or "refused: <step or demand>"
+
+	Findings []vectorFinding `json:"findings,omitempty"` // all, in order
+}
+
+type vectorFinding struct {
+	Severity   rule.Severity   `json:"severity"`
+	Rule       string          `json:"rule"`
+	Subject    poclog.Identity `json:"subject,omitempty"`
+	Implicated []string        `json:"implicated,omitempty"`
+}
+
+// findings are those of an answer, of which there is none if the dossier is refused.
+func findings(a *dossier.Answer, err error) (list []vectorFinding) {
+	if err != nil {
+		return nil
+	}
+	for _, f := range a.Findings {
+		list = append(list, vectorFinding{f.Severity, f.Rule, f.Subject, f.Implicated})
+	}
+	return list
 }
 
 type vectorDemands struct {
@@ -78,12 +100,33 @@ func cases() map[string]testCase {
 			return b.bind(3100, order{names: []string{chipX}, intervals: intervals})
 		}
 	}
+	restarted := func() *poclog.Dossier {
+		b := honest()
+		b.proof(chipY, akX, "us-central1-b", 3050, func(e *poclog.Entry) { e.TPM.ResetCount++ })
+		return b.bind(3100, order{names: []string{akX, vm}, intervals: true})
+	}
+	again := func() *poclog.Dossier {
+		b := honest()
+		b.bind(3100, of(chipX))
+		return b.bind(3110, order{names: []string{chipX}, below: 5})
+	}
 	lying := func(lie func(name string, numbers []uint64) []uint64) func() *poclog.Dossier {
 		return func() *poclog.Dossier {
 			b := honest()
 			b.meddle = lie
 			return b.bind(3100, of(chipX))
 		}
+	}
+	several := func() *poclog.Dossier {
+		b := honest()
+		b.proof(chipX, akX, "us-central1-c", 3050, func(e *poclog.Entry) { e.CVM.FMSPC = []byte{6, 5, 4, 3, 2, 1} })
+		b.proof(chipY, akX, "us-central1-b", 3060, func(e *poclog.Entry) { e.TPM.Clock = 1000 })
+		return b.bind(3100, order{names: []string{chipX, akX}, intervals: true})
+	}
+	alertFirst := func() *poclog.Dossier {
+		b := honest()
+		b.proof(chipX, akY, "us-central1-c", 3050, nil)
+		return b.bind(3100, of(chipX))
 	}
 	step := func(proof []byte, at int) []byte { return proof[len("mptproof")+1+32+33*at:] }
 	return map[string]testCase{
@@ -93,11 +136,22 @@ func cases() map[string]testCase {
 		"honest-since":     {"all entries since a checkpoint, and the last one before", bound(order{names: []string{chipX}, since: 4}), nil, vectorDemands{Since: at(1500)}, "logged: complete"},
 		"clone":            {"the chip is claimed in two places within minutes", cloned(true), nil, vectorDemands{}, "logged: contradiction chip-in-two-places"},
 		"clone-untimed":    {"the same without intervals: what is unknown clears nothing", cloned(false), nil, vectorDemands{}, "logged: alert chip-in-two-places"},
-		"name-missing":     {"a name that was asked for is not covered", bound(of(chipX)), nil, vectorDemands{Names: []string{akX}}, "refused: names"},
-		"audit-missing":    {"only the log vouches for the index, where an audit was demanded", bound(of(chipX)), nil, vectorDemands{Verdict: receipt.Audited}, "refused: verdict"},
-		"stale":            {"the index is older than was asked for", bound(of(chipX)), nil, vectorDemands{MaxAge: 60}, "refused: max-age"},
-		"since-early":      {"entries since an earlier time are asked for than the file lists", bound(order{names: []string{chipX}, since: 4}), nil, vectorDemands{Since: at(900)}, "refused: since"},
-		"since-unasked":    {"a file that leaves out old entries, for a reader who wants all", bound(order{names: []string{chipX}, since: 4}), nil, vectorDemands{}, "refused: since"},
+		"several":          {"a chip in two places, with two models, whose AK is on another chip and runs backwards", several, nil, vectorDemands{}, "logged: contradiction ak-on-two-chips"},
+		"alert-first":      {"an alert stands before a contradiction, which is the gravest", alertFirst, nil, vectorDemands{}, "logged: contradiction two-aks-for-instance"},
+		"moved":            {"an instance and its AK after a restart on another chip: information alone", restarted, nil, vectorDemands{}, "logged: complete"},
+		"index-again":      {"two indexes of one size, which say the same", again, nil, vectorDemands{}, "logged: complete"},
+		"index-twin-hides": {"of two indexes of one size the one that hides an entry: its dossier is whole, and the file of a wrong index shows it", func() *poclog.Dossier { _, _, d := twins(); return d }, nil, vectorDemands{}, "logged: complete"},
+		"index-twin-map": {"the list that one index has, under another index of the same size", func() *poclog.Dossier {
+			b, whole, d := twins()
+			d.Names, d.Pages = whole.Names, nil
+			b.page(d, map[uint64]bool{1: true, 2: true, 4: true}, 7, order{})
+			return d
+		}, nil, vectorDemands{}, "refused: map"},
+		"name-missing":  {"a name that was asked for is not covered", bound(of(chipX)), nil, vectorDemands{Names: []string{akX}}, "refused: names"},
+		"audit-missing": {"only the log vouches for the index, where an audit was demanded", bound(of(chipX)), nil, vectorDemands{Verdict: receipt.Audited}, "refused: verdict"},
+		"stale":         {"the index is older than was asked for", bound(of(chipX)), nil, vectorDemands{MaxAge: 60}, "refused: max-age"},
+		"since-early":   {"entries since an earlier time are asked for than the file lists", bound(order{names: []string{chipX}, since: 4}), nil, vectorDemands{Since: at(900)}, "refused: since"},
+		"since-unasked": {"a file that leaves out old entries, for a reader who wants all", bound(order{names: []string{chipX}, since: 4}), nil, vectorDemands{}, "refused: since"},
 		"number-left-out": {"an entry is left out of the list and of the file", bound(of(chipX)), func(d *poclog.Dossier) {
 			d.Names[0].Numbers = []uint64{1, 4}
 			d.Pages = honestPages(1, 4)
@@ -185,6 +239,14 @@ func cases() map[string]testCase {
 	}
 }
 
+// twins is a log with two indexes of one size, with a dossier from each: the second hides an entry.
+func twins() (b *book, whole, hiding *poclog.Dossier) {
+	b = honest()
+	whole = b.bind(3100, of(chipX))
+	b.meddle = hide(2)
+	return b, whole, b.bind(3110, order{names: []string{chipX}, below: 5})
+}
+
 func chain(numbers ...uint64) index.Value { return index.Value{}.Chain(numbers) }
 
 // honestPages are pages of an honest dossier for any entries.
@@ -221,7 +283,8 @@ func TestDossierVectors(t *testing.T) {
 			if c.change != nil {
 				c.change(d)
 			}
-			all[name] = vector{c.desc, string(must(d.Marshal())), policyText, c.demands, at(4000), c.expect}
+			file := must(d.Marshal())
+			all[name] = vector{c.desc, string(file), policyText, c.demands, at(4000), c.expect, findings(dossier.Check(file, policy(t), at(4000), c.demands.demands()))}
 		}
 		other := all["honest"]
 		other.Desc, other.Expect = "a dossier of a log that the reader's policy does not list", "refused: checkpoint"
@@ -237,8 +300,12 @@ func TestDossierVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := outcome(dossier.Check([]byte(v.Dossier), p, v.Time, v.Demands.demands())); got != v.Expect {
+		a, err := dossier.Check([]byte(v.Dossier), p, v.Time, v.Demands.demands())
+		if got := outcome(a, err); got != v.Expect {
 			t.Errorf("%s: %s, want %s", v.Desc, got, v.Expect)
+		}
+		if got := findings(a, err); !reflect.DeepEqual(got, v.Findings) {
+			t.Errorf("%s: %+v, want %+v", v.Desc, got, v.Findings)
 		}
 	})
 }

@@ -27,6 +27,9 @@ const origin = "log.test/2026"
 
 func at(second int) time.Time { return time.Unix(1_800_000_000+int64(second), 0).UTC() }
 
+// lastSecond is the last that a file can have, of the year 9999.
+const lastSecond = 253_402_300_799 - 1_800_000_000
+
 var (
 	logKey  = testlog.LogKey(origin)
 	witness = testlog.WitnessKey("w.test")
@@ -159,13 +162,14 @@ type order struct {
 	intervals bool
 	by        []testlog.Cosigner // of the checkpoint that covers the index entry
 	size      uint64             // that the index entry names, where a test lies
+	below     uint64             // the index is of entries below it; 0: all
 	paged     int                // entries of a page; 0 is two
 	signedAt  []byte             // the checkpoint that it names, where a test lies
 }
 
 // bind writes the index of all entries so far, signed at a second, and makes a dossier.
 func (b *book) bind(second int, o order) *poclog.Dossier {
-	size := uint64(len(b.log.Leaves))
+	size := cmp.Or(o.below, uint64(len(b.log.Leaves)))
 	signedAt := b.log.Checkpoint(size, b.signed(second)...)
 	if o.signedAt != nil {
 		signedAt = o.signedAt
@@ -231,7 +235,7 @@ func (b *book) page(d *poclog.Dossier, all map[uint64]bool, size uint64, o order
 				e.First = b.refer(&p, n+1, size, b.signed(second+10))
 			}
 			if leaf := must(poclog.ParseLeaf(e.Leaf)); o.intervals && leaf.Statement != nil {
-				e.First = b.refer(&p, n+1, size, signed(int(leaf.Statement.Time.Sub(at(0)).Seconds())+2))
+				e.First = b.refer(&p, n+1, size, signed(min(int(leaf.Statement.Time.Unix()-at(0).Unix())+2, lastSecond)))
 			}
 			p.Entries = append(p.Entries, e)
 		}

@@ -189,6 +189,9 @@ func makeWrongVectors() map[string]wrongVector {
 		}
 		return n
 	}, chipX, 2))
+	b, whole, hiding := twins()
+	add("left-out-of-one-of-two", "of two indexes of one size the one that leaves an entry out", "2 is left out", &poclog.IndexWrong{Index: hiding.Index, DossierName: hiding.Names[0], Entry: b.receiptOf(2, 3200)})
+	add("honest-one-of-two", "of two indexes of one size the one that lists it", "refused: index-wrong", &poclog.IndexWrong{Index: whole.Index, DossierName: whole.Names[0], Entry: b.receiptOf(2, 3200)})
 	add("honest-listed", "an entry that states the name is listed", "refused: index-wrong", wrong(nil, chipX, 2))
 	add("honest-not-listed", "an entry of another chip is not listed", "refused: index-wrong", wrong(nil, chipX, 3))
 	add("after-the-index", "an entry after the index", "refused: index-wrong", wrong(nil, chipX, 5))

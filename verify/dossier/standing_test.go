@@ -121,6 +121,7 @@ type story struct {
 	change   func(d *poclog.Dossier)
 	opening  *poclog.Opening
 	now      int
+	second   int // at which the first statement is logged; 0: 1500
 	expect   string
 	moveFrom string // the zone of the first proof; empty: the same
 	place    string // demanded of the receipt
@@ -182,6 +183,7 @@ func stories() map[string]story {
 		"old-endorsement-again": {desc: "the old endorsement is logged again after its revocation", said: []said{e, {alliance, revoking(2, 2000), 8}, e}, pins: one, wants: x(1), expect: "refused: standing"},
 		"endorsed-anew":         {desc: "a new endorsement follows the revocation", said: []said{e, {alliance, revoking(2, 2000), 8}, {alliance, endorsing(3, 1), 8}}, pins: one, wants: x(1), expect: "ok"},
 		"frozen":                {desc: "two members freeze", said: []said{e, frozen}, pins: one, wants: x(1), first: true, expect: "refused: standing"},
+		"frozen-at-the-end":     {desc: "the log and its witness date a freeze to the last second of the year 9999", said: []said{{alliance, poclog.Statement{Type: poclog.Freeze, Serial: 1}, 2}}, pins: one, second: lastSecond, expect: "refused: standing"},
 		"freeze-ended":          {desc: "after 14 days", said: []said{e, frozen}, pins: one, wants: x(1), now: 15 * 86400, expect: "ok"},
 		"freeze-renewed": {desc: "two members freeze for ever: the log took it, no reader does", said: []said{e, frozen, {alliance, poclog.Statement{Type: poclog.Freeze, Serial: 3}, 2}}, pins: one, wants: x(1),
 			now: 14*86400 + 1503, expect: "ok"},
@@ -277,7 +279,7 @@ func (s *story) vector(t *testing.T) standingVector {
 		if st.Type != poclog.Commit {
 			st.Subject = poclog.Identity(cmp.Or(s.subject, chip))
 		}
-		b.state(x.by.State(st, x.n), 1500+i)
+		b.state(x.by.State(st, x.n), cmp.Or(s.second, 1500)+i)
 	}
 	number := b.proof(chip, akX, "us-central1-a", 3000, change)
 	names := s.only

@@ -22,11 +22,13 @@ const (
 )
 
 var (
-	chip   = poclog.Identity("intel:tdx:ppid:" + strings.Repeat("1a", 16))
-	day    = func(n int) time.Time { return time.Unix(1_800_000_000+int64(n)*86400, 0).UTC() }
-	here   = &poclog.StatedPlace{Provider: "acme", Region: "eu", Zone: "eu-1"}
-	there  = &poclog.StatedPlace{Provider: "acme", Region: "us", Zone: "us-1"}
-	twelve = registrar("alliance", 0, 12)
+	chip = poclog.Identity("intel:tdx:ppid:" + strings.Repeat("1a", 16))
+	day  = func(n int) time.Time { return time.Unix(1_800_000_000+int64(n)*86400, 0).UTC() }
+	// beforeEnd is a time before the last that a file can have.
+	beforeEnd = func(seconds int) time.Time { return time.Unix(253_402_300_799-int64(seconds), 0).UTC() }
+	here      = &poclog.StatedPlace{Provider: "acme", Region: "eu", Zone: "eu-1"}
+	there     = &poclog.StatedPlace{Provider: "acme", Region: "us", Zone: "us-1"}
+	twelve    = registrar("alliance", 0, 12)
 )
 
 func member(i int) ed25519.PrivateKey {
@@ -200,6 +202,7 @@ func fileOf(t *testing.T, v *poclog.StatementEnvelope) string {
 type situation struct {
 	desc    string
 	log     []*poclog.StatementEnvelope // logged on day 1, 2, …
+	last    [2]int                      // other than {}: the one statement is logged, and read, so many seconds before the year 9999 ends
 	offered *poclog.StatementEnvelope
 	admit   string // of what is offered
 	pins    []poclog.Registrar
@@ -221,6 +224,7 @@ func situations() map[string]situation {
 	elsewhere := endorse(1)
 	elsewhere.Origin = "other.test/2026"
 	type list = []*poclog.StatementEnvelope
+	const fortnight = 14 * 86400
 	return map[string]situation{
 		"endorsed":                  {desc: "eight of twelve members endorse", offered: good, admit: "ok", log: nil, now: 10},
 		"endorsement-counts":        {desc: "the reader pins the same members", log: list{good}, now: 10, proof: 9, vouches: true},
@@ -257,6 +261,10 @@ func situations() map[string]situation {
 		"thawed":                    {desc: "eight members end the freeze", log: list{good, frozen, seal(thaw(3), eight...)}, now: 5, proof: 4, vouches: true},
 		"thaw-by-two":               {desc: "the two who froze cannot end it", log: list{good, frozen}, offered: seal(thaw(3), 0, 1), admit: "statement.signature", now: 5},
 		"thaw-of-nothing":           {desc: "a thaw without a freeze", log: list{good}, offered: seal(thaw(2), eight...), admit: "statement.subject", now: 5, proof: 4, vouches: true},
+		"frozen-at-the-end":         {desc: "a freeze that a log dates to the last second of the year 9999, an hour before", log: list{seal(freeze(1), 0, 1)}, last: [2]int{0, 3600}},
+		"frozen-past-the-end":       {desc: "a freeze that goes on after the year 9999 is in force in its last second, and says no later time", log: list{seal(freeze(1), 0, 1)}, last: [2]int{fortnight - 1, 0}},
+		"frozen-to-the-end":         {desc: "a freeze of which the year 9999 has the last second, a second before", log: list{seal(freeze(1), 0, 1)}, last: [2]int{fortnight, 1}},
+		"frozen-until-the-end":      {desc: "a freeze has ended in that second", log: list{seal(freeze(1), 0, 1)}, last: [2]int{fortnight, 0}},
 		"two-disagree":              {desc: "one registrar revoked, another endorses: each has its own standing", log: list{good, seal(revoke(2, 5), eight...), other}, pins: []poclog.Registrar{twelve, registrar("stranger", 20, 3)}, now: 10, proof: 9, vouches: true},
 	}
 }
@@ -275,6 +283,9 @@ func makeVectors(t *testing.T) map[string]vector {
 		}
 		for i, e := range s.log {
 			v.Stated = append(v.Stated, stated{Number: 100 + uint64(i), Logged: day(1 + i), Envelope: fileOf(t, e)})
+		}
+		if s.last != [2]int{} {
+			v.Stated[0].Logged, v.Now = beforeEnd(s.last[0]), beforeEnd(s.last[1])
 		}
 		if s.offered != nil {
 			v.Offered = fileOf(t, s.offered)
