@@ -45,7 +45,7 @@ func newListCVMsCmd() *cobra.Command {
 			"  poclog monitor list cvms --since 24h --csv",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.CVMs, query.Clashes.MarkCVMs, "cvms", cvmTable)
+			return runList(cmd, f, query.CVMs, "cvms", cvmTable)
 		},
 	}
 	f.register(c)
@@ -61,7 +61,7 @@ func newListChassisCmd() *cobra.Command {
 		Example: "  poclog monitor list chassis --place azure --since 7d\n  poclog monitor list chassis --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.ChassisList, query.Clashes.MarkChassis, "chassis", chassisTable)
+			return runList(cmd, f, query.ChassisList, "chassis", chassisTable)
 		},
 	}
 	f.register(c)
@@ -73,34 +73,33 @@ func newListPlacesCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "places",
 		Short:   "Count chips, VMs and proofs at every place",
-		Long:    "Counts what was proven at every provider, region and zone.\n" + provenPlaces,
+		Long:    "Counts what was proven at every provider, region and zone. A place is marked where a contradiction or an alert is about a chip or a VM there.\n" + provenPlaces,
 		Example: "  poclog monitor list places --since 30d",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.Places, func(query.Clashes, []query.PlaceCount) {}, "places", placesTable)
+			return runList(cmd, f, query.Places, "places", placesTable)
 		},
 	}
 	f.register(c)
 	return c
 }
 
-// runList makes a list of the picked records, marks what is claimed twice, and prints it in the form
-// that was asked for.
-func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, query.Filter) ([]T, error), mark func(query.Clashes, []T), name string, rows func([]T, bool) *table) error {
+// runList makes a list of the picked records, which marks what is claimed twice, and prints it in
+// the form that was asked for.
+func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, query.Filter, query.Clashes) ([]T, error), name string, rows func([]T, bool) *table) error {
 	mf, af, err := f.filters()
 	if err != nil {
 		return err
 	}
 	return f.with(monitor.Config{}, func(m *monitor.Monitor) error {
-		found, err := list(m.Records(cmd.Context(), mf), af)
-		if err != nil {
-			return undecided(err)
-		}
 		clashes, err := query.ClashesIn(cmd.Context(), m, nil)
 		if err != nil {
 			return undecided(err)
 		}
-		mark(clashes, found)
+		found, err := list(m.Records(cmd.Context(), mf), af, clashes)
+		if err != nil {
+			return undecided(err)
+		}
 		return f.print(cmd, name, found, func(full bool) *table { return rows(found, full) })
 	})
 }
@@ -123,7 +122,11 @@ func (f *listFlags) print(cmd *cobra.Command, name string, list any, rows func(f
 		}
 		err = t.print(out, width)
 		if err == nil && width > 0 && t.has(clashed) {
-			fmt.Fprintln(cmd.ErrOrStderr(), clashed+" there is a contradiction or an alert about it: poclog monitor show ID")
+			about := "it: poclog monitor show ID"
+			if name == "places" {
+				about = "a VM there: poclog monitor list cvms"
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), clashed+" a contradiction or an alert is about "+about)
 		}
 	}
 	return undecided(err)
@@ -230,8 +233,10 @@ func chassisTable(list []query.Chassis, full bool) *table {
 
 func placesTable(list []query.PlaceCount, full bool) *table {
 	c := cell{full}
-	t := &table{columns: append([]column{{"PROVIDER", 0}, {"REGION", 0}, {"ZONE", 0}, {"CHIPS", 0}, {"CVMS", 0}, {"PROOFS", 0}}, append(c.timeColumns(), column{"PROVEN", 1}, column{"REALM", 0})...)}
+	t := &table{columns: append([]column{{"PROVIDER", 0}, {"REGION", 0}, {"ZONE", 0}, {"CHIPS", 0}, {"CVMS", 0}, {"PROOFS", 2}}, append(c.timeColumns(), column{"PROVEN", 1}, column{"REALM", 0})...)}
+	var clashes []int
 	for _, v := range list {
+		clashes = append(clashes, v.Clashes)
 		proven := "yes"
 		if !v.Proven {
 			proven = "no: claimed"
@@ -242,6 +247,7 @@ func placesTable(list []query.PlaceCount, full bool) *table {
 		t.omit("REALM", string(poclog.Production))
 		t.omit("PROVEN", "yes")
 	}
+	c.withClashes(t, clashes)
 	return t
 }
 

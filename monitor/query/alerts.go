@@ -36,17 +36,10 @@ func ClashesIn(ctx context.Context, ledger Ledger, counts func(*monitor.Alert) b
 	return found, nil
 }
 
-// MarkCVMs notes what there is about each VM: its chip, its instance or its key.
-func (c Clashes) MarkCVMs(list []CVM) {
-	for i := range list {
-		v := &list[i]
-		v.Clashes = c[v.Chip] + c[v.Instance] + c[v.AK]
+// of counts what there is about any of the identities. An alert is about one.
+func (c Clashes) of(ids ...poclog.Identity) (n int) {
+	for _, id := range ids {
+		n += c[id]
 	}
-}
-
-// MarkChassis notes what there is about each chip.
-func (c Clashes) MarkChassis(list []Chassis) {
-	for i := range list {
-		list[i].Clashes = c[list[i].Chip]
-	}
+	return n
 }

@@ -87,7 +87,7 @@ type CVM struct {
 	Measurement string          `json:"measurement"`    // MRTD or launch measurement, hexadecimal
 	TCB         string          `json:"tcb,omitempty"`  // the status of the newest proof
 
-	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about its chip, instance or key; see [Clashes.MarkCVMs]
+	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about its chip, instance or key
 }
 
 // cvmKey tells VMs apart. What names the VM is its instance; without one, its attestation key and
@@ -110,8 +110,9 @@ func keyOf(r *monitor.Record) cvmKey {
 	return k
 }
 
-// CVMs lists the confidential VMs of which a filter picks a proof, in the order of their first.
-func CVMs(records Records, f Filter) ([]CVM, error) {
+// CVMs lists the confidential VMs of which a filter picks a proof, in the order of their first, and
+// marks what clashes.
+func CVMs(records Records, f Filter, clashes Clashes) ([]CVM, error) {
 	found := make(map[cvmKey]*CVM)
 	for r, err := range f.proofs(records) {
 		if err != nil {
@@ -132,6 +133,7 @@ func CVMs(records Records, f Filter) ([]CVM, error) {
 	}
 	out := make([]CVM, 0, len(found))
 	for _, v := range found {
+		v.Clashes = clashes.of(v.Chip, v.Instance, v.AK)
 		out = append(out, *v)
 	}
 	slices.SortFunc(out, func(a, b CVM) int {
@@ -159,7 +161,7 @@ type Chassis struct {
 	FMSPC  string          `json:"fmspc,omitempty"`
 	TCB    string          `json:"tcb,omitempty"` // the status of the newest proof that has one
 
-	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about it; see [Clashes.MarkChassis]
+	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about it
 }
 
 type chassisKey struct {
@@ -167,9 +169,9 @@ type chassisKey struct {
 	chip  poclog.Identity
 }
 
-// ChassisList lists the chips of which a filter picks a proof, in the order of their first. Proofs
-// whose host masks the chip are left out.
-func ChassisList(records Records, f Filter) ([]Chassis, error) {
+// ChassisList lists the chips of which a filter picks a proof, in the order of their first, and
+// marks what clashes. Proofs whose host masks the chip are left out.
+func ChassisList(records Records, f Filter, clashes Clashes) ([]Chassis, error) {
 	found := make(map[chassisKey]*Chassis)
 	cvms := make(map[cvmKey]bool)
 	for r, err := range f.proofs(records) {
@@ -202,6 +204,7 @@ func ChassisList(records Records, f Filter) ([]Chassis, error) {
 	}
 	out := make([]Chassis, 0, len(found))
 	for _, c := range found {
+		c.Clashes = clashes.of(c.Chip)
 		out = append(out, *c)
 	}
 	slices.SortFunc(out, func(a, b Chassis) int { return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Chip, b.Chip)) })
@@ -216,6 +219,8 @@ type PlaceCount struct {
 	Proven bool         `json:"proven"` // false: hints and level 0 claim it, nothing proves it
 	Chips  int          `json:"chips"`
 	CVMs   int          `json:"cvms"`
+
+	Clashes int `json:"clashes,omitempty"` // contradictions and alerts about its chips, their instances or keys
 }
 
 type placeKey struct {
@@ -225,11 +230,11 @@ type placeKey struct {
 }
 
 // Places counts chips, VMs and proofs at every place of which a filter picks a proof, in the order
-// of their names. Places that nothing proves are listed only where the filter asks for them, and
+// of their names, and marks what clashes. Places that nothing proves are listed only where the filter asks for them, and
 // apart.
-func Places(records Records, f Filter) ([]PlaceCount, error) {
+func Places(records Records, f Filter, clashes Clashes) ([]PlaceCount, error) {
 	found := make(map[placeKey]*PlaceCount)
-	chips, cvms := make(map[[2]any]bool), make(map[[2]any]bool)
+	chips, cvms, clashing := make(map[[2]any]bool), make(map[[2]any]bool), make(map[[2]any]bool)
 	for r, err := range f.proofs(records) {
 		if err != nil {
 			return nil, err
@@ -251,6 +256,11 @@ func Places(records Records, f Filter) ([]PlaceCount, error) {
 		}
 		if once(cvms, k, keyOf(r)) {
 			p.CVMs++
+		}
+		for _, id := range []poclog.Identity{r.Chip, r.Instance, r.AK} {
+			if n := clashes[id]; n > 0 && once(clashing, k, id) {
+				p.Clashes += n
+			}
 		}
 	}
 	out := make([]PlaceCount, 0, len(found))

@@ -29,7 +29,7 @@ func TestACVMIsOneChipPlaceAndLaunch(t *testing.T) {
 		&monitor.Record{Kind: monitor.KindConfig, Appraised: querytest.Hours(1)},
 		&monitor.Record{Kind: monitor.KindMalformed},
 	)
-	got, err := query.CVMs(records, query.Filter{})
+	got, err := query.CVMs(records, query.Filter{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestFiltersPickByWhatIsProven(t *testing.T) {
 		{"until, exclusive", query.Filter{Until: querytest.Hours(3)}, "12"},
 		{"between", query.Filter{Since: querytest.Hours(2), Until: querytest.Hours(3)}, "2"},
 	} {
-		got, err := query.CVMs(records, c.f)
+		got, err := query.CVMs(records, c.f, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestPlacesNeverListWhatNothingProves(t *testing.T) {
 		querytest.Proof(4, 4, 3, func(r *monitor.Record) { r.Level, r.Place = 0, monitor.Place{} }),
 	)
 	text := func(f query.Filter) string {
-		list, err := query.Places(records, f)
+		list, err := query.Places(records, f, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,6 +127,33 @@ func TestPlacesNeverListWhatNothingProves(t *testing.T) {
 	}
 }
 
+// A place is marked by each alert about a chip, an instance or a key there, once.
+func TestListsMarkWhatClashes(t *testing.T) {
+	there := func(r *monitor.Record) { r.Place = querytest.Authentic("gce", "us-east1", "us-east1-b") }
+	records := querytest.Of(querytest.Proof(1, 1, 1, nil), querytest.Proof(1, 1, 2, nil), querytest.Proof(2, 2, 3, nil), querytest.Proof(2, 2, 4, there), querytest.Proof(3, 3, 5, there),
+		querytest.Proof(4, 4, 6, func(r *monitor.Record) { r.Place = querytest.Authentic("azure", "westus3", "") }))
+	clashes := query.Clashes{querytest.PPID(2): 2, poclog.GCEInstanceIdentity(7, 1): 1, "gce:instance:9:9": 1}
+	cvms, err := query.CVMs(records, query.Filter{}, clashes)
+	chips, err2 := query.ChassisList(records, query.Filter{}, clashes)
+	places, err3 := query.Places(records, query.Filter{}, clashes)
+	if err = errors.Join(err, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range cvms {
+		got = append(got, fmt.Sprint("vm ", v.Clashes))
+	}
+	for _, c := range chips {
+		got = append(got, fmt.Sprint("chip ", c.Clashes))
+	}
+	for _, p := range places {
+		got = append(got, fmt.Sprint(p, " ", p.Clashes))
+	}
+	if want := "vm 1,vm 2,vm 2,vm 0,vm 0,chip 0,chip 2,chip 0,chip 0,azure/westus3 0,gce/us-central1/us-central1-a 3,gce/us-east1/us-east1-b 2"; strings.Join(got, ",") != want {
+		t.Errorf("%s:\nwant %s", strings.Join(got, ","), want)
+	}
+}
+
 func TestChassisListWhatWasProvenOnThem(t *testing.T) {
 	records := querytest.Of(
 		querytest.Proof(1, 1, 2, nil), querytest.Proof(1, 2, 1, nil),
@@ -136,7 +163,7 @@ func TestChassisListWhatWasProvenOnThem(t *testing.T) {
 		querytest.Proof(1, 9, 4, func(r *monitor.Record) { r.Level, r.TCB = 0, "" }),
 		querytest.Proof(2, 3, 1, func(r *monitor.Record) { r.Chip = "" }), // masked
 	)
-	got, err := query.ChassisList(records, query.Filter{})
+	got, err := query.ChassisList(records, query.Filter{}, nil)
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -203,9 +230,9 @@ func TestListsEndAtTheFirstError(t *testing.T) {
 		}
 	}
 	for name, list := range map[string]func() error{
-		"cvms":       func() error { _, err := query.CVMs(records, query.Filter{}); return err },
-		"chassis":    func() error { _, err := query.ChassisList(records, query.Filter{}); return err },
-		"places":     func() error { _, err := query.Places(records, query.Filter{}); return err },
+		"cvms":       func() error { _, err := query.CVMs(records, query.Filter{}, nil); return err },
+		"chassis":    func() error { _, err := query.ChassisList(records, query.Filter{}, nil); return err },
+		"places":     func() error { _, err := query.Places(records, query.Filter{}, nil); return err },
 		"statements": func() error { _, _, err := query.Statements(records, querytest.PPID(1), 0); return err },
 		"resolve":    func() error { _, err := query.Resolve(records, "ffffff"); return err },
 		"proofs":     func() error { _, err := query.FreshProofs(records); return err },

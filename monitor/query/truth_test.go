@@ -165,7 +165,7 @@ func TestListCVMsEqualsTheGroundTruth(t *testing.T) {
 		for h := -1; h <= hours; h++ {
 			since := from.Add(time.Duration(h) * time.Hour)
 			f := query.Filter{Place: q, Since: since, Until: since.Add(time.Hour)}
-			list, err := query.CVMs(m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof, Since: f.Since, Until: f.Until}), f)
+			list, err := query.CVMs(m.Records(t.Context(), monitor.Filter{Kind: monitor.KindProof, Since: f.Since, Until: f.Until}), f, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -183,9 +183,14 @@ func TestAChipsPage(t *testing.T) {
 	if !strings.Contains(absent, "No entry that this monitor has read names it") || strings.Contains(absent, "Nothing that this monitor found contradicts") {
 		t.Error("a chip that nobody named is shown as one that is well")
 	}
-	list, _ := s.visit("/chips", http.StatusOK)
-	if strings.Count(list, "claimed twice") != 1 {
-		t.Error("the list does not mark the one chip that is claimed twice")
+	// The one chip that is claimed twice, its VM in both places, and these places.
+	for list, want := range map[string]int{"/chips": 1, "/vms": 2, "/places": 2, "/": 2} {
+		if page, _ := s.visit(list, http.StatusOK); strings.Count(page, "claimed twice") != want {
+			t.Errorf("%s marks %d rows, want %d", list, strings.Count(page, "claimed twice"), want)
+		}
+	}
+	if file, _ := s.visit("/places?as=csv", http.StatusOK); strings.Count(file, ",1,2026-") != 2 {
+		t.Errorf("places as CSV: %s", file)
 	}
 }
 

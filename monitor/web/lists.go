@@ -153,6 +153,7 @@ func (s *Server) chipsPage(w http.ResponseWriter, r *http.Request) (string, *pag
 		{"level", func(c query.Chassis) string { return fmt.Sprint(c.Level) }},
 		{"cvms", func(c query.Chassis) string { return fmt.Sprint(c.CVMs) }},
 		{"proofs", func(c query.Chassis) string { return fmt.Sprint(c.Proofs) }},
+		{"clashes", func(c query.Chassis) string { return fmt.Sprint(c.Clashes) }},
 		{"tcb", func(c query.Chassis) string { return c.TCB }},
 		{"first", func(c query.Chassis) string { return c.First.Format(time.RFC3339) }},
 		{"last", func(c query.Chassis) string { return c.Last.Format(time.RFC3339) }},
@@ -202,6 +203,7 @@ func (s *Server) vmsPage(w http.ResponseWriter, r *http.Request) (string, *page,
 		{"measurement", func(c query.CVM) string { return c.Measurement }},
 		{"tcb", func(c query.CVM) string { return c.TCB }},
 		{"proofs", func(c query.CVM) string { return fmt.Sprint(c.Proofs) }},
+		{"clashes", func(c query.CVM) string { return fmt.Sprint(c.Clashes) }},
 		{"first", func(c query.CVM) string { return c.First.Format(time.RFC3339) }},
 		{"last", func(c query.CVM) string { return c.Last.Format(time.RFC3339) }},
 	})
@@ -224,6 +226,7 @@ func (s *Server) placesPage(w http.ResponseWriter, r *http.Request) (string, *pa
 		{"chips", func(p query.PlaceCount) string { return fmt.Sprint(p.Chips) }},
 		{"cvms", func(p query.PlaceCount) string { return fmt.Sprint(p.CVMs) }},
 		{"proofs", func(p query.PlaceCount) string { return fmt.Sprint(p.Proofs) }},
+		{"clashes", func(p query.PlaceCount) string { return fmt.Sprint(p.Clashes) }},
 		{"last", func(p query.PlaceCount) string { return p.Last.Format(time.RFC3339) }},
 	})
 	if l == nil || err != nil {

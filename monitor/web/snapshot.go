@@ -152,14 +152,20 @@ func (s *Server) draw(ctx context.Context) (*snapshot, error) {
 	}
 	out := new(snapshot)
 	records := func() query.Records { return s.folder.Records(ctx, monitor.Filter{Kind: monitor.KindProof}) }
-	var err error
-	if out.chips, err = query.ChassisList(records(), query.Filter{}); err != nil {
+	clashes, err := query.ClashesIn(ctx, s.folder, func(a *monitor.Alert) bool {
+		_, ok := s.public(a)
+		return ok
+	})
+	if err != nil {
 		return nil, err
 	}
-	if out.cvms, err = query.CVMs(records(), query.Filter{}); err != nil {
+	if out.chips, err = query.ChassisList(records(), query.Filter{}, clashes); err != nil {
 		return nil, err
 	}
-	if out.places, err = query.Places(records(), query.Filter{Unproven: true}); err != nil {
+	if out.cvms, err = query.CVMs(records(), query.Filter{}, clashes); err != nil {
+		return nil, err
+	}
+	if out.places, err = query.Places(records(), query.Filter{Unproven: true}, clashes); err != nil {
 		return nil, err
 	}
 	if err := out.count(records()); err != nil {
@@ -169,15 +175,6 @@ func (s *Server) draw(ctx context.Context) (*snapshot, error) {
 	if out.registrars, err = s.registrarsOf(ctx); err != nil {
 		return nil, err
 	}
-	clashes, err := query.ClashesIn(ctx, s.folder, func(a *monitor.Alert) bool {
-		_, ok := s.public(a)
-		return ok
-	})
-	if err != nil {
-		return nil, err
-	}
-	clashes.MarkChassis(out.chips)
-	clashes.MarkCVMs(out.cvms)
 	slices.SortStableFunc(out.chips, func(a, b query.Chassis) int { return b.Last.Compare(a.Last) })
 	slices.SortStableFunc(out.cvms, func(a, b query.CVM) int { return b.Last.Compare(a.Last) })
 	return out, nil
