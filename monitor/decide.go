@@ -11,28 +11,34 @@ import (
 
 // decide judges a pair by its records, if that is enough: where the rules find nothing, or that
 // something moved, whatever is still unknown of the two entries. That is nearly all of what honest
-// operation gives, and asks no log. A nil judging has to be judged by the entries themselves.
+// operation gives, and asks no log. A nil judging has to be judged by the entries themselves, or
+// later, if an entry has no record yet.
 //
 // What records do not hold is presumed against the pair: the counters of two keys are compared as
 // if they were one TPM's; a challenge is taken to cover what its size covers; and evidence may have
 // been made as early, and logged as late, as the logs' own times allow. A log whose times are not
 // so is shown to lie (interval-inverted), and an entry that is out of its log's order is always
 // looked at (enter).
-func (r *run) decide(p pending) (*judging, error) {
-	a, b := r.tail(p.a.log()), r.tail(p.b.log())
-	if p.a == p.b || a == nil || b == nil || p.a.index() >= a.l.next || p.b.index() >= b.l.next {
+//
+// by is the log whose batch made the pair, or nil if that is durable. The caller holds r.mu, or no
+// log is being read.
+func (r *run) decide(p pending, by *tail) (*judging, error) {
+	if p.a == p.b {
 		return nil, nil
 	}
-	rows := newBlock(2)
-	for i, s := range []struct {
-		t  *tail
-		of ref
-	}{{a, p.a}, {b, p.b}} {
-		if err := s.t.rows.read(s.of.index(), rows[i*rowSize:(i+1)*rowSize]); err != nil {
-			return nil, &folderError{err}
+	var sides [2]recorded
+	for i, of := range []ref{p.a, p.b} {
+		t := r.tail(of.log())
+		if t == nil {
+			return nil, nil
 		}
+		row, err := t.recorded(of.index(), t == by)
+		if err != nil || row == nil {
+			return nil, err
+		}
+		sides[i] = recorded{t, of.index(), row}
 	}
-	found, ok := byRecords(r.m.cfg.Limits, recorded{a, p.a.index(), rows.row(0)}, recorded{b, p.b.index(), rows.row(1)})
+	found, ok := byRecords(r.m.cfg.Limits, sides[0], sides[1])
 	if !ok {
 		return nil, nil
 	}
@@ -41,6 +47,22 @@ func (r *run) decide(p pending) (*judging, error) {
 		j.alerts = append(j.alerts, alertOf(f, j.refs()))
 	}
 	return j, nil
+}
+
+// recorded returns an entry's record, or nil if there is none yet. Those of the batch at hand count
+// if they are asked for.
+func (t *tail) recorded(index uint64, batch bool) (*row, error) {
+	if batch && index >= t.l.next && index-t.l.next < uint64(t.batch.n) {
+		return t.batch.rows.row(int(index - t.l.next)), nil
+	}
+	if index >= t.l.next {
+		return nil, nil
+	}
+	row, err := t.record(index)
+	if err != nil {
+		return nil, &folderError{err}
+	}
+	return row, nil
 }
 
 // A recorded is an entry as its log's records have it.

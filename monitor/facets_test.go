@@ -118,7 +118,7 @@ func TestTheIndexFindsEveryChange(t *testing.T) {
 		next[log]++
 		hashed := x.hash([]byte{byte(key), byte(key >> 8)})
 		found := make(map[ref]bool)
-		x.add(a, facet{key: hashed, value: value}, []int{1, 2}, func(of ref) { found[of] = true })
+		x.add(a, facet{key: hashed, value: value}, func(of ref) { found[of] = true })
 		// The latest entry of every other value that this key has in the same log and is not proven
 		// older must be found, and the first entry of a value must be compared with every other.
 		latest, isNew := make(map[uint64]entry), true
@@ -141,7 +141,7 @@ func TestTheIndexBoundsTheValuesOfAKey(t *testing.T) {
 	x := newIndex()
 	for i := range uint64(10_000) {
 		n := 0
-		x.add(arrival{log: 1, index: i}, facet{key: 77, value: i + 1}, []int{1}, func(ref) { n++ })
+		x.add(arrival{log: 1, index: i}, facet{key: 77, value: i + 1}, func(ref) { n++ })
 		if n > maxValues {
 			t.Fatalf("%d comparisons for one entry", n)
 		}
@@ -154,7 +154,7 @@ func TestTheIndexBoundsTheValuesOfAKey(t *testing.T) {
 func TestFallingValuesAreFound(t *testing.T) {
 	x := newIndex()
 	add := func(index, value uint64) (found []uint64) {
-		x.add(arrival{log: 1, index: index}, facet{key: 5, value: value, rising: true}, []int{1}, func(r ref) { found = append(found, r.index()) })
+		x.add(arrival{log: 1, index: index}, facet{key: 5, value: value, rising: true}, func(r ref) { found = append(found, r.index()) })
 		return found
 	}
 	for i, v := range []uint64{5, 5, 7, 9, 9} {

@@ -4,7 +4,7 @@ import "hash/maphash"
 
 // An index finds entries that share an identity and differ in what the rules say should not differ
 // (rule.Rule.Facets). For every key, value and log it knows the latest entry, in a slot of 24
-// bytes. Keys and values are hashed under a secret of the process: nobody can choose two that fall
+// bytes; those of one key lie together. Keys and values are hashed under a secret of the process: nobody can choose two that fall
 // together, and by chance two values of one key do so once in 2^64.
 //
 // Slots lie in shards that grow one at a time and by a half, so that neither growth nor what it
@@ -12,6 +12,7 @@ import "hash/maphash"
 type index struct {
 	seed   maphash.Seed
 	shards [shards]shard
+	warmed uint64 // see warm
 }
 
 const (
@@ -28,7 +29,7 @@ type shard struct {
 
 // A slot is a key and a value with the latest entry that has both, in one log.
 type slot struct {
-	key   uint64 // hash of the key and the log; never 0, which marks a free slot
+	key   uint64 // hash of the key; never 0, which marks a free slot
 	value uint64 // hash of the value; of rising facets, the value
 	ref   ref
 }
@@ -46,7 +47,13 @@ func refOf(log int, index uint64) ref { return ref(log)<<indexBits | ref(index) 
 func (r ref) log() int                { return int(r &^ current >> indexBits) }
 func (r ref) index() uint64           { return uint64(r) & (1<<indexBits - 1) }
 
-func newIndex() *index { return &index{seed: maphash.MakeSeed()} }
+func newIndex() *index {
+	x := &index{seed: maphash.MakeSeed()}
+	for i := range x.shards {
+		x.shards[i].slots = make([]slot, 16)
+	}
+	return x
+}
 
 // A facet is a key that entries share and the value in which they may differ, both hashed.
 type facet struct {
@@ -59,19 +66,12 @@ func (s *shard) at(key uint64) int {
 	return int((key << 8 >> 32) * uint64(len(s.slots)) >> 32)
 }
 
-// slotsOf calls f for every slot of a key in a shard, until it returns false.
-func (s *shard) slotsOf(key uint64, f func(*slot) bool) {
-	if len(s.slots) == 0 {
-		return
+// after returns the place after one.
+func (s *shard) after(i int) int {
+	if i++; i < len(s.slots) {
+		return i
 	}
-	for i := s.at(key); s.slots[i].key != 0; {
-		if s.slots[i].key == key && !f(&s.slots[i]) {
-			return
-		}
-		if i++; i == len(s.slots) {
-			i = 0
-		}
-	}
+	return 0
 }
 
 func (s *shard) insert(x slot) {
@@ -85,16 +85,14 @@ func (s *shard) insert(x slot) {
 func (s *shard) place(x slot) {
 	i := s.at(x.key)
 	for s.slots[i].key != 0 {
-		if i++; i == len(s.slots) {
-			i = 0
-		}
+		i = s.after(i)
 	}
 	s.slots[i] = x
 }
 
 func (s *shard) grow() {
 	old := s.slots
-	s.slots = make([]slot, max(16, len(old)+len(old)/2))
+	s.slots = make([]slot, len(old)+len(old)/2)
 	for _, x := range old {
 		if x.key != 0 {
 			s.place(x)
@@ -110,16 +108,6 @@ func (x *index) hash(b []byte) uint64 {
 		return h
 	}
 	return 1
-}
-
-// inLog is the key of a facet in one log.
-func inLog(key uint64, log int) uint64 {
-	k := key ^ uint64(log)*0x9e3779b97f4a7c15
-	k ^= k >> 29
-	if k *= 0xbf58476d1ce4e5b9; k == 0 {
-		return 1
-	}
-	return k
 }
 
 // size returns how many slots are used, and how many bytes all take.
@@ -141,40 +129,44 @@ type arrival struct {
 	treeSize uint64
 }
 
-// add takes an entry's facet, and calls found for every entry that it has to be compared with; logs
-// are all that are followed.
+// warm has the processor fetch the slots of facets at once, which lie anywhere in memory, and not
+// one after the other as each is added.
+func (x *index) warm(facets []facet) {
+	for _, f := range facets {
+		s := x.shard(f.key)
+		x.warmed ^= s.slots[s.at(f.key)].key
+	}
+}
+
+// add takes an entry's facet, and calls found for every entry that it has to be compared with.
 //
 // A value that is new to its key is compared with every other. One that its key had before, but not
 // last, is compared with what came between. And whatever other value an entry has that is not
 // proven to be older is compared, for it may overlap.
-func (x *index) add(a arrival, f facet, logs []int, found func(ref)) {
+func (x *index) add(a arrival, f facet, found func(ref)) {
 	if f.rising {
 		x.addRising(a, f, found)
 		return
 	}
-	own := inLog(f.key, a.log)
-	s := x.shard(own)
+	s := x.shard(f.key)
 	var mine, oldest *slot
-	values := 0
-	s.slotsOf(own, func(c *slot) bool {
-		values++
-		if c.value == f.value {
-			mine = c
-		} else if oldest == nil || c.ref.index() < oldest.ref.index() {
-			oldest = c
-		}
-		return true
-	})
-	isNew, isCurrent := mine == nil, mine != nil && mine.ref&current != 0
-	if isCurrent { // what may overlap is in one log alone
-		only := [1]int{a.after}
-		if logs = only[:]; a.after == 0 || a.after == a.log && values == 1 {
-			logs = nil
+	values, elsewhere := 0, false
+	for i := s.at(f.key); s.slots[i].key != 0; i = s.after(i) {
+		switch c := &s.slots[i]; {
+		case c.key != f.key:
+		case c.ref.log() != a.log:
+			elsewhere = true
+		default:
+			if values++; c.value == f.value {
+				mine = c
+			} else if oldest == nil || c.ref.index() < oldest.ref.index() {
+				oldest = c
+			}
 		}
 	}
-	x.compare(a, f, logs, isNew, isCurrent, found)
-	if !isCurrent {
-		s.slotsOf(own, func(c *slot) bool { c.ref &^= current; return true })
+	isNew, isCurrent := mine == nil, mine != nil && mine.ref&current != 0
+	if (oldest != nil || elsewhere) && !(isCurrent && a.after == 0) {
+		s.compare(a, f, isNew, isCurrent, found)
 	}
 	latest := refOf(a.log, a.index) | current
 	switch {
@@ -183,43 +175,44 @@ func (x *index) add(a arrival, f facet, logs []int, found func(ref)) {
 	case values >= maxValues:
 		oldest.value, oldest.ref = f.value, latest
 	default:
-		s.insert(slot{key: own, value: f.value, ref: latest})
+		s.insert(slot{key: f.key, value: f.value, ref: latest})
 	}
 }
 
-func (x *index) compare(a arrival, f facet, logs []int, isNew, isCurrent bool, found func(ref)) {
-	for _, log := range logs {
-		key := inLog(f.key, log)
-		x.shard(key).slotsOf(key, func(c *slot) bool {
-			if c.value == f.value {
-				return true
-			}
-			changed := isNew || !isCurrent && c.ref&current != 0
-			overlaps := log == a.after && c.ref.index() >= a.treeSize
-			if changed || overlaps {
-				found(c.ref &^ current)
-			}
-			return true
-		})
+// compare calls found for the entries of other values that one has to be compared with. No other
+// value is its log's current one any more.
+func (s *shard) compare(a arrival, f facet, isNew, isCurrent bool, found func(ref)) {
+	for i := s.at(f.key); s.slots[i].key != 0; i = s.after(i) {
+		c := &s.slots[i]
+		if c.key != f.key || c.value == f.value {
+			continue
+		}
+		changed := isNew || !isCurrent && c.ref&current != 0
+		overlaps := c.ref.log() == a.after && c.ref.index() >= a.treeSize
+		if changed || overlaps {
+			found(c.ref &^ current)
+		}
+		if c.ref.log() == a.log {
+			c.ref &^= current
+		}
 	}
 }
 
 // addRising takes a value that should never fall. The two greatest entries so far are kept: the
 // greatest may be too young to be proven older than one that comes late.
 func (x *index) addRising(a arrival, f facet, found func(ref)) {
-	key := inLog(f.key, a.log)
-	s := x.shard(key)
+	s := x.shard(f.key)
 	var top, second *slot
-	s.slotsOf(key, func(c *slot) bool {
-		switch {
+	for i := s.at(f.key); s.slots[i].key != 0; i = s.after(i) {
+		switch c := &s.slots[i]; {
+		case c.key != f.key || c.ref.log() != a.log:
 		case top == nil || c.value > top.value:
 			top, second = c, top
 		default:
 			second = c
 		}
-		return second == nil
-	})
-	me := slot{key: key, value: f.value, ref: refOf(a.log, a.index)}
+	}
+	me := slot{key: f.key, value: f.value, ref: refOf(a.log, a.index)}
 	switch {
 	case top == nil:
 		s.insert(me)

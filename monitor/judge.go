@@ -43,7 +43,7 @@ func (r *run) comparePairs(ctx context.Context) error {
 func (r *run) comparePage(ctx context.Context, due []pending) error {
 	var judged []*judging
 	for _, p := range due {
-		j, err := r.decide(p)
+		j, err := r.decide(p, nil)
 		if err == nil && j == nil {
 			j, err = r.judgePair(ctx, p)
 		}

@@ -142,15 +142,6 @@ func (r *run) close() {
 	}
 }
 
-// numbers are those of all logs.
-func (r *run) numbers() []int {
-	out := make([]int, len(r.logs))
-	for i, t := range r.logs {
-		out[i] = t.l.number
-	}
-	return out
-}
-
 func (r *run) tail(number int) *tail {
 	for _, t := range r.logs {
 		if t.l.number == number {

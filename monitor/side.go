@@ -266,7 +266,7 @@ func (s *side) tighten(ctx context.Context) error {
 		for i := range part.len() {
 			row := part.row(i)
 			if row.has(flagFresh) && row.u64(offFreshSize) > s.index && row.term(offOrigin) == own {
-				return s.coverBy(ctx, at+uint64(i))
+				return s.coverBy(ctx, row)
 			}
 		}
 		at += uint64(part.len())
@@ -274,18 +274,29 @@ func (s *side) tighten(ctx context.Context) error {
 	return nil
 }
 
-// coverBy takes the challenge of another entry for a checkpoint that covers this one.
-func (s *side) coverBy(ctx context.Context, index uint64) error {
-	by, err := s.tail.r.side(ctx, refOf(s.tail.l.number, index))
+// coverBy takes the challenge in the evidence of another entry of the log for a checkpoint that
+// covers this one, if the log's tree had its root.
+func (s *side) coverBy(ctx context.Context, row *row) error {
+	by := side{tail: s.tail, hasty: s.hasty}
+	file, err := by.fetch(ctx, poclog.Blob{SHA256: row.digest(offBundle)})
+	if err != nil || by.missing != nil {
+		return err
+	}
+	b, err := poclog.ParseBundle(file)
 	if err != nil {
-		return err
+		return nil
 	}
-	by.hasty = s.hasty
-	if err := by.fetchBundle(ctx); err != nil {
-		return err
+	c, err := b.Challenge()
+	if err != nil {
+		return nil
 	}
-	if by.claim.Rooted && len(by.challenge) > 0 {
-		s.cover(by.challenge)
+	v, err := s.tail.view(c.Checkpoint)
+	if err != nil || v == nil {
+		return nil
 	}
-	return nil
+	rooted, err := s.tail.r.rooted(&poclog.Fresh{Origin: v.Origin, Size: v.Size, Root: v.Root})
+	if rooted {
+		s.cover(c.Checkpoint)
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -56,8 +58,10 @@ func (t *tail) replay(ctx context.Context) error {
 			t.inOrder(row)
 			t.noteIndex(row, at+uint64(i))
 			a := arrival{log: t.l.number, index: at + uint64(i)}
-			for _, f := range t.keyer.facets(row) {
-				t.r.index.add(a, f, nil, none)
+			facets := t.keyer.facets(row)
+			t.r.index.warm(facets)
+			for _, f := range facets {
+				t.r.index.add(a, f, none)
 			}
 		}
 		at += uint64(part.len())
@@ -227,7 +231,7 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 	}
 	begun := t.l.next
 	defer func() { t.batch.n, t.batch.pairs, t.batch.stated = 0, t.batch.pairs[:0], t.batch.stated[:0] }()
-	s := scanning{seen: t.seen(cp).Unix(), logs: t.r.numbers(), after: t.byOrigin()}
+	s := scanning{seen: t.seen(cp).Unix(), after: t.byOrigin()}
 	if at, ok := cp.View.NotAfter(); ok {
 		s.latest = at.Add(verify.MaxSkew).Unix()
 	}
@@ -312,7 +316,6 @@ func (t *tail) projected(net context.Context, tree client.Tree, from uint64) ite
 type scanning struct {
 	seen   int64          // Unix seconds
 	latest int64          // an entry that says it was judged later is out of its time; 0: nobody knows
-	logs   []int          // all that are followed
 	after  map[term]*tail // all that are followed, by the terms of their origins
 }
 
@@ -365,8 +368,10 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	if alone {
 		t.batch.pairs = append(t.batch.pairs, pair{me, me})
 	}
-	for _, f := range t.keyer.facets(row) {
-		t.r.index.add(a, f, s.logs, func(other ref) { t.batch.pairs = append(t.batch.pairs, pairOf(me, other)) })
+	facets := t.keyer.facets(row)
+	t.r.index.warm(facets)
+	for _, f := range facets {
+		t.r.index.add(a, f, func(other ref) { t.batch.pairs = append(t.batch.pairs, pairOf(me, other)) })
 	}
 }
 
@@ -397,7 +402,7 @@ func (t *tail) byOrigin() map[term]*tail {
 }
 
 // commit makes a batch durable: records first, then in one transaction the cursor and what the
-// entries are to be compared with.
+// entries are to be compared with, or what that gave where the records decide it.
 func (t *tail) commit(ctx context.Context) error {
 	if t.batch.n == 0 {
 		return nil
@@ -405,12 +410,21 @@ func (t *tail) commit(ctx context.Context) error {
 	if err := t.rows.write(t.l.next, t.batch.rows[:t.batch.n*rowSize]); err != nil {
 		return err
 	}
+	decided, pairs, err := t.decide()
+	if err != nil {
+		return err
+	}
 	next := t.l.next + uint64(t.batch.n)
-	err := t.r.m.state.tx(ctx, fmt.Sprintf("record entries of %q", t.l.origin), func(tx *sql.Tx) error {
+	err = t.r.m.state.tx(ctx, fmt.Sprintf("record entries of %q", t.l.origin), func(tx *sql.Tx) error {
 		if err := t.terms.save(ctx, tx, t.l.number); err != nil {
 			return err
 		}
-		for _, p := range t.batch.pairs {
+		for _, j := range decided {
+			if err := t.r.addAlerts(ctx, tx, j.alerts); err != nil {
+				return err
+			}
+		}
+		for _, p := range pairs {
 			if err := t.r.m.state.addPair(tx, p); err != nil {
 				return err
 			}
@@ -424,7 +438,28 @@ func (t *tail) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
 	t.terms.saved, t.l.next = len(t.terms.texts), next
 	t.batch.n, t.batch.pairs, t.batch.stated = 0, t.batch.pairs[:0], t.batch.stated[:0]
 	return nil
+}
+
+// decide judges the pairs of the batch by the records, and returns those that this does not decide.
+func (t *tail) decide() (decided []*judging, rest []pair, err error) {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	slices.SortFunc(t.batch.pairs, func(p, q pair) int { return cmp.Or(cmp.Compare(p.b, q.b), cmp.Compare(p.a, q.a)) })
+	for _, p := range slices.Compact(t.batch.pairs) {
+		j, err := t.r.decide(pending{pair: p}, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		if j == nil {
+			rest = append(rest, p)
+		} else if len(j.alerts) > 0 {
+			decided = append(decided, j)
+		}
+	}
+	return decided, rest, nil
 }

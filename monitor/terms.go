@@ -23,7 +23,8 @@ const digested term = 1 << 31
 type terms struct {
 	texts []string
 	ids   map[string]term
-	saved int // how many of texts are durable
+	saved int      // how many of texts are durable
+	often [64]term // of strings that came before, by nearly nothing of them: most come again soon
 }
 
 func newTerms() *terms {
@@ -56,7 +57,15 @@ func (t *terms) find(text string) term {
 
 // id returns the term of a string, a new one if need be.
 func (t *terms) id(s []byte) term {
+	if len(s) == 0 {
+		return 0
+	}
+	often := &t.often[(5*len(s)+int(s[len(s)-1]))%len(t.often)]
+	if t.texts[*often] == string(s) {
+		return *often
+	}
 	if id, ok := t.ids[string(s)]; ok {
+		*often = id
 		return id
 	}
 	text := string(s)

@@ -9,12 +9,18 @@ import (
 
 const bundleWidth = 256
 
-// A tree is a log's Merkle tree (RFC 6962 §2.1) over its records: nodes of level 8 and above in
-// memory, a quarter of a byte for each entry, and leaf hashes in the records file. It knows the
-// root of every size that the log ever had.
+// Nodes of a tree over so many leaves, and those above, are in memory.
+const (
+	grainLevel = 4
+	grain      = 1 << grainLevel
+)
+
+// A tree is a log's Merkle tree (RFC 6962 §2.1) over its records: nodes of level 4 and above in
+// memory, four bytes for each entry, and leaf hashes in the records file. It knows the root of
+// every size that the log ever had.
 type tree struct {
-	levels  [][][sha256.Size]byte // levels[i] are the complete nodes of level 8+i
-	partial []([sha256.Size]byte) // leaf hashes after the last complete bundle
+	levels  [][][sha256.Size]byte // levels[i] are the complete nodes of level grainLevel+i
+	partial []([sha256.Size]byte) // leaf hashes after the last complete grain
 }
 
 // size returns the number of leaves.
@@ -22,13 +28,13 @@ func (t *tree) size() uint64 {
 	if len(t.levels) == 0 {
 		return uint64(len(t.partial))
 	}
-	return uint64(len(t.levels[0]))*bundleWidth + uint64(len(t.partial))
+	return uint64(len(t.levels[0]))*grain + uint64(len(t.partial))
 }
 
 // add takes the next leaf.
 func (t *tree) add(leaf [sha256.Size]byte) {
 	t.partial = append(t.partial, leaf)
-	if len(t.partial) < bundleWidth {
+	if len(t.partial) < grain {
 		return
 	}
 	node := fold(t.partial)
@@ -57,7 +63,7 @@ func parent(l, r *[sha256.Size]byte) [sha256.Size]byte {
 
 // fold returns the root of a perfect tree over a power of two of nodes.
 func fold(nodes [][sha256.Size]byte) [sha256.Size]byte {
-	var level [bundleWidth][sha256.Size]byte
+	var level [grain][sha256.Size]byte
 	n := copy(level[:], nodes)
 	for ; n > 1; n /= 2 {
 		for i := range n / 2 {
@@ -73,11 +79,11 @@ type leafReader func(from uint64, dst [][sha256.Size]byte) error
 // roots calls found with the root of the first n leaves for each n of a list in ascending order,
 // until it returns an error. Sizes that lie near each other cost little more than one.
 func (t *tree) roots(sizes []uint64, leaves leafReader, found func(n uint64, root [sha256.Size]byte) error) error {
-	var buf [bundleWidth][sha256.Size]byte
+	var buf [grain][sha256.Size]byte
 	for len(sizes) > 0 {
-		first := sizes[0] / bundleWidth * bundleWidth
+		first := sizes[0] / grain * grain
 		end := 0
-		for end < len(sizes) && sizes[end] < first+bundleWidth {
+		for end < len(sizes) && sizes[end] < first+grain {
 			end++
 		}
 		last := sizes[end-1]
@@ -100,7 +106,7 @@ func (t *tree) roots(sizes []uint64, leaves leafReader, found func(n uint64, roo
 	return nil
 }
 
-// rootsOf gives the roots of sizes that end in one bundle, which begins at first and has the leaves
+// rootsOf gives the roots of sizes that end in one grain, which begins at first and has the leaves
 // within.
 func (t *tree) rootsOf(first uint64, within [][sha256.Size]byte, sizes []uint64, found func(uint64, [sha256.Size]byte) error) error {
 	left := t.left(first)
@@ -132,13 +138,13 @@ type edge struct {
 	hash  [sha256.Size]byte
 }
 
-// left returns the complete subtrees over the first n leaves, a multiple of a bundle, from left to
+// left returns the complete subtrees over the first n leaves, a multiple of a grain, from left to
 // right.
 func (t *tree) left(n uint64) (out []edge) {
 	at := uint64(0)
 	for level := len(t.levels) - 1; level >= 0; level-- {
-		if width := uint64(bundleWidth) << level; n-at >= width {
-			out = append(out, edge{level + 8, t.levels[level][at/width]})
+		if width := uint64(grain) << level; n-at >= width {
+			out = append(out, edge{level + grainLevel, t.levels[level][at/width]})
 			at += width
 		}
 	}
