@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"mime"
 	"net/http"
 	"sync"
@@ -32,6 +33,9 @@ type statements struct {
 	mu    sync.Mutex // guards what follows, and the users of lines
 	lines map[lineKey]*line
 	need  uint64 // entries below it may be statements that no line remembers: the index must know them
+
+	doubts uint64 // statements of which it is uncertain whether the tree took them
+	solved uint64 // doubts after which the tree's size was read
 }
 
 type lineKey struct {
@@ -69,7 +73,11 @@ func (x *statements) take(ctx context.Context, key lineKey) (*line, error) {
 	l := x.lines[key]
 	if l == nil {
 		if len(x.lines) >= maxLines {
-			x.forget()
+			known := uint64(0)
+			if m := x.svc.indexer.current(); m != nil {
+				known = m.State().Next
+			}
+			x.forget(known)
 		}
 		l = &line{turn: make(chan struct{}, 1)}
 		l.turn <- struct{}{}
@@ -97,12 +105,8 @@ func (x *statements) leave(l *line) {
 	l.users--
 }
 
-// forget drops lines that nobody uses and that the index knows whole.
-func (x *statements) forget() {
-	known := uint64(0)
-	if m := x.svc.indexer.current(); m != nil {
-		known = m.State().Next
-	}
+// forget drops lines that nobody uses and that the index, of the entries below known, has whole.
+func (x *statements) forget(known uint64) {
 	for key, l := range x.lines {
 		if l.users == 0 && (l.history == nil || l.newest < known) {
 			delete(x.lines, key)
@@ -110,14 +114,32 @@ func (x *statements) forget() {
 	}
 }
 
+// needed returns the size below which entries may be statements that no line remembers.
+func (x *statements) needed(ctx context.Context) (uint64, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.solved < x.doubts {
+		doubts := x.doubts
+		x.mu.Unlock()
+		size, err := x.svc.tree.IntegratedSize(ctx)
+		x.mu.Lock()
+		if err != nil {
+			return 0, err
+		}
+		x.need, x.solved = max(x.need, size), max(x.solved, doubts)
+	}
+	return x.need, nil
+}
+
 // read makes a line's history from the entries.
 func (x *statements) read(ctx context.Context, key lineKey, l *line) error {
 	if l.history != nil {
 		return nil
 	}
-	x.mu.Lock()
-	need := x.need
-	x.mu.Unlock()
+	need, err := x.needed(ctx)
+	if err != nil {
+		return err
+	}
 	m, err := x.svc.indexer.upTo(ctx, need)
 	if err != nil {
 		return err
@@ -132,9 +154,9 @@ func (x *statements) read(ctx context.Context, key lineKey, l *line) error {
 	}
 	h, sent, newest := new(registry.History), make(map[poclog.Digest]uint64), uint64(0)
 	var bundle [][]byte
-	var first uint64
+	first := uint64(math.MaxUint64) // of the bundle
 	for _, number := range numbers {
-		if at := number - number%layout.EntryBundleWidth; bundle == nil || at != first {
+		if at := number - number%layout.EntryBundleWidth; at != first {
 			size, err := x.svc.tree.IntegratedSize(ctx)
 			if err != nil {
 				return err
@@ -181,9 +203,9 @@ func (x *statements) settled(l *line, e *poclog.StatementEntry, number uint64, e
 	}
 	if err != nil {
 		l.history = nil
-		if size, e := x.svc.tree.IntegratedSize(context.Background()); e == nil {
-			x.begin(size)
-		}
+		x.mu.Lock()
+		x.doubts++
+		x.mu.Unlock()
 	}
 	x.give(l)
 }
