@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -25,8 +26,23 @@ type Checker struct {
 	router routers.Router
 }
 
-// New reads the document of a service, which must be valid OpenAPI.
+var checkers = struct {
+	sync.Mutex
+	of map[string]*Checker // by service: a document takes a while to read
+}{of: make(map[string]*Checker)}
+
+// New returns the checker of a service's document, which must be valid OpenAPI.
 func New(t testing.TB, service string) *Checker {
+	t.Helper()
+	checkers.Lock()
+	defer checkers.Unlock()
+	if checkers.of[service] == nil {
+		checkers.of[service] = read(t, service)
+	}
+	return checkers.of[service]
+}
+
+func read(t testing.TB, service string) *Checker {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(openapi.Document(service))
 	if err == nil {
