@@ -7,20 +7,18 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 let found = 0;
 try {
-  for (const colorScheme of ["light", "dark"]) {
-    const context = await browser.newContext({ bypassCSP: true, colorScheme, viewport: { width: 1280, height: 900 } });
-    for (const url of process.argv.slice(2)) {
-      const page = await context.newPage();
-      await page.goto(url);
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => window.axe.run());
+  const page = await browser.newPage({ bypassCSP: true, viewport: { width: 1280, height: 900 } });
+  for (const url of process.argv.slice(2)) {
+    await page.goto(url);
+    await page.evaluate(axe);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
       for (const v of violations.filter((v) => ["serious", "critical"].includes(v.impact))) {
         found++;
         console.log(`${colorScheme} ${url}: ${v.id} (${v.impact}): ${v.help}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`);
       }
-      await page.close();
     }
-    await context.close();
   }
 } finally {
   await browser.close();
