@@ -31,8 +31,7 @@ cross: ## that the command builds for the other systems that README.md names
 demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last act
 	bin/poclog demo $(if $(ONCE),--once)
 
-test: lint js unit ## all that must hold, and the demo once
-	$(MAKE) demo ONCE=1
+test: lint js unit ## all that must hold; TestREADME runs the demo
 	@$(MAKE) --no-print-directory skipped
 
 skipped: ## what make test skips here, and how to have it run
@@ -58,16 +57,22 @@ CONCURRENT := ^[[:space:]]*go (func|[A-Za-z_.]+)[(]|[.](Run)?Parallel[(]|^(impor
 # It does not watch SQLite's engine and the arithmetic of keys, which work on memory of their own.
 RACE := -race $(foreach p,modernc.org/... crypto/internal/fips140/... math/big,-gcflags=$(p)=-race=false)
 
+# Many tests wait, so more packages run at once than there are cores; those that take longest begin
+# first. All of them are vetted by lint.
+LONGEST := /(cmd/poclog|log|monitor/web|verify/profile|witness|witness/audit|monitor|strangers|agree)$$
+UNIT := test -vet=off -timeout 40m -p $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+
 unit: export GORACE := atexit_sleep_ms=0
 unit: ## the tests: with the race detector where there is concurrency, and without it elsewhere
-	@race=; rest=; for d in $$($(GO) list -f '{{.Dir}}' $(PACKAGES)); do \
+	@all=$$($(GO) list -f '{{.Dir}}' $(PACKAGES)) || exit 1; \
+	race=; rest=; for d in $$(echo "$$all" | grep -E '$(LONGEST)'; echo "$$all" | grep -vE '$(LONGEST)'); do \
 		if [ "$${d##*/}" != agree ] && grep -qE '$(CONCURRENT)' $$d/*.go; then race="$$race $$d"; else rest="$$rest $$d"; fi; \
 	done; status=0; \
-	if [ -n "$$race" ]; then $(GO) test $(RACE) -timeout 40m $$race || status=1; fi; \
-	if [ -n "$$rest" ]; then $(GO) test -timeout 40m $$rest || status=1; fi; \
+	if [ -n "$$race" ]; then $(GO) $(UNIT) $(RACE) $$race || status=1; fi; \
+	if [ -n "$$rest" ]; then $(GO) $(UNIT) $$rest || status=1; fi; \
 	for d in $$race; do \
 		one=$$(grep -ls '^//go:build !race$$' $$d/*_test.go | xargs -r sed -n 's/^func \(Test[^(]*\)(.*/\1/p' | paste -sd '|' -); \
-		if [ -n "$$one" ]; then $(GO) test -timeout 40m -run "^($$one)$$" $$d || status=1; fi; \
+		if [ -n "$$one" ]; then $(GO) $(UNIT) -run "^($$one)$$" $$d || status=1; fi; \
 	done; \
 	exit $$status
 
