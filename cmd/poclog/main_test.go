@@ -89,6 +89,7 @@ func TestCommands(t *testing.T) {
 			"digest":     cmdDigest,
 			"store":      cmdStore(t),
 			"balance":    cmdBalance(t),
+			"counting":   cmdCounting,
 		},
 	})
 }

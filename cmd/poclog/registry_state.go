@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -43,51 +44,93 @@ func (f *stateFlags) register(c *cobra.Command, documents bool) {
 	}
 }
 
-// complete fills in a statement's log, registrar and serial. Unless --origin and --serial say them,
-// the log is asked what the registrar stated before.
-func (f *stateFlags) complete(cmd *cobra.Command, s *poclog.Statement) error {
-	if f.registrar == "" {
+// subjectsAtOnce is about how many subjects a log is asked at a time. A dossier can have 64 names,
+// but proxies take 8 kB of an address, and an AMD chip has 168 bytes in it.
+const subjectsAtOnce = 32
+
+// complete fills in the log, registrar and serial of statements about different subjects. Unless
+// --origin and --serial say them, the log is asked what the registrar stated before.
+func (f *stateFlags) complete(cmd *cobra.Command, list ...*poclog.Statement) error {
+	switch {
+	case f.registrar == "":
 		return usagef("say in whose name: --registrar NAME")
+	case f.origin != "" && f.serial == 0:
+		return usagef("--origin asks nobody: say the serial, too: --serial N")
 	}
-	s.Registrar, s.Origin, s.Serial = f.registrar, f.origin, f.serial
-	for _, ref := range f.documents {
-		d, err := documentOf(cmd, ref)
+	documents, err := f.documentsOf(cmd)
+	if err != nil {
+		return err
+	}
+	for _, s := range list { // their form is checked before the log is asked
+		s.Registrar, s.Origin, s.Serial, s.Documents = f.registrar, cmp.Or(f.origin, "unknown yet"), max(f.serial, 1), documents
+		if err := f.checkForm(s); err != nil {
+			return aboutOne(list, s, err)
+		}
+	}
+	if f.origin != "" {
+		return nil
+	}
+	told, done := progress(cmd, "machines"), 0
+	for some := range slices.Chunk(list, subjectsAtOnce) {
+		if err := f.follow(cmd, some); err != nil {
+			return err
+		}
+		if done += len(some); told != nil {
+			told(uint64(done), uint64(len(list)))
+		}
+	}
+	return nil
+}
+
+// follow gives statements the serials that follow what the log has.
+func (f *stateFlags) follow(cmd *cobra.Command, list []*poclog.Statement) error {
+	var names []string
+	for _, s := range list {
+		name := index.Statements + string(s.Subject)
+		if s.Type == poclog.Commit {
+			name = index.RegistrarName(s.Registrar)
+		}
+		names = append(names, name)
+	}
+	a, err := statementsOf(cmd, &f.logFlags, "", names, nil)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		s.Origin = a.Origin
+		h, err := historyOf(a, s)
 		if err != nil {
 			return err
 		}
-		s.Documents = append(s.Documents, d)
+		if f.serial == 0 {
+			s.Serial = h.Serial() + 1
+		}
+		if err := h.Admits(s); err != nil {
+			return aboutOne(list, s, err)
+		}
 	}
-	slices.SortFunc(s.Documents, func(a, b poclog.Document) int { return strings.Compare(a.SHA256.String(), b.SHA256.String()) })
-	if f.origin != "" && f.serial != 0 {
-		return f.checkForm(s)
-	}
-	if f.origin != "" {
-		return usagef("--origin asks nobody: say the serial, too: --serial N")
-	}
-	s.Origin = "unknown yet"
-	if s.Serial == 0 {
-		s.Serial = 1
-	}
-	if err := f.checkForm(s); err != nil {
-		return err // before the log is asked
-	}
-	name := index.Statements + string(s.Subject)
-	if s.Type == poclog.Commit {
-		name = index.RegistrarName(s.Registrar)
-	}
-	a, err := statementsOf(cmd, &f.logFlags, "", []string{name}, nil)
-	if err != nil {
+	return nil
+}
+
+// aboutOne says of which statement an error is, where there are several.
+func aboutOne(list []*poclog.Statement, s *poclog.Statement, err error) error {
+	if len(list) == 1 {
 		return err
 	}
-	s.Origin = a.Origin
-	h, err := historyOf(a, s)
-	if err != nil {
-		return err
+	return fmt.Errorf("%s: %w", s.Subject, err)
+}
+
+// documentsOf are the documents of the flags, ascending by digest.
+func (f *stateFlags) documentsOf(cmd *cobra.Command) (list []poclog.Document, err error) {
+	for _, ref := range f.documents {
+		d, err := documentOf(cmd, ref)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d)
 	}
-	if f.serial == 0 {
-		s.Serial = h.Serial() + 1
-	}
-	return h.Admits(s)
+	slices.SortFunc(list, func(a, b poclog.Document) int { return strings.Compare(a.SHA256.String(), b.SHA256.String()) })
+	return list, nil
 }
 
 // checkForm refuses a statement that could not be written.

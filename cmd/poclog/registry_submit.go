@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"unicode"
 
 	"crypto/rand"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
@@ -57,16 +59,19 @@ func newRegistrySubmitCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var all []*sentStatement
 			for _, path := range paths {
 				to := out
 				if info.IsDir() {
 					to = output{path: filepath.Join(out.path, strings.TrimSuffix(filepath.Base(path), statementExt)+".tlog-proof")}
 				}
-				if err := submitStatement(cmd, cl, path, files, &to); err != nil {
+				s, err := readStatement(cmd, path, files, to)
+				if err != nil {
 					return fmt.Errorf("%s: %w", path, err)
 				}
+				all = append(all, s)
 			}
-			return nil
+			return submitStatements(cmd, cl, all)
 		},
 	}
 	f.register(c)
@@ -89,38 +94,85 @@ func documentFiles(cmd *cobra.Command, paths []string) (map[poclog.Digest][]byte
 	return files, nil
 }
 
-func submitStatement(cmd *cobra.Command, cl *client.Client, path string, files map[poclog.Digest][]byte, out *output) error {
+// A sentStatement is a statement with its documents, and where its receipt goes.
+type sentStatement struct {
+	poclog.StatementSubmission
+	path string
+	out  output
+}
+
+func readStatement(cmd *cobra.Command, path string, files map[poclog.Digest][]byte, out output) (*sentStatement, error) {
 	file, err := readFile(cmd, path, poclog.MaxStatementEnvelope)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v, err := parseStated(file)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case v == nil:
-		return errors.New("no statement")
+		return nil, errors.New("no statement")
 	case len(v.Signatures) == 0:
-		return hint(errors.New("the statement is not signed"), "poclog sign %s --key KEY -o FILE", path)
+		return nil, hint(errors.New("the statement is not signed"), "poclog sign %s --key KEY -o FILE", path)
 	}
-	sub := &poclog.StatementSubmission{Envelope: *v}
+	s := &sentStatement{StatementSubmission: poclog.StatementSubmission{Envelope: *v}, path: path, out: out}
 	for _, blob := range v.Statement.Kept() {
 		if b := files[blob.SHA256]; b != nil {
-			sub.Documents = append(sub.Documents, b)
+			s.Documents = append(s.Documents, b)
 		}
 	}
-	got, err := cl.Register(cmd.Context(), sub)
-	if err != nil && got == nil {
-		return unstated(fromLog(err), path)
+	return s, nil
+}
+
+// submitsAtOnce is how many statements wait for their receipts at a time: they share checkpoints.
+const submitsAtOnce = 8
+
+// submitStatements sends statements: those about one subject in their order, others at once. After
+// one that fails no further one is sent.
+func submitStatements(cmd *cobra.Command, cl *client.Client, list []*sentStatement) error {
+	lines := make(map[string][]*sentStatement)
+	var subjects []string
+	for _, s := range list {
+		of := s.Envelope.Statement.Registrar + "\n" + string(s.Envelope.Statement.Subject)
+		if lines[of] == nil {
+			subjects = append(subjects, of)
+		}
+		lines[of] = append(lines[of], s)
 	}
-	if werr := out.write(cmd, got.Receipt); werr != nil {
+	var sending errgroup.Group
+	sending.SetLimit(submitsAtOnce)
+	var failed atomic.Bool
+	for _, of := range subjects {
+		sending.Go(func() error {
+			for _, s := range lines[of] {
+				if failed.Load() {
+					return nil
+				}
+				if err := s.submit(cmd, cl); err != nil {
+					failed.Store(true)
+					return fmt.Errorf("%s: %w", s.path, err)
+				}
+			}
+			return nil
+		})
+	}
+	return sending.Wait()
+}
+
+func (s *sentStatement) submit(cmd *cobra.Command, cl *client.Client) error {
+	got, err := cl.Register(cmd.Context(), &s.StatementSubmission)
+	if err != nil && got == nil {
+		return unstated(fromLog(err), s.path)
+	}
+	if werr := s.out.write(cmd, got.Receipt); werr != nil {
 		return werr
 	}
 	what := "logged as entry"
 	if !got.New {
 		what = "was in the log already, as entry"
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s %s %d: %s\n", v.Statement.Type, what, got.Verdict.Index, oneLine(string(v.Statement.Subject)))
+	stated := &s.Envelope.Statement
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s %s %d: %s\n", stated.Type, what, got.Verdict.Index, oneLine(string(stated.Subject)))
 	if err != nil {
 		return fromLog(err)
 	}
@@ -210,10 +262,10 @@ func newRegistryImportCmd() *cobra.Command {
 				if err := e.fill(s); err != nil {
 					return err
 				}
-				if err := f.complete(cmd, s); err != nil {
-					return fmt.Errorf("%s: %w", m.id, err)
-				}
 				all = append(all, s)
+			}
+			if err := f.complete(cmd, all...); err != nil {
+				return err
 			}
 			if err := makeFolder(f.out.path); err != nil {
 				return err
