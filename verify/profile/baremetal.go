@@ -2,6 +2,7 @@ package profile
 
 import (
 	"crypto"
+	"crypto/x509"
 	"encoding/hex"
 
 	"github.com/poclog/poclog"
@@ -54,20 +55,10 @@ func checkBareMetalChains(s *subject) error {
 
 // checkEKChain verifies the EK's certificates, once while they are valid.
 func (s *subject) checkEKChain() error {
-	item, roots := s.bundle.Get(poclog.ItemTPMEKChain), s.roots(poclog.RootTPMEK)
-	key := keyOf("ek chain", roots, item)
-	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
-		return nil
-	}
-	leaf, err := tpm.CheckChain(verify.TPMAKChain, item, roots, s.in.Appraised)
-	if err != nil {
+	return s.checkTPMChain("ek chain", poclog.ItemTPMEKChain, s.ekChain, poclog.RootTPMEK, func(leaf *x509.Certificate) error {
+		_, err := tpm.CheckEKCertificate(verify.TPMAKChain, leaf)
 		return err
-	}
-	if _, err := tpm.CheckEKCertificate(verify.TPMAKChain, leaf); err != nil {
-		return err
-	}
-	s.in.Known.put(key, validity(s.ekChain...), s.in.Appraised)
-	return nil
+	})
 }
 
 // ek returns the endorsement key that the AK's certificate names, once tpm.ak-chain has passed.

@@ -2,7 +2,6 @@ package profile
 
 import (
 	"bytes"
-	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -53,9 +52,9 @@ func (s *subject) challengeView() (*tlogpolicy.View, error) {
 	if len(s.policy.ChallengePolicy) == 0 {
 		return nil, verify.Failf(verify.FreshChallenge, "the policy accepts no log's checkpoints as a challenge")
 	}
-	p, err := s.challengePolicy()
+	p, err := s.law.challenges()
 	if err != nil {
-		return nil, err
+		return nil, verify.Failf(verify.Policy, "challenge_policy: %w", err)
 	}
 	view, err := p.Open(s.challenge.Checkpoint)
 	if err != nil {
@@ -75,19 +74,4 @@ func (s *subject) challengeView() (*tlogpolicy.View, error) {
 		return nil, verify.Failf(verify.FreshChallenge, "the challenge's checkpoint was signed %s after the time of appraisal", -age)
 	}
 	return view, nil
-}
-
-// challengePolicy parses whose checkpoints may be a challenge.
-func (s *subject) challengePolicy() (*tlogpolicy.Policy, error) {
-	text := []byte(strings.Join(s.policy.ChallengePolicy, "\n") + "\n")
-	key := keyOf("challenge policy", nil, text)
-	if v, ok := s.in.Known.get(key, s.in.Appraised); ok {
-		return v.(*tlogpolicy.Policy), nil
-	}
-	p, err := tlogpolicy.Parse(text)
-	if err != nil {
-		return nil, verify.Failf(verify.Policy, "challenge_policy: %w", err)
-	}
-	s.in.Known.put(key, always(p), s.in.Appraised)
-	return p, nil
 }

@@ -70,7 +70,12 @@ func checkGCETechnology(s *subject) error {
 }
 
 // instance returns what the AK certificate says of the instance.
-func (s *subject) instance() (*tpm.GCEInstance, error) { return tpm.ParseGCEInstance(s.akChain[0]) }
+func (s *subject) instance() (g *tpm.GCEInstance, err error) {
+	if s.gce == nil {
+		s.gce, err = tpm.ParseGCEInstance(s.akChain[0])
+	}
+	return s.gce, err
+}
 
 func checkGCEInstance(s *subject) error {
 	g, err := s.instance()

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/cputime"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
@@ -91,6 +92,26 @@ func TestWhatIsKnownEndsWithItsValidity(t *testing.T) {
 	revoked.Known = k
 	_, err = Appraise(revoked)
 	wantCheck(t, "newly revoked", err, verify.TEERevocation)
+}
+
+// A chain is known by all of its bytes: one that differs in any is parsed and verified again.
+func TestChangedChainIsNotAKnownOne(t *testing.T) {
+	w, k := newWorld(t), NewKnown()
+	b := w.Honest()
+	in := judging(t, w, b)
+	in.Known = k
+	leafOf(t, in)
+	honest := b.Get(poclog.ItemTPMAKChain)
+	for i := 0; i < len(honest); i += 13 {
+		changed := bytes.Clone(honest)
+		changed[i] ^= 1
+		b.Set(poclog.ItemTPMAKChain, changed)
+		in := judging(t, w, b)
+		in.Known = k
+		if _, err := Appraise(in); err == nil {
+			t.Errorf("byte %d of the AK's chain is changed, and it is still known", i)
+		}
+	}
 }
 
 func BenchmarkAppraiseKnownPlatform(b *testing.B) {

@@ -206,7 +206,7 @@ func (s *subject) finish(p *profile, level uint32) {
 	e.Appraisal, e.Profile, e.Level, e.Realm = s.in.Appraisal, p.name, level, s.policy.Realm
 	e.Chassis, e.Keys = sortedIdentities(e.Chassis), sortedIdentities(e.Keys)
 	e.Appraised = s.in.Appraised.UTC()
-	e.Evidence = poclog.EvidenceDigests{Bundle: poclog.BlobOf(s.in.Bundle), Policy: poclog.BlobOf(s.in.Policy)}
+	e.Evidence = poclog.EvidenceDigests{Bundle: poclog.BlobOf(s.in.Bundle), Policy: s.law.file}
 	if len(e.Publishers) > 0 {
 		e.Evidence.Envelope = poclog.BlobOf(s.in.Envelope)
 	}

@@ -58,9 +58,23 @@ func (s *subject) answerTo(url string) (*poclog.CollateralItem, error) {
 	return nil, absentf("the provider's registry did not answer")
 }
 
-// observedZone reads a registry's answer. What cannot be read is no answer; that the chip is not
-// listed is one.
+// An observation is what a provider's registry says of the chip's zone.
+type observation struct {
+	provider, zone string
+	err            error
+}
+
+// observedZone reads a registry's answer, once. What cannot be read is no answer; that the chip is
+// not listed is one.
 func (s *subject) observedZone(provider string) (string, error) {
+	if s.observed == nil || s.observed.provider != provider {
+		zone, err := s.readZone(provider)
+		s.observed = &observation{provider, zone, err}
+	}
+	return s.observed.zone, s.observed.err
+}
+
+func (s *subject) readZone(provider string) (string, error) {
 	it, err := s.registryAnswer(provider)
 	if err != nil {
 		return "", err

@@ -4,6 +4,8 @@ import (
 	"crypto"
 	"crypto/x509"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -11,6 +13,7 @@ import (
 	"github.com/poclog/poclog/verify/snp"
 	"github.com/poclog/poclog/verify/tcglog"
 	"github.com/poclog/poclog/verify/tdx"
+	"github.com/poclog/poclog/verify/tlogpolicy"
 	"github.com/poclog/poclog/verify/tpm"
 	"github.com/poclog/poclog/verify/vouch/dsse"
 )
@@ -23,6 +26,7 @@ type subject struct {
 	name       poclog.Profile // the bundle's
 	collateral *poclog.Collateral
 	policy     *poclog.Policy               // nil while a bundle is looked at without a judge
+	law        *law                         // of the policy
 	chains     func(text []byte) *tdx.Chain // that were parsed before; may be nil
 
 	quote     *tdx.Quote
@@ -38,6 +42,8 @@ type subject struct {
 	pcrs      *tpm.PCRValues // as the quote selects them; believed after tpm.pcr-digest
 	tpmLog    *tcglog.Log
 	tdLog     *tcglog.Log
+	observed  *observation     // nil before it was asked for
+	gce       *tpm.GCEInstance // of the AK's certificate; nil before it was asked for
 
 	launchBank tpm.Alg // whose PCR 17 and 18 hold the AK; 0 before tpm.ak-policy
 
@@ -74,9 +80,11 @@ func open(in Input) (*subject, error) {
 
 // openPolicy parses the policy, which is the same for many bundles, once.
 func (s *subject) openPolicy() (err error) {
-	key := keyOf("policy", nil, s.in.Policy)
+	file := poclog.BlobOf(s.in.Policy)
+	key := keyOf("policy", nil, file.SHA256[:])
 	if v, ok := s.in.Known.get(key, s.in.Appraised); ok {
-		s.policy = v.(*poclog.Policy)
+		s.law = v.(*law)
+		s.policy = s.law.policy
 		return nil
 	}
 	if s.policy, err = parsedOr(s.in.Parsed.Policy, poclog.ParsePolicy, s.in.Policy); err != nil {
@@ -85,8 +93,22 @@ func (s *subject) openPolicy() (err error) {
 	if err := CheckPolicy(s.policy); err != nil {
 		return err
 	}
-	s.in.Known.put(key, always(s.policy), s.in.Appraised)
+	s.law = newLaw(s.policy, file)
+	s.in.Known.put(key, always(s.law), s.in.Appraised)
 	return nil
+}
+
+// A law is what a checked policy says, in the forms in which appraisals ask for it.
+type law struct {
+	policy     *poclog.Policy
+	file       poclog.Blob                        // of the policy
+	challenges func() (*tlogpolicy.Policy, error) // whose checkpoints may be a challenge
+}
+
+func newLaw(p *poclog.Policy, file poclog.Blob) *law {
+	return &law{policy: p, file: file, challenges: sync.OnceValues(func() (*tlogpolicy.Policy, error) {
+		return tlogpolicy.Parse([]byte(strings.Join(p.ChallengePolicy, "\n") + "\n"))
+	})}
 }
 
 // parsedOr returns what a file says, which the caller may have parsed.
@@ -124,8 +146,8 @@ func (s *subject) choose() (*profile, error) {
 			return nil, verify.Failf(verify.Profile, "profile %s: item %s is missing", name, item)
 		}
 	}
-	for _, item := range s.bundle.Items() {
-		if !slices.Contains(p.required, item) && !slices.Contains(p.allowed, item) {
+	for _, item := range poclog.Items() {
+		if s.bundle.Has(item) && !slices.Contains(p.required, item) && !slices.Contains(p.allowed, item) {
 			return nil, verify.Failf(verify.Profile, "profile %s: item %s is not one of its own", name, item)
 		}
 	}
@@ -168,8 +190,8 @@ func (s *subject) parse(only ...poclog.Item) error {
 		{poclog.ItemTCGLog, func(b []byte) (err error) { s.tpmLog, err = tcglog.Parse(tcglog.TPM, b); return err }},
 		{poclog.ItemCCEL, func(b []byte) (err error) { s.tdLog, err = tcglog.Parse(tcglog.CCEL, b); return err }},
 		{poclog.ItemTPMAK, func(b []byte) (err error) { s.public, err = tpm.ParsePublic(b); return err }},
-		{poclog.ItemTPMAKChain, func(b []byte) (err error) { s.akChain, err = tpm.ParseChain(b); return err }},
-		{poclog.ItemTPMEKChain, func(b []byte) (err error) { s.ekChain, err = tpm.ParseChain(b); return err }},
+		{poclog.ItemTPMAKChain, func(b []byte) (err error) { s.akChain, err = s.certificates(b); return err }},
+		{poclog.ItemTPMEKChain, func(b []byte) (err error) { s.ekChain, err = s.certificates(b); return err }},
 		{poclog.ItemHCLReport, func(b []byte) (err error) { s.hcl, err = tpm.ParseHCL(b); return err }},
 		{poclog.ItemChallenge, func(b []byte) (err error) {
 			s.challenge, err = parsedOr(s.in.Parsed.Challenge, poclog.ParseChallenge, b)
@@ -187,6 +209,16 @@ func (s *subject) parse(only ...poclog.Item) error {
 		}
 	}
 	return nil
+}
+
+// certificates parses a TPM's chain, unless one of the same bytes was verified before.
+func (s *subject) certificates(item []byte) ([]*x509.Certificate, error) {
+	if s.in.Known != nil {
+		if v, ok := s.in.Known.get(keyOf("certificates", nil, item), s.in.Appraised); ok {
+			return v.([]*x509.Certificate), nil
+		}
+	}
+	return tpm.ParseChain(item)
 }
 
 func (s *subject) parsePCRs(item []byte) (err error) {

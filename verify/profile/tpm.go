@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -35,16 +37,27 @@ func (s *subject) checkAKChain(use poclog.RootUse) error {
 	if err := s.judge("if the policy lists the chain's root"); err != nil {
 		return err
 	}
-	item, roots := s.bundle.Get(poclog.ItemTPMAKChain), s.roots(use)
-	key := keyOf("ak chain", roots, item)
-	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
+	return s.checkTPMChain("ak chain", poclog.ItemTPMAKChain, s.akChain, use, nil)
+}
+
+// checkTPMChain verifies a chain of a TPM's, once while it is valid, and what else its leaf must be.
+func (s *subject) checkTPMChain(kind string, item poclog.Item, certs []*x509.Certificate, use poclog.RootUse, also func(leaf *x509.Certificate) error) error {
+	file, roots, known := s.bundle.Get(item), s.roots(use), s.in.Known
+	key := keyOf(kind, roots, file)
+	if _, ok := known.get(key, s.in.Appraised); ok {
 		return nil
 	}
-	_, err := tpm.CheckChain(verify.TPMAKChain, item, roots, s.in.Appraised)
-	if err == nil {
-		s.in.Known.put(key, validity(s.akChain...), s.in.Appraised)
+	if err := chain.Check(certs, roots, s.in.Appraised, nil); err != nil {
+		return verify.Failf(verify.TPMAKChain, "%w", err)
 	}
-	return err
+	if also != nil {
+		if err := also(certs[0]); err != nil {
+			return err
+		}
+	}
+	known.put(key, validity(certs...), s.in.Appraised)
+	known.put(keyOf("certificates", nil, file), always(certs), s.in.Appraised)
+	return nil
 }
 
 // firmwarePCRs are the registers from 0 on that hold the firmware's story.
@@ -54,7 +67,7 @@ const firmwarePCRs = 8
 // one bank for all: a quote that leaves them out, or shows them in another bank, says of a boot
 // only that there was one, and two stories of it would not contradict (package rule, boot-forked).
 func checkPCRs(s *subject) error {
-	if _, err := tpm.CheckPCRs(s.tpmQuote, s.bundle.Get(poclog.ItemTPMPCRs)); err != nil {
+	if err := s.tpmQuote.CheckPCRDigest(s.bundle.Get(poclog.ItemTPMPCRs)); err != nil {
 		return err
 	}
 	for n := range firmwarePCRs {

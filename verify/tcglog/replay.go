@@ -2,6 +2,9 @@ package tcglog
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
 	"slices"
 
@@ -27,41 +30,62 @@ func (l *Log) Measured() []int {
 	return list
 }
 
-// replay extends registers of one algorithm with the log's events. What is not extended keeps its
-// reset value.
-func (l *Log) replay(alg tpm.Alg) (map[uint32][]byte, error) {
+// registers are values by index; nil are those without events.
+type registers [lastPCR + 1][]byte
+
+// replay extends registers of one algorithm with the log's events, or only one of them. What is not
+// extended keeps its reset value.
+func (l *Log) replay(alg tpm.Alg, only ...uint32) (r registers, err error) {
 	at, h := l.algorithm(alg), alg.Hash()
 	if at < 0 || h == 0 {
-		return nil, fmt.Errorf("%s: the log has no %s digests", l.Kind, alg)
+		return r, fmt.Errorf("%s: the log has no %s digests", l.Kind, alg)
 	}
-	registers, d := make(map[uint32][]byte), h.New()
 	for i := range l.Events {
 		e := &l.Events[i]
-		if e.Type == evNoAction {
+		if e.Type == evNoAction || len(only) > 0 && e.Index != only[0] {
 			continue
 		}
-		value, ok := registers[e.Index]
-		if !ok {
-			value = l.start(e, h.Size())
-			registers[e.Index] = value
+		if e.Index > lastPCR { // which no log has that was parsed
+			return r, fmt.Errorf("%s: event %d: register %d", l.Kind, e.Number, e.Index)
 		}
-		d.Reset()
+		value := r[e.Index]
+		if value == nil {
+			value = l.start(e, h.Size())
+			r[e.Index] = value
+		}
+		extend(h, value, e.Digests[at])
+	}
+	return r, nil
+}
+
+// extend replaces a register's value with the hash of it and a digest.
+func extend(h crypto.Hash, value, digest []byte) {
+	var room [2 * maxDigest]byte
+	both := append(append(room[:0], value...), digest...)
+	switch h {
+	case crypto.SHA256:
+		sum := sha256.Sum256(both)
+		copy(value, sum[:])
+	case crypto.SHA384:
+		sum := sha512.Sum384(both)
+		copy(value, sum[:])
+	default:
+		d := h.New()
 		d.Write(value)
-		d.Write(e.Digests[at])
+		d.Write(digest)
 		d.Sum(value[:0])
 	}
-	return registers, nil
 }
 
 // start returns a register's value before its first event, which is its reset value but for two: a
 // H-CRTM resets PCR 0 from locality 4, and what extends PCR 17 to 22 is a dynamic launch, which
 // resets them to zeros (PC Client Platform TPM Profile, §4.6).
 func (l *Log) start(first *Event, size int) []byte {
-	value := make([]byte, size)
 	if first.Index >= firstDRTM { // PCR 23 starts with zeros anyhow
-		return value
+		return make([]byte, size)
 	}
 	if first.Index == 0 && first.Type == evHCRTM {
+		value := make([]byte, size)
 		value[size-1] = 4
 		return value
 	}
@@ -102,7 +126,7 @@ func (l *Log) reset(index uint32, size int) []byte {
 // to find.
 func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 	for _, alg := range l.Algs {
-		if alg.Hash() == 0 {
+		if alg.Hash() == 0 || alg != tpm.SHA384 && !signed.Covers(alg) {
 			continue
 		}
 		registers, err := l.replay(alg)
@@ -110,8 +134,8 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 			return verify.Failf(verify.BindPCRRTMR, "%w", err)
 		}
 		for pcr := range lastMappedPCR + 1 {
-			have, replayed := registers[uint32(pcr)]
-			if !replayed && !slices.Contains(CheckedPCRs, pcr) {
+			have := registers[pcr]
+			if have == nil && !slices.Contains(CheckedPCRs, pcr) {
 				continue
 			}
 			want, ok := signed.Get(alg, pcr)
@@ -121,7 +145,7 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 			if !ok {
 				return verify.Failf(verify.BindPCRRTMR, "the TPM quote does not cover PCR %d of the SHA-384 bank: the log's digests are unproven", pcr)
 			}
-			if !replayed {
+			if have == nil {
 				have = l.reset(uint32(pcr), alg.Hash().Size())
 			}
 			if !bytes.Equal(have, want) {
@@ -140,7 +164,7 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
 	proven := make(map[uint32]bool)
 	for _, alg := range l.Algs {
-		if alg.Hash() == 0 {
+		if alg.Hash() == 0 || !signed.Covers(alg) {
 			continue
 		}
 		registers, err := l.replay(alg)
@@ -149,11 +173,11 @@ func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
 		}
 		for pcr := range uint32(lastPCR + 1) {
 			want, ok := signed.Get(alg, int(pcr))
-			have, replayed := registers[pcr]
-			if !ok || !replayed && !slices.Contains(CheckedPCRs, int(pcr)) {
+			have := registers[pcr]
+			if !ok || have == nil && !slices.Contains(CheckedPCRs, int(pcr)) {
 				continue
 			}
-			if !replayed {
+			if have == nil {
 				have = l.reset(pcr, alg.Hash().Size())
 			}
 			if !bytes.Equal(have, want) {
@@ -203,18 +227,21 @@ func (l *Log) RTMRs() (out [4][48]byte, err error) {
 		return out, err
 	}
 	for i := range out {
-		copy(out[i][:], registers[uint32(i)+ccFirstRTMR])
+		copy(out[i][:], registers[i+ccFirstRTMR])
 	}
 	return out, nil
 }
 
 // PCR returns the value of one bank's register to which a TPM's log replays.
 func (l *Log) PCR(alg tpm.Alg, pcr int) ([]byte, error) {
-	registers, err := l.replay(alg)
+	if pcr < 0 || pcr > lastPCR {
+		return nil, fmt.Errorf("PCR %d: want 0 to %d", pcr, lastPCR)
+	}
+	registers, err := l.replay(alg, uint32(pcr))
 	if err != nil {
 		return nil, err
 	}
-	if v, ok := registers[uint32(pcr)]; ok {
+	if v := registers[pcr]; v != nil {
 		return v, nil
 	}
 	return l.reset(uint32(pcr), alg.Hash().Size()), nil
@@ -298,24 +325,23 @@ func CrossCheck(ofTPM, ofTD *Log) (*Match, error) {
 	if ofTPM.Kind != TPM || ofTD.Kind != CCEL {
 		return nil, verify.Failf(verify.BindPCRRTMR, "comparison of a %s with a %s: want a %s and a %s", ofTPM.Kind, ofTD.Kind, TPM, CCEL)
 	}
-	var sides [2][3][]*Event
-	for i := range ofTPM.Events {
-		e := &ofTPM.Events[i]
-		if r, ok := registerOf(e.Index); ok && e.Type != evNoAction {
-			sides[0][r] = append(sides[0][r], e)
-		}
-	}
-	for i := range ofTD.Events {
-		e := &ofTD.Events[i]
-		// In register 0 nothing but EV_NO_ACTION is parsed.
-		if e.Type != evNoAction && e.Index < ccLastRTMR {
-			sides[1][e.Index-ccFirstRTMR] = append(sides[1][e.Index-ccFirstRTMR], e)
-		}
-	}
 	m := new(Match)
+	a, b := make([]*Event, 0, len(ofTPM.Events)), make([]*Event, 0, len(ofTD.Events))
 	for r := range m {
+		a, b = a[:0], b[:0]
+		for i := range ofTPM.Events {
+			e := &ofTPM.Events[i]
+			if of, ok := registerOf(e.Index); ok && of == r && e.Type != evNoAction {
+				a = append(a, e)
+			}
+		}
+		for i := range ofTD.Events {
+			if e := &ofTD.Events[i]; e.Type != evNoAction && e.Index == uint32(r)+ccFirstRTMR {
+				b = append(b, e)
+			}
+		}
 		c := comparison{
-			register: r, m: &m[r], a: sides[0][r], b: sides[1][r], digestA: ofTPM.algorithm(tpm.SHA384), digestB: ofTD.algorithm(tpm.SHA384),
+			register: r, m: &m[r], a: a, b: b, digestA: ofTPM.algorithm(tpm.SHA384), digestB: ofTD.algorithm(tpm.SHA384),
 		}
 		if err := c.run(); err != nil {
 			return nil, err
@@ -378,7 +404,7 @@ func (c *comparison) onlyTPM() bool {
 		return false
 	}
 	e := c.a[0]
-	if e.Type == evSeparator && isSeparator(e.Digests[c.digestA]) { // how many, run judges in the end
+	if e.Type == evSeparator && bytes.Equal(e.Digests[c.digestA], separator[:]) { // how many, run judges in the end
 		c.separators++
 		return true
 	}
@@ -389,13 +415,9 @@ func (c *comparison) onlyTPM() bool {
 	return false
 }
 
-// isSeparator reports whether a digest is that of the separator which ends the firmware's
-// measurements: four zero bytes. Ones mean that it failed.
-func isSeparator(digest []byte) bool {
-	h := tpm.SHA384.Hash().New()
-	h.Write(make([]byte, 4))
-	return bytes.Equal(digest, h.Sum(nil))
-}
+// separator is the digest of the separator which ends the firmware's measurements: four zero bytes.
+// Ones mean that it failed.
+var separator = sha512.Sum384(make([]byte, 4))
 
 func (c *comparison) differ() error {
 	describe := func(side []*Event, digest int) string {

@@ -80,7 +80,8 @@ type Log struct {
 	Algs   []tpm.Alg
 	Events []Event
 
-	first []byte // the first event as it was: none of it is measured
+	first   []byte   // the first event as it was: none of it is measured
+	digests [][]byte // room for those of events that are still to be read
 }
 
 type reader struct {
@@ -157,6 +158,7 @@ func parse(kind Kind, b []byte) (*Log, int, error) {
 	r := &reader{b: b, kind: kind}
 	l := &Log{Kind: kind}
 	sizes := l.header(r)
+	l.grow(r, sizes)
 	for r.err == nil && !r.atPadding() {
 		if len(l.Events) == maxEvents {
 			r.fail("more than %d events", maxEvents)
@@ -244,6 +246,27 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 	return sizes
 }
 
+// grow makes room for the events that the lengths in the rest of a log lead to, and for one more,
+// which may be cut off.
+func (l *Log) grow(r *reader, sizes []uint32) {
+	if r.err != nil {
+		return
+	}
+	head := 12
+	for _, n := range sizes {
+		head += 2 + int(n)
+	}
+	n := 1
+	for rest := r.b[r.off:]; len(rest) >= head+4 && n <= maxEvents; n++ {
+		data := binary.LittleEndian.Uint32(rest[head:])
+		if rest = rest[head+4:]; uint64(data) > uint64(len(rest)) {
+			break
+		}
+		rest = rest[data:]
+	}
+	l.Events, l.digests = make([]Event, 0, n), make([][]byte, n*len(sizes))
+}
+
 // event reads a TCG_PCR_EVENT2.
 func (l *Log) event(r *reader, sizes []uint32) {
 	e := Event{Number: len(l.Events), Index: r.u32("index"), Type: r.u32("type")}
@@ -256,11 +279,16 @@ func (l *Log) event(r *reader, sizes []uint32) {
 	if n := r.u32("digest count"); uint64(n) != uint64(len(l.Algs)) {
 		r.fail("event %d: digest count %d: want %d", e.Number, n, len(l.Algs))
 	}
+	if r.err != nil {
+		return
+	}
+	// What is read before an error has the lengths that grow counted.
+	e.Digests, l.digests = l.digests[:len(sizes):len(sizes)], l.digests[len(sizes):]
 	for i := range sizes {
 		if alg := tpm.Alg(r.u16("algorithm")); alg != l.Algs[i] {
 			r.fail("event %d: digest %d of algorithm %s: want %s", e.Number, i, alg, l.Algs[i])
 		}
-		e.Digests = append(e.Digests, r.take(sizes[i], "digest"))
+		e.Digests[i] = r.take(sizes[i], "digest")
 	}
 	e.Data = r.take(r.u32("event size"), "event data")
 	if r.err == nil {

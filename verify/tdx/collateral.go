@@ -26,6 +26,9 @@ type Collateral struct {
 	pckCRL     *x509.RevocationList
 	rootCRL    *x509.RevocationList
 
+	chain      []byte // of the answer that was opened last, in PEM: the other one mostly has the same
+	chainCerts []*x509.Certificate
+
 	// Issued and Until bound the time at which all of it is valid.
 	Issued, Until time.Time
 }
@@ -59,6 +62,7 @@ func OpenCollateral(q *Quote, col *poclog.Collateral, at time.Time) (*Collateral
 			return nil, verify.Failf(verify.Collateral, "%w", err)
 		}
 	}
+	c.chain, c.chainCerts = nil, nil
 	return c, nil
 }
 
@@ -103,9 +107,12 @@ func (c *Collateral) openSigned(it *poclog.CollateralItem, what, member string, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	certs, err := chain.ParsePEM(it.Chain)
-	if err != nil {
-		return nil, fmt.Errorf("%s: issuer chain: %w", what, err)
+	certs := c.chainCerts
+	if certs == nil || !bytes.Equal(it.Chain, c.chain) {
+		if certs, err = chain.ParsePEM(it.Chain); err != nil {
+			return nil, fmt.Errorf("%s: issuer chain: %w", what, err)
+		}
+		c.chain, c.chainCerts = it.Chain, certs
 	}
 	if len(certs) != 2 {
 		return nil, fmt.Errorf("%s: issuer chain of %d certificates: want signer and root", what, len(certs))

@@ -2,7 +2,6 @@ package tpm
 
 import (
 	"crypto/x509"
-	"time"
 
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/chain"
@@ -27,18 +26,4 @@ func TrimCertificate(padded []byte) ([]byte, error) {
 		return nil, verify.Failf(verify.Format, "certificate: %w", err)
 	}
 	return padded[:n:n], nil
-}
-
-// CheckChain verifies a chain under one of the roots, which are named by SHA-256 of their DER, at a
-// time, as [chain.Check] does, and returns its leaf, an end entity. A malformed chain is a
-// [verify.Format] error; the others are of the check given.
-func CheckChain(check verify.Check, item []byte, roots chain.Roots, at time.Time) (*x509.Certificate, error) {
-	certs, err := ParseChain(item)
-	if err != nil {
-		return nil, err
-	}
-	if err := chain.Check(certs, roots, at, nil); err != nil {
-		return nil, verify.Failf(check, "%w", err)
-	}
-	return certs[0], nil
 }

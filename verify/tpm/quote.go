@@ -289,11 +289,8 @@ func (q *Quote) sum(b []byte) []byte {
 }
 
 // PCRValues are the values that a quote authenticates, and no others.
-type PCRValues struct{ values map[bankPCR][]byte }
-
-type bankPCR struct {
-	alg Alg
-	pcr int
+type PCRValues struct {
+	banks map[Alg]*[8 * sizeofSelect][]byte // nil are those that were not selected
 }
 
 // Get returns a register's value, if the quote selected it: in the length of the bank's digest, not
@@ -302,22 +299,33 @@ func (v *PCRValues) Get(alg Alg, pcr int) ([]byte, bool) {
 	if v == nil {
 		return nil, false
 	}
-	b, ok := v.values[bankPCR{alg, pcr}]
-	return b, ok
+	bank := v.banks[alg]
+	if bank == nil || pcr < 0 || pcr >= len(bank) {
+		return nil, false
+	}
+	return bank[pcr], bank[pcr] != nil
 }
+
+// Covers reports whether the quote selected a register of a bank.
+func (v *PCRValues) Covers(alg Alg) bool { return v != nil && v.banks[alg] != nil }
 
 // ParsePCRs reads values that stand concatenated in the order of the quote's selection: all of
 // them, and no others. They are not yet those that were signed. Failures are [verify.TPMPCRDigest].
 func ParsePCRs(q *Quote, item []byte) (*PCRValues, error) {
-	v := &PCRValues{values: make(map[bankPCR][]byte)}
+	v := &PCRValues{banks: make(map[Alg]*[8 * sizeofSelect][]byte)}
 	rest := item
 	for _, sel := range q.Selection {
 		size := sel.Alg.Hash().Size()
+		bank := v.banks[sel.Alg]
+		if bank == nil {
+			bank = new([8 * sizeofSelect][]byte)
+			v.banks[sel.Alg] = bank
+		}
 		for _, pcr := range sel.PCRs {
 			if len(rest) < size {
 				return nil, verify.Failf(verify.TPMPCRDigest, "%d bytes of PCR values: the quote selects more", len(item))
 			}
-			v.values[bankPCR{sel.Alg, pcr}] = rest[:size:size]
+			bank[pcr] = rest[:size:size]
 			rest = rest[size:]
 		}
 	}
@@ -327,15 +335,24 @@ func ParsePCRs(q *Quote, item []byte) (*PCRValues, error) {
 	return v, nil
 }
 
-// CheckPCRs is ParsePCRs, and compares the values with the digest that the TPM signed, which is
-// made with the hash of the signing scheme (Part 3, §18.4).
+// CheckPCRs is ParsePCRs and [Quote.CheckPCRDigest].
 func CheckPCRs(q *Quote, item []byte) (*PCRValues, error) {
 	v, err := ParsePCRs(q, item)
+	if err == nil {
+		err = q.CheckPCRDigest(item)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if sum := q.sum(item); string(sum) != string(q.PCRDigest) {
-		return nil, verify.Failf(verify.TPMPCRDigest, "the PCR values have digest %x: the TPM signed %x", sum, q.PCRDigest)
-	}
 	return v, nil
+}
+
+// CheckPCRDigest compares the values that [ParsePCRs] took with the digest that the TPM signed,
+// which is made with the hash of the signing scheme (Part 3, §18.4). Failures are
+// [verify.TPMPCRDigest].
+func (q *Quote) CheckPCRDigest(item []byte) error {
+	if sum := q.sum(item); string(sum) != string(q.PCRDigest) {
+		return verify.Failf(verify.TPMPCRDigest, "the PCR values have digest %x: the TPM signed %x", sum, q.PCRDigest)
+	}
+	return nil
 }
