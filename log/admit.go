@@ -26,7 +26,7 @@ type admission struct {
 }
 
 // admit judges a submission and logs it, in the order: publishers, collateral, appraisal,
-// duplicate, budget, disk, evidence, append, publication. What was returned is never lost.
+// duplicate, withheld, budget, disk, evidence, append, publication. What was returned is never lost.
 func (s *Service) admit(ctx context.Context, sub *poclog.Submission) (*admission, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -173,10 +173,13 @@ func (s *Service) logEntry(ctx context.Context, r *reading, a *verify.Appraisal)
 	return &admission{receipt: receipt, isNew: true, number: number}, nil
 }
 
-// prepare does what comes before an entry is appended: budgets, if they were not taken before
-// collateral was fetched, the provider's answer, and the evidence.
+// prepare does what comes before an entry is appended: what is withheld, budgets, if they were not
+// taken before collateral was fetched, the provider's answer, and the evidence.
 func (s *Service) prepare(ctx context.Context, r *reading, a *verify.Appraisal) (e *poclog.Entry, leaf []byte, err error) {
 	if err := s.ready(); err != nil {
+		return nil, nil, err
+	}
+	if err := s.publishable(poclog.Leaf{Proof: &a.Entry}); err != nil {
 		return nil, nil, err
 	}
 	if !r.charged {
@@ -202,9 +205,6 @@ func (s *Service) prepare(ctx context.Context, r *reading, a *verify.Appraisal) 
 func (s *Service) keep(ctx context.Context, r *reading) error {
 	size := len(r.Bundle)
 	for _, file := range r.files()[1:] {
-		if len(file) == 0 {
-			continue
-		}
 		has, err := s.store.Evidence.Has(ctx, poclog.BlobOf(file))
 		if err != nil {
 			return refuse(kindUnavailable, "%w", err)
@@ -217,9 +217,6 @@ func (s *Service) keep(ctx context.Context, r *reading) error {
 		return err
 	}
 	for _, file := range r.files() {
-		if len(file) == 0 {
-			continue
-		}
 		if _, err := s.store.Evidence.Put(ctx, file); err != nil {
 			return refuse(kindUnavailable, "%w", err)
 		}
@@ -294,7 +291,7 @@ func (s *Service) existing(ctx context.Context, number uint64, sent ...[]byte) (
 		if l.Proof.Fresh == nil {
 			return nil, nil
 		}
-		return s.coveredBy(ctx, l.Proof.Evidence.Bundle.SHA256)
+		return s.coveredBy(ctx, l.Proof.Evidence.Bundle.SHA256, sent...)
 	})
 }
 
@@ -378,10 +375,14 @@ func (s *Service) include(ctx context.Context, r *poclog.Receipt, in *poclog.Inc
 	return cp.Size, err
 }
 
-// coveredBy returns the checkpoint that a logged bundle's challenge covers, or nothing.
-func (s *Service) coveredBy(ctx context.Context, d poclog.Digest) ([]byte, error) {
-	file, err := s.store.Evidence.Get(ctx, d)
-	if err != nil {
+// coveredBy returns the checkpoint that a logged bundle's challenge covers, or nothing. What was sent
+// is not read again: if it is withheld, it may be gone.
+func (s *Service) coveredBy(ctx context.Context, d poclog.Digest, sent ...[]byte) ([]byte, error) {
+	var file []byte
+	var err error
+	if i := slices.IndexFunc(sent, func(b []byte) bool { return poclog.Sum(b) == d }); i >= 0 {
+		file = sent[i]
+	} else if file, err = s.store.Evidence.Get(ctx, d); err != nil {
 		return nil, err
 	}
 	r, err := s.read(&poclog.Submission{Bundle: file})

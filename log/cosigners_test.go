@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/witness/audit"
 )
 
-// audited serves a log with an auditor that policy.txt names, and the quorum does not.
-func audited(t *testing.T, f *fab, prepare func(dir string)) (*testLog, *audit.Auditor) {
+// audited serves a log with an auditor that policy.txt names, and the quorum does not. The auditor
+// begins to read after a function.
+func audited(t *testing.T, f *fab, before func(l *testLog)) (*testLog, *audit.Auditor) {
 	t.Helper()
 	dir, folder := f.initLog(t), filepath.Join(t.TempDir(), "audit")
 	if err := audit.Init(folder, "audit.test"); err != nil {
@@ -46,10 +48,8 @@ func audited(t *testing.T, f *fab, prepare func(dir string)) (*testLog, *audit.A
 	if err := os.WriteFile(path, []byte(strings.Replace(logOnly, "quorum none\n", lines+"group auditors any a0 a1\nquorum none\n", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if prepare != nil {
-		prepare(dir)
-	}
 	l := serve(t, dir, logConfig())
+	before(l)
 	if _, err := a.AddLog(t.Context(), l.url, logOnly); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func becomesAudited(t *testing.T, l *testLog, file []byte) (*receipt.Verdict, []
 // entry: a logged receipt becomes an audited one by refresh.
 func TestAuditorsCosignatureIsAddedWhenItComes(t *testing.T) {
 	f := newFab()
-	l, a := audited(t, f, nil)
+	l, a := audited(t, f, func(*testLog) {})
 	got := submit(t, l, f.submission(t, 1))
 	if err := a.Look(t.Context(), origin); err != nil {
 		t.Fatal(err)
@@ -99,12 +99,14 @@ func TestAuditorsCosignatureIsAddedWhenItComes(t *testing.T) {
 func TestReceiptBecomesAuditedByANoteOfExceptions(t *testing.T) {
 	f := newFab()
 	secret, open := f.submission(t, 1), f.submission(t, 2)
-	l, a := audited(t, f, func(dir string) {
-		if err := os.WriteFile(filepath.Join(dir, "withheld.txt"), []byte(poclog.Sum(secret.Bundle).String()+"\n"), 0o644); err != nil {
+	var hidden *client.Submitted
+	l, a := audited(t, f, func(l *testLog) {
+		hidden = submit(t, l, secret)
+		if err := os.WriteFile(filepath.Join(l.dir, "withheld.txt"), []byte(poclog.Sum(secret.Bundle).String()+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	})
-	hidden, shown := submit(t, l, secret), submit(t, l, open)
+	shown := submit(t, l, open)
 	if err := a.Look(t.Context(), origin); err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func serve(t testing.TB, dir string, cfg log.Config) *testLog {
 func serveLogging(t testing.TB, dir string, cfg log.Config, logger *slog.Logger) *testLog {
 	t.Helper()
 	cfg.Software, cfg.Logger = "poclog test", logger
-	cfg.CheckpointInterval = 100 * time.Millisecond
+	cfg.CheckpointInterval = max(cfg.CheckpointInterval, 100*time.Millisecond)
 	svc, err := log.Open(context.Background(), dir, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package log
 
 import (
+	"slices"
+
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/profile"
@@ -73,7 +75,9 @@ func (r *reading) covered() []byte {
 }
 
 // files are what the log keeps of it, the bundle first.
-func (r *reading) files() [][]byte { return [][]byte{r.Bundle, r.Envelope, r.file} }
+func (r *reading) files() [][]byte {
+	return slices.DeleteFunc([][]byte{r.Bundle, r.Envelope, r.file}, func(b []byte) bool { return len(b) == 0 })
+}
 
 // drop lets go of its files, whose memory is given back while it waits to be published.
 func (r *reading) drop() {

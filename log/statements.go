@@ -210,8 +210,8 @@ func (x *statements) settled(l *line, e *poclog.StatementEntry, number uint64, e
 	x.give(l)
 }
 
-// state admits a statement, in the order: signatures, what stands before it, documents, budget,
-// disk, append, publication.
+// state admits a statement, in the order: signatures, what stands before it, what is withheld,
+// documents, budget, disk, append, publication.
 func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*admission, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -264,10 +264,13 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 	if err := s.rules.registrars.Follows(&sub.Envelope, l.history); err != nil {
 		return nil, err
 	}
+	e := &poclog.StatementEntry{Envelope: sub.Envelope, Signers: signers, Policy: poclog.BlobOf(s.rules.file)}
+	if err := s.publishable(poclog.Leaf{Statement: e}); err != nil {
+		return nil, err
+	}
 	if err := s.keepDocuments(ctx, sub); err != nil {
 		return nil, err
 	}
-	e := &poclog.StatementEntry{Envelope: sub.Envelope, Signers: signers, Policy: poclog.BlobOf(s.rules.file)}
 	if e.Time, err = l.now(s.cfg.Now()); err != nil {
 		return nil, err
 	}

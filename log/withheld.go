@@ -72,3 +72,18 @@ func withheld(path string) (map[poclog.Digest]bool, error) {
 	}
 	return list, nil
 }
+
+// publishable refuses an entry that names what a law withholds: nobody may see it, and what was erased
+// would be kept again.
+func (s *Service) publishable(leaf poclog.Leaf) error {
+	list, err := s.withheld()
+	if err != nil {
+		return refuse(kindUnavailable, "%w", err)
+	}
+	for _, f := range filesOf(leaf) {
+		if list[f.blob.SHA256] {
+			return refuse(kindWithheld, "%s %s: no new entry may name it", f.what, f.blob.SHA256)
+		}
+	}
+	return nil
+}
