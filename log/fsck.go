@@ -34,7 +34,8 @@ type Source struct {
 	Tiles    fsck.Fetcher
 	Evidence func(ctx context.Context, blob poclog.Blob) ([]byte, error)
 
-	duplicates string // the database of a folder's known evidence; empty: it is not checked
+	duplicates string       // the database of a folder's known evidence; empty: it is not checked
+	listed     func() error // what is wrong with a folder's list of where evidence is; nil: there is none
 }
 
 // DirSource reads the log of a directory, wherever it is kept. The log may be running.
@@ -43,12 +44,16 @@ func DirSource(ctx context.Context, dir string) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	return Source{
+	src := Source{
 		Tiles:    store.Reader{Tiles: st.Tiles},
 		Evidence: func(ctx context.Context, b poclog.Blob) ([]byte, error) { return st.Evidence.Get(ctx, b.SHA256) },
 
 		duplicates: filepath.Join(dir, dirState, fileDuplicates),
-	}, nil
+	}
+	if list, ok := st.Evidence.(interface{ Damaged() error }); ok {
+		src.listed = list.Damaged
+	}
+	return src, nil
 }
 
 // URLSource reads a log over HTTP; evidence fetches what entries name.
@@ -134,7 +139,7 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 	}
 	defer closeIndex()
 	if f.known, err = openDuplicates(src.duplicates, cp.Size); err != nil {
-		f.find(0, fmt.Sprintf("%v: remove it while the log is stopped, and it is made anew", err))
+		f.find(0, err.Error()+removeDerived)
 	}
 	defer f.known.close()
 	root, err := f.run(ctx, cp.Size, progress)
@@ -149,8 +154,16 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 		return nil, err
 	}
 	f.find(0, detail)
+	if src.listed != nil {
+		if err := src.listed(); err != nil {
+			f.find(0, err.Error()+removeDerived+". What this check read of the evidence, it found in the segments without it")
+		}
+	}
 	return f.report, nil
 }
+
+// removeDerived is what helps against damage in a database that is derived.
+const removeDerived = ": remove this file while the log is stopped, and its next start makes it anew"
 
 // checkTree runs Tessera's own check.
 func checkTree(ctx context.Context, tiles fsck.Fetcher, policy *tlogpolicy.Policy, origin string) error {

@@ -8,11 +8,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/log/store/folder"
 	"github.com/poclog/poclog/verify"
@@ -191,5 +193,35 @@ func TestFsckOfANetworkLogBoundsItsAnswers(t *testing.T) {
 	}
 	if _, err := log.Fsck(t.Context(), src, l.policy, profile.Appraise, nil); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("an answer without an end: %v", err)
+	}
+}
+
+// Damage in what is derived is one finding, which names the file and what helps. Evidence and entries
+// are checked without it.
+func TestFsckNamesDerivedDatabasesThatAreDamaged(t *testing.T) {
+	for file, table := range map[string]string{"evidence.db": "places", "duplicates.db": "known"} {
+		t.Run(file, func(t *testing.T) {
+			l, subs := stopped(t, 3)
+			path := filepath.Join(l.dir, "state", file)
+			flush(t, path)
+			damagePage(t, path, table)
+			r := l.fsck(t)
+			if r.Wrong != 1 || r.Proofs != 3 || !strings.Contains(r.Findings[0].Detail, path) || !strings.Contains(r.Findings[0].Detail, "remove this file while the log is stopped") {
+				t.Fatalf("%+v", r)
+			}
+			lose(t, l.dir, poclog.Sum(subs[0].Bundle))
+			lost := "bundle " + poclog.Sum(subs[0].Bundle).String()
+			if r := l.fsck(t); !slices.ContainsFunc(r.Findings, func(f log.Finding) bool { return strings.Contains(f.Detail, lost) }) {
+				t.Errorf("with evidence that is lost: %+v", r)
+			}
+			noError(t, sqlite.Remove(path))
+			l = serve(t, l.dir, logConfig())
+			if got := submit(t, l, subs[0]); got.New {
+				t.Error("new")
+			}
+			if r := l.fsck(t); r.Wrong != 0 || r.Proofs != 3 {
+				t.Errorf("after the remedy: %+v", r)
+			}
+		})
 	}
 }

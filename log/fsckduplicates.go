@@ -16,6 +16,7 @@ import (
 // A duplicatesCheck holds a folder's duplicates to the entries. The log may be running: what it
 // wrote since the check began is not judged.
 type duplicatesCheck struct {
+	path   string
 	db     *sqlite.DB
 	next   uint64 // entries below it were known when the check began
 	ahead  bool   // so were entries that are not published: config may be one of them
@@ -36,11 +37,11 @@ func openDuplicates(path string, size uint64) (*duplicatesCheck, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the list of known evidence: %w", err)
 	}
-	d := &duplicatesCheck{db: db}
+	d := &duplicatesCheck{path: path, db: db}
 	if err := db.Read.QueryRow(`SELECT next, config FROM state`).Scan(&d.next, &d.config); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(fmt.Errorf("%s, the list of known evidence: %w", path, err), db.Close())
 	}
 	d.ahead, d.next = d.next > size, min(d.next, size)
 	return d, nil
@@ -71,7 +72,7 @@ func (d *duplicatesCheck) entry(ctx context.Context, number uint64, leaf []byte,
 		case errors.Is(err, sql.ErrNoRows):
 			detail = "the list of known evidence lacks it"
 		case err != nil:
-			return "", fmt.Errorf("read the list of known evidence: %w", err)
+			return d.unread(err)
 		case k.Number == number && k.Proved == proved:
 			d.stated++
 		case k.Number == number, !k.Answers(proved):
@@ -89,7 +90,7 @@ func (d *duplicatesCheck) end(ctx context.Context) (detail string, err error) {
 	}
 	rows := 0
 	if err := d.db.Read.QueryRowContext(ctx, `SELECT count(*) FROM known WHERE number < ?`, int64(d.next)).Scan(&rows); err != nil {
-		return "", fmt.Errorf("read the list of known evidence: %w", err)
+		return d.unread(err)
 	}
 	switch {
 	case rows > d.stated:
@@ -98,4 +99,14 @@ func (d *duplicatesCheck) end(ctx context.Context) (detail string, err error) {
 		return "the list of known evidence has another config entry", nil
 	}
 	return "", nil
+}
+
+// unread says that the list is damaged, of which no more is checked then. Another error is one.
+func (d *duplicatesCheck) unread(err error) (detail string, _ error) {
+	err = fmt.Errorf("%s, the list of known evidence: %w", d.path, err)
+	if !sqlite.IsDamaged(err) {
+		return "", err
+	}
+	d.next, d.wrong = 0, true
+	return err.Error() + removeDerived, nil
 }

@@ -218,6 +218,14 @@ func (s *evidence) begin(files durable.FS) error {
 	return nil
 }
 
+// Damaged is what this process found wrong with the folder's list of where files are, while another
+// one serves the log, or none: it made one of its own. Nil: nothing.
+func (s *evidence) Damaged() error {
+	s.places.mu.RLock()
+	defer s.places.mu.RUnlock()
+	return s.places.damage
+}
+
 // Has reports whether a file is there with its length.
 func (s *evidence) Has(ctx context.Context, b poclog.Blob) (bool, error) {
 	at, ok, err := s.places.find(ctx, b.SHA256)

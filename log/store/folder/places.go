@@ -50,6 +50,7 @@ type places struct {
 	db      *sqlite.DB   // nil until it is open
 	serving bool         // the database in the folder is this process's to write
 	damaged bool         // it is to be made anew
+	damage  error        // that this process, which does not serve the log, found in it
 	closed  bool
 	fresh   map[poclog.Digest]place
 	leaving map[poclog.Digest]place // are being written
@@ -109,14 +110,20 @@ func (p *places) openFolder() error {
 	return p.follow(context.Background(), true)
 }
 
-// openReading opens the database, or a copy, for a process that does not write it. The caller holds
-// writing.
+// openReading opens the database, or a copy, for a process that does not write it. Of one that is
+// damaged it makes another from the segments. The caller holds writing.
 func (p *places) openReading() error {
-	p.mu.RLock()
-	done := p.db != nil
-	p.mu.RUnlock()
+	p.mu.Lock()
+	damaged, done := p.damaged, p.db != nil && !p.damaged
+	if damaged {
+		_ = p.drop() // nothing was written
+	}
+	p.mu.Unlock()
 	if list, _, err := segments(p.dir); err != nil || len(list) == 0 || done {
 		return err
+	}
+	if damaged {
+		return p.file().OpenCopy(false)
 	}
 	if db, err := sqlite.Open(p.path, placeSchema); err == nil {
 		if p.use(db) == nil {
@@ -246,28 +253,51 @@ func (p *places) room() error {
 	return nil
 }
 
-// find returns where a file is.
+// find returns where a file is. Who does not serve the log looks again after it read what is new, and
+// once more after it made a list of its own.
 func (p *places) find(ctx context.Context, d poclog.Digest) (at place, ok bool, err error) {
-	at, ok, follows, err := p.look(ctx, d)
-	if sqlite.IsDamaged(err) {
-		p.mu.Lock()
-		p.damaged = true
-		p.mu.Unlock()
-		err = fmt.Errorf("%s: %w: remove it while the log is stopped, and it is made anew", p.path, err)
+	for try := 0; ; try++ {
+		p.mu.RLock()
+		db := p.db
+		p.mu.RUnlock()
+		at, ok, follows, err := p.look(ctx, d)
+		damaged := sqlite.IsDamaged(err)
+		if damaged {
+			follows, err = p.doubt(db, err)
+		}
+		if ok || err != nil || !follows || try == 2 || try == 1 && !damaged {
+			return at, ok, err
+		}
+		if err := p.catchUp(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return place{}, false, err
+		}
 	}
-	if ok || err != nil || !follows {
-		return at, ok, err
-	}
+}
+
+// catchUp reads what another process wrote.
+func (p *places) catchUp(ctx context.Context) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	if err = p.openReading(); err == nil {
-		err = p.follow(ctx, false)
+	if err := p.openReading(); err != nil {
+		return err
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return place{}, false, err
+	return p.follow(ctx, false)
+}
+
+// doubt has a database made anew that was found damaged, unless it was since. Who serves the log does so
+// soon. Others go on with one of their own.
+func (p *places) doubt(db *sqlite.DB, err error) (follows bool, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.db == db {
+		p.damaged = true
 	}
-	at, ok, _, err = p.look(ctx, d)
-	return at, ok, err
+	err = fmt.Errorf("%s, the list of where evidence is, is damaged: %w", p.path, err)
+	if p.serving || p.making {
+		return false, err
+	}
+	p.damage = err
+	return true, nil
 }
 
 // look looks in memory and in the database. Follows says that another process writes the segments.
@@ -388,23 +418,27 @@ func writePlaces(ctx context.Context, db *sqlite.DB, found map[poclog.Digest]pla
 	})
 }
 
-// forget removes files from the database, if there is one.
+// forget removes files from the database of a log that is stopped, if there is one. One that is damaged
+// is removed: it is made anew.
 func forget(ctx context.Context, path string, list map[poclog.Digest]bool) error {
 	db, err := sqlite.Open(path, placeSchema)
-	if errors.Is(err, fs.ErrNotExist) || sqlite.IsDamaged(err) {
-		return nil // it is made anew
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(db.Tx(ctx, func(tx *sql.Tx) error {
-		for d := range list {
-			if _, err := tx.Exec(`DELETE FROM places WHERE digest = ?`, d[:]); err != nil {
-				return err
+	if err == nil {
+		err = errors.Join(db.Tx(ctx, func(tx *sql.Tx) error {
+			for d := range list {
+				if _, err := tx.Exec(`DELETE FROM places WHERE digest = ?`, d[:]); err != nil {
+					return err
+				}
 			}
-		}
+			return nil
+		}), db.Close())
+	}
+	if sqlite.IsDamaged(err) {
+		return sqlite.Remove(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	}), db.Close())
+	}
+	return err
 }
 
 // close writes what is in memory, so that the next start need not read it.
