@@ -374,6 +374,38 @@ func (l *sharedLog) waitReceipt(t *testing.T, v *front, c *crowd) {
 	}
 }
 
+// Front ends of a new log that start at one time write one config entry.
+func TestFrontEndsThatStartAtOnceWriteOneConfigEntry(t *testing.T) {
+	t.Parallel()
+	l := newSharedLog(t, 4)
+	var starting sync.WaitGroup
+	for _, v := range l.fronts {
+		starting.Go(func() {
+			svc, err := log.Open(t.Context(), v.dir, log.Config{Software: "poclog test", UnsafeUnlimited: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() {
+				if err := svc.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			for range 600 {
+				if svc.Admits() {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Errorf("%s does not admit", v.dir)
+		})
+	}
+	starting.Wait()
+	if r := (&testLog{dir: l.fronts[0].dir, policy: l.policy}).fsck(t); r.Configs != 1 || r.Wrong != 0 {
+		t.Errorf("%d config entries: want 1; %+v", r.Configs, r.Findings)
+	}
+}
+
 // What is restored from a backup is refused, and what is gone is not made anew.
 func TestFrontEndRefusesWhatWasRestoredOrIsGone(t *testing.T) {
 	t.Parallel()

@@ -142,30 +142,76 @@ func (s *Service) lostTree() error {
 }
 
 // announce appends a config entry where policy or software is not that of the newest one: a policy
-// takes effect only through its entry.
+// takes effect only through its entry. Of front ends that start at one time one appends it.
 func (s *Service) announce(ctx context.Context) error {
 	c := poclog.Config{Policy: poclog.BlobOf(s.rules.file), Software: s.cfg.Software}
-	last, err := s.duplicates.config(ctx)
-	if err != nil {
+	if done, err := s.announced(ctx, &c); done || err != nil {
 		return err
-	}
-	if last != nil && last.Policy == c.Policy && last.Software == c.Software {
-		return nil
 	}
 	if err := s.rightClocks(ctx); err != nil {
 		return fmt.Errorf("log the config entry: %w", err)
 	}
+	waiting, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
+	defer cancel()
+	release, next, err := s.store.Turn(waiting, "config")
+	if err != nil {
+		return fmt.Errorf("log the config entry: %w", err)
+	}
+	if done, err := s.announcedBelow(waiting, next, &c); done || err != nil {
+		release()
+		return err
+	}
 	c.Time = poclog.UnixTime(s.cfg.Now().Unix())
 	leaf, err := c.Marshal()
 	if err != nil {
+		release()
 		return err
 	}
-	number, _, err := s.append(ctx, leaf, poclog.Leaf{Config: &c}, nothing)
+	number, _, err := s.append(ctx, leaf, poclog.Leaf{Config: &c}, settles(release))
 	if err != nil {
 		return fmt.Errorf("log the config entry: %w", err)
 	}
 	s.cfg.Logger.Info("policy in force", "entry", number, "policy", c.Policy.SHA256, "software", c.Software)
 	return nil
+}
+
+// announced reports whether the newest config entry has this policy and software.
+func (s *Service) announced(ctx context.Context, c *poclog.Config) (bool, error) {
+	last, err := s.duplicates.config(ctx)
+	return last != nil && last.Policy == c.Policy && last.Software == c.Software, err
+}
+
+// announcedBelow is announced once the entries below a number are known.
+func (s *Service) announcedBelow(ctx context.Context, next uint64, c *poclog.Config) (bool, error) {
+	for {
+		size, err := s.tree.IntegratedSize(ctx)
+		if err != nil {
+			return false, err
+		}
+		if size >= next {
+			break
+		}
+		select {
+		case <-time.After(s.store.Poll):
+		case <-ctx.Done():
+			return false, fmt.Errorf("the tree has %d entries of %d: %w", size, next, context.Cause(ctx))
+		}
+	}
+	if err := s.duplicates.open(ctx); err != nil {
+		return false, err
+	}
+	return s.announced(ctx, c)
+}
+
+// settles gives a turn back once it is certain what became of a leaf.
+func settles(release func()) func(uint64, error) {
+	return func(_ uint64, err error) {
+		if err == nil {
+			release()
+			return
+		}
+		time.AfterFunc(uncertain, release) // it may get a number yet
+	}
 }
 
 // rightClocks waits until the published checkpoint shows that the witnesses' clocks are right. One

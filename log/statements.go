@@ -281,11 +281,7 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 	kept = true // from here on the line is given back when it is certain what became of the entry
 	number, checkpoint, err := s.append(ctx, leaf, poclog.Leaf{Statement: e}, func(number uint64, err error) {
 		s.statements.settled(l, e, number, err)
-		if err == nil {
-			release()
-			return
-		}
-		time.AfterFunc(uncertain, release) // it may get a number yet
+		settles(release)(number, err)
 	})
 	if err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)

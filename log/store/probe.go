@@ -13,6 +13,7 @@ const probePatience = 2 * time.Second
 type Probe struct {
 	What   string        // what is probed, such as "the disk"
 	Every  time.Duration // how long a result holds
+	Grace  time.Duration // how much longer a good one holds while the next try runs: a busy store answers late
 	Try    func() error
 	mu     sync.Mutex // guards what follows, and is not held while a store is waited for
 	at     time.Time  // of the last result
@@ -31,8 +32,11 @@ func (p *Probe) Check() error {
 		p.trying = make(chan struct{})
 		go p.run(p.trying)
 	}
-	running := p.trying
+	running, good := p.trying, !p.at.IsZero() && p.err == nil && time.Since(p.at) < p.Every+p.Grace
 	p.mu.Unlock()
+	if good {
+		return nil
+	}
 	select {
 	case <-running:
 		p.mu.Lock()

@@ -68,17 +68,31 @@ func explain(err error) error {
 	return fmt.Errorf("%w: %s", err, help)
 }
 
+// databases are connections to one database. What says that this front end lives, and looks whether the
+// database answers, does not queue behind what is asked for submissions.
+type databases struct {
+	work  *sql.DB
+	watch *sql.DB
+}
+
+func (d *databases) close() error { return errors.Join(d.work.Close(), d.watch.Close()) }
+
 // openDatabase connects, and refuses a server on which nothing would be safe.
-func openDatabase(ctx context.Context, d Database, dsn string) (*sql.DB, error) {
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		return nil, errors.New("database: its address, name or user cannot be used") // the error may quote the password
+func openDatabase(ctx context.Context, d Database, dsn string) (db *databases, err error) {
+	db = new(databases)
+	for _, pool := range []struct {
+		db  **sql.DB
+		max int
+	}{{&db.work, maxConnections - maxWatching}, {&db.watch, maxWatching}} {
+		if *pool.db, err = sql.Open("mysql", dsn); err != nil {
+			return nil, errors.New("database: its address, name or user cannot be used") // the error may quote the password
+		}
+		(*pool.db).SetMaxOpenConns(pool.max)
+		(*pool.db).SetMaxIdleConns((pool.max + 1) / 2)
+		(*pool.db).SetConnMaxIdleTime(sessionIdle / 2)
 	}
-	db.SetMaxOpenConns(maxConnections)
-	db.SetMaxIdleConns(maxConnections / 2)
-	db.SetConnMaxIdleTime(sessionIdle / 2)
-	if err := checkDatabase(ctx, db); err != nil {
-		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", d.Name, d.Address, explain(err)), db.Close())
+	if err := checkDatabase(ctx, db.watch); err != nil {
+		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", d.Name, d.Address, explain(err)), db.close())
 	}
 	return db, nil
 }

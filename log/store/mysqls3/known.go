@@ -66,7 +66,7 @@ func newKnown(db *sql.DB, owner []byte) *known {
 	return k
 }
 
-// again repeats what a deadlock, or a table that is not there yet, stopped.
+// again repeats what a deadlock, or a table or its row that is not there yet, stopped.
 func (k *known) again(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -75,7 +75,7 @@ func (k *known) again(ctx context.Context, do func(ctx context.Context) error) e
 		switch code := codeOf(err); {
 		case err == nil || try == knownTries:
 			return explainKnown(err)
-		case code == codeNoTable:
+		case code == codeNoTable || errors.Is(err, sql.ErrNoRows):
 			if err := k.make(ctx); err != nil {
 				return explainKnown(err)
 			}

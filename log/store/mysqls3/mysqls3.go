@@ -32,8 +32,11 @@ import (
 // probeName is an object on which conditions are tried, in either bucket.
 const probeName = "poclog-probe"
 
-// probeInterval is how long a look at database and buckets holds.
-const probeInterval = time.Second
+// How long a look at database and buckets holds, and how much longer while the next look is on its way.
+const (
+	probeInterval = time.Second
+	probeGrace    = 2 * time.Second
+)
 
 // Open connects to database and buckets, and refuses what cannot hold the store's promises. One
 // process has the lock file of a front end's own folder.
@@ -62,18 +65,18 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 	if err != nil {
 		return nil, err
 	}
-	present := &presence{db: db, id: make([]byte, 16)}
+	present := &presence{db: db.watch, id: make([]byte, 16)}
 	_, _ = rand.Read(present.id) // it does not fail
-	turns := newTurns(db, present.id)
-	tree := &tiles{bucket: tilesBucket, db: db, where: c.Database, secret: secret, presence: present}
-	probe := &store.Probe{What: "the store", Every: probeInterval, Try: func() error { return writable(db, tilesBucket, guardBucket) }}
+	turns := newTurns(db.work, present.id)
+	tree := &tiles{bucket: tilesBucket, db: db.work, where: c.Database, secret: secret, presence: present}
+	probe := &store.Probe{What: "the store", Every: probeInterval, Grace: probeGrace, Try: func() error { return writable(db.watch, tilesBucket, guardBucket) }}
 	return &store.Store{
 		Name:        fmt.Sprintf("%s and %s", c.Database.Name, tilesBucket),
 		Tiles:       tree,
 		Evidence:    newEvidence(tilesBucket),
 		Guard:       &register{guardBucket},
 		Checkpoints: &checkpoints{bucket: tilesBucket},
-		Known:       newKnown(db, present.id),
+		Known:       newKnown(db.work, present.id),
 		Shared:      true,
 		Poll:        pollInterval,
 		MinInterval: minInterval,
@@ -84,7 +87,7 @@ func Open(ctx context.Context, c *Config, lockFile string) (*store.Store, error)
 		Cosign:      tree.cosign,
 		Prepare:     func() error { return nil },
 		Writable:    probe.Check,
-		Close:       func() error { turns.close(); present.leave(); return db.Close() },
+		Close:       func() error { turns.close(); present.leave(); return db.close() },
 	}, nil
 }
 

@@ -185,7 +185,12 @@ func TestConformanceOfTurns(t *testing.T) {
 	if _, err = take(a); err != nil {
 		t.Fatal(err)
 	}
-	st.db.SQL(t, "DELETE FROM "+name+".PoclogFrontEnds WHERE id = (SELECT owner FROM "+name+".PoclogTurns)") // a is dead
+	const heard = "UPDATE %s.PoclogFrontEnds SET seen = SYSDATE(6) - INTERVAL %d SECOND WHERE id = (SELECT owner FROM %[1]s.PoclogTurns)"
+	st.db.SQL(t, fmt.Sprintf(heard, name, 55))
+	if _, err := take(b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("taken of a front end that was heard of 55 s ago: %v", err)
+	}
+	st.db.SQL(t, fmt.Sprintf(heard, name, 60)) // a is dead
 	if release, err = take(b); err != nil {
 		t.Fatalf("after its front end died: %v", err)
 	}

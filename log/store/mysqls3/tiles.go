@@ -23,9 +23,10 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// Bounds of the driver.
+// Bounds of the driver, and of what is asked of the database beside it.
 const (
 	maxConnections = 32
+	maxWatching    = 2 // of those beside the driver's: see databases
 	publishTries   = 8
 )
 
