@@ -113,10 +113,7 @@ func (a *attestCmd) prepare(cmd *cobra.Command) (err error) {
 		return err
 	}
 	for _, o := range []*output{&a.out, &a.receipt, &a.with.out} {
-		if o.path == "" {
-			continue
-		}
-		if err := o.check(); err != nil {
+		if err := o.checkIfNamed(); err != nil {
 			return err
 		}
 	}
@@ -172,7 +169,7 @@ func (a *attestCmd) run(cmd *cobra.Command) error {
 	case a.every != 0 || a.submit && a.receipt.path == "":
 		return a.runSeries(cmd)
 	}
-	userData, err := a.readUserData(cmd)
+	userData, err := readUserData(cmd, a.userData)
 	if err != nil {
 		return err
 	}
@@ -203,14 +200,6 @@ func (a *attestCmd) run(cmd *cobra.Command) error {
 	}
 	a.tell(cmd, attest.Event{Receipt: a.receipt.path, Verdict: got.Verdict, New: got.New})
 	return a.with.keep(cmd, a.log, got.Receipt)
-}
-
-func (a *attestCmd) readUserData(cmd *cobra.Command) (poclog.Digest, error) {
-	if a.userData == "" {
-		return poclog.Sum(nil), nil
-	}
-	b, err := readFile(cmd, a.userData, maxUserData)
-	return poclog.Sum(b), err
 }
 
 // take takes evidence.
@@ -284,14 +273,10 @@ func usable(cmd *cobra.Command, im *importer.Import) error {
 // unsigned adds collateral to a bundle.
 func (a *attestCmd) unsigned(cmd *cobra.Command, bundle []byte) (*poclog.Submission, error) {
 	sub := &poclog.Submission{Bundle: bundle}
-	if a.collateral == "" {
-		return sub, nil
-	}
 	var err error
-	if sub.Collateral, err = readFile(cmd, a.collateral, poclog.MaxCollateral); err != nil {
-		return nil, err
+	if a.collateral != "" {
+		sub.Collateral, _, err = readCollateral(cmd, a.collateral)
 	}
-	_, err = parseCollateral(a.collateral, sub.Collateral)
 	return sub, err
 }
 
@@ -326,7 +311,7 @@ func (a *attestCmd) runSeries(cmd *cobra.Command) error {
 	}
 	s := &attest.Series{
 		State: st, Log: log, Every: a.every, Keep: a.keep,
-		UserData:   func() (poclog.Digest, error) { return a.readUserData(cmd) },
+		UserData:   func() (poclog.Digest, error) { return readUserData(cmd, a.userData) },
 		Make:       func(ctx context.Context, userData poclog.Digest) ([]byte, error) { return a.take(ctx, cmd, userData) },
 		Submission: func(bundle []byte) (*poclog.Submission, error) { return a.submission(cmd, bundle) },
 		Tell:       func(e attest.Event) { a.tell(cmd, e) },

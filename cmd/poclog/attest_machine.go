@@ -78,13 +78,11 @@ func (f *machineFlags) options(cmd *cobra.Command) (*attest.Options, error) {
 	if o.EKCerts, err = readCertificates(cmd, f.ekChain); err != nil {
 		return nil, err
 	}
-	for path, into := range map[string]*[]byte{f.tcgLog: &o.TCGLog, f.ccel: &o.CCEL} {
-		if path == "" {
-			continue
-		}
-		if *into, err = readFile(cmd, path, tcglog.MaxLog); err != nil {
-			return nil, err
-		}
+	if o.TCGLog, err = readOptional(cmd, f.tcgLog, tcglog.MaxLog); err != nil {
+		return nil, err
+	}
+	if o.CCEL, err = readOptional(cmd, f.ccel, tcglog.MaxLog); err != nil {
+		return nil, err
 	}
 	return o, nil
 }

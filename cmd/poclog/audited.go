@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/receipt"
 )
 
@@ -39,10 +40,8 @@ func (f *auditedFlag) wait(cmd *cobra.Command, cl *client.Client, file []byte) (
 		if !told {
 			fmt.Fprintf(cmd.ErrOrStderr(), "waiting for the audit by %s\n", cl.Policy.Words(receiptAuditGroup))
 		}
-		select {
-		case <-cmd.Context().Done():
+		if pause.For(cmd.Context(), auditLook) != nil {
 			return file, undecided(errInterrupted)
-		case <-time.After(auditLook):
 		}
 		moved, err := cl.Refresh(cmd.Context(), file)
 		if err != nil {

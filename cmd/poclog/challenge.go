@@ -68,15 +68,8 @@ func (v *challengeCmd) prepare(cmd *cobra.Command) (err error) {
 			return mistaken(usagef("%s: %w", v.ak, err))
 		}
 	}
-	v.userDigest = poclog.Sum(nil)
-	if v.userData != "" {
-		b, err := readFile(cmd, v.userData, maxUserData)
-		if err != nil {
-			return err
-		}
-		v.userDigest = poclog.Sum(b)
-	}
-	return nil
+	v.userDigest, err = readUserData(cmd, v.userData)
+	return err
 }
 
 func (v *challengeCmd) run(cmd *cobra.Command) error {
@@ -104,11 +97,7 @@ func (v *challengeCmd) run(cmd *cobra.Command) error {
 // print shows what goes into the quotes. With the challenge on standard output it goes to standard
 // error.
 func (v *challengeCmd) print(cmd *cobra.Command, ch *poclog.Challenge) error {
-	w := cmd.OutOrStdout()
-	if v.out.path == "-" {
-		w = cmd.ErrOrStderr()
-	}
-	nonce := ch.Nonce()
+	w, nonce := v.out.words(cmd), ch.Nonce()
 	name, data := "report_data", ch.ReportData(v.akPublic)
 	if v.parsed == poclog.AzureTDXvTPM || v.parsed == poclog.AzureSNPvTPM {
 		name, data = "hcl_user_data", ch.HCLUserData()

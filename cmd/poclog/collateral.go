@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,24 +38,25 @@ func (f *sourceFlags) register(c *cobra.Command) {
 // sources returns those that are on. A laboratory's manufacturer has no address of its own.
 func (f *sourceFlags) sources(p *poclog.Policy) ([]collateral.Source, error) {
 	var out []collateral.Source
-	if url := f.or(f.pcs, collateral.IntelPCS, p); url != off {
-		s, err := collateral.NewIntel(url, p.RootsFor(poclog.RootIntelSGX))
-		if err != nil {
-			return nil, usagef("--pcs: %w", err)
+	for _, x := range []struct {
+		flag, value, production string
+		open                    func(url string) (collateral.Source, error)
+	}{
+		{"pcs", f.pcs, collateral.IntelPCS, func(url string) (collateral.Source, error) {
+			return collateral.NewIntel(url, p.RootsFor(poclog.RootIntelSGX))
+		}},
+		{"kds", f.kds, collateral.AMDKDS, func(url string) (collateral.Source, error) {
+			return collateral.NewAMD(url, p.RootsFor(poclog.RootAMDARK))
+		}},
+		{"launch-endorsements", f.launch, collateral.GoogleBucket, func(url string) (collateral.Source, error) { return collateral.NewGoogle(url, p) }},
+	} {
+		url := f.or(x.value, x.production, p)
+		if url == off {
+			continue
 		}
-		out = append(out, s)
-	}
-	if url := f.or(f.kds, collateral.AMDKDS, p); url != off {
-		s, err := collateral.NewAMD(url, p.RootsFor(poclog.RootAMDARK))
+		s, err := x.open(url)
 		if err != nil {
-			return nil, usagef("--kds: %w", err)
-		}
-		out = append(out, s)
-	}
-	if url := f.or(f.launch, collateral.GoogleBucket, p); url != off {
-		s, err := collateral.NewGoogle(url, p)
-		if err != nil {
-			return nil, usagef("--launch-endorsements: %w", err)
+			return nil, usagef("--%s: %w", x.flag, err)
 		}
 		out = append(out, s)
 	}
@@ -88,11 +90,8 @@ func (f *cacheFlags) registerCache(c *cobra.Command) {
 }
 
 func (f *cacheFlags) readPolicy(cmd *cobra.Command) (*poclog.Policy, error) {
-	file, err := readAppraisalPolicy(cmd, f.policy)
-	if err != nil {
-		return nil, err
-	}
-	return poclog.ParsePolicy(file)
+	_, p, err := readAppraisal(cmd, f.policy)
+	return p, err
 }
 
 func (f *cacheFlags) open(cmd *cobra.Command) (*collateral.Cache, []collateral.Source, error) {
@@ -122,10 +121,7 @@ func patience(cmd *cobra.Command) collateral.Patience {
 }
 
 func (f *cacheFlags) folder() string {
-	if f.dir != "" {
-		return f.dir
-	}
-	return filepath.Join(xdg("XDG_CACHE_HOME", ".cache"), "poclog", "collateral")
+	return cmp.Or(f.dir, filepath.Join(xdg("XDG_CACHE_HOME", ".cache"), "poclog", "collateral"))
 }
 
 type collateralFetchCmd struct {
@@ -211,11 +207,7 @@ func (f *collateralFetchCmd) needs(cmd *cobra.Command, args []string, c *collate
 		}
 		return nil, hint(usagef("nobody to ask"), "--pcs says whom")
 	}
-	file, err := readFile(cmd, args[0], poclog.MaxBundle)
-	if err != nil {
-		return nil, err
-	}
-	b, err := parseBundle(args[0], file)
+	b, err := readBundle(cmd, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -296,11 +288,7 @@ func (s *collateralShowCmd) states(cmd *cobra.Command, args []string) ([]poclog.
 	if err != nil {
 		return nil, err
 	}
-	file, err := readFile(cmd, args[0], poclog.MaxCollateral)
-	if err != nil {
-		return nil, err
-	}
-	c, err := parseCollateral(args[0], file)
+	_, c, err := readCollateral(cmd, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -321,12 +309,7 @@ func printCollateral(w io.Writer, states []poclog.CollateralState) {
 	_ = tw.Flush() // standard output may be gone
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func dash(s string) string { return cmp.Or(s, "-") }
 
 // A logCollateral says how a log comes by collateral.
 type logCollateral struct {
@@ -358,10 +341,7 @@ func (f *logCollateral) open(dir string, logger *slog.Logger) (*collateral.Cache
 	if err != nil || len(sources) == 0 {
 		return nil, err
 	}
-	if f.dir == "" {
-		f.dir = filepath.Join(dir, "collateral")
-	}
-	c, err := collateral.Open(f.dir, collateral.Config{Refresh: f.refresh, UserAgent: softwareName(), Logger: logger}, sources...)
+	c, err := collateral.Open(cmp.Or(f.dir, filepath.Join(dir, "collateral")), collateral.Config{Refresh: f.refresh, UserAgent: softwareName(), Logger: logger}, sources...)
 	if err != nil {
 		return nil, undecided(err)
 	}

@@ -58,11 +58,8 @@ func (a *collateralAddCmd) run(cmd *cobra.Command, args []string) error {
 	}
 	col := new(poclog.Collateral)
 	if len(args) == 1 {
-		file, err := readFile(cmd, args[0], poclog.MaxCollateral)
-		if err != nil {
-			return err
-		}
-		if col, err = parseCollateral(args[0], file); err != nil {
+		var err error
+		if _, col, err = readCollateral(cmd, args[0]); err != nil {
 			return err
 		}
 	}
@@ -96,12 +93,8 @@ func (a *collateralAddCmd) items(cmd *cobra.Command) (items []poclog.CollateralI
 	if _, err := poe.Parse(it.Body); err != nil {
 		return nil, fmt.Errorf("%s: %w", a.owner, err)
 	}
-	if a.root != "" {
-		if it.Chain, err = readFile(cmd, a.root, maxEndorsementFile); err != nil {
-			return nil, err
-		}
-	}
-	return append(items, it), nil
+	it.Chain, err = readOptional(cmd, a.root, maxEndorsementFile)
+	return append(items, it), err
 }
 
 // tokenItem reads a registry's answer, and finds with which padding it was shown the bundle's
@@ -130,14 +123,6 @@ func (a *collateralAddCmd) tokenItem(cmd *cobra.Command) (it poclog.CollateralIt
 	}
 	it.Shown = uint32(size)
 	return it, nil
-}
-
-func readBundle(cmd *cobra.Command, path string) (*poclog.Bundle, error) {
-	file, err := readFile(cmd, path, poclog.MaxBundle)
-	if err != nil {
-		return nil, err
-	}
-	return parseBundle(path, file)
 }
 
 // teeQuote is what a registry of hardware is shown of a bundle.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,19 +86,11 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 		}
 		f.endorsers = append(f.endorsers, e)
 	}
-	for _, text := range f.publishers {
-		key, err := poclog.ParseDigest(text)
-		if err != nil {
-			return d, usagef("--publisher: %w", err)
-		}
-		d.Publishers = append(d.Publishers, key)
+	if d.Publishers, err = parseDigests("publisher", f.publishers); err != nil {
+		return d, err
 	}
-	for _, text := range f.judges {
-		judge, err := poclog.ParseDigest(text)
-		if err != nil {
-			return d, usagef("--appraisal-digest: %w", err)
-		}
-		d.Appraisals = append(d.Appraisals, judge)
+	if d.Appraisals, err = parseDigests("appraisal-digest", f.judges); err != nil {
+		return d, err
 	}
 	if f.chassis != "" {
 		if d.Chassis, err = wholeIdentity(cmd, "--chassis", f.chassis); err != nil {
@@ -118,6 +111,17 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 	return d, f.files(cmd, &d)
 }
 
+func parseDigests(flag string, texts []string) (list []poclog.Digest, err error) {
+	for _, text := range texts {
+		d, err := poclog.ParseDigest(text)
+		if err != nil {
+			return nil, usagef("--%s: %w", flag, err)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
 // parseEndorser reads NAME or NAME@LEVEL.
 func parseEndorser(text string) (dossier.Endorser, error) {
 	e := dossier.Endorser{Name: text, Level: 1}
@@ -136,16 +140,12 @@ func parseEndorser(text string) (dossier.Endorser, error) {
 
 // known refuses check ids that no entry has: a slip must not look like a demand that was not met.
 func (f *demandFlags) known() error {
+	var ids []string
+	for _, c := range verify.Checks() {
+		ids = append(ids, string(c))
+	}
 	for _, id := range f.require {
-		found := false
-		for _, c := range verify.Checks() {
-			found = found || string(c) == id
-		}
-		if !found {
-			var ids []string
-			for _, c := range verify.Checks() {
-				ids = append(ids, string(c))
-			}
+		if !slices.Contains(ids, id) {
 			return hint(usagef("--require %q: no such check", id), "checks: %s", strings.Join(ids, " "))
 		}
 	}
@@ -155,11 +155,10 @@ func (f *demandFlags) known() error {
 // files reads what demands refer to.
 func (f *demandFlags) files(cmd *cobra.Command, d *receipt.Demands) error {
 	if f.userData != "" {
-		b, err := readFile(cmd, f.userData, maxUserData)
+		sum, err := readUserData(cmd, f.userData)
 		if err != nil {
 			return err
 		}
-		sum := poclog.Sum(b)
 		d.UserData = &sum
 	}
 	if f.bundle == "" {
@@ -170,21 +169,15 @@ func (f *demandFlags) files(cmd *cobra.Command, d *receipt.Demands) error {
 	if e.Bundle, err = readFile(cmd, f.bundle, poclog.MaxBundle); err != nil {
 		return err
 	}
-	if f.envelope != "" {
-		if e.Envelope, err = readFile(cmd, f.envelope, poclog.MaxEnvelope); err != nil {
-			return err
-		}
+	if e.Envelope, err = readOptional(cmd, f.envelope, poclog.MaxEnvelope); err != nil {
+		return err
 	}
-	if f.collateral != "" {
-		if e.Collateral, err = readFile(cmd, f.collateral, poclog.MaxCollateral); err != nil {
-			return err
-		}
+	if e.Collateral, err = readOptional(cmd, f.collateral, poclog.MaxCollateral); err != nil {
+		return err
 	}
-	if e.Policy, err = readAppraisalPolicy(cmd, f.appraisalPolicy); err != nil {
+	if e.Policy, _, err = readAppraisal(cmd, f.appraisalPolicy); err != nil {
 		return err
 	}
 	d.Evidence, d.Reappraise = e, profile.Reappraiser{}
 	return nil
 }
-
-const maxUserData = 1 << 24

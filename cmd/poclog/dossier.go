@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -56,8 +57,7 @@ func (d *dossierCmd) run(cmd *cobra.Command, args []string) error {
 	if err := d.out.check(); err != nil {
 		return err
 	}
-	now := time.Now()
-	since, err := parseSince(d.since, now)
+	since, err := parseMoment("since", d.since, time.Now())
 	if err != nil {
 		return err
 	}
@@ -80,31 +80,31 @@ func (d *dossierCmd) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// fetchDossier gets a dossier from a log, and checks it. What it proves is in the answer.
-func fetchDossier(cmd *cobra.Command, cl *client.Client, of client.DossierOf) (file []byte, a *dossier.Answer, err error) {
-	told := progress(cmd, "entries")
-	of.Progress = func(done, total int) {
-		if told != nil {
-			told(uint64(done), uint64(total))
-		}
-	}
-	got, err := cl.Dossier(cmd.Context(), of)
+// askedDossier gets a dossier from a log, and checks it. What it proves is in the answer.
+func askedDossier(ctx context.Context, cl *client.Client, of client.DossierOf, demands dossier.Demands) (file []byte, a *dossier.Answer, err error) {
+	d, err := cl.Dossier(ctx, of)
 	if err != nil {
 		return nil, nil, fromLog(err)
 	}
-	if file, err = got.Marshal(); err != nil {
+	if file, err = d.Marshal(); err != nil {
 		return nil, nil, err
 	}
-	now := time.Now()
-	// Which realm is asked about, and how much audit, is for the reader to say.
-	demands := dossier.Demands{Names: of.Names, Since: of.Since}
-	if demands.Since.IsZero() {
-		demands.Since = now.Add(time.Hour) // the log left nothing out unless it was asked
-	}
-	if a, err = dossier.Check(file, cl.Policy, now, demands); err != nil {
+	if a, err = dossier.Check(file, cl.Policy, time.Now(), demands); err != nil {
 		return nil, nil, fmt.Errorf("the log's answer does not prove what it says: %w", err)
 	}
 	return file, a, nil
+}
+
+// fetchDossier gets a dossier for its reader, who says later which realm is asked about, and how
+// much audit.
+func fetchDossier(cmd *cobra.Command, cl *client.Client, of client.DossierOf) (file []byte, a *dossier.Answer, err error) {
+	told := progress(cmd, "entries")
+	of.Progress = func(done, total int) { told(uint64(done), uint64(total)) }
+	demands := dossier.Demands{Names: of.Names, Since: of.Since}
+	if demands.Since.IsZero() {
+		demands.Since = time.Now().Add(time.Hour) // the log left nothing out unless it was asked
+	}
+	return askedDossier(cmd.Context(), cl, of, demands)
 }
 
 // names returns what the arguments name: identities with their unproven claims, or the identities
@@ -168,14 +168,6 @@ func namesOfReceipt(cmd *cobra.Command, path string) ([]string, error) {
 	return slices.Concat(dossier.NamesFor(e), dossier.StatementNamesFor(e)), nil
 }
 
-// parseSince reads --since; empty is the zero time.
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	return parseMoment("since", s, now)
-}
-
 // dossierFlags are what a reader asks of dossiers.
 type dossierFlags struct {
 	registrars string
@@ -199,7 +191,7 @@ func (f *dossierFlags) demands(cmd *cobra.Command, d *receipt.Demands, v *verify
 	out = dossier.Demands{
 		Names: f.names, Standing: d.Standing, AuditGroup: d.AuditGroup, MaxAge: d.MaxAge, UnsafeRealm: d.UnsafeRealm, Limits: v.limits, EndorsedBy: v.endorsers,
 	}
-	if out.Since, err = parseSince(f.since, now); err != nil {
+	if out.Since, err = parseMoment("since", f.since, now); err != nil {
 		return out, err
 	}
 	for _, path := range f.openings {

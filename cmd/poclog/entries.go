@@ -61,15 +61,10 @@ func (f *filter) parse() (err error) {
 		}
 		f.id = &id
 	}
-	for i, s := range []string{f.since, f.until} {
-		if s == "" {
-			continue
-		}
-		if f.times[i], err = parseMoment([]string{"since", "until"}[i], s, time.Now()); err != nil {
-			return err
-		}
+	if f.times[0], err = parseMoment("since", f.since, time.Now()); err == nil {
+		f.times[1], err = parseMoment("until", f.until, time.Now())
 	}
-	return nil
+	return err
 }
 
 func (f *filter) run(cmd *cobra.Command, lf *logFlags) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
 	"github.com/poclog/poclog/internal/terminal"
+	"github.com/poclog/poclog/publish/importer"
 )
 
 // readFile reads a file, or standard input for "-", of at most max bytes.
@@ -34,6 +37,41 @@ func readFile(cmd *cobra.Command, path string, max int) ([]byte, error) {
 		return nil, fmt.Errorf("%s: over %d bytes", path, max)
 	}
 	return b, nil
+}
+
+// readOptional is readFile of a file that need not be named: "" is none.
+func readOptional(cmd *cobra.Command, path string, max int) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return readFile(cmd, path, max)
+}
+
+// readUserData is the digest of what a proof is to speak for, or of nothing.
+func readUserData(cmd *cobra.Command, path string) (poclog.Digest, error) {
+	b, err := readOptional(cmd, path, maxUserData)
+	return poclog.Sum(b), err
+}
+
+const maxUserData = 1 << 24
+
+// readBundle reads a bundle that a flag or an argument names.
+func readBundle(cmd *cobra.Command, path string) (*poclog.Bundle, error) {
+	file, err := readFile(cmd, path, poclog.MaxBundle)
+	if err != nil {
+		return nil, err
+	}
+	b, err := poclog.ParseBundle(file)
+	return b, wrongInput(path, file, importer.KindBundle, err)
+}
+
+// readCollateral reads a collateral file that a flag or an argument names.
+func readCollateral(cmd *cobra.Command, path string) (file []byte, c *poclog.Collateral, err error) {
+	if file, err = readFile(cmd, path, poclog.MaxCollateral); err != nil {
+		return nil, nil, err
+	}
+	c, err = poclog.ParseCollateral(file)
+	return file, c, wrongInput(path, file, importer.KindCollateral, err)
 }
 
 // rawOutput is standard output for the bytes of files. A terminal gets them as text.
@@ -64,6 +102,22 @@ type output struct {
 func (o *output) flags(cmd *cobra.Command, name string) {
 	cmd.Flags().StringVarP(&o.path, "output", "o", "", "where to write the "+name+` ("-": standard output)`)
 	cmd.Flags().BoolVar(&o.force, "force", false, "overwrite the output file")
+}
+
+// words is where the command talks to people: beside the result if that is on standard output.
+func (o *output) words(cmd *cobra.Command) io.Writer {
+	if o.path == "-" {
+		return cmd.ErrOrStderr()
+	}
+	return cmd.OutOrStdout()
+}
+
+// checkIfNamed is check of an output that need not be named.
+func (o *output) checkIfNamed() error {
+	if o.path == "" {
+		return nil
+	}
+	return o.check()
 }
 
 // check refuses early what write would refuse after the work was done: what a log has published is
@@ -113,15 +167,11 @@ func (o *output) write(cmd *cobra.Command, b []byte) error {
 		_, err := rawOutput(cmd).Write(b)
 		return err
 	}
-	mode := o.mode
-	if mode == 0 {
-		mode = 0o644
-	}
 	put := durable.Create
 	if o.force {
 		put = durable.Replace
 	}
-	err := put(o.path, b, mode)
+	err := put(o.path, b, cmp.Or(o.mode, 0o644))
 	if errors.Is(err, fs.ErrExist) {
 		return o.exists()
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -43,12 +42,20 @@ const (
 	completionEntries = 1000
 )
 
+// valueOf is a flag's value, or "" where a command has no such flag.
+func valueOf(c *cobra.Command, flag string) string {
+	if f := c.Flags().Lookup(flag); f != nil {
+		return f.Value.String()
+	}
+	return ""
+}
+
+// monitorOf says which monitor's folder a command line means.
+func monitorOf(c *cobra.Command) *monitorFlags { return &monitorFlags{valueOf(c, "dir")} }
+
 // completeIdentities offers the identities that the monitor's folder has, if there is one.
 func completeIdentities(c *cobra.Command, _ []string, typed string) (list []string, _ cobra.ShellCompDirective) {
-	dir := new(monitorFlags)
-	if f := c.Flags().Lookup("dir"); f != nil {
-		dir.dir = f.Value.String()
-	}
+	dir := monitorOf(c)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), completionTime)
 	defer cancel()
 	if absent(dir.folder()) {
@@ -74,11 +81,7 @@ func completeIdentities(c *cobra.Command, _ []string, typed string) (list []stri
 // completeLogs offers the addresses of the logs of the tlog-policy, and those that the monitor
 // follows.
 func completeLogs(c *cobra.Command, _ []string, _ string) (list []string, _ cobra.ShellCompDirective) {
-	policy := ""
-	if f := c.Flags().Lookup("policy"); f != nil {
-		policy = f.Value.String()
-	}
-	if p, err := readTlogPolicy(c, policy); err == nil {
+	if p, err := readTlogPolicy(c, valueOf(c, "policy")); err == nil {
 		for _, l := range p.Logs() {
 			list = append(list, l.URL)
 		}
@@ -101,11 +104,8 @@ func completeOrigins(c *cobra.Command, _ []string, _ string) (list []string, _ c
 
 // followed are the logs of the monitor's folder, if there is one.
 func followed(c *cobra.Command) (list []monitor.LogInfo) {
-	dir := new(monitorFlags)
-	if f := c.Flags().Lookup("dir"); f != nil {
-		dir.dir = f.Value.String()
-	}
-	if _, err := os.Stat(dir.folder()); err != nil {
+	dir := monitorOf(c)
+	if absent(dir.folder()) {
 		return nil
 	}
 	_ = dir.with(monitor.Config{}, func(m *monitor.Monitor) (err error) { // as above

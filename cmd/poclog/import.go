@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,10 +57,7 @@ func (f *importFlags) read(cmd *cobra.Command) (x importer.Extras, err error) {
 		path string
 		into *[]byte
 	}{{f.extras.quote, &x.TDXQuote}, {f.extras.ak, &x.AK}, {f.extras.tcgLog, &x.TCGLog}, {f.extras.ccel, &x.CCEL}, {f.extras.challenge, &x.Challenge}} {
-		if e.path == "" {
-			continue
-		}
-		if *e.into, err = readFile(cmd, e.path, importer.MaxFile); err != nil {
+		if *e.into, err = readOptional(cmd, e.path, importer.MaxFile); err != nil {
 			return x, err
 		}
 	}
@@ -80,8 +76,12 @@ func readFiles(cmd *cobra.Command, paths []string) (files [][]byte, err error) {
 	return files, nil
 }
 
-// run imports, adds what the flags name, writes the bundle and says what became of the evidence.
-func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*importer.Import, error)) error {
+// An imported is evidence of files that another tool took.
+type imported func(x importer.Extras, files [][]byte) (*importer.Import, error)
+
+// run imports the files of the arguments, adds what the flags name, writes the bundle and says what
+// became of the evidence.
+func (f *importFlags) run(cmd *cobra.Command, args []string, take imported) error {
 	if err := f.out.check(); err != nil {
 		return err
 	}
@@ -89,7 +89,11 @@ func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*i
 	if err != nil {
 		return err
 	}
-	im, err := imported(x)
+	var im *importer.Import
+	files, err := readFiles(cmd, args)
+	if err == nil {
+		im, err = take(x, files)
+	}
 	if err == nil {
 		err = im.Add(x)
 	}
@@ -107,11 +111,7 @@ func (f *importFlags) run(cmd *cobra.Command, imported func(importer.Extras) (*i
 	if err := f.out.write(cmd, b); err != nil {
 		return err
 	}
-	w := cmd.OutOrStdout()
-	if f.out.path == "-" {
-		w = cmd.ErrOrStderr()
-	}
-	how := recipe(cmd.Name(), im.Profile)
+	w, how := f.out.words(cmd), recipe(cmd.Name(), im.Profile)
 	if f.asJSON {
 		return printOutlookJSON(w, im, o, how)
 	}
@@ -162,10 +162,7 @@ func printOutlookJSON(w io.Writer, im *importer.Import, o *profile.Outlook, how 
 	if o.Level == profile.LevelNone {
 		out.Level = nil
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return printJSON(w, out)
 }
 
 // printOutlook shows each check on a line, and under what is lost how to get it.
@@ -206,13 +203,7 @@ func newImportTDXCmd() *cobra.Command {
 		Example: "  poclog import tdx quote.bin -o vm.bundle.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
-				quote, err := readFile(cmd, args[0], importer.MaxFile)
-				if err != nil {
-					return nil, err
-				}
-				return importer.TDX(quote)
-			})
+			return f.run(cmd, args, func(_ importer.Extras, files [][]byte) (*importer.Import, error) { return importer.TDX(files[0]) })
 		},
 	}
 	f.register(c)
@@ -230,11 +221,7 @@ func newImportGoTPMCmd() *cobra.Command {
 			"  poclog import gotpm attestation.pb root.pem --tdx-quote quote.bin --ccel CCEL --challenge challenge.json -o vm.bundle.json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
-				files, err := readFiles(cmd, args)
-				if err != nil {
-					return nil, err
-				}
+			return f.run(cmd, args, func(_ importer.Extras, files [][]byte) (*importer.Import, error) {
 				return importer.GoTPM(files[0], files[1:]...)
 			})
 		},
@@ -255,11 +242,7 @@ func newImportDstackCmd() *cobra.Command {
 			"  poclog import dstack quote.json tpm-quote.json root.pem --ak ak.pub --challenge challenge.json -o vm.bundle.json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
-				files, err := readFiles(cmd, args)
-				if err != nil {
-					return nil, err
-				}
+			return f.run(cmd, args, func(_ importer.Extras, files [][]byte) (*importer.Import, error) {
 				im, err := importer.Dstack(files...)
 				if errors.Is(err, importer.ErrAttestationV0) {
 					return nil, hint(err, `set "event_log_version": 2 in the app-compose.json, or give the JSON of GetQuote and of dstack-util tpm-quote`)

@@ -31,11 +31,7 @@ func newImportAzureCmd() *cobra.Command {
 					return err
 				}
 			}
-			return f.run(cmd, func(x importer.Extras) (*importer.Import, error) {
-				files, err := readFiles(cmd, args)
-				if err != nil {
-					return nil, err
-				}
+			return f.run(cmd, args, func(x importer.Extras, files [][]byte) (*importer.Import, error) {
 				if !live {
 					return importer.Azure(files[0], files[1:]...)
 				}
@@ -67,8 +63,5 @@ func azureLive(cmd *cobra.Command, address, imds string, x importer.Extras, cert
 	defer tpm.Close() // it was read, and nothing is kept in it
 	vm.TPM = tpm
 	im, err := vm.Import(cmd.Context(), certs...)
-	if err != nil {
-		return nil, undecided(err)
-	}
-	return im, nil
+	return im, undecided(err)
 }

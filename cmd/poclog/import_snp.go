@@ -29,11 +29,7 @@ func newImportSNPCmd() *cobra.Command {
 					return err
 				}
 			}
-			return f.run(cmd, func(importer.Extras) (*importer.Import, error) {
-				files, err := readFiles(cmd, args)
-				if err != nil {
-					return nil, err
-				}
+			return f.run(cmd, args, func(_ importer.Extras, files [][]byte) (*importer.Import, error) {
 				if kds == "" {
 					return importer.SNP(files[0], files[1:]...)
 				}

@@ -51,6 +51,18 @@ func openKey(cmd *cobra.Command, ref string) (*signer.Signer, error) {
 	return s, err
 }
 
+// publicKey is the public part of a key: as policies list it, or of a key that can be opened.
+func publicKey(cmd *cobra.Command, ref string) (*poclog.PublisherKey, error) {
+	if key, err := poclog.ParsePublisherKey(ref); err == nil {
+		return key, nil
+	}
+	s, err := openKey(cmd, ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.Key(), nil
+}
+
 func newKeyCmd() *cobra.Command {
 	c := &cobra.Command{Use: "key", Short: "Make and show publishers' keys"}
 	c.AddCommand(newKeyNewCmd(), newKeyShowCmd())
@@ -86,11 +98,7 @@ func newKeyNewCmd() *cobra.Command {
 			if err := out.write(cmd, file); err != nil {
 				return err
 			}
-			w := cmd.OutOrStdout()
-			if out.path == "-" {
-				w = cmd.ErrOrStderr()
-			}
-			return printKey(w, key)
+			return printKey(out.words(cmd), key)
 		},
 	}
 	out.flags(c, "key")
@@ -100,20 +108,21 @@ func newKeyNewCmd() *cobra.Command {
 
 // newPassword asks twice: a slip would lose the key.
 func newPassword(cmd *cobra.Command) ([]byte, error) {
-	first, err := password(cmd, "Password for the new key")
-	if errors.Is(err, errInterrupted) {
+	ask := func(question string) ([]byte, error) {
+		p, err := password(cmd, question)
+		if err != nil && !errors.Is(err, errInterrupted) {
+			err = usagef("--encrypt: %w", err)
+		}
+		return p, err
+	}
+	first, err := ask("Password for the new key")
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		return nil, usagef("--encrypt: %w", err)
-	}
 	if _, set := os.LookupEnv(passwordVariable); !set {
-		again, err := password(cmd, "The same again")
-		if errors.Is(err, errInterrupted) {
-			return nil, err
-		}
+		again, err := ask("The same again")
 		if err != nil {
-			return nil, usagef("--encrypt: %w", err)
+			return nil, err
 		}
 		if string(first) != string(again) {
 			return nil, usagef("--encrypt: these are two passwords")
@@ -135,13 +144,9 @@ func newKeyShowCmd() *cobra.Command {
 		Example: "  poclog key show publisher.key\n  poclog key show awskms:///alias/publisher",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := poclog.ParsePublisherKey(args[0])
+			key, err := publicKey(cmd, args[0])
 			if err != nil {
-				s, err := openKey(cmd, args[0])
-				if err != nil {
-					return err
-				}
-				key = s.Key()
+				return err
 			}
 			if !asJSON {
 				return printKey(cmd.OutOrStdout(), key)
@@ -234,8 +239,13 @@ func seal(cmd *cobra.Command, sub *poclog.Submission, keys []*signer.Signer) (er
 	default:
 		sub.Envelope, err = signer.Seal(cmd.Context(), sub, keys...)
 	}
-	if err != nil && slices.ContainsFunc(keys, func(k *signer.Signer) bool { return strings.Contains(k.Ref(), "://") }) {
-		return undecided(err) // the key management system is to blame, and may be back later
+	return unsealed(keys, err)
+}
+
+// unsealed is the error of signing: a key management system is to blame, and may be back later.
+func unsealed(keys []*signer.Signer, err error) error {
+	if slices.ContainsFunc(keys, func(k *signer.Signer) bool { return strings.Contains(k.Ref(), "://") }) {
+		return undecided(err)
 	}
 	return err
 }

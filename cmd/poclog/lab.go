@@ -189,13 +189,16 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	if err := os.WriteFile(filepath.Join(p.out, "lab.collateral.json"), file, 0o644); err != nil {
 		return undecided(err)
 	}
-	report := progress(cmd, "proofs")
+	report, answer := progress(cmd, "proofs"), f.prove
+	if p.clone {
+		answer = func(_ int, ch *poclog.Challenge) (*poclog.Bundle, error) { return f.clone(ch) }
+	}
 	for i := range p.count {
 		ch, err := cl.Challenge(cmd.Context(), l.Profile, poclog.Sum(nil))
 		if err != nil {
 			return fromLog(err)
 		}
-		b, err := p.answer(f, i, ch)
+		b, err := answer(i, ch)
 		if err != nil {
 			return err
 		}
@@ -205,21 +208,11 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 		if err := os.WriteFile(filepath.Join(p.out, fmt.Sprintf("%06d.bundle.json", i)), file, 0o644); err != nil {
 			return undecided(err)
 		}
-		if report != nil {
-			report(uint64(i+1), uint64(p.count))
-		}
+		report(uint64(i+1), uint64(p.count))
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s and lab.collateral.json in %s; send each with: poclog submit --collateral %s\n", counted(p.count, "bundle", "bundles"), p.out,
 		filepath.Join(p.out, "lab.collateral.json"))
 	return nil
-}
-
-// answer has the laboratory's i-th VM answer a challenge, or the attacker.
-func (p *labProveCmd) answer(f *fleet, i int, ch *poclog.Challenge) (*poclog.Bundle, error) {
-	if p.clone {
-		return f.clone(ch)
-	}
-	return f.prove(i, ch)
 }
 
 func newLabRegistryCmd() *cobra.Command {

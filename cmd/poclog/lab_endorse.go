@@ -58,13 +58,9 @@ func labEndorse(cmd *cobra.Command, dir, path, label, out string) error {
 	if err != nil {
 		return err
 	}
-	file, err := readFile(cmd, path, poclog.MaxBundle)
+	b, err := readBundle(cmd, path)
 	if err != nil {
 		return err
-	}
-	b, err := poclog.ParseBundle(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	signed := make(map[string][]byte)
 	now := time.Now().UTC().Truncate(time.Second)

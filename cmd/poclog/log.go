@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
-	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/internal/page"
@@ -61,11 +60,8 @@ func newLogInitCmd() *cobra.Command {
 				if err := unused(cmd, "the policy of --appraisal says whether it admits historical evidence", "allow-historical"); err != nil {
 					return err
 				}
-				file, err := readAppraisalPolicy(cmd, appraisal)
-				if err != nil {
-					return err
-				}
-				if o.Policy, err = poclog.ParsePolicy(file); err != nil {
+				var err error
+				if _, o.Policy, err = readAppraisal(cmd, appraisal); err != nil {
 					return err
 				}
 			}
@@ -174,16 +170,12 @@ func (s *logServeCmd) run(cmd *cobra.Command, dir string) error {
 // else is wrong with the file, opening the log says.
 func servesNoTrap(dir string) error {
 	path := filepath.Join(dir, "policy.txt")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	p, err := tlogpolicy.Parse(text)
-	if err != nil {
-		return nil
-	}
-	if err := countsTwice(p); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if text, err := os.ReadFile(path); err == nil {
+		if p, err := tlogpolicy.Parse(text); err == nil {
+			if err := countsTwice(p); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
 	}
 	return nil
 }
@@ -208,13 +200,10 @@ func serveUntilDone(ctx context.Context, listen string, logger *slog.Logger, svc
 		logger.Info("serving", "address", l.Addr().String())
 		err = svc.Serve(ctx, l)
 	}
-	if err != nil {
-		err = undecided(err)
-	}
 	logger.Info("stopping")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	return errors.Join(err, svc.Close(stop))
+	return errors.Join(undecided(err), svc.Close(stop))
 }
 
 // closeTimeout is how long a log has to publish and answer what it admitted.
@@ -298,11 +287,14 @@ func printFsck(cmd *cobra.Command, r *log.Report, asJSON bool) error {
 	return nil
 }
 
+// watched reports whether people follow what a command says.
+func watched(cmd *cobra.Command) bool { return isTerminal(terminal.Unwrap(cmd.ErrOrStderr())) }
+
 // progress shows how far long work is, on a terminal only.
 func progress(cmd *cobra.Command, what string) func(done, total uint64) {
 	f := terminal.Unwrap(cmd.ErrOrStderr()) // what is printed here is all our own
-	if !isTerminal(f) {
-		return nil
+	if !watched(cmd) {
+		return func(uint64, uint64) {}
 	}
 	begun, shown := time.Now(), time.Time{}
 	return func(done, total uint64) {

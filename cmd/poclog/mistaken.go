@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/publish/importer"
 )
 
@@ -52,6 +51,9 @@ func mistaken(err error) error {
 
 // wrongInput explains that a file of ours is another.
 func wrongInput(path string, file []byte, want importer.Kind, err error) error {
+	if err == nil {
+		return nil
+	}
 	is := importer.KindOf(file)
 	if is == "" || is == want {
 		return fmt.Errorf("%s: %w", path, err)
@@ -61,22 +63,4 @@ func wrongInput(path string, file []byte, want importer.Kind, err error) error {
 		return hint(err, "%s", what)
 	}
 	return err
-}
-
-// parseCollateral parses a collateral file that a flag or an argument names.
-func parseCollateral(path string, file []byte) (*poclog.Collateral, error) {
-	c, err := poclog.ParseCollateral(file)
-	if err != nil {
-		return nil, wrongInput(path, file, importer.KindCollateral, err)
-	}
-	return c, nil
-}
-
-// parseBundle parses a bundle's file that a flag or an argument names.
-func parseBundle(path string, file []byte) (*poclog.Bundle, error) {
-	b, err := poclog.ParseBundle(file)
-	if err != nil {
-		return nil, wrongInput(path, file, importer.KindBundle, err)
-	}
-	return b, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,13 +45,7 @@ func (f *monitorFlags) register(c *cobra.Command) {
 
 // folder finds the folder: the flag, the variable, or the XDG state folder.
 func (f *monitorFlags) folder() string {
-	switch dir := os.Getenv("POCLOG_MONITOR"); {
-	case f.dir != "":
-		return f.dir
-	case dir != "":
-		return dir
-	}
-	return filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "poclog", "monitor")
+	return cmp.Or(f.dir, os.Getenv("POCLOG_MONITOR"), filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "poclog", "monitor"))
 }
 
 // with opens the monitor for one command.
@@ -304,7 +299,7 @@ func inOneLine(errs []error) error {
 
 // monitorProgress shows how far the first scan of a log is, on a terminal only.
 func monitorProgress(cmd *cobra.Command) func(monitor.Progress) {
-	if progress(cmd, "") == nil {
+	if !watched(cmd) {
 		return nil
 	}
 	var mu sync.Mutex

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -101,12 +102,8 @@ func (f *coverageCmd) show(cmd *cobra.Command, id poclog.Identity, c *query.Cove
 			*query.Coverage
 		}{1, id, c.Window.String(), c})
 	}
-	width := widthOf(out)
-	if width == 0 {
-		width = barWidth
-	}
 	fmt.Fprintf(out, "%s\n%s of %s is covered by %s, each of which stands for %s\n\n", id, c.Percent(), days(c.To.Sub(c.From)), counted(c.Proofs, "fresh proof", "fresh proofs"), c.Window)
-	printBar(out, c, width)
+	printBar(out, c, cmp.Or(widthOf(out), barWidth))
 	t := &table{columns: []column{{"", 0}, {"WHEN (UTC)", 0}, {"LENGTH", 0}, {"PROOFS", 1}, {"PLACE", 0}}}
 	gap := func(g query.Span) { t.add("gap", longSpan(g), days(g.To.Sub(g.From)), "", "") }
 	at := c.From

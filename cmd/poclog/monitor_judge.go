@@ -121,11 +121,7 @@ func (j *judgeCmd) judge(cmd *cobra.Command, k *platforms.Keeper, out *judged) (
 func (j *judgeCmd) collateral(cmd *cobra.Command, k *platforms.Keeper) ([]*poclog.Collateral, error) {
 	var cols []*poclog.Collateral
 	for _, path := range j.files {
-		file, err := readFile(cmd, path, poclog.MaxCollateral)
-		if err != nil {
-			return nil, err
-		}
-		col, err := parseCollateral(path, file)
+		_, col, err := readCollateral(cmd, path)
 		if err != nil {
 			return nil, err
 		}
@@ -138,10 +134,7 @@ func (j *judgeCmd) collateral(cmd *cobra.Command, k *platforms.Keeper) ([]*poclo
 	if err != nil || len(needs) == 0 {
 		return []*poclog.Collateral{new(poclog.Collateral)}, err
 	}
-	if cols, err = j.ask(cmd, needs); err != nil {
-		return nil, err
-	}
-	return cols, nil
+	return j.ask(cmd, needs)
 }
 
 // needs is what judges the kept platforms, family by family: one file has no two pieces of a kind.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -34,8 +35,7 @@ func newMonitorListCmd() *cobra.Command {
 const provenPlaces = "Places are those that evidence proves; what only level 0 or a hint claims is shown as unproven, and picked by --place only with --unproven.\n"
 
 func newListCVMsCmd() *cobra.Command {
-	f := new(listFlags)
-	c := &cobra.Command{
+	return listCmd(&cobra.Command{
 		Use:   "cvms",
 		Short: "List which confidential VMs ran where",
 		Long: "Lists the confidential VMs with a proof among those picked. One row is one VM on one chip at one place with one launch measurement: a VM is known\n" +
@@ -43,65 +43,51 @@ func newListCVMsCmd() *cobra.Command {
 			"last picked proofs were appraised: it ran at these moments, and nobody knows whether between them.\n" + provenPlaces,
 		Example: "  poclog monitor list cvms --place gce/us-central1-a --since 2026-11-01T00:00:00Z --until 2026-11-02T00:00:00Z\n" +
 			"  poclog monitor list cvms --since 24h --csv",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.CVMs, "cvms", cvmTable)
-		},
-	}
-	f.register(c)
-	return c
+	}, query.CVMs, cvmTable)
 }
 
 func newListChassisCmd() *cobra.Command {
-	f := new(listFlags)
-	c := &cobra.Command{
+	return listCmd(&cobra.Command{
 		Use:     "chassis",
 		Short:   "List chips, with what was proven on them",
 		Long:    "Lists the chips with a proof among those picked: where they were proven, how many VMs ran on them, and the platform's newest status.\n" + provenPlaces,
 		Example: "  poclog monitor list chassis --place azure --since 7d\n  poclog monitor list chassis --json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.ChassisList, "chassis", chassisTable)
-		},
-	}
-	f.register(c)
-	return c
+	}, query.ChassisList, chassisTable)
 }
 
 func newListPlacesCmd() *cobra.Command {
-	f := new(listFlags)
-	c := &cobra.Command{
+	return listCmd(&cobra.Command{
 		Use:     "places",
 		Short:   "Count chips, VMs and proofs at every place",
 		Long:    "Counts what was proven at every provider, region and zone. A place is marked where a contradiction or an alert is about a chip or a VM there.\n" + provenPlaces,
 		Example: "  poclog monitor list places --since 30d",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runList(cmd, f, query.Places, "places", placesTable)
-		},
-	}
-	f.register(c)
-	return c
+	}, query.Places, placesTable)
 }
 
-// runList makes a list of the picked records, which marks what is claimed twice, and prints it in
-// the form that was asked for.
-func runList[T any](cmd *cobra.Command, f *listFlags, list func(query.Records, query.Filter, query.Clashes) ([]T, error), name string, rows func([]T, bool) *table) error {
-	mf, af, err := f.filters()
-	if err != nil {
-		return err
+// listCmd completes a command that lists what the picked records show, marks what is claimed twice,
+// and prints it in the form that was asked for.
+func listCmd[T any](c *cobra.Command, list func(query.Records, query.Filter, query.Clashes) ([]T, error), rows func([]T, bool) *table) *cobra.Command {
+	f := new(listFlags)
+	f.register(c)
+	c.Args = cobra.NoArgs
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		mf, af, err := f.filters()
+		if err != nil {
+			return err
+		}
+		return f.with(monitor.Config{}, func(m *monitor.Monitor) error {
+			clashes, err := query.ClashesIn(cmd.Context(), m, nil)
+			if err != nil {
+				return undecided(err)
+			}
+			found, err := list(m.Records(cmd.Context(), mf), af, clashes)
+			if err != nil {
+				return undecided(err)
+			}
+			return f.print(cmd, c.Name(), found, func(full bool) *table { return rows(found, full) })
+		})
 	}
-	return f.with(monitor.Config{}, func(m *monitor.Monitor) error {
-		clashes, err := query.ClashesIn(cmd.Context(), m, nil)
-		if err != nil {
-			return undecided(err)
-		}
-		found, err := list(m.Records(cmd.Context(), mf), af, clashes)
-		if err != nil {
-			return undecided(err)
-		}
-		return f.print(cmd, name, found, func(full bool) *table { return rows(found, full) })
-	})
+	return c
 }
 
 // print prints a list as JSON, CSV or a table. A table on a terminal is shortened to fit; elsewhere
@@ -185,15 +171,10 @@ func cvmTable(list []query.CVM, full bool) *table {
 	var clashes []int
 	for _, v := range list {
 		clashes = append(clashes, v.Clashes)
-		chip, vm := string(v.Chip), string(v.Instance)
-		if vm == "" && v.AK != "" {
-			vm = string(v.AK)
-		}
+		id := cmp.Or(v.Instance, v.AK)
+		chip, vm := string(v.Chip), string(id)
 		if !full {
-			chip, vm = shortID(v.Chip), shortID(v.Instance)
-			if v.Instance == "" {
-				vm = shortID(v.AK)
-			}
+			chip, vm = shortID(v.Chip), shortID(id)
 		}
 		if v.Instance == "" && v.Boot != "" {
 			vm += " boot " + v.Boot

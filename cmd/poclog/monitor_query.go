@@ -15,18 +15,27 @@ import (
 	"github.com/poclog/poclog/monitor/query"
 )
 
-// parseMoment reads a time: as in RFC 3339, a date, or how long ago ("24h", "7d").
+// parseMoment reads a time: as in RFC 3339, a date, or how long ago ("24h", "7d"). Empty is the zero
+// time.
 func parseMoment(flag, text string, now time.Time) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
+	if t, ok := parseStamp(text); ok || text == "" {
+		return t, nil
 	}
 	d, err := parseSpan(text)
 	if err != nil {
 		return time.Time{}, usagef("--%s %.40q: want a time as in RFC 3339, a date, or how long ago, such as 24h or 7d", flag, text)
 	}
 	return now.Add(-d).UTC().Truncate(time.Second), nil
+}
+
+// parseStamp reads a time as in RFC 3339, or a date.
+func parseStamp(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // parseSpan reads a duration, also of days.
@@ -75,15 +84,11 @@ func (f *listFlags) span(now time.Time) (since, until time.Time, err error) {
 	if f.asJSON && f.asCSV {
 		return since, until, usagef("--json and --csv: want one form")
 	}
-	if f.since != "" {
-		if since, err = parseMoment("since", f.since, now); err != nil {
-			return since, until, err
-		}
+	if since, err = parseMoment("since", f.since, now); err != nil {
+		return since, until, err
 	}
-	if f.until != "" {
-		if until, err = parseMoment("until", f.until, now); err != nil {
-			return since, until, err
-		}
+	if until, err = parseMoment("until", f.until, now); err != nil {
+		return since, until, err
 	}
 	if f.since != "" && f.until != "" && !since.Before(until) {
 		return since, until, usagef("--since %s is not before --until %s", f.since, f.until)

@@ -100,11 +100,7 @@ func readPolicies(cmd *cobra.Command, paths []string) ([]*poclog.Policy, error) 
 	}
 	var out []*poclog.Policy
 	for _, path := range paths {
-		file, err := readAppraisalPolicy(cmd, path)
-		if err != nil {
-			return nil, err
-		}
-		p, err := poclog.ParsePolicy(file)
+		_, p, err := readAppraisal(cmd, path)
 		if err != nil {
 			return nil, err
 		}

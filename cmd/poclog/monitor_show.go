@@ -66,10 +66,8 @@ func (s *showCmd) run(cmd *cobra.Command, m *monitor.Monitor, text string) error
 	if s.origin != "" && s.dossier.path == "" {
 		return usagef("--log: it says whose dossier is saved, by --dossier FILE")
 	}
-	if s.dossier.path != "" {
-		if err := s.dossier.check(); err != nil {
-			return err
-		}
+	if err := s.dossier.checkIfNamed(); err != nil {
+		return err
 	}
 	ctx := cmd.Context()
 	id, err := resolve(ctx, m, text)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,10 +18,7 @@ import (
 // readTlogPolicy finds whose signatures count: the flag, POCLOG_POLICY, or policy.txt in the XDG
 // config folder. Without one there is no verdict.
 func readTlogPolicy(cmd *cobra.Command, flag string) (*tlogpolicy.Policy, error) {
-	path := flag
-	if path == "" {
-		path = os.Getenv("POCLOG_POLICY")
-	}
+	path := cmp.Or(flag, os.Getenv("POCLOG_POLICY"))
 	if path == "" {
 		path = filepath.Join(xdg("XDG_CONFIG_HOME", ".config"), "poclog", "policy.txt")
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -54,22 +52,22 @@ func xdg(variable, fallback string) string {
 	return filepath.Join(home, fallback)
 }
 
-// readAppraisalPolicy reads an appraisal policy, or gives the built-in one: production roots,
-// historical evidence at level 0.
-func readAppraisalPolicy(cmd *cobra.Command, path string) ([]byte, error) {
+// readAppraisal reads an appraisal policy, or gives the built-in one: production roots, historical
+// evidence at level 0.
+func readAppraisal(cmd *cobra.Command, path string) (file []byte, p *poclog.Policy, err error) {
 	if path == "" {
-		return profile.DefaultPolicy(true).Marshal()
+		p = profile.DefaultPolicy(true)
+		file, err = p.Marshal()
+		return file, p, err
 	}
-	file, err := readFile(cmd, path, poclog.MaxPolicy)
+	if file, err = readFile(cmd, path, poclog.MaxPolicy); err != nil {
+		return nil, nil, err
+	}
+	if p, err = poclog.ParsePolicy(file); err == nil {
+		err = profile.CheckPolicy(p)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, usagef("%s: %w", path, err)
 	}
-	p, err := poclog.ParsePolicy(file)
-	if err != nil {
-		return nil, usagef("%s: %w", path, err)
-	}
-	if err := profile.CheckPolicy(p); err != nil {
-		return nil, usagef("%s: %w", path, err)
-	}
-	return file, nil
+	return file, p, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -246,10 +247,7 @@ func addCosigner(cmd *cobra.Command, e *policyEdit, at string, f *trustFlags, au
 	if err := f.accept(cmd, role+keyName, slices.Concat(own, except)); err != nil {
 		return "", err
 	}
-	name = f.name
-	if name == "" {
-		name = lastPart(keyName)
-	}
+	name = cmp.Or(f.name, lastPart(keyName))
 	members := []string{name}
 	if len(own) > 1 {
 		members = nil

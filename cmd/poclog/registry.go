@@ -95,13 +95,9 @@ func newRegistryNewCmd() *cobra.Command {
 			}
 			r := poclog.Registrar{Name: args[0]}
 			for _, ref := range members {
-				key, err := poclog.ParsePublisherKey(ref)
+				key, err := publicKey(cmd, ref)
 				if err != nil {
-					s, err := openKey(cmd, ref)
-					if err != nil {
-						return err
-					}
-					key = s.Key()
+					return err
 				}
 				r.Keys = append(r.Keys, key.String())
 			}
@@ -159,11 +155,7 @@ func newRegistryAdmitCmd() *cobra.Command {
 		Example: "  poclog registry admit log/appraisal.json alliance.json",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := readAppraisalPolicy(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			policy, err := poclog.ParsePolicy(file)
+			_, policy, err := readAppraisal(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -175,7 +167,8 @@ func newRegistryAdmitCmd() *cobra.Command {
 			if err := profile.CheckPolicy(policy); err != nil {
 				return err
 			}
-			if file, err = policy.Marshal(); err != nil {
+			file, err := policy.Marshal()
+			if err != nil {
 				return err
 			}
 			return undecided(durable.Replace(args[0], file, 0o644))
@@ -338,17 +331,6 @@ func statementsOf(cmd *cobra.Command, f *logFlags, path string, names []string, 
 	if err != nil {
 		return nil, err
 	}
-	d, err := cl.Dossier(cmd.Context(), client.DossierOf{Names: names, Intervals: true})
-	if err != nil {
-		return nil, fromLog(err)
-	}
-	file, err := d.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	a, err := dossier.Check(file, cl.Policy, time.Now(), demands)
-	if err != nil {
-		return nil, fmt.Errorf("the log's answer does not prove what it says: %w", err)
-	}
-	return a, nil
+	_, a, err := askedDossier(cmd.Context(), cl, client.DossierOf{Names: names, Intervals: true}, demands)
+	return a, err
 }

@@ -158,14 +158,11 @@ func historyOf(a *dossier.Answer, s *poclog.Statement) (*registry.History, error
 
 func documentOf(cmd *cobra.Command, ref string) (poclog.Document, error) {
 	path, kind, _ := strings.Cut(ref, "=")
-	if kind == "" {
-		kind = "application/octet-stream"
-	}
 	file, err := readFile(cmd, path, poclog.MaxDocument)
 	if err != nil {
 		return poclog.Document{}, err
 	}
-	return poclog.Document{SHA256: poclog.Sum(file), Size: uint32(len(file)), Type: kind}, nil
+	return poclog.Document{SHA256: poclog.Sum(file), Size: uint32(len(file)), Type: cmp.Or(kind, "application/octet-stream")}, nil
 }
 
 // write writes a statement: its file, or its envelope where keys sign at once.
@@ -192,19 +189,11 @@ func (f *stateFlags) write(cmd *cobra.Command, s *poclog.Statement) error {
 }
 
 func statementLine(s *poclog.Statement) string {
-	subject := string(s.Subject)
-	if subject == "" {
-		subject = "a private fleet"
-	}
-	return oneLine(fmt.Sprintf("%s %s, by %q in %s, serial %d: %s", s.Type, subject, s.Registrar, s.Origin, s.Serial, s.Words()))
+	return oneLine(fmt.Sprintf("%s %s, by %q in %s, serial %d: %s", s.Type, cmp.Or(string(s.Subject), "a private fleet"), s.Registrar, s.Origin, s.Serial, s.Words()))
 }
 
 func signStatement(cmd *cobra.Command, v *poclog.StatementEnvelope, keys []*signer.Signer) error {
-	err := signer.SignStatement(cmd.Context(), v, keys...)
-	if err != nil && slices.ContainsFunc(keys, func(k *signer.Signer) bool { return strings.Contains(k.Ref(), "://") }) {
-		return undecided(err)
-	}
-	return err
+	return unsealed(keys, signer.SignStatement(cmd.Context(), v, keys...))
 }
 
 // newStateCmds are the commands that write a statement.
@@ -270,10 +259,8 @@ func (f *spanFlags) parse() (from, until time.Time, err error) {
 }
 
 func parseDate(flag, text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC().Truncate(time.Second), nil
-		}
+	if t, ok := parseStamp(text); ok {
+		return t.Truncate(time.Second), nil
 	}
 	return time.Time{}, usagef("--%s %.40q: want a time as in RFC 3339, or a date such as 2027-01-31", flag, text)
 }

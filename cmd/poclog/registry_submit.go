@@ -173,10 +173,7 @@ func (s *sentStatement) submit(cmd *cobra.Command, cl *client.Client) error {
 	}
 	stated := &s.Envelope.Statement
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s %s %d: %s\n", stated.Type, what, got.Verdict.Index, oneLine(string(stated.Subject)))
-	if err != nil {
-		return fromLog(err)
-	}
-	return nil
+	return fromLog(err)
 }
 
 // unstated adds to a log's refusal what a registrar can do.

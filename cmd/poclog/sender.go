@@ -84,14 +84,11 @@ func keepReceipt(cmd *cobra.Command, o *output, file []byte, err error) error {
 			return werr
 		}
 	}
-	if err != nil {
-		return fromLog(err)
-	}
-	return nil
+	return fromLog(err)
 }
 
 // fromLog gives a log's refusal its exit status: what it refuses is no, what it could not do is
-// undecided. It adds what to do.
+// undecided. It adds what to do. No error stays none.
 func fromLog(err error) error {
 	var p *client.Problem
 	var split *client.SplitView

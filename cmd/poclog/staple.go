@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/receipt"
@@ -32,11 +31,8 @@ func (s *staple) flags(fs *pflag.FlagSet) {
 
 // check refuses early what keep would refuse after the work was done.
 func (s *staple) check(force bool) error {
-	if s.out.path == "" {
-		return nil
-	}
 	s.out.force = force
-	return s.out.check()
+	return s.out.checkIfNamed()
 }
 
 // keep gets the dossier of a receipt and keeps it, if one was asked for. It waits until the index
@@ -53,27 +49,20 @@ func (s *staple) keep(cmd *cobra.Command, cl *client.Client, file []byte) error 
 	if v.Entry == nil {
 		return fmt.Errorf("the receipt is of an entry of kind %s: a dossier is of a proof", v.Kind)
 	}
-	told := false
-	for {
-		d, a, err := stapled(cmd.Context(), cl, v)
-		var behind *behindError
-		switch {
-		case errors.As(err, &behind):
-			if !told {
-				fmt.Fprintf(cmd.ErrOrStderr(), "waiting until the index of %s, which ends at entry %d, has entry %d\n", v.Origin, behind.size, v.Index)
-				told = true
-			}
-		case err != nil:
-			return err
-		default:
-			b, err := d.Marshal()
-			if err != nil {
-				return err
-			}
-			if err := s.out.write(cmd, b); err != nil {
+	for told := false; ; told = true {
+		file, a, err := stapled(cmd.Context(), cl, v)
+		if err == nil {
+			if err := s.out.write(cmd, file); err != nil {
 				return err
 			}
 			return a.Clears(v)
+		}
+		behind, ok := errors.AsType[*behindError](err)
+		if !ok {
+			return err
+		}
+		if !told {
+			fmt.Fprintf(cmd.ErrOrStderr(), "waiting until the index of %s, which ends at entry %d, has entry %d\n", v.Origin, behind.size, v.Index)
 		}
 		if err := cl.Wait(cmd.Context(), staplePause); err != nil {
 			return undecided(err)
@@ -87,25 +76,14 @@ type behindError struct{ size uint64 }
 func (e *behindError) Error() string { return fmt.Sprintf("the index ends at entry %d", e.size) }
 
 // stapled fetches the dossier of a receipt's identities, and checks it.
-func stapled(ctx context.Context, cl *client.Client, v *receipt.Verdict) (*poclog.Dossier, *dossier.Answer, error) {
+func stapled(ctx context.Context, cl *client.Client, v *receipt.Verdict) (file []byte, a *dossier.Answer, err error) {
 	names := slices.Concat(dossier.NamesFor(v.Entry), dossier.StatementNamesFor(v.Entry))
-	d, err := cl.Dossier(ctx, client.DossierOf{Names: names, Intervals: true})
-	if p := (*client.Problem)(nil); errors.As(err, &p) && p.Temporary() {
+	file, a, err = askedDossier(ctx, cl, client.DossierOf{Names: names, Intervals: true}, dossier.Demands{Names: names, UnsafeRealm: v.Entry.Realm})
+	if p, ok := errors.AsType[*client.Problem](err); ok && p.Temporary() {
 		return nil, nil, &behindError{}
 	}
-	if err != nil {
-		return nil, nil, fromLog(err)
+	if err == nil && a.Size <= v.Index {
+		err = &behindError{a.Size}
 	}
-	file, err := d.Marshal()
-	if err != nil {
-		return nil, nil, err
-	}
-	a, err := dossier.Check(file, cl.Policy, time.Now(), dossier.Demands{Names: names, UnsafeRealm: v.Entry.Realm})
-	if err != nil {
-		return nil, nil, fmt.Errorf("the log's answer does not prove what it says: %w", err)
-	}
-	if a.Size <= v.Index {
-		return nil, nil, &behindError{a.Size}
-	}
-	return d, a, nil
+	return file, a, err
 }

@@ -198,10 +198,7 @@ func (s *evidenceFlags) submission(cmd *cobra.Command, path string) (*poclog.Sub
 	}
 	var col *poclog.Collateral
 	if s.collateral != "" {
-		if sub.Collateral, err = readFile(cmd, s.collateral, poclog.MaxCollateral); err != nil {
-			return nil, err
-		}
-		if col, err = parseCollateral(s.collateral, sub.Collateral); err != nil {
+		if sub.Collateral, col, err = readCollateral(cmd, s.collateral); err != nil {
 			return nil, err
 		}
 	}

@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/signer"
-	"github.com/spf13/pflag"
 )
 
 // invoke runs a command line.

@@ -174,14 +174,10 @@ func (v *verifyCmd) policyOf(cmd *cobra.Command) (*tlogpolicy.Policy, error) {
 		return nil, err
 	}
 	v.trusted = policy
-	return policy, v.checkAuditGroup(cmd, policy)
-}
-
-func (v *verifyCmd) checkAuditGroup(cmd *cobra.Command, policy *tlogpolicy.Policy) error {
 	if cmd.Flags().Changed("audit-group") && !policy.Has(v.auditGroup) {
-		return usagef("--audit-group %q: the tlog-policy defines no such witness or group", v.auditGroup)
+		return nil, usagef("--audit-group %q: the tlog-policy defines no such witness or group", v.auditGroup)
 	}
-	return nil
+	return policy, nil
 }
 
 func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) error {
@@ -259,14 +255,11 @@ func (v *verifyCmd) submission(cmd *cobra.Command, file []byte, d receipt.Demand
 }
 
 func (v *verifyCmd) bundle(cmd *cobra.Command, file []byte, d receipt.Demands) error {
-	sub := &poclog.Submission{Bundle: file}
-	if v.envelope != "" {
-		var err error
-		if sub.Envelope, err = readFile(cmd, v.envelope, poclog.MaxEnvelope); err != nil {
-			return err
-		}
+	envelope, err := readOptional(cmd, v.envelope, poclog.MaxEnvelope)
+	if err != nil {
+		return err
 	}
-	return v.appraise(cmd, sub, d)
+	return v.appraise(cmd, &poclog.Submission{Bundle: file, Envelope: envelope}, d)
 }
 
 // appraise judges evidence as a log does, or by the collateral and at the time that the flags say.
@@ -286,14 +279,11 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, sub *poclog.Submission, d recei
 		asked = time.Time{}
 	}
 	if v.collateral != "" {
-		if in.Collateral, err = readFile(cmd, v.collateral, poclog.MaxCollateral); err != nil {
-			return err
-		}
-		if _, err := parseCollateral(v.collateral, in.Collateral); err != nil {
+		if in.Collateral, _, err = readCollateral(cmd, v.collateral); err != nil {
 			return err
 		}
 	}
-	if in.Policy, err = readAppraisalPolicy(cmd, v.appraisalPolicy); err != nil {
+	if in.Policy, _, err = readAppraisal(cmd, v.appraisalPolicy); err != nil {
 		return err
 	}
 	var a *verify.Appraisal
