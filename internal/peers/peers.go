@@ -5,7 +5,6 @@
 package peers
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/poclog/poclog/internal/cputime"
 )
 
 // EnvVersitygw names the S3 server's program, which `make store-test` builds.
@@ -130,21 +131,13 @@ func (d *Database) Used(t testing.TB) time.Duration { return used(t, d.cmd) }
 // Used is the processor time that the server has taken.
 func (s *S3) Used(t testing.TB) time.Duration { return used(t, s.cmd) }
 
-// used reads how many hundredths of a second a program ran: fields 14 and 15 of its stat, which is
-// counted from the parenthesis that ends its name (proc(5)).
 func used(t testing.TB, c *exec.Cmd) time.Duration {
 	t.Helper()
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(c.Process.Pid) + "/stat")
+	used, err := cputime.OfProcess(c.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	user, errUser := strconv.Atoi(fields[11])
-	system, errSystem := strconv.Atoi(fields[12])
-	if err := errors.Join(errUser, errSystem); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return used
 }
 
 // SQL has the server's root run statements, and returns what they print.

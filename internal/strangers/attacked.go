@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,12 +24,7 @@ import (
 
 // attackedLog serves a log that holds an attack, and returns its URL and the file of its policy.
 func (s *stage) attackedLog() (url, policy string, err error) {
-	i := -1
-	for k, a := range attack.Series {
-		if a.Name == "clone-ak" {
-			i = k
-		}
-	}
+	i := slices.IndexFunc(attack.Series, func(a attack.OverTime) bool { return a.Name == "clone-ak" })
 	if i < 0 {
 		return "", "", errors.New("there is no attack clone-ak")
 	}
@@ -69,19 +65,14 @@ func (s *stage) attackedLog() (url, policy string, err error) {
 
 // findAlert returns the path of an alert's file.
 func (s *stage) findAlert(ctx context.Context) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.monitor.url+"/v1/alerts", nil)
+	b, err := get(ctx, http.DefaultClient, s.monitor.url+"/v1/alerts")
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
 	var answer struct {
 		Alerts []map[string]any `json:"alerts"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	if err := json.Unmarshal(b, &answer); err != nil {
 		return "", err
 	}
 	var names []string

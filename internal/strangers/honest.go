@@ -18,6 +18,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -122,19 +123,22 @@ func (s *stage) honest(ctx context.Context, sc scale) []sample {
 		})
 	}
 	publish, done := context.WithCancel(ctx)
-	again := func(address string, pause time.Duration, do func(c *http.Client, i int)) {
+	again := func(address string, after time.Duration, do func(c *http.Client, i int)) {
 		c := from(address)
 		others.Go(func() {
 			defer c.CloseIdleConnections()
 			do(c, 0)
-			for i := 1; every(publish, pause); i++ {
+			for i := 1; pause.For(publish, after) == nil; i++ {
 				do(c, i)
 			}
 		})
 	}
 	again("127.0.3.1", readPause, func(c *http.Client, i int) { measure(reads, func() error { return s.read(ctx, c, i) }) })
 	again("127.0.3.2", cosignedPause, func(c *http.Client, _ int) {
-		measure(cosigned, func() error { return get(ctx, c, s.witness.url+"/"+hashOf("log.strangers.test")+"/checkpoint") })
+		measure(cosigned, func() error {
+			_, err := get(ctx, c, s.witness.url+"/"+poclog.Sum([]byte("log.strangers.test")).String()+"/checkpoint")
+			return err
+		})
 	})
 	for i := range sc.Asking {
 		again(fmt.Sprintf("127.0.4.%d", i+1), askPause, func(c *http.Client, _ int) {
@@ -151,7 +155,8 @@ func (s *stage) honest(ctx context.Context, sc scale) []sample {
 func (s *stage) read(ctx context.Context, c *http.Client, i int) error {
 	url := []string{s.front, s.log.url}[i%2]
 	if i%3 > 0 {
-		return get(ctx, c, url+[]string{"", "/v1/policy", "/health"}[i%3])
+		_, err := get(ctx, c, url+[]string{"", "/v1/policy", "/health"}[i%3])
+		return err
 	}
 	reader, err := (&publisher{stage: s, http: c, url: url, policy: s.policy}).client()
 	if err != nil {
@@ -160,10 +165,10 @@ func (s *stage) read(ctx context.Context, c *http.Client, i int) error {
 	return newest(ctx, reader)
 }
 
-func get(ctx context.Context, c *http.Client, url string) error {
+func get(ctx context.Context, c *http.Client, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return want200(c.Do(req))
 }
@@ -181,11 +186,6 @@ func newest(ctx context.Context, c *client.Client) error {
 	return err
 }
 
-func hashOf(origin string) string {
-	d := poclog.Sum([]byte(origin))
-	return d.String()
-}
-
 // ask asks a monitor whether a logged quote's chip is proven.
 func ask(ctx context.Context, c *http.Client, monitor string, quote []byte) error {
 	body, err := json.Marshal(map[string]string{"quote": hex.EncodeToString(quote)})
@@ -197,20 +197,19 @@ func ask(ctx context.Context, c *http.Client, monitor string, quote []byte) erro
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	return want200(c.Do(req))
+	_, err = want200(c.Do(req))
+	return err
 }
 
-func want200(resp *http.Response, err error) error {
+// want200 returns an answer's body.
+func want200(resp *http.Response, err error) ([]byte, error) {
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: status %d: %.300s", resp.Request.URL.Path, resp.StatusCode, strings.TrimSpace(string(b)))
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: status %d: %.300s", resp.Request.URL.Path, resp.StatusCode, strings.TrimSpace(string(b)))
-	}
-	return nil
+	return b, err
 }

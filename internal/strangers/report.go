@@ -11,10 +11,12 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/poclog/poclog/internal/cputime"
+	"github.com/poclog/poclog/internal/pause"
 )
 
 // much is the ratio over which honest requests are too slow.
@@ -234,8 +236,8 @@ func (s *stage) compare(ctx context.Context, name string, with []stranger, sc sc
 		if err := end(); err != nil {
 			return nil, err
 		}
-		if !every(ctx, settle) {
-			return nil, ctx.Err()
+		if err := pause.For(ctx, settle); err != nil {
+			return nil, err
 		}
 	}
 	return p, nil
@@ -289,19 +291,8 @@ func (s *stage) processor() map[string]time.Duration {
 
 // processorOf is the processor time of a process, or 0 where the system does not say.
 func processorOf(pid int) time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The name may have spaces. After it come the state and ten numbers, then user and system time.
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	const user, tick = 11, 10 * time.Millisecond
-	sum := 0
-	for _, f := range fields[min(user, len(fields)):min(user+2, len(fields))] {
-		n, _ := strconv.Atoi(f)
-		sum += n
-	}
-	return time.Duration(sum) * tick
+	used, _ := cputime.OfProcess(pid)
+	return used
 }
 
 // summary prints the memory, what failed, and what is too slow.
@@ -337,8 +328,8 @@ func (s *stage) audited(ctx context.Context) error {
 		if done, err = s.metric(ctx, s.auditor, `poclog_audit_size{origin="log.strangers.test"}`); err == nil && done >= size {
 			return nil
 		}
-		if !every(ctx, 100*time.Millisecond) {
-			return ctx.Err()
+		if err := pause.For(ctx, 100*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("the auditor verified %.0f of %.0f entries: %w", done, size, err)
@@ -346,16 +337,7 @@ func (s *stage) audited(ctx context.Context) error {
 
 // metric reads one number of a process.
 func (s *stage) metric(ctx context.Context, p *process, name string) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
+	b, err := get(ctx, http.DefaultClient, p.url+"/metrics")
 	if err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/pcs"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
@@ -97,8 +99,7 @@ func newStage(ctx context.Context, binary string, publishers int) (s *stage, err
 }
 
 func (s *stage) close() {
-	for i := len(s.processes) - 1; i >= 0; i-- {
-		p := s.processes[i]
+	for _, p := range slices.Backward(s.processes) {
 		_ = p.cmd.Process.Signal(syscall.SIGCONT) // one that is held must be able to end
 		_ = p.cmd.Process.Signal(os.Interrupt)
 		select {
@@ -108,8 +109,8 @@ func (s *stage) close() {
 			<-p.done
 		}
 	}
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		s.closers[i]()
+	for _, end := range slices.Backward(s.closers) {
+		end()
 	}
 	_ = os.RemoveAll(s.dir) // a temporary folder
 }
@@ -121,13 +122,8 @@ func (s *stage) run(ctx context.Context, ok []int, args ...string) (string, erro
 	var messages strings.Builder
 	cmd.Stderr = &messages
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		for _, status := range ok {
-			if exit.ExitCode() == status {
-				return string(out), nil
-			}
-		}
+	if exit, is := errors.AsType[*exec.ExitError](err); is && slices.Contains(ok, exit.ExitCode()) {
+		return string(out), nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("poclog %s: %w: %s", strings.Join(args, " "), err, messages.String())
@@ -318,10 +314,8 @@ type hangingProxy struct {
 
 func (h *hangingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for h.hangs.Load() {
-		select {
-		case <-r.Context().Done():
+		if pause.For(r.Context(), 50*time.Millisecond) != nil {
 			return
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 	h.pass.ServeHTTP(w, r)

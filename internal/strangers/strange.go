@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/pause"
 )
 
 // A stranger takes what it can until its context ends. Begin returns once it has taken hold; ended
@@ -102,7 +103,7 @@ func (t *targets) slowBodies(ctx context.Context, sc scale) (func(), error) {
 	ended := hold(ctx, conns)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for every(ctx, time.Second) {
+		for pause.For(ctx, time.Second) == nil {
 			for _, c := range conns {
 				_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
 				_, _ = c.Write([]byte("x")) // it may have been cut off
@@ -112,19 +113,9 @@ func (t *targets) slowBodies(ctx context.Context, sc scale) (func(), error) {
 	return func() { wg.Wait(); ended() }, nil
 }
 
-// every waits, and reports whether to go on.
-func every(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
 // crowd runs something again and again, from addresses of a network, until the context ends. It
 // returns once each has done it for the first time, or a second later.
-func crowd(ctx context.Context, n int, network string, pause time.Duration, f func(c *http.Client, round int)) (ended func()) {
+func crowd(ctx context.Context, n int, network string, after time.Duration, f func(c *http.Client, round int)) (ended func()) {
 	var wg sync.WaitGroup
 	begun := make(chan struct{}, n)
 	for i := range n {
@@ -133,7 +124,7 @@ func crowd(ctx context.Context, n int, network string, pause time.Duration, f fu
 			defer c.CloseIdleConnections()
 			f(c, 0)
 			begun <- struct{}{}
-			for round := 1; every(ctx, pause); round++ {
+			for round := 1; pause.For(ctx, after) == nil; round++ {
 				f(c, round)
 			}
 		})
@@ -171,16 +162,7 @@ func (t *targets) flood(ctx context.Context, sc scale) (func(), error) {
 // repeatCheckpoints sends the log's public checkpoint to the witness, which has cosigned it.
 func (t *targets) repeatCheckpoints(ctx context.Context, sc scale) (func(), error) {
 	return crowd(ctx, sc.Repeats, "127.0.13", 5*time.Millisecond, func(c *http.Client, _ int) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.Log+"/checkpoint", nil)
-		if err != nil {
-			return
-		}
-		resp, err := c.Do(req)
-		if err != nil {
-			return
-		}
-		defer resp.Body.Close()
-		checkpoint, err := io.ReadAll(resp.Body)
+		checkpoint, err := get(ctx, c, t.Log+"/checkpoint")
 		lines := strings.SplitN(string(checkpoint), "\n", 3)
 		if err != nil || len(lines) < 3 {
 			return
