@@ -70,13 +70,12 @@ func Credential(ekPublic, name, secret []byte) (blob, encrypted []byte, err erro
 func (ak *AK) Activate(ek *AK, blob, encrypted []byte) ([]byte, error) {
 	ak.tpm.t.Helper()
 	byEndorsement := func(t transport.TPM, s tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
-		_, err := tpm2.PolicySecret{
-			AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)}, PolicySession: s, NonceTPM: nonce,
-		}.Execute(t)
+		endorsement := withPassword(tpm2.NamedHandle{Handle: tpm2.TPMRHEndorsement})
+		_, err := tpm2.PolicySecret{AuthHandle: endorsement, PolicySession: s, NonceTPM: nonce}.Execute(t)
 		return err
 	}
 	rsp, err := tpm2.ActivateCredential{
-		ActivateHandle: tpm2.AuthHandle{Handle: ak.Handle.Handle, Name: ak.Handle.Name, Auth: tpm2.PasswordAuth(nil)},
+		ActivateHandle: withPassword(ak.Handle),
 		KeyHandle:      tpm2.AuthHandle{Handle: ek.Handle.Handle, Name: ek.Handle.Name, Auth: tpm2.Policy(tpm2.TPMAlgSHA256, 16, byEndorsement)},
 		CredentialBlob: tpm2.TPM2BIDObject{Buffer: blob}, Secret: tpm2.TPM2BEncryptedSecret{Buffer: encrypted},
 	}.Execute(ak.tpm)
@@ -90,10 +89,7 @@ func (ak *AK) Activate(ek *AK, blob, encrypted []byte) ([]byte, error) {
 func (v *TPM) Loaded() (handles []tpm2.TPMHandle) {
 	v.t.Helper()
 	for _, first := range []uint32{0x80000000, 0x02000000} { // TPM_HT_TRANSIENT, TPM_HT_LOADED_SESSION
-		rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 16}.Execute(v)
-		if err != nil {
-			v.t.Fatalf("TPM2_GetCapability: %v", err)
-		}
+		rsp := do(v, tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 16})
 		list, err := rsp.CapabilityData.Data.Handles()
 		if err != nil {
 			v.t.Fatalf("TPM2_GetCapability: %v", err)
@@ -108,8 +104,6 @@ func (v *TPM) Loaded() (handles []tpm2.TPMHandle) {
 func (v *TPM) Unload() {
 	v.t.Helper()
 	for _, h := range v.Loaded() {
-		if _, err := (tpm2.FlushContext{FlushHandle: h}).Execute(v); err != nil {
-			v.t.Fatalf("TPM2_FlushContext: %v", err)
-		}
+		do(v, tpm2.FlushContext{FlushHandle: h})
 	}
 }

@@ -76,6 +76,23 @@ func (v *TPM) connect() {
 	}
 }
 
+// do executes a command that the TPM is not to refuse.
+func do[R any](v *TPM, cmd interface {
+	Execute(transport.TPM, ...tpm2.Session) (*R, error)
+}) *R {
+	v.t.Helper()
+	rsp, err := cmd.Execute(v)
+	if err != nil {
+		v.t.Fatalf("%T: %v", cmd, err)
+	}
+	return rsp
+}
+
+// withPassword names what a command is about, with its (empty) password.
+func withPassword(of tpm2.NamedHandle) tpm2.AuthHandle {
+	return tpm2.AuthHandle{Handle: of.Handle, Name: of.Name, Auth: tpm2.PasswordAuth(nil)}
+}
+
 // Commands of swtpm's control channel (swtpm_ioctls(3)).
 const (
 	cmdInit        = 2 // a power cycle
@@ -115,14 +132,7 @@ func command(code uint32) []byte { return binary.BigEndian.AppendUint32(nil, cod
 func (v *TPM) Reset() {
 	v.t.Helper()
 	v.control(binary.BigEndian.AppendUint32(command(cmdInit), 0)) // no flags: state is kept
-	v.startup()
-}
-
-func (v *TPM) startup() {
-	v.t.Helper()
-	if _, err := (tpm2.Startup{StartupType: tpm2.TPMSUClear}).Execute(v); err != nil {
-		v.t.Fatalf("TPM2_Startup: %v", err)
-	}
+	do(v, tpm2.Startup{StartupType: tpm2.TPMSUClear})
 }
 
 // Template returns the template of a restricted attestation key: ECDSA on P-256, or RSASSA with
@@ -168,27 +178,18 @@ func (v *TPM) Create(template tpm2.TPMTPublic) *AK {
 // CreateIn makes a primary key of a hierarchy.
 func (v *TPM) CreateIn(hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) *AK {
 	v.t.Helper()
-	rsp, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)}, InPublic: tpm2.New2B(template),
-	}.Execute(v)
-	if err != nil {
-		v.t.Fatalf("TPM2_CreatePrimary: %v", err)
-	}
+	rsp := do(v, tpm2.CreatePrimary{
+		PrimaryHandle: withPassword(tpm2.NamedHandle{Handle: hierarchy}), InPublic: tpm2.New2B(template),
+	})
 	return v.key(rsp.ObjectHandle, rsp.Name, rsp.OutPublic)
 }
 
 // CreateUnder makes a key under a storage key, and loads it.
 func (v *TPM) CreateUnder(parent *AK, template tpm2.TPMTPublic) *AK {
 	v.t.Helper()
-	handle := tpm2.AuthHandle{Handle: parent.Handle.Handle, Name: parent.Handle.Name, Auth: tpm2.PasswordAuth(nil)}
-	made, err := tpm2.Create{ParentHandle: handle, InPublic: tpm2.New2B(template)}.Execute(v)
-	if err != nil {
-		v.t.Fatalf("TPM2_Create: %v", err)
-	}
-	rsp, err := tpm2.Load{ParentHandle: handle, InPrivate: made.OutPrivate, InPublic: made.OutPublic}.Execute(v)
-	if err != nil {
-		v.t.Fatalf("TPM2_Load: %v", err)
-	}
+	handle := withPassword(parent.Handle)
+	made := do(v, tpm2.Create{ParentHandle: handle, InPublic: tpm2.New2B(template)})
+	rsp := do(v, tpm2.Load{ParentHandle: handle, InPrivate: made.OutPrivate, InPublic: made.OutPublic})
 	return v.key(rsp.ObjectHandle, rsp.Name, made.OutPublic)
 }
 
@@ -204,30 +205,21 @@ func (v *TPM) key(handle tpm2.TPMHandle, name tpm2.TPM2BName, public tpm2.TPM2BP
 // Flush unloads a key: a TPM holds three.
 func (ak *AK) Flush() {
 	ak.tpm.t.Helper()
-	if _, err := (tpm2.FlushContext{FlushHandle: ak.Handle.Handle}).Execute(ak.tpm); err != nil {
-		ak.tpm.t.Fatalf("TPM2_FlushContext: %v", err)
-	}
+	do(ak.tpm, tpm2.FlushContext{FlushHandle: ak.Handle.Handle})
 }
 
 // QualifiedName returns what TPM2_ReadPublic says of the key's place in the tree.
 func (ak *AK) QualifiedName() []byte {
 	ak.tpm.t.Helper()
-	rsp, err := tpm2.ReadPublic{ObjectHandle: ak.Handle.Handle}.Execute(ak.tpm)
-	if err != nil {
-		ak.tpm.t.Fatalf("TPM2_ReadPublic: %v", err)
-	}
-	return rsp.QualifiedName.Buffer
+	return do(ak.tpm, tpm2.ReadPublic{ObjectHandle: ak.Handle.Handle}).QualifiedName.Buffer
 }
 
 // Extend extends a PCR of all banks with the digest of data.
 func (v *TPM) Extend(pcr uint32, data []byte) {
 	v.t.Helper()
-	_, err := tpm2.PCREvent{
-		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)}, EventData: tpm2.TPM2BEvent{Buffer: data},
-	}.Execute(v)
-	if err != nil {
-		v.t.Fatalf("TPM2_PCR_Event: %v", err)
-	}
+	do(v, tpm2.PCREvent{
+		PCRHandle: withPassword(tpm2.NamedHandle{Handle: tpm2.TPMHandle(pcr)}), EventData: tpm2.TPM2BEvent{Buffer: data},
+	})
 }
 
 // A Selection is a bank and its registers.
@@ -244,14 +236,8 @@ func (v *TPM) PolicyPCR(list ...Selection) []byte {
 		v.t.Fatalf("TPM2_StartAuthSession: %v", err)
 	}
 	defer closeSession() // it ends with the TPM in any case
-	if _, err := (tpm2.PolicyPCR{PolicySession: session.Handle(), Pcrs: selectionOf(list)}).Execute(v); err != nil {
-		v.t.Fatalf("TPM2_PolicyPCR: %v", err)
-	}
-	rsp, err := tpm2.PolicyGetDigest{PolicySession: session.Handle()}.Execute(v)
-	if err != nil {
-		v.t.Fatalf("TPM2_PolicyGetDigest: %v", err)
-	}
-	return rsp.PolicyDigest.Buffer
+	do(v, tpm2.PolicyPCR{PolicySession: session.Handle(), Pcrs: selectionOf(list)})
+	return do(v, tpm2.PolicyGetDigest{PolicySession: session.Handle()}).PolicyDigest.Buffer
 }
 
 func selectionOf(list []Selection) tpm2.TPMLPCRSelection {
@@ -293,9 +279,9 @@ func (ak *AK) quote(auth tpm2.Session, extraData []byte, list []Selection) (item
 // Read returns a register's value.
 func (v *TPM) Read(alg tpm2.TPMAlgID, pcr uint) []byte {
 	v.t.Helper()
-	rsp, err := tpm2.PCRRead{PCRSelectionIn: selectionOf([]Selection{{alg, []uint{pcr}}})}.Execute(v)
-	if err != nil || len(rsp.PCRValues.Digests) != 1 {
-		v.t.Fatalf("TPM2_PCR_Read: %v", err)
+	rsp := do(v, tpm2.PCRRead{PCRSelectionIn: selectionOf([]Selection{{alg, []uint{pcr}}})})
+	if len(rsp.PCRValues.Digests) != 1 {
+		v.t.Fatalf("the TPM has no PCR %d of bank %d", pcr, alg)
 	}
 	return rsp.PCRValues.Digests[0].Buffer
 }
@@ -307,10 +293,5 @@ func (v *TPM) ExtendDigests(pcr uint32, digests map[tpm2.TPMAlgID][]byte) {
 	for alg, d := range digests {
 		list.Digests = append(list.Digests, tpm2.TPMTHA{HashAlg: alg, Digest: d})
 	}
-	_, err := tpm2.PCRExtend{
-		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)}, Digests: list,
-	}.Execute(v)
-	if err != nil {
-		v.t.Fatalf("TPM2_PCR_Extend: %v", err)
-	}
+	do(v, tpm2.PCRExtend{PCRHandle: withPassword(tpm2.NamedHandle{Handle: tpm2.TPMHandle(pcr)}), Digests: list})
 }
