@@ -67,7 +67,7 @@ func (s *cloudStage) actEndorse(ctx context.Context) error {
 func (s *cloudStage) actRevoke(ctx context.Context) error {
 	s.act("What was vouched for is taken back, as of a date")
 	chip, since := chipOf(s.cloud.VMs[2].Platform().PPID), s.now().Add(-revokedAs).Truncate(time.Second).UTC()
-	later, number, err := s.proof(ctx, s.cloud.VMs[2])
+	later, err := s.submit(ctx, s.cloud.VMs[2].Prove)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *cloudStage) actRevoke(ctx context.Context) error {
 		return err
 	}
 	s.line("frozen", "entry %d: %q is under investigation, say two members", n, "rack 3")
-	if err := s.holdTo(ctx, "a client whom the alliance convinces refuses all proofs of it", later, false, n); err != nil {
+	if err := s.holdTo(ctx, "a client whom the alliance convinces refuses all proofs of it", later.Receipt, false, n); err != nil {
 		return err
 	}
 	if n, err = s.state(ctx, poclog.Statement{Type: poclog.Revoke, Subject: chip, Since: since, Reason: "machine-compromised"}); err != nil {
@@ -89,7 +89,7 @@ func (s *cloudStage) actRevoke(ctx context.Context) error {
 	if err := s.holdTo(ctx, fmt.Sprintf("its proof of twelve days ago, entry %d, stays good, offline", s.numbers[2]), s.receipts[2], true, n); err != nil {
 		return err
 	}
-	return s.holdTo(ctx, fmt.Sprintf("its proof of today, entry %d", number), later, false, n)
+	return s.holdTo(ctx, fmt.Sprintf("its proof of today, entry %d", later.Verdict.Index), later.Receipt, false, n)
 }
 
 // holdTo holds a receipt to a dossier of its log that has entry n, as a client does who pins the

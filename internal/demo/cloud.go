@@ -24,6 +24,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/endorser"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/page"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/log"
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
@@ -41,7 +42,6 @@ type cloudStage struct {
 	dir       string
 	witnesses []string // addresses
 	auditor   *audit.Auditor
-	stops     []func() error
 	logOnly   string // tlog-policy of the log's keys alone
 	receipts  [][]byte
 	numbers   []uint64     // of their entries
@@ -63,15 +63,6 @@ func (s *cloudStage) serveOn(h http.Handler) (url string, err error) {
 	go func() { _ = srv.Serve(l) }() // Close ends it
 	s.stops = append(s.stops, srv.Close)
 	return "http://" + l.Addr().String(), nil
-}
-
-// stop ends everything, the log before its witnesses.
-func (s *cloudStage) stop() error {
-	var err error
-	for i := len(s.stops) - 1; i >= 0; i-- {
-		err = errors.Join(err, s.stops[i]())
-	}
-	return err
 }
 
 // openCloud builds the laboratory cloud, three witnesses, and the log.
@@ -200,27 +191,11 @@ func (s *cloudStage) audited(ctx context.Context, file []byte) error {
 			s.line("audited", "`poclog refresh` moved the receipt to a checkpoint that the auditor signed; entry and times did not move")
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
+		if err := pause.For(ctx, 100*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("the receipt did not become audited: %w", err)
-}
-
-// submission is evidence with today's collateral.
-func (s *cloudStage) submission(b *poclog.Bundle) (*poclog.Submission, error) {
-	c, err := s.cloud.Collateral(chip.CollateralOptions{At: s.now().AddDate(0, 0, -1)})
-	if err != nil {
-		return nil, err
-	}
-	sub := new(poclog.Submission)
-	if sub.Bundle, err = b.Marshal(); err != nil {
-		return nil, err
-	}
-	sub.Collateral, err = c.Marshal()
-	return sub, err
 }
 
 // actCloud shows proofs of level 2, and proxies that fail.
@@ -249,48 +224,43 @@ func (s *cloudStage) actCloud(ctx context.Context) error {
 	return s.audited(ctx, s.receipts[0])
 }
 
-func (s *cloudStage) challenge(ctx context.Context) (*poclog.Challenge, error) {
+// submit logs the evidence that answers a challenge, with today's collateral.
+func (s *cloudStage) submit(ctx context.Context, answer func(*poclog.Challenge) (*poclog.Bundle, error)) (*client.Submitted, error) {
 	ch, err := s.log.Challenge(ctx, poclog.GCETDXvTPM, poclog.Sum([]byte("the VM's TLS key")))
+	if err != nil {
+		return nil, err
+	}
 	s.cloud.Advance(s.now().Sub(s.cloud.Now))
-	return ch, err
-}
-
-// proof has a VM prove itself, and returns the receipt with the number of its entry.
-func (s *cloudStage) proof(ctx context.Context, vm *gce.VM) (file []byte, number uint64, err error) {
-	ch, err := s.challenge(ctx)
+	b, err := answer(ch)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	b, err := vm.Prove(ch)
+	col, err := s.cloud.Collateral(chip.CollateralOptions{At: s.now().AddDate(0, 0, -1)})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	sub, err := s.submission(b)
+	sub, err := submission(b, col)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	got, err := s.log.Submit(ctx, sub)
-	if err != nil {
-		return nil, 0, err
-	}
-	return got.Receipt, got.Verdict.Index, nil
+	return s.log.Submit(ctx, sub)
 }
 
 // prove has a VM prove itself, and checks the receipt offline.
 func (s *cloudStage) prove(ctx context.Context, vm *gce.VM, zone, remark string) error {
-	file, number, err := s.proof(ctx, vm)
+	got, err := s.submit(ctx, vm.Prove)
 	if err != nil {
 		return err
 	}
 	key := poclog.Sum([]byte("the VM's TLS key"))
-	v, err := receipt.Check(file, s.policy, s.now(), receipt.Demands{
+	v, err := receipt.Check(got.Receipt, s.policy, s.now(), receipt.Demands{
 		UnsafeRealm: poclog.Lab, Place: "gce/" + zone, UserData: &key, MaxAge: 10 * time.Minute, MaxInterval: 10 * time.Minute,
 	})
 	if err != nil {
 		return fmt.Errorf("offline: %w", err)
 	}
-	s.receipts, s.numbers = append(s.receipts, file), append(s.numbers, number)
-	s.line("level 2", "entry %d: %s on %s…%s", number, zone, string(v.Entry.Chip())[:30], remark)
+	s.receipts, s.numbers = append(s.receipts, got.Receipt), append(s.numbers, got.Verdict.Index)
+	s.line("level 2", "entry %d: %s on %s…%s", got.Verdict.Index, zone, string(v.Entry.Chip())[:30], remark)
 	if remark == "" {
 		s.line("", "└ %d checks passed; made between %s and %s, say %s", len(v.Entry.Checks), v.T1.Time.Format("15:04:05"), v.T2.Time.Format("15:04:05"), strings.Join(v.Witnesses, ", "))
 	}
@@ -308,10 +278,8 @@ func (s *cloudStage) pass(ctx context.Context) error {
 		if t1, known := cp.View.NotBefore(); known && time.Since(t1) < time.Minute {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
+		if err := pause.For(ctx, 100*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return errors.New("the log publishes no checkpoint of now")
@@ -338,19 +306,7 @@ func (s *cloudStage) frankenstein(ctx context.Context, victim, rented *gce.VM) e
 			return patch(home, rented.TD(ch.ReportData(rented.TPM.Public)), rented, ch)
 		}},
 	} {
-		ch, err := s.challenge(ctx)
-		if err != nil {
-			return err
-		}
-		b, err := try.forge(ch)
-		if err != nil {
-			return err
-		}
-		sub, err := s.submission(b)
-		if err != nil {
-			return err
-		}
-		_, err = s.log.Submit(ctx, sub)
+		_, err := s.submit(ctx, try.forge)
 		if err := s.expectRefusal(try.what, err, try.check); err != nil {
 			return err
 		}

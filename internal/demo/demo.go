@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,7 @@ type stage struct {
 	policy *tlogpolicy.Policy
 	client *client.Client
 	acts   int
+	stops  []func() error // end what runs, in the reverse order
 
 	width    int
 	software string
@@ -67,28 +69,21 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	s := &stage{w: cfg.Out, width: cfg.Width, dir: dir, software: cfg.Software}
 	s.say("A confidential VM's quote says what runs, and on which genuine chip. It never says where the chip stands.",
 		"A Proof of Cloud adds that, and a log makes it public: nobody can use one chip, key or quote twice unseen.")
-	stop, err := s.openLog(ctx)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := play(ctx, s.openLog, s.actRealEvidence, s.actForgeries); err != nil {
+		return err
+	}
+	c, err := s.openCloud(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	for _, act := range []func(context.Context) error{s.actRealEvidence, s.actForgeries} {
-		if err := act(ctx); err != nil {
-			return err
-		}
+	if err := play(ctx, c.actCloud, c.actEndorse, c.actHistory, c.actMonitor, c.actDossier, c.actRevoke); err != nil {
+		return err
 	}
-	c, err := s.playCloud(ctx)
-	if c != nil {
-		defer func() { err = errors.Join(err, c.stop()) }()
-	}
+	explorer, err := c.explore(ctx)
 	if err != nil {
 		return err
 	}
-	explorer, stopExplorer, err := c.explore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stopExplorer()) }()
 	if cfg.Once {
 		s.say("Everything was as told.")
 		return nil
@@ -108,17 +103,22 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// playCloud plays the acts that need a cloud and witnesses, which it leaves running.
-func (s *stage) playCloud(ctx context.Context) (c *cloudStage, err error) {
-	if c, err = s.openCloud(ctx); err != nil {
-		return c, err
-	}
-	for _, act := range []func(context.Context) error{c.actCloud, c.actEndorse, c.actHistory, c.actMonitor, c.actDossier, c.actRevoke} {
+func play(ctx context.Context, acts ...func(context.Context) error) error {
+	for _, act := range acts {
 		if err := act(ctx); err != nil {
-			return c, err
+			return err
 		}
 	}
-	return c, nil
+	return nil
+}
+
+// stop ends everything, each log before its witnesses.
+func (s *stage) stop() error {
+	var err error
+	for _, stop := range slices.Backward(s.stops) {
+		err = errors.Join(err, stop())
+	}
+	return err
 }
 
 func (s *stage) say(lines ...string) {
@@ -150,47 +150,45 @@ func (s *stage) line(mark, format string, args ...any) {
 }
 
 // openLog makes the demonstration's log and serves it.
-func (s *stage) openLog(ctx context.Context) (stop func() error, err error) {
+func (s *stage) openLog(ctx context.Context) error {
 	dir := filepath.Join(s.dir, "log")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, &SetupError{err}
+		return &SetupError{err}
 	}
 	s.url = "http://" + listener.Addr().String()
 	if err := log.Init(dir, log.InitOptions{Origin: "demo.poclog.example/" + time.Now().UTC().Format("2006"), URL: s.url, Policy: profile.DefaultPolicy(true)}); err != nil {
-		return nil, err
+		return err
 	}
 	svc, err := log.Open(ctx, dir, log.Config{Software: s.software, Logger: slog.New(slog.DiscardHandler), CheckpointInterval: 200 * time.Millisecond})
 	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "policy.txt"))
-	if err != nil {
-		return nil, err
-	}
-	if s.policy, err = tlogpolicy.Parse(text); err != nil {
-		return nil, err
-	}
-	if s.client, err = client.New(client.Config{URL: s.url, Policy: s.policy}); err != nil {
-		return nil, err
+		return err
 	}
 	srv := &http.Server{Handler: svc.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = srv.Serve(listener) }() // Shutdown ends it, and Close says what went wrong
-	return func() error {
+	s.stops = append(s.stops, func() error {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return errors.Join(srv.Shutdown(end), svc.Close(end))
-	}, nil
+	})
+	text, err := os.ReadFile(filepath.Join(dir, "policy.txt"))
+	if err != nil {
+		return err
+	}
+	if s.policy, err = tlogpolicy.Parse(text); err != nil {
+		return err
+	}
+	s.client, err = client.New(client.Config{URL: s.url, Policy: s.policy})
+	return err
 }
 
 // expectRefusal holds a step to its promise: this is refused, by this check.
 func (s *stage) expectRefusal(what string, err error, check verify.Check) error {
-	var p *client.Problem
 	got := verify.Check("")
 	detail := ""
 	if c, ok := verify.CheckOf(err); ok {
 		got, detail = c, err.Error()
-	} else if errors.As(err, &p) {
+	} else if p, ok := errors.AsType[*client.Problem](err); ok {
 		got, detail = verify.Check(p.Check), p.Check+": "+p.Detail
 	}
 	if err == nil || got != check {
@@ -217,8 +215,18 @@ func shorten(s string) string {
 	return s
 }
 
-// flip changes one bit of an item at an offset, and returns the bundle's file.
-func flip(b *poclog.Bundle, item poclog.Item, offset int) ([]byte, error) {
+// submission is evidence with its collateral, if it has any.
+func submission(b *poclog.Bundle, c *poclog.Collateral) (*poclog.Submission, error) {
+	sub := new(poclog.Submission)
+	var err error
+	if sub.Bundle, err = b.Marshal(); err == nil && c != nil {
+		sub.Collateral, err = c.Marshal()
+	}
+	return sub, err
+}
+
+// flip returns a bundle with one other bit in an item, at an offset.
+func flip(b *poclog.Bundle, item poclog.Item, offset int) *poclog.Bundle {
 	c := b.Clone()
 	changed := bytes.Clone(c.Get(item))
 	if offset < 0 {
@@ -226,5 +234,5 @@ func flip(b *poclog.Bundle, item poclog.Item, offset int) ([]byte, error) {
 	}
 	changed[offset] ^= 1
 	c.Set(item, changed)
-	return c.Marshal()
+	return c
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/dossier"
 	"github.com/poclog/poclog/verify/index"
 	"github.com/poclog/poclog/verify/receipt"
@@ -92,10 +93,8 @@ func (s *cloudStage) answered(ctx context.Context, of client.DossierOf, demands 
 				return d, a, nil
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("no audited dossier of %s: %w", of.Names[0], errors.Join(context.Cause(ctx), err))
-		case <-time.After(100 * time.Millisecond):
+		if ended := pause.For(ctx, 100*time.Millisecond); ended != nil {
+			return nil, nil, fmt.Errorf("no audited dossier of %s: %w", of.Names[0], errors.Join(ended, err))
 		}
 	}
 }

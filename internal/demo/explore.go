@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,22 +18,23 @@ import (
 
 // explore has the monitor read the last entries and serves what it knows to browsers, once that
 // shows the contradiction and what was revoked.
-func (s *cloudStage) explore(ctx context.Context) (url string, stop func() error, err error) {
+func (s *cloudStage) explore(ctx context.Context) (url string, err error) {
 	dir := filepath.Join(s.stage.dir, "monitor")
 	m, err := monitor.Open(dir, monitor.Config{Agent: s.software})
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
+	s.stops = append(s.stops, m.Close)
 	pins, err := s.pins()
-	if err == nil {
-		_, err = m.Run(ctx, monitor.Options{Once: true})
-	}
 	if err != nil {
-		return "", nil, errors.Join(err, m.Close())
+		return "", err
+	}
+	if _, err = m.Run(ctx, monitor.Options{Once: true}); err != nil {
+		return "", err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, errors.Join(&SetupError{err}, m.Close())
+		return "", &SetupError{err}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -48,17 +48,17 @@ func (s *cloudStage) explore(ctx context.Context) (url string, stop func() error
 		},
 	}
 	go func() { ended <- web.NewServer(m, cfg).Serve(ctx, l) }()
-	stop = func() error {
+	s.stops = append(s.stops, func() error {
 		cancel()
-		return errors.Join(<-ended, m.Close())
-	}
+		return <-ended
+	})
 	url = "http://" + l.Addr().String() + "/"
 	for path, text := range map[string]string{"chips": "claimed twice", "registrars": s.alliance.Name, "id/" + string(chipOf(s.cloud.VMs[2].Platform().PPID)): "revoked since"} {
 		if err := shows(ctx, url+path, text); err != nil {
-			return "", nil, errors.Join(err, stop())
+			return "", err
 		}
 	}
-	return url, stop, nil
+	return url, nil
 }
 
 // shows gets a page that must have a text.

@@ -98,19 +98,9 @@ func (s *cloudStage) cloneChassis(ctx context.Context) error {
 		return err
 	}
 	s.cloud.Registry.List(stolen.PPID, away.Zone, s.cloud.Now)
-	ch, err := s.challenge(ctx)
-	if err != nil {
-		return err
-	}
-	b, err := patch(stolen, rented.TD(ch.ReportData(rented.TPM.Public)), rented, ch)
-	if err != nil {
-		return err
-	}
-	sub, err := s.submission(b)
-	if err != nil {
-		return err
-	}
-	got, err := s.log.Submit(ctx, sub)
+	got, err := s.submit(ctx, func(ch *poclog.Challenge) (*poclog.Bundle, error) {
+		return patch(stolen, rented.TD(ch.ReportData(rented.TPM.Public)), rented, ch)
+	})
 	if err != nil {
 		return fmt.Errorf("the clone's proof: %w", err)
 	}

@@ -65,16 +65,11 @@ func (s *stage) actRealEvidence(ctx context.Context) error {
 
 func (s *stage) logCapture(ctx context.Context, c capture) error {
 	s.say("  " + c.what)
-	sub := &poclog.Submission{Judged: c.at}
-	var err error
-	if sub.Bundle, err = c.bundle.Marshal(); err != nil {
+	sub, err := submission(c.bundle, c.collateral)
+	if err != nil {
 		return err
 	}
-	if c.collateral != nil {
-		if sub.Collateral, err = c.collateral.Marshal(); err != nil {
-			return err
-		}
-	}
+	sub.Judged = c.at
 	begun := time.Now()
 	got, err := s.client.Submit(ctx, sub)
 	if err != nil {
@@ -126,16 +121,11 @@ func (s *stage) actForgeries(ctx context.Context) error {
 		)
 	}
 	for _, f := range forgeries {
-		file, err := flip(list[0].bundle, f.item, f.offset)
+		sub, err := submission(flip(list[0].bundle, f.item, f.offset), list[0].collateral)
 		if err != nil {
 			return err
 		}
-		sub := &poclog.Submission{Bundle: file, Judged: list[0].at}
-		if list[0].collateral != nil {
-			if sub.Collateral, err = list[0].collateral.Marshal(); err != nil {
-				return err
-			}
-		}
+		sub.Judged = list[0].at
 		_, err = s.client.Submit(ctx, sub)
 		if err := s.expectRefusal(f.what, err, f.check); err != nil {
 			return err
