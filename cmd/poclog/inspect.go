@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -37,15 +36,15 @@ func newInspectCmd() *cobra.Command {
 				}
 				return extract(cmd, file, poclog.Item(item))
 			}
-			shown, err := inspect(file)
+			s, everything, err := inspect(file)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			if !asJSON {
-				summaryOf(file).print(cmd.OutOrStdout(), args[0])
+				s.print(cmd.OutOrStdout(), args[0])
 				return nil
 			}
-			return printJSON(cmd.OutOrStdout(), shown)
+			return printJSON(cmd.OutOrStdout(), everything)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
@@ -66,148 +65,75 @@ func extract(cmd *cobra.Command, file []byte, item poclog.Item) error {
 	return err
 }
 
+// A view is a kind of file: how it is known, what it is, and how it is shown. Show adds to the
+// summary, and returns everything.
+type view struct {
+	is   func(file []byte) bool
+	kind string
+	show func(s *summary, file []byte) (everything any, err error)
+}
+
+// views are the kinds of files, but for statements and what nothing but a parser knows.
+var views = []view{
+	{begins(receiptStart), "", (*summary).receipt},
+	{begins(bundleStart), "a bundle: evidence of one machine", (*summary).bundle},
+	{poclog.IsEnvelope, "", (*summary).envelope},
+	{begins(`{"v":1,"items":`), "collateral: what manufacturers and registries publish", (*summary).collateral},
+	{poclog.IsDossier, "a dossier: everything that a log says of some names", (*summary).dossier},
+	{begins(contradictionStart), "a contradiction: entries that cannot all be honest", (*summary).contradiction},
+	{begins(`{"v":1,"auditor":`), "a note of exceptions: entries that an auditor could not see", asItIs(poclog.ParseExceptions, (*summary).exceptions)},
+	{begins(`{"v":1,"root":`), "an opening of a commitment: a machine of a private fleet", asItIs(poclog.ParseOpening, (*summary).opening)},
+	{begins(`{"v":1,"kind":`), "an entry of a log", asItIs(poclog.ParseLeaf, (*summary).leaf)},
+	{begins(submissionStart), "a submission: a bundle, as it is sent to a log", asItIs(poclog.ParseSubmission, (*summary).submission)},
+	{begins(splitViewStart), "a split view: two histories of one log", asItIs(receipt.ParseSplitView, (*summary).splitView)},
+	{isKind(importer.KindChallenge), "a challenge of a log", asItIs(poclog.ParseChallenge, (*summary).challenge)},
+	{isKind(importer.KindPolicy), "an appraisal policy: what is accepted as evidence", (*summary).policy},
+}
+
+func isKind(k importer.Kind) func(file []byte) bool {
+	return func(file []byte) bool { return importer.KindOf(file) == k }
+}
+
+// asItIs shows a file that is JSON.
+func asItIs[T any](parse func([]byte) (T, error), add func(*summary, T)) func(*summary, []byte) (any, error) {
+	return func(s *summary, file []byte) (any, error) {
+		v, err := parse(file)
+		if err != nil {
+			return nil, err
+		}
+		add(s, v)
+		return json.RawMessage(file), nil
+	}
+}
+
 // inspect recognises a file by its beginning and describes it.
-func inspect(file []byte) (any, error) {
-	if v, err := parseStated(file); v != nil {
-		return inspectStatement(v, err)
+func inspect(file []byte) (s *summary, everything any, err error) {
+	s = new(summary)
+	if v, err := parseStated(file); err != nil {
+		return nil, nil, err
+	} else if v != nil {
+		everything, err = s.statement(v)
+		return s, everything, err
 	}
-	switch {
-	case bytes.HasPrefix(file, []byte(receiptStart)):
-		return inspectReceipt(file)
-	case bytes.HasPrefix(file, []byte(bundleStart)):
-		return inspectBundle(file)
-	case poclog.IsEnvelope(file):
-		return inspectEnvelope(file)
-	case bytes.HasPrefix(file, []byte(`{"v":1,"items":`)):
-		return inspectCollateral(file)
-	case poclog.IsDossier(file):
-		return inspectDossier(file)
-	case bytes.HasPrefix(file, []byte(contradictionStart)):
-		return inspectContradiction(file)
-	case bytes.HasPrefix(file, []byte(`{"v":1,"auditor":`)):
-		if _, err := poclog.ParseExceptions(file); err != nil {
-			return nil, err
+	for _, v := range views {
+		if v.is(file) {
+			s.kind = v.kind
+			everything, err = v.show(s, file)
+			return s, everything, err
 		}
-		return json.RawMessage(file), nil
-	case bytes.HasPrefix(file, []byte(`{"v":1,"root":`)):
-		if _, err := poclog.ParseOpening(file); err != nil {
-			return nil, err
-		}
-		return json.RawMessage(file), nil
-	case bytes.HasPrefix(file, []byte(`{"v":1,"kind":`)):
-		if _, err := poclog.ParseLeaf(file); err != nil {
-			return nil, err
-		}
-		return json.RawMessage(file), nil
-	}
-	if shown, err := inspectInput(file); shown != nil || err != nil {
-		return shown, err
 	}
 	if cp, err := tlogpolicy.ParseCheckpoint(file); err == nil {
-		return map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "checkpoint": describeCheckpoint(file)}, nil
+		s.kind = "a checkpoint of a log"
+		s.checkpoint("log", file)
+		return s, map[string]any{"v": 1, "file": "checkpoint", "origin": cp.Origin, "checkpoint": describeCheckpoint(file)}, nil
 	}
 	if _, err := tlogpolicy.Parse(file); err == nil {
-		return nil, hint(errors.New("not a file of poclog's, but a tlog-policy"), "`poclog policy show FILE` says whom it trusts")
+		return nil, nil, hint(errors.New("not a file of poclog's, but a tlog-policy"), "`poclog policy show FILE` says whom it trusts")
 	}
 	if what := whatToDoWith[importer.KindOf(file)]; what != "" {
-		return nil, hint(fmt.Errorf("not a file of poclog's: it is %s", importer.KindOf(file)), "%s", what)
+		return nil, nil, hint(fmt.Errorf("not a file of poclog's: it is %s", importer.KindOf(file)), "%s", what)
 	}
-	return nil, hint(errors.New("not a file of poclog's"), "`poclog import` makes bundles of other tools' evidence")
-}
-
-// inspectInput shows files that commands take beside the evidence, which are JSON as they are; nil is
-// another file.
-func inspectInput(file []byte) (shown any, err error) {
-	switch kind := importer.KindOf(file); {
-	case bytes.HasPrefix(file, []byte(submissionStart)):
-		_, err = poclog.ParseSubmission(file)
-	case bytes.HasPrefix(file, []byte(splitViewStart)):
-		_, err = receipt.ParseSplitView(file)
-	case kind == importer.KindChallenge:
-		_, err = poclog.ParseChallenge(file)
-	case kind == importer.KindPolicy:
-		_, err = poclog.ParsePolicy(file)
-	default:
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return json.RawMessage(file), nil
-}
-
-// inspectStatement shows a statement and who signed it. The signatures are not verified: that needs
-// a registrar's keys.
-func inspectStatement(v *poclog.StatementEnvelope, err error) (any, error) {
-	if err != nil {
-		return nil, err
-	}
-	file, err := v.Statement.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	keys := []string{}
-	for _, s := range v.Signatures {
-		keys = append(keys, s.KeyID)
-	}
-	return map[string]any{"v": 1, "file": "statement", "statement": json.RawMessage(file), "sha256": poclog.Sum(file), "signed_by": keys}, nil
-}
-
-func inspectReceipt(file []byte) (any, error) {
-	r, err := poclog.ParseReceipt(file)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]any{"v": 1, "file": "receipt", "index": r.Index, "entry": shownLeaf(r.Entry), "proof_hashes": len(r.Inclusion.Hashes)}
-	for name, cp := range map[string][]byte{"checkpoint": r.Inclusion.Checkpoint, "challenge": r.Challenge} {
-		if len(cp) > 0 {
-			out[name] = describeCheckpoint(cp)
-		}
-	}
-	var notes []any
-	for _, n := range r.Exceptions {
-		if _, err := poclog.ParseExceptions(n); err != nil {
-			notes = append(notes, map[string]any{"error": err.Error()})
-			continue
-		}
-		notes = append(notes, json.RawMessage(n))
-	}
-	if len(notes) > 0 {
-		out["exceptions"] = notes
-	}
-	if r.First != nil {
-		out["first"] = describeCheckpoint(r.First.Checkpoint)
-	}
-	return out, nil
-}
-
-func inspectDossier(file []byte) (any, error) {
-	d, err := poclog.ParseDossier(file)
-	if err != nil {
-		return nil, err
-	}
-	type listed struct {
-		Name    string   `json:"name"`
-		Numbers []uint64 `json:"numbers,omitempty"`
-		Before  bool     `json:"not_from_the_first,omitempty"`
-	}
-	out := map[string]any{"v": 1, "file": "dossier", "checkpoint": describeCheckpoint(d.Checkpoint)}
-	var names []listed
-	for _, n := range d.Names {
-		names = append(names, listed{n.Name, n.Numbers, n.Before != nil})
-	}
-	entries := 0
-	for _, p := range d.Pages {
-		entries += len(p.Entries)
-	}
-	out["names"], out["entries"], out["pages"] = names, entries, len(d.Pages)
-	if out["index"], err = inspectReceipt(d.Index); err != nil {
-		return nil, err
-	}
-	if len(d.Since) > 0 {
-		out["since"] = describeCheckpoint(d.Since)
-	}
-	return out, nil
+	return nil, nil, hint(errors.New("not a file of poclog's"), "`poclog import` makes bundles of other tools' evidence")
 }
 
 // shownLeaf shows a leaf as the JSON that it is, or as text where it is none.
@@ -246,103 +172,15 @@ func signaturesOf(signed []byte) []signatureLine {
 	return signatures
 }
 
-func inspectBundle(file []byte) (any, error) {
-	b, err := poclog.ParseBundle(file)
-	if err != nil {
-		return nil, err
-	}
-	type item struct {
-		Item   poclog.Item   `json:"item"`
-		Size   int           `json:"size"`
-		SHA256 poclog.Digest `json:"sha256"`
-	}
-	var items []item
-	for _, i := range b.Items() {
-		items = append(items, item{i, len(b.Get(i)), poclog.Sum(b.Get(i))})
-	}
-	out := map[string]any{"v": 1, "file": "bundle", "sha256": poclog.Sum(file), "items": items}
-	if b.Has(poclog.ItemChallenge) {
-		out["challenge"] = json.RawMessage(b.Get(poclog.ItemChallenge))
-	}
-	return out, nil
-}
-
-// inspectContradiction shows the receipts, and names the evidence.
-func inspectContradiction(file []byte) (any, error) {
-	c, err := poclog.ParseContradiction(file)
-	if err != nil {
-		return nil, err
-	}
-	type evidence struct {
-		SHA256 poclog.Digest `json:"sha256"`
-		Size   int           `json:"size"`
-	}
-	var entries []any
-	files := []evidence{}
-	for i, s := range c.Claims {
-		shown, err := inspectReceipt(s.Receipt)
-		if err != nil {
-			return nil, fmt.Errorf("entry %d of the file: %w", i+1, err)
-		}
-		entries = append(entries, shown)
-	}
-	for _, f := range c.Evidence {
-		files = append(files, evidence{poclog.Sum(f), len(f)})
-	}
-	return map[string]any{"v": 1, "file": "contradiction", "rule": c.Rule, "policy": string(c.Policy), "receipts": entries, "evidence": files}, nil
-}
-
-func inspectEnvelope(file []byte) (any, error) {
-	v, err := poclog.ParseEnvelope(file)
-	if err != nil {
-		return nil, err
-	}
-	sub, err := v.Submission()
-	if err != nil {
-		return nil, err
-	}
-	bundle, err := inspectBundle(sub.Bundle)
-	if err != nil {
-		return nil, err
-	}
+// signersOf names the keys of signatures, which are not verified.
+func signersOf(list []poclog.Signature) []string {
 	keys := []string{}
-	for _, s := range v.Signatures {
+	for _, s := range list {
 		keys = append(keys, s.KeyID)
 	}
-	out := map[string]any{"v": 1, "file": "envelope", "sha256": poclog.Sum(file), "payload_type": v.PayloadType, "signed_by": keys, "bundle": bundle}
-	if len(sub.Collateral) > 0 {
-		if out["collateral"], err = inspectCollateral(sub.Collateral); err != nil {
-			return nil, err
-		}
-	}
-	if !sub.Judged.IsZero() {
-		out["judged"] = sub.Judged
-	}
-	return out, nil
+	return keys
 }
 
-func inspectCollateral(file []byte) (any, error) {
-	c, err := poclog.ParseCollateral(file)
-	if err != nil {
-		return nil, err
-	}
-	type item struct {
-		Kind poclog.CollateralKind `json:"kind"`
-		URL  string                `json:"url,omitempty"`
-		Size int                   `json:"size"`
-		Body json.RawMessage       `json:"body,omitempty"` // where it is JSON
-		Says any                   `json:"says,omitempty"` // of endorsements
-	}
-	var items []item
-	for _, it := range c.Items {
-		shown := item{Kind: it.Kind, URL: it.URL, Size: len(it.Body), Says: inspectEndorsement(&it)}
-		if json.Valid(it.Body) {
-			shown.Body = it.Body
-		}
-		items = append(items, shown)
-	}
-	return map[string]any{"v": 1, "file": "collateral", "sha256": poclog.Sum(file), "items": items}, nil
-}
 func itemNames(b *poclog.Bundle) string {
 	var names []string
 	for _, i := range b.Items() {

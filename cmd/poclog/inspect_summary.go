@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tdx"
@@ -37,60 +36,6 @@ func (s *summary) print(w io.Writer, path string) {
 	field(w, "all of it", "poclog inspect %s --json", path)
 }
 
-// summaryOf summarises a file that inspect has parsed; what cannot be read is left out.
-func summaryOf(file []byte) *summary {
-	s := new(summary)
-	if v, err := parseStated(file); v != nil && err == nil {
-		s.statement(v)
-		return s
-	}
-	begins := func(with string) bool { return bytes.HasPrefix(file, []byte(with)) }
-	switch kind := importer.KindOf(file); {
-	case begins(receiptStart):
-		s.receipt(file)
-	case begins(bundleStart):
-		s.kind = "a bundle: evidence of one machine"
-		s.bundle(file)
-	case begins(submissionStart), poclog.IsEnvelope(file):
-		s.submission(file)
-	case begins(splitViewStart):
-		s.splitView(file)
-	case poclog.IsDossier(file):
-		s.dossier(file)
-	case begins(contradictionStart):
-		s.contradiction(file)
-	case begins(`{"v":1,"kind":`):
-		s.kind = "an entry of a log"
-		s.leaf(file)
-	case kind == importer.KindCollateral:
-		s.collateral(file)
-	case kind == importer.KindChallenge:
-		s.challenge(file)
-	case kind == importer.KindPolicy:
-		s.policy(file)
-	default:
-		s.others(file)
-	}
-	return s
-}
-
-// others are files that are known by parsing them.
-func (s *summary) others(file []byte) {
-	if e, err := poclog.ParseExceptions(file); err == nil {
-		s.kind = "a note of exceptions: entries that an auditor could not see"
-		s.add("auditor", "%s", e.Auditor)
-		s.add("log", "%s at size %d", e.Origin, e.Size)
-		s.add("entries", "%s", strings.Trim(fmt.Sprint(e.Except), "[]"))
-	} else if o, err := poclog.ParseOpening(file); err == nil {
-		s.kind = "an opening of a commitment: a machine of a private fleet"
-		s.add("machine", "%s", o.Identity)
-		s.add("root", "%s", o.Root)
-	} else {
-		s.kind = "a checkpoint of a log"
-		s.checkpoint("log", file)
-	}
-}
-
 // checkpoint says whose tree it is, of what size, and who signed.
 func (s *summary) checkpoint(label string, signed []byte) {
 	cp, err := tlogpolicy.ParseCheckpoint(signed)
@@ -106,13 +51,13 @@ func (s *summary) checkpoint(label string, signed []byte) {
 	s.add(label, "%s at size %d, with signatures of %s", cp.Origin, cp.Size, strings.Join(names, ", "))
 }
 
-func (s *summary) receipt(file []byte) {
+func (s *summary) receipt(file []byte) (any, error) {
 	r, err := poclog.ParseReceipt(file)
 	if err != nil {
-		return
+		return nil, err
 	}
 	s.kind = fmt.Sprintf("a receipt of entry %d", r.Index)
-	s.leaf(r.Entry)
+	s.entry(r.Entry)
 	s.checkpoint("log", r.Inclusion.Checkpoint)
 	if len(r.Challenge) > 0 {
 		s.checkpoint("challenge", r.Challenge)
@@ -120,14 +65,45 @@ func (s *summary) receipt(file []byte) {
 	if r.First != nil {
 		s.checkpoint("first", r.First.Checkpoint)
 	}
+	return shownReceipt(r), nil
+}
+
+func shownReceipt(r *poclog.Receipt) any {
+	out := map[string]any{"v": 1, "file": "receipt", "index": r.Index, "entry": shownLeaf(r.Entry), "proof_hashes": len(r.Inclusion.Hashes)}
+	for name, cp := range map[string][]byte{"checkpoint": r.Inclusion.Checkpoint, "challenge": r.Challenge} {
+		if len(cp) > 0 {
+			out[name] = describeCheckpoint(cp)
+		}
+	}
+	var notes []any
+	for _, n := range r.Exceptions {
+		if _, err := poclog.ParseExceptions(n); err != nil {
+			notes = append(notes, map[string]any{"error": err.Error()})
+			continue
+		}
+		notes = append(notes, json.RawMessage(n))
+	}
+	if len(notes) > 0 {
+		out["exceptions"] = notes
+	}
+	if r.First != nil {
+		out["first"] = describeCheckpoint(r.First.Checkpoint)
+	}
+	return out
+}
+
+func (s *summary) entry(leaf []byte) {
+	l, err := poclog.ParseLeaf(leaf)
+	if err != nil {
+		s.add("entry", "malformed: %v", err)
+		return
+	}
+	s.leaf(l)
 }
 
 // leaf says what an entry claims.
-func (s *summary) leaf(entry []byte) {
-	l, err := poclog.ParseLeaf(entry)
+func (s *summary) leaf(l poclog.Leaf) {
 	switch {
-	case err != nil:
-		s.add("entry", "malformed: %v", err)
 	case l.Proof != nil:
 		e := l.Proof
 		s.add("entry", "proof of profile %s, level %d, realm %s, appraised %s", e.Profile, e.Level, e.Realm, stamp(e.Appraised))
@@ -147,10 +123,17 @@ func (s *summary) leaf(entry []byte) {
 	}
 }
 
-func (s *summary) statement(v *poclog.StatementEnvelope) {
+// statement shows a statement and who signed it. The signatures are not verified: that needs a
+// registrar's keys.
+func (s *summary) statement(v *poclog.StatementEnvelope) (any, error) {
 	s.kind = "a statement of a registrar"
 	s.stated(&v.Statement)
 	s.add("signatures", "%d", len(v.Signatures))
+	file, err := v.Statement.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"v": 1, "file": "statement", "statement": json.RawMessage(file), "sha256": poclog.Sum(file), "signed_by": signersOf(v.Signatures)}, nil
 }
 
 func (s *summary) stated(v *poclog.Statement) {
@@ -160,10 +143,10 @@ func (s *summary) stated(v *poclog.Statement) {
 	}
 }
 
-func (s *summary) bundle(file []byte) {
+func (s *summary) bundle(file []byte) (any, error) {
 	b, err := poclog.ParseBundle(file)
 	if err != nil {
-		return
+		return nil, err
 	}
 	if p, err := profile.Of(b); err == nil {
 		s.add("profile", "%s", p)
@@ -176,90 +159,176 @@ func (s *summary) bundle(file []byte) {
 	} else {
 		s.add("challenge", "none: it is historical evidence")
 	}
+	type item struct {
+		Item   poclog.Item   `json:"item"`
+		Size   int           `json:"size"`
+		SHA256 poclog.Digest `json:"sha256"`
+	}
+	var items []item
+	for _, i := range b.Items() {
+		items = append(items, item{i, len(b.Get(i)), poclog.Sum(b.Get(i))})
+	}
+	out := map[string]any{"v": 1, "file": "bundle", "sha256": poclog.Sum(file), "items": items}
+	if b.Has(poclog.ItemChallenge) {
+		out["challenge"] = json.RawMessage(b.Get(poclog.ItemChallenge))
+	}
+	return out, nil
 }
 
-func (s *summary) submission(file []byte) {
-	s.kind = "a submission: a bundle, as it is sent to a log"
-	sub, err := poclog.ParseSubmission(file)
-	if v, verr := poclog.ParseEnvelope(file); verr == nil {
-		s.kind = fmt.Sprintf("an envelope: a bundle that publishers signed, with %d signatures", len(v.Signatures))
-		sub, err = v.Submission()
-	}
-	if err != nil {
-		return
-	}
-	s.bundle(sub.Bundle)
+func (s *summary) submission(sub *poclog.Submission) {
+	_, _ = s.bundle(sub.Bundle) // what is no bundle is left out
+	s.besideBundle(sub)
+}
+
+func (s *summary) besideBundle(sub *poclog.Submission) {
 	s.add("collateral", "%d bytes", len(sub.Collateral))
 	if !sub.Judged.IsZero() {
 		s.add("judged", "at %s, if the log takes that", stamp(sub.Judged))
 	}
 }
 
-func (s *summary) splitView(file []byte) {
-	s.kind = "a split view: two histories of one log"
-	if v, err := receipt.ParseSplitView(file); err == nil {
-		for _, cp := range [][]byte{v.A, v.B} {
-			s.checkpoint("history", cp)
+func (s *summary) envelope(file []byte) (any, error) {
+	v, err := poclog.ParseEnvelope(file)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := v.Submission()
+	if err != nil {
+		return nil, err
+	}
+	s.kind = fmt.Sprintf("an envelope: a bundle that publishers signed, with %d signatures", len(v.Signatures))
+	bundle, err := s.bundle(sub.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	s.besideBundle(sub)
+	out := map[string]any{"v": 1, "file": "envelope", "sha256": poclog.Sum(file), "payload_type": v.PayloadType, "signed_by": signersOf(v.Signatures), "bundle": bundle}
+	if len(sub.Collateral) > 0 {
+		if out["collateral"], err = new(summary).collateral(sub.Collateral); err != nil {
+			return nil, err
 		}
 	}
+	if !sub.Judged.IsZero() {
+		out["judged"] = sub.Judged
+	}
+	return out, nil
 }
 
-func (s *summary) dossier(file []byte) {
-	s.kind = "a dossier: everything that a log says of some names"
+func (s *summary) splitView(v *receipt.SplitView) {
+	s.checkpoint("history", v.A)
+	s.checkpoint("history", v.B)
+}
+
+func (s *summary) exceptions(e *poclog.Exceptions) {
+	s.add("auditor", "%s", e.Auditor)
+	s.add("log", "%s at size %d", e.Origin, e.Size)
+	s.add("entries", "%s", strings.Trim(fmt.Sprint(e.Except), "[]"))
+}
+
+func (s *summary) opening(o *poclog.Opening) {
+	s.add("machine", "%s", o.Identity)
+	s.add("root", "%s", o.Root)
+}
+
+func (s *summary) dossier(file []byte) (any, error) {
 	d, err := poclog.ParseDossier(file)
 	if err != nil {
-		return
+		return nil, err
 	}
 	s.checkpoint("complete", d.Checkpoint)
+	type listed struct {
+		Name    string   `json:"name"`
+		Numbers []uint64 `json:"numbers,omitempty"`
+		Before  bool     `json:"not_from_the_first,omitempty"`
+	}
+	var names []listed
 	for _, n := range d.Names {
 		s.add("name", "%s: %s", n.Name, counted(len(n.Numbers), "entry", "entries"))
+		names = append(names, listed{n.Name, n.Numbers, n.Before != nil})
 	}
+	entries := 0
+	for _, p := range d.Pages {
+		entries += len(p.Entries)
+	}
+	index, err := poclog.ParseReceipt(d.Index)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{
+		"v": 1, "file": "dossier", "checkpoint": describeCheckpoint(d.Checkpoint), "names": names, "entries": entries, "pages": len(d.Pages), "index": shownReceipt(index),
+	}
+	if len(d.Since) > 0 {
+		out["since"] = describeCheckpoint(d.Since)
+	}
+	return out, nil
 }
 
-func (s *summary) contradiction(file []byte) {
-	s.kind = "a contradiction: entries that cannot all be honest"
+// contradiction shows the receipts, and names the evidence.
+func (s *summary) contradiction(file []byte) (any, error) {
 	c, err := poclog.ParseContradiction(file)
 	if err != nil {
-		return
+		return nil, err
 	}
 	s.add("rule", "%s", c.Rule)
-	for _, claim := range c.Claims {
-		if r, err := poclog.ParseReceipt(claim.Receipt); err == nil {
-			s.leaf(r.Entry)
-			s.checkpoint(fmt.Sprintf("entry %d of", r.Index), r.Inclusion.Checkpoint)
+	var entries []any
+	for i, claim := range c.Claims {
+		r, err := poclog.ParseReceipt(claim.Receipt)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d of the file: %w", i+1, err)
 		}
+		s.entry(r.Entry)
+		s.checkpoint(fmt.Sprintf("entry %d of", r.Index), r.Inclusion.Checkpoint)
+		entries = append(entries, shownReceipt(r))
 	}
 	s.add("evidence", "%s", counted(len(c.Evidence), "file", "files"))
+	type evidence struct {
+		SHA256 poclog.Digest `json:"sha256"`
+		Size   int           `json:"size"`
+	}
+	files := []evidence{}
+	for _, f := range c.Evidence {
+		files = append(files, evidence{poclog.Sum(f), len(f)})
+	}
+	return map[string]any{"v": 1, "file": "contradiction", "rule": c.Rule, "policy": string(c.Policy), "receipts": entries, "evidence": files}, nil
 }
 
-func (s *summary) collateral(file []byte) {
-	s.kind = "collateral: what manufacturers and registries publish"
+func (s *summary) collateral(file []byte) (any, error) {
 	c, err := poclog.ParseCollateral(file)
 	if err != nil {
-		return
+		return nil, err
 	}
+	type item struct {
+		Kind poclog.CollateralKind `json:"kind"`
+		URL  string                `json:"url,omitempty"`
+		Size int                   `json:"size"`
+		Body json.RawMessage       `json:"body,omitempty"` // where it is JSON
+		Says any                   `json:"says,omitempty"` // of endorsements
+	}
+	var items []item
 	for _, it := range c.Items {
 		s.add("item", "%s, %d bytes", it.Kind, len(it.Body))
+		shown := item{Kind: it.Kind, URL: it.URL, Size: len(it.Body), Says: inspectEndorsement(&it)}
+		if json.Valid(it.Body) {
+			shown.Body = it.Body
+		}
+		items = append(items, shown)
 	}
 	if from, to, err := tdx.Validity(c); err == nil {
 		s.add("valid", "from %s until %s, as Intel's parts say", stamp(from), stamp(to))
 	}
+	return map[string]any{"v": 1, "file": "collateral", "sha256": poclog.Sum(file), "items": items}, nil
 }
 
-func (s *summary) challenge(file []byte) {
-	s.kind = "a challenge of a log"
-	if c, err := poclog.ParseChallenge(file); err == nil {
-		s.add("profile", "%s", c.Profile)
-		s.checkpoint("log", c.Checkpoint)
-		s.add("nonce", "%x", c.Nonce())
-	}
+func (s *summary) challenge(c *poclog.Challenge) {
+	s.add("profile", "%s", c.Profile)
+	s.checkpoint("log", c.Checkpoint)
+	s.add("nonce", "%x", c.Nonce())
 }
 
-func (s *summary) policy(file []byte) {
-	s.kind = "an appraisal policy: what is accepted as evidence"
+func (s *summary) policy(file []byte) (any, error) {
 	p, err := poclog.ParsePolicy(file)
 	if err != nil {
-		return
+		return nil, err
 	}
 	s.add("realm", "%s", p.Realm)
 	for _, a := range p.Admit {
@@ -267,4 +336,5 @@ func (s *summary) policy(file []byte) {
 	}
 	s.add("challenges", "at most %s old", time.Duration(p.MaxChallengeAge)*time.Second)
 	s.add("digest", "%s", poclog.Sum(file))
+	return json.RawMessage(file), nil
 }

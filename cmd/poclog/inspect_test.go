@@ -46,8 +46,7 @@ func TestInspectSummarisesEveryKind(t *testing.T) {
 				v.Format, v.Input, v.Expect = format, input, ""
 			}
 		}
-		shown, err := inspect([]byte(v.Input))
-		s := summaryOf([]byte(v.Input))
+		s, shown, err := inspect([]byte(v.Input))
 		want, known := kinds[v.Format]
 		if err != nil || !known || shown == nil || v.Expect == "refused" {
 			continue

@@ -130,10 +130,11 @@ var (
 	contradictionFlags = []string{"verbose", "policy", "realm", "audit-group", "move-time", "swap-time"}
 )
 
+func begins(with string) func(file []byte) bool {
+	return func(file []byte) bool { return bytes.HasPrefix(file, []byte(with)) }
+}
+
 func (v *verifyCmd) kinds() []fileKind {
-	begins := func(with string) func([]byte) bool {
-		return func(file []byte) bool { return bytes.HasPrefix(file, []byte(with)) }
-	}
 	return []fileKind{
 		{begins(receiptStart), "a receipt", "receipt", receiptFlags, v.receipt},
 		{begins(bundleStart), "a bundle", "bundle", bundleFlags, v.bundle},
