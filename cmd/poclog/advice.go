@@ -90,12 +90,10 @@ func specialAdvice(p poclog.Profile) map[verify.Check]string {
 
 // howMissing says how another file mends an import.
 func howMissing(err error) string {
-	var ak importer.MissingAKError
-	if errors.As(err, &ak) {
+	if ak, ok := errors.AsType[importer.MissingAKError](err); ok {
 		return fmt.Sprintf("in the VM, as root: `tpm2_nvread -C o %#08x -o ak.der`; then give ak.der here, too", uint32(ak.NV))
 	}
-	var issuer importer.MissingIssuer
-	if errors.As(err, &issuer) && len(issuer.Last.IssuingCertificateURL) > 0 {
+	if issuer, ok := errors.AsType[importer.MissingIssuer](err); ok && len(issuer.Last.IssuingCertificateURL) > 0 {
 		return fmt.Sprintf("the certificate before it says where its issuer publishes it, which nobody vouches for: %.200q", issuer.Last.IssuingCertificateURL[0])
 	}
 	return "give its file, in PEM or DER"

@@ -387,8 +387,7 @@ func (a *attestCmd) tell(cmd *cobra.Command, e attest.Event) {
 	if e.Err != nil {
 		j.Error = strings.ReplaceAll(e.Err.Error(), "\n", "; ")
 		line += j.Error
-		var missing *attest.MissingError
-		if errors.As(e.Err, &missing) {
+		if missing, ok := errors.AsType[*attest.MissingError](e.Err); ok {
 			j.Hint = remedy(missing.How, "")
 			line += "; to get it: " + j.Hint
 		}

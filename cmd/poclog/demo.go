@@ -20,8 +20,7 @@ func newDemoCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			quietTessera()
 			err := demo.Run(cmd.Context(), demo.Config{Out: cmd.OutOrStdout(), Width: widthOf(cmd.OutOrStdout()), Software: softwareName(), Once: once})
-			var setup *demo.SetupError
-			if errors.As(err, &setup) {
+			if _, ok := errors.AsType[*demo.SetupError](err); ok {
 				return undecided(err)
 			}
 			return err

@@ -66,8 +66,7 @@ func undecided(err error) error {
 // hint adds what to do about an error. The status stays, or becomes 1.
 func hint(err error, format string, args ...any) error {
 	status := exitNo
-	var e *exitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*exitError](err); ok {
 		status = e.status
 	}
 	return &exitError{status: status, err: err, hint: fmt.Sprintf(format, args...)}
@@ -237,8 +236,7 @@ func statusOf(err error) int {
 	if err == nil {
 		return 0
 	}
-	var e *exitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.status
 	}
 	return exitNo

@@ -68,13 +68,11 @@ func (v *verifyCmd) failuresOf(err error) []failure {
 		return all
 	}
 	f := failure{Detail: err.Error()}
-	var refused *verify.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*verify.Error](err); ok {
 		f.Check, f.Remedy = string(refused.Check), v.remedyOf(refused, nil)
 	}
 	f.Detail = strings.TrimPrefix(f.Detail, f.Check+": ")
-	var hinted *exitError
-	if errors.As(err, &hinted) && hinted.hint != "" {
+	if hinted, ok := errors.AsType[*exitError](err); ok && hinted.hint != "" {
 		f.Remedy = hinted.hint
 	}
 	if e, ok := explained(f.Check); ok && f.Remedy == "" {

@@ -201,8 +201,7 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	}
 	verdict, err := receipt.Check(file, policy, time.Now(), d)
 	// A receipt that is good, and does not meet all demands, is held to the others, too.
-	var unmet *receipt.Unmet
-	if errors.As(err, &unmet) {
+	if unmet, ok := errors.AsType[*receipt.Unmet](err); ok {
 		verdict = unmet.Verdict
 	}
 	if verdict == nil {

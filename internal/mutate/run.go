@@ -67,8 +67,7 @@ func testDeps(ctx context.Context, importPath string) ([]string, error) {
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	out, err := c.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(exit.Stderr))
 	}
 	return out, err
@@ -220,8 +219,7 @@ func (r *runner) run(ctx context.Context, s *suite, names []string, env string, 
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.WaitDelay = time.Second
 	err = c.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) || ctx.Err() != nil {
+	if _, ok := errors.AsType[*exec.ExitError](err); ok || ctx.Err() != nil {
 		return false, nil
 	}
 	return err == nil, err

@@ -107,8 +107,7 @@ func (p *plugin) ask(ctx context.Context, args *common.MethodArgs, stdin []byte)
 		killGroup(cmd) // it answered, and left children that hold its output
 		err = nil
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
 		err = nil // its answer says why
 	}
 	switch {

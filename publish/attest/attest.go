@@ -19,6 +19,7 @@
 package attest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -168,7 +169,7 @@ func (m *Machine) attest(ctx context.Context, t transport.TPM, parts *pieces, as
 	if ch != nil {
 		reportData = ch.ReportData(ak)
 	}
-	quote, err := m.tdQuote(reportData)
+	quote, _, err := m.tdQuote(reportData)
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +221,7 @@ func dropForeignLogs(im *importer.Import) error {
 		}
 	}
 	if b.Has(poclog.ItemCCEL) {
-		err := checkCCEL(b)
-		if err != nil {
+		if err := checkCCEL(b); err != nil {
 			b.Set(poclog.ItemCCEL, nil)
 			im.Notes = append(im.Notes, fmt.Sprintf("the TD's event log is left out: %v", err))
 		}
@@ -244,11 +244,7 @@ func (m *Machine) azure(ctx context.Context, p poclog.Profile, o *Options, ask A
 	if err != nil {
 		return nil, err
 	}
-	imds := m.IMDS
-	if imds == nil {
-		imds = new(importer.IMDS)
-	}
-	im, err := (&importer.AzureVM{TPM: t, IMDS: imds, Challenge: ch}).Import(ctx, issuers)
+	im, err := (&importer.AzureVM{TPM: t, IMDS: cmp.Or(m.IMDS, new(importer.IMDS)), Challenge: ch}).Import(ctx, issuers)
 	if err != nil {
 		return nil, &MissingError{PieceTEE, err, ReachIMDS}
 	}

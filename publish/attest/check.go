@@ -14,7 +14,6 @@ import (
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/tcglog"
-	"github.com/poclog/poclog/verify/tdx"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -59,8 +58,7 @@ func (r *Report) add(piece string, found func() (string, error)) {
 	q := Requirement{Name: piece, OK: err == nil, Detail: detail}
 	if err != nil {
 		q.Detail = err.Error()
-		var m *MissingError
-		if errors.As(err, &m) {
+		if m, ok := errors.AsType[*MissingError](err); ok {
 			q.Detail, q.How = m.Err.Error(), m.How
 		}
 	}
@@ -108,18 +106,11 @@ func (m *Machine) Present(o *Options) error {
 		return err
 	}
 	if p != poclog.AzureTDXvTPM && p != poclog.AzureSNPvTPM {
-		_, err := m.tdQuote([64]byte{})
+		_, _, err := m.tdQuote([64]byte{})
 		return err
 	}
-	t, err := m.openTPM()
-	if err != nil {
-		return err
-	}
-	defer t.Close() // it was read
-	if _, err := readHCL(t); err != nil {
-		return &MissingError{PieceTEE, err, RunInAzure}
-	}
-	return nil
+	_, err = m.hcl()
+	return err
 }
 
 func (m *Machine) describe(o *Options, p poclog.Profile) string {
@@ -135,19 +126,7 @@ func (m *Machine) describe(o *Options, p poclog.Profile) string {
 }
 
 func (m *Machine) checkTEE() (string, error) {
-	padded, err := m.tdQuote([64]byte{})
-	if err != nil {
-		return "", err
-	}
-	return describeQuote(padded)
-}
-
-func describeQuote(padded []byte) (string, error) {
-	item, err := tdx.TrimQuote(padded)
-	if err != nil {
-		return "", err
-	}
-	q, err := tdx.ParseQuote(item)
+	_, q, err := m.tdQuote([64]byte{})
 	if err != nil {
 		return "", err
 	}
@@ -254,7 +233,7 @@ func (m *Machine) checkAzure(ctx context.Context, r *Report, o *Options) {
 	r.add(PieceTEE, func() (string, error) {
 		hcl, err := readHCL(t)
 		if err != nil {
-			return "", &MissingError{PieceTEE, err, RunInAzure}
+			return "", err
 		}
 		return "an HCL report of VM " + hcl.VMUniqueID, nil
 	})

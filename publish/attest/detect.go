@@ -75,14 +75,9 @@ func (m *Machine) Profile(o *Options) (poclog.Profile, error) {
 
 // azureProfile asks the paravisor: the HCL report says which technology runs the VM.
 func (m *Machine) azureProfile() (poclog.Profile, error) {
-	t, err := m.openTPM()
+	hcl, err := m.hcl()
 	if err != nil {
 		return "", err
-	}
-	defer t.Close() // it was read
-	hcl, err := readHCL(t)
-	if err != nil {
-		return "", &MissingError{PieceTEE, err, RunInAzure}
 	}
 	if hcl.Type == tpm.HCLTypeSNP {
 		return poclog.AzureSNPvTPM, nil
@@ -90,14 +85,20 @@ func (m *Machine) azureProfile() (poclog.Profile, error) {
 	return poclog.AzureTDXvTPM, nil
 }
 
+// hcl reads the HCL report of an Azure VM.
+func (m *Machine) hcl() (*tpm.HCL, error) {
+	t, err := m.openTPM()
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close() // it was read
+	return readHCL(t)
+}
+
 func readHCL(t transport.TPM) (*tpm.HCL, error) {
-	padded, err := importer.ReadNV(t, importer.NVAzureHCL)
+	_, hcl, err := importer.ReadHCL(t)
 	if err != nil {
-		return nil, err
+		return nil, &MissingError{PieceTEE, err, RunInAzure}
 	}
-	item, err := tpm.TrimHCL(padded)
-	if err != nil {
-		return nil, err
-	}
-	return tpm.ParseHCL(item)
+	return hcl, nil
 }

@@ -30,7 +30,7 @@ var launchPCRs = []int{17, 18}
 // metalAK opens the AK that a bare-metal provider certified, under the policy that holds it to the
 // launch.
 func metalAK(t transport.TPM, o *Options) (*key, error) {
-	certs, err := parseAll(o.AKCerts)
+	certs, err := importer.ParseCertificates(o.AKCerts)
 	if err != nil {
 		return nil, &MissingError{PieceAK, err, CertifyAK}
 	}
@@ -109,18 +109,6 @@ func certOf(k *key, certs []*x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-func parseAll(ders [][]byte) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
-	for i, der := range ders {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", i, err)
-		}
-		certs = append(certs, c)
-	}
-	return certs, nil
-}
-
 // launchSession returns the authorisation by which a key signs: a session with TPM2_PolicyPCR over
 // PCR 17 and 18 of the bank whose present values make the key's policy. A key that needs none is
 // refused here, as every judge would (tpm.ak-policy).
@@ -159,7 +147,7 @@ func (m *Machine) ekChain(ctx context.Context, t transport.TPM, ak *x509.Certifi
 	if err != nil {
 		return nil, &MissingError{PieceAK, err, CertifyAK}
 	}
-	certs, err := parseAll(o.EKCerts)
+	certs, err := importer.ParseCertificates(o.EKCerts)
 	if err != nil {
 		return nil, &MissingError{PieceEKChain, err, GiveEKIssuers}
 	}

@@ -271,15 +271,20 @@ func (s *Series) resume(ctx context.Context, name string) error {
 	}
 	err = s.checkConsent(ctx, name, b)
 	if errors.As(err, new(*refusedError)) {
-		if rerr := s.State.refuse(name); rerr != nil {
-			return rerr
-		}
-		return &refusedError{fmt.Errorf("a bundle is put aside unsent: %w", err)}
+		return s.refuse(name, fmt.Errorf("a bundle is put aside unsent: %w", err))
 	}
 	if err != nil {
 		return err
 	}
 	return s.send(ctx, name, b)
+}
+
+// refuse puts a bundle aside for a reason.
+func (s *Series) refuse(name string, why error) error {
+	if err := s.State.refuse(name); err != nil {
+		return err
+	}
+	return &refusedError{why}
 }
 
 // send sends a bundle that is kept, and keeps its receipt.
@@ -296,10 +301,7 @@ func (s *Series) send(ctx context.Context, name string, bundle []byte) error {
 		if err == nil || !isRefusal(err) {
 			return err
 		}
-		if rerr := s.State.refuse(name); rerr != nil {
-			return rerr
-		}
-		return &refusedError{err}
+		return s.refuse(name, err)
 	}
 	window, _ := windowOf(name)
 	e := Event{Window: window, Receipt: s.State.path(name, receiptSuffix), Verdict: got.Verdict, New: got.New, Err: err, Missed: s.missed(window)}

@@ -21,23 +21,21 @@ const tsmTries = 3
 
 // tdQuote has the platform quote the TD with these 64 bytes of REPORTDATA. The quote is returned as
 // configfs gives it, with padding.
-func (m *Machine) tdQuote(reportData [64]byte) ([]byte, error) {
-	quote, err := m.askTSM(reportData[:])
-	if err != nil {
-		return nil, &MissingError{PieceTEE, err, RunInTDX}
+func (m *Machine) tdQuote(reportData [64]byte) (padded []byte, q *tdx.Quote, err error) {
+	if padded, err = m.askTSM(reportData[:]); err != nil {
+		return nil, nil, &MissingError{PieceTEE, err, RunInTDX}
 	}
-	trimmed, err := tdx.TrimQuote(quote)
-	if err != nil {
-		return nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), RunInTDX}
+	trimmed, err := tdx.TrimQuote(padded)
+	if err == nil {
+		q, err = tdx.ParseQuote(trimmed)
 	}
-	q, err := tdx.ParseQuote(trimmed)
 	if err != nil {
-		return nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), RunInTDX}
+		return nil, nil, &MissingError{PieceTEE, fmt.Errorf("configfs-tsm: %w", err), RunInTDX}
 	}
 	if q.Body.ReportData != reportData {
-		return nil, fmt.Errorf("configfs-tsm: the quote has REPORTDATA %x: asked for %x", q.Body.ReportData, reportData)
+		return nil, nil, fmt.Errorf("configfs-tsm: the quote has REPORTDATA %x: asked for %x", q.Body.ReportData, reportData)
 	}
-	return quote, nil
+	return padded, q, nil
 }
 
 func (m *Machine) askTSM(inBlob []byte) ([]byte, error) {

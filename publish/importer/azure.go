@@ -34,13 +34,9 @@ func azureImport(evidence []byte, certs [][]byte) (*Import, error) {
 	if err := im.setAzureQuotes(f); err != nil {
 		return nil, err
 	}
-	pool := f.certs
-	for i, c := range certs {
-		list, err := azureCertificates(c)
-		if err != nil {
-			return nil, fmt.Errorf("file %d of certificates: %w", i+1, err)
-		}
-		pool = append(pool, list...)
+	pool, err := certificatesOf(f.certs, certs, azureCertificates)
+	if err != nil {
+		return nil, err
 	}
 	return im, im.setAzureCertificates(pool)
 }
@@ -88,29 +84,25 @@ func (im *Import) setAzureCertificates(pool [][]byte) error {
 
 // setHCL takes an HCL report, and the SNP report in it where there is one: that says of which
 // profile the evidence is.
-func (im *Import) setHCL(padded []byte) (*tpm.HCL, error) {
-	item, err := tpm.TrimHCL(padded)
-	if err != nil {
-		return nil, err
-	}
-	hcl, err := tpm.ParseHCL(item)
-	if err != nil {
-		return nil, err
-	}
+func (im *Import) setHCL(item []byte, hcl *tpm.HCL) error {
 	im.Bundle.Set(poclog.ItemHCLReport, item)
 	if hcl.Type != tpm.HCLTypeSNP {
-		return hcl, nil
+		return nil
 	}
 	if _, err := snp.ParseReport(hcl.HardwareReport); err != nil {
-		return nil, err
+		return err
 	}
 	im.Profile = poclog.AzureSNPvTPM
 	im.Bundle.Set(poclog.ItemSNPReport, hcl.HardwareReport)
-	return hcl, nil
+	return nil
 }
 
 func (im *Import) setAzureQuotes(f *azureEvidence) error {
-	if _, err := im.setHCL(f.hclReport); err != nil {
+	item, hcl, err := trimHCL(f.hclReport)
+	if err == nil {
+		err = im.setHCL(item, hcl)
+	}
+	if err != nil {
 		return err
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/tpm"
 )
 
@@ -35,52 +36,51 @@ var userDataWait = 15 * time.Second
 // certificates complete the AK's chain up to its root.
 func (v *AzureVM) Import(ctx context.Context, certs ...[]byte) (*Import, error) {
 	im := &Import{Profile: poclog.AzureTDXvTPM, Bundle: new(poclog.Bundle)}
-	item, report, err := v.report(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
-	}
-	if _, err := im.setHCL(item); err != nil {
-		return nil, fmt.Errorf("Azure VM: HCL report: %w", err)
-	}
-	var pool [][]byte
-	if im.Profile == poclog.AzureSNPvTPM {
-		if pool, err = v.IMDS.AMDCertificates(ctx); err != nil {
-			return nil, fmt.Errorf("Azure VM: %w", err)
-		}
-	} else {
-		quote, err := v.IMDS.TDQuote(ctx, report.HardwareReport)
-		if err != nil {
-			return nil, fmt.Errorf("Azure VM: %w", err)
-		}
-		if err := im.setQuote(quote); err != nil {
-			return nil, fmt.Errorf("Azure VM: %w", err)
-		}
-	}
-	if err := im.azureTPMQuote(v.TPM); err != nil {
-		return nil, fmt.Errorf("Azure VM: %w", err)
-	}
-	der, err := ReadCertificate(v.TPM, NVAzureAKCert)
-	if err != nil {
-		return nil, fmt.Errorf("Azure VM: AK certificate: %w", err)
-	}
-	pool = append(pool, der)
-	for i, c := range certs {
-		list, err := azureCertificates(c)
-		if err != nil {
-			return nil, fmt.Errorf("Azure VM: file %d of certificates: %w", i+1, err)
-		}
-		pool = append(pool, list...)
-	}
-	if err := im.setAzureCertificates(pool); err != nil {
+	if err := v.take(ctx, im, certs); err != nil {
 		return nil, fmt.Errorf("Azure VM: %w", err)
 	}
 	return im, nil
 }
 
+func (v *AzureVM) take(ctx context.Context, im *Import, certs [][]byte) error {
+	item, report, err := v.report(ctx)
+	if err == nil {
+		err = im.setHCL(item, report)
+	}
+	if err != nil {
+		return fmt.Errorf("HCL report: %w", err)
+	}
+	var pool [][]byte
+	if im.Profile == poclog.AzureSNPvTPM {
+		if pool, err = v.IMDS.AMDCertificates(ctx); err != nil {
+			return err
+		}
+	} else {
+		quote, err := v.IMDS.TDQuote(ctx, report.HardwareReport)
+		if err != nil {
+			return err
+		}
+		if err := im.setQuote(quote); err != nil {
+			return err
+		}
+	}
+	if err := im.azureTPMQuote(v.TPM); err != nil {
+		return err
+	}
+	der, err := ReadCertificate(v.TPM, NVAzureAKCert)
+	if err != nil {
+		return fmt.Errorf("AK certificate: %w", err)
+	}
+	if pool, err = certificatesOf(append(pool, der), certs, azureCertificates); err != nil {
+		return err
+	}
+	return im.setAzureCertificates(pool)
+}
+
 // report reads the HCL report, with the challenge's nonce in it if there is one.
 func (v *AzureVM) report(ctx context.Context) (item []byte, hcl *tpm.HCL, err error) {
 	if v.Challenge == nil {
-		return readHCL(v.TPM)
+		return ReadHCL(v.TPM)
 	}
 	want := v.Challenge.HCLUserData()
 	if err := writeUserData(v.TPM, want[:]); err != nil {
@@ -90,7 +90,7 @@ func (v *AzureVM) report(ctx context.Context) (item []byte, hcl *tpm.HCL, err er
 	// is read twice was not torn.
 	var last []byte
 	for deadline := time.Now().Add(userDataWait); ; {
-		item, hcl, err := readHCL(v.TPM)
+		item, hcl, err := ReadHCL(v.TPM)
 		if err == nil && hcl.UserData == want && bytes.Equal(item, last) {
 			return item, hcl, nil
 		}
@@ -104,19 +104,22 @@ func (v *AzureVM) report(ctx context.Context) (item []byte, hcl *tpm.HCL, err er
 		if err == nil && hcl.UserData == want {
 			continue // to read it again
 		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+		if err := pause.For(ctx, 200*time.Millisecond); err != nil {
+			return nil, nil, err
 		}
 	}
 }
 
-func readHCL(t transport.TPM) (item []byte, hcl *tpm.HCL, err error) {
+// ReadHCL reads an Azure VM's HCL report, without its padding.
+func ReadHCL(t transport.TPM) (item []byte, hcl *tpm.HCL, err error) {
 	padded, err := ReadNV(t, NVAzureHCL)
 	if err != nil {
 		return nil, nil, err
 	}
+	return trimHCL(padded)
+}
+
+func trimHCL(padded []byte) (item []byte, hcl *tpm.HCL, err error) {
 	if item, err = tpm.TrimHCL(padded); err != nil {
 		return nil, nil, err
 	}

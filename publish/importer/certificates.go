@@ -25,6 +25,18 @@ func Certificates(file []byte) ([][]byte, error) {
 	return derCertificates(b)
 }
 
+// certificatesOf reads files of certificates, after those of a pool.
+func certificatesOf(pool, files [][]byte, read func(file []byte) ([][]byte, error)) ([][]byte, error) {
+	for i, f := range files {
+		list, err := read(f)
+		if err != nil {
+			return nil, fmt.Errorf("file %d of certificates: %w", i+1, err)
+		}
+		pool = append(pool, list...)
+	}
+	return pool, nil
+}
+
 func pemCertificates(file []byte) (ders [][]byte, err error) {
 	block, rest := pem.Decode(file)
 	for ; block != nil; block, rest = pem.Decode(rest) {

@@ -38,6 +38,19 @@ func (m MissingAKError) Error() string {
 	return fmt.Sprintf("the certificate of the AK is missing: the machine's TPM has it in NV index %#08x", uint32(m.NV))
 }
 
+// ParseCertificates parses each of a list, in DER.
+func ParseCertificates(ders [][]byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for i, der := range ders {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", i, err)
+		}
+		certs = append(certs, c)
+	}
+	return certs, nil
+}
+
 // Chain orders certificates into a chain from the leaf to a self-signed root, and concatenates
 // their DER. The leaf comes first; the others in any order; those that the chain does not need are
 // left out and counted. A certificate that is not signed by the one that bears its issuer's name,
@@ -46,13 +59,9 @@ func Chain(certs [][]byte) (item []byte, unused int, err error) {
 	if len(certs) == 0 || len(certs) > maxPool {
 		return nil, 0, fmt.Errorf("%d certificates: want 1 to %d", len(certs), maxPool)
 	}
-	pool := make([]*x509.Certificate, 0, len(certs))
-	for i, der := range certs {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, 0, fmt.Errorf("certificate %d: %w", i, err)
-		}
-		pool = append(pool, c)
+	pool, err := ParseCertificates(certs)
+	if err != nil {
+		return nil, 0, err
 	}
 	chain := []*x509.Certificate{pool[0]}
 	if pool[0].IsCA {

@@ -16,22 +16,31 @@ func Collateral(file []byte) (*poclog.Collateral, error) {
 		return nil, fmt.Errorf("collateral: %w", err)
 	}
 	c := new(poclog.Collateral)
-	for _, piece := range []func(members) (poclog.CollateralItem, error){dcapTCBInfo, dcapQEIdentity, dcapPCKCRL, dcapRootCRL} {
-		it, err := piece(m)
+	for _, piece := range []func() (poclog.CollateralItem, error){
+		func() (poclog.CollateralItem, error) { return m.signed(poclog.TDXTCBInfo, "tcbInfo", "tcb_info") },
+		func() (poclog.CollateralItem, error) {
+			return m.signed(poclog.TDXQEIdentity, "enclaveIdentity", "qe_identity")
+		},
+		func() (it poclog.CollateralItem, err error) {
+			it.Kind = poclog.IntelPCKCRL
+			if it.Chain, err = m.text("pck_crl_issuer_chain"); err == nil {
+				it.Body, err = m.crl("pck_crl")
+			}
+			return it, err
+		},
+		func() (it poclog.CollateralItem, err error) {
+			it.Kind = poclog.IntelRootCRL
+			it.Body, err = m.crl("root_ca_crl")
+			return it, err
+		},
+	} {
+		it, err := piece()
 		if err != nil {
 			return nil, fmt.Errorf("collateral: %w", err)
 		}
 		c = c.With(it)
 	}
 	return c, nil
-}
-
-func dcapTCBInfo(m members) (poclog.CollateralItem, error) {
-	return m.signed(poclog.TDXTCBInfo, "tcbInfo", "tcb_info")
-}
-
-func dcapQEIdentity(m members) (poclog.CollateralItem, error) {
-	return m.signed(poclog.TDXQEIdentity, "enclaveIdentity", "qe_identity")
 }
 
 // signed puts a body and its signature together as Intel does.
@@ -45,20 +54,6 @@ func (m members) signed(kind poclog.CollateralKind, member, name string) (it poc
 	}
 	it.Kind, it.Body = kind, fmt.Appendf(nil, `{"%s":%s,"signature":"%s"}`, member, body, signature)
 	return it, nil
-}
-
-func dcapPCKCRL(m members) (it poclog.CollateralItem, err error) {
-	it.Kind = poclog.IntelPCKCRL
-	if it.Chain, err = m.text("pck_crl_issuer_chain"); err == nil {
-		it.Body, err = m.crl("pck_crl")
-	}
-	return it, err
-}
-
-func dcapRootCRL(m members) (it poclog.CollateralItem, err error) {
-	it.Kind = poclog.IntelRootCRL
-	it.Body, err = m.crl("root_ca_crl")
-	return it, err
 }
 
 func (m members) crl(name string) (der []byte, err error) {

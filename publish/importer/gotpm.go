@@ -169,21 +169,17 @@ func tdxBytes(q *tdxpb.QuoteV4) (raw []byte, err error) {
 }
 
 func gotpmChain(im *Import, a *attest.Attestation, certs [][]byte) error {
-	var own, extra [][]byte
+	var own [][]byte
 	if len(a.GetAkCert()) > 0 {
 		var err error
 		if own, err = Certificates(a.GetAkCert()); err != nil {
 			return fmt.Errorf("AK certificate: %w", err)
 		}
 	}
-	for i, c := range certs {
-		list, err := Certificates(c)
-		if err != nil {
-			return fmt.Errorf("file %d of certificates: %w", i+1, err)
-		}
-		extra = append(extra, list...)
+	pool, err := certificatesOf(slices.Concat(own, a.GetIntermediateCerts()), certs, Certificates)
+	if err != nil {
+		return err
 	}
-	pool := slices.Concat(own, a.GetIntermediateCerts(), extra)
 	if len(own) > 0 {
 		return im.setChain(pool)
 	}

@@ -35,14 +35,10 @@ func SNP(file []byte, certs ...[]byte) (*Import, error) {
 		return nil, fmt.Errorf("SNP evidence: %w", wrongFile(file, KindSNPReport, err))
 	}
 	im.Bundle.Set(poclog.ItemSNPReport, report)
-	for i, c := range certs {
-		list, err := amdCertificates(c)
-		if err != nil {
-			return nil, fmt.Errorf("SNP evidence: file %d of certificates: %w", i+1, err)
-		}
-		pool = append(pool, list...)
+	if pool, err = certificatesOf(pool, certs, amdCertificates); err == nil {
+		err = im.setSNPCerts(pool)
 	}
-	if err := im.setSNPCerts(pool); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("SNP evidence: %w", err)
 	}
 	im.note("a SEV-SNP report alone shows a genuine chip and what runs on it, not where the chip stands: level 0")
@@ -156,13 +152,9 @@ func (im *Import) setSNPCerts(pool [][]byte) error {
 	if err != nil {
 		return err
 	}
-	var certs []*x509.Certificate
-	for i, der := range pool {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return fmt.Errorf("certificate %d: %w", i, err)
-		}
-		certs = append(certs, c)
+	certs, err := ParseCertificates(pool)
+	if err != nil {
+		return err
 	}
 	why := fmt.Errorf("there is no certificate of the %s that signed the report", r.Signer)
 	for _, leaf := range certs {
