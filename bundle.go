@@ -57,6 +57,15 @@ func (b *Bundle) Get(i Item) []byte { return b.items[i] }
 // Has reports whether the bundle holds the item.
 func (b *Bundle) Has(i Item) bool { return len(b.items[i]) > 0 }
 
+// TEE returns what the TEE signed, which a TPM quotes and a registry of hardware is shown: the
+// SEV-SNP report, or the TD quote.
+func (b *Bundle) TEE() []byte {
+	if b.Has(ItemSNPReport) {
+		return b.Get(ItemSNPReport)
+	}
+	return b.Get(ItemTDXQuote)
+}
+
 // Challenge parses the challenge that the evidence answers. Historical evidence has none, which is
 // an error.
 func (b *Bundle) Challenge() (*Challenge, error) { return ParseChallenge(b.Get(ItemChallenge)) }

@@ -117,20 +117,12 @@ func (a *collateralAddCmd) tokenItem(cmd *cobra.Command) (it poclog.CollateralIt
 	if err != nil {
 		return it, err
 	}
-	size, ok := t.SizeShown(teeQuote(b))
+	size, ok := t.SizeShown(b.TEE())
 	if !ok {
 		return it, fmt.Errorf("the token is on a quote with SHA-256 %s: that of %s is another, with any padding of zeros", t.QuoteHash, a.bundle)
 	}
 	it.Shown = uint32(size)
 	return it, nil
-}
-
-// teeQuote is what a registry of hardware is shown of a bundle.
-func teeQuote(b *poclog.Bundle) []byte {
-	if b.Has(poclog.ItemSNPReport) {
-		return b.Get(poclog.ItemSNPReport)
-	}
-	return b.Get(poclog.ItemTDXQuote)
 }
 
 const maxEndorsementFile = 1 << 16

@@ -205,7 +205,7 @@ func newStateCmds() []*cobra.Command {
 var levelsOfStatements = map[string]string{"level": "1,2,3"}
 
 // stateCmd makes a command that writes a statement about an identity.
-func stateCmd(use, short, long, example string, documents bool, fill func(cmd *cobra.Command, s *poclog.Statement) error) (*cobra.Command, *stateFlags) {
+func stateCmd(use, short, long, example string, documents bool, fill func(cmd *cobra.Command, s *poclog.Statement) error) *cobra.Command {
 	f := new(stateFlags)
 	c := &cobra.Command{
 		Use: use + " IDENTITY --registrar NAME", Short: short, Long: long, Example: example, Args: cobra.ExactArgs(1),
@@ -228,7 +228,7 @@ func stateCmd(use, short, long, example string, documents bool, fill func(cmd *c
 	}
 	f.register(c, documents)
 	f.out.flags(c, "statement")
-	return c, f
+	return c
 }
 
 const stateOffline = "\n\nThe last serial is asked of the log, whose index may be a minute old. With --origin and --serial nobody is asked."
@@ -306,7 +306,7 @@ func (f *endorseFlags) fill(s *poclog.Statement) (err error) {
 func newEndorseCmd() *cobra.Command {
 	var e endorseFlags
 	var label string
-	c, _ := stateCmd("endorse", "Vouch for a machine: write the statement",
+	c := stateCmd("endorse", "Vouch for a machine: write the statement",
 		"Write an endorsement: the registrar vouches for a machine until a date. The newest one counts."+stateOffline,
 		"  poclog registry endorse intel:tdx:ppid:00112233445566778899aabbccddeeff --registrar Alliance --label \"rack 7\" --method visit --until 365d \\\n"+
 			"    --document ceremony.pdf=application/pdf -o rack7.statement.json", true,
@@ -321,7 +321,7 @@ func newEndorseCmd() *cobra.Command {
 
 func newRevokeCmd() *cobra.Command {
 	var since, reason, of, text string
-	c, _ := stateCmd("revoke", "Take endorsements back, as of a date: write the statement",
+	c := stateCmd("revoke", "Take endorsements back, as of a date: write the statement",
 		"Write a revocation of one endorsement (--of), or of all that are not revoked. Proofs that were certainly made before --since stay good, all\n"+
 			"others do not."+stateOffline,
 		"  poclog registry revoke intel:tdx:ppid:00112233445566778899aabbccddeeff --registrar Alliance --since 2027-01-31 --reason machine-compromised -o revoke.statement.json", true,
@@ -354,7 +354,7 @@ func newRevokeCmd() *cobra.Command {
 func newMoveCmd() *cobra.Command {
 	var span spanFlags
 	var source, target string
-	c, _ := stateCmd("move", "Announce that a machine moves: write the statement",
+	c := stateCmd("move", "Announce that a machine moves: write the statement",
 		"Write the announcement of a move. It changes no finding: it is shown as an explanation, if it was logged before its window began, and no\n"+
 			"proof at the old place is later."+stateOffline,
 		"  poclog registry move intel:tdx:ppid:00112233445566778899aabbccddeeff --registrar Alliance --source acme/eu/eu-1 --target acme/us --from 2027-02-01 --until 7d -o move.statement.json", false,
@@ -383,7 +383,7 @@ func newFreezeCmd(kind poclog.StatementType) *cobra.Command {
 	if kind == poclog.Thaw {
 		use, short, long = "thaw", "End a freeze: write the statement", "Write the end of a freeze. It takes as many members as an endorsement."
 	}
-	c, _ := stateCmd(use, short, long+stateOffline,
+	c := stateCmd(use, short, long+stateOffline,
 		"  poclog registry "+use+" intel:tdx:ppid:00112233445566778899aabbccddeeff --registrar Alliance --key alice.key -o "+use+statementExt, false,
 		func(_ *cobra.Command, s *poclog.Statement) error {
 			s.Type, s.Text = kind, text
@@ -408,11 +408,11 @@ func (s *signCmd) signsStatements(cmd *cobra.Command, path string) (bool, error)
 		return true, err
 	}
 	v, err := parseStated(file)
-	if v == nil {
-		return false, nil
-	}
 	if err != nil {
 		return true, fmt.Errorf("%s: %w", path, err)
+	}
+	if v == nil {
+		return false, nil
 	}
 	if err := unused(cmd, why, "collateral", "at"); err != nil {
 		return true, err
@@ -435,23 +435,20 @@ func (s *signCmd) signed(cmd *cobra.Command, v *poclog.StatementEnvelope, keys [
 	return signStatement(cmd, v, keys)
 }
 
-// parseStated reads a statement's file or its envelope. It is neither if nil is returned.
+// parseStated reads a statement's file or its envelope. It is neither if there is neither a
+// statement nor an error.
 func parseStated(file []byte) (*poclog.StatementEnvelope, error) {
-	if strings.HasPrefix(string(file[:min(len(file), 200)]), `{"v":1,"type":`) {
+	if begins(`{"v":1,"type":`)(file) {
 		s, err := poclog.ParseStatement(file)
 		if err != nil {
-			return new(poclog.StatementEnvelope), err
+			return nil, err
 		}
 		return &poclog.StatementEnvelope{Statement: *s}, nil
 	}
 	if !poclog.IsEnvelope(file) || !strings.Contains(string(file[:min(len(file), 200)]), poclog.StatementPayloadType) {
 		return nil, nil
 	}
-	v, err := poclog.ParseStatementEnvelope(file)
-	if err != nil {
-		return new(poclog.StatementEnvelope), err
-	}
-	return v, nil
+	return poclog.ParseStatementEnvelope(file)
 }
 
 // signFolder signs every statement of a folder into another folder.

@@ -28,7 +28,7 @@ func (v *verifyCmd) printProof(w io.Writer, r *receipt.Verdict, notes map[verify
 		}
 	}
 	for _, id := range e.Identities() {
-		field(w, identityLabel(id), "%s", v.identity(id))
+		field(w, identityLabels[id.Kind()], "%s", v.identity(id))
 	}
 	field(w, "launch", "%s, %s", v.digest(e.CVM.Measurement), endorsed(e.CVM.EndorsedBy))
 	if t := e.CVM.TCB; t != nil {
@@ -105,8 +105,6 @@ var identityLabels = map[string]string{
 	poclog.GCEInstance: "VM", poclog.AzureVM: "VM", poclog.QuoteKind: "quote",
 }
 
-func identityLabel(id poclog.Identity) string { return identityLabels[id.Kind()] }
-
 // shownHex is how many digits of a digest a verdict shows without -v.
 const shownHex = 16
 
@@ -122,7 +120,8 @@ func (v *verifyCmd) digest(b []byte) string {
 // identity is an identity as a verdict shows it. The longest that fits is whole.
 func (v *verifyCmd) identity(id poclog.Identity) string {
 	value := id.Value()
-	if v.verbose || len(value) <= 2*shownHex || !isHexKind(id.Kind()) {
+	isHex := id.Kind() != poclog.GCEInstance && id.Kind() != poclog.AzureVM
+	if v.verbose || len(value) <= 2*shownHex || !isHex {
 		return string(id)
 	}
 	return id.Kind() + ":" + value[:shownHex] + "…"
@@ -138,8 +137,6 @@ func (v *verifyCmd) short(text string) string {
 	}
 	return longHex.ReplaceAllStringFunc(text, func(s string) string { return s[:shownHex] + "…" })
 }
-
-func isHexKind(kind string) bool { return kind != poclog.GCEInstance && kind != poclog.AzureVM }
 
 // printDigests shows the digests that -v adds.
 func (v *verifyCmd) printDigests(w io.Writer, r *receipt.Verdict) {

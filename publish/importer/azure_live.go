@@ -154,14 +154,6 @@ func writeUserData(t transport.TPM, data []byte) error {
 	return nil
 }
 
-// teeItem is the item that a TPM quotes: the SNP report, or the TD quote.
-func teeItem(b *poclog.Bundle) []byte {
-	if b.Has(poclog.ItemSNPReport) {
-		return b.Get(poclog.ItemSNPReport)
-	}
-	return b.Get(poclog.ItemTDXQuote)
-}
-
 // azureSelection is every register of the SHA-256 bank.
 var azureSelection = []tpm.PCRSelection{{Alg: tpm.SHA256, PCRs: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23}}}
 
@@ -176,7 +168,7 @@ func (im *Import) azureTPMQuote(t transport.TPM) error {
 	if err != nil {
 		return fmt.Errorf("AK at %#08x: %w", uint32(AzureAKHandle), err)
 	}
-	sum := sha256.Sum256(teeItem(im.Bundle))
+	sum := sha256.Sum256(im.Bundle.TEE())
 	key := tpm2.AuthHandle{Handle: AzureAKHandle, Name: ak.Name, Auth: tpm2.PasswordAuth(nil)}
 	item, values, err := Quote(t, key, sum[:], azureSelection)
 	if err != nil {

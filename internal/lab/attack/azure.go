@@ -182,7 +182,7 @@ func azureVM() []Attack {
 		{Name: "relay-mix", Check: verify.BindAKInTEE, Stage: func(w *World) *poclog.Bundle {
 			// X's report beside Y's TPM and a copy of Y's HCL report, which names Y's AK.
 			b, y := w.Compose(AzureMix{}), w.rented()
-			sum := sha256.Sum256(teeOf(b))
+			sum := sha256.Sum256(b.TEE())
 			w.AzureVM = y
 			of := w.Compose(AzureMix{Sealed: sum[:]})
 			for _, item := range []poclog.Item{poclog.ItemHCLReport, poclog.ItemTPMQuote, poclog.ItemTPMPCRs, poclog.ItemTPMAK, poclog.ItemTPMAKChain} {

@@ -43,7 +43,7 @@ func (w *World) Bring(items ...poclog.CollateralItem) { w.Collateral = w.Collate
 
 // Token is the registry's on a bundle's TEE quote.
 func (w *World) Token(b *poclog.Bundle) []byte {
-	return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.Add(-time.Minute))
+	return w.Alliance().Token(b.TEE(), w.machineID(), Label, Now.Add(-time.Minute))
 }
 
 // machineID is how registries name the honest chip, in octets.
@@ -52,13 +52,6 @@ func (w *World) machineID() []byte {
 		return w.AzureVM.Host.SNP.ID[:]
 	}
 	return w.chip().PPID[:]
-}
-
-func teeOf(b *poclog.Bundle) []byte {
-	if b.Has(poclog.ItemSNPReport) {
-		return b.Get(poclog.ItemSNPReport)
-	}
-	return b.Get(poclog.ItemTDXQuote)
 }
 
 // forToken has the registry asked, and an attacker bring a token with the honest evidence.
@@ -86,16 +79,16 @@ func forOwner(name string, endorse func(w *World, o *endorser.Owner, s endorser.
 var tokens = []Attack{
 	forToken("token-forged", func(w *World, b *poclog.Bundle) []byte {
 		own := endorser.NewAlliance("a garage", AllianceName)
-		return own.TokenOf(w.Alliance().Key(), teeOf(b), w.machineID(), Label, Now)
+		return own.TokenOf(w.Alliance().Key(), b.TEE(), w.machineID(), Label, Now)
 	}),
 	forToken("token-of-another-chip", func(w *World, b *poclog.Bundle) []byte {
 		other := bytes.Repeat([]byte{7}, len(w.machineID()))
-		return w.Alliance().Token(teeOf(b), other, Label, Now)
+		return w.Alliance().Token(b.TEE(), other, Label, Now)
 	}),
 	forToken("token-relabelled", func(w *World, b *poclog.Bundle) []byte {
 		// The signature of the true token stands beside another label.
 		parts := bytes.Split(w.Token(b), []byte("."))
-		other := bytes.Split(w.Alliance().Token(teeOf(b), w.machineID(), "a vault", Now.Add(-time.Minute)), []byte("."))
+		other := bytes.Split(w.Alliance().Token(b.TEE(), w.machineID(), "a vault", Now.Add(-time.Minute)), []byte("."))
 		return bytes.Join([][]byte{parts[0], other[1], parts[2]}, []byte("."))
 	}),
 	forToken("token-unsigned", func(w *World, b *poclog.Bundle) []byte {
@@ -104,13 +97,13 @@ var tokens = []Attack{
 		return bytes.Join([][]byte{[]byte("eyJhbGciOiJub25lIn0"), payload, {}}, []byte(".")) // {"alg":"none"}
 	}),
 	forToken("token-of-another-quote", func(w *World, b *poclog.Bundle) []byte {
-		return w.Alliance().Token(append([]byte("another "), teeOf(b)...), w.machineID(), Label, Now)
+		return w.Alliance().Token(append([]byte("another "), b.TEE()...), w.machineID(), Label, Now)
 	}),
 	forToken("token-old", func(w *World, b *poclog.Bundle) []byte {
-		return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.Add(-24*time.Hour-time.Second))
+		return w.Alliance().Token(b.TEE(), w.machineID(), Label, Now.Add(-24*time.Hour-time.Second))
 	}),
 	forToken("token-of-the-future", func(w *World, b *poclog.Bundle) []byte {
-		return w.Alliance().Token(teeOf(b), w.machineID(), Label, Now.Add(5*time.Minute+time.Second))
+		return w.Alliance().Token(b.TEE(), w.machineID(), Label, Now.Add(5*time.Minute+time.Second))
 	}),
 }
 
