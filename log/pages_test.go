@@ -159,19 +159,11 @@ func TestPageChecksReceiptsInTheBrowser(t *testing.T) {
 		t.Fatalf("%s", got.Receipt)
 	}
 	good, bad := write("receipt", got.Receipt), write("tampered", []byte(swapped))
-	for name, c := range map[string]struct {
-		path  string
-		steps []string
-		want  string
-	}{
-		"dropped":               {"/?level=0", []string{"wait ready", "drop " + good, "wait outcome"}, "/ PASS\n"},
-		"chosen, and its entry": {"/?level=0", []string{"wait ready", "choose #file " + good, "wait outcome", "click #outcome a"}, "/entry\n"},
-		"tampered":              {"/?level=0", []string{"wait ready", "drop " + bad, "wait outcome"}, "/ FAIL inclusion\n"},
-		"from the entry's page": {"/entry?n=1", []string{"click a[href*='file=']", "wait outcome"}, "/ PASS\n"},
-	} {
-		if out := pagetest.Walk(t, l.url+c.path, c.steps...); out != c.want {
-			t.Errorf("%s: %s: want %s", name, out, c.want)
-		}
-	}
+	pagetest.Walks(t, map[string]pagetest.Walk{
+		"dropped":               {URL: l.url + "/?level=0", Steps: []string{"wait ready", "drop " + good, "wait outcome"}, Want: "/ PASS"},
+		"chosen, and its entry": {URL: l.url + "/?level=0", Steps: []string{"wait ready", "choose #file " + good, "wait outcome", "click #outcome a"}, Want: "/entry"},
+		"tampered":              {URL: l.url + "/?level=0", Steps: []string{"wait ready", "drop " + bad, "wait outcome"}, Want: "/ FAIL inclusion"},
+		"from the entry's page": {URL: l.url + "/entry?n=1", Steps: []string{"click a[href*='file=']", "wait outcome"}, Want: "/ PASS"},
+	})
 	pagetest.Axe(t, l.url+"/", l.url+"/entry?n=1", l.url+"/entry?n=5000")
 }

@@ -1,16 +1,17 @@
-// Walks through pages as people do: node scripts/walk.mjs URL STEP... Each step is "choose SELECTOR FILE", "drop FILE", "fill SELECTOR TEXT", "click SELECTOR"
-// or "wait ATTRIBUTE" (of the body's data). Prints the address and what was checked in the end, and whether a request had a body or the console an error.
+// Walks through pages as people do: node scripts/walk.mjs WALK..., each a list of JSON: an address, and steps. Each step is "choose SELECTOR FILE", "drop FILE",
+// "fill SELECTOR FILE", "click SELECTOR", "wait ATTRIBUTE" (of the body's data) or "see TEXT". Prints a line of JSON for each walk: the address and what was
+// checked in the end, and before these whether a request had a body or the console an error. CHROMIUM names the browser.
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { chromium } from "playwright-core";
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
-try {
-  const page = await browser.newPage();
-  page.on("console", (m) => m.type() === "error" && console.log(`console: ${m.text()}`));
-  page.on("pageerror", (e) => console.log(`error: ${e}`));
-  page.on("request", (r) => r.postData() !== null && console.log(`sent: ${r.method()} ${r.url()}`));
-  page.setDefaultTimeout(Number(process.env.WALK_TIMEOUT ?? 120_000));
+
+async function walk(page, said, start, ...list) {
+  page.on("console", (m) => m.type() === "error" && said.push(`console: ${m.text()}`));
+  page.on("pageerror", (e) => said.push(`error: ${e}`));
+  page.on("request", (r) => r.postData() !== null && said.push(`sent: ${r.method()} ${r.url()}`));
+  page.setDefaultTimeout(120_000);
   const steps = {
     choose: (selector, file) => page.setInputFiles(selector, file),
     drop: async (file) => {
@@ -26,20 +27,32 @@ try {
     wait: (name) => page.waitForFunction((n) => document.body.dataset[n] !== undefined, name),
     see: (text) => page.waitForSelector(`text=${text}`),
   };
-  await page.goto(process.argv[2]);
-  for (const step of process.argv.slice(3)) {
+  await page.goto(start);
+  for (const step of list) {
     const [what, ...args] = step.split(" ");
     try {
       await steps[what](...(what === "see" || what === "click" ? [args.join(" ")] : args));
     } catch (e) {
-      console.log(`at ${page.url()}: ${step}: ${await page.innerText("main")}`);
-      throw e;
+      said.push(`at ${page.url()}: ${step}: ${await page.innerText("main")}: ${e}`);
+      return;
     }
   }
   await page.waitForLoadState();
-  const url = new URL(page.url());
-  const step = await page.evaluate(() => document.querySelector(".steps .refused code")?.textContent ?? "");
-  console.log([url.pathname, await page.evaluate(() => document.body.dataset.outcome ?? ""), step].filter((s) => s !== "").join(" "));
+  const [outcome, step, again] = await page.evaluate(() => {
+    const { outcome = "", again } = document.body.dataset;
+    return [outcome, document.querySelector(".steps .refused code")?.textContent, again && `Go: ${again}`].map((s) => s ?? "");
+  });
+  said.push([new URL(page.url()).pathname, outcome, step, again].filter((s) => s !== "").join(" "));
+}
+
+try {
+  for (const arg of process.argv.slice(2)) {
+    const page = await browser.newPage();
+    const said = [];
+    await walk(page, said, ...JSON.parse(arg));
+    console.log(JSON.stringify(said.join("\n")));
+    await page.close();
+  }
 } finally {
   await browser.close();
 }

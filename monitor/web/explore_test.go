@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -321,76 +317,40 @@ func TestPagesOfLongLists(t *testing.T) {
 	}
 }
 
-// browse runs the browser on a page, and returns what it printed and logged.
-func (s *site) browse(path string, flags ...string) (stdout, stderr string) {
-	s.t.Helper()
-	flags = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--user-data-dir=" + s.t.TempDir()}, flags...)
-	cmd := exec.CommandContext(s.t.Context(), pagetest.Browser(s.t), append(flags, s.url+path)...)
-	var out, log strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &log
-	if err := cmd.Run(); err != nil {
-		s.t.Fatalf("%s: %v: %s", path, err, log.String())
-	}
-	if strings.Contains(log.String(), "Content Security Policy") {
-		s.t.Errorf("%s: %s", path, log.String())
-	}
-	return out.String(), log.String()
-}
-
 // A browser checks what a page links to, under the policy in the page: a receipt holds, the same
 // with another entry does not, and the step that refuses it is named; so does a contradiction.
 func TestFilesAreCheckedInTheBrowser(t *testing.T) {
 	pagetest.Browser(t)
-	receiptOf := func(name string) (file []byte, policy string) {
-		var v struct{ Receipt, Policy string }
-		b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "receipts", name))
-		if err == nil {
-			err = json.Unmarshal(b, &v)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return []byte(v.Receipt), v.Policy
-	}
-	good, policy := receiptOf("audited.json")
-	edited, _ := receiptOf("entry-edited.json")
+	var good, edited struct{ Receipt, Policy string }
+	vectorOf(t, "receipts/audited.json", &good)
+	vectorOf(t, "receipts/entry-edited.json", &edited)
 	s := explored(t, func(c *web.Config) {
 		c.Receipts = func(_ context.Context, _ string, n uint64) ([]byte, error) {
-			return [][]byte{good, edited}[n], nil
+			return []byte([]string{good.Receipt, edited.Receipt}[n]), nil
 		}
 	})
-	log, err := s.AddLog(t.Context(), "http://receipts.test", policy)
+	log, err := s.AddLog(t.Context(), "http://receipts.test", good.Policy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range []string{`data-outcome="PASS"`, `data-outcome="FAIL"`} {
-		path := "/verify?" + url.Values{"log": {log}, "file": {fmt.Sprintf("/receipt?log=%s&n=%d", url.QueryEscape(log), n)}}.Encode()
-		dom, logged := s.browse(path, "--virtual-time-budget=60000", "--dump-dom")
-		if !strings.Contains(dom, want) || !strings.Contains(dom, "<code>inclusion</code>") {
-			t.Errorf("receipt %d: want %s in %s\n%s", n, want, dom[strings.Index(dom, "<body"):], logged)
-		}
+	check := func(n int, want string) pagetest.Walk {
+		file := fmt.Sprintf("/receipt?log=%s&n=%d", url.QueryEscape(log), n)
+		return pagetest.Walk{URL: s.url + "/verify?" + url.Values{"log": {log}, "file": {file}}.Encode(), Steps: []string{"wait outcome", "see inclusion"}, Want: want}
 	}
-	dom, _ := s.browse("/verify?file=http://elsewhere.test/x", "--virtual-time-budget=60000", "--dump-dom")
-	if !strings.Contains(dom, "it is on another host") {
-		t.Error("a file of another host is asked for")
-	}
+	pagetest.Walks(t, map[string]pagetest.Walk{
+		"receipt":                  check(0, "/verify PASS"),
+		"one with another entry":   check(1, "/verify FAIL inclusion"),
+		"a file of another host's": {URL: s.url + "/verify?file=http://elsewhere.test/x", Steps: []string{"see it is on another host"}, Want: "/verify FAIL"},
+	})
 }
 
 // A chip's page leads to the dossier of each log, and the browser checks it there, whatever it says;
 // who asks for what is no identity, or of a log that is not followed, asks no log.
 func TestDossiersAreCheckedInTheBrowser(t *testing.T) {
 	pagetest.Browser(t)
-	vector := func(name string) (v struct{ Dossier, Policy string }) {
-		b, err := os.ReadFile(filepath.Join("..", "..", "testdata", "dossiers", name))
-		if err == nil {
-			err = json.Unmarshal(b, &v)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	good, edited := vector("honest.json"), vector("number-left-out.json")
+	var good, edited struct{ Dossier, Policy string }
+	vectorOf(t, "dossiers/honest.json", &good)
+	vectorOf(t, "dossiers/number-left-out.json", &edited)
 	s := explored(t, func(c *web.Config) {
 		c.Dossiers = func(_ context.Context, _ string, id poclog.Identity) ([]byte, error) {
 			if id == querytest.PPID(1) {
@@ -403,16 +363,16 @@ func TestDossiersAreCheckedInTheBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for chip, want := range map[int]string{1: `data-outcome="PASS"`, 2: `data-outcome="FAIL"`} {
+	walks := make(map[string]pagetest.Walk)
+	for chip, want := range map[int]string{1: "/verify PASS", 2: "/verify FAIL numbers"} {
 		file := "/dossier?" + url.Values{"log": {log}, "id": {string(querytest.PPID(chip))}}.Encode()
 		check := "/verify?" + url.Values{"log": {log}, "file": {file}}.Encode()
 		if body, _ := s.visit("/id/"+string(querytest.PPID(chip)), http.StatusOK); !strings.Contains(body, html.EscapeString(check)) {
 			t.Errorf("the page of chip %d does not lead to %s", chip, check)
 		}
-		if dom, logged := s.browse(check, "--virtual-time-budget=60000", "--dump-dom"); !strings.Contains(dom, want) {
-			t.Errorf("chip %d: want %s in %s\n%s", chip, want, dom[strings.Index(dom, "<body"):], logged)
-		}
+		walks[check] = pagetest.Walk{URL: s.url + check, Steps: []string{"wait outcome"}, Want: want}
 	}
+	pagetest.Walks(t, walks)
 	for path, status := range map[string]int{
 		"/dossier?log=" + url.QueryEscape(log) + "&id=nothing":                          http.StatusBadRequest,
 		"/dossier?log=" + url.QueryEscape(log) + "&id=quote:" + strings.Repeat("0", 64): http.StatusBadRequest,
@@ -438,32 +398,15 @@ func TestPagesAreForEveryone(t *testing.T) {
 // Without JavaScript every page looks the same, but for the verifier, which says what it needs.
 func TestPagesWithoutJavaScript(t *testing.T) {
 	pagetest.Browser(t)
-	s, dir := explored(t, nil), t.TempDir()
-	at, err := url.Parse(s.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(at)
-	proxy.ModifyResponse = func(r *http.Response) error {
-		r.Header.Add("Content-Security-Policy", "sandbox allow-same-origin") // no allow-scripts: the browser runs none
-		return nil
-	}
-	srv := httptest.NewServer(proxy)
-	defer srv.Close()
-	off := &site{url: srv.URL, t: t}
-	picture := func(s *site, path, name string) []byte {
-		file := filepath.Join(dir, name+".png")
-		s.browse(path, "--window-size=1280,900", "--screenshot="+file)
-		b, err := os.ReadFile(file)
-		if err != nil || len(b) < 5000 {
-			t.Fatalf("%s: %d bytes, %v", path, len(b), err)
-		}
-		return b
-	}
-	for _, path := range []string{"/", "/chips", "/id/" + string(querytest.PPID(1)), "/alerts", "/entry?log=" + origin + "&n=1", "/verify"} {
-		same := bytes.Equal(picture(s, path, "on"), picture(off, path, "off"))
-		if same != (path != "/verify") {
-			t.Errorf("%s looks the same without JavaScript: %v", path, same)
+	s, on, off := explored(t, nil), t.TempDir(), t.TempDir()
+	pages := map[string]string{"overview": "/", "chips": "/chips", "chip": "/id/" + string(querytest.PPID(1)), "alerts": "/alerts", "entry": "/entry?log=" + origin + "&n=1", "verify": "/verify"}
+	s.draw(on, "1280", pages)
+	t.Setenv("NOSCRIPT", "1")
+	s.draw(off, "1280", pages)
+	for name := range pages {
+		same := bytes.Equal(picture(t, on, name+"-1280.png"), picture(t, off, name+"-1280.png"))
+		if same != (name != "verify") {
+			t.Errorf("%s looks the same without JavaScript: %v", name, same)
 		}
 	}
 	if body, _ := s.visit("/verify", http.StatusOK); !strings.Contains(body, "<noscript>") {
@@ -471,33 +414,47 @@ func TestPagesWithoutJavaScript(t *testing.T) {
 	}
 }
 
+// draw draws the site's pages into a folder, by name.
+func (s *site) draw(dir, widths string, paths map[string]string) {
+	s.t.Helper()
+	urls := make(map[string]string)
+	for name, path := range paths {
+		urls[name] = s.url + path
+	}
+	pagetest.Draw(s.t, dir, widths, urls)
+}
+
+// picture reads what was drawn, which is not empty.
+func picture(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil || len(b) < 5000 {
+		t.Errorf("%s: %d bytes, %v", name, len(b), err)
+	}
+	return b
+}
+
 // TestPagesInChromium draws the main pages from a phone to 4k, light and dark, and as they are
 // printed, and keeps the pictures in POCLOG_SCREENSHOTS if that names a folder, for people to look
 // at: make screenshots.
 func TestPagesInChromium(t *testing.T) {
 	pagetest.Browser(t)
-	dir, widths := os.Getenv("POCLOG_SCREENSHOTS"), []int{360, 1280, 3840}
+	dir, widths := os.Getenv("POCLOG_SCREENSHOTS"), "360,1280,3840,dark,print"
 	if dir == "" {
-		dir, widths = t.TempDir(), []int{360, 1280}
+		dir, widths = t.TempDir(), "360,1280"
 	}
-	s := registered(t)
-	drawn := func(path, file string, flags ...string) {
-		s.browse(path, flags...)
-		if info, err := os.Stat(file); err != nil || info.Size() < 5000 {
-			t.Errorf("%s is empty: %v, %v", file, info, err)
-		}
+	pages := map[string]string{
+		"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms", "verify": "/verify",
+		"search": "/search", "places": "/places", "registrars": "/registrars", "registrar": "/registrar?name=Alliance", "statement": "/entry?log=" + origin + "&n=84", "revoked": "/id/" + string(querytest.PPID(3)),
 	}
-	for name, path := range map[string]string{"overview": "/", "chip": "/id/" + string(querytest.PPID(2)), "moved": "/id/" + string(querytest.PPID(1)), "chips": "/chips", "alert": "/alerts", "vms": "/vms", "verify": "/verify",
-		"search": "/search", "places": "/places", "registrars": "/registrars", "registrar": "/registrar?name=Alliance", "statement": "/entry?log=" + origin + "&n=84", "revoked": "/id/" + string(querytest.PPID(3))} {
-		for _, width := range widths {
-			file := filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width))
-			drawn(path, file, fmt.Sprintf("--window-size=%d,1400", width), "--screenshot="+file)
+	registered(t).draw(dir, widths, pages)
+	for name := range pages {
+		for width := range strings.SplitSeq(widths, ",") {
+			file := name + "-" + width + ".png"
+			if width == "print" {
+				file = name + ".pdf"
+			}
+			picture(t, dir, file)
 		}
-		if len(widths) < 3 {
-			continue
-		}
-		dark, print := filepath.Join(dir, name+"-dark.png"), filepath.Join(dir, name+".pdf")
-		drawn(path, dark, "--window-size=1280,1400", "--blink-settings=preferredColorScheme=0", "--screenshot="+dark)
-		drawn(path, print, "--no-pdf-header-footer", "--print-to-pdf="+print)
 	}
 }

@@ -145,20 +145,16 @@ func TestSearchInTheBrowser(t *testing.T) {
 	}
 	receipt, raw, pem, other := write("r", []byte(file)), write("q", quote), write("k", []byte(key)), write("e", []byte(edited))
 	text := write("t", []byte(hex.EncodeToString(quote)))
-	for name, c := range map[string]struct {
-		steps []string
-		want  string
-	}{
-		"quote to chip to receipt to its check": {[]string{"drop " + raw, "click .verdict a[href^='/id/intel']", "click a[href^='/entry']", "click a[href^='/verify?file=']", "wait outcome"}, "/verify PASS\n"},
-		"receipt to its entry to its check":     {[]string{"choose #file " + receipt, "click .verdict a[href^='/entry']", "click a[href^='/verify?file=']", "wait outcome"}, "/verify PASS\n"},
-		"another receipt":                       {[]string{"drop " + other, "see has another entry there"}, "/search\n"},
-		"key":                                   {[]string{"drop " + pem, "see 1 proof speaks"}, "/search\n"},
-		"quote that is pasted":                  {[]string{"fill #what " + text, "click #paste button", "see This very quote is in the logs"}, "/search\n"},
-	} {
-		if got := pagetest.Walk(t, s.url+"/search", append([]string{"wait ready"}, c.steps...)...); got != c.want {
-			t.Errorf("%s: %s: want %s", name, got, c.want)
-		}
+	walk := func(want string, steps ...string) pagetest.Walk {
+		return pagetest.Walk{URL: s.url + "/search", Steps: append([]string{"wait ready"}, steps...), Want: want}
 	}
+	pagetest.Walks(t, map[string]pagetest.Walk{
+		"quote to chip to receipt to its check": walk("/verify PASS", "drop "+raw, "click .verdict a[href^='/id/intel']", "click a[href^='/entry']", "click a[href^='/verify?file=']", "wait outcome"),
+		"receipt to its entry to its check":     walk("/verify PASS", "choose #file "+receipt, "click .verdict a[href^='/entry']", "click a[href^='/verify?file=']", "wait outcome"),
+		"another receipt":                       walk("/search", "drop "+other, "see has another entry there"),
+		"key":                                   walk("/search", "drop "+pem, "see 1 proof speaks"),
+		"quote that is pasted":                  walk("/search", "fill #what "+text, "click #paste button", "see This very quote is in the logs"),
+	})
 }
 
 func chipOfAMD() *amd.Chip {

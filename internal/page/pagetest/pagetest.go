@@ -2,9 +2,11 @@
 package pagetest
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -41,16 +43,48 @@ func run(t testing.TB, script string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// Walk walks from a page on by the steps of js/scripts/walk.mjs, and returns what that prints: the
-// path of the last page, and what its verifier said, if it did; before these whatever was sent, and
-// errors of the console, as those of the Content-Security-Policy are.
-func Walk(t testing.TB, url string, steps ...string) string {
+// A Walk starts at a page, and takes the steps of js/scripts/walk.mjs. Want is what that says: the
+// path of the last page, and what its verifiers said, if they did; before these whatever was sent,
+// and errors of the console, as those of the Content-Security-Policy are.
+type Walk struct {
+	URL   string
+	Steps []string
+	Want  string
+}
+
+// Walks takes walks in one browser, by name.
+func Walks(t testing.TB, walks map[string]Walk) {
 	t.Helper()
-	out, err := run(t, "walk.mjs", append([]string{url}, steps...)...)
-	if err != nil {
-		t.Errorf("%s %q: %v", url, steps, err)
+	var names, args []string
+	for name, w := range walks {
+		arg, err := json.Marshal(append([]string{w.URL}, w.Steps...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, args = append(names, name), append(args, string(arg))
 	}
-	return out
+	out, err := run(t, "walk.mjs", args...)
+	said := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if err != nil || len(said) != len(names) {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for i, name := range names {
+		if want := walks[name].Want; said[i] != strconv.Quote(want) {
+			t.Errorf("%s: %s: want %q", name, said[i], want)
+		}
+	}
+}
+
+// Draw draws pages, by name, as js/scripts/draw.mjs says.
+func Draw(t testing.TB, dir, widths string, pages map[string]string) {
+	t.Helper()
+	args := []string{dir, widths}
+	for name, url := range pages {
+		args = append(args, name+"="+url)
+	}
+	if out, err := run(t, "draw.mjs", args...); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // Axe fails the test where axe finds something serious on pages, light or dark.
