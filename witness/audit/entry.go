@@ -96,7 +96,7 @@ func (x *examiner) proof(ctx context.Context, leaf []byte, e *poclog.Entry, inFo
 	if withheld != nil {
 		return x.unseen(e, in.Policy, withheld)
 	}
-	if err := x.notBefore(e, in.Bundle); err != nil {
+	if err := x.notBefore(e, &in); err != nil {
 		return err
 	}
 	return x.recompute(leaf, in)
@@ -152,12 +152,12 @@ func (x *examiner) unseen(e *poclog.Entry, policy []byte, withheld *withheldErro
 }
 
 // notBefore holds the time of appraisal to the challenge's: evidence cannot have been judged before
-// it was made.
-func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
+// it was made. What it parses of the input it keeps there.
+func (x *examiner) notBefore(e *poclog.Entry, in *profile.Input) error {
 	if e.Fresh == nil {
 		return nil
 	}
-	b, err := poclog.ParseBundle(bundle)
+	b, err := poclog.ParseBundle(in.Bundle)
 	if err != nil {
 		return verify.Failf(verify.Format, "%w", err)
 	}
@@ -165,6 +165,7 @@ func (x *examiner) notBefore(e *poclog.Entry, bundle []byte) error {
 	if err != nil {
 		return verify.Failf(verify.Format, "%w", err)
 	}
+	in.Parsed.Bundle, in.Parsed.Challenge = b, c
 	// A checkpoint of another log, or without the quorum, has no time under this log's policy;
 	// whether it is a challenge at all is the appraisal's to say.
 	v, err := x.policy.Open(c.Checkpoint)
@@ -217,8 +218,8 @@ func firstDifference(a, b []byte) int {
 	return n
 }
 
-// fetch returns a file that an entry names. Its absence is a failed check or a withheldError; an
-// error of the network is neither.
+// fetch returns a file that an entry names: the client holds it to its digest. Its absence is a
+// failed check or a withheldError; an error of the network is neither.
 func (x *examiner) fetch(ctx context.Context, part string, blob poclog.Blob, shared bool) ([]byte, error) {
 	get := x.files.get
 	if shared {
@@ -226,7 +227,7 @@ func (x *examiner) fetch(ctx context.Context, part string, blob poclog.Blob, sha
 	}
 	b, err := get(ctx, blob)
 	switch status := client.StatusOf(err); {
-	case err == nil && poclog.BlobOf(b) != blob:
+	case err == nil && uint64(len(b)) != uint64(blob.Size):
 		return nil, verify.Failf(CheckEvidence, "%s %s has %d bytes: the entry says %d", part, blob.SHA256, len(b), blob.Size)
 	case err == nil:
 		return b, nil

@@ -15,6 +15,7 @@ const maxShared = 16 << 20
 
 // files fetches evidence, and keeps what many entries share: policies and collateral.
 type files struct {
+	// fetch returns a file of the digest, and of the size where it is not 0: client.Client.Evidence.
 	fetch func(ctx context.Context, blob poclog.Blob) ([]byte, error)
 
 	once singleflight.Group
