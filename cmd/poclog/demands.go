@@ -80,9 +80,9 @@ func (f *demandFlags) demands(cmd *cobra.Command) (d receipt.Demands, err error)
 			d.EndorsedBy = append(d.EndorsedBy, key)
 			continue
 		}
-		e, err := parseEndorser(by)
+		e, err := dossier.ParseEndorser(by)
 		if err != nil {
-			return d, err
+			return d, usagef("--endorsed-by %w, or 64 hexadecimal digits", err)
 		}
 		f.endorsers = append(f.endorsers, e)
 	}
@@ -120,22 +120,6 @@ func parseDigests(flag string, texts []string) (list []poclog.Digest, err error)
 		list = append(list, d)
 	}
 	return list, nil
-}
-
-// parseEndorser reads NAME or NAME@LEVEL.
-func parseEndorser(text string) (dossier.Endorser, error) {
-	e := dossier.Endorser{Name: text, Level: 1}
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
-		level := text[at+1:]
-		if level != "1" && level != "2" && level != "3" {
-			return e, usagef("--endorsed-by %.80q: want a level of 1 to 3 behind the @", text)
-		}
-		e.Name, e.Level = text[:at], uint32(level[0]-'0')
-	}
-	if e.Name == "" {
-		return e, usagef("--endorsed-by %.80q: want NAME, NAME@LEVEL, or 64 hexadecimal digits", text)
-	}
-	return e, nil
 }
 
 // known refuses check ids that no entry has: a slip must not look like a demand that was not met.

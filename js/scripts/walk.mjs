@@ -1,6 +1,6 @@
-// Walks through pages as people do: node scripts/walk.mjs WALK..., each a list of JSON: an address, and steps. Each step is "choose SELECTOR FILE", "drop FILE",
-// "fill SELECTOR FILE", "click SELECTOR", "wait ATTRIBUTE" (of the body's data) or "see TEXT". Prints a line of JSON for each walk: the address and what was
-// checked in the end, and before these whether a request had a body or the console an error. CHROMIUM names the browser.
+// Walks through pages as people do: node scripts/walk.mjs WALK..., each a list of JSON: an address, and steps. Each step is "choose SELECTOR FILE...", "drop FILE",
+// "fill SELECTOR FILE", "type SELECTOR TEXT", "select SELECTOR VALUE", "click SELECTOR", "wait ATTRIBUTE" (of the
+// body's data) or "see TEXT". Prints a line of JSON for each walk: the address and what was checked in the end, and before these whether a request had a body or the console an error. CHROMIUM names the browser.
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { chromium } from "playwright-core";
@@ -13,7 +13,7 @@ async function walk(page, said, start, ...list) {
   page.on("request", (r) => r.postData() !== null && said.push(`sent: ${r.method()} ${r.url()}`));
   page.setDefaultTimeout(120_000);
   const steps = {
-    choose: (selector, file) => page.setInputFiles(selector, file),
+    choose: (selector, ...files) => page.setInputFiles(selector, files),
     drop: async (file) => {
       const data = await page.evaluateHandle(([octets, name]) => {
         const t = new DataTransfer();
@@ -23,6 +23,8 @@ async function walk(page, said, start, ...list) {
       await page.dispatchEvent("main", "drop", { dataTransfer: data });
     },
     fill: (selector, file) => page.fill(selector, readFileSync(file, "latin1")),
+    type: (selector, text) => page.fill(selector, text),
+    select: (selector, value) => page.selectOption(selector, value),
     click: (selector) => page.click(selector),
     wait: (name) => page.waitForFunction((n) => document.body.dataset[n] !== undefined, name),
     see: (text) => page.waitForSelector(`text=${text}`),

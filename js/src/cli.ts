@@ -10,8 +10,9 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import {
   checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, parseOpening, parsePolicy, parseRegistrars, PoclogError, type ContradictionVerdict,
-  type DossierQuestion, type DossierVerdict, type IndexWrongVerdict, type Question, type SplitViewVerdict, type Step, type Verdict,
+  type DossierQuestion, type Question, type Step,
 } from "./index.js";
+import { wordOf, type Shown } from "./word.js";
 
 const USAGE = `usage: poclog-verify FILE --policy policy.txt [demands]
 
@@ -35,8 +36,6 @@ const OPTIONS = {
   "endorsed-by": many, tcb: many, measurement: one, "user-data": one, "appraisal-digest": many, verdict: one,
   dossier: many, registrars: one, opening: many, since: one, covers: many, "max-age": one, "max-checkpoint-age": one, "max-interval": one,
 } as const;
-
-type Shown = Verdict | DossierVerdict | ContradictionVerdict | IndexWrongVerdict | SplitViewVerdict;
 
 function main(): number {
   let args;
@@ -138,11 +137,8 @@ function show(v: Shown, path: string, json: boolean): number {
 
 function outcome(v: Shown): [word: string, code: number] {
   if (v.refused?.id === "demands") return ["", 2];
-  if (v.outcome === "refused") return ["FAIL", 1];
-  if (v.outcome === "undecided") return ["UNDECIDED", 3];
-  if ("found" in v && v.found.some((f) => f.severity !== "information")) return ["FAIL", 1];
-  if (!("severity" in v) || v.severity === "contradiction") return ["PASS", 0];
-  return v.ifReappraised?.severity === "contradiction" ? ["UNDECIDED", 3] : ["FAIL", 1];
+  const word = wordOf(v);
+  return [word, { PASS: 0, FAIL: 1, UNDECIDED: 3 }[word]];
 }
 
 function contradictionIs(v: ContradictionVerdict): string {

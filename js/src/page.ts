@@ -2,41 +2,48 @@
  * The verifier of a monitor's or log's page: what is dropped, chosen or linked is checked here, under the policy
  * that stands in the page, and nothing leaves it.
  */
+import { digest } from "./bytes.js";
 import {
-  checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, parsePolicy, PoclogError, type Step,
+  checkContradiction, checkDossier, checkIndexWrong, checkReceipt, checkSplitView, parseAppraisalPolicy, parseOpening, parsePolicy, parseRegistrars, PoclogError,
 } from "./index.js";
+import { wordOf, type Shown } from "./word.js";
 
 /** A file is at most this large: a dossier's limit is below it. */
 const MOST = 64 * 1024 * 1024;
 
-interface Shown {
-  outcome: string;
-  /** Of a receipt. */
-  origin?: string | undefined;
-  index?: bigint | undefined;
-  steps: Step[];
-  absent?: string[];
-}
-
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 
-/** Checks a file of any kind that there is. */
-function check(file: Uint8Array, policyText: string, realm: string, level: string): [kind: string, shown: Shown] {
-  const policy = parsePolicy(new TextEncoder().encode(policyText));
-  const now = new Date();
-  const asked = realm === "lab" ? { realm: "lab" as const } : {};
-  const head = String.fromCharCode(...file.subarray(0, 21));
-  if (!head.startsWith('{"v":1,')) return ["receipt", checkReceipt(file, policy, { now, ...asked, level: level === "0" ? 0 : 2 })];
-  if (head.startsWith('{"v":1,"rule":"index')) return ["wrong index", checkIndexWrong(file, policy)];
-  if (head.startsWith('{"v":1,"rule":')) return ["contradiction", checkContradiction(file, policy, asked)];
-  if (head.startsWith('{"v":1,"index":')) return ["dossier", checkDossier(file, policy, { now, ...asked })];
-  return ["split view", checkSplitView(file, policy)];
+/** What the reader goes by: as the form says, and as files say that were dropped. */
+interface Asked {
+  policy: string;
+  realm: string;
+  level: string;
+  appraisals: string[];
+  endorsedBy: string[];
+  registrars: string;
+  openings: string[];
 }
 
-/** The first word of a verdict. */
-function word(outcome: string): "PASS" | "FAIL" | "UNDECIDED" {
-  if (outcome === "refused") return "FAIL";
-  return outcome === "undecided" ? "UNDECIDED" : "PASS";
+const octets = (text: string) => new TextEncoder().encode(text);
+const headOf = (file: Uint8Array) => String.fromCharCode(...file.subarray(0, 32));
+
+/** Checks a file of any kind that there is; a receipt, with dossiers beside it. */
+function check(file: Uint8Array, q: Asked, dossiers: Uint8Array[]): [kind: string, shown: Shown] {
+  const policy = parsePolicy(octets(q.policy));
+  const pinned = q.registrars === "" ? {} : { registrars: parseRegistrars(octets(q.registrars)) };
+  const now = new Date();
+  const asked = q.realm === "lab" ? { realm: "lab" as const } : {};
+  const head = headOf(file);
+  if (!head.startsWith('{"v":1,')) {
+    return ["receipt", checkReceipt(file, policy, {
+      now, ...asked, ...pinned, level: q.level === "0" ? 0 : 2, ...(dossiers.length > 0 ? { dossiers } : {}), ...(q.appraisals.length > 0 ? { appraisalDigest: q.appraisals } : {}),
+      ...(q.endorsedBy.length > 0 ? { endorsedBy: q.endorsedBy } : {}), ...(q.openings.length > 0 ? { openings: q.openings.map((o) => parseOpening(octets(o))) } : {}),
+    })];
+  }
+  if (head.startsWith('{"v":1,"rule":"index')) return ["wrong index", checkIndexWrong(file, policy)];
+  if (head.startsWith('{"v":1,"rule":')) return ["contradiction", checkContradiction(file, policy, asked)];
+  if (head.startsWith('{"v":1,"index":')) return ["dossier", checkDossier(file, policy, { now, ...asked, ...pinned })];
+  return ["split view", checkSplitView(file, policy)];
 }
 
 function line(into: HTMLElement, tag: string, text: string, kind = ""): HTMLElement {
@@ -50,7 +57,7 @@ function line(into: HTMLElement, tag: string, text: string, kind = ""): HTMLElem
 function show(name: string, kind: string, v: Shown): void {
   const out = element("outcome");
   out.replaceChildren();
-  const first = word(v.outcome);
+  const first = wordOf(v);
   line(out, "h2", `${first}: ${name} is a ${kind}, ${v.outcome}`, first === "PASS" ? "good" : "bad");
   const list = line(out, "ol", "", "steps");
   for (const s of v.steps) {
@@ -60,9 +67,10 @@ function show(name: string, kind: string, v: Shown): void {
     line(item, "code", s.id);
     line(item, "span", ` ${s.detail}`);
   }
-  if (v.absent?.length) line(out, "p", `The evidence does not prove: ${v.absent.join(", ")}.`);
+  if ("absent" in v && v.absent.length > 0) line(out, "p", `The evidence does not prove: ${v.absent.join(", ")}.`);
+  for (const s of "subjects" in v ? v.subjects : []) for (const r of s.standings) line(out, "p", `${s.identity}: ${r.registrar} says: ${r.says}`);
   const pages = out.dataset["entry"];
-  if (pages && first === "PASS" && v.origin !== undefined && v.index !== undefined) {
+  if (pages && first === "PASS" && "index" in v && v.origin !== undefined && v.index !== undefined) {
     const link = line(line(out, "p", ""), "a", `Entry ${v.index} of ${v.origin}`) as HTMLAnchorElement;
     link.href = pages.replace("{log}", encodeURIComponent(v.origin)).replace("{n}", v.index.toString());
   }
@@ -78,30 +86,36 @@ function refuse(name: string, why: string): void {
   document.body.dataset["outcome"] = "FAIL";
 }
 
-let last: [name: string, file: Uint8Array] | undefined;
+let last: [name: string, file: Uint8Array, dossiers: Uint8Array[]] | undefined;
 /** What this verifier said of it. */
 let said: Said | undefined;
 
 interface Said {
+  word: string;
   outcome: string;
   /** The step that refused. */
   step: string;
 }
 
-const policyText = () => element<HTMLTextAreaElement>("policy").value;
-const realm = () => element<HTMLSelectElement>("realm").value;
-const level = () => element<HTMLSelectElement>("level").value;
+/** Files of the reader that count until the page is left. */
+const pins = { registrars: "", openings: [] as string[] };
 
-function run(name: string, file: Uint8Array): void {
-  last = [name, file];
+function asked(): Asked {
+  const value = (id: string) => element<HTMLInputElement>(id).value;
+  const list = (id: string, by: RegExp) => value(id).split(by).map((s) => s.trim()).filter((s) => s !== "");
+  return { policy: value("policy"), realm: value("realm"), level: value("level"), appraisals: list("appraisals", /[\s,]/), endorsedBy: list("endorsed", /,/), ...pins };
+}
+
+function run(name: string, file: Uint8Array, dossiers: Uint8Array[] = []): void {
+  last = [name, file, dossiers];
   document.getElementById("again-outcome")?.replaceChildren();
   try {
-    const [kind, v] = check(file, policyText(), realm(), level());
-    said = { outcome: v.outcome, step: v.steps.find((s) => s.state === "refused")?.id ?? "" };
+    const [kind, v] = check(file, asked(), dossiers);
+    said = { word: wordOf(v), outcome: v.outcome, step: v.steps.find((s) => s.state === "refused")?.id ?? "" };
     show(name, kind, v);
   } catch (e) {
     if (!(e instanceof PoclogError)) throw e;
-    said = { outcome: "refused", step: e.step };
+    said = { word: "FAIL", outcome: "refused", step: e.step };
     refuse(name, e.message);
   }
 }
@@ -109,7 +123,7 @@ function run(name: string, file: Uint8Array): void {
 declare global {
   /** Go's wasm_exec.js. */
   var Go: new () => { importObject: WebAssembly.Imports; run(instance: WebAssembly.Instance): Promise<void> };
-  var poclogRecheck: ((file: Uint8Array, policy: string, realm: string, level: string) => string) | undefined;
+  var poclogRecheck: ((file: Uint8Array, asked: string, dossiers: Uint8Array[]) => string) | undefined;
 }
 
 /** Loads the Go verifier, once. */
@@ -129,21 +143,21 @@ async function recheck(button: HTMLButtonElement): Promise<void> {
   const out = element("again-outcome");
   out.replaceChildren();
   if (!last || !said) return void line(out, "p", "Choose a file first.");
-  const [name, file] = last;
+  const [name, file, dossiers] = last;
   const own = said;
   button.disabled = true;
   line(out, "p", "The Go code is being loaded.");
   try {
     await load(button);
-    const v = JSON.parse(globalThis.poclogRecheck?.(file, policyText(), realm(), level()) ?? "") as { kind: string; outcome: string; step: string; detail: string };
+    const v = JSON.parse(globalThis.poclogRecheck?.(file, JSON.stringify(asked()), dossiers) ?? "") as { kind: string; word: string; outcome: string; step: string; detail: string };
     // The page's verifier is undecided where only an appraisal could tell.
-    const same = own.outcome === "undecided" || (own.outcome === v.outcome && own.step === v.step);
+    const same = own.word === "UNDECIDED" || (own.word === v.word && own.outcome === v.outcome && own.step === v.step);
     out.replaceChildren();
-    line(out, "h2", `The Go code: ${word(v.outcome)}: ${name} is a ${v.kind}, ${v.outcome}`, word(v.outcome) === "PASS" ? "good" : "bad");
+    line(out, "h2", `The Go code: ${v.word}: ${name} is a ${v.kind}, ${v.outcome}`, v.word === "PASS" ? "good" : "bad");
     line(out, "p", [v.step, v.detail].filter((s) => s !== "").join(": "));
     if (same) line(out, "p", "Both implementations say the same.");
     else line(out, "p", `The implementations DISAGREE: this page says ${own.outcome} ${own.step}. One of both has a fault: please report it, with the file.`, "bad");
-    document.body.dataset["again"] = `${word(v.outcome)} ${same ? "same" : "other"}`;
+    document.body.dataset["again"] = `${v.word} ${same ? "same" : "other"}`;
   } catch (e) {
     out.replaceChildren();
     line(out, "p", `The Go code cannot be run here: ${(e as Error).message}`, "bad");
@@ -153,9 +167,47 @@ async function recheck(button: HTMLButtonElement): Promise<void> {
   }
 }
 
-async function read(file: File): Promise<void> {
-  if (file.size > MOST) return refuse(file.name, `${file.size} bytes: want at most ${MOST}`);
-  run(file.name, new Uint8Array(await file.arrayBuffer()));
+/** Takes files: those that the reader goes by are kept, and what is to be checked is. */
+async function read(files: FileList | undefined | null): Promise<void> {
+  const found: [name: string, file: Uint8Array][] = [];
+  for (const f of Array.from(files ?? [])) {
+    if (f.size > MOST) return refuse(f.name, `${f.size} bytes: want at most ${MOST}`);
+    const file = new Uint8Array(await f.arrayBuffer());
+    try {
+      if (!keep(file)) found.push([f.name, file]);
+    } catch (e) {
+      if (!(e instanceof PoclogError)) throw e;
+      return refuse(f.name, e.message);
+    }
+  }
+  const isDossier = ([, file]: [string, Uint8Array]) => headOf(file).startsWith('{"v":1,"index":');
+  const main = found.filter((f) => !isDossier(f));
+  const dossiers = found.filter(isDossier).map(([, file]) => file);
+  const one = main[0] ?? found[0];
+  if (!one) return again();
+  if (found.length > 1 && (main.length !== 1 || headOf(one[1]).startsWith("{"))) return refuse("several files", "want one file, or a receipt with dossiers");
+  run(...one, main.length > 0 ? dossiers : []);
+}
+
+/** Keeps a file that the reader goes by, in plain sight; false: it is none. */
+function keep(file: Uint8Array): boolean {
+  const head = headOf(file);
+  const text = new TextDecoder().decode(file);
+  if (head.startsWith('{\n  "v": 1,\n  "registrars":')) {
+    const { names } = parseRegistrars(file);
+    pins.registrars = text;
+    element("pins").textContent = `Registrars that count: ${names.join(", ")}.`;
+  } else if (head.startsWith('{"v":1,"root":')) {
+    parseOpening(file);
+    pins.openings.push(text);
+    line(element("pins"), "span", " An opening shows a machine of a private fleet.");
+  } else if (head.startsWith('{\n  "v": 1,\n  "realm":')) {
+    parseAppraisalPolicy(file);
+    element<HTMLInputElement>("appraisals").value = digest(file);
+  } else if (/^(#|(log|witness|group|quorum) )/.test(head)) {
+    element<HTMLTextAreaElement>("policy").value = text;
+  } else return false;
+  return true;
 }
 
 /** Fetches the file that the address names: a path of this host alone. */
@@ -169,24 +221,18 @@ async function linked(path: string): Promise<void> {
   run("the linked file", file);
 }
 
-const again = () => last && run(...last);
-element("policy").addEventListener("change", again);
-element("realm").addEventListener("change", again);
-element("level").addEventListener("change", again);
-element<HTMLInputElement>("file").addEventListener("change", (e) => {
-  const chosen = (e.target as HTMLInputElement).files?.[0];
-  if (chosen) void read(chosen);
-});
+const again = (): void => last && run(...last);
+for (const id of ["policy", "realm", "level", "appraisals", "endorsed"]) element(id).addEventListener("change", again);
+element<HTMLInputElement>("file").addEventListener("change", (e) => void read((e.target as HTMLInputElement).files));
 document.addEventListener("dragover", (e) => e.preventDefault());
 document.addEventListener("drop", (e) => {
   e.preventDefault();
-  const dropped = e.dataTransfer?.files[0];
-  if (dropped) void read(dropped);
+  void read(e.dataTransfer?.files);
 });
 const button = document.getElementById("again") as HTMLButtonElement | null;
 button?.addEventListener("click", () => void recheck(button));
-const asked = new URLSearchParams(location.search);
-if (asked.get("level") === "0") element<HTMLSelectElement>("level").value = "0";
-const path = asked.get("file");
+const address = new URLSearchParams(location.search);
+if (address.get("level") === "0") element<HTMLSelectElement>("level").value = "0";
+const path = address.get("file");
 if (path) linked(path).catch((e: Error) => refuse("the linked file", e.message));
 document.body.dataset["ready"] = "yes";

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,44 @@ func TestBrowserAsksBothImplementations(t *testing.T) {
 		}
 	}
 	pagetest.Walks(t, walks)
+}
+
+// A page takes what the reader goes by, as files that are chosen together and as words, and both
+// implementations say the same of it.
+func TestBrowserTakesTheReadersPins(t *testing.T) {
+	pagetest.Browser(t)
+	var opened, revoked struct{ Receipt, Dossier, Policy, Pins, Opening string }
+	vectorOf(t, "standing/opened.json", &opened)
+	vectorOf(t, "standing/revoked-unasked.json", &revoked)
+	var several struct{ Dossier, Policy string }
+	vectorOf(t, "dossiers/several.json", &several)
+	var judged struct{ Policy []byte }
+	vectorOf(t, "appraisals/tdx.json", &judged)
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return " " + path
+	}
+	policy, pins, opening := write("policy.txt", opened.Policy), write("registrars.json", opened.Pins), write("m.opening.json", opened.Opening)
+	receipt, dossier := write("vm.tlog-proof", opened.Receipt), write("vm.dossier.json", opened.Dossier)
+	after, list := write("r.tlog-proof", revoked.Receipt), write("r.dossier.json", revoked.Dossier)
+	const anyLevel, endorsed = "select #level 0", "type #endorsed alliance@1"
+	s := explored(t, func(c *web.Config) { c.Go = built(t) })
+	walk := func(want string, steps ...string) pagetest.Walk {
+		return pagetest.Walk{URL: s.url + "/verify", Steps: slices.Concat([]string{"wait ready"}, steps, []string{"wait outcome", "click #again", "wait again"}), Want: "/verify " + want}
+	}
+	pagetest.Walks(t, map[string]pagetest.Walk{
+		"a machine of a private fleet, opened": walk("PASS Go: PASS same", anyLevel, endorsed, "choose #file"+receipt+dossier+policy+pins+opening),
+		"the same, not opened":                 walk("FAIL endorsed-by Go: FAIL same", anyLevel, endorsed, "choose #file"+receipt+dossier+policy+pins),
+		"one that a pinned registrar revoked":  walk("FAIL standing Go: FAIL same", anyLevel, "choose #file"+policy+pins, "see Registrars that count: alliance.", "choose #file"+after+list),
+		"the same, and nobody is pinned":       walk("PASS Go: PASS same", anyLevel, "choose #file"+after+list+policy),
+		"judged by another policy":             walk("FAIL appraisal-digest Go: FAIL same", anyLevel, "choose #file"+receipt+policy+write("appraisal.json", string(judged.Policy))),
+		"a dossier that contradicts":           walk("FAIL Go: FAIL same", "choose #file"+write("several.dossier.json", several.Dossier)+policy),
+		"a malformed demand":                   walk("FAIL demands Go: FAIL same", "type #appraisals 00", "choose #file"+receipt+policy),
+	})
 }
 
 // A build without the Go verifier says so, and its page may run no WebAssembly.

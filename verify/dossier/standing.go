@@ -1,6 +1,7 @@
 package dossier
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,18 @@ const (
 type Endorser struct {
 	Name  string
 	Level uint32 // 1 to 3
+}
+
+// ParseEndorser reads NAME, which is of level 1 or above, or NAME@LEVEL.
+func ParseEndorser(text string) (Endorser, error) {
+	name, level := text, "1"
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		name, level = text[:at], text[at+1:]
+	}
+	if name == "" || level != "1" && level != "2" && level != "3" {
+		return Endorser{}, fmt.Errorf("%.80q: want NAME or NAME@LEVEL, of level 1 to 3", text)
+	}
+	return Endorser{Name: name, Level: uint32(level[0] - '0')}, nil
 }
 
 // A Subject is an identity with what the reader's registrars say of it. Its JSON is a stable
