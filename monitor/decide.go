@@ -20,23 +20,23 @@ import (
 // so is shown to lie (interval-inverted), and an entry that is out of its log's order is always
 // looked at (enter).
 //
-// by is the log whose batch made the pair, or nil if that is durable. The caller holds r.mu, or no
-// log is being read.
-func (r *run) decide(p pending, by *tail) (*judging, error) {
+// Records of the batch that made the pair count, too; it is nil where the pair is durable. The
+// caller holds r.mu, or no log is being read.
+func (r *run) decide(p pending, of *batch) (*judging, error) {
 	if p.a == p.b {
 		return nil, nil
 	}
 	var sides [2]recorded
-	for i, of := range []ref{p.a, p.b} {
-		t := r.tail(of.log())
+	for i, side := range []ref{p.a, p.b} {
+		t := r.tail(side.log())
 		if t == nil {
 			return nil, nil
 		}
-		row, err := t.recorded(of.index(), t == by)
+		row, err := t.recorded(side.index(), of)
 		if err != nil || row == nil {
 			return nil, err
 		}
-		sides[i] = recorded{t, of.index(), row}
+		sides[i] = recorded{t, side.index(), row}
 	}
 	found, ok := byRecords(r.m.cfg.Limits, sides[0], sides[1])
 	if !ok {
@@ -49,11 +49,10 @@ func (r *run) decide(p pending, by *tail) (*judging, error) {
 	return j, nil
 }
 
-// recorded returns an entry's record, or nil if there is none yet. Those of the batch at hand count
-// if they are asked for.
-func (t *tail) recorded(index uint64, batch bool) (*row, error) {
-	if batch && index >= t.l.next && index-t.l.next < uint64(t.batch.n) {
-		return t.batch.rows.row(int(index - t.l.next)), nil
+// recorded returns an entry's record, durable or in a batch of the log, or nil if there is none yet.
+func (t *tail) recorded(index uint64, b *batch) (*row, error) {
+	if b != nil && b.of == t && index >= b.first && index-b.first < uint64(b.n) {
+		return b.rows.row(int(index - b.first)), nil
 	}
 	if index >= t.l.next {
 		return nil, nil

@@ -25,7 +25,7 @@ const RuleChallengeUnfounded = "challenge-unfounded"
 
 // comparePairs compares what is due. Pairs that cannot be decided now wait, longer each time.
 func (r *run) comparePairs(ctx context.Context) error {
-	r.cache, r.spent = leafCache{}, make(map[[2]int]time.Duration)
+	r.cache = leafCache{}
 	for {
 		due, err := r.m.state.duePairs(ctx, r.m.cfg.Clock())
 		if err != nil || len(due) == 0 {

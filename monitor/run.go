@@ -49,7 +49,9 @@ type run struct {
 	opt  Options
 	logs []*tail // by number; removed ones too, for their entries are compared
 
-	mu    sync.Mutex // guards what follows
+	// mu guards what follows, and what others read of a tail while it reads its log: terms, keyer,
+	// tree and cursor.
+	mu    sync.Mutex
 	index *index
 	out   Outcome
 
@@ -189,14 +191,26 @@ func (r *run) once(ctx context.Context) error {
 	return nil
 }
 
-// settle does what is left after entries were read.
+// settle does what is left after entries were read: side by side it compares pairs, and holds
+// challenges to trees. What that finds wrong is judged last.
 func (r *run) settle(ctx context.Context) error {
+	r.spent = make(map[[2]int]time.Duration)
+	roots := make(chan error)
+	go func() { roots <- r.checkRoots(ctx) }()
+	err := r.comparePairs(ctx)
+	if err := errors.Join(<-roots, err); err != nil {
+		return err
+	}
+	return r.comparePairs(ctx)
+}
+
+func (r *run) checkRoots(ctx context.Context) error {
 	for _, t := range r.logs {
 		if err := t.checkRoots(ctx); err != nil {
 			return err
 		}
 	}
-	return r.comparePairs(ctx)
+	return nil
 }
 
 // sweep removes files that a killed process had begun to write.
@@ -220,7 +234,9 @@ type tail struct {
 	tree  tree
 
 	views map[poclog.Digest]*tlogpolicy.View // checkpoints that were opened under the policy
-	batch batch
+
+	filling, writing batch        // entries come into one while the other is made durable
+	done             <-chan error // of the batch that is being written; nil: none is
 
 	indexes  indexes
 	chips    *chipRows // nil before it is needed

@@ -94,6 +94,10 @@ type state struct {
 	insertPair, deletePair, insertAlert *sqlite.Statement
 }
 
+// stateCache is how much of the database is in memory, in KiB: the IDs of alerts fall anywhere in
+// their index.
+const stateCache = 32 << 10
+
 var errNoLog = errors.New("unknown log")
 
 func openState(path string) (*state, error) {
@@ -103,6 +107,9 @@ func openState(path string) (*state, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the monitor's state: %w", err)
+	}
+	if _, err := db.Exec(fmt.Sprintf("PRAGMA cache_size = -%d", stateCache)); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the monitor's state: %w", err), db.Close())
 	}
 	s := &state{db: db}
 	for _, p := range []struct {

@@ -205,11 +205,22 @@ func (t *tail) adopt(ctx context.Context, cp *client.Checkpoint) error {
 
 // A batch is records that are not yet durable, and the pairs that they make.
 type batch struct {
+	of    *tail
+	first uint64 // index of the first record
 	rows  block
 	n     int
 	pairs []pair
+	terms []string // of the log, as far as the records have them
 
 	stated []statedLeaf
+}
+
+// reset empties a batch.
+func (b *batch) reset() {
+	if b.rows == nil {
+		b.rows = newBlock(batchRows)
+	}
+	b.n, b.pairs, b.stated = 0, b.pairs[:0], b.stated[:0]
 }
 
 // A pair is two entries that are to be compared, the first in the order of logs and indices; or one
@@ -226,11 +237,9 @@ func pairOf(a, b ref) pair {
 // scan reads entries up to a checkpoint's size, or until net ends. What was read before trouble
 // came is kept.
 func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, err error) {
-	if t.batch.rows == nil {
-		t.batch.rows = newBlock(batchRows)
-	}
 	begun := t.l.next
-	defer func() { t.batch.n, t.batch.pairs, t.batch.stated = 0, t.batch.pairs[:0], t.batch.stated[:0] }()
+	t.filling.reset()
+	defer t.written() // whatever ends the scan
 	s := scanning{seen: t.seen(cp).Unix(), after: t.byOrigin()}
 	if at, ok := cp.View.NotAfter(); ok {
 		s.latest = at.Add(verify.MaxSkew).Unix()
@@ -240,8 +249,8 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 			break
 		}
 		t.take(b, &s)
-		if t.batch.n > batchRows-bundleWidth {
-			if err := t.commit(ctx); err != nil {
+		if t.filling.n > batchRows-bundleWidth {
+			if err := t.write(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -249,7 +258,7 @@ func (t *tail) scan(ctx, net context.Context, cp *client.Checkpoint) (trouble, e
 			tell(Progress{Origin: t.l.origin, Done: b.First + uint64(len(b.Entries)) - begun, Total: cp.Size - begun})
 		}
 	}
-	if err := t.commit(ctx); err != nil {
+	if err := errors.Join(t.write(ctx), t.written()); err != nil {
 		return trouble, err
 	}
 	if trouble != nil && net.Err() != nil && t.l.next > begun {
@@ -323,16 +332,19 @@ type scanning struct {
 func (t *tail) take(b *projected, s *scanning) {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
+	if t.filling.n == 0 {
+		t.filling.of, t.filling.first = t, b.First
+	}
 	for i, hash := range b.Hashes {
 		index := b.First + uint64(i)
-		row := t.batch.rows.row(t.batch.n)
+		row := t.filling.rows.row(t.filling.n)
 		row.fill(b.kinds[i], &b.projections[i], hash, s.seen, t.terms)
 		row.seal(index)
 		if b.kinds[i] == KindStatement {
-			t.batch.stated = append(t.batch.stated, statedLeaf{index, s.seen, bytes.Clone(b.Entries[i])})
+			t.filling.stated = append(t.filling.stated, statedLeaf{index, s.seen, bytes.Clone(b.Entries[i])})
 		}
 		t.tree.add(hash)
-		t.batch.n++
+		t.filling.n++
 		t.enter(row, index, s)
 	}
 }
@@ -366,12 +378,12 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	alone := !t.inOrder(row) || row.kind() == KindMalformed || row.has(flagMore) || a.after == t.l.number && a.treeSize > index ||
 		row.has(flagFresh) && s.latest != 0 && row.appraised() > s.latest
 	if alone {
-		t.batch.pairs = append(t.batch.pairs, pair{me, me})
+		t.filling.pairs = append(t.filling.pairs, pair{me, me})
 	}
 	facets := t.keyer.facets(row)
 	t.r.index.warm(facets)
 	for _, f := range facets {
-		t.r.index.add(a, f, func(other ref) { t.batch.pairs = append(t.batch.pairs, pairOf(me, other)) })
+		t.r.index.add(a, f, func(other ref) { t.filling.pairs = append(t.filling.pairs, pairOf(me, other)) })
 	}
 }
 
@@ -401,22 +413,41 @@ func (t *tail) byOrigin() map[term]*tail {
 	return out
 }
 
-// commit makes a batch durable: records first, then in one transaction the cursor and what the
-// entries are to be compared with, or what that gave where the records decide it.
-func (t *tail) commit(ctx context.Context) error {
-	if t.batch.n == 0 {
-		return nil
-	}
-	if err := t.rows.write(t.l.next, t.batch.rows[:t.batch.n*rowSize]); err != nil {
+// write has the batch made durable while the next one is filled. It waits for the one before.
+func (t *tail) write(ctx context.Context) error {
+	if err := t.written(); err != nil || t.filling.n == 0 {
 		return err
 	}
-	decided, pairs, err := t.decide()
+	t.filling, t.writing = t.writing, t.filling
+	t.filling.reset()
+	t.writing.terms = t.terms.texts
+	done := make(chan error, 1)
+	t.done = done
+	go func() { done <- t.commit(ctx, &t.writing) }()
+	return nil
+}
+
+// written waits until the batch is durable that is being written, if there is one.
+func (t *tail) written() (err error) {
+	if t.done != nil {
+		err, t.done = <-t.done, nil
+	}
+	return err
+}
+
+// commit makes a batch durable: records first, then in one transaction the cursor and what the
+// entries are to be compared with, or what that gave where the records decide it.
+func (t *tail) commit(ctx context.Context, b *batch) error {
+	if err := t.rows.write(b.first, b.rows[:b.n*rowSize]); err != nil {
+		return err
+	}
+	decided, pairs, err := t.decide(b)
 	if err != nil {
 		return err
 	}
-	next := t.l.next + uint64(t.batch.n)
+	next := b.first + uint64(b.n)
 	err = t.r.m.state.tx(ctx, fmt.Sprintf("record entries of %q", t.l.origin), func(tx *sql.Tx) error {
-		if err := t.terms.save(ctx, tx, t.l.number); err != nil {
+		if err := t.terms.save(ctx, tx, t.l.number, b.terms); err != nil {
 			return err
 		}
 		for _, j := range decided {
@@ -429,10 +460,10 @@ func (t *tail) commit(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := addStated(ctx, tx, t.l.number, t.batch.stated); err != nil {
+		if err := addStated(ctx, tx, t.l.number, b.stated); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, "UPDATE log SET next = ? WHERE number = ? AND next = ?", int64(next), t.l.number, int64(t.l.next))
+		res, err := tx.ExecContext(ctx, "UPDATE log SET next = ? WHERE number = ? AND next = ?", int64(next), t.l.number, int64(b.first))
 		return sqlite.OneRow(res, err)
 	})
 	if err != nil {
@@ -440,18 +471,17 @@ func (t *tail) commit(ctx context.Context) error {
 	}
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
-	t.terms.saved, t.l.next = len(t.terms.texts), next
-	t.batch.n, t.batch.pairs, t.batch.stated = 0, t.batch.pairs[:0], t.batch.stated[:0]
+	t.terms.saved, t.l.next = len(b.terms), next
 	return nil
 }
 
-// decide judges the pairs of the batch by the records, and returns those that this does not decide.
-func (t *tail) decide() (decided []*judging, rest []pair, err error) {
+// decide judges the pairs of a batch by the records, and returns those that this does not decide.
+func (t *tail) decide(b *batch) (decided []*judging, rest []pair, err error) {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
-	slices.SortFunc(t.batch.pairs, func(p, q pair) int { return cmp.Or(cmp.Compare(p.b, q.b), cmp.Compare(p.a, q.a)) })
-	for _, p := range slices.Compact(t.batch.pairs) {
-		j, err := t.r.decide(pending{pair: p}, t)
+	slices.SortFunc(b.pairs, func(p, q pair) int { return cmp.Or(cmp.Compare(p.b, q.b), cmp.Compare(p.a, q.a)) })
+	for _, p := range slices.Compact(b.pairs) {
+		j, err := t.r.decide(pending{pair: p}, b)
 		if err != nil {
 			return nil, nil, err
 		}

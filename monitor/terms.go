@@ -77,11 +77,11 @@ func (t *terms) id(s []byte) term {
 	return id
 }
 
-// save writes the new terms of a log into a transaction. The caller sets saved once it is
-// committed.
-func (t *terms) save(ctx context.Context, tx *sql.Tx, log int) error {
-	for id := t.saved; id < len(t.texts); id++ {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO term (log, id, text) VALUES (?, ?, ?)", log, id, t.texts[id]); err != nil {
+// save writes the terms of a log into a transaction that are new among texts. The caller sets saved
+// once it is committed.
+func (t *terms) save(ctx context.Context, tx *sql.Tx, log int, texts []string) error {
+	for id := t.saved; id < len(texts); id++ {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO term (log, id, text) VALUES (?, ?, ?)", log, id, texts[id]); err != nil {
 			return err
 		}
 	}
