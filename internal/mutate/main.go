@@ -24,6 +24,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,7 +75,7 @@ func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (
 	if err != nil {
 		return false, err
 	}
-	root, err := output(ctx, "go", "list", "-m", "-f", "{{.Dir}}")
+	root, err := output(ctx, "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return false, err
 	}
@@ -109,9 +110,13 @@ func (c *config) mutate(ctx context.Context, out io.Writer, patterns []string) (
 	}
 	left := r.mutants
 	for i, pkgs := range [][]pkg{own, others} {
-		suites, err := buildAll(ctx, over, dir, c.run, pkgs)
-		if err != nil {
-			return false, err
+		var suites []*suite
+		for _, p := range pkgs {
+			s, err := build(ctx, over, dir, c.run, p)
+			if err != nil {
+				return false, err
+			}
+			suites = append(suites, s)
 		}
 		most := 20 * time.Minute
 		if i > 0 {
@@ -179,7 +184,7 @@ func (c *config) packages(ctx context.Context, targets []pkg) (own, others []pkg
 
 // report prints the mutants that live, and the figures.
 func (c *config) report(out io.Writer, tried, left []*mutant, listed map[string]string, all []*mutant) (ok bool) {
-	var by tally
+	by := make(tally)
 	current := true
 	for _, m := range tried {
 		_, equivalent := listed[m.key()]
@@ -203,22 +208,15 @@ func (c *config) report(out io.Writer, tried, left []*mutant, listed map[string]
 }
 
 // A tally counts mutants by package.
-type tally struct {
-	names []string
-	of    map[string]*count
-}
+type tally map[string]*count
 
 type count struct{ all, killed, equivalent int }
 
-func (t *tally) add(name string, killed, equivalent bool) {
-	if t.of == nil {
-		t.of = make(map[string]*count)
+func (t tally) add(name string, killed, equivalent bool) {
+	if t[name] == nil {
+		t[name] = new(count)
 	}
-	c := t.of[name]
-	if c == nil {
-		c = new(count)
-		t.of[name], t.names = c, append(t.names, name)
-	}
+	c := t[name]
 	c.all++
 	if killed {
 		c.killed++
@@ -230,12 +228,12 @@ func (t *tally) add(name string, killed, equivalent bool) {
 
 // print writes the figures and returns that of all: of the mutants that can be killed, how many
 // are, in percent.
-func (t *tally) print(out io.Writer) float64 {
-	sum := new(count)
-	for _, name := range t.names {
-		c := t.of[name]
+func (t tally) print(out io.Writer) float64 {
+	var sum count
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		c := t[name]
 		c.print(out, name)
-		sum.all, sum.killed, sum.equivalent = sum.all+c.all, sum.killed+c.killed, sum.equivalent+c.equivalent
+		sum = count{sum.all + c.all, sum.killed + c.killed, sum.equivalent + c.equivalent}
 	}
 	return sum.print(out, "all")
 }

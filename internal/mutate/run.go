@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -18,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A pkg is a package of the module.
@@ -25,13 +26,12 @@ type pkg struct {
 	ImportPath, Dir string
 	Name            string
 	GoFiles         []string
-	Deps            []string // of its tests, too
 	tests           bool
 }
 
 // list asks go list about packages, with the dependencies of their tests.
 func list(ctx context.Context, patterns ...string) ([]pkg, error) {
-	out, err := output(ctx, "go", append([]string{"list", "-json=ImportPath,Dir,Name,GoFiles,TestGoFiles,XTestGoFiles"}, patterns...)...)
+	out, err := output(ctx, append([]string{"list", "-json=ImportPath,Dir,Name,GoFiles,TestGoFiles,XTestGoFiles"}, patterns...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func list(ctx context.Context, patterns ...string) ([]pkg, error) {
 
 // testDeps are the packages that a package's test binary has.
 func testDeps(ctx context.Context, importPath string) ([]string, error) {
-	out, err := output(ctx, "go", "list", "-deps", "-test", "-f", "{{.ImportPath}}", importPath)
+	out, err := output(ctx, "list", "-deps", "-test", "-f", "{{.ImportPath}}", importPath)
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +64,11 @@ func testDeps(ctx context.Context, importPath string) ([]string, error) {
 	return deps, nil
 }
 
-func output(ctx context.Context, name string, args ...string) ([]byte, error) {
-	c := exec.CommandContext(ctx, name, args...)
-	out, err := c.Output()
+// output runs the go command.
+func output(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, "go", args...).Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(exit.Stderr))
+		return nil, fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(exit.Stderr))
 	}
 	return out, err
 }
@@ -171,7 +171,7 @@ type test struct {
 // build compiles a package's tests with the overlay, and lists those whose name matches.
 func build(ctx context.Context, overlay, dir, names string, p pkg) (*suite, error) {
 	s := &suite{pkg: p, binary: filepath.Join(dir, strings.ReplaceAll(p.ImportPath, "/", "_")+".test")}
-	if _, err := output(ctx, "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", s.binary, p.ImportPath); err != nil {
+	if _, err := output(ctx, "test", "-c", "-vet=off", "-overlay", overlay, "-o", s.binary, p.ImportPath); err != nil {
 		return nil, err
 	}
 	c := exec.CommandContext(ctx, s.binary, "-test.list", cmp.Or(names, "."))
@@ -186,17 +186,6 @@ func build(ctx context.Context, overlay, dir, names string, p pkg) (*suite, erro
 		}
 	}
 	return s, nil
-}
-
-func buildAll(ctx context.Context, overlay, dir, names string, pkgs []pkg) (suites []*suite, err error) {
-	for _, p := range pkgs {
-		s, err := build(ctx, overlay, dir, names, p)
-		if err != nil {
-			return nil, err
-		}
-		suites = append(suites, s)
-	}
-	return suites, nil
 }
 
 // Limits of one run.
@@ -243,7 +232,7 @@ func (r *runner) survey(ctx context.Context, out io.Writer, suites []*suite, mos
 	for _, s := range suites {
 		all = append(all, s.tests...)
 	}
-	err := r.each(len(all), func(i int) error {
+	err := r.each(ctx, len(all), func(ctx context.Context, i int) error {
 		t, file := all[i], filepath.Join(r.dir, fmt.Sprintf("reach.%d", i))
 		begun := time.Now()
 		ok, err := r.run(ctx, t.suite, []string{t.name}, envReach+"="+file, most)
@@ -278,7 +267,7 @@ func (r *runner) control(ctx context.Context, suites []*suite) error {
 			}
 		}
 	}
-	return r.each(len(suites), func(i int) error {
+	return r.each(ctx, len(suites), func(ctx context.Context, i int) error {
 		names := together[suites[i]]
 		if len(names) == 0 {
 			return nil
@@ -294,7 +283,7 @@ func (r *runner) control(ctx context.Context, suites []*suite) error {
 // tryAll returns the mutants that live.
 func (r *runner) tryAll(ctx context.Context, list []*mutant) (left []*mutant, err error) {
 	dead := make([]bool, len(list))
-	if err := r.each(len(list), func(i int) (err error) {
+	if err := r.each(ctx, len(list), func(ctx context.Context, i int) (err error) {
 		dead[i], err = r.try(ctx, list[i])
 		return err
 	}); err != nil {
@@ -320,8 +309,8 @@ func (r *runner) note(t *test, file string) error {
 	defer os.Remove(file)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
-		root, err := strconv.Atoi(lines.Text())
+	for line := range strings.Lines(string(b)) {
+		root, err := strconv.Atoi(strings.TrimSuffix(line, "\n"))
 		if err != nil {
 			return err
 		}
@@ -370,31 +359,16 @@ func (r *runner) try(ctx context.Context, m *mutant) (killed bool, err error) {
 }
 
 // each calls f for 0 to n−1, as many at once as there may be jobs, and returns the first error.
-func (r *runner) each(n int, f func(i int) error) error {
-	var wg sync.WaitGroup
-	work := make(chan int)
-	errs := make(chan error, r.jobs)
-	for range r.jobs {
-		wg.Go(func() {
-			for i := range work {
-				if err := f(i); err != nil {
-					errs <- err
-					return
-				}
+func (r *runner) each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.jobs)
+	for i := range n {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
 			}
+			return f(ctx, i)
 		})
 	}
-	var err error
-	for i := 0; i < n && err == nil; i++ {
-		select {
-		case work <- i:
-		case err = <-errs:
-		}
-	}
-	close(work)
-	wg.Wait()
-	if err == nil && len(errs) > 0 {
-		err = <-errs
-	}
-	return err
+	return g.Wait()
 }
