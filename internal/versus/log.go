@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/chip"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/others"
 	"github.com/poclog/poclog/log"
 )
@@ -90,10 +89,7 @@ func startTessera(ctx context.Context, dir string) (r *others.Running, url, vkey
 	if err != nil {
 		return nil, "", "", err
 	}
-	skey, vkey, err := note.GenerateKey(rand.Reader, origin)
-	if err != nil {
-		return nil, "", "", err
-	}
+	skey, vkey := must.Both(note.GenerateKey(rand.Reader, origin))
 	home := filepath.Join(dir, "tessera")
 	if err := errors.Join(os.Mkdir(home, 0o755), os.WriteFile(filepath.Join(home, "key"), []byte(skey), 0o600)); err != nil {
 		return nil, "", "", err
@@ -114,10 +110,7 @@ type ourLog struct {
 
 func startOurs(dir string, submissions int) (*ourLog, error) {
 	m := chip.NewMaker("bench of peers", time.Now().AddDate(-1, 0, 0))
-	bodies, err := submissionsOf(m, submissions)
-	if err != nil {
-		return nil, err
-	}
+	bodies := submissionsOf(m, submissions)
 	home := filepath.Join(dir, "ours")
 	policy := &poclog.Policy{
 		V: 1, Realm: poclog.Lab, MaxChallengeAge: 600, TCB: []string{"UpToDate"},
@@ -159,24 +152,16 @@ func vkeyOf(home string) (string, error) {
 }
 
 // submissionsOf makes distinct bare quotes of one platform.
-func submissionsOf(m *chip.Maker, n int) (bodies [][]byte, err error) {
+func submissionsOf(m *chip.Maker, n int) (bodies [][]byte) {
 	host := m.NewPlatform("host", nil)
 	for i := range n {
 		var td chip.TD
 		binary.BigEndian.PutUint64(td.ReportData[:], uint64(i))
 		b := new(poclog.Bundle)
 		b.Set(poclog.ItemTDXQuote, host.Quote(td))
-		file, err := b.Marshal()
-		if err != nil {
-			return nil, err
-		}
-		body, err := (&poclog.Submission{Bundle: file}).Marshal()
-		if err != nil {
-			return nil, err
-		}
-		bodies = append(bodies, body)
+		bodies = append(bodies, must.Get((&poclog.Submission{Bundle: must.Get(b.Marshal())}).Marshal()))
 	}
-	return bodies, nil
+	return bodies
 }
 
 // adapterOf answers the hammer's posts as Tessera's example does: by the number of the entry.
@@ -189,32 +174,15 @@ func adapterOf(url string, bodies [][]byte) http.Handler {
 			http.Error(w, "no more submissions were made", http.StatusServiceUnavailable)
 			return
 		}
-		receipt, err := submit(r.Context(), c, url, bodies[n])
+		file, err := post(r.Context(), c, url+"/v1/proofs", poclog.SubmissionType, bodies[n], http.StatusCreated)
+		var receipt *poclog.Receipt
+		if err == nil {
+			receipt, err = poclog.ParseReceipt(file)
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
 		fmt.Fprint(w, receipt.Index)
 	})
-}
-
-func submit(ctx context.Context, c *http.Client, url string, body []byte) (*poclog.Receipt, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/proofs", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", poclog.SubmissionType)
-	resp, err := c.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	file, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err == nil && resp.StatusCode != http.StatusCreated {
-		err = fmt.Errorf("%s: %.200s", resp.Status, file)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return poclog.ParseReceipt(file)
 }

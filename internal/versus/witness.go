@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,13 +11,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/time/rate"
 
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/others"
 	"github.com/poclog/poclog/witness"
 )
@@ -30,18 +31,8 @@ func witnesses(ctx context.Context, dir string, short bool) (rows []row, stop fu
 	if short {
 		each = 10
 	}
-	skey, vkey, err := note.GenerateKey(rand.Reader, origin)
-	if err != nil {
-		return nil, nil, err
-	}
-	key, err := note.NewSigner(skey)
-	if err != nil {
-		return nil, nil, err
-	}
-	growing, err := newGrowing(origin, key, int64(each*turns+1))
-	if err != nil {
-		return nil, nil, err
-	}
+	skey, vkey := must.Both(note.GenerateKey(rand.Reader, origin))
+	growing := newGrowing(origin, must.Get(note.NewSigner(skey)), int64(each*turns+1))
 	home := filepath.Join(dir, "witness")
 	if err := witness.Init(home, "witness.example/w"); err != nil {
 		return nil, nil, err
@@ -72,7 +63,8 @@ func witnesses(ctx context.Context, dir string, short bool) (rows []row, stop fu
 		return func(ctx context.Context) (time.Duration, error) {
 			return repeat(each, func() error {
 				size++
-				return post(ctx, url+"/add-checkpoint", growing[size-1], http.StatusOK)
+				_, err := post(ctx, http.DefaultClient, url+"/add-checkpoint", "", []byte(growing[size-1]), http.StatusOK)
+				return err
 			})
 		}
 	}
@@ -82,64 +74,47 @@ func witnesses(ctx context.Context, dir string, short bool) (rows []row, stop fu
 	}}, stop, nil
 }
 
-// post sends a body and wants a status.
-func post(ctx context.Context, url, body string, want int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+// post sends a body, and returns an answer of the status that is wanted.
+func post(ctx context.Context, c *http.Client, url, kind string, body []byte, want int) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	req.Header.Set("Content-Type", kind)
+	resp, err := c.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err == nil && resp.StatusCode != want {
 		err = fmt.Errorf("%s answers %s: %.200s", url, resp.Status, answer)
 	}
-	return err
-}
-
-// storedHashes is a tree as package tlog reads it.
-type storedHashes []tlog.Hash
-
-func (s storedHashes) ReadHashes(indexes []int64) (list []tlog.Hash, err error) {
-	for _, i := range indexes {
-		list = append(list, s[i])
-	}
-	return list, nil
+	return answer, err
 }
 
 // newGrowing makes the requests by which a log grows from nothing, one entry at a time.
-func newGrowing(origin string, key note.Signer, size int64) (requests []string, err error) {
-	var tree storedHashes
-	for i := range size {
-		h, err := tlog.StoredHashes(i, fmt.Append(nil, i), tree)
-		if err != nil {
-			return nil, err
+func newGrowing(origin string, key note.Signer, size int64) (requests []string) {
+	var tree []tlog.Hash
+	stored := tlog.HashReaderFunc(func(indexes []int64) (list []tlog.Hash, err error) {
+		for _, i := range indexes {
+			list = append(list, tree[i])
 		}
-		tree = append(tree, h...)
+		return list, nil
+	})
+	for i := range size {
+		tree = append(tree, must.Get(tlog.StoredHashes(i, fmt.Append(nil, i), stored))...)
 	}
 	for n := int64(1); n <= size; n++ {
-		root, err := tlog.TreeHash(n, tree)
-		if err != nil {
-			return nil, err
-		}
-		signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", origin, n, root)}, key)
-		if err != nil {
-			return nil, err
-		}
+		root := must.Get(tlog.TreeHash(n, stored))
+		signed := must.Get(note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", origin, n, root)}, key))
 		body := fmt.Sprintf("old %d\n", n-1)
 		if n > 1 {
-			proof, err := tlog.ProveTree(n, n-1, tree)
-			if err != nil {
-				return nil, err
-			}
-			for _, h := range proof {
+			for _, h := range must.Get(tlog.ProveTree(n, n-1, stored)) {
 				body += h.String() + "\n"
 			}
 		}
 		requests = append(requests, body+"\n"+string(signed))
 	}
-	return requests, nil
+	return requests
 }
