@@ -3,6 +3,7 @@ package httpd
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -15,12 +16,7 @@ type proxies struct {
 
 func (p *proxies) trusts(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	for _, t := range p.trusted {
-		if t.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.trusted, func(t netip.Prefix) bool { return t.Contains(a) })
 }
 
 // ParseProxy parses an address or a CIDR prefix of a trusted proxy.
@@ -81,9 +77,8 @@ func (p *proxies) rightmost(peer netip.Addr, lines []string, address func(string
 	if len(lines) == 0 {
 		return peer, false
 	}
-	list := strings.Split(strings.Join(lines, ","), ",")
-	for i := len(list) - 1; i >= 0; i-- {
-		a, ok := parseAddr(address(strings.TrimSpace(list[i])))
+	for _, e := range slices.Backward(strings.Split(strings.Join(lines, ","), ",")) {
+		a, ok := parseAddr(address(strings.TrimSpace(e)))
 		if !ok {
 			break
 		}

@@ -14,6 +14,7 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -63,28 +64,20 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	setDefault(&c.Connections, DefaultConnections)
-	setDefault(&c.Reads, DefaultReads)
-	setDefault(&c.Writes, DefaultWrites)
-	setDefault(&c.Waiting, DefaultWaiting)
-	setDefault(&c.Memory, DefaultMemory)
-	setDefault(&c.Copies, 1)
-	setDefault(&c.Rate, DefaultRate)
-	setDefault(&c.LeastRate, DefaultLeastRate)
+	c.Connections = cmp.Or(c.Connections, DefaultConnections)
+	c.Reads = cmp.Or(c.Reads, DefaultReads)
+	c.Writes = cmp.Or(c.Writes, DefaultWrites)
+	c.Waiting = cmp.Or(c.Waiting, DefaultWaiting)
+	c.Memory = cmp.Or(c.Memory, DefaultMemory)
+	c.Copies = cmp.Or(c.Copies, 1)
+	c.Rate = cmp.Or(c.Rate, DefaultRate)
+	c.LeastRate = cmp.Or(c.LeastRate, DefaultLeastRate)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.Refusal == nil {
 		c.Refusal = func(error) *Refusal { return nil }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-}
-
-func setDefault[T int | int64 | float64](v *T, d T) {
-	if *v == 0 {
-		*v = d
 	}
 }
 
@@ -167,10 +160,7 @@ func (s *Server) Mux(health Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /health", s.Status(health))
 	mux.Handle("GET /live", s.Status(func(w http.ResponseWriter, _ *http.Request) error {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write([]byte("alive\n")) // the client may be gone
-		return nil
+		return Send(w, Text, "no-store", []byte("alive\n"))
 	}))
 	mux.Handle("GET /metrics", s.serveMetrics())
 	mux.Handle("/", s.notFound())

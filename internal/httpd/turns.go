@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -42,13 +43,11 @@ func (t *Turns) Take(ctx context.Context, who string) (give func(), err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := range t.waiting {
-		if t.waiting[i] == w {
-			t.waiting = append(t.waiting[:i], t.waiting[i+1:]...)
-			return nil, context.Cause(ctx)
-		}
+	if i := slices.Index(t.waiting, w); i >= 0 {
+		t.waiting = slices.Delete(t.waiting, i, i+1)
+	} else {
+		t.done(who) // its turn came meanwhile
 	}
-	t.done(who) // its turn came meanwhile
 	return nil, context.Cause(ctx)
 }
 
@@ -80,7 +79,7 @@ func (t *Turns) next() {
 			return
 		}
 		w := t.waiting[best]
-		t.waiting = append(t.waiting[:best], t.waiting[best+1:]...)
+		t.waiting = slices.Delete(t.waiting, best, best+1)
 		t.free--
 		t.running[w.who]++
 		close(w.ready)
