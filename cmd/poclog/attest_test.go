@@ -83,10 +83,7 @@ func program(t *testing.T, name string) string {
 // newScene starts a log for a cloud's evidence under a policy, and puts a guest before it.
 func newScene(t *testing.T, c *gce.Cloud, policy *poclog.Policy, g *guest.Guest, flags ...string) *scene {
 	t.Helper()
-	col, err := c.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Minute).Truncate(time.Hour)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	col := c.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Minute).Truncate(time.Hour)})
 	publisher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pcs.Serve(col, w, r) }))
 	t.Cleanup(publisher.Close)
 	dir := filepath.Join(t.TempDir(), "log")

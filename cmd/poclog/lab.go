@@ -178,11 +178,7 @@ func (p *labProveCmd) run(cmd *cobra.Command, dir string) error {
 	if err := os.MkdirAll(p.out, 0o755); err != nil {
 		return undecided(err)
 	}
-	col, err := f.collateral(time.Now().UTC().AddDate(0, 0, -1))
-	if err != nil {
-		return err
-	}
-	file, err := col.Marshal()
+	file, err := f.collateral(time.Now().UTC().AddDate(0, 0, -1)).Marshal()
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 // publish is.
 type fleet struct {
 	policy     func(registry string) *poclog.Policy
-	collateral func(at time.Time) (*poclog.Collateral, error)
+	collateral func(at time.Time) *poclog.Collateral
 	prove      func(vm int, ch *poclog.Challenge) (*poclog.Bundle, error)
 	// What an attacker shows elsewhere with the stolen key of the first VM's chip (on Azure, with a
 	// copy of its paravisor's state). It is called once.
@@ -66,7 +66,7 @@ func (l *laboratory) gce() (*fleet, error) {
 	}
 	f := &fleet{
 		policy:     func(registry string) *poclog.Policy { return c.Policy(nil, registry) },
-		collateral: func(at time.Time) (*poclog.Collateral, error) { return c.Collateral(chip.CollateralOptions{At: at}) },
+		collateral: func(at time.Time) *poclog.Collateral { return c.Collateral(chip.CollateralOptions{At: at}) },
 		prove: func(i int, ch *poclog.Challenge) (*poclog.Bundle, error) {
 			c.Advance(time.Since(c.Now)) // their TPMs' clocks run since then, whatever process asks
 			return c.VMs[i%len(c.VMs)].Prove(ch)
@@ -104,10 +104,8 @@ func (l *laboratory) metal() (*fleet, error) {
 		c.Registry.List(m.Chip.PPID, m.Place.Zone, l.From)
 	}
 	f := &fleet{
-		policy: func(registry string) *poclog.Policy { return p.Policy(nil, registry) },
-		collateral: func(at time.Time) (*poclog.Collateral, error) {
-			return c.Maker.Collateral(chip.CollateralOptions{At: at}), nil
-		},
+		policy:     func(registry string) *poclog.Policy { return p.Policy(nil, registry) },
+		collateral: func(at time.Time) *poclog.Collateral { return c.Maker.Collateral(chip.CollateralOptions{At: at}) },
 		prove: func(i int, ch *poclog.Challenge) (*poclog.Bundle, error) {
 			m := p.Machines[i%len(p.Machines)]
 			m.TPM.Clock = uint64(time.Since(l.From).Milliseconds())
@@ -146,9 +144,7 @@ func (l *laboratory) azure() (*fleet, error) {
 			p.Admit = []poclog.Admission{{Profile: l.Profile, Level: poclog.LevelBound}}
 			return p
 		},
-		collateral: func(at time.Time) (*poclog.Collateral, error) {
-			return c.Collateral(chip.CollateralOptions{At: at}), nil
-		},
+		collateral: func(at time.Time) *poclog.Collateral { return c.Collateral(chip.CollateralOptions{At: at}) },
 		prove: func(i int, ch *poclog.Challenge) (*poclog.Bundle, error) {
 			c.Advance(time.Since(c.Now))
 			for i %= l.VMs; len(c.VMs) <= i; {
@@ -182,12 +178,8 @@ func (f *fleet) server(register http.Handler, c *azure.Cloud) http.Handler {
 	publish := func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		// A round time, so that it says the same for a while.
-		col, err := f.collateral(time.Now().Add(-time.Minute).Truncate(time.Hour))
+		col := f.collateral(time.Now().Add(-time.Minute).Truncate(time.Hour))
 		mu.Unlock()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
 		pcs.Serve(col, w, r)
 	}
 	for _, prefix := range []string{"/tdx/", "/sgx/", "/ovmf_x64_csm/"} {

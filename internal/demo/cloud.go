@@ -235,10 +235,7 @@ func (s *cloudStage) submit(ctx context.Context, answer func(*poclog.Challenge) 
 	if err != nil {
 		return nil, err
 	}
-	col, err := s.cloud.Collateral(chip.CollateralOptions{At: s.now().AddDate(0, 0, -1)})
-	if err != nil {
-		return nil, err
-	}
+	col := s.cloud.Collateral(chip.CollateralOptions{At: s.now().AddDate(0, 0, -1)})
 	sub, err := submission(b, col)
 	if err != nil {
 		return nil, err

@@ -237,16 +237,10 @@ func (s *stage) startLogs(ctx context.Context) error {
 
 // manufacturers serves what the maker of chips and the provider publish.
 func (s *stage) manufacturers() http.Handler {
-	col, err := s.cloud.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Hour)})
+	col := s.cloud.Collateral(chip.CollateralOptions{At: time.Now().Add(-time.Hour)})
 	mux := http.NewServeMux()
 	mux.Handle("/registry/", http.StripPrefix("/registry", s.cloud.Registry))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		pcs.Serve(col, w, r)
-	})
+	mux.Handle("/", pcs.New(col))
 	return mux
 }
 

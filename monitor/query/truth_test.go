@@ -68,7 +68,7 @@ func (w *truth) prove(vm *gce.VM, policy *poclog.Policy) {
 	made := w.cloud.Now
 	w.cloud.Advance(5 * time.Second)
 	in := profile.Input{
-		Bundle: must(must(vm.Prove(challenge)).Marshal()), Collateral: must(must(w.cloud.Collateral(chip.CollateralOptions{})).Marshal()),
+		Bundle: must(must(vm.Prove(challenge)).Marshal()), Collateral: must(w.cloud.Collateral(chip.CollateralOptions{}).Marshal()),
 		Policy: must(policy.Marshal()), Appraised: w.cloud.Now, Appraisal: poclog.Appraisal,
 	}
 	a := must(profile.Appraise(in))
@@ -292,7 +292,7 @@ func TestPlatformsOfARealLogAreJudgedAgain(t *testing.T) {
 		o    chip.CollateralOptions
 		fell int
 	}{{chip.CollateralOptions{}, 0}, {chip.CollateralOptions{Status: "OutOfDate", Evaluation: 18}, len(chips)}, {chip.CollateralOptions{Status: "OutOfDate", Evaluation: 19}, 0}} {
-		j, err := k.Judge(t.Context(), must(w.cloud.Collateral(c.o)))
+		j, err := k.Judge(t.Context(), w.cloud.Collateral(c.o))
 		if err != nil || j.Alerts != c.fell || len(j.Ignored) > 0 {
 			t.Errorf("%+v: %+v, %v: want %d", c.o, j, err, c.fell)
 		}

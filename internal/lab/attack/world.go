@@ -91,7 +91,7 @@ func NewWorld() *World {
 	w := newWorld(poclog.GCETDXvTPM)
 	w.Host = must.Get(w.Cloud.NewHost(Zone, 2))
 	w.VM = w.NewVM(gce.VMConfig{})
-	w.Collateral = must.Get(w.Cloud.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)}))
+	w.Collateral = w.Cloud.Collateral(chip.CollateralOptions{At: Now.AddDate(0, 0, -3)})
 	w.Observe(w.VM.Platform())
 	w.Policy = w.Cloud.Policy(challengePolicy, RegistryURL)
 	w.Challenge = w.ChallengeAt(Now.Add(-challengeAge))

@@ -95,15 +95,11 @@ func (c *Cloud) Policy(challenge []string, registry string) *poclog.Policy {
 
 // Collateral returns what chip maker and provider publish: Intel's part as chip.Collateral makes
 // it, issued now if the options name no time, and the firmware's endorsement.
-func (c *Cloud) Collateral(o chip.CollateralOptions) (*poclog.Collateral, error) {
+func (c *Cloud) Collateral(o chip.CollateralOptions) *poclog.Collateral {
 	if o.At.IsZero() {
 		o.At = c.Now
 	}
-	e, err := c.Endorse(c.Firmware)
-	if err != nil {
-		return nil, err
-	}
-	return c.Maker.Collateral(o).With(*e), nil
+	return c.Maker.Collateral(o).With(*c.Endorse(c.Firmware))
 }
 
 // octets derives n bytes.

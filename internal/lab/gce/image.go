@@ -21,8 +21,9 @@ type Image struct {
 	pcrs map[tpm.Alg][24][]byte
 }
 
-// newImage replays two logs to the registers that a machine would hold.
-func newImage(name string, tcgLog, ccel []byte) (*Image, error) {
+// ImageOf makes an image of two logs of one boot, with or without padding, and replays them to the
+// registers that a machine would hold.
+func ImageOf(name string, tcgLog, ccel []byte) (*Image, error) {
 	img := &Image{Name: name, pcrs: make(map[tpm.Alg][24][]byte)}
 	ofTPM, end, err := readLog(tcgLog)
 	if err != nil {
@@ -73,7 +74,7 @@ func RealImages() ([]*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("real images: %w", err)
 	}
-	pair, err := newImage("ubuntu-2404", tcg, ccel)
+	pair, err := ImageOf("ubuntu-2404", tcg, ccel)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func RealImages() ([]*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("real images: %w", err)
 	}
-	twin, err := newImage("cos-125", tcg, writeCCEL(ccelOf(events, "cos-125")))
+	twin, err := ImageOf("cos-125", tcg, writeCCEL(ccelOf(events, "cos-125")))
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func SyntheticImage(name string) *Image {
 	s.opaque(9, evEventTag, append([]byte{0xed, 0x22, 0x3b, 0x8f, 0x1a, 0, 0, 0}, "LOADED_IMAGE::LoadOptions\x00"...), content("options", 48))
 	s.add(5, evEFIAction, []byte("Exit Boot Services Invocation"))
 	s.add(5, evEFIAction, []byte("Exit Boot Services Returned with Success"))
-	return must.Get(newImage(name, writeTCG(s.events), writeCCEL(ccelOf(s.events, name))))
+	return must.Get(ImageOf(name, writeTCG(s.events), writeCCEL(ccelOf(s.events, name))))
 }
 
 // PCRs returns the values of a bank's registers, concatenated.

@@ -17,6 +17,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/derive"
+	"github.com/poclog/poclog/internal/must"
 )
 
 // A Firmware is what VMs launch with. Its launch measurement depends on the VM's memory.
@@ -64,10 +65,10 @@ func (l *launchSigner) open() {
 
 // Endorse signs a firmware's launch measurements, in the form of Google's VMLaunchEndorsement
 // (gce-tcb-verifier, proto/endorsement.proto).
-func (c *Cloud) Endorse(f *Firmware) (*poclog.CollateralItem, error) { return c.EndorseAs(f, nil) }
+func (c *Cloud) Endorse(f *Firmware) *poclog.CollateralItem { return c.EndorseAs(f, nil) }
 
 // EndorseAs is Endorse with a statement that was changed before it was signed.
-func (c *Cloud) EndorseAs(f *Firmware, change func(*endorsement.VMGoldenMeasurement)) (*poclog.CollateralItem, error) {
+func (c *Cloud) EndorseAs(f *Firmware, change func(*endorsement.VMGoldenMeasurement)) *poclog.CollateralItem {
 	c.launch.open()
 	tdx := &endorsement.VMTdx{Svn: 1}
 	for _, size := range MemorySizes {
@@ -81,26 +82,17 @@ func (c *Cloud) EndorseAs(f *Firmware, change func(*endorsement.VMGoldenMeasurem
 	if change != nil {
 		change(golden)
 	}
-	body, err := c.launch.sign(golden)
-	if err != nil {
-		return nil, fmt.Errorf("endorse firmware %s: %w", f.Name, err)
-	}
 	mrtd := f.MRTD(MemorySizes[0])
 	return &poclog.CollateralItem{
-		Kind: poclog.LaunchEndorsement, Chain: cert.PEM(c.launch.root.Cert), Body: body,
+		Kind: poclog.LaunchEndorsement, Chain: cert.PEM(c.launch.root.Cert), Body: c.launch.sign(golden),
 		URL: "https://lab.poclog.dev/gce_tcb_integrity/ovmf_x64_csm/tdx/" + hex.EncodeToString(mrtd[:]) + ".binarypb",
-	}, nil
+	}
 }
 
 // sign makes a VMLaunchEndorsement of a statement.
-func (l *launchSigner) sign(statement *endorsement.VMGoldenMeasurement) ([]byte, error) {
-	golden, err := proto.MarshalOptions{Deterministic: true}.Marshal(statement)
-	if err != nil {
-		return nil, err
-	}
-	signature, err := signPSS(l.key, golden)
-	if err != nil {
-		return nil, err
-	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMLaunchEndorsement{SerializedUefiGolden: golden, Signature: signature})
+func (l *launchSigner) sign(statement *endorsement.VMGoldenMeasurement) []byte {
+	golden := must.Get(proto.MarshalOptions{Deterministic: true}.Marshal(statement))
+	return must.Get(proto.MarshalOptions{Deterministic: true}.Marshal(&endorsement.VMLaunchEndorsement{
+		SerializedUefiGolden: golden, Signature: must.Get(signPSS(l.key, golden)),
+	}))
 }
