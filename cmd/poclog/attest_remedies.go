@@ -123,8 +123,8 @@ func printProblems(w io.Writer, r *attest.Report) {
 	}
 }
 
-// printRequirements shows what is there, and then what is missing, each remedy once with all that it
-// brings, and its commands on lines of their own.
+// printRequirements shows what is there, and then what is missing, each remedy once with all that
+// it brings, and its commands on lines of their own.
 func printRequirements(w io.Writer, list []requirementJSON) {
 	const label = "%-8s %-11s "
 	var groups [][]requirementJSON

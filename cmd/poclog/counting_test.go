@@ -29,8 +29,8 @@ func (c *counter) begin(path string, n int) {
 	c.atOnce[path] = max(c.atOnce[path], c.now[path])
 }
 
-// cmdCounting runs a command whose LOG is a counting proxy before the script's, and writes the lines
-// "<path> <requests> <at once>" to the file "counted".
+// cmdCounting runs a command whose LOG is a counting proxy before the script's, and writes the
+// lines "<path> <requests> <at once>" to the file "counted".
 func cmdCounting(ts *testscript.TestScript, neg bool, args []string) {
 	to, err := url.Parse(ts.Getenv("LOG"))
 	ts.Check(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/poclog/poclog/log/store/mysqls3"
 )
 
-// commandParses reports what a command line is refused for before anything runs: an unknown command or
-// flag, or a number of arguments that it does not take.
+// commandParses reports what a command line is refused for before anything runs: an unknown command
+// or flag, or a number of arguments that it does not take.
 func commandParses(args []string) error {
 	c, rest, err := newRootCmd().Find(args)
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/poclog/poclog/log/store/mysqls3"
 )
 
-// cmdStore starts a database and an S3 server, writes a file that says where they are, and sets TILES
-// to the folder of the bucket that has the tiles: `store mysqls3.json`. They end with all scripts.
+// cmdStore starts a database and an S3 server, writes a file that says where they are, and sets
+// TILES to the folder of the bucket that has the tiles: `store mysqls3.json`. They end with all
+// scripts.
 func cmdStore(t *testing.T) func(ts *testscript.TestScript, neg bool, args []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
 		s3, db := peers.NewS3(t), peers.NewDatabase(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/poclog/poclog/monitor/query"
 )
 
-// wholeIdentity reads an identity that somebody gives. A short form, as tables show it, is looked up
-// in the monitor's folder of this computer: what a file names is not asked, or its maker could
+// wholeIdentity reads an identity that somebody gives. A short form, as tables show it, is looked
+// up in the monitor's folder of this computer: what a file names is not asked, or its maker could
 // choose what the reader means.
 func wholeIdentity(cmd *cobra.Command, what, text string) (poclog.Identity, error) {
 	id, parse := poclog.ParseIdentity(text)

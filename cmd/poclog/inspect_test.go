@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Every kind of file begins with a summary of what it is and says; what is malformed is refused, and
-// harms nobody.
+// Every kind of file begins with a summary of what it is and says; what is malformed is refused,
+// and harms nobody.
 func TestInspectSummarisesEveryKind(t *testing.T) {
 	kinds := map[string]string{
 		"bundle": "a bundle: ", "receipt": "a receipt of entry", "collateral": "collateral: ", "dossier": "a dossier: ", "contradiction": "a contradiction: ",

@@ -265,7 +265,8 @@ func cmdEndorsed(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("token.jwt"), append(w.Token(b), '\n'), 0o644))
 	ts.Check(os.WriteFile(ts.MkAbs("answer.json"), fmt.Appendf(nil, `{"machineId":"x","label":"y","jwt":%q}`, w.Token(b)), 0o644))
-	// The answers of 2026 have no time; this one is on the quote as configfs pads it, and on the quote alone.
+	// The answers of 2026 have no time; this one is on the quote as configfs pads it, and on the
+	// quote alone.
 	quote := b.Get(poclog.ItemTDXQuote)
 	for name, shown := range map[string][]byte{"bare.json": quote, "padded.json": append(bytes.Clone(quote), make([]byte, 8000-len(quote))...)} {
 		ppid := w.VM.Platform().PPID

@@ -15,8 +15,8 @@ import (
 	"github.com/poclog/poclog/monitor/query"
 )
 
-// parseMoment reads a time: as in RFC 3339, a date, or how long ago ("24h", "7d"). Empty is the zero
-// time.
+// parseMoment reads a time: as in RFC 3339, a date, or how long ago ("24h", "7d"). Empty is the
+// zero time.
 func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	if t, ok := parseStamp(text); ok || text == "" {
 		return t, nil

@@ -18,8 +18,8 @@ var (
 	comment   = regexp.MustCompile(`\s+#.*$|\s+&.*$|\s*[|;].*$|\s+>\S*.*$`)
 )
 
-// TestCommandsOfPagesExist holds that every poclog command of the documentation, in code or within a
-// sentence, is one that the program has, with flags that it has.
+// TestCommandsOfPagesExist holds that every poclog command of the documentation, in code or within
+// a sentence, is one that the program has, with flags that it has.
 func TestCommandsOfPagesExist(t *testing.T) {
 	root := filepath.Join("..", "..")
 	pages := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md"}

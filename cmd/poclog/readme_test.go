@@ -87,8 +87,8 @@ func runMake(t *testing.T, root string, args []string) {
 	}
 }
 
-// readme runs a command of README.md in the laboratory's VM. There, others stand for the log and the
-// zone that the page names, and the realm is lab.
+// readme runs a command of README.md in the laboratory's VM. There, others stand for the log and
+// the zone that the page names, and the realm is lab.
 func (s *scene) readme(dir string, args []string) {
 	s.t.Helper()
 	for i, arg := range args {

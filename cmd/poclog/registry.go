@@ -37,8 +37,8 @@ func newRegistryCmd() *cobra.Command {
 // registrarsFlag is the reader's file of registrars.
 const registrarsFlag = "registrars"
 
-// pinsPath finds the reader's file of registrars: the flag, POCLOG_REGISTRARS, or registrars.json in
-// the XDG config folder.
+// pinsPath finds the reader's file of registrars: the flag, POCLOG_REGISTRARS, or registrars.json
+// in the XDG config folder.
 func pinsPath(flag string) (path string, chosen bool) {
 	if flag != "" {
 		return flag, true

@@ -393,8 +393,8 @@ func newFreezeCmd(kind poclog.StatementType) *cobra.Command {
 	return c
 }
 
-// signsStatements signs a statement's file, adds to its envelope, or does so with every such file in
-// a folder. It reports whether the path is one.
+// signsStatements signs a statement's file, adds to its envelope, or does so with every such file
+// in a folder. It reports whether the path is one.
 func (s *signCmd) signsStatements(cmd *cobra.Command, path string) (bool, error) {
 	const why = "a statement has neither"
 	if info, err := os.Stat(path); err == nil && info.IsDir() {

@@ -21,7 +21,8 @@ func hasRootsMain() {
 	fmt.Print(!pool.Equal(x509.NewCertPool()))
 }
 
-// Where the system has no certificates of authorities, as in the container image, the binary has some.
+// Where the system has no certificates of authorities, as in the container image, the binary has
+// some.
 func TestBinaryHasRootsWhereTheSystemHasNone(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "none")
 	cmd := exec.Command(hasRoots)

@@ -48,8 +48,8 @@ func (t *table) has(name string) bool {
 	return slices.ContainsFunc(t.columns, func(c column) bool { return c.name == name })
 }
 
-// widthOf is how wide a terminal is, or 0 where the output is none. COLUMNS, if it is exported, says
-// it instead, for what is not a terminal, too.
+// widthOf is how wide a terminal is, or 0 where the output is none. COLUMNS, if it is exported,
+// says it instead, for what is not a terminal, too.
 func widthOf(w io.Writer) int {
 	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
 		return n
@@ -81,8 +81,8 @@ func painted(w io.Writer, style terminal.Style, word, label, text string) {
 
 const gutter = 2
 
-// print writes the table for people, within a width; 0 is any. A cell that lists more than fits goes
-// on in the line below.
+// print writes the table for people, within a width; 0 is any. A cell that lists more than fits
+// goes on in the line below.
 func (t *table) print(w io.Writer, width int) error {
 	kept, widths := t.fit(width)
 	line := func(cells []string) error {

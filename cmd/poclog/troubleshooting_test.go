@@ -12,8 +12,8 @@ import (
 
 // The situation in which docs/troubleshooting.md is tried: a laboratory, and five logs. `mylog` has
 // one proof. `copy` was copied before, and went another way. `other` has the same name and other
-// keys. The only witness of `waiting` does not answer. `witnessed` has one witness, and stricter.txt
-// demands another one, too.
+// keys. The only witness of `waiting` does not answer. `witnessed` has one witness, and
+// stricter.txt demands another one, too.
 const troubles = `
 poclog lab up cloud --chassis 2 --vms 3
 poclog log init mylog --origin log.example/2026 --url http://127.0.0.1:8080 --appraisal cloud/appraisal.json

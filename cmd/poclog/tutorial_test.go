@@ -80,8 +80,8 @@ func elsewhere(t *testing.T) func(text string) string {
 }
 
 // runSteps runs the commands of a page one after another in a folder. What ends in & is a service,
-// which ends with the test. What a line exports stands in the environment of the lines below it, and
-// in the one that is returned.
+// which ends with the test. What a line exports stands in the environment of the lines below it,
+// and in the one that is returned.
 func runSteps(t *testing.T, all []step, dir string) (env []string) {
 	t.Helper()
 	env = append(os.Environ(), "XDG_STATE_HOME="+dir+"/.state", "XDG_CONFIG_HOME="+dir+"/.config", "XDG_CACHE_HOME="+dir+"/.cache")

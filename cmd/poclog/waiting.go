@@ -32,8 +32,8 @@ func isService(c *cobra.Command) bool {
 	return once != nil && once.Value.String() != "true" || every != nil && every.Value.String() != "0s"
 }
 
-// A hostWaiter tells people for whom a command waits: for whoever was asked last, and has not answered
-// for a while. It sees all HTTP requests that are made with its context.
+// A hostWaiter tells people for whom a command waits: for whoever was asked last, and has not
+// answered for a while. It sees all HTTP requests that are made with its context.
 type hostWaiter struct {
 	to io.Writer
 

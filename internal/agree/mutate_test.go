@@ -97,8 +97,8 @@ func (m *mutator) change(v *tree) {
 		if n.kind == '{' {
 			n.names[i] = pick(m, []string{"", "x", "critical", "v", n.names[j], n.names[i] + "x", strings.ToUpper(n.names[i])})
 		} else {
-			// Longer lists, in some order. The values are made before the list grows, for one of them can
-			// be the list itself: each would double it.
+			// Longer lists, in some order. The values are made before the list grows, for one of
+			// them can be the list itself: each would double it.
 			more := make([]*tree, pick(m, []int{1, 2, 4, 8, 16, 17, 32, 64, 65, 128}))
 			for k := range more {
 				more[k] = m.value(n.kids[i].clone(), nodes)

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Used is the processor time that this process has used so far, in its own code and in the system's.
+// Used is the processor time that this process has used so far, in its own code and in the
+// system's.
 func Used(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u syscall.Rusage
@@ -24,8 +25,9 @@ func Used(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// OfProcess is the processor time that another process has used so far. Its stat says it in hundredths of a
-// second, in fields 14 and 15, counted from the parenthesis that ends its name (proc(5)).
+// OfProcess is the processor time that another process has used so far. Its stat says it in
+// hundredths of a second, in fields 14 and 15, counted from the parenthesis that ends its name
+// (proc(5)).
 func OfProcess(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -3,8 +3,8 @@
 // skopeo, podman and docker load. The same binary gives the same bytes: there is no time, name or
 // order of this machine in it. `make image` runs it.
 //
-// The image runs as user 65532, and has /poclog, /tmp and /var/lib/poclog. It has no certificates of
-// public authorities: the binary has Mozilla's list for that.
+// The image runs as user 65532, and has /poclog, /tmp and /var/lib/poclog. It has no certificates
+// of public authorities: the binary has Mozilla's list for that.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package must is for laboratories and tests, whose inputs are their own: an error there is a bug of
-// ours, and ends the program. What reads bytes from outside does not use it.
+// Package must is for laboratories and tests, whose inputs are their own: an error there is a bug
+// of ours, and ends the program. What reads bytes from outside does not use it.
 package must
 
 // Do panics if there is an error.

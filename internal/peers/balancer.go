@@ -18,8 +18,8 @@ import (
 )
 
 // A Balancer is an HTTP proxy that sends each request to the next front end that is ready. Where a
-// connection is refused, before any byte was sent, it tries another one. While none is ready a request
-// waits.
+// connection is refused, before any byte was sent, it tries another one. While none is ready a
+// request waits.
 type Balancer struct {
 	Address string // where it listens
 
@@ -38,8 +38,8 @@ type frontEnd struct {
 	refused  atomic.Int64
 }
 
-// NewBalancer starts a balancer before addresses, which it asks for their readiness all the time. It
-// ends with the test.
+// NewBalancer starts a balancer before addresses, which it asks for their readiness all the time.
+// It ends with the test.
 func NewBalancer(t testing.TB, every time.Duration, addresses ...string) *Balancer {
 	t.Helper()
 	b := &Balancer{fronts: make([]frontEnd, len(addresses))}

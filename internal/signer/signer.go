@@ -8,8 +8,8 @@
 // part of this module. Any other reference is a file with mode 0600.
 //
 // A plugin runs once for each question, in a process group of its own, with the part of our
-// environment that it may see (docs/operating/log-keys.md). The group is killed when the question's time is
-// over; what it writes is bounded.
+// environment that it may see (docs/operating/log-keys.md). The group is killed when the question's
+// time is over; what it writes is bounded.
 //
 // Every signature is verified before it leaves this package, within a time: a key management system
 // that answers for another key, with garbage or not at all gives an error. Keys are Ed25519, or

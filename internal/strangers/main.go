@@ -14,9 +14,9 @@
 // how much processor time each process took.
 //
 // A phase with a ratio over five is tried again, up to three times, and the lowest of each ratio
-// counts: what the machine did once is no verdict. The exit status is 1 if an honest request failed,
-// a process took more memory than its stated limit, or a ratio was over five in each try. It is 3 if
-// nothing could be tried.
+// counts: what the machine did once is no verdict. The exit status is 1 if an honest request
+// failed, a process took more memory than its stated limit, or a ratio was over five in each try.
+// It is 3 if nothing could be tried.
 package main
 
 import (

@@ -12,8 +12,8 @@ const leastText = 30
 // commandIndent is how far a command on lines of its own is indented.
 const commandIndent = 4
 
-// Hang breaks a text behind its label into lines of a width, which stand under the text's beginning;
-// 0, and a width with too little room, break nothing. Commands are as in [Wrap].
+// Hang breaks a text behind its label into lines of a width, which stand under the text's
+// beginning; 0, and a width with too little room, break nothing. Commands are as in [Wrap].
 func Hang(label, text string, width int) string {
 	start := utf8.RuneCountInString(label)
 	if width-start >= leastText {
@@ -27,9 +27,9 @@ func Hang(label, text string, width int) string {
 }
 
 // Wrap breaks text into lines of a width, each with an indent. What has no spaces stays whole; 0
-// breaks nothing. A command in backquotes is not broken: where it has flags and does not fit into the
-// rest of its line, it gets lines of its own, without the quotes and what follows them, to be copied
-// into a shell.
+// breaks nothing. A command in backquotes is not broken: where it has flags and does not fit into
+// the rest of its line, it gets lines of its own, without the quotes and what follows them, to be
+// copied into a shell.
 func Wrap(text, indent string, width int) string {
 	if width <= 0 {
 		return indent + strings.Join(strings.Fields(text), " ")

@@ -1,6 +1,6 @@
 // Command versus measures this project beside others that do a part of the same work, side by side
-// in one run, and prints a table of ratios. It fetches and builds the others, each at a version that
-// it names; none of them is in this repository.
+// in one run, and prints a table of ratios. It fetches and builds the others, each at a version
+// that it names; none of them is in this repository.
 //
 // The two of a pair take turns, so that whatever else the machine does meets both. A row is the
 // median over the turns.
