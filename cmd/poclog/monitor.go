@@ -264,14 +264,7 @@ func runOnce(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *tel
 	if err != nil {
 		return undecided(err)
 	}
-	news := make(map[rule.Severity]int)
-	for sign, counts := range map[int][]monitor.AlertCount{-1: before, 1: after} {
-		for _, c := range counts {
-			if !c.Silenced {
-				news[rule.Severity(c.Severity)] += sign * c.N
-			}
-		}
-	}
+	news := newAlerts(before, after)
 	w := cmd.OutOrStdout()
 	if t.lines {
 		w = cmd.ErrOrStderr()
@@ -286,6 +279,19 @@ func runOnce(cmd *cobra.Command, m *monitor.Monitor, opt monitor.Options, t *tel
 		return undecided(inOneLine(troubles))
 	}
 	return nil
+}
+
+// newAlerts counts what was not there before, by severity, and not what is silenced.
+func newAlerts(before, after []monitor.AlertCount) map[rule.Severity]int {
+	news := make(map[rule.Severity]int)
+	for sign, counts := range map[int][]monitor.AlertCount{-1: before, 1: after} {
+		for _, c := range counts {
+			if !c.Silenced {
+				news[rule.Severity(c.Severity)] += sign * c.N
+			}
+		}
+	}
+	return news
 }
 
 // inOneLine joins errors with semicolons.

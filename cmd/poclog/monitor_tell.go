@@ -15,6 +15,7 @@ import (
 	"github.com/poclog/poclog/monitor"
 	"github.com/poclog/poclog/monitor/notify"
 	"github.com/poclog/poclog/monitor/registrars"
+	"github.com/poclog/poclog/verify/rule"
 )
 
 // flushTime is how long one run waits for a webhook: what it has not taken then is told by the next
@@ -220,17 +221,6 @@ func (t *teller) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// alarms counts what somebody should look at: contradictions and alerts that are not silenced.
-func alarms(ctx context.Context, m *monitor.Monitor) (n int, err error) {
-	counts, err := m.CountAlerts(ctx)
-	for _, c := range counts {
-		if !c.Silenced && c.Severity != "information" {
-			n += c.N
-		}
-	}
-	return n, err
-}
-
 func newMonitorTellCmd() *cobra.Command {
 	var dir monitorFlags
 	var f tellFlags
@@ -273,19 +263,20 @@ func (f *tellFlags) tell(cmd *cobra.Command, m *monitor.Monitor, dir string, log
 		t.run(cmd.Context())
 		return nil
 	}
-	before, err := alarms(cmd.Context(), m)
+	before, err := m.CountAlerts(cmd.Context())
 	if err != nil {
 		return undecided(err)
 	}
 	if err := t.once(cmd.Context()); err != nil {
 		return undecided(err)
 	}
-	after, err := alarms(cmd.Context(), m)
+	after, err := m.CountAlerts(cmd.Context())
 	if err != nil {
 		return undecided(err)
 	}
-	if after > before {
-		return fmt.Errorf("%s", counted(after-before, "new alert", "new alerts"))
+	news := newAlerts(before, after)
+	if n := news[rule.Contradiction] + news[rule.Alert]; n > 0 {
+		return fmt.Errorf("%s", counted(n, "new alert", "new alerts"))
 	}
 	return nil
 }
