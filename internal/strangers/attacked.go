@@ -17,6 +17,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/testlog"
 	"github.com/poclog/poclog/verify/profile"
 	"github.com/poclog/poclog/verify/receipt"
@@ -31,20 +32,11 @@ func (s *stage) attackedLog() (url, policy string, err error) {
 	w := attack.Series[i].NewWorld()
 	l, files := &testlog.Log{Origin: attack.Origin, Leaves: w.Log.Leaves}, make(map[string][]byte)
 	for _, b := range attack.Series[i].Stage(w) {
-		var e receipt.Evidence
-		for _, f := range []struct {
-			n    interface{ Marshal() ([]byte, error) }
-			file *[]byte
-		}{{b, &e.Bundle}, {w.Collateral, &e.Collateral}, {w.Policy, &e.Policy}} {
-			if *f.file, err = f.n.Marshal(); err != nil {
-				return "", "", err
-			}
-			files["/v1/evidence/sha256/"+poclog.Sum(*f.file).String()] = *f.file
+		e := receipt.Evidence{Bundle: must.Get(b.Marshal()), Collateral: must.Get(w.Collateral.Marshal()), Policy: must.Get(w.Policy.Marshal())}
+		for _, file := range [][]byte{e.Bundle, e.Collateral, e.Policy} {
+			files["/v1/evidence/sha256/"+poclog.Sum(file).String()] = file
 		}
-		leaf, err := profile.Reappraiser{}.Reappraise(e, attack.Now, poclog.Appraisal)
-		if err != nil {
-			return "", "", err
-		}
+		leaf := must.Get(profile.Reappraiser{}.Reappraise(e, attack.Now, poclog.Appraisal))
 		l = &testlog.Log{Origin: l.Origin, Leaves: append(l.Leaves[:len(l.Leaves):len(l.Leaves)], leaf)}
 	}
 	now := time.Now()

@@ -28,6 +28,7 @@ import (
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/pcs"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -82,13 +83,8 @@ func newStage(ctx context.Context, binary string, publishers int) (s *stage, err
 	s.cloud = gce.New("strangers", time.Now().AddDate(-1, 0, 0))
 	s.cloud.Advance(time.Since(s.cloud.Now))
 	for i := range publishers*machines + 2 { // of which one is the other log's, and one the monitor's clients'
-		h, err := s.cloud.NewHost(s.cloud.Zones[i%len(s.cloud.Zones)], 1)
-		if err != nil {
-			return s, err
-		}
-		if _, err := h.NewVM(0, gce.VMConfig{}); err != nil {
-			return s, err
-		}
+		h := must.Get(s.cloud.NewHost(s.cloud.Zones[i%len(s.cloud.Zones)], 1))
+		must.Get(h.NewVM(0, gce.VMConfig{}))
 	}
 	for _, step := range []func(context.Context) error{s.startLogs, s.startAuditor, s.logQuotes, s.startMonitor} {
 		if err := step(ctx); err != nil {
@@ -129,6 +125,16 @@ func (s *stage) run(ctx context.Context, ok []int, args ...string) (string, erro
 		return "", fmt.Errorf("poclog %s: %w: %s", strings.Join(args, " "), err, messages.String())
 	}
 	return string(out), nil
+}
+
+// runAll runs commands, one after the other, which succeed.
+func (s *stage) runAll(ctx context.Context, commands ...[]string) error {
+	for _, args := range commands {
+		if _, err := s.run(ctx, nil, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *stage) environment() []string {
@@ -190,10 +196,7 @@ func (s *stage) startLogs(ctx context.Context) error {
 	maker := httptest.NewServer(s.manufacturers())
 	s.closers = append(s.closers, maker.Close)
 	appraisal := filepath.Join(s.dir, "appraisal.json")
-	file, err := s.cloud.Policy(nil, maker.URL+"/registry/").Marshal()
-	if err != nil {
-		return err
-	}
+	file := must.Get(s.cloud.Policy(nil, maker.URL+"/registry/").Marshal())
 	if err := os.WriteFile(appraisal, file, 0o600); err != nil {
 		return err
 	}
@@ -270,10 +273,8 @@ func (s *stage) startWitnesses(ctx context.Context, logDir string) error {
 	lines := strings.Replace(string(text), "quorum none\n", "", 1)
 	for _, name := range []string{"w1", "w2"} {
 		dir := filepath.Join(s.dir, name)
-		if _, err := s.run(ctx, nil, "witness", "init", dir, "--name", name+".strangers.test"); err != nil {
-			return err
-		}
-		if _, err := s.run(ctx, nil, append([]string{"witness", "add-log", dir}, keys...)...); err != nil {
+		err := s.runAll(ctx, []string{"witness", "init", dir, "--name", name + ".strangers.test"}, append([]string{"witness", "add-log", dir}, keys...))
+		if err != nil {
 			return err
 		}
 		w, err := s.serve(ctx, name, "witness", "serve", dir)
@@ -331,10 +332,10 @@ func (s *stage) hang(before string) (string, error) {
 
 func (s *stage) startAuditor(ctx context.Context) (err error) {
 	dir := filepath.Join(s.dir, "auditor")
-	if _, err := s.run(ctx, nil, "audit", "init", dir, "--name", "auditor.strangers.test"); err != nil {
-		return err
-	}
-	if _, err := s.run(ctx, nil, "audit", "add-log", dir, s.log.url, "--policy", filepath.Join(s.dir, "log", "policy.txt")); err != nil {
+	err = s.runAll(ctx,
+		[]string{"audit", "init", dir, "--name", "auditor.strangers.test"},
+		[]string{"audit", "add-log", dir, s.log.url, "--policy", filepath.Join(s.dir, "log", "policy.txt")})
+	if err != nil {
 		return err
 	}
 	s.auditor, err = s.serve(ctx, "auditor", "audit", "serve", dir, "--interval", "500ms")
@@ -352,11 +353,7 @@ func (s *stage) logQuotes(ctx context.Context) error {
 		if err := p.submit(ctx, sub); err != nil {
 			return err
 		}
-		b, err := poclog.ParseBundle(sub.Bundle)
-		if err != nil {
-			return err
-		}
-		*dst = b.Get(poclog.ItemTDXQuote)
+		*dst = must.Get(poclog.ParseBundle(sub.Bundle)).Get(poclog.ItemTDXQuote)
 	}
 	return nil
 }
@@ -369,16 +366,13 @@ func (s *stage) startMonitor(ctx context.Context) error {
 		return err
 	}
 	dir := filepath.Join(s.dir, "monitor")
-	steps := [][]string{
-		{"monitor", "init", "--dir", dir},
-		{"monitor", "add-log", s.log.url, "--policy", filepath.Join(s.dir, "log", "policy.txt"), "--dir", dir},
-		{"monitor", "add-log", s.other.url, "--policy", filepath.Join(s.dir, "other", "policy.txt"), "--dir", dir},
-		{"monitor", "add-log", attacked, "--policy", policy, "--dir", dir},
-	}
-	for _, args := range steps {
-		if _, err := s.run(ctx, nil, args...); err != nil {
-			return err
-		}
+	err = s.runAll(ctx,
+		[]string{"monitor", "init", "--dir", dir},
+		[]string{"monitor", "add-log", s.log.url, "--policy", filepath.Join(s.dir, "log", "policy.txt"), "--dir", dir},
+		[]string{"monitor", "add-log", s.other.url, "--policy", filepath.Join(s.dir, "other", "policy.txt"), "--dir", dir},
+		[]string{"monitor", "add-log", attacked, "--policy", policy, "--dir", dir})
+	if err != nil {
+		return err
 	}
 	if _, err := s.run(ctx, []int{1}, "monitor", "run", "--once", "--dir", dir); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/pause"
 )
 
@@ -192,26 +193,17 @@ func (s *stage) hugeBundle(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := hugeChain()
-	if err != nil {
-		return nil, err
-	}
-	b.Set(poclog.ItemTPMAKChain, chain)
+	b.Set(poclog.ItemTPMAKChain, hugeChain())
 	return b.Marshal()
 }
 
 // hugeChain is a certificate and its issuer's, whose RSA key is as large as fits. Their signatures
 // are noise.
-func hugeChain() ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
+func hugeChain() []byte {
+	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	const size = 7000
 	modulus := make([]byte, size)
-	if _, err := rand.Read(modulus); err != nil {
-		return nil, err
-	}
+	must.Get(rand.Read(modulus))
 	modulus[0] |= 0x80
 	modulus[size-1] |= 1
 	huge := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 1<<31 - 1}
@@ -219,32 +211,18 @@ func hugeChain() ([]byte, error) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "huge"}, NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(1, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, huge, key)
-	if err != nil {
-		return nil, err
-	}
+	caDER := must.Get(x509.CreateCertificate(rand.Reader, ca, ca, huge, key))
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter}
-	signer, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, err
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &signer.PublicKey, signer)
-	if err != nil {
-		return nil, err
-	}
+	signer := must.Get(rsa.GenerateKey(rand.Reader, 2048))
+	leafDER := must.Get(x509.CreateCertificate(rand.Reader, leaf, ca, &signer.PublicKey, signer))
 	var c struct {
 		TBS       asn1.RawValue
 		Algorithm pkix.AlgorithmIdentifier
 		Signature asn1.BitString
 	}
-	if _, err := asn1.Unmarshal(leafDER, &c); err != nil {
-		return nil, err
-	}
+	must.Get(asn1.Unmarshal(leafDER, &c))
 	c.Signature = asn1.BitString{Bytes: bytes.Repeat([]byte{0x11}, size), BitLength: 8 * size}
-	if leafDER, err = asn1.Marshal(c); err != nil {
-		return nil, err
-	}
-	return append(leafDER, caDER...), nil
+	return append(must.Get(asn1.Marshal(c)), caDER...)
 }
 
 // hangWitness has the log's second witness take requests, and not answer.
