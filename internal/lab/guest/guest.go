@@ -9,7 +9,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,8 +24,10 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/poclog/poclog/internal/lab/cert"
 	"github.com/poclog/poclog/internal/lab/gce"
 	"github.com/poclog/poclog/internal/lab/metal/discrete"
+	"github.com/poclog/poclog/internal/must"
 	"github.com/poclog/poclog/internal/swtpm"
 	"github.com/poclog/poclog/publish/importer"
 	"github.com/poclog/poclog/verify/tpm"
@@ -68,19 +70,13 @@ func Managed(t testing.TB, c *gce.Cloud, vm *gce.VM, rsa bool) *Guest {
 	discrete.Measure(t, g.V, img.TCGLog)
 	template := swtpm.Template(rsa, nil)
 	ak := g.V.Create(template)
-	public, err := tpm.ParsePublic(ak.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g.Chain, err = c.Certify(public.Key(), vm.TPM.Instance); err != nil {
-		t.Fatal(err)
-	}
+	g.Chain = must.Get(c.Certify(must.Get(tpm.ParsePublic(ak.Public)).Key(), vm.TPM.Instance))
 	ak.Flush()
-	cert, at := importer.NVGCEAKCertECC, importer.NVGCEAKTemplateECC
+	index, at := importer.NVGCEAKCertECC, importer.NVGCEAKTemplateECC
 	if rsa {
-		cert, at = importer.NVGCEAKCertRSA, importer.NVGCEAKTemplateRSA
+		index, at = importer.NVGCEAKCertRSA, importer.NVGCEAKTemplateRSA
 	}
-	g.V.DefineNV(cert, append(bytes.Clone(g.Certificates(g.Chain)[0].Raw), make([]byte, 100)...))
+	g.V.DefineNV(index, append(bytes.Clone(g.Certificates(g.Chain)[0].Raw), make([]byte, 100)...))
 	g.V.DefineNV(at, tpm2.Marshal(template))
 	g.Write(productName, []byte("Google Compute Engine\n"))
 	g.Write(TCGLog, img.TCGLog)
@@ -113,10 +109,7 @@ func Metal(t testing.TB, m *discrete.Machine) *Guest {
 func (g *Guest) Write(path string, b []byte) {
 	g.t.Helper()
 	full := filepath.Join(g.Root, path)
-	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-		g.t.Fatal(err)
-	}
-	if err := os.WriteFile(full, b, 0o644); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, b, 0o644)); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -124,22 +117,14 @@ func (g *Guest) Write(path string, b []byte) {
 // Certificates parses a chain.
 func (g *Guest) Certificates(chain []byte) []*x509.Certificate {
 	g.t.Helper()
-	certs, err := x509.ParseCertificates(chain)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return certs
+	return must.Get(x509.ParseCertificates(chain))
 }
 
 // PEM writes certificates to a file, and returns its path.
 func (g *Guest) PEM(certs ...*x509.Certificate) string {
 	g.t.Helper()
-	var text []byte
-	for _, c := range certs {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-	}
 	path := filepath.Join(g.t.TempDir(), "chain.pem")
-	if err := os.WriteFile(path, text, 0o644); err != nil {
+	if err := os.WriteFile(path, cert.PEM(certs...), 0o644); err != nil {
 		g.t.Fatal(err)
 	}
 	return path
