@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/go-tpm/tpm2/transport"
@@ -169,15 +168,13 @@ func (m *Machine) azureIssuers(ctx context.Context, t transport.TPM, o *Options)
 	if err != nil {
 		return nil, err
 	}
-	var text strings.Builder
 	certs, err := x509.ParseCertificates(item[len(leaf.Raw):])
 	if err != nil {
 		return nil, err
 	}
+	var text []byte
 	for _, c := range certs {
-		if err := pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {
-			return nil, err
-		}
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
-	return []byte(text.String()), nil
+	return text, nil
 }
