@@ -55,6 +55,7 @@ func NewDatabase(t testing.TB) *Database {
 	d := &Database{dir: folder(t), port: freePort(t)}
 	d.Address = "127.0.0.1:" + strconv.Itoa(d.port)
 	make := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--datadir="+filepath.Join(d.dir, "data"), "--auth-root-authentication-method=normal", "--skip-test-db")
+	make.Env = d.environ()
 	if out, err := make.CombinedOutput(); err != nil {
 		t.Fatalf("make a database: %v: %s", err, out)
 	}
@@ -85,6 +86,10 @@ func folder(t testing.TB) string {
 	return dir
 }
 
+// environ gives a server a folder of its own for what is temporary: one that starts removes what others
+// have in theirs.
+func (d *Database) environ() []string { return append(os.Environ(), "TMPDIR="+d.dir) }
+
 func (d *Database) socket() string { return filepath.Join(d.dir, "s") }
 
 // Start starts the server with the same data, and waits until it answers.
@@ -93,6 +98,7 @@ func (d *Database) Start(t testing.TB, program string, more ...string) {
 	args := append([]string{"--no-defaults", "--user=root", "--datadir=" + filepath.Join(d.dir, "data"), "--socket=" + d.socket(), "--port=" + strconv.Itoa(d.port),
 		"--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", "--log-error=" + filepath.Join(d.dir, "log"), "--skip-name-resolve"}, more...)
 	cmd := exec.Command(program, args...)
+	cmd.Env = d.environ()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -147,6 +147,7 @@ func (d Database) dsn(password, network string) string {
 	if d.TLS != "" {
 		c.TLSConfig = d.TLS
 	}
+	c.InterpolateParams = true // one round trip for a statement, and not three
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = connectTimeout, queryTimeout, queryTimeout
 	// A session whose front end is gone or paused ends, and with it what it locks.
 	c.Params = map[string]string{"wait_timeout": fmt.Sprint(int(sessionIdle.Seconds())), "innodb_lock_wait_timeout": "10"}

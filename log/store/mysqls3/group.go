@@ -4,10 +4,14 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
-// groupMax is how many are done in one go.
-const groupMax = 256
+// Bounds of a group.
+const (
+	groupMax  = 256                  // done in one go
+	groupWait = 2 * time.Millisecond // for others, before the first go: those of one batch come together
+)
 
 // A group does in one go what many ask for at one time: who comes while a go is under way waits for
 // the next. It needs one connection, however many ask.
@@ -62,6 +66,7 @@ func (g *group[Q, A]) leave(a *asked[Q, A]) bool {
 }
 
 func (g *group[Q, A]) work() {
+	time.Sleep(groupWait)
 	for {
 		g.mu.Lock()
 		n := min(len(g.waiting), groupMax)

@@ -108,26 +108,41 @@ func (k *known) Find(ctx context.Context, key store.Key) (store.KnownEntry, bool
 }
 
 func (k *known) findAll(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
-	keys := make([]any, len(list))
-	for i, a := range list {
-		keys[i] = a.question[:]
-	}
-	found := make(map[store.Key]store.KnownEntry)
-	err := k.again(ctx, func(ctx context.Context) error {
-		return each(ctx, k.db, `SELECT k, number, proved FROM PoclogKnown WHERE k IN (`+marks("?", len(keys))+`)`, keys, func(rows *sql.Rows) error {
-			var key []byte
-			var e store.KnownEntry
-			if err := rows.Scan(&key, &e.Number, &e.Proved); err != nil {
-				return err
-			}
-			found[store.Key(key)] = e
-			return nil
-		})
-	})
+	found := make(map[store.Key]store.KnownEntry, len(list))
+	err := k.again(ctx, func(ctx context.Context) error { return k.read(ctx, questions(list), found) })
 	for _, a := range list {
 		a.answer.KnownEntry, a.answer.ok = found[a.question]
 	}
 	return err
+}
+
+// read looks keys up.
+func (k *known) read(ctx context.Context, keys []store.Key, found map[store.Key]store.KnownEntry) error {
+	return each(ctx, k.db, `SELECT k, number, proved FROM PoclogKnown WHERE k IN (`+marks("?", len(keys))+`)`, keyArgs(keys), func(rows *sql.Rows) error {
+		var key []byte
+		var e store.KnownEntry
+		if err := rows.Scan(&key, &e.Number, &e.Proved); err != nil {
+			return err
+		}
+		found[store.Key(key)] = e
+		return nil
+	})
+}
+
+func questions(list []*asked[store.Key, foundEntry]) []store.Key {
+	keys := make([]store.Key, len(list))
+	for i, a := range list {
+		keys[i] = a.question
+	}
+	return keys
+}
+
+func keyArgs(keys []store.Key) []any {
+	args := make([]any, len(keys))
+	for i := range keys {
+		args[i] = keys[i][:]
+	}
+	return args
 }
 
 func marks(mark string, n int) string { return strings.Repeat(mark+", ", n-1) + mark }
@@ -215,13 +230,9 @@ func (k *known) insert(ctx context.Context, list []*asked[store.Key, foundEntry]
 
 // claimed returns those keys of which there is a claim.
 func (k *known) claimed(ctx context.Context, list []*asked[store.Key, foundEntry]) (map[store.Key]bool, error) {
-	keys := make([]any, len(list))
-	for i, a := range list {
-		keys[i] = a.question[:]
-	}
 	there := make(map[store.Key]bool)
 	return there, k.again(ctx, func(ctx context.Context) error {
-		return each(ctx, k.db, `SELECT k FROM PoclogClaims WHERE k IN (`+marks("?", len(keys))+`)`, keys, func(rows *sql.Rows) error {
+		return each(ctx, k.db, `SELECT k FROM PoclogClaims WHERE k IN (`+marks("?", len(list))+`)`, keyArgs(questions(list)), func(rows *sql.Rows) error {
 			var key []byte
 			err := rows.Scan(&key)
 			if err == nil {
@@ -280,19 +291,11 @@ func (k *known) Release(ctx context.Context, key store.Key) error {
 }
 
 func (k *known) releaseAll(ctx context.Context, list []*asked[store.Key, foundEntry]) error {
-	keys := make([]store.Key, len(list))
-	for i, a := range list {
-		keys[i] = a.question
-	}
-	return k.again(ctx, func(ctx context.Context) error { return k.release(ctx, k.db, keys) })
+	return k.again(ctx, func(ctx context.Context) error { return k.release(ctx, k.db, questions(list)) })
 }
 
 func (k *known) release(ctx context.Context, db execer, keys []store.Key) error {
-	args := []any{k.owner}
-	for _, key := range keys {
-		args = append(args, key[:])
-	}
-	_, err := db.ExecContext(ctx, `DELETE FROM PoclogClaims WHERE owner = ? AND k IN (`+marks("?", len(keys))+`)`, args...)
+	_, err := db.ExecContext(ctx, `DELETE FROM PoclogClaims WHERE owner = ? AND k IN (`+marks("?", len(keys))+`)`, append([]any{k.owner}, keyArgs(keys)...)...)
 	return err
 }
 
@@ -360,9 +363,14 @@ func (k *known) Next(ctx context.Context) (next uint64, config []byte, err error
 	return next, config, err
 }
 
-// Follow adds rows and the number after them in one transaction.
+// Follow adds rows and the number after them in one transaction. Of most entries the front end that
+// appended them settled the rows: these are only read.
 func (k *known) Follow(ctx context.Context, from, next uint64, rows []store.KnownRow, config []byte) error {
 	return k.again(ctx, func(ctx context.Context) error {
+		rows, err := k.unsettled(ctx, rows)
+		if err != nil {
+			return err
+		}
 		tx, err := k.db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
@@ -383,6 +391,22 @@ func (k *known) Follow(ctx context.Context, from, next uint64, rows []store.Know
 		}
 		return tx.Commit()
 	})
+}
+
+// unsettled returns the rows that are not there as they are. A row that is there answers from then on, or
+// one that takes its place by the rule: rows are never removed.
+func (k *known) unsettled(ctx context.Context, rows []store.KnownRow) ([]store.KnownRow, error) {
+	there := make(map[store.Key]store.KnownEntry, len(rows))
+	for part := range slices.Chunk(rows, knownRows) {
+		keys := make([]store.Key, len(part))
+		for i, r := range part {
+			keys[i] = r.Key
+		}
+		if err := k.read(ctx, keys, there); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(rows), func(r store.KnownRow) bool { return there[r.Key] == r.KnownEntry }), nil
 }
 
 var _ store.Known = (*known)(nil)

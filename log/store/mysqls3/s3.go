@@ -23,7 +23,8 @@ import (
 const (
 	s3Timeout   = 30 * time.Second // for one request with its body
 	s3Attempts  = 3
-	s3Idle      = 64 // connections that wait for the next request
+	s3Idle      = 64       // connections that wait for the next request
+	s3Buffer    = 16 << 10 // of a connection: evidence goes out in one piece with its header
 	maxObject   = 64 << 20
 	maxRegister = 1 << 16 // a checkpoint, or the guard
 	metaSeen    = "seen"  // when a checkpoint was first seen, in seconds since 1970
@@ -50,7 +51,9 @@ type object struct {
 // looks for them.
 func sdkConfig(ctx context.Context, b Bucket) (aws.Config, error) {
 	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(b.Region), config.WithRetryMaxAttempts(s3Attempts),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(s3Timeout).WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost, t.MaxIdleConns = s3Idle, s3Idle })))
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(s3Timeout).WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost, t.MaxIdleConns, t.WriteBufferSize = s3Idle, s3Idle, s3Buffer
+		})))
 	if err != nil {
 		return c, fmt.Errorf("set up S3: %w", err)
 	}
