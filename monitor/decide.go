@@ -57,11 +57,7 @@ func (t *tail) recorded(index uint64, b *batch) (*row, error) {
 	if index >= t.l.next {
 		return nil, nil
 	}
-	row, err := t.record(index)
-	if err != nil {
-		return nil, &folderError{err}
-	}
-	return row, nil
+	return t.rows.one(index)
 }
 
 // A recorded is an entry as its log's records have it.

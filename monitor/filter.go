@@ -33,9 +33,6 @@ type Filter struct {
 	UserData poclog.Digest   // of what proofs speak for, such as a TLS key; zero is any
 }
 
-// maxRead is how many records are read at once.
-const maxRead = 1 << 10
-
 // Records lists records in the order of their logs. What a process adds meanwhile may or may not be
 // among them.
 func (m *Monitor) Records(ctx context.Context, f Filter) iter.Seq2[*Record, error] {
@@ -80,26 +77,14 @@ func (m *Monitor) logRecords(ctx context.Context, l *logState, f *Filter, yield 
 	}
 	defer file.close()
 	match := f.compile(terms)
-	var buf block
+	more = true
 	for from, to := range m.spans(l.number, f, end) {
-		for at := from; at < to; {
-			if err := ctx.Err(); err != nil {
-				return false, err
-			}
-			n := int(min(maxRead, to-at))
-			if n > buf.len() {
-				buf = newBlock(n)
-			}
-			part := buf[:n*rowSize]
-			if err := file.read(at, part); err != nil {
-				return false, err
-			}
-			for i := range part.len() {
-				if r := part.row(i); match(r) && !yield(r.record(l.origin, at+uint64(i), terms)) {
-					return false, nil
-				}
-			}
-			at += uint64(part.len())
+		err := file.each(ctx, from, to, func(index uint64, r *row) bool {
+			more = !match(r) || yield(r.record(l.origin, index, terms))
+			return more
+		})
+		if err != nil || !more {
+			return false, err
 		}
 	}
 	return true, nil

@@ -171,11 +171,11 @@ func (t *tail) staleIndex(ctx context.Context) error {
 	if at.Entry != t.indexes.newest || t.busy || t.l.next < t.l.checkpoint.Size {
 		return nil // there is more to read
 	}
-	uncovered, since, err := t.uncovered(at.Size)
+	uncovered, since, err := t.uncovered(ctx, at.Size)
 	if err != nil {
 		return err
 	}
-	newest, err := t.record(at.Entry)
+	newest, err := t.rows.one(at.Entry)
 	if err != nil {
 		return err
 	}
@@ -196,26 +196,14 @@ func (t *tail) staleIndex(ctx context.Context) error {
 
 // uncovered finds the first entry from a number on that an index is to cover, and says since when
 // it is there. Index entries are not indexed.
-func (t *tail) uncovered(from uint64) (found bool, since time.Time, err error) {
-	buf := newBlock(bundleWidth)
-	for at := from; at < t.l.next; at += bundleWidth {
-		part := buf[:min(bundleWidth, t.l.next-at)*rowSize]
-		if err := t.rows.read(at, part); err != nil {
-			return false, since, err
+func (t *tail) uncovered(ctx context.Context, from uint64) (found bool, since time.Time, err error) {
+	err = t.rows.each(ctx, from, t.l.next, func(_ uint64, row *row) bool {
+		if found = row.kind() != KindIndex; found {
+			since = row.seen()
 		}
-		for i := range part.len() {
-			if row := part.row(i); row.kind() != KindIndex {
-				return true, row.seen(), nil
-			}
-		}
-	}
-	return false, since, nil
-}
-
-// record reads one record.
-func (t *tail) record(at uint64) (*row, error) {
-	b := newBlock(1)
-	return b.row(0), t.rows.read(at, b)
+		return !found
+	})
+	return found, since, err
 }
 
 // raise keeps alerts about the log.

@@ -73,19 +73,12 @@ func (m *Monitor) indexLog(ctx context.Context, l *logState) error {
 	}
 	defer file.close()
 	var added []uint64
-	buf := newBlock(maxRead)
-	for at := old.upTo; at < next.upTo; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		part := buf[:min(maxRead, next.upTo-at)*rowSize]
-		if err := file.read(at, part); err != nil {
-			return err
-		}
-		for i := range part.len() {
-			added = x.refsOf(added, part.row(i), at+uint64(i))
-		}
-		at += uint64(part.len())
+	err = file.each(ctx, old.upTo, next.upTo, func(index uint64, r *row) bool {
+		added = x.refsOf(added, r, index)
+		return true
+	})
+	if err != nil {
+		return err
 	}
 	slices.Sort(added)
 	next.refs = merge(old.refs, added)

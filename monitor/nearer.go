@@ -23,23 +23,25 @@ func (j *judging) nearer(ctx context.Context, found []*rule.Finding) error {
 	if !slices.ContainsFunc(found, func(f *rule.Finding) bool { return f.Subject == chip && f.Severity != rule.Contradiction }) {
 		return nil
 	}
-	rows := newBlock(2)
-	for i, s := range j.sides {
-		if err := s.tail.rows.read(s.index, rows[i*rowSize:(i+1)*rowSize]); err != nil {
-			return &folderError{err}
-		}
+	mine, err := e.tail.rows.one(e.index)
+	if err != nil {
+		return err
 	}
-	least := j.within(rows.row(0), rows.row(1))
+	theirs, err := f.tail.rows.one(f.index)
+	if err != nil {
+		return err
+	}
+	least := j.within(mine, theirs)
 	for i, id := range sayings {
-		a, b := e.tail.keyer.says(id, rows.row(0)), f.tail.keyer.says(id, rows.row(1))
+		a, b := e.tail.keyer.says(id, mine), f.tail.keyer.says(id, theirs)
 		if a == 0 || b == 0 || a == b {
 			continue
 		}
-		es, err := e.tail.ofChip(ctx, rows.row(0))
+		es, err := e.tail.ofChip(ctx, mine)
 		if err != nil {
 			return err
 		}
-		fs, err := f.tail.ofChip(ctx, rows.row(1))
+		fs, err := f.tail.ofChip(ctx, theirs)
 		if err != nil {
 			return err
 		}
@@ -96,12 +98,11 @@ func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
 		return c.list, nil
 	}
 	c.last, c.list = key, nil
-	row := newBlock(1)
 	for _, index := range c.at[key] {
-		if err := t.rows.read(index, row); err != nil {
-			return nil, &folderError{err}
+		r, err := t.rows.one(index)
+		if err != nil {
+			return nil, err
 		}
-		r := row.row(0)
 		m := moment{at: r.appraised(), ref: refOf(t.l.number, index)}
 		for n, id := range sayings {
 			m.says[n] = t.keyer.says(id, r)
@@ -115,26 +116,14 @@ func (t *tail) ofChip(ctx context.Context, of *row) ([]moment, error) {
 // readChips takes the records in that are new.
 func (t *tail) readChips(ctx context.Context) error {
 	c := t.chips
-	if c.upTo == t.l.next {
-		return nil
-	}
-	for buf := newBlock(maxRead); c.upTo < t.l.next; {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
+	return t.rows.each(ctx, c.upTo, t.l.next, func(index uint64, r *row) bool {
+		if r.has(flagFresh) && r.chipOctets() != nil {
+			key := t.keyer.chip(r)
+			c.at[key] = append(c.at[key], index)
 		}
-		part := buf[:min(maxRead, t.l.next-c.upTo)*rowSize]
-		if err := t.rows.read(c.upTo, part); err != nil {
-			return &folderError{err}
-		}
-		for i := range part.len() {
-			if r := part.row(i); r.has(flagFresh) && r.chipOctets() != nil {
-				key := t.keyer.chip(r)
-				c.at[key] = append(c.at[key], c.upTo+uint64(i))
-			}
-		}
-		c.upTo += uint64(part.len())
-	}
-	return nil
+		c.upTo = index + 1
+		return true
+	})
 }
 
 // sayingSo returns those of a list that say something.

@@ -27,11 +27,8 @@ type demand struct {
 // log, and what it did is durable chunk by chunk.
 func (t *tail) checkRoots(ctx context.Context) error {
 	for t.l.roots < t.l.next {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
 		to := min(t.l.next, t.l.roots+rootRows)
-		demands, err := t.demands(t.l.roots, to)
+		demands, err := t.demands(ctx, t.l.roots, to)
 		if err != nil {
 			return err
 		}
@@ -58,27 +55,15 @@ func (t *tail) checkRoots(ctx context.Context) error {
 }
 
 // demands reads what roots entries name.
-func (t *tail) demands(from, to uint64) ([]demand, error) {
-	var list []demand
+func (t *tail) demands(ctx context.Context, from, to uint64) (list []demand, err error) {
 	logs := t.byOrigin()
-	buf := newBlock(maxRead)
-	for at := from; at < to; {
-		part := buf[:min(maxRead, to-at)*rowSize]
-		if err := t.rows.read(at, part); err != nil {
-			return nil, err
+	err = t.rows.each(ctx, from, to, func(index uint64, row *row) bool {
+		if of := logs[row.term(offOrigin)]; of != nil && row.has(flagFresh) {
+			list = append(list, demand{of, row.u64(offFreshSize), row.digest(offFreshRoot), index})
 		}
-		for i := range part.len() {
-			row := part.row(i)
-			if !row.has(flagFresh) {
-				continue
-			}
-			if of := logs[row.term(offOrigin)]; of != nil {
-				list = append(list, demand{of, row.u64(offFreshSize), row.digest(offFreshRoot), at + uint64(i)})
-			}
-		}
-		at += uint64(part.len())
-	}
-	return list, nil
+		return true
+	})
+	return list, err
 }
 
 // meet returns the entries whose challenge names another root than the log had. Sizes that it does

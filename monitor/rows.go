@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -87,15 +88,54 @@ func (r *rowFile) write(at uint64, rows block) error {
 	return nil
 }
 
-// read fills rows from an index on, and checks them.
+// read fills rows from an index on, and checks them. An error is a folderError.
 func (r *rowFile) read(at uint64, rows block) error {
 	if n, err := r.f.ReadAt(rows, int64(at)*rowSize); err != nil && !(errors.Is(err, io.EOF) && n == len(rows)) {
-		return fmt.Errorf("read records from %d on: %w", at, err)
+		return &folderError{fmt.Errorf("read records from %d on: %w", at, err)}
 	}
 	for i := range rows.len() {
 		if !rows.row(i).sealed(at + uint64(i)) {
-			return fmt.Errorf("read records: %s: record %d is damaged", r.f.Name(), at+uint64(i))
+			return &folderError{fmt.Errorf("read records: %s: record %d is damaged", r.f.Name(), at+uint64(i))}
 		}
+	}
+	return nil
+}
+
+// one reads one row.
+func (r *rowFile) one(at uint64) (*row, error) {
+	b := newBlock(1)
+	return b.row(0), r.read(at, b)
+}
+
+// maxRead is how many rows are read at once, after the first few: who looks for one mostly finds it
+// near.
+const (
+	minRead = 32
+	maxRead = 1 << 10
+)
+
+// each gives the rows from an index up to another, in order, until yield returns false or the
+// context ends. A row is good until the next one.
+func (r *rowFile) each(ctx context.Context, from, to uint64, yield func(index uint64, row *row) bool) error {
+	var buf block
+	for n := uint64(minRead); from < to; n = min(2*n, maxRead) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n = min(n, to-from)
+		if uint64(buf.len()) < n {
+			buf = newBlock(int(n))
+		}
+		part := buf[:n*rowSize]
+		if err := r.read(from, part); err != nil {
+			return err
+		}
+		for i := range part.len() {
+			if !yield(from+uint64(i), part.row(i)) {
+				return nil
+			}
+		}
+		from += n
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/poclog/poclog"
@@ -85,12 +86,11 @@ func (r *run) side(ctx context.Context, of ref) (*side, error) {
 		// this one was durable.
 		return nil, &logError{t, fmt.Errorf("entry %d was not read yet", s.index)}
 	}
-	buf := newBlock(1)
-	if err := t.rows.read(s.index, buf); err != nil {
-		return nil, &folderError{err}
+	row, err := t.rows.one(s.index)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if s.leaf, err = r.leaf(ctx, t, s.index, buf.row(0).digest(offLeaf)); err != nil {
+	if s.leaf, err = r.leaf(ctx, t, s.index, row.digest(offLeaf)); err != nil {
 		return nil, &logError{t, err}
 	}
 	leaf, err := poclog.ParseLeaf(s.leaf)
@@ -128,10 +128,7 @@ func (r *run) rooted(f *poclog.Fresh) (bool, error) {
 		return false, nil
 	}
 	root, err := of.tree.root(f.Size, of.leaves)
-	if err != nil {
-		return false, &folderError{err}
-	}
-	return root == f.Root, nil
+	return root == f.Root, err
 }
 
 // fetchBundle fetches an entry's bundle, for the challenge in it. What the log does not give is
@@ -250,28 +247,16 @@ const tightenRows = 1 << 14
 // tighten finds the next entry of the log whose challenge is made of a tree that covers this one:
 // witnesses had signed that by then, and an entry that was read long after it came may have no
 // tighter bound.
-func (s *side) tighten(ctx context.Context) error {
-	var buf block
+func (s *side) tighten(ctx context.Context) (err error) {
 	own := s.tail.terms.find(s.tail.l.origin)
-	end := min(s.tail.l.next, s.index+tightenRows)
-	read := uint64(32) // mostly it is near
-	for at := s.index + 1; at < end; read = min(2*read, maxRead) {
-		if uint64(buf.len()) < read {
-			buf = newBlock(int(read))
+	read := s.tail.rows.each(ctx, s.index+1, min(s.tail.l.next, s.index+tightenRows), func(_ uint64, row *row) bool {
+		if !row.has(flagFresh) || row.u64(offFreshSize) <= s.index || row.term(offOrigin) != own {
+			return true
 		}
-		part := buf[:min(read, end-at)*rowSize]
-		if err := s.tail.rows.read(at, part); err != nil {
-			return &folderError{err}
-		}
-		for i := range part.len() {
-			row := part.row(i)
-			if row.has(flagFresh) && row.u64(offFreshSize) > s.index && row.term(offOrigin) == own {
-				return s.coverBy(ctx, row)
-			}
-		}
-		at += uint64(part.len())
-	}
-	return nil
+		err = s.coverBy(ctx, row)
+		return false
+	})
+	return errors.Join(read, err)
 }
 
 // coverBy takes the challenge in the evidence of another entry of the log for a checkpoint that

@@ -42,29 +42,16 @@ func (r *run) load(ctx context.Context, l *logState) (*tail, error) {
 
 // replay takes the records into tree and index, as the entries once came.
 func (t *tail) replay(ctx context.Context) error {
-	buf := newBlock(maxRead)
 	none := func(ref) {}
-	for at := uint64(0); at < t.l.next; {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		part := buf[:min(maxRead, t.l.next-at)*rowSize]
-		if err := t.rows.read(at, part); err != nil {
-			return err
-		}
-		for i := range part.len() {
-			row := part.row(i)
-			t.tree.add(row.digest(offLeaf))
-			t.inOrder(row)
-			t.noteIndex(row, at+uint64(i))
-			a := arrival{log: t.l.number, index: at + uint64(i)}
-			facets := t.keyer.facets(row)
-			t.r.index.warm(facets)
-			for _, f := range facets {
-				t.r.index.add(a, f, none)
-			}
-		}
-		at += uint64(part.len())
+	err := t.rows.each(ctx, 0, t.l.next, func(index uint64, row *row) bool {
+		t.tree.add(row.digest(offLeaf))
+		t.inOrder(row)
+		t.noteIndex(row, index)
+		t.enterFacets(row, arrival{log: t.l.number, index: index}, none)
+		return true
+	})
+	if err != nil {
+		return err
 	}
 	if cp := t.l.checkpoint; cp != nil && t.l.next == cp.Size {
 		return t.rooted(cp.Tree)
@@ -380,10 +367,14 @@ func (t *tail) enter(row *row, index uint64, s *scanning) {
 	if alone {
 		t.filling.pairs = append(t.filling.pairs, pair{me, me})
 	}
+	t.enterFacets(row, a, func(other ref) { t.filling.pairs = append(t.filling.pairs, pairOf(me, other)) })
+}
+
+func (t *tail) enterFacets(row *row, a arrival, found func(ref)) {
 	facets := t.keyer.facets(row)
 	t.r.index.warm(facets)
 	for _, f := range facets {
-		t.r.index.add(a, f, func(other ref) { t.filling.pairs = append(t.filling.pairs, pairOf(me, other)) })
+		t.r.index.add(a, f, found)
 	}
 }
 
