@@ -4,6 +4,8 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/poclog/poclog"
@@ -17,18 +19,29 @@ import (
 
 // describe says for each item what it tells. TestEveryItemIsDescribed holds that none is missing.
 var describe = map[poclog.Item]func(l *facts, b *poclog.Bundle, item []byte) error{
-	poclog.ItemTDXQuote:   tdxQuote,
-	poclog.ItemSNPReport:  snpReport,
-	poclog.ItemSNPCerts:   snpCertificates,
-	poclog.ItemTPMQuote:   tpmQuote,
+	poclog.ItemTDXQuote:   parsed(tdx.ParseQuote, tdxQuote),
+	poclog.ItemSNPReport:  parsed(snp.ParseReport, snpReport),
+	poclog.ItemSNPCerts:   parsed(snp.ParseChain, snpCertificates),
+	poclog.ItemTPMQuote:   parsed(tpm.ParseQuote, tpmQuote),
 	poclog.ItemTPMPCRs:    tpmPCRs,
-	poclog.ItemTPMAK:      tpmAK,
-	poclog.ItemTPMAKChain: akChain,
-	poclog.ItemTPMEKChain: ekChain,
-	poclog.ItemTCGLog:     func(l *facts, _ *poclog.Bundle, item []byte) error { return eventLog(l, tcglog.TPM, "the TPM's", item) },
-	poclog.ItemCCEL:       func(l *facts, _ *poclog.Bundle, item []byte) error { return eventLog(l, tcglog.CCEL, "the TD's", item) },
-	poclog.ItemHCLReport:  hclReport,
+	poclog.ItemTPMAK:      parsed(tpm.ParsePublic, tpmAK),
+	poclog.ItemTPMAKChain: parsed(tpm.ParseChain, akChain),
+	poclog.ItemTPMEKChain: parsed(tpm.ParseChain, ekChain),
+	poclog.ItemTCGLog:     eventLog(tcglog.TPM, "the TPM's"),
+	poclog.ItemCCEL:       eventLog(tcglog.CCEL, "the TD's"),
+	poclog.ItemHCLReport:  parsed(tpm.ParseHCL, hclReport),
 	poclog.ItemChallenge:  challenge,
+}
+
+// parsed describes an item that parses.
+func parsed[T any](parse func(item []byte) (T, error), add func(l *facts, b *poclog.Bundle, v T)) func(*facts, *poclog.Bundle, []byte) error {
+	return func(l *facts, b *poclog.Bundle, item []byte) error {
+		v, err := parse(item)
+		if err == nil {
+			add(l, b, v)
+		}
+		return err
+	}
 }
 
 // bundle lists what each item tells. One that cannot be read becomes public all the same.
@@ -55,11 +68,7 @@ func (l *facts) nonzero(name string, value []byte) {
 	}
 }
 
-func tdxQuote(l *facts, _ *poclog.Bundle, item []byte) error {
-	q, err := tdx.ParseQuote(item)
-	if err != nil {
-		return err
-	}
+func tdxQuote(l *facts, _ *poclog.Bundle, q *tdx.Quote) {
 	for _, id := range q.Platform.Identities() {
 		l.add("chip", "%s", id)
 	}
@@ -76,14 +85,9 @@ func tdxQuote(l *facts, _ *poclog.Bundle, item []byte) error {
 	l.add("TD", "attributes %x, XFAM %x, TDX module %x of version %x", q.Body.TDAttributes, q.Body.XFAM, q.Body.MRSEAM, q.Body.TEETCBSVN)
 	l.vary("report data", "%x", q.Body.ReportData)
 	l.vary("quote", "%s", q.ID())
-	return nil
 }
 
-func snpReport(l *facts, _ *poclog.Bundle, item []byte) error {
-	r, err := snp.ParseReport(item)
-	if err != nil {
-		return err
-	}
+func snpReport(l *facts, _ *poclog.Bundle, r *snp.Report) {
 	l.nonzero("chip id", r.ChipID[:])
 	l.add("launch measurement", "%x", r.Measurement)
 	l.add("guest", "policy %#x (%d), SVN %d, VMPL %d, signed by the chip's %s", r.Policy, r.Policy, r.GuestSVN, r.VMPL, r.Signer)
@@ -92,14 +96,9 @@ func snpReport(l *facts, _ *poclog.Bundle, item []byte) error {
 	l.nonzero("host data", r.HostData[:])
 	l.vary("report data", "%x", r.ReportData)
 	l.vary("quote", "%s", r.ID())
-	return nil
 }
 
-func snpCertificates(l *facts, b *poclog.Bundle, item []byte) error {
-	c, err := snp.ParseChain(item)
-	if err != nil {
-		return err
-	}
+func snpCertificates(l *facts, b *poclog.Bundle, c *snp.Chain) {
 	if r, err := snp.ParseReport(b.Get(poclog.ItemSNPReport)); err == nil {
 		if id, ok := c.ChipID(r); ok {
 			l.add("chip", "%s", id)
@@ -109,14 +108,9 @@ func snpCertificates(l *facts, b *poclog.Bundle, item []byte) error {
 	if c.CSPID != "" {
 		l.add("provider", "%s", c.CSPID)
 	}
-	return nil
 }
 
-func tpmQuote(l *facts, _ *poclog.Bundle, item []byte) error {
-	q, err := tpm.ParseQuote(item)
-	if err != nil {
-		return err
-	}
+func tpmQuote(l *facts, _ *poclog.Bundle, q *tpm.Quote) {
 	var banks []string
 	for _, s := range q.Selection {
 		banks = append(banks, fmt.Sprintf("%s %v", s.Alg, s.PCRs))
@@ -125,7 +119,6 @@ func tpmQuote(l *facts, _ *poclog.Bundle, item []byte) error {
 	l.vary("TPM's clock", "%d ms, reset %d times, restarted %d times, safe %t", q.Clock, q.ResetCount, q.RestartCount, q.Safe)
 	l.add("TPM's firmware", "%d", q.Firmware)
 	l.vary("TPM's quote", "%s over %x, digest of the registers %x", q.Boot(), q.ExtraData, q.PCRDigest)
-	return nil
 }
 
 // firmwarePCRs are the registers of which an entry names the digest.
@@ -165,21 +158,12 @@ func (l *facts) key(name, kind string, key crypto.PublicKey) {
 	l.add(name, "%s", id)
 }
 
-func tpmAK(l *facts, _ *poclog.Bundle, item []byte) error {
-	p, err := tpm.ParsePublic(item)
-	if err != nil {
-		return err
-	}
+func tpmAK(l *facts, _ *poclog.Bundle, p *tpm.Public) {
 	l.key("attestation key", poclog.TPMAK, p.Key())
 	l.nonzero("attestation key's policy", p.AuthPolicy())
-	return nil
 }
 
-func akChain(l *facts, _ *poclog.Bundle, item []byte) error {
-	chain, err := tpm.ParseChain(item)
-	if err != nil {
-		return err
-	}
+func akChain(l *facts, _ *poclog.Bundle, chain []*x509.Certificate) {
 	l.key("attestation key", poclog.TPMAK, chain[0].PublicKey)
 	l.add("attestation key's kind", "%s", tpm.KeyType(chain[0].PublicKey))
 	l.certificates("attestation key", chain)
@@ -198,17 +182,11 @@ func akChain(l *facts, _ *poclog.Bundle, item []byte) error {
 	if tpm.CheckAzureAK(chain[0]) == nil {
 		l.add("place", "azure")
 	}
-	return nil
 }
 
-func ekChain(l *facts, _ *poclog.Bundle, item []byte) error {
-	chain, err := tpm.ParseChain(item)
-	if err != nil {
-		return err
-	}
+func ekChain(l *facts, _ *poclog.Bundle, chain []*x509.Certificate) {
 	l.key("endorsement key", poclog.TPMEK, chain[0].PublicKey)
 	l.certificates("endorsement key", chain)
-	return nil
 }
 
 // certificates lists what the certificates of a key say: the first is its own.
@@ -225,39 +203,30 @@ func (l *facts) certificates(of string, chain []*x509.Certificate) {
 }
 
 // names are a certificate's names beside its subject, and the addresses that it gives.
-func names(c *x509.Certificate) (list []string) {
-	add := func(s string) { list = append(list, fmt.Sprintf("%q", s)) }
-	for _, s := range c.DNSNames {
-		add(s)
-	}
+func names(c *x509.Certificate) []string {
+	list := slices.Clone(c.DNSNames)
 	for _, u := range c.URIs {
-		add(u.String())
+		list = append(list, u.String())
 	}
-	for _, s := range c.EmailAddresses {
-		add(s)
-	}
+	list = append(list, c.EmailAddresses...)
 	for _, ip := range c.IPAddresses {
-		add(ip.String())
+		list = append(list, ip.String())
 	}
-	for _, s := range c.IssuingCertificateURL {
-		add(s)
+	list = append(list, c.IssuingCertificateURL...)
+	for i, name := range list {
+		list[i] = strconv.Quote(name)
 	}
 	return list
 }
 
-func eventLog(l *facts, kind tcglog.Kind, whose string, item []byte) error {
-	if _, err := tcglog.Parse(kind, item); err != nil {
-		return err
-	}
-	l.add(whose+" event log", "the whole boot, kernel command line included")
-	return nil
+func eventLog(kind tcglog.Kind, whose string) func(*facts, *poclog.Bundle, []byte) error {
+	parse := func(item []byte) (*tcglog.Log, error) { return tcglog.Parse(kind, item) }
+	return parsed(parse, func(l *facts, _ *poclog.Bundle, _ *tcglog.Log) {
+		l.add(whose+" event log", "the whole boot, kernel command line included")
+	})
 }
 
-func hclReport(l *facts, _ *poclog.Bundle, item []byte) error {
-	h, err := tpm.ParseHCL(item)
-	if err != nil {
-		return err
-	}
+func hclReport(l *facts, _ *poclog.Bundle, h *tpm.HCL) {
 	l.add("VM", "%s", h.VMUniqueID)
 	if id, err := poclog.AzureVMIdentity(h.VMUniqueID); err == nil {
 		l.add("instance in the log", "%s", id)
@@ -266,7 +235,6 @@ func hclReport(l *facts, _ *poclog.Bundle, item []byte) error {
 		l.key("endorsement key", poclog.TPMEK, h.EK)
 	}
 	l.vary("paravisor's report", "%q", h.JSON)
-	return nil
 }
 
 func challenge(l *facts, _ *poclog.Bundle, item []byte) error {
