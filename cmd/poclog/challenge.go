@@ -84,11 +84,7 @@ func (v *challengeCmd) run(cmd *cobra.Command) error {
 	if err != nil {
 		return fromLog(err)
 	}
-	item, err := ch.Marshal()
-	if err != nil {
-		return err
-	}
-	if err := v.out.write(cmd, item); err != nil {
+	if err := v.out.keep(cmd, ch); err != nil {
 		return err
 	}
 	return v.print(cmd, ch)

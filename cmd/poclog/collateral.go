@@ -179,11 +179,7 @@ func (f *collateralFetchCmd) run(cmd *cobra.Command, args []string) error {
 	if len(got.Items) < len(needs) {
 		return fmt.Errorf("%d of %d pieces: the issuer has no more", len(got.Items), len(needs))
 	}
-	file, err := got.Marshal()
-	if err != nil {
-		return err
-	}
-	return f.out.write(cmd, file)
+	return f.out.keep(cmd, got)
 }
 
 // used refuses flags of what is not asked.

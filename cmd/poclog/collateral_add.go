@@ -67,11 +67,7 @@ func (a *collateralAddCmd) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	file, err := col.With(items...).Marshal()
-	if err != nil {
-		return err
-	}
-	return a.out.write(cmd, file)
+	return a.out.keep(cmd, col.With(items...))
 }
 
 // items reads what is to be added.

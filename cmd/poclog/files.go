@@ -161,6 +161,15 @@ func (o *output) failed(err error) error {
 	return undecided(fmt.Errorf("write %s: %w", o.path, err))
 }
 
+// keep writes one of our files.
+func (o *output) keep(cmd *cobra.Command, v interface{ Marshal() ([]byte, error) }) error {
+	file, err := v.Marshal()
+	if err != nil {
+		return err
+	}
+	return o.write(cmd, file)
+}
+
 // write writes the result. A file appears whole or not at all.
 func (o *output) write(cmd *cobra.Command, b []byte) error {
 	if o.path == "-" {

@@ -275,11 +275,7 @@ func newImportCollateralCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := col.Marshal()
-			if err != nil {
-				return err
-			}
-			return out.write(cmd, b)
+			return out.keep(cmd, col)
 		},
 	}
 	out.flags(c, "collateral")

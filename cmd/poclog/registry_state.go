@@ -172,20 +172,18 @@ func (f *stateFlags) write(cmd *cobra.Command, s *poclog.Statement) error {
 		return usagef("%w", err)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s\n", statementLine(s))
-	if len(f.refs) > 0 {
-		keys, err := f.open(cmd)
-		if err != nil {
-			return err
-		}
-		v := &poclog.StatementEnvelope{Statement: *s}
-		if err := signStatement(cmd, v, keys); err != nil {
-			return err
-		}
-		if file, err = v.Marshal(); err != nil {
-			return err
-		}
+	if len(f.refs) == 0 {
+		return f.out.write(cmd, file)
 	}
-	return f.out.write(cmd, file)
+	keys, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	v := &poclog.StatementEnvelope{Statement: *s}
+	if err := signStatement(cmd, v, keys); err != nil {
+		return err
+	}
+	return f.out.keep(cmd, v)
 }
 
 func statementLine(s *poclog.Statement) string {
@@ -424,10 +422,7 @@ func (s *signCmd) signsStatements(cmd *cobra.Command, path string) (bool, error)
 	if err := s.signed(cmd, v, keys); err != nil {
 		return true, err
 	}
-	if file, err = v.Marshal(); err != nil {
-		return true, err
-	}
-	return true, s.out.write(cmd, file)
+	return true, s.out.keep(cmd, v)
 }
 
 func (s *signCmd) signed(cmd *cobra.Command, v *poclog.StatementEnvelope, keys []*signer.Signer) error {

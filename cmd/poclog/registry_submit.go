@@ -392,11 +392,7 @@ func newRegistryOpenCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			file, err := o.Marshal()
-			if err != nil {
-				return err
-			}
-			return out.write(cmd, file)
+			return out.keep(cmd, o)
 		},
 	}
 	out.flags(c, "opening")
