@@ -16,9 +16,7 @@ import (
 func (d *Database) Open(t testing.TB, schema string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)/%s", User, Password, d.Address, schema))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
@@ -40,9 +38,8 @@ func (d *Database) Deadlock(t testing.TB, schema string, during time.Duration, p
 	var running sync.WaitGroup
 	for i, p := range pairs {
 		ballast := fmt.Sprintf("PeersBallast%d", i)
-		if _, err := db.Exec("CREATE TABLE IF NOT EXISTS " + ballast + " (n INT PRIMARY KEY) ENGINE InnoDB"); err != nil {
-			t.Fatal(err)
-		}
+		_, err := db.Exec("CREATE TABLE IF NOT EXISTS " + ballast + " (n INT PRIMARY KEY) ENGINE InnoDB")
+		ok(t, err)
 		running.Go(func() {
 			for ctx.Err() == nil {
 				var e *mysql.MySQLError
@@ -81,21 +78,16 @@ func lockPair(ctx context.Context, db *sql.DB, ballast string, pair [2]string) e
 func (d *Database) Lock(t testing.TB, schema, table string, during time.Duration) {
 	t.Helper()
 	tx, err := d.Open(t, schema).Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.Exec("SELECT COUNT(*) FROM " + table + " FOR UPDATE"); err != nil {
-		t.Fatal(err)
-	}
+	_, err = tx.Exec("SELECT COUNT(*) FROM " + table + " FOR UPDATE")
+	ok(t, err)
 	time.Sleep(during)
 }
 
 // Metric reads one of the server's InnoDB metrics, such as "lock_timeouts".
 func (d *Database) Metric(t testing.TB, name string) (n int) {
 	t.Helper()
-	if err := d.Open(t, "information_schema").QueryRow("SELECT count FROM INNODB_METRICS WHERE name = ?", name).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, d.Open(t, "information_schema").QueryRow("SELECT count FROM INNODB_METRICS WHERE name = ?", name).Scan(&n))
 	return n
 }

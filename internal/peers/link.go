@@ -33,9 +33,7 @@ type Link struct {
 func NewLink(t testing.TB, to string) *Link {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	k := &Link{Address: l.Addr().String(), to: to, client: make(map[net.Conn]net.Conn)}
 	k.heal = sync.NewCond(&k.mu)
 	var running sync.WaitGroup

@@ -74,14 +74,19 @@ func Available() bool {
 	return os.Getenv(EnvVersitygw) != "" && (err == nil || exists("/usr/sbin/mariadbd"))
 }
 
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // folder is short: the path of a socket has at most 107 bytes.
 func folder(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "peer")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
@@ -99,9 +104,7 @@ func (d *Database) Start(t testing.TB, program string, more ...string) {
 		"--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", "--log-error=" + filepath.Join(d.dir, "log"), "--skip-name-resolve"}, more...)
 	cmd := exec.Command(program, args...)
 	cmd.Env = d.environ()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, cmd.Start())
 	d.cmd = cmd
 	for range 600 {
 		if exec.Command("mariadb-admin", "--no-defaults", "--socket="+d.socket(), "-u", "root", "ping").Run() == nil {
@@ -140,9 +143,7 @@ func (s *S3) Used(t testing.TB) time.Duration { return used(t, s.cmd) }
 func used(t testing.TB, c *exec.Cmd) time.Duration {
 	t.Helper()
 	used, err := cputime.OfProcess(c.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	return used
 }
 
@@ -194,9 +195,7 @@ func NewS3(t testing.TB) *S3 {
 	address := "127.0.0.1:" + strconv.Itoa(freePort(t))
 	s.URL = "http://" + address
 	s.cmd = exec.Command(program, "--port", address, "--access", AccessKey, "--secret", SecretKey, "--region", Region, "--quiet", "--keep-alive", "posix", s.dir)
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, s.cmd.Start())
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
@@ -220,17 +219,13 @@ func NewS3(t testing.TB) *S3 {
 // Bucket makes a bucket.
 func (s *S3) Bucket(t testing.TB, name string) {
 	t.Helper()
-	if err := os.Mkdir(s.Path(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.Mkdir(s.Path(name), 0o755))
 }
 
 // Rename gives a bucket another name.
 func (s *S3) Rename(t testing.TB, from, to string) {
 	t.Helper()
-	if err := os.Rename(s.Path(from), s.Path(to)); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.Rename(s.Path(from), s.Path(to)))
 }
 
 // Path is where the server keeps an object, or those below a part of a key.
@@ -244,17 +239,13 @@ func (s *S3) Object(bucket, key string) ([]byte, error) {
 // Damage writes other bytes into an object, as a disk that fails might.
 func (s *S3) Damage(t testing.TB, bucket, key string, b []byte) {
 	t.Helper()
-	if err := os.WriteFile(s.Path(bucket, filepath.FromSlash(key)), b, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.WriteFile(s.Path(bucket, filepath.FromSlash(key)), b, 0o644))
 }
 
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }

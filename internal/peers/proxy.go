@@ -42,9 +42,7 @@ type Proxy struct {
 func NewProxy(t testing.TB, s *S3) *Proxy {
 	t.Helper()
 	behind, err := url.Parse(s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	p := &Proxy{behind: behind, count: make(map[Fault]int), fault: func(*http.Request) Fault { return Pass }}
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
