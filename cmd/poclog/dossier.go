@@ -267,21 +267,11 @@ func (v *verifyCmd) dossier(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	if err != nil {
 		return err
 	}
-	grave := a.Gravest()
-	outcome := pass
-	if grave != nil {
-		outcome = fail
+	var refused error
+	if grave := a.Gravest(); grave != nil {
+		refused = fmt.Errorf("rule %s: %s", grave.Rule, grave.Seen)
 	}
-	if v.asJSON {
-		r := result{V: 1, OK: grave == nil, Outcome: outcome, Kind: v.kind, Dossier: a}
-		err = printJSON(cmd.OutOrStdout(), r)
-	} else {
-		v.printDossier(cmd.OutOrStdout(), outcome, a)
-	}
-	if err == nil && grave != nil {
-		err = &exitError{status: exitNo, err: fmt.Errorf("rule %s: %s", grave.Rule, grave.Seen), told: true}
-	}
-	return err
+	return v.answer(cmd, result{Dossier: a}, refused, func(w io.Writer, outcome string) { v.printDossier(w, outcome, a) })
 }
 
 // printComplete says up to where nothing else is claimed, by the dossiers to which a receipt was
@@ -387,19 +377,14 @@ func (v *verifyCmd) indexWrong(cmd *cobra.Command, file []byte, _ receipt.Demand
 	if err != nil {
 		return err
 	}
-	if v.asJSON {
-		r := v.passed()
-		r.IndexWrong = found
-		return printJSON(cmd.OutOrStdout(), r)
-	}
 	what := "lists, and which does not state it"
 	if found.Omitted {
 		what = "leaves out, though it states it"
 	}
-	w := cmd.OutOrStdout()
-	headline(w, pass, v.shown(v.path)+" is proven")
-	field(w, "seen", "the index of %s is wrong. Index entry %d, of all entries below %d, has a list of %s. It is wrong about entry %d, which it %s.", found.Origin, found.Number, found.Size, found.Name, found.Entry, what)
-	field(w, "implicated", "log:%s", found.Origin)
-	field(w, "stands on", "what the log itself published")
-	return nil
+	return v.answer(cmd, result{IndexWrong: found}, nil, func(w io.Writer, outcome string) {
+		headline(w, outcome, v.shown(v.path)+" is proven")
+		field(w, "seen", "the index of %s is wrong. Index entry %d, of all entries below %d, has a list of %s. It is wrong about entry %d, which it %s.", found.Origin, found.Number, found.Size, found.Name, found.Entry, what)
+		field(w, "implicated", "log:%s", found.Origin)
+		field(w, "stands on", "what the log itself published")
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -165,8 +166,21 @@ type result struct {
 	Contradiction *receipt.ContradictionVerdict `json:"contradiction,omitempty"` // of an alert, too, which is not OK
 }
 
-// passed is the result of a file that passed.
-func (v *verifyCmd) passed() result { return result{V: 1, OK: true, Outcome: pass, Kind: v.kind} }
+// answer says what a file shows: it passed, or refused says why not, which is then told.
+func (v *verifyCmd) answer(cmd *cobra.Command, r result, refused error, print func(w io.Writer, outcome string)) error {
+	r.V, r.OK, r.Outcome, r.Kind = 1, refused == nil, pass, v.kind
+	if refused != nil {
+		r.Outcome, refused = fail, &exitError{status: exitNo, err: refused, told: true}
+	}
+	if !v.asJSON {
+		print(cmd.OutOrStdout(), r.Outcome)
+		return refused
+	}
+	if err := printJSON(cmd.OutOrStdout(), r); err != nil {
+		return err
+	}
+	return refused
+}
 
 // policyOf reads whose signatures count, and finds the group of auditors in it.
 func (v *verifyCmd) policyOf(cmd *cobra.Command) (*tlogpolicy.Policy, error) {
@@ -213,22 +227,17 @@ func (v *verifyCmd) receipt(cmd *cobra.Command, file []byte, d receipt.Demands) 
 	if err = several(err, v.cleared(cmd, verdict, &d)); err != nil {
 		return err
 	}
-	w := cmd.OutOrStdout()
-	if v.asJSON {
-		r := v.passed()
-		r.Verdict, r.Entry = verdict, verdict.Receipt.Entry
-		return printJSON(w, r)
-	}
-	headline(w, pass, v.shown(v.path)+", "+entryOf(verdict))
-	v.printProof(w, verdict, nil)
-	v.printComplete(w)
-	for _, e := range v.endorsers {
-		field(w, "vouched by", "%q at level %d or above, in its statements: they place nothing", e.Name, e.Level)
-	}
-	if v.quoteFile != "" {
-		field(w, "quote", "same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
-	}
-	return nil
+	return v.answer(cmd, result{Verdict: verdict, Entry: verdict.Receipt.Entry}, nil, func(w io.Writer, outcome string) {
+		headline(w, outcome, v.shown(v.path)+", "+entryOf(verdict))
+		v.printProof(w, verdict, nil)
+		v.printComplete(w)
+		for _, e := range v.endorsers {
+			field(w, "vouched by", "%q at level %d or above, in its statements: they place nothing", e.Name, e.Level)
+		}
+		if v.quoteFile != "" {
+			field(w, "quote", "same chip and launch measurement as the receipt's; this is not yet the same VM: user data shows the key that the proof speaks for")
+		}
+	})
 }
 
 // signed judges the submission in an envelope. What its publishers signed beside the bundle is the
@@ -300,19 +309,15 @@ func (v *verifyCmd) appraise(cmd *cobra.Command, sub *poclog.Submission, d recei
 	if err != nil {
 		return err
 	}
-	w := cmd.OutOrStdout()
-	if v.asJSON {
-		r := v.passed()
-		r.Entry, r.Notes = leaf, make(map[string]string, len(a.Notes))
-		for c, n := range a.Notes {
-			r.Notes[string(c)] = n
-		}
-		return printJSON(w, r)
+	r := result{Entry: leaf, Notes: make(map[string]string, len(a.Notes))}
+	for c, n := range a.Notes {
+		r.Notes[string(c)] = n
 	}
-	headline(w, pass, v.shown(v.path)+", judged at "+stamp(a.Entry.Appraised))
-	field(w, "stands on", "the evidence, which was judged here; no log vouches for it")
-	v.printProof(w, &receipt.Verdict{Entry: &a.Entry}, a.Notes)
-	return nil
+	return v.answer(cmd, r, nil, func(w io.Writer, outcome string) {
+		headline(w, outcome, v.shown(v.path)+", judged at "+stamp(a.Entry.Appraised))
+		field(w, "stands on", "the evidence, which was judged here; no log vouches for it")
+		v.printProof(w, &receipt.Verdict{Entry: &a.Entry}, a.Notes)
+	})
 }
 
 func (v *verifyCmd) splitView(cmd *cobra.Command, file []byte, _ receipt.Demands) error {
@@ -324,15 +329,10 @@ func (v *verifyCmd) splitView(cmd *cobra.Command, file []byte, _ receipt.Demands
 	if err != nil {
 		return err
 	}
-	w := cmd.OutOrStdout()
-	if v.asJSON {
-		r := v.passed()
-		r.Detail = s.Origin
-		return printJSON(w, r)
-	}
-	headline(w, pass, v.shown(v.path)+" is proven")
-	field(w, "seen", "the log %s signed two histories; no tree has both of these checkpoints", s.Origin)
-	field(w, "implicated", "log:%s", s.Origin)
-	field(w, "stands on", "what the log itself signed")
-	return nil
+	return v.answer(cmd, result{Detail: s.Origin}, nil, func(w io.Writer, outcome string) {
+		headline(w, outcome, v.shown(v.path)+" is proven")
+		field(w, "seen", "the log %s signed two histories; no tree has both of these checkpoints", s.Origin)
+		field(w, "implicated", "log:%s", s.Origin)
+		field(w, "stands on", "what the log itself signed")
+	})
 }

@@ -30,19 +30,11 @@ func (v *verifyCmd) contradiction(cmd *cobra.Command, file []byte, d receipt.Dem
 	if err != nil {
 		return err
 	}
-	outcome := fail
-	if found.Severity == rule.Contradiction {
-		outcome = pass
+	var refused error
+	if found.Severity != rule.Contradiction {
+		refused = fmt.Errorf("rule %s: an %s calls for an explanation, and is no contradiction", found.Rule, found.Severity)
 	}
-	if v.asJSON {
-		err = printJSON(cmd.OutOrStdout(), result{V: 1, OK: outcome == pass, Outcome: outcome, Kind: v.kind, Contradiction: found})
-	} else {
-		v.printContradiction(cmd.OutOrStdout(), outcome, found)
-	}
-	if err != nil || outcome == pass {
-		return err
-	}
-	return &exitError{status: exitNo, err: fmt.Errorf("rule %s: an %s calls for an explanation, and is no contradiction", found.Rule, found.Severity), told: true}
+	return v.answer(cmd, result{Contradiction: found}, refused, func(w io.Writer, outcome string) { v.printContradiction(w, outcome, found) })
 }
 
 // printContradiction says what was seen and what it may mean, whom it implicates and whom not, and
