@@ -60,6 +60,18 @@ func dial(ctx context.Context, address, url string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", strings.TrimPrefix(url, "http://"))
 }
 
+// connect opens connections from so many addresses of a network to targets by turns, and begins on
+// each. What is shut out is left out, as it should be.
+func connect(ctx context.Context, n int, network string, addresses int, targets []string, begin func(c net.Conn)) (conns []net.Conn) {
+	for i := range n {
+		if c, err := dial(ctx, fmt.Sprintf("%s.%d", network, 1+i%addresses), targets[i%len(targets)]); err == nil {
+			begin(c)
+			conns = append(conns, c)
+		}
+	}
+	return conns
+}
+
 // hold keeps connections until the context ends.
 func hold(ctx context.Context, conns []net.Conn) (ended func()) {
 	done := make(chan struct{})
@@ -75,32 +87,17 @@ func hold(ctx context.Context, conns []net.Conn) (ended func()) {
 
 // idleConnections opens connections from eight addresses, and says nothing.
 func (t *targets) idleConnections(ctx context.Context, sc scale) (func(), error) {
-	var conns []net.Conn
-	targets := []string{t.Log, t.Witness, t.Monitor, t.Log}
-	for i := range sc.Idle {
-		c, err := dial(ctx, fmt.Sprintf("127.0.10.%d", 1+i%8), targets[i%len(targets)])
-		if err != nil {
-			continue // it was shut out, as it should be
-		}
-		conns = append(conns, c)
-	}
-	return hold(ctx, conns), nil
+	return hold(ctx, connect(ctx, sc.Idle, "127.0.10", 8, []string{t.Log, t.Witness, t.Monitor, t.Log}, func(net.Conn) {})), nil
 }
 
 // slowBodies sends a part of a body at once from four addresses, directly and through the proxy,
 // and then a byte now and then.
 func (t *targets) slowBodies(ctx context.Context, sc scale) (func(), error) {
-	var conns []net.Conn
-	for i := range sc.Slow {
-		c, err := dial(ctx, fmt.Sprintf("127.0.11.%d", 1+i%4), []string{t.Log, t.Front}[i%2])
-		if err != nil {
-			continue
-		}
+	conns := connect(ctx, sc.Slow, "127.0.11", 4, []string{t.Log, t.Front}, func(c net.Conn) {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 		// What the peer does not take is its own care.
 		_, _ = fmt.Fprintf(c, "POST /v1/proofs HTTP/1.1\r\nHost: log\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", poclog.BundleType, poclog.MaxBundle, make([]byte, 256<<10))
-		conns = append(conns, c)
-	}
+	})
 	ended := hold(ctx, conns)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -248,17 +245,10 @@ func (t *targets) quotesOfALogThatIsDown(ctx context.Context, sc scale) (func(),
 
 // slowReaders ask for an alert's file, and read nothing of it.
 func (t *targets) slowReaders(ctx context.Context, sc scale) (func(), error) {
-	var conns []net.Conn
-	for i := range sc.Readers {
-		c, err := dial(ctx, fmt.Sprintf("127.0.16.%d", 1+i%4), t.Monitor)
-		if err != nil {
-			continue
-		}
+	return hold(ctx, connect(ctx, sc.Readers, "127.0.16", 4, []string{t.Monitor}, func(c net.Conn) {
 		if t, ok := c.(*net.TCPConn); ok {
 			_ = t.SetReadBuffer(4096) // as little as the system allows
 		}
 		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: monitor\r\n\r\n", t.Alert) // it may have been cut off
-		conns = append(conns, c)
-	}
-	return hold(ctx, conns), nil
+	})), nil
 }
