@@ -150,7 +150,7 @@ func held(name string) bool {
 	switch name {
 	case "README.md", "SECURITY.md", "CONTRIBUTING.md":
 		return true
-	case "docs/format.md", "docs/format-questions.md", "docs/registry.md":
+	case "docs/format.md", "docs/format-questions.md":
 		return false
 	}
 	return strings.HasPrefix(name, "docs/")
