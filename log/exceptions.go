@@ -3,8 +3,6 @@ package log
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -42,8 +40,7 @@ func (c *cosigner) fetchNote(ctx context.Context, base []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(cp.Origin))
-	url := strings.TrimSuffix(c.url, "add-checkpoint") + "audit/" + hex.EncodeToString(sum[:]) + "/exceptions"
+	url := strings.TrimSuffix(c.url, "add-checkpoint") + "audit/" + poclog.Sum([]byte(cp.Origin)).String() + "/exceptions"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,10 @@
 package log
 
 import (
+	"context"
 	"time"
 
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -17,7 +19,7 @@ func newMetrics(s *Service) *metrics {
 		submissions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "poclog_submissions_total", Help: "Submissions answered with a receipt."}, []string{"result"}),
 		appraisals:  prometheus.NewSummary(prometheus.SummaryOpts{Name: "poclog_appraisal_seconds", Help: "Time spent in appraisals."}),
 	}
-	s.http.Metrics().MustRegister(m.submissions, m.appraisals, &healthMetrics{s})
+	s.http.Metrics().MustRegister(m.submissions, m.appraisals, healthMetrics(s))
 	return m
 }
 
@@ -41,31 +43,26 @@ var (
 )
 
 // healthMetrics are what /health says, as numbers.
-type healthMetrics struct{ s *Service }
-
-func (*healthMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descAge, descHealthy, descLost, descExpires, descFailures} {
-		out <- d
-	}
-}
-
-func (c *healthMetrics) Collect(out chan<- prometheus.Metric) {
-	h := c.s.health()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	healthy := 0.0
-	if h.Status != "failing" {
-		healthy = 1
-	}
-	gauge(descSize, float64(h.Size))
-	gauge(descAge, h.CheckpointAge)
-	gauge(descHealthy, healthy)
-	gauge(descLost, float64(h.Lost))
-	for _, c := range h.Collateral {
-		if !c.NextUpdate.IsZero() {
-			gauge(descExpires, float64(int64(time.Until(c.NextUpdate).Seconds())), string(c.Kind), c.For)
-		}
-		gauge(descFailures, float64(c.Failures), string(c.Kind), c.For)
+func healthMetrics(s *Service) *httpd.Gauges {
+	return &httpd.Gauges{
+		Descs: []*prometheus.Desc{descSize, descAge, descHealthy, descLost, descExpires, descFailures},
+		Look: func(_ context.Context, set func(*prometheus.Desc, float64, ...string)) error {
+			h := s.health()
+			healthy := 0.0
+			if h.Status != "failing" {
+				healthy = 1
+			}
+			set(descSize, float64(h.Size))
+			set(descAge, h.CheckpointAge)
+			set(descHealthy, healthy)
+			set(descLost, float64(h.Lost))
+			for _, c := range h.Collateral {
+				if !c.NextUpdate.IsZero() {
+					set(descExpires, float64(int64(time.Until(c.NextUpdate).Seconds())), string(c.Kind), c.For)
+				}
+				set(descFailures, float64(c.Failures), string(c.Kind), c.For)
+			}
+			return nil
+		},
 	}
 }

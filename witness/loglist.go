@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -114,7 +115,7 @@ func (w *Witness) AddLogList(ctx context.Context, list []byte) (*ListResult, err
 			return &res, err
 		}
 		switch {
-		case err == nil && contains(h.vkeys, l.VKey):
+		case err == nil && slices.Contains(splitLines(h.vkeys), l.VKey):
 			res.Known++
 		case err == nil:
 			res.Skipped = append(res.Skipped, fmt.Sprintf("%s: is there with another key", l.Origin))
@@ -127,13 +128,4 @@ func (w *Witness) AddLogList(ctx context.Context, list []byte) (*ListResult, err
 		}
 	}
 	return &res, nil
-}
-
-func contains(lines, want string) bool {
-	for _, l := range splitLines(lines) {
-		if l == want {
-			return true
-		}
-	}
-	return false
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -23,7 +24,7 @@ func newMetrics(w *Witness) *metrics {
 			[]string{"origin", "status"}),
 		busy: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "poclog_witness_add_checkpoint_seconds_total", Help: "Time spent on these requests."}, []string{"origin"}),
 	}
-	w.http.Metrics().MustRegister(m.count, m.busy, &logMetrics{w})
+	w.http.Metrics().MustRegister(m.count, m.busy, logMetrics(w))
 	return m
 }
 
@@ -46,34 +47,23 @@ var (
 )
 
 // logMetrics are what is on record of each log.
-type logMetrics struct{ w *Witness }
-
-func (*logMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descLogs, descSize, descCosigned, descConflicts} {
-		out <- d
-	}
-}
-
-// metricsTimeout bounds how long metrics wait for the state.
-const metricsTimeout = 10 * time.Second
-
-func (c *logMetrics) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
-	defer cancel()
-	logs, err := c.w.state.logs(ctx)
-	if err != nil {
-		out <- prometheus.NewInvalidMetric(descLogs, err)
-		return
-	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	gauge(descLogs, float64(len(logs)))
-	for _, l := range logs {
-		gauge(descSize, float64(l.Size), l.Origin)
-		gauge(descConflicts, float64(l.Conflicts), l.Origin)
-		if l.Started {
-			gauge(descCosigned, float64(l.Cosigned.Unix()), l.Origin)
-		}
+func logMetrics(w *Witness) *httpd.Gauges {
+	return &httpd.Gauges{
+		Descs: []*prometheus.Desc{descLogs, descSize, descCosigned, descConflicts},
+		Look: func(ctx context.Context, set func(*prometheus.Desc, float64, ...string)) error {
+			logs, err := w.state.logs(ctx)
+			if err != nil {
+				return err
+			}
+			set(descLogs, float64(len(logs)))
+			for _, l := range logs {
+				set(descSize, float64(l.Size), l.Origin)
+				set(descConflicts, float64(l.Conflicts), l.Origin)
+				if l.Started {
+					set(descCosigned, float64(l.Cosigned.Unix()), l.Origin)
+				}
+			}
+			return nil
+		},
 	}
 }

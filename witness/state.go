@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 	"time"
 
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/sqlite"
 )
 
@@ -105,13 +105,9 @@ type advance struct {
 // durable once it returns true. One statement does it, so no two decisions are made on one head, in
 // however many processes.
 func (s *state) compareAndSet(ctx context.Context, a advance) (bool, error) {
-	res, err := s.db.ExecContext(ctx, `UPDATE log SET size = ?, root = ?, cosigned = ?, checkpoint = ?
+	n, err := sqlite.Changed(s.db.ExecContext(ctx, `UPDATE log SET size = ?, root = ?, cosigned = ?, checkpoint = ?
 		WHERE origin = ? AND size = ? AND root = ? AND cosigned <= ? AND (checkpoint IS NULL) = ?`,
-		int64(a.size), a.root[:], a.cosigned, a.checkpoint, a.origin, int64(a.from.size), a.from.root[:], a.cosigned, a.from.checkpoint == nil)
-	if err != nil {
-		return false, fmt.Errorf("record the checkpoint of %q: %w", a.origin, err)
-	}
-	n, err := res.RowsAffected()
+		int64(a.size), a.root[:], a.cosigned, a.checkpoint, a.origin, int64(a.from.size), a.from.root[:], a.cosigned, a.from.checkpoint == nil))
 	if err != nil {
 		return false, fmt.Errorf("record the checkpoint of %q: %w", a.origin, err)
 	}
@@ -132,21 +128,19 @@ func (s *state) published(ctx context.Context, hash string) ([]byte, error) {
 	return cp, nil
 }
 
+// HashOf names the log of an origin in addresses: by its hex SHA-256.
+func HashOf(origin string) string { return poclog.Sum([]byte(origin)).String() }
+
 // addLog makes sure that the log is known and trusts the keys, and returns how many of them are
 // new.
 func (s *state) addLog(ctx context.Context, origin string, vkeys []string) (added int, err error) {
-	hash := sha256.Sum256([]byte(origin))
 	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO log (origin, hash, size, root) VALUES (?, ?, 0, ?) ON CONFLICT DO NOTHING",
-			origin, hex.EncodeToString(hash[:]), emptyRoot[:]); err != nil {
+			origin, HashOf(origin), emptyRoot[:]); err != nil {
 			return err
 		}
 		for _, k := range vkeys {
-			res, err := tx.ExecContext(ctx, "INSERT INTO vkey (origin, vkey) VALUES (?, ?) ON CONFLICT DO NOTHING", origin, k)
-			if err != nil {
-				return err
-			}
-			n, err := res.RowsAffected()
+			n, err := sqlite.Changed(tx.ExecContext(ctx, "INSERT INTO vkey (origin, vkey) VALUES (?, ?) ON CONFLICT DO NOTHING", origin, k))
 			if err != nil {
 				return err
 			}
@@ -162,12 +156,12 @@ func (s *state) addLog(ctx context.Context, origin string, vkeys []string) (adde
 
 // removeKeys stops trusting every key of a log. What was cosigned stays.
 func (s *state) removeKeys(ctx context.Context, origin string) error {
-	res, err := s.db.ExecContext(ctx, "DELETE FROM vkey WHERE origin = ?", origin)
+	n, err := sqlite.Changed(s.db.ExecContext(ctx, "DELETE FROM vkey WHERE origin = ?", origin))
+	if err == nil && n == 0 {
+		err = errNoLog
+	}
 	if err != nil {
 		return fmt.Errorf("remove log %q: %w", origin, err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return fmt.Errorf("remove log %q: %w", origin, errNoLog)
 	}
 	return nil
 }
@@ -185,24 +179,18 @@ func (s *state) addConflict(ctx context.Context, origin string, c Conflict) erro
 }
 
 func (s *state) conflicts(ctx context.Context, origin string) ([]Conflict, error) {
-	rows, err := s.db.Read.QueryContext(ctx, "SELECT size, root, seen, theirs, ours FROM conflict WHERE origin = ? ORDER BY seen, size", origin)
-	if err != nil {
-		return nil, fmt.Errorf("read the conflicts of %q: %w", origin, err)
-	}
-	defer rows.Close()
 	var list []Conflict
-	for rows.Next() {
+	err := sqlite.Each(ctx, s.db.Read, "SELECT size, root, seen, theirs, ours FROM conflict WHERE origin = ? ORDER BY seen, size", []any{origin}, func(rows *sql.Rows) error {
 		var c Conflict
 		var root []byte
 		var seen int64
-		if err := rows.Scan(&c.Size, &root, &seen, &c.Theirs, &c.Ours); err != nil {
-			return nil, fmt.Errorf("read the conflicts of %q: %w", origin, err)
-		}
+		err := rows.Scan(&c.Size, &root, &seen, &c.Theirs, &c.Ours)
 		copy(c.Root[:], root)
 		c.Seen = time.Unix(seen, 0).UTC()
 		list = append(list, c)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("read the conflicts of %q: %w", origin, err)
 	}
 	return list, nil
@@ -210,29 +198,23 @@ func (s *state) conflicts(ctx context.Context, origin string) ([]Conflict, error
 
 // logs returns every log that is witnessed, by origin.
 func (s *state) logs(ctx context.Context) ([]Log, error) {
-	rows, err := s.db.Read.QueryContext(ctx, `SELECT origin, size, cosigned, checkpoint IS NOT NULL,
+	var list []Log
+	err := sqlite.Each(ctx, s.db.Read, `SELECT origin, size, cosigned, checkpoint IS NOT NULL,
 		(SELECT group_concat(vkey, char(10) ORDER BY vkey) FROM vkey WHERE vkey.origin = log.origin) AS keys,
 		(SELECT count(*) FROM conflict WHERE conflict.origin = log.origin)
-		FROM log WHERE keys IS NOT NULL ORDER BY origin`)
-	if err != nil {
-		return nil, fmt.Errorf("list the logs: %w", err)
-	}
-	defer rows.Close()
-	var list []Log
-	for rows.Next() {
+		FROM log WHERE keys IS NOT NULL ORDER BY origin`, nil, func(rows *sql.Rows) error {
 		var l Log
 		var keys string
 		var cosigned int64
-		if err := rows.Scan(&l.Origin, &l.Size, &cosigned, &l.Started, &keys, &l.Conflicts); err != nil {
-			return nil, fmt.Errorf("list the logs: %w", err)
-		}
+		err := rows.Scan(&l.Origin, &l.Size, &cosigned, &l.Started, &keys, &l.Conflicts)
 		l.VKeys = strings.Split(keys, "\n")
 		if l.Started {
 			l.Cosigned = time.Unix(cosigned, 0).UTC()
 		}
 		list = append(list, l)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("list the logs: %w", err)
 	}
 	return list, nil

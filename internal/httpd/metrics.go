@@ -1,7 +1,9 @@
 package httpd
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -36,6 +38,34 @@ func newMetrics(s *Server) *metrics {
 		m.registry.MustRegister(gauge("poclog_requests", "Requests that are being answered.", prometheus.Labels{"class": class}, func() float64 { return float64(places.Used()) }))
 	}
 	return m
+}
+
+// Gauges are numbers that one look at the state of a service gives at once.
+type Gauges struct {
+	Descs []*prometheus.Desc
+	Look  func(ctx context.Context, set func(d *prometheus.Desc, v float64, labels ...string)) error
+}
+
+// lookTimeout bounds how long metrics wait for the state.
+const lookTimeout = 10 * time.Second
+
+// Describe implements [prometheus.Collector].
+func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range g.Descs {
+		out <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (g *Gauges) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
+	err := g.Look(ctx, func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	})
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(g.Descs[0], err)
+	}
 }
 
 // Limited counts that a limit of the service's own was met.

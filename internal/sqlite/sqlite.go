@@ -377,10 +377,7 @@ var errRace = errors.New("another process was faster")
 // OneRow passes on the outcome of a statement that must have changed exactly one row: else the
 // error wraps errRace.
 func OneRow(res sql.Result, err error) error {
-	if err != nil {
-		return err
-	}
-	n, err := res.RowsAffected()
+	n, err := Changed(res, err)
 	if err != nil {
 		return err
 	}
@@ -388,4 +385,12 @@ func OneRow(res sql.Result, err error) error {
 		return fmt.Errorf("%d rows changed: %w", n, errRace)
 	}
 	return nil
+}
+
+// Changed returns how many rows a statement changed.
+func Changed(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
 }

@@ -168,7 +168,7 @@ func Open(dir string, cfg Config) (*Auditor, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.witness.Close(), s.close())
 	}
-	a.witness.HTTP().Metrics().MustRegister(&auditMetrics{a})
+	a.witness.HTTP().Metrics().MustRegister(auditMetrics(a))
 	return a, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/httpd"
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/witness"
 )
 
 // A note is a signed note of exceptions, and what was signed.
@@ -25,7 +26,7 @@ var ErrNoExceptions = errors.New("there are no exceptions: the auditor's own key
 // Exceptions returns the signed note of exceptions on the tree of a log that the keys for
 // exceptions cosigned last.
 func (a *Auditor) Exceptions(ctx context.Context, origin string) ([]byte, error) {
-	return a.exceptions(ctx, hashOf(origin))
+	return a.exceptions(ctx, witness.HashOf(origin))
 }
 
 func (a *Auditor) exceptions(ctx context.Context, hash string) ([]byte, error) {

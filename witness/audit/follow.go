@@ -121,7 +121,7 @@ func answer(c torchwood.Checkpoint, err error) *witness.Refusal {
 	case errors.Is(err, errPending):
 		return &witness.Refusal{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("the audit up to size %d is under way", c.N), RetryAfter: retryAfter}
 	case errors.As(err, &refused):
-		return &witness.Refusal{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("refused: %s; see /audit/%s", oneLine(refused.Error()), hashOf(c.Origin))}
+		return &witness.Refusal{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("refused: %s; see /audit/%s", oneLine(refused.Error()), witness.HashOf(c.Origin))}
 	}
 	return &witness.Refusal{Status: http.StatusServiceUnavailable, Detail: "the audit could not be finished: " + oneLine(err.Error()), RetryAfter: retryAfter}
 }
@@ -222,7 +222,7 @@ func (a *Auditor) note(origin string, err error) {
 // Look fetches a log's checkpoint, audits up to it and cosigns it. The error is a *Refused if the
 // log is at fault.
 func (a *Auditor) Look(ctx context.Context, origin string) error {
-	r, err := a.state.record(ctx, hashOf(origin))
+	r, err := a.state.record(ctx, witness.HashOf(origin))
 	if err != nil {
 		return err
 	}

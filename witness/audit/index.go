@@ -10,6 +10,7 @@ import (
 	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/witness"
 )
 
 // CheckIndex is the check of index entries (docs/format.md §16): each has the root that the entries
@@ -28,7 +29,7 @@ func (a *Auditor) index(origin string) (*indexmap.Map, error) {
 	if m := a.indexes[origin]; m != nil {
 		return m, nil
 	}
-	path := filepath.Join(a.dir, dirIndex, fmt.Sprintf("%x.db", hashOf(origin)))
+	path := filepath.Join(a.dir, dirIndex, witness.HashOf(origin)+".db")
 	m, err := sqlite.Anew(func() (*indexmap.Map, error) { return indexmap.Open(path, nil) }, func() error { return sqlite.Remove(path) }, func(err error) {
 		a.cfg.Logger.Warn("the index is damaged: it is made anew from the log's entries", "origin", origin, "file", path, "error", err)
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/internal/sqlite"
 )
 
 // lists fills in what a report lists.
@@ -57,17 +58,7 @@ func (s *state) lists(ctx context.Context, origin string, from uint64, out *Repo
 
 // each calls f for each row of a query.
 func (s *state) each(ctx context.Context, query string, args []any, f func(*sql.Rows) error) error {
-	rows, err := s.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return fmt.Errorf("read the audit state: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return fmt.Errorf("read the audit state: %w", err)
-		}
-	}
-	if err := rows.Err(); err != nil {
+	if err := sqlite.Each(ctx, s.db.DB, query, args, f); err != nil {
 		return fmt.Errorf("read the audit state: %w", err)
 	}
 	return nil

@@ -2,8 +2,8 @@ package audit
 
 import (
 	"context"
-	"time"
 
+	"github.com/poclog/poclog/internal/httpd"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -15,43 +15,33 @@ var (
 )
 
 // auditMetrics are what is on record of each log.
-type auditMetrics struct{ a *Auditor }
-
-func (*auditMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSize, descTarget, descExcept, descRefused} {
-		out <- d
-	}
-}
-
-// metricsTimeout bounds how long metrics wait for the state.
-const metricsTimeout = 10 * time.Second
-
-func (c *auditMetrics) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
-	defer cancel()
-	logs, err := c.a.state.logs(ctx)
-	if err != nil {
-		out <- prometheus.NewInvalidMetric(descSize, err)
-		return
-	}
-	for _, r := range logs {
-		target := uint64(0)
-		if r.target != nil {
-			target = r.target.Size
-		}
-		out <- prometheus.MustNewConstMetric(descSize, prometheus.GaugeValue, float64(r.audited), r.origin)
-		out <- prometheus.MustNewConstMetric(descTarget, prometheus.GaugeValue, float64(target), r.origin)
-		unseen, err := c.a.state.unseen(ctx, r.origin, r.audited)
-		if err != nil {
-			out <- prometheus.NewInvalidMetric(descExcept, err)
-			return
-		}
-		out <- prometheus.MustNewConstMetric(descExcept, prometheus.GaugeValue, float64(unseen), r.origin)
-		n, err := c.a.state.faults(ctx, r.origin)
-		if err != nil {
-			out <- prometheus.NewInvalidMetric(descRefused, err)
-			return
-		}
-		out <- prometheus.MustNewConstMetric(descRefused, prometheus.GaugeValue, float64(n), r.origin)
+func auditMetrics(a *Auditor) *httpd.Gauges {
+	return &httpd.Gauges{
+		Descs: []*prometheus.Desc{descSize, descTarget, descExcept, descRefused},
+		Look: func(ctx context.Context, set func(*prometheus.Desc, float64, ...string)) error {
+			logs, err := a.state.logs(ctx)
+			if err != nil {
+				return err
+			}
+			for _, r := range logs {
+				target := uint64(0)
+				if r.target != nil {
+					target = r.target.Size
+				}
+				set(descSize, float64(r.audited), r.origin)
+				set(descTarget, float64(target), r.origin)
+				unseen, err := a.state.unseen(ctx, r.origin, r.audited)
+				if err != nil {
+					return err
+				}
+				set(descExcept, float64(unseen), r.origin)
+				n, err := a.state.faults(ctx, r.origin)
+				if err != nil {
+					return err
+				}
+				set(descRefused, float64(n), r.origin)
+			}
+			return nil
+		},
 	}
 }

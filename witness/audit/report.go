@@ -65,7 +65,7 @@ const maxListed = 1000
 
 // Report says what was audited of a log. Withheld entries are listed from a number on.
 func (a *Auditor) Report(ctx context.Context, origin string, from uint64) (*Report, error) {
-	return a.report(ctx, hashOf(origin), from)
+	return a.report(ctx, witness.HashOf(origin), from)
 }
 
 func (a *Auditor) report(ctx context.Context, hash string, from uint64) (*Report, error) {

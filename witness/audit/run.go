@@ -11,6 +11,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/witness"
 )
 
 // batchSize is how many entries are verified before progress is made durable.
@@ -88,7 +89,7 @@ func (a *Auditor) join(t target) (r *run, mine bool) {
 // checkpoint covered bounds their times.
 func (a *Auditor) perform(ctx context.Context, t target) error {
 	for {
-		r, err := a.state.record(ctx, hashOf(t.Origin))
+		r, err := a.state.record(ctx, witness.HashOf(t.Origin))
 		if err != nil {
 			return err
 		}

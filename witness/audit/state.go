@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +12,7 @@ import (
 	"github.com/poclog/poclog/client"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/verify/tlogpolicy"
+	"github.com/poclog/poclog/witness"
 )
 
 var schema = sqlite.Schema{`
@@ -111,7 +110,10 @@ func (s *state) record(ctx context.Context, hash string) (*record, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errNoLog
 	}
-	return r, err
+	if err != nil {
+		return nil, fmt.Errorf("read the audit state: %w", err)
+	}
+	return r, nil
 }
 
 func scanRecord(row interface{ Scan(...any) error }) (*record, error) {
@@ -120,10 +122,10 @@ func scanRecord(row interface{ Scan(...any) error }) (*record, error) {
 	var target []byte
 	var seen int64
 	if err := row.Scan(&r.origin, &r.url, &policy, &r.removed, &r.audited, &digest, &r.inForce.Size, &target, &seen); err != nil {
-		return nil, fmt.Errorf("read the audit state: %w", err)
+		return nil, err
 	}
 	fail := func(err error) (*record, error) {
-		return nil, fmt.Errorf("read the audit state of %q: %w", r.origin, err)
+		return nil, fmt.Errorf("log %q: %w", r.origin, err)
 	}
 	var err error
 	if r.policy, err = tlogpolicy.Parse([]byte(policy)); err != nil {
@@ -147,34 +149,18 @@ func scanRecord(row interface{ Scan(...any) error }) (*record, error) {
 
 // logs returns every log that is not removed, by origin.
 func (s *state) logs(ctx context.Context) ([]*record, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT "+recordColumns+" FROM log WHERE removed = 0 ORDER BY origin")
-	if err != nil {
-		return nil, fmt.Errorf("list the logs: %w", err)
-	}
-	defer rows.Close()
 	var list []*record
-	for rows.Next() {
+	err := s.each(ctx, "SELECT "+recordColumns+" FROM log WHERE removed = 0 ORDER BY origin", nil, func(rows *sql.Rows) error {
 		r, err := scanRecord(rows)
-		if err != nil {
-			return nil, err
-		}
 		list = append(list, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list the logs: %w", err)
-	}
-	return list, nil
-}
-
-// hashOf names a log in the state and in addresses.
-func hashOf(origin string) string {
-	sum := sha256.Sum256([]byte(origin))
-	return hex.EncodeToString(sum[:])
+		return err
+	})
+	return list, err
 }
 
 func (s *state) addLog(ctx context.Context, origin, url, policy string) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO log (origin, hash, url, policy) VALUES (?, ?, ?, ?)
-		ON CONFLICT (origin) DO UPDATE SET url = excluded.url, policy = excluded.policy, removed = 0`, origin, hashOf(origin), url, policy)
+		ON CONFLICT (origin) DO UPDATE SET url = excluded.url, policy = excluded.policy, removed = 0`, origin, witness.HashOf(origin), url, policy)
 	if err != nil {
 		return fmt.Errorf("add log %q: %w", origin, err)
 	}

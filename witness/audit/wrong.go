@@ -12,6 +12,7 @@ import (
 	"github.com/poclog/poclog/internal/indexmap"
 	"github.com/poclog/poclog/internal/wrongindex"
 	"github.com/poclog/poclog/verify/dossier"
+	"github.com/poclog/poclog/witness"
 )
 
 // dirContradictions holds the files that show what a log's index has wrong.
@@ -25,7 +26,7 @@ func (a *Auditor) expose(ctx context.Context, cl *client.Client, r *record, wron
 	if err != nil || wrong.Right == (poclog.Digest{}) {
 		return ""
 	}
-	path := filepath.Join(a.dir, dirContradictions, fmt.Sprintf("%.16s-%d%s", hashOf(r.origin), wrong.Entry, wrongindex.Suffix))
+	path := filepath.Join(a.dir, dirContradictions, fmt.Sprintf("%.16s-%d%s", witness.HashOf(r.origin), wrong.Entry, wrongindex.Suffix))
 	if file, err := os.ReadFile(path); err == nil {
 		if found, err := dossier.CheckIndexWrong(file, cl.Policy); err == nil {
 			return wrongindex.Say(found) + ", as " + path + " shows"

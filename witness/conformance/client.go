@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +15,7 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/pause"
 	"golang.org/x/mod/sumdb/note"
 )
@@ -94,8 +93,7 @@ func (s *suite) once(ctx context.Context, method, url, body string) (answer, err
 
 // published asks the monitoring API for the latest checkpoint of an origin.
 func (s *suite) published(ctx context.Context, origin string) (answer, error) {
-	h := sha256.Sum256([]byte(origin))
-	return s.do(ctx, http.MethodGet, s.target.Monitoring+"/"+hex.EncodeToString(h[:])+"/checkpoint", "")
+	return s.do(ctx, http.MethodGet, s.target.Monitoring+"/"+poclog.Sum([]byte(origin)).String()+"/checkpoint", "")
 }
 
 // want checks the status of an answer.
