@@ -75,10 +75,11 @@ func asked(err error) time.Duration {
 	return 0
 }
 
-func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
+// ask makes a request, and gives its answer as it is.
+func (c *Client) ask(ctx context.Context, in call) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, in.method, c.base+in.path, bytes.NewReader(in.body))
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s %s: %w", in.method, in.path, err)
+		return nil, fmt.Errorf("%s %s: %w", in.method, in.path, err)
 	}
 	req.Header.Set("User-Agent", c.UserAgent)
 	h := c.getter
@@ -88,7 +89,15 @@ func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
 	}
 	resp, err := h.Do(req)
 	if err != nil {
-		return nil, 0, &transportError{fmt.Errorf("ask the log: %w", err)}
+		return nil, &transportError{fmt.Errorf("ask the log: %w", err)}
+	}
+	return resp, nil
+}
+
+func (c *Client) once(ctx context.Context, in call) ([]byte, int, error) {
+	resp, err := c.ask(ctx, in)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {

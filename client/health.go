@@ -28,19 +28,15 @@ type Health struct {
 
 // Health asks a log how it is, once.
 func (c *Client) Health(ctx context.Context) (*Health, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"health", nil)
+	in := call{method: http.MethodGet, path: "health"}
+	resp, err := c.ask(ctx, in)
 	if err != nil {
 		return nil, err
-	}
-	req.Header.Set("User-Agent", c.UserAgent)
-	resp, err := c.getter.Do(req)
-	if err != nil {
-		return nil, &transportError{fmt.Errorf("ask the log: %w", err)}
 	}
 	defer resp.Body.Close()
 	// A log that is not well says so with status 503, and the same document.
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
-		return nil, readProblem(call{method: http.MethodGet, path: "health"}, resp)
+		return nil, readProblem(in, resp)
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxHealth))
 	if err != nil {

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/receipt"
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
@@ -154,15 +156,7 @@ func (c *Client) ranges(ctx context.Context, m, n uint64) (left, right []hash, e
 		return nil, nil, err
 	}
 	r, err := nodes.hashes(ctx, compact.RangeNodes(m, n, nil))
-	return hashesOf(l), hashesOf(r), err
-}
-
-func hashesOf(list [][]byte) []hash {
-	out := make([]hash, len(list))
-	for i, h := range list {
-		out[i] = hash(h)
-	}
-	return out
+	return verify.Hashes(l), verify.Hashes(r), err
 }
 
 // split keeps the evidence of a split view.
@@ -179,31 +173,22 @@ func (c *Client) split(s *receipt.SplitView, old, new *Checkpoint) error {
 // tiles and not checked: whoever takes it has both roots.
 func (c *Client) ConsistencyProof(ctx context.Context, old uint64, tree Tree) ([][]byte, error) {
 	need, err := proof.Consistency(old, tree.Size)
+	path, err := c.nodes(tree.Size).path(ctx, need, err)
 	if err != nil {
 		return nil, fmt.Errorf("prove size %d consistent with size %d: %w", tree.Size, old, err)
 	}
-	have, err := c.nodes(tree.Size).hashes(ctx, need.IDs)
-	if err != nil {
-		return nil, fmt.Errorf("prove size %d consistent with size %d: %w", tree.Size, old, err)
-	}
-	return need.Rehash(have, rfc6962.DefaultHasher.HashChildren)
+	return path, nil
 }
 
-// include proves from the log's tiles that a leaf is in a tree.
-func (c *Client) include(ctx context.Context, leaf []byte, index uint64, tree Tree) ([]hash, error) {
+// Inclusion proves from the log's tiles that a leaf is in a tree (RFC 6962 §2.1.1). The tree need
+// not come from a checkpoint: if it never was the log's, the error is [ErrWrongTiles].
+func (c *Client) Inclusion(ctx context.Context, leaf []byte, index uint64, tree Tree) ([][sha256.Size]byte, error) {
 	need, err := proof.Inclusion(index, tree.Size)
+	path, err := c.nodes(tree.Size).path(ctx, need, err)
 	if err != nil {
 		return nil, err
 	}
-	have, err := c.nodes(tree.Size).hashes(ctx, need.IDs)
-	if err != nil {
-		return nil, err
-	}
-	path, err := need.Rehash(have, rfc6962.DefaultHasher.HashChildren)
-	if err != nil {
-		return nil, err
-	}
-	h := leafHash(leaf)
+	h := receipt.LeafHash(leaf)
 	root, err := proof.RootFromInclusionProof(rfc6962.DefaultHasher, index, tree.Size, h[:], path)
 	if err != nil {
 		return nil, err
@@ -211,5 +196,5 @@ func (c *Client) include(ctx context.Context, leaf []byte, index uint64, tree Tr
 	if !bytes.Equal(root, tree.Root[:]) {
 		return nil, wrongTilesf("the log's tiles do not have entry %d under its checkpoint of size %d", index, tree.Size)
 	}
-	return hashesOf(path), nil
+	return verify.Hashes(path), nil
 }

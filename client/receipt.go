@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -55,20 +54,14 @@ func malformed(leaf []byte) bool {
 }
 
 func outOfInterval(err error) bool {
-	var refused *verify.Error
-	return errors.As(err, &refused) && refused.Check == receipt.StepInterval
+	refused, ok := errors.AsType[*verify.Error](err)
+	return ok && refused.Check == receipt.StepInterval
 }
 
 func (c *Client) inclusion(ctx context.Context, in ReceiptFor, cp *Checkpoint) (*poclog.Inclusion, error) {
-	hashes, err := c.include(ctx, in.Leaf, in.Index, cp.Tree)
+	hashes, err := c.Inclusion(ctx, in.Leaf, in.Index, cp.Tree)
 	if err != nil {
 		return nil, fmt.Errorf("prove entry %d under size %d: %w", in.Index, cp.Size, err)
 	}
 	return &poclog.Inclusion{Hashes: hashes, Checkpoint: cp.Signed}, nil
-}
-
-// Inclusion proves from the log's tiles that a leaf is in a tree (RFC 6962 §2.1.1). The tree need
-// not come from a checkpoint: if it never was the log's, the error is [ErrWrongTiles].
-func (c *Client) Inclusion(ctx context.Context, leaf []byte, index uint64, tree Tree) ([][sha256.Size]byte, error) {
-	return c.include(ctx, leaf, index, tree)
 }

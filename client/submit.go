@@ -27,11 +27,6 @@ type Submitted struct {
 // the error, for it is what the log signed. What the log shows before it is sent anything is held
 // to that first: what is published is not taken back.
 func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, error) {
-	if c.Store != nil {
-		if _, err := c.Checkpoint(ctx); err != nil {
-			return nil, err
-		}
-	}
 	body, contentType := s.Envelope, poclog.EnvelopeType
 	if len(body) == 0 {
 		var err error
@@ -40,35 +35,32 @@ func (c *Client) Submit(ctx context.Context, s *poclog.Submission) (*Submitted, 
 		}
 		contentType = poclog.SubmissionType
 	}
-	file, status, err := c.do(ctx, call{method: http.MethodPost, path: "v1/proofs", contentType: contentType, body: body, max: poclog.MaxReceipt})
-	if err != nil {
-		return nil, err
-	}
-	v, err := receipt.Open(file, c.Policy)
-	if err != nil {
-		return nil, fmt.Errorf("the log's receipt: %w", err)
-	}
-	out := &Submitted{Receipt: file, Verdict: v, New: status == http.StatusCreated}
-	if err := out.answers(s); err != nil {
-		return nil, fmt.Errorf("the log's receipt: %w", err)
-	}
-	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
+	return c.send(ctx, "v1/proofs", contentType, body, func(got *Submitted) error { return got.answers(s) })
 }
 
 // Register sends a statement to the log, with those of its documents that the log is to keep, and
 // returns the receipt of its entry, checked against the client's policy. Of a statement that the
 // log had already, others may have signed.
 func (c *Client) Register(ctx context.Context, s *poclog.StatementSubmission) (*Submitted, error) {
+	body, err := s.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	sent, err := s.Envelope.Statement.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return c.send(ctx, "v1/statements", poclog.StatementSubmissionType, body, func(got *Submitted) error { return got.states(sent) })
+}
+
+// send submits a body and checks the receipt with which the log answers.
+func (c *Client) send(ctx context.Context, path, contentType string, body []byte, answers func(*Submitted) error) (*Submitted, error) {
 	if c.Store != nil {
 		if _, err := c.Checkpoint(ctx); err != nil {
 			return nil, err
 		}
 	}
-	body, err := s.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	file, status, err := c.do(ctx, call{method: http.MethodPost, path: "v1/statements", contentType: poclog.StatementSubmissionType, body: body, max: poclog.MaxReceipt})
+	file, status, err := c.do(ctx, call{method: http.MethodPost, path: path, contentType: contentType, body: body, max: poclog.MaxReceipt})
 	if err != nil {
 		return nil, err
 	}
@@ -76,22 +68,26 @@ func (c *Client) Register(ctx context.Context, s *poclog.StatementSubmission) (*
 	if err != nil {
 		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
-	if v.Statement == nil {
-		return nil, fmt.Errorf("the log's receipt: it is of an entry of kind %s", v.Kind)
+	out := &Submitted{Receipt: file, Verdict: v, New: status == http.StatusCreated}
+	if err := answers(out); err != nil {
+		return nil, fmt.Errorf("the log's receipt: %w", err)
 	}
-	sent, err := s.Envelope.Statement.Marshal()
-	if err != nil {
-		return nil, err
+	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
+}
+
+// states checks that the receipt is of the statement that was sent.
+func (s *Submitted) states(sent []byte) error {
+	if s.Verdict.Statement == nil {
+		return fmt.Errorf("it is of an entry of kind %s", s.Verdict.Kind)
 	}
-	logged, err := v.Statement.Envelope.Statement.Marshal()
+	logged, err := s.Verdict.Statement.Envelope.Statement.Marshal()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !bytes.Equal(sent, logged) {
-		return nil, fmt.Errorf("the log's receipt: it is of another statement, with digest %s", poclog.Sum(logged))
+		return fmt.Errorf("it is of another statement, with digest %s", poclog.Sum(logged))
 	}
-	out := &Submitted{Receipt: file, Verdict: v, New: status == http.StatusCreated}
-	return out, c.remember(ctx, checkpointOf(v.Checkpoint, v.Receipt.Inclusion.Checkpoint))
+	return nil
 }
 
 // answers checks that the receipt is of an entry for what was sent, and not of somebody else's. The
@@ -201,7 +197,7 @@ func (c *Client) Refresh(ctx context.Context, file []byte) ([]byte, error) {
 	if err := c.Consistent(ctx, old, cp); err != nil {
 		return nil, err
 	}
-	hashes, err := c.include(ctx, r.Entry, r.Index, cp.Tree)
+	hashes, err := c.Inclusion(ctx, r.Entry, r.Index, cp.Tree)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/poclog/poclog"
@@ -152,6 +153,18 @@ func (r *nodeReader) hashes(ctx context.Context, ids []compact.NodeID) ([][]byte
 	return out, nil
 }
 
+// path returns the hashes of a proof that needs some nodes, or the error of who asked for them.
+func (r *nodeReader) path(ctx context.Context, need proof.Nodes, err error) ([][]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	have, err := r.hashes(ctx, need.IDs)
+	if err != nil {
+		return nil, err
+	}
+	return need.Rehash(have, rfc6962.DefaultHasher.HashChildren)
+}
+
 // fold returns the root of a perfect tree over a power of two of nodes.
 func fold(nodes []hash) hash {
 	level := append([]hash(nil), nodes...)
@@ -173,10 +186,7 @@ func parent(l, r *hash) hash {
 	return sha256.Sum256(b[:])
 }
 
-// leafHash is RFC 6962 §2.1's hash of a leaf.
-func leafHash(leaf []byte) hash { return leafHashes([][]byte{leaf})[0] }
-
-// leafHashes hashes leaves with one hash's state: a state for each would cost as much as a short
+// leafHashes hashes leaves (RFC 6962 §2.1) with one hash's state: a state for each would cost as much as a short
 // leaf.
 func leafHashes(leaves [][]byte) []hash {
 	out, prefix, h := make([]hash, len(leaves)), []byte{rfc6962.RFC6962LeafHashPrefix}, sha256.New()
