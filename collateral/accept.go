@@ -25,7 +25,7 @@ func (c *Cache) accept(k Key, it *poclog.CollateralItem) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now.Before(f.Issued) || now.After(f.Until) {
+	if !f.Has(now) {
 		return nil, fmt.Errorf("%s: valid from %s to %s, not now", k, verify.Stamp(f.Issued), verify.Stamp(f.Until))
 	}
 	if kept, err := c.kept(k, f, now); kept != nil || err != nil {
@@ -73,14 +73,7 @@ func (c *Cache) keep(k Key, it *poclog.CollateralItem, f *Facts, now time.Time) 
 	if kept, err := c.keptLocked(k, f, now); kept != nil || err != nil {
 		return kept, err
 	}
-	s := c.slots[k]
-	if s == nil {
-		if len(c.slots) >= maxKeys {
-			c.forget(now)
-		}
-		s = new(slot)
-		c.slots[k] = s
-	}
+	s := c.slot(k, now)
 	if err := c.remember(k, f.mark()); err != nil {
 		return nil, err
 	}

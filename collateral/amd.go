@@ -82,5 +82,5 @@ func (s *AMD) Open(k Key, it *poclog.CollateralItem, at time.Time) (*Facts, erro
 	if of := listOf(f.Product, f.Signer); of != k.For {
 		return nil, fmt.Errorf("CRL for %s: asked for %s", of, k.For)
 	}
-	return &Facts{Issuer: "ARK-" + string(f.Product), Issued: f.Issued, Until: f.Until}, nil
+	return &Facts{Span: f.Span, Issuer: "ARK-" + string(f.Product)}, nil
 }

@@ -88,7 +88,7 @@ type slot struct {
 }
 
 func (s *slot) valid(now time.Time) bool {
-	return s.item != nil && !now.Before(s.facts.Issued) && !now.After(s.facts.Until)
+	return s.item != nil && s.facts.Has(now)
 }
 
 // Open opens the cache in a folder, which it makes if need be, and reads what is still valid in it.
@@ -240,6 +240,17 @@ func (c *Cache) offer(n Need, it poclog.CollateralItem) {
 	}
 }
 
+// slot returns the state of a key, which it makes if need be. The caller holds mu.
+func (c *Cache) slot(k Key, now time.Time) *slot {
+	if c.slots[k] == nil {
+		if len(c.slots) >= maxKeys {
+			c.forget(now)
+		}
+		c.slots[k] = new(slot)
+	}
+	return c.slots[k]
+}
+
 // forget drops what is of no use now, or one of the others: memory is bounded. The caller holds mu.
 func (c *Cache) forget(now time.Time) {
 	for k, s := range c.slots {
@@ -278,12 +289,7 @@ func (c *Cache) FetchAll(ctx context.Context, needs []Need) error {
 		wg.Go(func() { errs[i] = c.ensure(ctx, n.Key) })
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(errs...)
 }
 
 func (c *Cache) ensure(ctx context.Context, k Key) error {
@@ -413,14 +419,7 @@ func (c *Cache) note(k Key, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Now()
-	s := c.slots[k]
-	if s == nil {
-		if len(c.slots) >= maxKeys {
-			c.forget(now)
-		}
-		s = new(slot)
-		c.slots[k] = s
-	}
+	s := c.slot(k, now)
 	switch {
 	case err == nil:
 		s.none, s.failures, s.failing, s.err = false, 0, time.Time{}, nil

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // A Key names one piece of collateral.
@@ -64,9 +65,9 @@ type Need struct {
 
 // Facts is what an authenticated item says of itself.
 type Facts struct {
-	Issuer        string
-	Issued, Until time.Time
-	Number        *big.Int // never falls; zero where there is none
+	verify.Span
+	Issuer string
+	Number *big.Int // never falls; zero where there is none
 }
 
 // A Source is an issuer of collateral. Its methods may be called concurrently; all but Fetch are

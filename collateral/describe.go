@@ -62,40 +62,40 @@ func describeItem(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) po
 	return st
 }
 
-// intelFacts authenticates at the time of issue: what expired can still be named.
+// nowOrThen opens an item now or, where that fails, at the time of its issue: what expired can
+// still be named.
+func nowOrThen[F any](now, issued time.Time, open func(at time.Time) (F, error)) (F, error) {
+	f, err := open(now)
+	if err != nil {
+		if old, then := open(issued); then == nil {
+			return old, nil
+		}
+	}
+	return f, err
+}
+
 func intelFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
 	roots := p.RootsFor(poclog.RootIntelSGX)
-	f, err := tdx.OpenItem(it, roots, now)
+	issued, _, _ := tdx.Validity(&poclog.Collateral{Items: []poclog.CollateralItem{*it}}) // what cannot be read does not open, either
+	f, err := nowOrThen(now, issued, func(at time.Time) (*tdx.Facts, error) { return tdx.OpenItem(it, roots, at) })
 	if err != nil {
-		from, _, e := tdx.Validity(&poclog.Collateral{Items: []poclog.CollateralItem{*it}})
-		if e != nil {
-			return nil, "", err
-		}
-		if f, e = tdx.OpenItem(it, roots, from); e != nil {
-			return nil, "", err
-		}
+		return nil, "", err
 	}
 	of := f.CA
 	if it.Kind == poclog.TDXTCBInfo {
 		of = hex.EncodeToString(f.FMSPC)
 	}
-	return &Facts{Issuer: f.Issuer, Issued: f.Issued, Until: f.Until, Number: f.Number}, of, nil
+	return &Facts{f.Span, f.Issuer, f.Number}, of, nil
 }
 
-// amdFacts authenticates at the time of issue: what expired can still be named.
 func amdFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
 	roots := p.RootsFor(poclog.RootAMDARK)
-	f, err := snp.OpenItem(it, roots, now)
+	issued, _, _ := snp.Validity(&poclog.Collateral{Items: []poclog.CollateralItem{*it}}) // what cannot be read does not open, either
+	f, err := nowOrThen(now, issued, func(at time.Time) (*snp.ItemFacts, error) { return snp.OpenItem(it, roots, at) })
 	if err != nil {
-		from, _, e := snp.Validity(&poclog.Collateral{Items: []poclog.CollateralItem{*it}})
-		if e != nil {
-			return nil, "", err
-		}
-		if f, e = snp.OpenItem(it, roots, from); e != nil {
-			return nil, "", err
-		}
+		return nil, "", err
 	}
-	return &Facts{Issuer: "ARK-" + string(f.Product), Issued: f.Issued, Until: f.Until}, listOf(f.Product, f.Signer), nil
+	return &Facts{Span: f.Span, Issuer: "ARK-" + string(f.Product)}, listOf(f.Product, f.Signer), nil
 }
 
 func googleFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
@@ -103,11 +103,11 @@ func googleFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*F
 	if len(list) == 0 {
 		return nil, "", fmt.Errorf("it names no launch measurement")
 	}
-	from, to, err := launch.CheckGCE(it, list[0], p.RootsFor(poclog.RootGCELaunch), now)
+	holds, err := launch.CheckGCE(it, list[0], p.RootsFor(poclog.RootGCELaunch), now)
 	if err != nil {
 		return nil, hex.EncodeToString(list[0]), err
 	}
-	return &Facts{Issuer: "Google", Issued: from, Until: to}, hex.EncodeToString(list[0]), nil
+	return &Facts{Span: holds, Issuer: "Google"}, hex.EncodeToString(list[0]), nil
 }
 
 // tokenFacts authenticates a registry's token: of use to a judge for as long after its time as one
@@ -130,20 +130,16 @@ func tokenFacts(it *poclog.CollateralItem, p *poclog.Policy) (*Facts, string, er
 	return f, t.Machine, nil
 }
 
-// ownerFacts authenticates an owner's endorsement, at its beginning where it does not hold now:
-// what expired can still be named.
+// ownerFacts authenticates an owner's endorsement.
 func ownerFacts(it *poclog.CollateralItem, p *poclog.Policy, now time.Time) (*Facts, string, error) {
 	e, err := poe.Parse(it.Body)
 	if err != nil {
 		return nil, "", err
 	}
 	of, roots := hex.EncodeToString(e.PIID), p.RootsFor(poclog.RootPlatformOwner)
-	s, err := poe.Check(it, roots, now)
+	s, err := nowOrThen(now, e.NotBefore, func(at time.Time) (*poe.Signed, error) { return poe.Check(it, roots, at) })
 	if err != nil {
-		var then error
-		if s, then = poe.Check(it, roots, e.NotBefore); then != nil {
-			return nil, of, err
-		}
+		return nil, of, err
 	}
-	return &Facts{Issuer: s.Signer, Issued: s.From, Until: s.To}, of, nil
+	return &Facts{Span: s.Span, Issuer: s.Signer}, of, nil
 }

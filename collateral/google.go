@@ -100,9 +100,9 @@ func (s *Google) Open(k Key, it *poclog.CollateralItem, at time.Time) (*Facts, e
 	if err != nil {
 		return nil, err
 	}
-	from, to, err := launch.CheckGCE(it, mrtd, s.roots, at)
+	holds, err := launch.CheckGCE(it, mrtd, s.roots, at)
 	if err != nil {
 		return nil, err
 	}
-	return &Facts{Issuer: "Google", Issued: from, Until: to}, nil
+	return &Facts{Span: holds, Issuer: "Google"}, nil
 }

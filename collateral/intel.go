@@ -203,5 +203,5 @@ func (s *Intel) Open(k Key, it *poclog.CollateralItem, at time.Time) (*Facts, er
 	if k.Kind == poclog.IntelPCKCRL && f.CA != k.For {
 		return nil, fmt.Errorf("PCK CRL of the %s CA: asked for %s", f.CA, k.For)
 	}
-	return &Facts{Issuer: f.Issuer, Issued: f.Issued, Until: f.Until, Number: f.Number}, nil
+	return &Facts{f.Span, f.Issuer, f.Number}, nil
 }

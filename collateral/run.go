@@ -107,7 +107,7 @@ func (f *Facts) describe(kind poclog.CollateralKind, st *poclog.CollateralState,
 		return
 	}
 	st.Issued, st.NextUpdate = f.Issued.UTC(), f.Until.UTC()
-	st.Valid = !now.Before(f.Issued) && !now.After(f.Until)
+	st.Valid = f.Has(now)
 	st.DaysLeft = float64(int(f.Until.Sub(now).Hours()/24*10)) / 10
 	switch kind {
 	case poclog.TDXTCBInfo, poclog.TDXQEIdentity:

@@ -10,6 +10,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -34,6 +35,40 @@ func Later(a, b time.Time) time.Time {
 func Earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
+	}
+	return b
+}
+
+// A Span is the time in which something is valid, both ends included.
+type Span struct{ Issued, Until time.Time }
+
+// And returns the part of a span in which something else is valid, too. The zero span is of nothing
+// yet.
+func (s Span) And(issued, until time.Time) Span {
+	if s == (Span{}) {
+		return Span{issued, until}
+	}
+	return Span{Later(s.Issued, issued), Earlier(s.Until, until)}
+}
+
+// Has reports whether a time is in the span.
+func (s Span) Has(at time.Time) bool { return !at.Before(s.Issued) && !at.After(s.Until) }
+
+// Check refuses a time outside of the span. What has no end is never valid.
+func (s Span) Check(at time.Time) error {
+	if !s.Has(at) || s.Until.IsZero() {
+		return fmt.Errorf("valid from %s to %s, not at %s", Stamp(s.Issued), Stamp(s.Until), Stamp(at))
+	}
+	return nil
+}
+
+// IsZero reports whether octets are all zero.
+func IsZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
+
+// UnlessZero returns octets that are not all zero, or nil.
+func UnlessZero(b []byte) []byte {
+	if IsZero(b) {
+		return nil
 	}
 	return b
 }

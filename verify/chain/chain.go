@@ -113,6 +113,36 @@ func ParsePEM(text []byte) ([]*x509.Certificate, error) {
 	}
 }
 
+// Root parses the one certificate, in PEM, that stands beside a signed statement as its root's.
+func Root(beside []byte) (*x509.Certificate, error) {
+	root, err := ParsePEM(beside)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the root beside it: %w", err)
+	case len(root) != 1:
+		return nil, fmt.Errorf("%d certificates beside it: want the root's", len(root))
+	}
+	return root[0], nil
+}
+
+// Validity returns the span in which all certificates are valid.
+func Validity(certs ...*x509.Certificate) (s verify.Span) {
+	for _, c := range certs {
+		s = s.And(c.NotBefore, c.NotAfter)
+	}
+	return s
+}
+
+// Revoked returns the entry of a certificate in a list, by its serial number, or nil.
+func Revoked(list *x509.RevocationList, c *x509.Certificate) *x509.RevocationListEntry {
+	for i := range list.RevokedCertificateEntries {
+		if e := &list.RevokedCertificateEntries[i]; e.SerialNumber.Cmp(c.SerialNumber) == 0 {
+			return e
+		}
+	}
+	return nil
+}
+
 // Check verifies that a leaf, an end entity, leads to one of the roots, with all certificates valid
 // at a time. The leaf comes first, the root last. Also may be nil.
 func Check(certs []*x509.Certificate, roots Roots, at time.Time, also Also) error {
@@ -169,8 +199,8 @@ func inChain(c *x509.Certificate, i int, err error) error {
 // checkOne makes the checks of one certificate that need no key; below is the number of
 // certificates below it.
 func checkOne(c, issuer *x509.Certificate, below int, at time.Time, authority bool) error {
-	if at.Before(c.NotBefore) || at.After(c.NotAfter) {
-		return fmt.Errorf("valid from %s to %s, not at %s", verify.Stamp(c.NotBefore), verify.Stamp(c.NotAfter), verify.Stamp(at))
+	if err := Validity(c).Check(at); err != nil {
+		return err
 	}
 	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
 		return fmt.Errorf("its issuer %q is not the next certificate, %q", c.Issuer, issuer.Subject)

@@ -51,7 +51,7 @@ func checkHCL(s *subject) error {
 	if sum := sha256.Sum256(s.hcl.JSON); !bytes.Equal(rd[:32], sum[:]) || !bytes.Equal(rd[32:], make([]byte, 32)) {
 		return verify.Failf(verify.BindAKInTEE, "REPORTDATA %x is not the hash of the HCL JSON, %x", rd[:], sum)
 	}
-	if !sameKey(s.hcl.AK, s.ak()) {
+	if !tpm.EqualKeys(s.hcl.AK, s.ak()) {
 		return verify.Failf(verify.BindAKInTEE, "the HCL report names another AK than the certificate")
 	}
 	if err := s.quote.CheckReport(s.hcl.HardwareReport); err != nil {
@@ -97,7 +97,7 @@ func azureRegion(aia []string) string {
 		}
 		host, rest, _ := strings.Cut(u.Hostname(), ".")
 		region, _, _ := strings.Cut(rest, ".")
-		if strings.HasPrefix(host, "azurevtpmicapki") && isName(region) {
+		if strings.HasPrefix(host, "azurevtpmicapki") && tpm.IsPlace(region) {
 			return region
 		}
 	}

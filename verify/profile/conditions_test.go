@@ -277,8 +277,8 @@ func TestChainsHoldWhileAllTheirCertificatesDo(t *testing.T) {
 	for _, certs := range [][]*x509.Certificate{
 		{cert(1, 9), cert(0, 8), cert(-5, 20)}, {cert(-5, 20), cert(1, 9), cert(0, 8)}, {cert(0, 8), cert(-5, 20), cert(1, 9)}, {cert(1, 8)},
 	} {
-		if got := validity(certs...); !got.from.Equal(at(1)) || !got.to.Equal(at(8)) {
-			t.Errorf("%s to %s", got.from, got.to)
+		if got := validity(certs...); !got.Issued.Equal(at(1)) || !got.Until.Equal(at(8)) {
+			t.Errorf("%s to %s", got.Issued, got.Until)
 		}
 	}
 }
@@ -492,7 +492,7 @@ func TestFirmwaresStoryIsOfItsRegistersAlone(t *testing.T) {
 
 func TestKeysThatDoNotCompareDiffer(t *testing.T) {
 	_, s := honest(t, poclog.GCETDXvTPM)
-	if !sameKey(s.ak(), s.ak()) || sameKey(s.ak(), nil) || sameKey("a key", s.ak()) || sameKey(nil, nil) {
+	if !tpm.EqualKeys(s.ak(), s.ak()) || tpm.EqualKeys(s.ak(), nil) || tpm.EqualKeys("a key", s.ak()) || tpm.EqualKeys(nil, nil) {
 		t.Error("keys are compared by more or less than what they are")
 	}
 }

@@ -110,7 +110,7 @@ func (s *subject) openOwner(it *poclog.CollateralItem, roots map[[32]byte]bool) 
 	}
 	e, err := poe.Check(it, roots, s.in.Appraised)
 	if err == nil {
-		s.in.Known.put(key, known{e.From, e.To, e}, s.in.Appraised)
+		s.in.Known.put(key, known{e.Span, e}, s.in.Appraised)
 	}
 	return e, err
 }

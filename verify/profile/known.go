@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // maxKnown is how many results a Known keeps, each of a few kilobytes: when it is full, it forgets
@@ -25,10 +26,10 @@ type Known struct {
 	m  map[[32]byte]known
 }
 
-// known is a result that holds from one time to another, both included.
+// known is a result that holds for a time.
 type known struct {
-	from, to time.Time
-	value    any
+	verify.Span
+	value any
 }
 
 // NewKnown returns one that remembers nothing.
@@ -42,7 +43,7 @@ func (k *Known) get(key [32]byte, at time.Time) (any, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r, ok := k.m[key]
-	if !ok || at.Before(r.from) || at.After(r.to) {
+	if !ok || !r.Has(at) {
 		return nil, false
 	}
 	return r.value, true
@@ -50,7 +51,7 @@ func (k *Known) get(key [32]byte, at time.Time) (any, bool) {
 
 // put remembers a result that holds at a time.
 func (k *Known) put(key [32]byte, r known, at time.Time) {
-	if k == nil || at.Before(r.from) || at.After(r.to) {
+	if k == nil || !r.Has(at) {
 		return
 	}
 	k.mu.Lock()
@@ -88,22 +89,11 @@ func keyOf(kind string, roots map[[32]byte]bool, parts ...[]byte) [32]byte {
 
 // always is a result that does not depend on time.
 func always(value any) known {
-	return known{to: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), value: value}
+	return known{Span: verify.Span{Until: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}, value: value}
 }
 
-// validity is the span in which all certificates are valid.
-func validity(certs ...*x509.Certificate) known {
-	r := known{from: certs[0].NotBefore, to: certs[0].NotAfter}
-	for _, c := range certs[1:] {
-		if c.NotBefore.After(r.from) {
-			r.from = c.NotBefore
-		}
-		if c.NotAfter.Before(r.to) {
-			r.to = c.NotAfter
-		}
-	}
-	return r
-}
+// validity is a result that holds while all certificates are valid.
+func validity(certs ...*x509.Certificate) known { return known{Span: chain.Validity(certs...)} }
 
 // Genuine judges a bundle as [Known.Appraise] does, and passes it at any level, historical or not,
 // of a profile that the policy admits at all. It says whether the evidence is genuine before all

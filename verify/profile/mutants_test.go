@@ -9,6 +9,7 @@ import (
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tpm"
 )
 
 func TestNamesOfRegionsAndZones(t *testing.T) {
@@ -17,7 +18,7 @@ func TestNamesOfRegionsAndZones(t *testing.T) {
 		"`": false, "{": false, "/": false, ":": false, "A": false, "a b": false, "é": false,
 		strings.Repeat("a", 64): true, strings.Repeat("a", 65): false,
 	} {
-		if isName(name) != want {
+		if tpm.IsPlace(name) != want {
 			t.Errorf("%q: %t", name, !want)
 		}
 	}
@@ -116,11 +117,11 @@ func TestKnownResultsHoldInTheirSpan(t *testing.T) {
 		want bool
 	}{{from, true}, {to, true}, {from.Add(-time.Second), false}, {to.Add(time.Second), false}} {
 		k := NewKnown()
-		k.put([32]byte{1}, known{from, to, "value"}, c.at)
+		k.put([32]byte{1}, known{verify.Span{Issued: from, Until: to}, "value"}, c.at)
 		if len(k.m) == 1 != c.want {
 			t.Errorf("put at %s: %d are known", c.at, len(k.m))
 		}
-		k.put([32]byte{1}, known{from, to, "value"}, from)
+		k.put([32]byte{1}, known{verify.Span{Issued: from, Until: to}, "value"}, from)
 		if v, ok := k.get([32]byte{1}, c.at); ok != c.want || ok && v != "value" {
 			t.Errorf("got at %s: %v, %t", c.at, v, ok)
 		}

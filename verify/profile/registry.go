@@ -82,7 +82,7 @@ func (s *subject) readZone(provider string) (string, error) {
 	switch it.Status {
 	case 200:
 		var l listing
-		if len(it.Body) > 1<<14 || json.Unmarshal(it.Body, &l) != nil || !isName(tpm.NormalizeZone(l.Zone)) {
+		if len(it.Body) > 1<<14 || json.Unmarshal(it.Body, &l) != nil || !tpm.IsPlace(tpm.NormalizeZone(l.Zone)) {
 			return "", absentf("the provider's registry gave an answer that cannot be read")
 		}
 		return tpm.NormalizeZone(l.Zone), nil
@@ -115,14 +115,4 @@ func (s *subject) checkSameZone(provider, certified string) error {
 		return verify.Failf(verify.PlaceAgree, "the AK certificate says %s, the provider's registry %s", certified, zone)
 	}
 	return nil
-}
-
-// isName reports whether s can stand in an entry as the name of a region or zone.
-func isName(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return len(s) > 0 && len(s) <= 64
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/tpm"
 )
 
 // productionRoots are the chip makers' and providers' own roots, by SHA-256 of their DER. Bundles
@@ -136,7 +137,7 @@ func checkOwnerNames(p *poclog.Policy) error {
 // certificates give it: the root may speak for no other.
 func checkProviders(p *poclog.Policy) error {
 	for _, r := range p.Roots {
-		if r.Use == poclog.RootProviderAK && !isName(r.Name) {
+		if r.Use == poclog.RootProviderAK && !tpm.IsPlace(r.Name) {
 			return verify.Failf(verify.Policy, "the policy lists a root for %s as %.80q: want the provider's name, of a–z, 0–9 and \"-\"", r.Use, r.Name)
 		}
 	}

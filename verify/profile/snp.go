@@ -100,7 +100,7 @@ func checkSNPRevocation(s *subject) error {
 		if err != nil {
 			return err
 		}
-		s.in.Known.put(key, known{r.Issued, r.Until, r}, s.in.Appraised)
+		s.in.Known.put(key, known{r.Span, r}, s.in.Appraised)
 		v = r
 	}
 	return v.(*snp.Revocations).CheckRevocation(s.snpChain)
@@ -168,7 +168,7 @@ func checkSNPHCL(s *subject) error {
 		return verify.Failf(verify.BindAKInTEE, "the HCL report has another SNP report than the bundle")
 	case !bytes.Equal(rd[:32], sum[:]) || !bytes.Equal(rd[32:], make([]byte, 32)):
 		return verify.Failf(verify.BindAKInTEE, "REPORT_DATA %x is not the hash of the HCL JSON, %x", rd[:], sum)
-	case !sameKey(s.hcl.AK, s.ak()):
+	case !tpm.EqualKeys(s.hcl.AK, s.ak()):
 		return verify.Failf(verify.BindAKInTEE, "the HCL report names another AK than the certificate")
 	}
 	return nil
@@ -197,7 +197,7 @@ func claimSNP(s *subject) {
 	e.CVM.ReportData = r.ReportData
 	e.CVM.SNP = &poclog.SNPReport{
 		Product: string(c.Product), Signer: c.Signer.String(), Policy: r.Policy, GuestSVN: r.GuestSVN, Reported: r.Reported, Committed: r.Committed,
-		Launch: r.Launch, IDKey: unlessZero(r.IDKeyDigest[:]), HostData: unlessZero(r.HostData[:]),
+		Launch: r.Launch, IDKey: verify.UnlessZero(r.IDKeyDigest[:]), HostData: verify.UnlessZero(r.HostData[:]),
 	}
 	if c.CSPID != "" {
 		e.Place = &poclog.Place{Provider: poclog.Claim{Value: c.CSPID, By: []string{poclog.ByVLEK}}}

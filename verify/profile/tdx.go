@@ -83,7 +83,7 @@ func (s *subject) openIntel() error {
 	}
 	var err error
 	if s.intel, err = tdx.OpenCollateral(s.quote, s.collateral, s.in.Appraised); err == nil {
-		s.in.Known.put(key, known{s.intel.Issued, s.intel.Until, s.intel}, s.in.Appraised)
+		s.in.Known.put(key, known{s.intel.Span, s.intel}, s.in.Appraised)
 	}
 	return err
 }
@@ -152,9 +152,9 @@ func (s *subject) checkEndorsement(it *poclog.CollateralItem) error {
 	if _, ok := s.in.Known.get(key, s.in.Appraised); ok {
 		return nil
 	}
-	from, to, err := launch.CheckGCE(it, s.quote.Body.MRTD[:], roots, s.in.Appraised)
+	holds, err := launch.CheckGCE(it, s.quote.Body.MRTD[:], roots, s.in.Appraised)
 	if err == nil {
-		s.in.Known.put(key, known{from: from, to: to}, s.in.Appraised)
+		s.in.Known.put(key, known{Span: holds}, s.in.Appraised)
 	}
 	return err
 }
@@ -170,17 +170,10 @@ func claimTDX(s *subject) {
 		e.CVM.RTMRs = b.RTMRs[:]
 	}
 	e.CVM.ReportData = b.ReportData
-	e.CVM.MROwner = unlessZero(b.MROwner[:])
-	e.CVM.MRConfigID = unlessZero(b.MRConfigID[:])
+	e.CVM.MROwner = verify.UnlessZero(b.MROwner[:])
+	e.CVM.MRConfigID = verify.UnlessZero(b.MRConfigID[:])
 	e.CVM.FMSPC = s.quote.Platform.FMSPC[:]
 	e.CVM.PCEID = s.quote.Platform.PCEID[:]
-}
-
-func unlessZero(b []byte) []byte {
-	if slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
-		return b
-	}
-	return nil
 }
 
 // tdxOnly is the chip-only profile: a genuine chip, and what runs on it; level 0.

@@ -2,7 +2,6 @@ package profile
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 
@@ -92,11 +91,6 @@ func checkAKInReportData(s *subject) error {
 		return absentf("REPORTDATA does not begin with the AK's hash")
 	}
 	return verify.Failf(verify.BindAKInTEE, "REPORTDATA %x does not begin with the AK's hash %x", s.quote.Body.ReportData[:32], sum)
-}
-
-func sameKey(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
 }
 
 // checkTEEInTPM ties the TEE's quote to the TPM: what the TPM signed names it. Historical evidence

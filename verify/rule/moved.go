@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/poclog/poclog"
 )
@@ -143,15 +144,5 @@ func signers(subject poclog.Identity, e, f *poclog.Entry) []string {
 
 // without leaves out of a list whoever is implicated.
 func without(list []poclog.Identity, implicated []string) []poclog.Identity {
-	var out []poclog.Identity
-	for _, id := range list {
-		keep := true
-		for _, i := range implicated {
-			keep = keep && string(id) != i
-		}
-		if keep {
-			out = append(out, id)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(list), func(id poclog.Identity) bool { return slices.Contains(implicated, string(id)) })
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/poclog/poclog"
+	"github.com/poclog/poclog/verify"
 )
 
 // A View is what facets are made of. An entry gives one ([Claim.View]), and so does what is kept of
@@ -88,7 +89,7 @@ func (c *Claim) View() *View {
 func (v *View) of(origin string, p *poclog.Projection) {
 	*v = View{
 		Joined: p.Joined, Proven: p.Joined && p.Level >= poclog.LevelBound, Fresh: p.HasFresh, Metal: p.Profile == poclog.BareMetalTDXTPM,
-		Quote: some(p.Quote[:]), PPID: some(p.PPID[:]), PIID: some(p.PIID[:]), EK: some(p.EK[:]), AK: some(p.AK[:]),
+		Quote: verify.UnlessZero(p.Quote[:]), PPID: verify.UnlessZero(p.PPID[:]), PIID: verify.UnlessZero(p.PIID[:]), EK: verify.UnlessZero(p.EK[:]), AK: verify.UnlessZero(p.AK[:]),
 		Stories: v.Stories[:0], own: v.own[:0],
 	}
 	v.Origin = own(v, origin)
@@ -114,7 +115,7 @@ func (v *View) of(origin string, p *poclog.Projection) {
 // chip looks at the chip, and at what judged it.
 func (v *View) chip(p *poclog.Projection) {
 	if p.Product != "" {
-		v.Chip, v.Static = some(p.ChipID[:]), own(v, p.Product)
+		v.Chip, v.Static = verify.UnlessZero(p.ChipID[:]), own(v, p.Product)
 		return
 	}
 	var static [8]byte
@@ -169,14 +170,4 @@ func own[T string | []byte](v *View, b T) []byte {
 	at := len(v.own)
 	v.own = append(v.own, b...)
 	return v.own[at:len(v.own):len(v.own)]
-}
-
-// some returns octets that are not all zero, or nil.
-func some(b []byte) []byte {
-	for _, x := range b {
-		if x != 0 {
-			return b
-		}
-	}
-	return nil
 }

@@ -227,7 +227,7 @@ func (c *Chain) parseOwner(hwid, csp []byte) (err error) {
 	if len(hwid) != size {
 		return fmt.Errorf("extension %s.4 (HWID) of %d bytes: want %d", oidAMD, len(hwid), size)
 	}
-	if allZero(hwid) {
+	if verify.IsZero(hwid) {
 		return fmt.Errorf("extension %s.4 (HWID): all zero is no chip", oidAMD)
 	}
 	c.HWID = hwid
@@ -250,13 +250,13 @@ func (c *Chain) CheckChain(r *Report, roots Roots, at time.Time) error {
 // CheckReport holds a report to what its key's certificate says: chip, product and TCB version are
 // the same. Failures are [verify.TEEChain].
 func (c *Chain) CheckReport(r *Report) error {
-	masked := allZero(r.ChipID[:])
+	masked := verify.IsZero(r.ChipID[:])
 	switch {
 	case r.Version >= 3 && productOf(r.Family, r.Model) != c.Product:
 		return verify.Failf(verify.TEEChain, "the report is of processor family %#x, model %#x: the certificate is for %s", r.Family, r.Model, c.Product)
 	case r.Reported != c.TCB:
 		return verify.Failf(verify.TEEChain, "the report's TCB version is %x, the certificate's %x", r.Reported, c.TCB)
-	case c.HWID != nil && !masked && (!bytes.Equal(r.ChipID[:len(c.HWID)], c.HWID) || !allZero(r.ChipID[len(c.HWID):])):
+	case c.HWID != nil && !masked && (!bytes.Equal(r.ChipID[:len(c.HWID)], c.HWID) || !verify.IsZero(r.ChipID[len(c.HWID):])):
 		return verify.Failf(verify.TEEChain, "the report is of chip %x, the certificate of %x", r.ChipID, c.HWID)
 	}
 	return nil
@@ -297,7 +297,7 @@ func ofAMD(c *x509.Certificate, _ int) error {
 // certified of a VCEK. Of a masked chip with a VLEK nobody says which it is: false.
 func (c *Chain) ChipID(r *Report) (poclog.Identity, bool) {
 	id := r.ChipID
-	if allZero(id[:]) {
+	if verify.IsZero(id[:]) {
 		copy(id[:], c.HWID)
 	}
 	return poclog.HexIdentity(poclog.AMDChipID, id[:])

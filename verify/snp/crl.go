@@ -6,13 +6,13 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/verify"
+	"github.com/poclog/poclog/verify/chain"
 )
 
 // maxCRL is the size of the largest CRL, in bytes. AMD's are under 2 kB.
@@ -22,8 +22,7 @@ const maxCRL = 1 << 18
 type Revocations struct {
 	lists []*x509.RevocationList
 
-	// Issued and Until bound the time at which all of it is valid.
-	Issued, Until time.Time
+	verify.Span // in which all of it is valid
 }
 
 // OpenRevocations parses and authenticates AMD's CRLs for a chain: each is signed by its root,
@@ -44,12 +43,7 @@ func (c *Chain) OpenRevocations(col *poclog.Collateral, at time.Time) (*Revocati
 		if err != nil {
 			return nil, verify.Failf(verify.Collateral, "CRL for %s: %w", c.Product, err)
 		}
-		if crl.ThisUpdate.After(r.Issued) {
-			r.Issued = crl.ThisUpdate
-		}
-		if r.lists == nil || crl.NextUpdate.Before(r.Until) {
-			r.Until = crl.NextUpdate
-		}
+		r.Span = r.And(crl.ThisUpdate, crl.NextUpdate)
 		r.lists = append(r.lists, crl)
 	}
 	if r.lists == nil {
@@ -75,8 +69,9 @@ func (c *Chain) openCRL(der []byte, at time.Time) (*x509.RevocationList, error) 
 		return nil, fmt.Errorf("issued by %q, want %q", crl.Issuer.CommonName, c.Root.Subject.CommonName)
 	case crl.SignatureAlgorithm != x509.SHA384WithRSAPSS:
 		return nil, fmt.Errorf("signed by %s: want RSASSA-PSS with SHA-384", crl.SignatureAlgorithm)
-	case at.Before(crl.ThisUpdate) || at.After(crl.NextUpdate): // what has no end is never valid
-		return nil, fmt.Errorf("valid from %s to %s, not at %s", verify.Stamp(crl.ThisUpdate), verify.Stamp(crl.NextUpdate), verify.Stamp(at))
+	}
+	if err := (verify.Span{Issued: crl.ThisUpdate, Until: crl.NextUpdate}).Check(at); err != nil {
+		return nil, err
 	}
 	if err := crl.CheckSignatureFrom(c.Root); err != nil {
 		return nil, fmt.Errorf("not signed by %q: %w", c.Root.Subject.CommonName, err)
@@ -138,18 +133,9 @@ func (c *Chain) checkDistributionPoint(der []byte) error {
 func (r *Revocations) CheckRevocation(c *Chain) error {
 	for _, crl := range r.lists {
 		for _, cert := range []*x509.Certificate{c.CA, c.Leaf} {
-			if entry := revoked(crl, cert.SerialNumber); entry != nil {
+			if entry := chain.Revoked(crl, cert); entry != nil {
 				return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, verify.Stamp(entry.RevocationTime))
 			}
-		}
-	}
-	return nil
-}
-
-func revoked(crl *x509.RevocationList, serial *big.Int) *x509.RevocationListEntry {
-	for i := range crl.RevokedCertificateEntries {
-		if crl.RevokedCertificateEntries[i].SerialNumber.Cmp(serial) == 0 {
-			return &crl.RevokedCertificateEntries[i]
 		}
 	}
 	return nil
@@ -158,6 +144,7 @@ func revoked(crl *x509.RevocationList, serial *big.Int) *x509.RevocationListEntr
 // Validity returns the time span in which all of AMD's CRLs are valid, without authenticating
 // anything: what a client asks to be judged at. It is zero where there is none.
 func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
+	var all verify.Span
 	for _, it := range col.Items {
 		if it.Kind != poclog.AMDCRL {
 			continue
@@ -166,12 +153,7 @@ func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
 		if err != nil {
 			return from, to, fmt.Errorf("%s: %w", it.Kind, err)
 		}
-		if crl.ThisUpdate.After(from) {
-			from = crl.ThisUpdate
-		}
-		if to.IsZero() || crl.NextUpdate.Before(to) {
-			to = crl.NextUpdate
-		}
+		all = all.And(crl.ThisUpdate, crl.NextUpdate)
 	}
-	return from, to, nil
+	return all.Issued, all.Until, nil
 }

@@ -13,10 +13,10 @@ import (
 
 // ItemFacts is what an authenticated CRL says of itself.
 type ItemFacts struct {
-	Product       Product
-	Signer        Signer // whose CA stands beside it: for keys of which kind AMD has this address
-	Issued, Until time.Time
-	Number        *big.Int
+	verify.Span
+	Product Product
+	Signer  Signer // whose CA stands beside it: for keys of which kind AMD has this address
+	Number  *big.Int
 }
 
 // OpenItem authenticates one of AMD's CRLs by what came beside it: the CA of one kind of keys and
@@ -35,7 +35,7 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*ItemFacts,
 	if err != nil {
 		return nil, verify.Failf(verify.Collateral, "CRL for %s: %w", c.Product, err)
 	}
-	f := &ItemFacts{Product: c.Product, Signer: c.Signer, Issued: crl.ThisUpdate, Until: crl.NextUpdate, Number: new(big.Int)}
+	f := &ItemFacts{Span: verify.Span{Issued: crl.ThisUpdate, Until: crl.NextUpdate}, Product: c.Product, Signer: c.Signer, Number: new(big.Int)}
 	if crl.Number != nil {
 		f.Number = crl.Number
 	}

@@ -135,14 +135,12 @@ func (r *Report) checkReserved() error {
 		{0x4c, 0x50}, {afterReported, 0x1a0}, {0x1eb, 0x1ec}, {0x1ef, 0x1f0}, {afterLaunch, signedSize},
 		{signedSize + p384Size, signedSize + numberSize}, {signedSize + numberSize + p384Size, ReportSize},
 	} {
-		if !allZero(r.raw[f[0]:f[1]]) {
+		if !verify.IsZero(r.raw[f[0]:f[1]]) {
 			return verify.Failf(verify.Format, "SNP report of version %d: bytes %#x to %#x are not zero", r.Version, f[0], f[1])
 		}
 	}
 	return nil
 }
-
-func allZero(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
 
 // signedPart returns the bytes that the processor signed: all but the signature.
 func (r *Report) signedPart() []byte { return r.raw[:signedSize] }

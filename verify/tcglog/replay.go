@@ -148,8 +148,8 @@ func (l *Log) CheckPCRs(signed *tpm.PCRValues) error {
 			if have == nil {
 				have = l.reset(uint32(pcr), alg.Hash().Size())
 			}
-			if !bytes.Equal(have, want) {
-				return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
+			if err := compare(alg, pcr, have, want); err != nil {
+				return err
 			}
 		}
 	}
@@ -180,8 +180,8 @@ func (l *Log) CheckCovered(signed *tpm.PCRValues) error {
 			if have == nil {
 				have = l.reset(pcr, alg.Hash().Size())
 			}
-			if !bytes.Equal(have, want) {
-				return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
+			if err := compare(alg, int(pcr), have, want); err != nil {
+				return err
 			}
 			proven[pcr] = true
 		}
@@ -209,12 +209,20 @@ func (l *Log) CheckPCR(signed *tpm.PCRValues, pcr int) error {
 		if err != nil {
 			return verify.Failf(verify.BindPCRRTMR, "%w", err)
 		}
-		if !bytes.Equal(have, want) {
-			return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
+		if err := compare(alg, pcr, have, want); err != nil {
+			return err
 		}
 	}
 	if !covered {
 		return verify.Failf(verify.BindPCRRTMR, "the TPM quote covers PCR %d in no bank of the log: its digests are unproven", pcr)
+	}
+	return nil
+}
+
+// compare holds the value to which a register replays to the signed one.
+func compare(alg tpm.Alg, pcr int, have, want []byte) error {
+	if !bytes.Equal(have, want) {
+		return verify.Failf(verify.BindPCRRTMR, "the TPM's log replays PCR %d (%s) to %x: the TPM signed %x", pcr, alg, have, want)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/poclog/poclog/verify"
 	"github.com/poclog/poclog/verify/tpm"
@@ -42,7 +43,6 @@ const (
 	evFirmwareBlob2    = 0x8000000a
 	evHandoffTables2   = 0x8000000b
 	evHCRTM            = 0x80000010
-	headerSize         = 4 + 4 + 20 + 4
 	specID             = "Spec ID Event03\x00"
 	startupLocality    = "StartupLocality\x00"
 	gceNonHostInfo     = "GCE NonHostInfo\x00"
@@ -199,7 +199,7 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 	if kind := r.u32("type"); kind != evNoAction {
 		r.fail("first event of type %#x: want EV_NO_ACTION", kind)
 	}
-	if digest := r.take(20, "SHA-1 digest"); len(bytes.Trim(digest, "\x00")) > 0 {
+	if digest := r.take(20, "SHA-1 digest"); !verify.IsZero(digest) {
 		r.fail("header with digest %x: want zeros", digest)
 	}
 	body := reader{b: r.take(r.u32("event size"), "event"), kind: l.Kind}
@@ -220,10 +220,8 @@ func (l *Log) header(r *reader) (sizes []uint32) {
 		if h := alg.Hash(); h != 0 && int(size) != h.Size() || size == 0 || size > maxDigest {
 			body.fail("algorithm %s with digests of %d bytes", alg, size)
 		}
-		for _, known := range l.Algs {
-			if known == alg {
-				body.fail("algorithm %s twice", alg)
-			}
+		if slices.Contains(l.Algs, alg) {
+			body.fail("algorithm %s twice", alg)
 		}
 		l.Algs, sizes = append(l.Algs, alg), append(sizes, size)
 	}
@@ -320,14 +318,7 @@ func (e *Event) saysLocality() bool {
 	return e.Index == 0 && e.Type == evNoAction && bytes.HasPrefix(e.Data, []byte(startupLocality))
 }
 
-func (l *Log) algorithm(alg tpm.Alg) int {
-	for i, a := range l.Algs {
-		if a == alg {
-			return i
-		}
-	}
-	return -1
-}
+func (l *Log) algorithm(alg tpm.Alg) int { return slices.Index(l.Algs, alg) }
 
 // Marshal writes the log: its header as it was parsed, and its events. A log that was parsed is
 // written as it was read.

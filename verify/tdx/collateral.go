@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/poclog/poclog"
@@ -29,8 +28,7 @@ type Collateral struct {
 	chain      []byte // of the answer that was opened last, in PEM: the other one mostly has the same
 	chainCerts []*x509.Certificate
 
-	// Issued and Until bound the time at which all of it is valid.
-	Issued, Until time.Time
+	verify.Span // in which all of it is valid
 }
 
 // maxBody is the largest body of TCB info, QE identity or CRL, in bytes. Intel's are under 100 kB.
@@ -67,31 +65,26 @@ func OpenCollateral(q *Quote, col *poclog.Collateral, at time.Time) (*Collateral
 }
 
 func (c *Collateral) openTCBInfo(it *poclog.CollateralItem, roots Roots, at time.Time) error {
-	body, err := c.openSigned(it, "TCB info", "tcbInfo", roots, at)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(body, &c.tcbInfo); err != nil {
-		return fmt.Errorf("TCB info: %w", err)
-	}
-	if t := &c.tcbInfo; t.ID != "TDX" || t.Version != 3 {
-		return fmt.Errorf("TCB info %.20q of version %d: want \"TDX\" of version 3", t.ID, t.Version)
-	}
-	return c.within("TCB info", c.tcbInfo.IssueDate, c.tcbInfo.NextUpdate, at)
+	return c.openDocument(it, "TCB info", "tcbInfo", &c.tcbInfo, &c.tcbInfo.head, "TDX", 3, roots, at)
 }
 
 func (c *Collateral) openQEIdentity(it *poclog.CollateralItem, roots Roots, at time.Time) error {
-	body, err := c.openSigned(it, "QE identity", "enclaveIdentity", roots, at)
+	return c.openDocument(it, "QE identity", "enclaveIdentity", &c.qeIdentity, &c.qeIdentity.head, "TD_QE", 2, roots, at)
+}
+
+// openDocument reads signed JSON, of which h is the head, of one id and version.
+func (c *Collateral) openDocument(it *poclog.CollateralItem, what, member string, into any, h *head, id string, version int, roots Roots, at time.Time) error {
+	body, err := c.openSigned(it, what, member, roots, at)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, &c.qeIdentity); err != nil {
-		return fmt.Errorf("QE identity: %w", err)
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	if i := &c.qeIdentity; i.ID != "TD_QE" || i.Version != 2 {
-		return fmt.Errorf("QE identity %.20q of version %d: want \"TD_QE\" of version 2", i.ID, i.Version)
+	if h.ID != id || h.Version != version {
+		return fmt.Errorf("%s %.20q of version %d: want %q of version %d", what, h.ID, h.Version, id, version)
 	}
-	return c.within("QE identity", c.qeIdentity.IssueDate, c.qeIdentity.NextUpdate, at)
+	return c.within(what, h.IssueDate, h.NextUpdate, at)
 }
 
 // openSigned returns the inner bytes of {"<member>":…,"signature":"<r ‖ s in hex>"} after verifying
@@ -143,9 +136,8 @@ func (c *Collateral) checkSigner(certs []*x509.Certificate, roots Roots, at time
 	}
 	c.root = sha256.Sum256(root.Raw)
 	c.signers = append(c.signers, signer)
-	for _, cert := range certs {
-		c.narrow(cert.NotBefore, cert.NotAfter)
-	}
+	v := chain.Validity(certs...)
+	c.Span = c.And(v.Issued, v.Until)
 	return nil
 }
 
@@ -182,23 +174,13 @@ func (c *Collateral) openCRL(it *poclog.CollateralItem, what string, issuer *x50
 	return crl, c.within(what, crl.ThisUpdate, crl.NextUpdate, at)
 }
 
-// within refuses what is not yet or no longer valid, and narrows the time at which all is. What has
-// no end is never valid.
+// within refuses what is not yet or no longer valid, and narrows the time at which all is.
 func (c *Collateral) within(what string, from, to, at time.Time) error {
-	if at.Before(from) || at.After(to) || to.IsZero() {
-		return fmt.Errorf("%s: valid from %s to %s, not at %s", what, verify.Stamp(from), verify.Stamp(to), verify.Stamp(at))
+	if err := (verify.Span{Issued: from, Until: to}).Check(at); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	c.narrow(from, to)
+	c.Span = c.And(from, to)
 	return nil
-}
-
-func (c *Collateral) narrow(from, to time.Time) {
-	if from.After(c.Issued) {
-		c.Issued = from
-	}
-	if c.Until.IsZero() || to.Before(c.Until) {
-		c.Until = to
-	}
 }
 
 // Validity returns the time span in which every dated answer is valid, without authenticating
@@ -242,21 +224,12 @@ func Validity(col *poclog.Collateral) (from, to time.Time, err error) {
 // CheckRevocation refuses a revoked certificate, of the quote's chain or of those who signed the
 // collateral. Failures are [verify.TEERevocation].
 func (c *Collateral) CheckRevocation(q *Quote) error {
-	if entry := revoked(c.pckCRL, q.PCK.SerialNumber); entry != nil {
+	if entry := chain.Revoked(c.pckCRL, q.PCK); entry != nil {
 		return verify.Failf(verify.TEERevocation, "the PCK certificate of chip %x was revoked at %s", q.Platform.PPID, verify.Stamp(entry.RevocationTime))
 	}
 	for _, cert := range append([]*x509.Certificate{q.CA}, c.signers...) {
-		if entry := revoked(c.rootCRL, cert.SerialNumber); entry != nil {
+		if entry := chain.Revoked(c.rootCRL, cert); entry != nil {
 			return verify.Failf(verify.TEERevocation, "the certificate of %q was revoked at %s", cert.Subject.CommonName, verify.Stamp(entry.RevocationTime))
-		}
-	}
-	return nil
-}
-
-func revoked(crl *x509.RevocationList, serial *big.Int) *x509.RevocationListEntry {
-	for i := range crl.RevokedCertificateEntries {
-		if crl.RevokedCertificateEntries[i].SerialNumber.Cmp(serial) == 0 {
-			return &crl.RevokedCertificateEntries[i]
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 
 // Facts is what one authenticated answer of Intel's says of itself.
 type Facts struct {
-	Issuer        string // the signer's common name
-	Issued, Until time.Time
+	verify.Span
+	Issuer string // the signer's common name
 	// Number is the tcbEvaluationDataNumber of TCB info and QE identity, and the CRL number of a
 	// CRL: it never falls.
 	Number *big.Int
@@ -46,7 +46,7 @@ func OpenItem(it *poclog.CollateralItem, roots Roots, at time.Time) (*Facts, err
 	if err != nil {
 		return nil, verify.Failf(verify.Collateral, "%w", err)
 	}
-	f.Issued, f.Until = c.Issued, c.Until
+	f.Span = c.Span
 	return f, nil
 }
 

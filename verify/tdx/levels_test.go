@@ -28,11 +28,11 @@ func judged() (*Collateral, *Standing) {
 		}
 	}
 	c := new(Collateral)
-	c.tcbInfo = tcbInfo{Module: module, Modules: []tdxModule{{ID: "TDX_03"}, module}, Levels: []tcbLevel{best, older}}
+	c.tcbInfo = tcbInfo{Module: module, Modules: []tdxModule{{ID: "TDX_03"}, module}, head: head{Levels: []tcbLevel{best, older}}}
 	c.tcbInfo.Module.Levels = nil
 	c.qeIdentity = qeIdentity{
 		MiscSelect: []byte{0, 0, 0, 1}, MiscMask: []byte{0xff, 0xff, 0xff, 0xff}, Attributes: []byte{0x11, 15: 0}, AttributesMask: []byte{0xfb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 15: 0},
-		MRSigner: []byte{0xdc, 31: 0}, ProdID: 2, Levels: []tcbLevel{levelOf(upToDate, 0, 8), levelOf(outOfDate, 0, 6)},
+		MRSigner: []byte{0xdc, 31: 0}, ProdID: 2, head: head{Levels: []tcbLevel{levelOf(upToDate, 0, 8), levelOf(outOfDate, 0, 6)}},
 	}
 	s.QEMiscSelect, s.QEAttributes, s.QEMRSigner, s.QEProdID, s.QESVN = 1, [16]byte{0x11}, [32]byte{0xdc}, 2, 8
 	return c, s

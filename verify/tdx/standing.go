@@ -136,7 +136,7 @@ func OpenRevocations(it *poclog.CollateralItem, roots Roots, at time.Time) (*Rev
 	if err != nil {
 		return nil, verify.Failf(verify.Collateral, "%w", err)
 	}
-	f.Issued, f.Until = c.Issued, c.Until
+	f.Span = c.Span
 	r := &Revocations{Facts: *f, root: it.Kind == poclog.IntelRootCRL, issuer: sha256.Sum256(issuer.RawSubjectPublicKeyInfo), when: make(map[poclog.Digest]time.Time)}
 	if r.root {
 		r.issuer = sha256.Sum256(issuer.Raw)

@@ -16,16 +16,19 @@ import (
 // Members of Intel's TCB info, version 3, and QE identity, version 2, as PCS API v4 has them.
 type (
 	tcbInfo struct {
-		ID         string      `json:"id"`
-		Version    int         `json:"version"`
-		IssueDate  time.Time   `json:"issueDate"`
-		NextUpdate time.Time   `json:"nextUpdate"`
-		FMSPC      hexOctets   `json:"fmspc"`
-		PCEID      hexOctets   `json:"pceId"`
-		Evaluation uint32      `json:"tcbEvaluationDataNumber"`
-		Module     tdxModule   `json:"tdxModule"`
-		Modules    []tdxModule `json:"tdxModuleIdentities"`
-		Levels     []tcbLevel  `json:"tcbLevels"`
+		head
+		FMSPC   hexOctets   `json:"fmspc"`
+		PCEID   hexOctets   `json:"pceId"`
+		Module  tdxModule   `json:"tdxModule"`
+		Modules []tdxModule `json:"tdxModuleIdentities"`
+	}
+	head struct {
+		ID         string     `json:"id"`
+		Version    int        `json:"version"`
+		IssueDate  time.Time  `json:"issueDate"`
+		NextUpdate time.Time  `json:"nextUpdate"`
+		Evaluation uint32     `json:"tcbEvaluationDataNumber"`
+		Levels     []tcbLevel `json:"tcbLevels"`
 	}
 	tdxModule struct {
 		ID         string     `json:"id"`
@@ -49,18 +52,13 @@ type (
 		SVN uint8 `json:"svn"`
 	}
 	qeIdentity struct {
-		ID             string     `json:"id"`
-		Version        int        `json:"version"`
-		IssueDate      time.Time  `json:"issueDate"`
-		NextUpdate     time.Time  `json:"nextUpdate"`
-		Evaluation     uint32     `json:"tcbEvaluationDataNumber"`
-		MiscSelect     hexOctets  `json:"miscselect"`
-		MiscMask       hexOctets  `json:"miscselectMask"`
-		Attributes     hexOctets  `json:"attributes"`
-		AttributesMask hexOctets  `json:"attributesMask"`
-		MRSigner       hexOctets  `json:"mrsigner"`
-		ProdID         uint16     `json:"isvprodid"`
-		Levels         []tcbLevel `json:"tcbLevels"`
+		head
+		MiscSelect     hexOctets `json:"miscselect"`
+		MiscMask       hexOctets `json:"miscselectMask"`
+		Attributes     hexOctets `json:"attributes"`
+		AttributesMask hexOctets `json:"attributesMask"`
+		MRSigner       hexOctets `json:"mrsigner"`
+		ProdID         uint16    `json:"isvprodid"`
 	}
 )
 

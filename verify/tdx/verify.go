@@ -88,7 +88,7 @@ func (q *Quote) CheckSignature() error {
 		return verify.Failf(verify.TEESignature, "the quoting enclave's report is not signed by the chip's PCK key")
 	}
 	sum := sha256.Sum256(append(append(make([]byte, 0, len(q.key)+len(q.authData)), q.key...), q.authData...))
-	if data := q.qeReport[320:]; !bytes.Equal(data[:32], sum[:]) || !allZero(data[32:64]) {
+	if data := q.qeReport[320:]; !bytes.Equal(data[:32], sum[:]) || !verify.IsZero(data[32:64]) {
 		return verify.Failf(verify.TEESignature, "the quoting enclave's report does not name the attestation key")
 	}
 	key, err := ecdsaKey(q.key)
@@ -132,15 +132,6 @@ func (p *Platform) Identities() []poclog.Identity {
 		}
 	}
 	return ids
-}
-
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // Identity of Intel's TD quoting enclave, as every QE identity of Intel's has it: who signed it,

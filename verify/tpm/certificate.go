@@ -256,7 +256,7 @@ func parsePlatform(ak *x509.Certificate) (*Platform, error) {
 		return nil, err
 	}
 	parts := strings.Split(place, ":")
-	if len(parts) != 3 || slices.ContainsFunc(parts, func(s string) bool { return !isPlace(s) }) {
+	if len(parts) != 3 || slices.ContainsFunc(parts, func(s string) bool { return !IsPlace(s) }) {
 		return nil, fmt.Errorf("%s%.100s: want provider:region:zone", uriPlace, place)
 	}
 	p.Provider, p.Region, p.Zone = parts[0], parts[1], parts[2]
@@ -317,7 +317,8 @@ func nameOf(c *x509.Certificate, prefix string) (string, error) {
 	return found, nil
 }
 
-func isPlace(s string) bool {
+// IsPlace reports whether s can stand in an entry as the name of a region or zone.
+func IsPlace(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
 			return false

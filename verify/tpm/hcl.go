@@ -64,7 +64,7 @@ func TrimHCL(padded []byte) ([]byte, error) {
 	if err != nil {
 		return nil, verify.Failf(verify.Format, "HCL report: %w", err)
 	}
-	if len(bytes.Trim(padded[n:], "\x00")) > 0 {
+	if !verify.IsZero(padded[n:]) {
 		return nil, verify.Failf(verify.Format, "HCL report: bytes other than zero after its end")
 	}
 	return padded[:n:n], nil

@@ -565,7 +565,7 @@ func TestAKSignsAlone(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if equalKeys(struct{}{}, k.Public()) || equalKeys(k.Public(), struct{}{}) {
+	if EqualKeys(struct{}{}, k.Public()) || EqualKeys(k.Public(), struct{}{}) {
 		t.Error("no key is a key")
 	}
 }

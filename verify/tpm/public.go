@@ -275,7 +275,7 @@ func (p *Public) checkAK(q *Quote, certified crypto.PublicKey) error {
 		return errors.New("no scheme: a restricted key has one")
 	case p.scheme != q.scheme || p.schemeHash != q.hash:
 		return fmt.Errorf("the quote is signed by scheme %#04x with %s, the key's is %#04x with %s", q.scheme, q.hash, p.scheme, p.schemeHash)
-	case !equalKeys(p.key, certified):
+	case !EqualKeys(p.key, certified):
 		return errors.New("the TPMT_PUBLIC is of another key than the certificate")
 	}
 	switch signer := string(q.QualifiedSigner); signer {
@@ -289,7 +289,8 @@ func (p *Public) checkAK(q *Quote, certified crypto.PublicKey) error {
 	return &ParentError{QualifiedSigner: q.QualifiedSigner}
 }
 
-func equalKeys(a, b crypto.PublicKey) bool {
+// EqualKeys reports whether two public keys are the same. Of what is no key it is false.
+func EqualKeys(a, b crypto.PublicKey) bool {
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(b)
 }

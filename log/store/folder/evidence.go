@@ -15,6 +15,7 @@ import (
 
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/durable"
+	"github.com/poclog/poclog/verify"
 )
 
 // Limits of evidence.
@@ -339,13 +340,6 @@ func check(in *io.SectionReader, d poclog.Digest) error {
 // blank reports whether a file is nothing but zeros.
 func blank(in *io.SectionReader) bool {
 	b := make([]byte, in.Size())
-	if _, err := in.ReadAt(b, 0); err != nil {
-		return false
-	}
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	_, err := in.ReadAt(b, 0)
+	return err == nil && verify.IsZero(b)
 }

@@ -16,6 +16,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/gce-tcb-verifier/proto/endorsement"
@@ -38,42 +39,38 @@ var provenanceFrom = time.Date(2024, 8, 2, 0, 0, 0, 0, time.UTC)
 
 // CheckGCE verifies Google's endorsement (VMLaunchEndorsement) under one of the roots, which are
 // named by SHA-256 of their DER, at a time, and that it names an MRTD. The item's chain carries the
-// root's certificate. The result holds from one time to another: those of the certificates.
+// root's certificate. The result holds while the certificates do.
 // Failures are [verify.TEELaunch].
-func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (from, to time.Time, err error) {
-	if from, to, err = checkGCE(item, mrtd, roots, at); err != nil {
+func CheckGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (holds verify.Span, err error) {
+	if holds, err = checkGCE(item, mrtd, roots, at); err != nil {
 		err = verify.Failf(verify.TEELaunch, "launch endorsement: %w", err)
 	}
-	return from, to, err
+	return holds, err
 }
 
-func checkGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (from, to time.Time, err error) {
+func checkGCE(item *poclog.CollateralItem, mrtd []byte, roots chain.Roots, at time.Time) (holds verify.Span, err error) {
 	s, err := parse(item.Body)
 	if err != nil {
-		return from, to, err
+		return holds, err
 	}
 	certs, err := s.chain(item.Chain)
 	if err != nil {
-		return from, to, err
+		return holds, err
 	}
 	if err := chain.Check(certs, roots, at, nil); err != nil {
-		return from, to, err
+		return holds, err
 	}
-	signer, root := certs[0], certs[1]
+	signer := certs[0]
 	if err := signer.CheckSignature(x509.SHA256WithRSAPSS, s.signed, s.signature); err != nil {
-		return from, to, fmt.Errorf("not signed by %q: %w", signer.Subject, err)
+		return holds, fmt.Errorf("not signed by %q: %w", signer.Subject, err)
 	}
 	if s.golden.GetTimestamp().AsTime().After(provenanceFrom) && s.golden.GetClSpec() == 0 && len(s.golden.GetCommit()) == 0 {
-		return from, to, errors.New("it does not say what the firmware was built from")
+		return holds, errors.New("it does not say what the firmware was built from")
 	}
-	from, to = verify.Later(root.NotBefore, signer.NotBefore), verify.Earlier(root.NotAfter, signer.NotAfter)
-	named := s.mrtds()
-	for _, m := range named {
-		if bytes.Equal(m, mrtd) {
-			return from, to, nil
-		}
+	if named := s.mrtds(); !slices.ContainsFunc(named, func(m []byte) bool { return bytes.Equal(m, mrtd) }) {
+		err = fmt.Errorf("it names %d launch measurements, and not MRTD %x", len(named), mrtd)
 	}
-	return from, to, fmt.Errorf("it names %d launch measurements, and not MRTD %x", len(named), mrtd)
+	return chain.Validity(certs...), err
 }
 
 // A statement is what Google signs. Parsing believes nothing of it.
@@ -108,14 +105,8 @@ func (s *statement) chain(beside []byte) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}
-	root, err := chain.ParsePEM(beside)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the root beside it: %w", err)
-	case len(root) != 1:
-		return nil, fmt.Errorf("%d certificates beside it: want the root's", len(root))
-	}
-	return []*x509.Certificate{signer, root[0]}, nil
+	root, err := chain.Root(beside)
+	return []*x509.Certificate{signer, root}, err
 }
 
 // mrtds returns the launch measurements of TDX VMs.

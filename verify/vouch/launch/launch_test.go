@@ -81,7 +81,8 @@ func (v *vector) read() (from, to time.Time, err error) {
 	if err != nil {
 		return from, to, err
 	}
-	return launch.CheckGCE(&poclog.CollateralItem{Kind: poclog.LaunchEndorsement, Chain: []byte(v.Chain), Body: body}, m, chain.Roots{root: true}, when)
+	holds, err := launch.CheckGCE(&poclog.CollateralItem{Kind: poclog.LaunchEndorsement, Chain: []byte(v.Chain), Body: body}, m, chain.Roots{root: true}, when)
+	return holds.Issued, holds.Until, err
 }
 
 // reframed takes a statement apart and puts it together again.
@@ -278,7 +279,7 @@ func TestEveryByteOfAStatementCounts(t *testing.T) {
 	for i := range good.Body {
 		it := good
 		it.Body = flip(good.Body, i)
-		if _, _, err := launch.CheckGCE(&it, mrtd[:], roots, at); err == nil {
+		if _, err := launch.CheckGCE(&it, mrtd[:], roots, at); err == nil {
 			t.Errorf("byte %d changed: accepted", i)
 		}
 	}
@@ -293,7 +294,7 @@ func FuzzCheckGCE(f *testing.F) {
 		it.Body = b
 		launch.MRTDs(b)
 		launch.CarriedRoot(b, roots)
-		if _, _, err := launch.CheckGCE(&it, mrtd[:], roots, at); err == nil && !bytes.Contains(b, goldenOf(t, good.Body)) {
+		if _, err := launch.CheckGCE(&it, mrtd[:], roots, at); err == nil && !bytes.Contains(b, goldenOf(t, good.Body)) {
 			t.Errorf("%x is accepted", b)
 		}
 	})

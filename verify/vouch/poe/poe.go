@@ -194,9 +194,10 @@ func (e *Endorsement) x5chain(b cbor.RawMessage) error {
 // A Signed is an endorsement whose signature was verified, with who signed it and when that holds.
 type Signed struct {
 	*Endorsement
-	Root     poclog.Digest // SHA-256 of the root certificate
-	Signer   string        // subject of the signing certificate
-	From, To time.Time     // in which endorsement and certificates are all valid, both included
+	Root   poclog.Digest // SHA-256 of the root certificate
+	Signer string        // subject of the signing certificate
+
+	verify.Span // in which endorsement and certificates are all valid
 }
 
 // Check verifies an endorsement under one of the roots, which are named by SHA-256 of their DER, at
@@ -225,17 +226,10 @@ func (e *Endorsement) check(root []byte, roots map[[32]byte]bool, at time.Time) 
 	if err := e.verify(certs[0]); err != nil {
 		return nil, err
 	}
-	s := &Signed{Endorsement: e, Root: poclog.Sum(certs[len(certs)-1].Raw), Signer: certs[0].Subject.String(), From: e.NotBefore, To: e.NotAfter}
-	for _, c := range certs {
-		if c.NotBefore.After(s.From) {
-			s.From = c.NotBefore
-		}
-		if c.NotAfter.Before(s.To) {
-			s.To = c.NotAfter
-		}
-	}
-	if at.Before(s.From) || at.After(s.To) {
-		return nil, fmt.Errorf("it is valid from %s to %s, not at %s", verify.Stamp(s.From), verify.Stamp(s.To), verify.Stamp(at))
+	s := &Signed{Endorsement: e, Root: poclog.Sum(certs[len(certs)-1].Raw), Signer: certs[0].Subject.String(),
+		Span: chain.Validity(certs...).And(e.NotBefore, e.NotAfter)}
+	if err := s.Span.Check(at); err != nil {
+		return nil, fmt.Errorf("it is %w", err)
 	}
 	return s, nil
 }
@@ -257,14 +251,8 @@ func (e *Endorsement) certificates(root []byte) ([]*x509.Certificate, error) {
 	if len(root) == 0 {
 		return certs, nil
 	}
-	beside, err := chain.ParsePEM(root)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the root beside it: %w", err)
-	case len(beside) != 1:
-		return nil, fmt.Errorf("%d certificates beside it: want the root's", len(beside))
-	}
-	return append(certs, beside[0]), nil
+	beside, err := chain.Root(root)
+	return append(certs, beside), err
 }
 
 // verify checks the signature: of Sig_structure (RFC 9052, §4.4), by the leaf's key.

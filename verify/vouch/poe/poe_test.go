@@ -75,7 +75,7 @@ func TestEndorsementHoldsWhileItAndItsCertificatesAreValid(t *testing.T) {
 		e, err := poe.Check(&item, roots, c.at)
 		if !c.ok {
 			wantRefused(t, c.at.String(), err, "valid from")
-		} else if err != nil || !e.From.Equal(st.From) || !e.To.Equal(expiry) {
+		} else if err != nil || !e.Issued.Equal(st.From) || !e.Until.Equal(expiry) {
 			t.Errorf("at %s: %v", c.at, err)
 		}
 	}
