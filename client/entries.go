@@ -117,8 +117,8 @@ type bundle struct {
 	err     error
 }
 
-// bundles fetches and hashes entry bundles concurrently, and gives them in order. Cancelling the context ends
-// it.
+// bundles fetches and hashes entry bundles concurrently, and gives them in order. Cancelling the
+// context ends it.
 func (c *Client) bundles(ctx context.Context, size, first, last uint64) <-chan chan bundle {
 	out := make(chan chan bundle, prefetch)
 	go func() {

@@ -77,8 +77,8 @@ func (c *Client) hashTile(ctx context.Context, level uint, index uint64, w int) 
 
 const maxEntryBundle = tileWidth * (2 + poclog.MaxEntry)
 
-// entryBundle fetches the first w entries of a bundle, which are parts of its file. They are not yet
-// authenticated.
+// entryBundle fetches the first w entries of a bundle, which are parts of its file. They are not
+// yet authenticated.
 func (c *Client) entryBundle(ctx context.Context, index uint64, w int) (file []byte, entries [][]byte, err error) {
 	file, have, err := c.partial(ctx, "entries", index, w, maxEntryBundle)
 	if err != nil {
@@ -186,8 +186,8 @@ func parent(l, r *hash) hash {
 	return sha256.Sum256(b[:])
 }
 
-// leafHashes hashes leaves (RFC 6962 §2.1) with one hash's state: a state for each would cost as much as a short
-// leaf.
+// leafHashes hashes leaves (RFC 6962 §2.1) with one hash's state: a state for each would cost as
+// much as a short leaf.
 func leafHashes(leaves [][]byte) []hash {
 	out, prefix, h := make([]hash, len(leaves)), []byte{rfc6962.RFC6962LeafHashPrefix}, sha256.New()
 	for i, leaf := range leaves {

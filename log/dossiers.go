@@ -85,8 +85,8 @@ func (s *Service) getDossier(w http.ResponseWriter, r *http.Request) error {
 // shortly is how long others may keep what changes with the index.
 const shortly = "public, max-age=10"
 
-// sendBuilt sends an answer that was built in memory: whoever reads it slowly holds memory, of which
-// an address has its share, and no place for building.
+// sendBuilt sends an answer that was built in memory: whoever reads it slowly holds memory, of
+// which an address has its share, and no place for building.
 func (s *Service) sendBuilt(w http.ResponseWriter, r *http.Request, mediaType, cache string, file []byte, built func()) error {
 	if err := httpd.Hold(r.Context(), int64(len(file))); err != nil {
 		return err

@@ -20,8 +20,8 @@ const (
 )
 
 // sharedDuplicates are what all front ends of a log know, in its store. Whichever comes first reads
-// new entries for all. A claim keeps two front ends from appending the same evidence at one time: one
-// waits for the other's entry.
+// new entries for all. A claim keeps two front ends from appending the same evidence at one time:
+// one waits for the other's entry.
 type sharedDuplicates struct {
 	known   store.Known
 	reader  *duplicatesDB // reads entries; it has no database
@@ -122,8 +122,8 @@ func (d *sharedDuplicates) lookup(ctx context.Context, key store.Key) (k store.K
 	return k, ok, err
 }
 
-// claim waits while another front end has the evidence on its way: its entry may be the answer. What
-// was settled between a look and the claim shows with the claim.
+// claim waits while another front end has the evidence on its way: its entry may be the answer.
+// What was settled between a look and the claim shows with the claim.
 func (d *sharedDuplicates) claim(ctx context.Context, e *poclog.Entry) (uint64, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()

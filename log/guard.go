@@ -218,8 +218,8 @@ func (g *guard) swap(ctx context.Context, next tlogpolicy.Checkpoint, msg []byte
 	return nil
 }
 
-// load reads the register. If it is another's, it must be so: of a folder locks keep others out, and
-// on file systems where they do not, this does. What processes share never goes back.
+// load reads the register. If it is another's, it must be so: of a folder locks keep others out,
+// and on file systems where they do not, this does. What processes share never goes back.
 func (g *guard) load(ctx context.Context) (version string, err error) {
 	b, version, err := g.register.Load(ctx)
 	if err != nil {

@@ -25,10 +25,10 @@ import (
 // copies is how many objects are written at a time.
 const copies = 16
 
-// Move takes a stopped log from its folder into a database and S3, which must be new. First it marks
-// the folder's guard as moved, so that no copy of the folder is served again. Then it copies, proves
-// the copy whole, makes the new guard, and writes store.json. If it is stopped at any moment, the
-// same call goes on. Say, if set, is told what is done.
+// Move takes a stopped log from its folder into a database and S3, which must be new. First it
+// marks the folder's guard as moved, so that no copy of the folder is served again. Then it copies,
+// proves the copy whole, makes the new guard, and writes store.json. If it is stopped at any
+// moment, the same call goes on. Say, if set, is told what is done.
 func Move(ctx context.Context, dir, guard string, to *mysqls3.Config, say func(string)) error {
 	file, err := to.Marshal()
 	if err != nil {
@@ -179,8 +179,8 @@ func (m *move) copyTiles(ctx context.Context, size uint64) error {
 	})
 }
 
-// copyEvidence copies what has the digest that it was kept under. What has not is damaged, and stays
-// behind: the proof says whether an entry lacks it.
+// copyEvidence copies what has the digest that it was kept under. What has not is damaged, and
+// stays behind: the proof says whether an entry lacks it.
 func (m *move) copyEvidence(ctx context.Context) error {
 	return group(ctx, func(g *errgroup.Group, ctx context.Context) error {
 		return folder.EachEvidence(ctx, m.dir, func(b []byte) error {
@@ -207,8 +207,8 @@ func (m *move) publish(ctx context.Context) error {
 	return m.to.Publish(ctx, signed)
 }
 
-// whole recomputes the tree from the copy's tiles and from its entries, and looks for the evidence of
-// each entry. What a law withholds may be gone.
+// whole recomputes the tree from the copy's tiles and from its entries, and looks for the evidence
+// of each entry. What a law withholds may be gone.
 func (m *move) whole(ctx context.Context, state store.TreeState) error {
 	copied := store.Reader{Tiles: m.to.Tiles}
 	root, err := rootOf(ctx, state.Size, copied)

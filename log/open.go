@@ -37,8 +37,8 @@ func openStore(ctx context.Context, dir string, o folder.Options) (*store.Store,
 	return mysqls3.Open(ctx, c, filepath.Join(dir, fileLock))
 }
 
-// inTurn runs a function in its turn among all front ends. It is given the number of the next entry:
-// those below it may be on their way into the tree.
+// inTurn runs a function in its turn among all front ends. It is given the number of the next
+// entry: those below it may be on their way into the tree.
 func (s *Service) inTurn(ctx context.Context, name string, do func(next uint64) error) error {
 	release, next, err := s.store.Turn(ctx, name)
 	if err != nil {

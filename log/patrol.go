@@ -145,8 +145,8 @@ func filesOf(leaf poclog.Leaf) []namedFile {
 	return slices.DeleteFunc(all, func(f namedFile) bool { return f.blob == poclog.Blob{} })
 }
 
-// restore stores again what an entry's evidence lost, where a submission brings it. What is withheld
-// stays lost.
+// restore stores again what an entry's evidence lost, where a submission brings it. What is
+// withheld stays lost.
 func (s *Service) restore(ctx context.Context, leaf poclog.Leaf, sent ...[]byte) {
 	withheld, err := s.withheld()
 	if err != nil {

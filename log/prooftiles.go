@@ -47,8 +47,8 @@ func newProofTiles(read client.TileFetcherFunc) *proofTiles {
 	return &proofTiles{read: read, tiles: make(map[tileKey]*proofTile)}
 }
 
-// inclusion proves a leaf to be the one of a number in a checkpoint's tree. The proof is checked: if
-// it fails, tiles are read once more.
+// inclusion proves a leaf to be the one of a number in a checkpoint's tree. The proof is checked:
+// if it fails, tiles are read once more.
 func (t *proofTiles) inclusion(ctx context.Context, leaf []byte, number uint64, cp tlogpolicy.Checkpoint) ([][sha256.Size]byte, error) {
 	hash := leafHash(leaf)
 	for again := false; ; again = true {

@@ -16,9 +16,10 @@ import (
 	"github.com/poclog/poclog/verify/tlogpolicy"
 )
 
-// Recover rebuilds the tables of a log whose database lost commits, such as by a restored backup, from
-// its tiles: up to the size that was signed last, or further where tiles and entries agree. What lies
-// beyond that was never signed, and is removed. It returns the size of the tree. No front end may run.
+// Recover rebuilds the tables of a log whose database lost commits, such as by a restored backup,
+// from its tiles: up to the size that was signed last, or further where tiles and entries agree.
+// What lies beyond that was never signed, and is removed. It returns the size of the tree. No front
+// end may run.
 func Recover(ctx context.Context, dir string) (size uint64, err error) {
 	defer func() {
 		if err != nil {
@@ -95,7 +96,8 @@ func largest(ctx context.Context, t *mysqls3.Target, last tlogpolicy.Checkpoint)
 	return state, nil
 }
 
-// holds computes a tree from its entries, and at the size that was signed last compares it with that.
+// holds computes a tree from its entries, and at the size that was signed last compares it with
+// that.
 func holds(ctx context.Context, tiles store.Reader, last tlogpolicy.Checkpoint, state store.TreeState) error {
 	r, err := rangeOf(ctx, 0, tiles)
 	if err != nil {

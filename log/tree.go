@@ -67,15 +67,16 @@ func (t *tree) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// appender returns what adds a leaf, or nil while the tree cannot be written, and what is closed when
-// the leaves that are queued are given up.
+// appender returns what adds a leaf, or nil while the tree cannot be written, and what is closed
+// when the leaves that are queued are given up.
 func (t *tree) appender() (add tessera.AddFn, gone <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.add, t.gone
 }
 
-// abandon gives up a tree that is open for writing, with what it has queued. It can be opened again.
+// abandon gives up a tree that is open for writing, with what it has queued. It can be opened
+// again.
 func (t *tree) abandon() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/poclog/poclog/log/store/folder"
 )
 
-// Erase overwrites the evidence that withheld.txt lists, in a folder that is not served, and returns
-// how many copies there were. An empty guard is GuardPath. The entries stay.
+// Erase overwrites the evidence that withheld.txt lists, in a folder that is not served, and
+// returns how many copies there were. An empty guard is GuardPath. The entries stay.
 func Erase(ctx context.Context, dir, guard string) (n int, err error) {
 	defer func() {
 		if err != nil {

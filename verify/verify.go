@@ -153,7 +153,8 @@ func Checks() []Check { return slices.Clone(checks) }
 
 // An Error is a failed check, step or demand: what was presented is refused, and this is why. It is
 // never an error of the caller's own files or network. So [tlogpolicy] does not return it: logs and
-// auditors open their own checkpoints with it, and a damaged one must not refuse anybody's evidence.
+// auditors open their own checkpoints with it, and a damaged one must not refuse anybody's
+// evidence.
 //
 // [tlogpolicy]: https://pkg.go.dev/github.com/poclog/poclog/verify/tlogpolicy
 type Error struct {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// AddCosignatures appends signature lines (https://c2sp.org/signed-note) to a checkpoint. Of each key
-// the first line stays.
+// AddCosignatures appends signature lines (https://c2sp.org/signed-note) to a checkpoint. Of each
+// key the first line stays.
 func AddCosignatures(signed []byte, lines ...[]byte) []byte {
 	out := slices.Clip(signed)
 	_, have, _ := bytes.Cut(signed, []byte("\n\n"))

@@ -2,8 +2,8 @@
 //
 // A [Store] has four parts: the tree's tiles, the evidence, the register of the last signed
 // checkpoint (the guard), and the checkpoints that receipts and dossiers need again. Package folder
-// keeps them in a folder, for one process; package mysqls3 in a database and in S3, for any number of
-// processes. What each part promises stands at its interface.
+// keeps them in a folder, for one process; package mysqls3 in a database and in S3, for any number
+// of processes. What each part promises stands at its interface.
 package store
 
 import (
@@ -45,8 +45,8 @@ type Store struct {
 	// entry: the caller waits until the tree has those below it. A turn ends with release, or once its
 	// process is dead and what it had queued has a number or never gets one.
 	Turn func(ctx context.Context, name string) (release func(), next uint64, err error)
-	// Cosign adds others' cosignature lines to the published checkpoint, as long as it is of the tree of
-	// the one that was cosigned. Nil: one process serves the log, and adds them itself.
+	// Cosign adds others' cosignature lines to the published checkpoint, as long as it is of the tree
+	// of the one that was cosigned. Nil: one process serves the log, and adds them itself.
 	Cosign func(ctx context.Context, cosigned []byte, lines [][]byte) error
 	// Prepare makes the store ready to be written to. It can be called again.
 	Prepare func() error
@@ -129,9 +129,9 @@ type KnownEntry struct {
 	Proved uint32 // a set
 }
 
-// Answers reports whether the entry is the answer to evidence that proves a set: unless the evidence
-// proves all that the entry proved and more. Whoever submits first a part of another's evidence,
-// without its challenge or its collateral, must not keep the whole out.
+// Answers reports whether the entry is the answer to evidence that proves a set: unless the
+// evidence proves all that the entry proved and more. Whoever submits first a part of another's
+// evidence, without its challenge or its collateral, must not keep the whole out.
 func (k KnownEntry) Answers(set uint32) bool { return set == k.Proved || set&k.Proved != k.Proved }
 
 // Or returns which of two entries answers for evidence: the first, unless the second proves all of
@@ -158,9 +158,9 @@ type Known interface {
 	// Find returns the entry that answers for a key.
 	Find(ctx context.Context, key Key) (e KnownEntry, ok bool, err error)
 	// Claim says that evidence is about to be appended, and returns the entry that answers for its key
-	// then: the claim is made in any case. It is ErrClaimed while there is a claim already. A claim ends
-	// with Settle, with Release, or some time after its process died: once all that had a number by then
-	// is known.
+	// then: the claim is made in any case. It is ErrClaimed while there is a claim already. A claim
+	// ends with Settle, with Release, or some time after its process died: once all that had a number
+	// by then is known.
 	Claim(ctx context.Context, key Key) (e KnownEntry, ok bool, err error)
 	// Release ends a claim of this process.
 	Release(ctx context.Context, key Key) error

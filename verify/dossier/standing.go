@@ -86,9 +86,9 @@ func (k *checking) stand(now time.Time) {
 	}
 }
 
-// explained lists the changes of place of an identity that a registrar announced, by the proofs that
-// the rules compare. The first at the target was made after a known time, and those at the source
-// before one.
+// explained lists the changes of place of an identity that a registrar announced, by the proofs
+// that the rules compare. The first at the target was made after a known time, and those at the
+// source before one.
 func (a *Answer) explained(id poclog.Identity, s *registry.Standing) (list []Explained) {
 	for _, m := range s.Announced() {
 		var moved, last time.Time

@@ -72,7 +72,8 @@ func (k *checking) moment(c *poclog.DossierCheckpoint) (moment, error) {
 	return m, nil
 }
 
-// consistent is an error for a tree that is larger than the head's. An empty one is of every history.
+// consistent is an error for a tree that is larger than the head's. An empty one is of every
+// history.
 func consistent(older tlogpolicy.Checkpoint, head *receipt.Verdict, hashes [][sha256.Size]byte) error {
 	return proof.VerifyConsistency(rfc6962.DefaultHasher, older.Size, head.Size, verify.HashSlices(hashes), older.Root[:], head.Root[:])
 }

@@ -86,8 +86,8 @@ func Names(leaf []byte) ([]string, error) {
 	return NamesOf(l), nil
 }
 
-// NamesAbout returns the names under which an index may have an identity, in order: as it is proven,
-// as it is claimed without proof, and what registrars stated of it. A quote has none.
+// NamesAbout returns the names under which an index may have an identity, in order: as it is
+// proven, as it is claimed without proof, and what registrars stated of it. A quote has none.
 func NamesAbout(id poclog.Identity) []string {
 	if id.Kind() == poclog.QuoteKind {
 		return nil

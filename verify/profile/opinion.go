@@ -37,8 +37,8 @@ func (k *Known) SecondOpinion(bundle *poclog.Bundle, at time.Time) error {
 	return nil
 }
 
-// teeOf parses what the TEE and its maker signed, but not certificates of which there was an opinion
-// before: what they say does not depend on the time.
+// teeOf parses what the TEE and its maker signed, but not certificates of which there was an
+// opinion before: what they say does not depend on the time.
 func (k *Known) teeOf(b *poclog.Bundle, at time.Time) (*subject, error) {
 	if _, err := Of(b); err != nil {
 		return nil, err

@@ -107,8 +107,8 @@ func (s *evidence) there(ctx context.Context, blob poclog.Blob, b []byte) (at pl
 	return at, err == nil && bytes.Equal(have, b), nil
 }
 
-// append has a file written with those of others, and waits until it is durable. If it is in another
-// place than the bad one by now, it is.
+// append has a file written with those of others, and waits until it is durable. If it is in
+// another place than the bad one by now, it is.
 func (s *evidence) append(d poclog.Digest, b []byte, bad place) error {
 	if len(b) > maxFile {
 		return fmt.Errorf("a file of %d bytes: want at most %d", len(b), maxFile)

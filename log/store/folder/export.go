@@ -116,8 +116,8 @@ func (s segment) erase(ctx context.Context, dir string, list map[poclog.Digest]b
 	return n, errors.Join(err, f.Sync(), f.Close())
 }
 
-// EachCheckpoint calls a function with every kept checkpoint of a log's folder, ascending by size and
-// time.
+// EachCheckpoint calls a function with every kept checkpoint of a log's folder, ascending by size
+// and time.
 func EachCheckpoint(ctx context.Context, dir string, f func(size uint64, seen time.Time, signed []byte, indexed bool) error) error {
 	c := &checkpoints{path: filepath.Join(dir, dirState, "checkpoints.db")}
 	db, err := c.open()

@@ -6,9 +6,9 @@
 //	state/evidence.db   where in the segments each file is: derived from them
 //	lock                held while the log is served
 //
-// The guard is a file beside the folder. TestPowerLossLosesNoEvidence, TestKilledProcessLosesNoEvidence,
-// and TestKilledLogLosesNoReceipt and TestRestoredDirectoryRefusesToStart of package log are the
-// evidence.
+// The guard is a file beside the folder. TestPowerLossLosesNoEvidence,
+// TestKilledProcessLosesNoEvidence, and TestKilledLogLosesNoReceipt and
+// TestRestoredDirectoryRefusesToStart of package log are the evidence.
 package folder
 
 import (

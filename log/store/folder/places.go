@@ -155,8 +155,8 @@ func (p *places) use(db *sqlite.DB) error {
 	return nil
 }
 
-// readEnds returns up to where a database has the segments. Some may be gone by now, or be shorter in
-// a copy: what is not in its place is written anew when it is put.
+// readEnds returns up to where a database has the segments. Some may be gone by now, or be shorter
+// in a copy: what is not in its place is written anew when it is put.
 func readEnds(db *sqlite.DB) (map[string]int64, error) {
 	ends := make(map[string]int64)
 	err := sqlite.Each(context.Background(), db.Read, `SELECT name, end FROM segments`, nil, func(rows *sql.Rows) error {

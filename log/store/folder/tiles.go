@@ -21,8 +21,8 @@ import (
 	"github.com/poclog/poclog/log/store"
 )
 
-// tiles are a tree in a folder. It is read from its files, whether it can be written or not: writing
-// needs Tessera, and Tessera needs a disk that can be written to.
+// tiles are a tree in a folder. It is read from its files, whether it can be written or not:
+// writing needs Tessera, and Tessera needs a disk that can be written to.
 type tiles struct {
 	root     string
 	interval time.Duration

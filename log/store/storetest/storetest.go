@@ -1,4 +1,5 @@
-// Package storetest is the conformance test of stores: what a log relies on, with a table of faults.
+// Package storetest is the conformance test of stores: what a log relies on, with a table of
+// faults.
 package storetest
 
 import (

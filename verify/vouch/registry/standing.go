@@ -140,9 +140,10 @@ type Standing struct {
 	history *History
 }
 
-// Of returns what each registrar of the list says of a subject, in the tree of a size and at a time,
-// ascending by name. Registrars who said nothing that counts are left out. Statements of others, for
-// another log, of another subject, with too few signatures or out of order count for nothing.
+// Of returns what each registrar of the list says of a subject, in the tree of a size and at a
+// time, ascending by name. Registrars who said nothing that counts are left out. Statements of
+// others, for another log, of another subject, with too few signatures or out of order count for
+// nothing.
 func (r *Registrars) Of(list []Stated, origin string, subject poclog.Identity, size uint64, now time.Time) []Standing {
 	var out []Standing
 	for _, name := range r.Names() {
@@ -210,8 +211,9 @@ func (h *History) standing(name string, now time.Time) Standing {
 }
 
 // Objects is why the registrar objects to a proof that was made before a time (zero: nobody says
-// before when), or nil: it investigates the subject, or it revoked its newest endorsement, or the one
-// that was in force, and the proof was not certainly made before. A registrar that never endorsed the subject may freeze, too.
+// before when), or nil: it investigates the subject, or it revoked its newest endorsement, or the
+// one that was in force, and the proof was not certainly made before. A registrar that never
+// endorsed the subject may freeze, too.
 func (s *Standing) Objects(t2, now time.Time) error {
 	if s.Frozen != nil {
 		return fmt.Errorf("%s: under investigation until %s", s.Registrar, verify.Stamp(*s.Frozen))
@@ -238,9 +240,9 @@ func (e *endorsement) stillGood(registrar string, t2 time.Time) error {
 	return nil
 }
 
-// Vouches reports whether the registrar vouches at a level or above for a proof that was made before
-// a time; zero: nobody says before when. The error says why not. A proof whose time is unknown is
-// held to now.
+// Vouches reports whether the registrar vouches at a level or above for a proof that was made
+// before a time; zero: nobody says before when. The error says why not. A proof whose time is
+// unknown is held to now.
 func (s *Standing) Vouches(level uint32, t2, now time.Time) error {
 	if err := s.Objects(t2, now); err != nil {
 		return err
@@ -292,8 +294,8 @@ func (s *Standing) Announced() (list []*poclog.Statement) {
 }
 
 // Explains returns the announced move that explains why a machine left one place for another at a
-// time, or nil. It was certainly logged before its window, the registrar endorses the machine now, and no
-// proof at the old place is later than the window's begin. It changes no rule.
+// time, or nil. It was certainly logged before its window, the registrar endorses the machine now,
+// and no proof at the old place is later than the window's begin. It changes no rule.
 func (s *Standing) Explains(source, target poclog.StatedPlace, moved, lastAtSource time.Time) *poclog.Statement {
 	if !s.Endorsed {
 		return nil
@@ -306,8 +308,8 @@ func (s *Standing) Explains(source, target poclog.StatedPlace, moved, lastAtSour
 	return nil
 }
 
-// heldAt is the time at which a proof is held to what a registrar says: by which it was made, or now
-// if nobody says so (zero).
+// heldAt is the time at which a proof is held to what a registrar says: by which it was made, or
+// now if nobody says so (zero).
 func heldAt(t2, now time.Time) time.Time {
 	if t2.IsZero() {
 		return now
