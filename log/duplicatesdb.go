@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/transparency-dev/merkle/rfc6962"
-
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/log/store"
@@ -132,7 +130,7 @@ func (d *duplicatesDB) isOf(ctx context.Context, next uint64, last []byte) error
 		return fmt.Errorf("%d entries of a tree of %d: %w", next, size, errOtherEntries)
 	}
 	leaves, err := d.entries(ctx, next-1, 1)
-	if err == nil && !bytes.Equal(last, rfc6962.DefaultHasher.HashLeaf(leaves[0])) {
+	if err == nil && !bytes.Equal(last, leafHash(leaves[0])) {
 		err = fmt.Errorf("entry %d is another: %w", next-1, errOtherEntries)
 	}
 	return err

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/transparency-dev/merkle/rfc6962"
-
 	"github.com/poclog/poclog"
 	"github.com/poclog/poclog/internal/pause"
 	"github.com/poclog/poclog/internal/sqlite"
@@ -128,7 +126,7 @@ func (d *duplicatesDB) batch(ctx context.Context, from, n uint64) (*batch, error
 			}
 			b.next++
 		}
-		b.last = rfc6962.DefaultHasher.HashLeaf(leaves[len(leaves)-1])
+		b.last = leafHash(leaves[len(leaves)-1])
 	}
 	slices.SortStableFunc(b.keys, func(x, y store.KnownRow) int { return bytes.Compare(x.Key[:], y.Key[:]) })
 	return b, nil

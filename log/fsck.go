@@ -12,8 +12,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/transparency-dev/merkle/compact"
-	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api/layout"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
@@ -132,7 +130,7 @@ func Fsck(ctx context.Context, src Source, policy *tlogpolicy.Policy, appraise A
 	if err := checkTree(ctx, src.Tiles, policy, cp.Origin); err != nil {
 		return nil, err
 	}
-	f := &checker{src: src, appraise: appraise, registrars: new(registry.Registrars), stated: make(map[lineKey]*registry.History), report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
+	f := &checker{src: src, appraise: appraise, registrars: new(registry.Registrars), stated: make(map[registry.Line]*registry.History), report: &Report{V: 1, Origin: cp.Origin, Size: cp.Size}}
 	closeIndex, err := f.openIndex()
 	if err != nil {
 		return nil, err
@@ -175,7 +173,7 @@ func checkTree(ctx context.Context, tiles fsck.Fetcher, policy *tlogpolicy.Polic
 		hasher := func(bundle []byte) ([][]byte, error) {
 			entries, err := unbundle(bundle)
 			for i := range entries {
-				entries[i] = rfc6962.DefaultHasher.HashLeaf(entries[i])
+				entries[i] = leafHash(entries[i])
 			}
 			return entries, err
 		}
@@ -195,15 +193,18 @@ type checker struct {
 	policy   poclog.Blob   // in force: that of the newest config entry
 	index    *indexmap.Map // of the entries so far; nil once an index entry was wrong
 
-	registrars *registry.Registrars          // of the policy in force
-	stated     map[lineKey]*registry.History // of the entries so far
-	known      *duplicatesCheck              // nil: there is none to check
+	registrars *registry.Registrars                // of the policy in force
+	stated     map[registry.Line]*registry.History // of the entries so far
+	known      *duplicatesCheck                    // nil: there is none to check
 }
 
 // run reads bundle after bundle, and judges the entries of each concurrently. It returns the root
 // of what it judged: a log that is read over the network may have shown other entries before.
 func (f *checker) run(ctx context.Context, size uint64, progress func(done, total uint64)) ([]byte, error) {
-	tree := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
+	tree, err := rangeOf(ctx, 0, f.src.Tiles)
+	if err != nil {
+		return nil, err
+	}
 	sized := func(context.Context) (uint64, error) { return size, nil }
 	for b, err := range client.EntryBundles(ctx, 4, sized, f.src.Tiles.ReadEntryBundle, 0, size) {
 		if err != nil {
@@ -220,7 +221,7 @@ func (f *checker) run(ctx context.Context, size uint64, progress func(done, tota
 		// A bundle that was filled since the checkpoint has entries that it does not cover.
 		entries = entries[:min(uint64(len(entries)), size-first)]
 		for _, e := range entries {
-			if err := tree.Append(rfc6962.DefaultHasher.HashLeaf(e), nil); err != nil {
+			if err := tree.Append(leafHash(e), nil); err != nil {
 				return nil, fmt.Errorf("read entries: %w", err)
 			}
 		}
@@ -349,10 +350,10 @@ func (f *checker) config(ctx context.Context) string {
 // nothing.
 func (f *checker) statement(ctx context.Context, e *poclog.StatementEntry) string {
 	s := &e.Envelope.Statement
-	h := f.stated[keyOfLine(s)]
+	h := f.stated[registry.LineOf(s)]
 	if h == nil {
 		h = new(registry.History)
-		f.stated[keyOfLine(s)] = h
+		f.stated[registry.LineOf(s)] = h
 	}
 	if err := f.registrars.CheckEntry(e, f.policy, f.report.Origin, h); err != nil {
 		return err.Error()

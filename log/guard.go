@@ -128,6 +128,34 @@ func rangeOf(ctx context.Context, n uint64, tree treeReader) (*compact.Range, er
 	return factory.NewRange(0, n, nodes)
 }
 
+// rehash makes the range of the leaves below a size from the entries, and calls each after
+// every leaf.
+func rehash(ctx context.Context, size uint64, tree store.Reader, each func(r *compact.Range, leaf []byte) error) (*compact.Range, error) {
+	r, err := rangeOf(ctx, 0, tree)
+	if err != nil {
+		return nil, err
+	}
+	sized := func(context.Context) (uint64, error) { return size, nil }
+	for e, err := range client.Entries(client.EntryBundles(ctx, 8, sized, tree.ReadEntryBundle, 0, size), unbundle) {
+		if err == nil && e.Index >= size {
+			break
+		}
+		if err == nil {
+			err = r.Append(leafHash(e.Entry), nil)
+		}
+		if err == nil {
+			err = each(r, e.Entry)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if r.End() != size {
+		return nil, fmt.Errorf("%d entries are there: want %d", r.End(), size)
+	}
+	return r, nil
+}
+
 // rootOf computes the root of the first n leaves from the tiles.
 func rootOf(ctx context.Context, n uint64, tree treeReader) ([]byte, error) {
 	r, err := rangeOf(ctx, n, tree)
@@ -305,7 +333,7 @@ func (g *guard) written(ctx context.Context, next tlogpolicy.Checkpoint) error {
 			return fmt.Errorf("entry bundle %d has %d entries: want %d", i, len(bundle.Entries), want)
 		}
 		for _, e := range bundle.Entries[have:want] {
-			if err := r.Append(rfc6962.DefaultHasher.HashLeaf(e), nil); err != nil {
+			if err := r.Append(leafHash(e), nil); err != nil {
 				return fmt.Errorf("compute the root at size %d: %w", next.Size, err)
 			}
 		}

@@ -16,8 +16,8 @@ import (
 // A line whose statements the index does not know whole stays: its history could not be read again.
 // So does one that somebody uses.
 func TestOnlyLinesThatTheIndexKnowsAreForgotten(t *testing.T) {
-	key := func(name string) lineKey { return lineKey{registrar: name} }
-	x := &statements{lines: map[lineKey]*line{
+	key := func(name string) registry.Line { return registry.Line{Registrar: name} }
+	x := &statements{lines: map[registry.Line]*line{
 		key("known"):           {history: new(registry.History), newest: 6},
 		key("next"):            {history: new(registry.History), newest: 7},
 		key("later"):           {history: new(registry.History), newest: 9},
@@ -29,7 +29,7 @@ func TestOnlyLinesThatTheIndexKnowsAreForgotten(t *testing.T) {
 	x.forget(7)
 	var left []string
 	for key := range maps.Keys(x.lines) {
-		left = append(left, key.registrar)
+		left = append(left, key.Registrar)
 	}
 	slices.Sort(left)
 	if want := []string{"later", "next", "used", "used, and later", "used, not read"}; !slices.Equal(left, want) {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/transparency-dev/tessera/client"
+	"github.com/transparency-dev/merkle/compact"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/poclog/poclog"
@@ -222,26 +222,14 @@ func (m *move) whole(ctx context.Context, state store.TreeState) error {
 	if err != nil {
 		return err
 	}
-	r, err := rangeOf(ctx, 0, copied)
-	if err != nil {
-		return err
-	}
-	sized := func(context.Context) (uint64, error) { return state.Size, nil }
 	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(copies)
-	for e, err := range client.Entries(client.EntryBundles(ctx, 8, sized, copied.ReadEntryBundle, 0, state.Size), unbundle) {
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		if e.Index >= state.Size {
-			break
-		}
-		if err := r.Append(leafHash(e.Entry), nil); err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		g.Go(func() error { return m.has(each, list, e.Index, e.Entry) })
-	}
-	if err := g.Wait(); err != nil {
+	r, err := rehash(ctx, state.Size, copied, func(r *compact.Range, leaf []byte) error {
+		number := r.End() - 1
+		g.Go(func() error { return m.has(each, list, number, leaf) })
+		return nil
+	})
+	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
 	if root, err = rootOfRange(r); err != nil {
@@ -259,12 +247,12 @@ func (m *move) has(ctx context.Context, withheld map[poclog.Digest]bool, number 
 		return fmt.Errorf("entry %d: %w", number, err)
 	}
 	for _, f := range filesOf(l) {
-		has, err := m.to.Evidence.Has(ctx, f.blob)
+		has, err := m.to.Evidence.Has(ctx, f.Blob)
 		if err != nil {
 			return err
 		}
-		if !has && !withheld[f.blob.SHA256] {
-			return fmt.Errorf("entry %d: its %s %s is not in the copy: submit the same bundle to the log before it is moved, or withhold it", number, f.what, f.blob.SHA256)
+		if !has && !withheld[f.SHA256] {
+			return fmt.Errorf("entry %d: its %s %s is not in the copy: submit the same bundle to the log before it is moved, or withhold it", number, f.What, f.SHA256)
 		}
 	}
 	return nil

@@ -182,16 +182,10 @@ type entryBody struct {
 	After   uint64 // 0: it is the last
 	Kind    string
 	Proven  string
-	Files   []fileRow
+	Files   []namedFile
 	LeafSum string
 	Receipt string
 	Raw     string
-}
-
-// A fileRow is what an entry names, and the log keeps.
-type fileRow struct {
-	What string
-	poclog.Blob
 }
 
 // numberAsked reads which published entry is asked for.
@@ -261,30 +255,16 @@ func (s *Service) entryBody(r *http.Request) (b *entryBody, err error) {
 	if b.Leaf, err = poclog.ParseLeaf(leaf); err != nil {
 		return nil, err
 	}
-	add := func(what string, blob poclog.Blob) {
-		if blob != (poclog.Blob{}) {
-			b.Files = append(b.Files, fileRow{what, blob})
-		}
-	}
+	b.Files = filesOf(b.Leaf)
 	switch {
 	case b.Proof != nil:
-		e := &b.Proof.Evidence
+		b.Files = append(b.Files, namedFile{"policy", b.Proof.Evidence.Policy})
 		b.Kind, b.Proven, b.Receipt = "a proof", placeText(b.Proof.ProvenPlace()), fmt.Sprintf("/receipt?n=%d", number)
-		add("bundle", e.Bundle)
-		add("envelope", e.Envelope)
-		add("collateral", e.Collateral)
-		add("policy", e.Policy)
 	case b.Statement != nil:
 		b.Kind = "a statement"
-		for _, d := range b.Statement.Envelope.Statement.Documents {
-			if d.URL == "" {
-				add("document", poclog.Blob{SHA256: d.SHA256, Size: d.Size})
-			}
-		}
-		add("policy", b.Statement.Policy)
+		b.Files = append(b.Files, namedFile{"policy", b.Statement.Policy})
 	case b.Config != nil:
 		b.Kind = "a change of policy or software"
-		add("policy", b.Config.Policy)
 	case b.Index != nil:
 		b.Kind = "the index"
 	}

@@ -112,20 +112,20 @@ func (s *Service) patrolOnce(ctx context.Context) error {
 // look notes which files of an entry are lost. What is withheld may be gone.
 func (s *Service) look(ctx context.Context, withheld map[poclog.Digest]bool, leaf poclog.Leaf) error {
 	for _, f := range filesOf(leaf) {
-		d := f.blob.SHA256
-		has, err := s.store.Evidence.Has(ctx, f.blob)
+		d := f.SHA256
+		has, err := s.store.Evidence.Has(ctx, f.Blob)
 		if err != nil {
 			return err
 		}
-		s.lost.note(d, f.what, !withheld[d] && (!has || s.lost.has(d) && !s.intact(ctx, d)))
+		s.lost.note(d, f.What, !withheld[d] && (!has || s.lost.has(d) && !s.intact(ctx, d)))
 	}
 	return nil
 }
 
 // A named file is one that an entry names.
 type namedFile struct {
-	what string
-	blob poclog.Blob
+	What string
+	poclog.Blob
 }
 
 func filesOf(leaf poclog.Leaf) []namedFile {
@@ -142,7 +142,7 @@ func filesOf(leaf poclog.Leaf) []namedFile {
 			all = append(all, namedFile{"document", b})
 		}
 	}
-	return slices.DeleteFunc(all, func(f namedFile) bool { return f.blob == poclog.Blob{} })
+	return slices.DeleteFunc(all, func(f namedFile) bool { return f.Blob == poclog.Blob{} })
 }
 
 // restore stores again what an entry's evidence lost, where a submission brings it. What is
@@ -154,16 +154,16 @@ func (s *Service) restore(ctx context.Context, leaf poclog.Leaf, sent ...[]byte)
 	}
 	for _, f := range filesOf(leaf) {
 		for _, file := range sent {
-			if poclog.BlobOf(file) != f.blob || withheld[f.blob.SHA256] || s.intact(ctx, f.blob.SHA256) {
+			if poclog.BlobOf(file) != f.Blob || withheld[f.SHA256] || s.intact(ctx, f.SHA256) {
 				continue
 			}
 			_, err := s.store.Evidence.Put(ctx, file)
-			s.lost.note(f.blob.SHA256, f.what, err != nil)
+			s.lost.note(f.SHA256, f.What, err != nil)
 			if err != nil {
-				s.cfg.Logger.Error("lost evidence was sent again and could not be kept", "file", f.what, "digest", f.blob.SHA256, "error", err)
+				s.cfg.Logger.Error("lost evidence was sent again and could not be kept", "file", f.What, "digest", f.SHA256, "error", err)
 				continue
 			}
-			s.cfg.Logger.Info("lost evidence was sent again and is kept", "file", f.what, "digest", f.blob.SHA256)
+			s.cfg.Logger.Info("lost evidence was sent again and is kept", "file", f.What, "digest", f.SHA256)
 		}
 	}
 }

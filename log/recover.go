@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/transparency-dev/tessera/client"
+	"github.com/transparency-dev/merkle/compact"
 
 	"github.com/poclog/poclog/log/store"
 	"github.com/poclog/poclog/log/store/mysqls3"
@@ -99,36 +99,21 @@ func largest(ctx context.Context, t *mysqls3.Target, last tlogpolicy.Checkpoint)
 // holds computes a tree from its entries, and at the size that was signed last compares it with
 // that.
 func holds(ctx context.Context, tiles store.Reader, last tlogpolicy.Checkpoint, state store.TreeState) error {
-	r, err := rangeOf(ctx, 0, tiles)
-	if err != nil {
-		return err
-	}
-	compare := func(root []byte) error {
+	compare := func(r *compact.Range, root []byte) error {
 		got, err := rootOfRange(r)
 		if err == nil && !bytes.Equal(got, root) {
 			err = fmt.Errorf("the entries have root %x at size %d: want %x", got, r.End(), root)
 		}
 		return err
 	}
-	sized := func(context.Context) (uint64, error) { return state.Size, nil }
-	for e, err := range client.Entries(client.EntryBundles(ctx, 8, sized, tiles.ReadEntryBundle, 0, state.Size), unbundle) {
-		if err != nil {
-			return err
-		}
-		if e.Index >= state.Size {
-			break
-		}
-		if err := r.Append(leafHash(e.Entry), nil); err != nil {
-			return err
-		}
+	r, err := rehash(ctx, state.Size, tiles, func(r *compact.Range, _ []byte) error {
 		if r.End() == last.Size {
-			if err := compare(last.Root[:]); err != nil {
-				return err
-			}
+			return compare(r, last.Root[:])
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if r.End() != state.Size {
-		return fmt.Errorf("%d entries are there: want %d", r.End(), state.Size)
-	}
-	return compare(state.Root)
+	return compare(r, state.Root)
 }

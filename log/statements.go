@@ -31,16 +31,11 @@ type statements struct {
 	budget *httpd.Budget
 
 	mu    sync.Mutex // guards what follows, and the users of lines
-	lines map[lineKey]*line
+	lines map[registry.Line]*line
 	need  uint64 // entries below it may be statements that no line remembers: the index must know them
 
 	doubts uint64 // statements of which it is uncertain whether the tree took them
 	solved uint64 // doubts after which the tree's size was read
-}
-
-type lineKey struct {
-	registrar string
-	subject   poclog.Identity // empty: its commitments
 }
 
 // A line is of one registrar and subject.
@@ -55,10 +50,8 @@ type line struct {
 }
 
 func newStatements(s *Service) *statements {
-	return &statements{svc: s, budget: httpd.NewBudget(float64(s.cfg.Statements)), lines: make(map[lineKey]*line)}
+	return &statements{svc: s, budget: httpd.NewBudget(float64(s.cfg.Statements)), lines: make(map[registry.Line]*line)}
 }
-
-func keyOfLine(s *poclog.Statement) lineKey { return lineKey{s.Registrar, s.Subject} }
 
 // begin tells which entries may hold statements that nobody remembers: those of before the start.
 func (x *statements) begin(size uint64) {
@@ -68,7 +61,7 @@ func (x *statements) begin(size uint64) {
 }
 
 // take waits for a line. The caller gives it back.
-func (x *statements) take(ctx context.Context, key lineKey) (*line, error) {
+func (x *statements) take(ctx context.Context, key registry.Line) (*line, error) {
 	x.mu.Lock()
 	l := x.lines[key]
 	if l == nil {
@@ -90,7 +83,7 @@ func (x *statements) take(ctx context.Context, key lineKey) (*line, error) {
 		return l, nil
 	case <-ctx.Done():
 		x.leave(l)
-		return nil, refuse(kindUnavailable, "another statement of %q on this subject is on its way: %w", key.registrar, context.Cause(ctx))
+		return nil, refuse(kindUnavailable, "another statement of %q on this subject is on its way: %w", key.Registrar, context.Cause(ctx))
 	}
 }
 
@@ -132,7 +125,7 @@ func (x *statements) needed(ctx context.Context) (uint64, error) {
 }
 
 // read makes a line's history from the entries.
-func (x *statements) read(ctx context.Context, key lineKey, l *line) error {
+func (x *statements) read(ctx context.Context, key registry.Line, l *line) error {
 	if l.history != nil {
 		return nil
 	}
@@ -144,9 +137,9 @@ func (x *statements) read(ctx context.Context, key lineKey, l *line) error {
 	if err != nil {
 		return err
 	}
-	name := index.Statements + string(key.subject)
-	if key.subject == "" {
-		name = index.RegistrarName(key.registrar)
+	name := index.Statements + string(key.Subject)
+	if key.Subject == "" {
+		name = index.RegistrarName(key.Registrar)
 	}
 	numbers, err := m.All(name)
 	if err != nil {
@@ -170,7 +163,7 @@ func (x *statements) read(ctx context.Context, key lineKey, l *line) error {
 		if err != nil {
 			return err
 		}
-		if leaf.Statement == nil || keyOfLine(&leaf.Statement.Envelope.Statement) != key {
+		if leaf.Statement == nil || registry.LineOf(&leaf.Statement.Envelope.Statement) != key {
 			continue
 		}
 		digest, err := h.Add(&leaf.Statement.Envelope.Statement, leaf.Statement.Time)
@@ -228,7 +221,7 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 	waiting, cancel := context.WithTimeoutCause(ctx, s.cfg.PublishTimeout, errors.New("it takes too long"))
 	defer cancel()
 	stated := &sub.Envelope.Statement
-	l, err := s.statements.take(waiting, keyOfLine(stated))
+	l, err := s.statements.take(waiting, registry.LineOf(stated))
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +244,7 @@ func (s *Service) state(ctx context.Context, sub *poclog.StatementSubmission) (*
 		l.history = nil
 		s.statements.begin(next)
 	}
-	if err := s.statements.read(waiting, keyOfLine(stated), l); err != nil {
+	if err := s.statements.read(waiting, registry.LineOf(stated), l); err != nil {
 		return nil, refuse(kindUnavailable, "%w", err)
 	}
 	file, err := stated.Marshal()

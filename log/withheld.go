@@ -81,8 +81,8 @@ func (s *Service) publishable(leaf poclog.Leaf) error {
 		return refuse(kindUnavailable, "%w", err)
 	}
 	for _, f := range filesOf(leaf) {
-		if list[f.blob.SHA256] {
-			return refuse(kindWithheld, "%s %s: no new entry may name it", f.what, f.blob.SHA256)
+		if list[f.SHA256] {
+			return refuse(kindWithheld, "%s %s: no new entry may name it", f.What, f.SHA256)
 		}
 	}
 	return nil

@@ -43,9 +43,6 @@ func NewCosigner(name string, key crypto.Signer) (*Cosigner, error) {
 // vkey returns the verifier key, as policies and clients take it.
 func (s *Cosigner) vkey() string { return s.verifier.String() }
 
-// Verifier returns the verifier of this cosigner's signatures.
-func (s *Cosigner) Verifier() *torchwood.CosignatureVerifier { return s.verifier }
-
 // covers reports whether this cosigner's statement can cover the checkpoint. ML-DSA-44 cosignatures
 // do not cover extension lines: signing such a checkpoint would let anybody exchange the lines
 // below the signature.

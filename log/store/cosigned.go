@@ -13,10 +13,10 @@ func AddCosignatures(signed []byte, lines ...[]byte) []byte {
 	_, have, _ := bytes.Cut(signed, []byte("\n\n"))
 	keys := make(map[string]bool)
 	for line := range bytes.Lines(have) {
-		keys[SignatureKey(line)] = true
+		keys[signatureKey(line)] = true
 	}
 	for _, line := range lines {
-		if key := SignatureKey(line); key != "" && !keys[key] {
+		if key := signatureKey(line); key != "" && !keys[key] {
 			keys[key] = true
 			out = append(out, line...)
 		}
@@ -24,8 +24,8 @@ func AddCosignatures(signed []byte, lines ...[]byte) []byte {
 	return out
 }
 
-// SignatureKey is the name and key hash of a whole signature line, or "" for what is none.
-func SignatureKey(line []byte) string {
+// signatureKey is the name and key hash of a whole signature line, or "" for what is none.
+func signatureKey(line []byte) string {
 	fields := bytes.Split(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
 	if len(fields) != 3 || string(fields[0]) != "—" || !bytes.HasSuffix(line, []byte("\n")) {
 		return ""

@@ -336,31 +336,25 @@ func (v *View) Satisfies(name string) bool { return v.policy.satisfied(name, v.C
 // NotBefore returns the greatest t such that the cosignatures timed at t or later meet the quorum:
 // whatever contains the signed checkpoint was made after it, while dishonest witnesses cannot meet
 // the quorum. It is false where no time is known: quorum None.
-func (v *View) NotBefore() (time.Time, bool) { return v.NotBeforeUnder(v.policy.quorum) }
+func (v *View) NotBefore() (time.Time, bool) {
+	return v.bound(func(a, b Cosignature) int { return b.Time.Compare(a.Time) }, func(c Cosignature) time.Time { return c.Time })
+}
 
 // NotAfter returns the least t such that the cosignatures timed at t or earlier meet the quorum:
 // whatever the checkpoint's tree contains was made before it. It is false where no time is known.
-func (v *View) NotAfter() (time.Time, bool) { return v.NotAfterUnder(v.policy.quorum) }
-
-// NotBeforeUnder is NotBefore for another witness or group of the policy.
-func (v *View) NotBeforeUnder(name string) (time.Time, bool) {
-	return v.bound(name, func(a, b Cosignature) int { return b.Time.Compare(a.Time) }, func(c Cosignature) time.Time { return c.Time })
+func (v *View) NotAfter() (time.Time, bool) {
+	return v.bound(func(a, b Cosignature) int { return a.First.Compare(b.First) }, func(c Cosignature) time.Time { return c.First })
 }
 
-// NotAfterUnder is NotAfter for another witness or group of the policy.
-func (v *View) NotAfterUnder(name string) (time.Time, bool) {
-	return v.bound(name, func(a, b Cosignature) int { return a.First.Compare(b.First) }, func(c Cosignature) time.Time { return c.First })
-}
-
-// bound takes cosignatures in an order until they meet a name, and returns the last one's time.
-func (v *View) bound(name string, order func(a, b Cosignature) int, at func(Cosignature) time.Time) (time.Time, bool) {
-	if name == None {
+// bound takes cosignatures in an order until they meet the quorum, and returns the last one's time.
+func (v *View) bound(order func(a, b Cosignature) int, at func(Cosignature) time.Time) (time.Time, bool) {
+	if v.policy.quorum == None {
 		return time.Time{}, false
 	}
 	sorted := slices.Clone(v.Cosignatures)
 	slices.SortStableFunc(sorted, order)
 	for i := range sorted {
-		if v.policy.satisfied(name, sorted[:i+1]) {
+		if v.policy.satisfied(v.policy.quorum, sorted[:i+1]) {
 			return at(sorted[i]), true
 		}
 	}

@@ -145,7 +145,7 @@ func Init(dir, name string) error {
 	return nil
 }
 
-// Open opens the auditor that Init made in a folder. Nothing is audited before Serve, Follow or a
+// Open opens the auditor that Init made in a folder. Nothing is audited before Serve or a
 // request.
 func Open(dir string, cfg Config) (*Auditor, error) {
 	if err := cfg.setDefaults(); err != nil {
@@ -198,9 +198,6 @@ func Keys(dir string) (own, except []string, err error) {
 	except, err = witness.Keys(filepath.Join(dir, exceptFolder))
 	return own, except, err
 }
-
-// Name returns the name under which the auditor signs.
-func (a *Auditor) Name() string { return a.witness.Name() }
 
 // AddLog makes the auditor audit the log at a URL. The text is the log's tlog-policy: all its log
 // lines must be of one origin; its quorum is what the auditor wants on checkpoints that it fetches

@@ -145,9 +145,9 @@ func (a *Auditor) refusedLately(origin string, size uint64) error {
 	return r.err
 }
 
-// Follow looks at every log now and then, audits what is new and cosigns it, until the context
+// followLogs looks at every log now and then, audits what is new and cosigns it, until the context
 // ends. Logs that are added meanwhile are followed.
-func (a *Auditor) Follow(ctx context.Context) {
+func (a *Auditor) followLogs(ctx context.Context) {
 	tick := time.NewTicker(a.cfg.Interval)
 	defer tick.Stop()
 	busy := make(map[string]chan struct{}) // by origin; closed when that log's look has ended

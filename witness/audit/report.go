@@ -73,7 +73,7 @@ func (a *Auditor) report(ctx context.Context, hash string, from uint64) (*Report
 	if err != nil {
 		return nil, err
 	}
-	out := &Report{V: 1, Auditor: a.Name(), VKeys: a.VKeys(), Except: a.ExceptVKeys(), Origin: r.origin, Audited: r.audited}
+	out := &Report{V: 1, Auditor: a.witness.Name(), VKeys: a.VKeys(), Except: a.ExceptVKeys(), Origin: r.origin, Audited: r.audited}
 	if r.target != nil {
 		out.Target = r.target.Size
 	}
@@ -133,7 +133,7 @@ func (a *Auditor) Serve(ctx context.Context, l net.Listener) error {
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		a.Follow(ctx)
+		a.followLogs(ctx)
 	}()
 	err := a.witness.HTTP().Serve(ctx, l, a.Handler())
 	cancel()

@@ -225,7 +225,7 @@ func (b *step) write(ctx context.Context, tx *sql.Tx, r *record) error {
 	}
 	for _, e := range b.stated {
 		if e.entry < b.audited {
-			exec("INSERT INTO stated (origin, entry, registrar, subject, leaf) VALUES (?, ?, ?, ?, ?)", r.origin, e.entry, e.key.registrar, string(e.key.subject), e.leaf)
+			exec("INSERT INTO stated (origin, entry, registrar, subject, leaf) VALUES (?, ?, ?, ?, ?)", r.origin, e.entry, e.key.Registrar, string(e.key.Subject), e.leaf)
 		}
 	}
 	// Of what is withheld, only looking again tells.

@@ -12,29 +12,23 @@ import (
 	"github.com/poclog/poclog/verify/vouch/registry"
 )
 
-// A lineKey is whose statements are judged by each other.
-type lineKey struct {
-	registrar string
-	subject   poclog.Identity // empty: commitments
-}
-
 // A stated is a statement entry that passed.
 type stated struct {
 	entry uint64
-	key   lineKey
+	key   registry.Line
 	leaf  []byte
 }
 
 // statements verifies the statement entries of a batch, each by those before it. An entry that
 // cannot be judged, because one before it did not pass, has no verdict of its own.
 func (a *Auditor) statements(ctx context.Context, x *examiner, r *record, leaves []client.Leaf, parsed []poclog.Leaf, verdicts []verdict, policies []poclog.Blob) (passed []stated) {
-	lines, broken := make(map[lineKey]*registry.History), make(map[lineKey]bool)
+	lines, broken := make(map[registry.Line]*registry.History), make(map[registry.Line]bool)
 	for i := range leaves {
 		e := parsed[i].Statement
 		if e == nil {
 			continue
 		}
-		key := lineKey{e.Envelope.Statement.Registrar, e.Envelope.Statement.Subject}
+		key := registry.LineOf(&e.Envelope.Statement)
 		if broken[key] {
 			continue
 		}
@@ -86,10 +80,10 @@ func (x *examiner) statement(ctx context.Context, e *poclog.StatementEntry, orig
 }
 
 // history returns what a registrar stated of a subject, in the entries that were audited.
-func (s *state) history(ctx context.Context, origin string, key lineKey) (*registry.History, error) {
+func (s *state) history(ctx context.Context, origin string, key registry.Line) (*registry.History, error) {
 	h := new(registry.History)
 	const query = "SELECT leaf FROM stated WHERE origin = ? AND registrar = ? AND subject = ? ORDER BY entry"
-	err := s.each(ctx, query, []any{origin, key.registrar, string(key.subject)}, func(rows *sql.Rows) error {
+	err := s.each(ctx, query, []any{origin, key.Registrar, string(key.Subject)}, func(rows *sql.Rows) error {
 		var b []byte
 		if err := rows.Scan(&b); err != nil {
 			return err

@@ -34,6 +34,15 @@ const (
 	CheckOpening   verify.Check = "statement.opening"   // an opening is of a commitment
 )
 
+// A Line is one registrar's statements on one subject: each is judged by those before it.
+type Line struct {
+	Registrar string
+	Subject   poclog.Identity // empty: its commitments
+}
+
+// LineOf returns the line of a statement.
+func LineOf(s *poclog.Statement) Line { return Line{s.Registrar, s.Subject} }
+
 // Registrars are those whose statements count. It may be used concurrently.
 type Registrars struct{ list map[string]*registrar }
 

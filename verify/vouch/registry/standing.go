@@ -13,8 +13,8 @@ import (
 // lastTime is the greatest time that a file can have: a log can say that it logged a freeze then.
 var lastTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-// FreezeTime is how long a freeze lasts.
-const FreezeTime = 14 * 24 * time.Hour
+// freezeTime is how long a freeze lasts.
+const freezeTime = 14 * 24 * time.Hour
 
 // MaxGap is how many serials a log lets a statement pass over: a few members who may freeze must
 // not use up the serials of all.
@@ -194,7 +194,7 @@ func (h *History) inForce(at time.Time) *endorsement {
 
 func (h *History) standing(name string, now time.Time) Standing {
 	s := Standing{Registrar: name, history: h}
-	if until := h.freeze.Add(FreezeTime); h.frozen && now.Before(until) {
+	if until := h.freeze.Add(freezeTime); h.frozen && now.Before(until) {
 		until = verify.Earlier(until, lastTime)
 		s.Frozen = &until
 	}
