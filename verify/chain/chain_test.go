@@ -383,3 +383,33 @@ func TestParsePEMTakesCertificatesAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestOneRootStandsBesideAStatement(t *testing.T) {
+	k := key("root")
+	a := issue(t, &authority{key: k}, "root", k.Public(), nil)
+	b := issue(t, &authority{key: k}, "other", k.Public(), nil)
+	text := func(certs ...*x509.Certificate) (out []byte) {
+		for _, c := range certs {
+			out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+		}
+		return out
+	}
+	if root, err := chain.Root(text(a)); err != nil || !root.Equal(a) {
+		t.Errorf("%v, %v", root, err)
+	}
+	for name, beside := range map[string][]byte{"none": nil, "two": text(a, b), "no PEM": a.Raw} {
+		if root, err := chain.Root(beside); err == nil || root != nil {
+			t.Errorf("%s: %v, %v: want an error", name, root, err)
+		}
+	}
+}
+
+func TestARevokedCertificateIsFoundByItsSerialNumber(t *testing.T) {
+	list := &x509.RevocationList{RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(5)}, {SerialNumber: big.NewInt(7)}}}
+	for serial, want := range map[int64]bool{4: false, 5: true, 6: false, 7: true, 8: false} {
+		e := chain.Revoked(list, &x509.Certificate{SerialNumber: big.NewInt(serial)})
+		if (e != nil) != want || want && e.SerialNumber.Int64() != serial {
+			t.Errorf("serial number %d: %v", serial, e)
+		}
+	}
+}
