@@ -7,26 +7,31 @@ YEAR      ?= 1000000
 SCREENSHOTS ?= bin/screenshots
 PACKAGES  := ./...
 
+# Of all builds but those with the race detector, which needs cgo: so lint, the tests and the binary
+# share what is compiled, in any clone.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath $(filter-out -trimpath,$(shell $(GO) env GOFLAGS))
+
 .PHONY: all build recheck image cross demo test store-test lint unit js skipped agree year bench bench-peers bench-store screenshots strangers fuzz vectors clean
 
 all: build
 
 build: recheck ## the binary, at bin/poclog, with the Go verifier for browsers in it
-	CGO_ENABLED=0 $(GO) build -trimpath -tags goverifier -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
+	$(GO) build -tags goverifier -ldflags '$(LDFLAGS)' -o bin/poclog ./cmd/poclog
 
 recheck: ## the Go verifier as WebAssembly, which the explorer serves: a build without the tag goverifier has none, and says so
 	mkdir -p internal/page/recheck/build
-	GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o internal/page/recheck/build/recheck.wasm ./internal/page/recheck/wasm
+	GOOS=js GOARCH=wasm $(GO) build -ldflags '-s -w' -o internal/page/recheck/build/recheck.wasm ./internal/page/recheck/wasm
 	gzip -9 -n -f internal/page/recheck/build/recheck.wasm
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" internal/page/recheck/build/wasm_exec.js
 
 image: recheck ## an OCI image of the static binary, at bin/poclog.oci.tar, without a container engine; the same commit gives the same bytes
-	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -buildvcs=false -tags goverifier -ldflags '-s -w -buildid= $(LDFLAGS)' -o bin/poclog-linux ./cmd/poclog
+	GOOS=linux $(GO) build -buildvcs=false -tags goverifier -ldflags '-s -w -buildid= $(LDFLAGS)' -o bin/poclog-linux ./cmd/poclog
 	$(GO) run ./internal/image -binary bin/poclog-linux -tag poclog:latest -o bin/poclog.oci.tar
 
 cross: ## that the command builds for the other systems that README.md names
-	for t in linux/arm64 darwin/arm64; do GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null ./cmd/poclog || exit 1; done
-	GOOS=windows GOARCH=amd64 $(GO) build -trimpath ./verify/... ./client/...
+	for t in linux/arm64 darwin/arm64; do GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/poclog || exit 1; done
+	GOOS=windows GOARCH=amd64 $(GO) build ./verify/... ./client/...
 
 demo: build ## the main job, on a log of its own; ONCE=1 ends it after the last act
 	bin/poclog demo $(if $(ONCE),--once)
@@ -68,7 +73,7 @@ unit: ## the tests: with the race detector where there is concurrency, and witho
 	race=; rest=; for d in $$(echo "$$all" | grep -E '$(LONGEST)'; echo "$$all" | grep -vE '$(LONGEST)'); do \
 		if [ "$${d##*/}" != agree ] && grep -qE '$(CONCURRENT)' $$d/*.go; then race="$$race $$d"; else rest="$$rest $$d"; fi; \
 	done; status=0; \
-	if [ -n "$$race" ]; then $(GO) $(UNIT) $(RACE) $$race || status=1; fi; \
+	if [ -n "$$race" ]; then CGO_ENABLED=1 $(GO) $(UNIT) $(RACE) $$race || status=1; fi; \
 	if [ -n "$$rest" ]; then $(GO) $(UNIT) $$rest || status=1; fi; \
 	for d in $$race; do \
 		one=$$(grep -ls '^//go:build !race$$' $$d/*_test.go | xargs -r sed -n 's/^func \(Test[^(]*\)(.*/\1/p' | paste -sd '|' -); \
@@ -87,7 +92,7 @@ VERSITYGW ?= github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 store-test: ## the store mysqls3 against MariaDB (Debian's mariadb-server) and an S3 server over HTTP, which is built first and not committed
 	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { echo "store-test: SKIPPED: MariaDB is not installed; on Debian: apt-get install mariadb-server"; exit 0; }; \
-	test -x bin/versitygw || GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
+	test -x bin/versitygw || GOBIN=$(CURDIR)/bin $(GO) install $(VERSITYGW) || { echo "store-test: SKIPPED: $(VERSITYGW) cannot be built here"; exit 0; }; \
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 40m -parallel 4 -v ./log/store/... ./log -run 'Conformance|OpenRefuses|FrontEnd' && \
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -count 1 -timeout 20m ./cmd/poclog -run 'TestCommands/frontends$$'
 
@@ -96,7 +101,7 @@ bench-store: bin/versitygw ## front ends on MariaDB and an S3 server beside Tess
 	POCLOG_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test ./log -run '^$$' -bench 'FrontEndsSteady|FrontEndsDuplicate|FrontEndStart' -benchtime 1x -timeout 60m -v
 
 bin/versitygw:
-	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install $(VERSITYGW)
+	GOBIN=$(CURDIR)/bin $(GO) install $(VERSITYGW)
 
 agree: ## N mutated files in both implementations; SEED says which ones, BATCH from which 500 of them on (js must be built: make js)
 	POCLOG_AGREE=$(or $(N),1000000) POCLOG_SEED=$(or $(SEED),1) POCLOG_BATCH=$(or $(BATCH),0) $(GO) test -run BothImplementations -v -count 1 -timeout 24h ./internal/agree

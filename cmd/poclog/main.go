@@ -178,12 +178,15 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run executes one command line and returns the exit status.
 func run(args []string) int {
+	// Whatever is printed may hold text from outside. Bytes that are no text go around these
+	// writers: see rawOutput.
+	return runTo(textWriter(os.Stdout), textWriter(os.Stderr), args)
+}
+
+func runTo(stdout, stderr *terminal.Writer, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it does
-	// Whatever is printed may hold text from outside. Bytes that are no text go around these
-	// writers: see rawOutput.
-	stdout, stderr := textWriter(os.Stdout), textWriter(os.Stderr)
 	root := newRootCmd()
 	root.SetOut(stdout)
 	root.SetErr(stderr)

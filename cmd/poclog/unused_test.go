@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,17 +18,20 @@ import (
 	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/lab/chip"
 	"github.com/poclog/poclog/internal/signer"
+	"github.com/poclog/poclog/internal/terminal"
 )
 
 // invoke runs a command line.
 func invoke(t *testing.T, args ...string) (status int, stderr string) {
 	t.Helper()
-	var out, errs strings.Builder
-	cmd := exec.Command(program(t, "poclog"), args...)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &errs, t.TempDir()
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+cmd.Dir, "XDG_CACHE_HOME="+cmd.Dir, "XDG_STATE_HOME="+cmd.Dir)
-	_ = cmd.Run() // the status says
-	return cmd.ProcessState.ExitCode(), errs.String()
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"} {
+		t.Setenv(name, dir)
+	}
+	var errs strings.Builder
+	status = runTo(terminal.NewWriter(io.Discard), terminal.NewWriter(&errs), args)
+	return status, errs.String()
 }
 
 func put(t *testing.T, name string, b []byte) string {

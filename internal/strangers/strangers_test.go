@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -20,7 +21,9 @@ func TestMain(m *testing.M) {
 // all together.
 func TestHonestRequestsSucceedBesideStrangers(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "poclog")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/poclog/poclog/cmd/poclog").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", binary, "github.com/poclog/poclog/cmd/poclog")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build has it
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	r, err := run(t.Context(), binary, "", little, t.Output())
