@@ -3,7 +3,6 @@ package collateral_test
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -109,7 +108,7 @@ func TestAVLEKsListIsTheOther(t *testing.T) {
 // Whatever the service does, what is kept stays in use while it is valid, and nothing else comes to
 // be.
 func TestALyingKDS(t *testing.T) {
-	for name, lie := range map[string]func(b *amdBench) http.HandlerFunc{
+	lies := map[string]func(b *amdBench) http.HandlerFunc{
 		"expired": func(b *amdBench) http.HandlerFunc {
 			b.server.Publish(b.maker.CRL(amd.CRLOptions{At: start.AddDate(-1, 0, -1)}))
 			return nil
@@ -139,25 +138,12 @@ func TestALyingKDS(t *testing.T) {
 				b.server.Answer(w, r)
 			}
 		},
-		"garbage": func(*amdBench) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }
-		},
-		"empty": func(*amdBench) http.HandlerFunc { return func(http.ResponseWriter, *http.Request) {} },
-		"oversized": func(*amdBench) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }
-		},
-		"500": func(*amdBench) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }
-		},
-		"404": func(*amdBench) http.HandlerFunc { return http.NotFound },
 		"429": func(*amdBench) http.HandlerFunc { return kds.Throttle(10) },
-		"redirect": func(b *amdBench) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, b.url+"/x", http.StatusFound) }
-		},
-		"cut off": func(*amdBench) http.HandlerFunc {
-			return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-		},
-	} {
+	}
+	for name, failure := range failures {
+		lies[name] = func(b *amdBench) http.HandlerFunc { return failure(b.url) }
+	}
+	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
 			b := newAMDBench(t, "Milan")
 			c := b.open(t)

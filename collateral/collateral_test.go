@@ -116,6 +116,27 @@ func TestFetchedOnceThenKeptAcrossProcesses(t *testing.T) {
 	}
 }
 
+// failures are what any server may do, given its own address.
+var failures = map[string]func(url string) http.HandlerFunc{
+	"garbage": func(string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }
+	},
+	"empty": func(string) http.HandlerFunc { return func(http.ResponseWriter, *http.Request) {} },
+	"oversized": func(string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }
+	},
+	"500": func(string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }
+	},
+	"404": func(string) http.HandlerFunc { return http.NotFound },
+	"redirect": func(url string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url+"/x", http.StatusFound) }
+	},
+	"cut off": func(string) http.HandlerFunc {
+		return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	},
+}
+
 // TestLyingServers: a server that lies, fails or is gone changes nothing while what is kept is
 // valid, and is never believed after.
 func TestLyingServers(t *testing.T) {
@@ -123,7 +144,7 @@ func TestLyingServers(t *testing.T) {
 	serve := func(c *poclog.Collateral) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { pcs.Serve(c, w, r) }
 	}
-	for name, lie := range map[string]func(b *bench) http.HandlerFunc{
+	lies := map[string]func(b *bench) http.HandlerFunc{
 		"expired": func(b *bench) http.HandlerFunc {
 			return serve(b.issue(chip.CollateralOptions{At: start.AddDate(0, -3, 0), Evaluation: 99}))
 		},
@@ -151,23 +172,6 @@ func TestLyingServers(t *testing.T) {
 		"wrong FMSPC": func(b *bench) http.HandlerFunc {
 			return serve(b.issue(chip.CollateralOptions{At: start.Add(-time.Minute), Evaluation: 99, FMSPC: [6]byte{9, 9, 9, 9, 9, 9}}))
 		},
-		"garbage": func(*bench) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }
-		},
-		"empty": func(*bench) http.HandlerFunc { return func(http.ResponseWriter, *http.Request) {} },
-		"oversized": func(*bench) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }
-		},
-		"500": func(*bench) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }
-		},
-		"404": func(*bench) http.HandlerFunc { return http.NotFound },
-		"redirect": func(b *bench) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, b.url+"/x", http.StatusFound) }
-		},
-		"cut off": func(*bench) http.HandlerFunc {
-			return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-		},
 		"no header": func(b *bench) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				rec := httptest.NewRecorder()
@@ -185,7 +189,11 @@ func TestLyingServers(t *testing.T) {
 				_, _ = w.Write(rec.Body.Bytes())
 			}
 		},
-	} {
+	}
+	for name, failure := range failures {
+		lies[name] = func(b *bench) http.HandlerFunc { return failure(b.url) }
+	}
+	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			c := b.open(t)

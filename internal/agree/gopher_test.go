@@ -48,12 +48,10 @@ func asked(q *question) (string, error) {
 		return "", plain(err)
 	}
 	switch q.Op {
-	case "receipt":
+	case "receipt", "stapled":
 		return checkReceipt(q, policy)
 	case "dossier":
 		return checkDossier(q, policy)
-	case "stapled":
-		return checkStapled(q, policy)
 	case "standing":
 		return checkStanding(q, policy)
 	case "index-wrong":
@@ -84,6 +82,7 @@ func plain(err error) error {
 	return errors.New(err.Error())
 }
 
+// checkReceipt checks a receipt, and holds it to the dossiers beside it, if there are any.
 func checkReceipt(q *question, policy *tlogpolicy.Policy) (string, error) {
 	now, err := time.Parse(time.RFC3339, q.Time)
 	if err != nil {
@@ -94,6 +93,9 @@ func checkReceipt(q *question, policy *tlogpolicy.Policy) (string, error) {
 		return "", err
 	}
 	v, err := receipt.Check(q.File, policy, now, d)
+	if err == nil && len(q.Dossiers) > 0 {
+		err = standBeside(q, policy, now, dossier.Demands{UnsafeRealm: d.UnsafeRealm}, v)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -149,29 +151,6 @@ func dossierDemands(q *question) (now time.Time, d dossier.Demands, err error) {
 		}
 	}
 	return now, d, nil
-}
-
-// checkStapled holds a receipt to a dossier.
-func checkStapled(q *question, policy *tlogpolicy.Policy) (string, error) {
-	now, err := time.Parse(time.RFC3339, q.Time)
-	if err != nil {
-		return "", err
-	}
-	d, err := demands(q.Demands)
-	if err != nil {
-		return "", err
-	}
-	v, err := receipt.Check(q.File, policy, now, d)
-	if err != nil {
-		return "", err
-	}
-	if len(q.Dossiers) > 0 {
-		err = standBeside(q, policy, now, dossier.Demands{UnsafeRealm: d.UnsafeRealm}, v)
-	}
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s %d of %d t1 %s t2 %s", v.Verdict, v.Index, v.Size, bound(v.T1), bound(v.T2)), nil
 }
 
 // standBeside holds a receipt to the dossiers beside it: that of its log clears it, and the others

@@ -274,18 +274,24 @@ func FuzzDstack(f *testing.F) {
 	f.Add(d.attestation(1, "tdx"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		im, err := importer.Dstack(file)
-		if err != nil {
-			return
-		}
-		b, err := im.Bundle.Marshal()
-		if err != nil {
-			return // over the size of a bundle
-		}
-		if _, err := poclog.ParseBundle(b); err != nil {
-			t.Errorf("the bundle does not parse: %v", err)
-		}
-		if _, err := profile.Look(im.Profile, im.Bundle); err != nil {
-			t.Errorf("its outlook: %v", err)
-		}
+		sound(t, im, err)
 	})
+}
+
+// sound holds what was imported, if it was, to be a bundle of its profile.
+func sound(t *testing.T, im *importer.Import, err error) {
+	t.Helper()
+	if err != nil {
+		return
+	}
+	b, err := im.Bundle.Marshal()
+	if err != nil {
+		return // over the size of a bundle
+	}
+	if _, err := poclog.ParseBundle(b); err != nil {
+		t.Errorf("the bundle does not parse: %v", err)
+	}
+	if _, err := profile.Look(im.Profile, im.Bundle); err != nil {
+		t.Errorf("its outlook: %v", err)
+	}
 }
