@@ -14,7 +14,7 @@ import (
 )
 
 // batchRows is how many records are made durable at once, at most.
-var batchRows = 1 << 13 // a variable for the tests alone
+var batchRows = 1 << 14 // a variable for the tests alone
 
 // errStale says that the database is older than the records beside it.
 var errStale = errors.New("the folder's database is older than its records, as after a restore: make a new monitor instead")
