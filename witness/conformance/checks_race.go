@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -42,12 +43,7 @@ func (s *suite) together(ctx context.Context, bodies []string) ([]answer, error)
 	}
 	close(start)
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return answers, nil
+	return answers, cmp.Or(errs...)
 }
 
 func (s *suite) raceSizes(ctx context.Context) error {
