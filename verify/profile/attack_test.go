@@ -1,12 +1,8 @@
 package profile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"path"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -84,20 +80,4 @@ func asExpected(expect string, err error) error {
 		return fmt.Errorf("want %s: %w", expect, err)
 	}
 	return nil
-}
-
-// Vectors are a function of the laboratory's seed: what is in the folder is what the code makes.
-func TestAttacksAreDeterministic(t *testing.T) {
-	made := makeAttackVectors(t)
-	vectors.Each(t, attackDir, func(t *testing.T, v attackVector) {
-		name := strings.TrimSuffix(path.Base(t.Name()), ".json")
-		again, ok := made[name]
-		delete(made, name)
-		if !ok || !slices.EqualFunc(again.Bundles, v.Bundles, bytes.Equal) || !bytes.Equal(again.Collateral, v.Collateral) || !bytes.Equal(again.Policy, v.Policy) {
-			t.Errorf("made anew, it is another: make vectors")
-		}
-	})
-	for name := range made {
-		t.Errorf("%s is not in the folder: make vectors", name)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/poclog/poclog"
-	"github.com/poclog/poclog/internal/lab/attack"
 	"github.com/poclog/poclog/internal/signer"
 	"github.com/poclog/poclog/verify"
 )
@@ -63,22 +62,6 @@ func TestRemovalOfThePublishersCheckLetsStrangersPublish(t *testing.T) {
 		a, err := appraise(bad, map[verify.Check]bool{verify.PublisherSignature: true})
 		if err != nil || a.Entry.Level != poclog.LevelBound {
 			t.Errorf("%s: refused without the check too: %v", name, err)
-		}
-	}
-}
-
-// Who publishes is asked before anything in the bundle is looked at.
-func TestPublishersCheckGoesBeforeEveryOther(t *testing.T) {
-	_, keys := publishing(t)
-	for _, a := range attack.All() {
-		w := a.NewWorld()
-		w.Policy.Publishers = &poclog.Publishers{Threshold: 1, Keys: []string{keys[0].Key().String()}}
-		in := judging(t, w, a.Stage(w))
-		_, err := Appraise(in)
-		wantCheck(t, a.ID()+", unsigned", err, verify.PublisherSignature)
-		in.Envelope = seal(t, in.Bundle, keys[0])
-		if _, err := Appraise(in); a.Name != "registry-forged" {
-			wantCheck(t, a.ID()+", signed", err, a.Check)
 		}
 	}
 }
