@@ -79,6 +79,8 @@ func TestNotesAreReadAsTheLibraryReadsThem(t *testing.T) {
 		{"a signature without a name", "—  AAAAAAA=\n", false},
 		{"a name with a plus sign", "— a+b AAAAAAA=\n", false},
 		{"a name with another space", "— a\u00a0b AAAAAAA=\n", false},
+		{"a name with a control character", "— a\x01b AAAAAAA=\n", false},
+		{"a name with an exclamation mark", "— a!b AAAAAAA=\n", true},
 		{"a name with DEL", "— a\x7fb AAAAAAA=\n", true},
 		{"a name that is no UTF-8", "— a\xff AAAAAAA=\n", false},
 		{"a carriage return in base64", "— a AAAA\rAAA=\n", false},

@@ -36,12 +36,11 @@ func ParseCheckpoint(signed []byte) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %d bytes: want at most %d", len(signed), MaxCheckpoint)
 	}
 	text, rest, isSigned := splitNote(signed)
-	for isSigned {
+	for more := isSigned; more; more = len(rest) > 0 {
 		var line []byte
-		if line, rest, isSigned = bytes.Cut(rest, []byte("\n")); !bytes.HasPrefix(line, signaturePrefix) {
+		if line, rest, _ = bytes.Cut(rest, []byte("\n")); !bytes.HasPrefix(line, signaturePrefix) {
 			return Checkpoint{}, fmt.Errorf("checkpoint: line %.60q after the last empty one: want a signature", line)
 		}
-		isSigned = isSigned && len(rest) > 0
 	}
 	return parseText(string(text))
 }
@@ -185,10 +184,10 @@ func (p *Policy) openNote(text, lines []byte) (signatures []signature, err error
 	for n := 0; len(lines) > 0; n++ {
 		var line []byte
 		line, lines, _ = bytes.Cut(lines, []byte("\n"))
-		name, sig, isStrict, err := readLine(line)
-		if err == nil && n == maxSignatures {
-			err = fmt.Errorf("over %d signatures", maxSignatures)
+		if n == maxSignatures {
+			return nil, fmt.Errorf("checkpoint: over %d signatures", maxSignatures)
 		}
+		name, sig, isStrict, err := readLine(line)
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint: %w", err)
 		}
@@ -215,7 +214,7 @@ func readLine(line []byte) (name string, sig []byte, isStrict bool, err error) {
 	rest, ok := bytes.CutPrefix(line, signaturePrefix)
 	before, encoded, _ := bytes.Cut(rest, []byte(" "))
 	name = string(before)
-	if !ok || name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '+' || unicode.IsSpace(r) }) {
+	if !ok || name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < '!' || r == '+' || unicode.IsSpace(r) }) {
 		return "", nil, false, fmt.Errorf("line %.60q: want a signature", line)
 	}
 	sig, err = base64.StdEncoding.Strict().AppendDecode(nil, encoded)
