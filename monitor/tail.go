@@ -265,12 +265,12 @@ type projected struct {
 	projections [bundleWidth]poclog.Projection
 }
 
-// projected reads the leaves of a tree from an index on, one bundle ahead of whoever takes them. A
+// projected reads the leaves of a tree from an index on, some bundles ahead of whoever takes them. A
 // bundle is good until the next one is asked for.
 func (t *tail) projected(net context.Context, tree client.Tree, from uint64) iter.Seq2[*projected, error] {
 	return func(yield func(*projected, error) bool) {
 		ctx, cancel := context.WithCancel(net)
-		free, ready := make(chan *projected, 2), make(chan *projected)
+		free, ready := make(chan *projected, 4), make(chan *projected, 2)
 		for range cap(free) {
 			free <- new(projected)
 		}
