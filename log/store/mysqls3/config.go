@@ -147,7 +147,9 @@ func (d Database) dsn(password, network string) string {
 	if d.TLS != "" {
 		c.TLSConfig = d.TLS
 	}
-	c.InterpolateParams = true // one round trip for a statement, and not three
+	// One round trip for a statement, and not three. The driver quotes, by its own encoding utf8mb4: it
+	// refuses the encodings in which quoting fails.
+	c.InterpolateParams = true
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = connectTimeout, queryTimeout, queryTimeout
 	// A session whose front end is gone or paused ends, and with it what it locks.
 	c.Params = map[string]string{"wait_timeout": fmt.Sprint(int(sessionIdle.Seconds())), "innodb_lock_wait_timeout": "10"}
