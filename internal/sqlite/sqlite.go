@@ -270,7 +270,7 @@ func (d *DB) Row(ctx context.Context, query string, args ...any) *sql.Row {
 	return s.(*sql.Stmt).QueryRowContext(ctx, args...)
 }
 
-// Each calls a function with each row of a query. The function scans it.
+// Each calls a function with each row of a query, of any database. The function scans it.
 func Each(ctx context.Context, db *sql.DB, query string, args []any, do func(*sql.Rows) error) error {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/poclog/poclog/internal/sqlite"
 	"github.com/poclog/poclog/log/store"
 )
 
@@ -118,7 +119,7 @@ func (k *known) findAll(ctx context.Context, list []*asked[store.Key, foundEntry
 
 // read looks keys up.
 func (k *known) read(ctx context.Context, keys []store.Key, found map[store.Key]store.KnownEntry) error {
-	return each(ctx, k.db, `SELECT k, number, proved FROM PoclogKnown WHERE k IN (`+marks("?", len(keys))+`)`, keyArgs(keys), func(rows *sql.Rows) error {
+	return sqlite.Each(ctx, k.db, `SELECT k, number, proved FROM PoclogKnown WHERE k IN (`+marks("?", len(keys))+`)`, keyArgs(keys), func(rows *sql.Rows) error {
 		var key []byte
 		var e store.KnownEntry
 		if err := rows.Scan(&key, &e.Number, &e.Proved); err != nil {
@@ -146,21 +147,6 @@ func keyArgs(keys []store.Key) []any {
 }
 
 func marks(mark string, n int) string { return strings.Repeat(mark+", ", n-1) + mark }
-
-// each reads all rows of a query.
-func each(ctx context.Context, db *sql.DB, query string, args []any, read func(*sql.Rows) error) error {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := read(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
 
 // Claim inserts a claim, or ends one whose process is dead and whose entry would be known by now.
 // After that it looks who answers.
@@ -232,7 +218,7 @@ func (k *known) insert(ctx context.Context, list []*asked[store.Key, foundEntry]
 func (k *known) claimed(ctx context.Context, list []*asked[store.Key, foundEntry]) (map[store.Key]bool, error) {
 	there := make(map[store.Key]bool)
 	return there, k.again(ctx, func(ctx context.Context) error {
-		return each(ctx, k.db, `SELECT k FROM PoclogClaims WHERE k IN (`+marks("?", len(list))+`)`, keyArgs(questions(list)), func(rows *sql.Rows) error {
+		return sqlite.Each(ctx, k.db, `SELECT k FROM PoclogClaims WHERE k IN (`+marks("?", len(list))+`)`, keyArgs(questions(list)), func(rows *sql.Rows) error {
 			var key []byte
 			err := rows.Scan(&key)
 			if err == nil {
